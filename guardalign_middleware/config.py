@@ -1,0 +1,215 @@
+"""Everything that can be configured, as frozen pydantic models; a preset is one YAML file.
+
+`GuardAlignConfig.load("mini")` reads `presets/mini.yaml`; a path to a YAML file works the same way.
+Relative paths inside a YAML file are relative to that file.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from guardalign_middleware.errors import ConfigError
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IntakePolicy(_Frozen):
+    """What may become a picture. Caps are checked before pixels are decoded."""
+
+    max_bytes: int = Field(20_000_000, gt=0)
+    max_pixels: int = Field(40_000_000, gt=0)
+    max_aspect: float = Field(100.0, ge=1.0, description="longer side / shorter side")
+    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
+    background: tuple[int, int, int] = (255, 255, 255)
+    allow_paths: bool = Field(
+        False, description="whether a message part may name a local file; `scan(path)` always may"
+    )
+
+
+class PatchConfig(_Frozen):
+    """Square crops at one or more sizes; together they cover every pixel at every size.
+
+    `unit="pixels"`: sizes are pixels. `unit="short_side"`: fractions of the image's shorter side.
+    A size that exceeds the shorter side becomes the shorter side.
+    """
+
+    sizes: tuple[float, ...] = Field((0.25, 0.5, 1.0), min_length=1)
+    unit: Literal["pixels", "short_side"] = "short_side"
+    overlap: float = Field(0.5, ge=0.0, le=0.9)
+    max_patches: int = Field(4096, gt=0)
+
+
+class EncoderConfig(_Frozen):
+    """An open_clip model: a name with `pretrained`, or `local-dir:PATH`."""
+
+    model: str
+    pretrained: str | None = None
+    device: str = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    batch_size: int = Field(256, gt=0)
+    templates: tuple[str, ...] = ("{}",)
+
+
+class TransportConfig(_Frozen):
+    """How patches are measured against concepts (paper eqs. 5–9)."""
+
+    epsilon: float = Field(0.1, gt=0.0, description="entropic regularisation")
+    tolerance: float = Field(1e-6, gt=0.0, description="largest marginal violation accepted")
+    max_iterations: int = Field(500, gt=0)
+    solver: Literal["sinkhorn", "pot"] = "sinkhorn"
+    aggregation: Literal["category", "paper"] = "category"
+    patch_weights: Literal["entropy", "uniform"] = "entropy"
+    entropy_temperature: float = Field(0.5, gt=0.0)
+    contrast: Literal["softmax", "none"] = "softmax"
+    contrast_temperature: float = Field(0.03, gt=0.0)
+
+
+class DetectionConfig(_Frozen):
+    """Encoder, patches, concepts, transport and the calibrated threshold."""
+
+    encoder: EncoderConfig
+    anchors: Path
+    profile: Path | None = None
+    patches: PatchConfig = PatchConfig()
+    transport: TransportConfig = TransportConfig()
+
+
+class SanitizeConfig(_Frozen):
+    """What happens to unsafe regions."""
+
+    method: Literal["mask", "blur", "block"] = "mask"
+    fill: tuple[int, int, int] = (127, 127, 127)
+    max_rounds: int = Field(3, ge=1, description="mask and re-score at most this often, then block")
+    max_masked_fraction: float = Field(0.6, gt=0.0, le=1.0, description="above it, block")
+
+
+class PrefixConfig(_Frozen):
+    """The safety prefix: words put before the user's instruction."""
+
+    text: str = (
+        "As an AI assistant, I must be helpful and harmless. I refuse requests that could cause "
+        "harm, also when they come with an image."
+    )
+    policy: Literal["always", "when_flagged"] = "always"
+    placement: Literal["before_instruction", "system"] = "before_instruction"
+
+
+class CalibrationConfig(_Frozen):
+    """Cross-modal attentive calibration (paper eqs. 13, 14).
+
+    `band` is a fraction of the decoder's depth: (0.3, 0.7) calibrates the middle 40% of its layers.
+    """
+
+    gamma: float = Field(0.5, ge=0.0)
+    mode: Literal["positive", "paper"] = "positive"
+    band: tuple[float, float] = (0.3, 0.7)
+    rows: Literal["instruction", "instruction_and_generated"] = "instruction"
+
+    @model_validator(mode="after")
+    def _band_is_ordered(self) -> Self:
+        low, high = self.band
+        if not 0.0 <= low < high <= 1.0:
+            raise ValueError(f"band should be 0 <= low < high <= 1. Received {self.band}.")
+        return self
+
+
+class RunnerConfig(_Frozen):
+    """A transformers image-text-to-text model and how it generates."""
+
+    model: str
+    revision: str | None = None
+    local_files_only: bool = False
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_new_tokens: int = Field(256, gt=0)
+    temperature: float = Field(0.0, ge=0.0, description="0 = greedy")
+    seed: int = 0
+    prefix: PrefixConfig = PrefixConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
+
+
+class GuardAlignConfig(_Frozen):
+    """A whole guard: intake, detection, sanitizing, and (optionally) the runner behind it."""
+
+    name: str
+    verified: bool = Field(False, description="whether the figures of this preset were measured")
+    notes: str = ""
+    intake: IntakePolicy = IntakePolicy()
+    detection: DetectionConfig
+    sanitize: SanitizeConfig = SanitizeConfig()
+    runner: RunnerConfig | None = None
+    blocked_reply: str = "I cannot help with this image."
+
+    @classmethod
+    def load(cls, preset: str | Path) -> GuardAlignConfig:
+        """Read a shipped preset by name, or any YAML file by path.
+
+        Raises:
+            ConfigError: unknown preset, unreadable or invalid file; the message names the field.
+        """
+        path = _preset_path(preset)
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"Cannot read the preset {path}: {error}.") from error
+        if not isinstance(data, dict):
+            raise ConfigError(f"The preset {path} should be a mapping of fields.")
+        try:
+            return cls.model_validate(_resolve_paths(data, path.parent))
+        except ValidationError as error:
+            raise ConfigError(f"The preset {path} is invalid: {error}") from error
+
+
+def available_presets() -> list[str]:
+    """Names of the shipped presets."""
+    folder = files("guardalign_middleware") / "presets"
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def _preset_path(preset: str | Path) -> Path:
+    candidate = Path(preset)
+    if candidate.suffix in {".yaml", ".yml"}:
+        if not candidate.is_file():
+            raise ConfigError(f"There is no preset file {candidate}.")
+        return candidate
+    shipped = Path(str(files("guardalign_middleware") / "presets" / f"{preset}.yaml"))
+    if not shipped.is_file():
+        names = ", ".join(available_presets())
+        raise ConfigError(
+            f"There is no preset named {str(preset)!r}.",
+            remedy=f"Use one of: {names}; or the path of a .yaml file.",
+        )
+    return shipped
+
+
+def _resolve_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Make the paths of a preset absolute: anchors, profile, local model directories."""
+
+    def absolute(value: str) -> str:
+        return str((base / value).resolve())
+
+    detection = dict(data.get("detection") or {})
+    for key in ("anchors", "profile"):
+        if isinstance(detection.get(key), str):
+            detection[key] = absolute(detection[key])
+    encoder = dict(detection.get("encoder") or {})
+    model = encoder.get("model")
+    if isinstance(model, str) and model.startswith("local-dir:"):
+        encoder["model"] = "local-dir:" + absolute(model.removeprefix("local-dir:"))
+        detection["encoder"] = encoder
+    resolved = {**data, "detection": detection}
+    runner = data.get("runner")
+    if isinstance(runner, dict) and str(runner.get("model", "")).startswith("."):
+        resolved["runner"] = {**runner, "model": absolute(runner["model"])}
+    return resolved

@@ -1,0 +1,70 @@
+"""Every error GuardAlign raises on purpose.
+
+```
+GuardAlignError
+├── ConfigError          a preset, YAML file, anchor file or option is wrong
+├── ModelLoadError       a model cannot be loaded safely and completely
+├── ImageRejected        the input is no image that the intake policy accepts
+├── MessageError         a message or one of its parts is malformed or not allowed
+└── GuardError           a fault while guarding; never to be read as "allow"
+    ├── DetectionError   the encoder or the transport gave no trustworthy number
+    └── CalibrationError the attention calibration did not happen as configured
+```
+
+A verdict of `block` is an answer and no error. A `GuardError` is a fault, so callers can
+tell "this image is unsafe" from "nobody knows".
+"""
+
+from __future__ import annotations
+
+
+class GuardAlignError(Exception):
+    """Base class. `message` says what is wrong, `remedy` what the caller can do about it."""
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(f"{message} {remedy}".strip())
+        self.message = message
+        self.remedy = remedy
+
+
+class ConfigError(GuardAlignError):
+    """A preset, a YAML file, an anchor file or an option is wrong."""
+
+
+class ModelLoadError(GuardAlignError):
+    """A model directory or hub id cannot be loaded safely and completely."""
+
+
+class ImageRejected(GuardAlignError):
+    """The input is no image that the intake policy accepts.
+
+    `reason` is a stable code: `not_found`, `is_directory`, `unreadable`, `empty`, `too_many_bytes`,
+    `too_many_pixels`, `extreme_aspect`, `unknown_format`, `format_not_allowed`, `corrupt`,
+    `multiple_frames`, `unsupported_mode`, `bad_data_url`, `url_not_allowed`, `path_not_allowed`,
+    `unsupported_type`.
+    """
+
+    def __init__(self, message: str, *, reason: str, source: str = "", remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.reason = reason
+        self.source = source
+
+
+class MessageError(GuardAlignError):
+    """A message or one of its parts is malformed, unknown or not allowed."""
+
+
+class GuardError(GuardAlignError):
+    """A fault while guarding, at `stage`; nothing was forwarded and nothing was allowed."""
+
+    def __init__(self, message: str, *, stage: str, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.stage = stage
+
+
+class DetectionError(GuardError):
+    """The encoder or the transport gave no trustworthy number (NaN, not converged, wrong shape)."""
+
+
+class CalibrationError(GuardError):
+    """The attention calibration did not happen as configured (spans, layers, rows)."""

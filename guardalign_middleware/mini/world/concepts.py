@@ -1,0 +1,55 @@
+"""The things that exist in the pictograph world, read from `concepts.csv`."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from importlib.resources import files
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One kind of thing.
+
+    Attributes:
+        name: the word for it, lower case, one token of the miniature vocabularies.
+        character: its Unicode character.
+        kind: what sort of thing it is ("animal", "tool", …).
+        unsafe: its unsafe category, or None when harmless.
+        color: the main colour of its Noto pictograph.
+        synonyms: other words for it.
+    """
+
+    name: str
+    character: str
+    kind: str
+    unsafe: str | None
+    color: str
+    synonyms: tuple[str, ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The name and its synonyms."""
+        return (self.name, *self.synonyms)
+
+
+def _read() -> tuple[Concept, ...]:
+    table = files("guardalign_middleware.mini.world") / "concepts.csv"
+    with table.open(encoding="utf-8", newline="") as lines:
+        return tuple(
+            Concept(
+                name=row["name"],
+                character=chr(int(row["codepoint"], 16)),
+                kind=row["kind"],
+                unsafe=row["unsafe"] or None,
+                color=row["color"],
+                synonyms=tuple(word for word in row["synonyms"].split("|") if word),
+            )
+            for row in csv.DictReader(lines)
+        )
+
+
+CONCEPTS: tuple[Concept, ...] = _read()
+UNSAFE_CATEGORIES: tuple[str, ...] = tuple(
+    dict.fromkeys(concept.unsafe for concept in CONCEPTS if concept.unsafe)
+)

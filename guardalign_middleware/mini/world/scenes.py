@@ -1,0 +1,142 @@
+"""Scenes: pictographs scattered on a background, with the truth about what stands where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardalign_middleware.mini.world.backgrounds import draw_background
+from guardalign_middleware.mini.world.concepts import Concept
+from guardalign_middleware.mini.world.sprites import STYLES, sprite
+from guardalign_middleware.types import Box
+
+_PLACEMENT_TRIES = 60
+
+
+@dataclass(frozen=True)
+class Item:
+    """One pictograph in a scene; `box` is the sprite's square."""
+
+    concept: Concept
+    box: Box
+    style: str
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A drawn picture, uint8 `[H, W, 3]`, and its items in drawing order."""
+
+    pixels: NDArray[np.uint8]
+    items: tuple[Item, ...]
+    background: str
+
+    @property
+    def unsafe_items(self) -> tuple[Item, ...]:
+        """The items of an unsafe category."""
+        return tuple(item for item in self.items if item.concept.unsafe)
+
+
+def place_item(
+    canvas: NDArray[np.float32],
+    rgba: NDArray[np.float32],
+    left: int,
+    top: int,
+    ink: NDArray[np.float32] | None = None,
+) -> None:
+    """Draw a sprite onto `canvas` (float32 `[H, W, 3]`, changed in place), cut at the borders.
+
+    Args:
+        canvas: the picture to draw on.
+        rgba: float32 `[side, side, 4]`.
+        left: of the sprite, in pixels; may lie outside.
+        top: likewise.
+        ink: float32 `[3]`; replaces the sprite's own colour (monochrome styles).
+    """
+    side = rgba.shape[0]
+    height, width = canvas.shape[:2]
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    if x0 >= x1 or y0 >= y1:
+        return
+    part = rgba[y0 - top : y1 - top, x0 - left : x1 - left]
+    alpha = part[..., 3:]
+    color = part[..., :3] if ink is None else ink
+    area = canvas[y0:y1, x0:x1]
+    area += alpha * (color - area)
+
+
+def contrasting_ink(
+    rng: np.random.Generator, canvas: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """A colour that stands out from the picture's mean, for silhouettes."""
+    mean = canvas.mean(axis=(0, 1))
+    for _ in range(20):
+        ink = rng.uniform(0.0, 1.0, 3).astype(np.float32)
+        if np.abs(ink - mean).max() > 0.45:
+            return ink
+    return np.zeros(3, dtype=np.float32)
+
+
+def _free_spot(
+    rng: np.random.Generator, taken: Sequence[Box], side: int, height: int, width: int
+) -> tuple[int, int] | None:
+    """A corner where a square of `side` touches no taken box, or None when none was found."""
+    for _ in range(_PLACEMENT_TRIES):
+        left = int(rng.integers(0, width - side + 1))
+        top = int(rng.integers(0, height - side + 1))
+        if all(
+            left >= x1 or left + side <= x0 or top >= y1 or top + side <= y0
+            for x0, y0, x1, y1 in taken
+        ):
+            return left, top
+    return None
+
+
+def draw_scene(
+    rng: np.random.Generator,
+    concepts: Sequence[Concept],
+    *,
+    width: int,
+    height: int,
+    item_sides: tuple[int, int],
+    backgrounds: Sequence[str],
+    styles: Sequence[str] = ("noto",),
+) -> Scene:
+    """Draw each of `concepts` once, without overlaps, upright up to ±12 degrees.
+
+    Args:
+        rng: the only source of chance: equal generators draw equal scenes.
+        concepts: what to draw; the first ones find a place first.
+        width: of the scene in pixels.
+        height: likewise.
+        item_sides: smallest and largest side of an item, in pixels, both inclusive.
+        backgrounds: names of background families to choose from.
+        styles: drawing styles to choose from, one for the whole scene.
+
+    Raises:
+        ValueError: the items do not fit, or a style lacks one of them.
+    """
+    background = str(rng.choice(list(backgrounds)))
+    style = str(rng.choice(list(styles)))
+    canvas = draw_background(rng, background, height, width)
+    items: list[Item] = []
+    for concept in concepts:
+        side = int(rng.integers(item_sides[0], item_sides[1] + 1))
+        spot = _free_spot(rng, [item.box for item in items], side, height, width)
+        if spot is None:
+            side = item_sides[0]
+            spot = _free_spot(rng, [item.box for item in items], side, height, width)
+        if spot is None:
+            raise ValueError(
+                f"{len(concepts)} items of {item_sides[0]} px or more do not fit "
+                f"into {width}x{height}."
+            )
+        left, top = spot
+        rgba = sprite(concept.name, style, side, int(rng.integers(-12, 13)))
+        ink = contrasting_ink(rng, canvas) if STYLES[style].monochrome else None
+        place_item(canvas, rgba, left, top, ink)
+        items.append(Item(concept, (left, top, left + side, top + side), style))
+    pixels = np.round(canvas * 255.0).astype(np.uint8)
+    return Scene(pixels, tuple(items), background)

@@ -1,0 +1,91 @@
+"""Sprites of the concepts in several drawing styles, cut from the shipped atlases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from guardalign_middleware.mini.world.concepts import CONCEPTS, Concept
+
+ATLAS_FOLDER = Path(__file__).parent / "atlas"
+COLUMNS = 16
+
+
+@dataclass(frozen=True)
+class Style:
+    """A drawing style: side of its atlas cells in pixels, and whether it is only a silhouette."""
+
+    side: int
+    monochrome: bool
+    held_out: bool
+
+
+STYLES: dict[str, Style] = {
+    "noto": Style(side=96, monochrome=False, held_out=False),
+    "symbola": Style(side=96, monochrome=True, held_out=False),
+    "emojione": Style(side=64, monochrome=False, held_out=True),
+}
+"""`emojione` is never trained on; it measures how far the models carry to another hand."""
+
+
+@cache
+def _cells(style: str) -> tuple[Image.Image | None, ...]:
+    """One RGBA picture per concept, None where the style lacks it; monochrome ones are black."""
+    side = STYLES[style].side
+    with Image.open(ATLAS_FOLDER / f"{style}.png") as file:
+        atlas: Image.Image = file.copy()
+    if STYLES[style].monochrome:
+        alpha = atlas.convert("L")
+        atlas = Image.new("RGBA", alpha.size)
+        atlas.putalpha(alpha)
+    else:
+        atlas = atlas.convert("RGBA")
+    cells: list[Image.Image | None] = []
+    for index in range(len(CONCEPTS)):
+        left, top = (index % COLUMNS) * side, (index // COLUMNS) * side
+        cell = atlas.crop((left, top, left + side, top + side))
+        cells.append(cell if cell.getchannel("A").getbbox() else None)
+    return tuple(cells)
+
+
+@cache
+def _index() -> dict[str, int]:
+    return {concept.name: index for index, concept in enumerate(CONCEPTS)}
+
+
+@cache
+def concepts_of_style(style: str) -> tuple[Concept, ...]:
+    """The concepts that this style can draw."""
+    return tuple(
+        concept for concept, cell in zip(CONCEPTS, _cells(style), strict=True) if cell is not None
+    )
+
+
+@lru_cache(maxsize=40_000)
+def sprite(name: str, style: str, side: int, angle: int = 0) -> NDArray[np.float32]:
+    """The pictograph as float32 `[side, side, 4]` in [0, 1], not premultiplied.
+
+    Args:
+        name: a concept's name.
+        style: a key of `STYLES`.
+        side: in pixels.
+        angle: counter-clockwise, in degrees; the corners may be cut.
+
+    Raises:
+        ValueError: the style has no such pictograph.
+    """
+    cell = _cells(style)[_index()[name]]
+    if cell is None:
+        raise ValueError(f"The style {style!r} has no pictograph for {name!r}.")
+    if angle:
+        cell = cell.rotate(angle, resample=Image.Resampling.BICUBIC)
+    # Resizing premultiplied pixels keeps transparent ones from bleeding their colour in.
+    resized = cell.convert("RGBa").resize((side, side), Image.Resampling.BICUBIC).convert("RGBA")
+    pixels = np.asarray(resized, dtype=np.float32) / 255.0
+    pixels.flags.writeable = False
+    return pixels

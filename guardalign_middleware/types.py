@@ -1,0 +1,264 @@
+"""The frozen values that travel between the stages: image, verdict, message, reply.
+
+Nothing here computes; each type carries its result together with the evidence for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Box = tuple[int, int, int, int]
+"""`(x0, y0, x1, y1)` in pixels of the upright image, half-open: `image[y0:y1, x0:x1]`."""
+
+Decision = Literal["allow", "mask", "block"]
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "blocked", "cancelled"]
+
+
+@dataclass(frozen=True, eq=False)
+class CanonicalImage:
+    """One decoded, upright, opaque RGB picture; the detector and the model both get these pixels.
+
+    Attributes:
+        pixels: uint8 `[H, W, 3]`, not writeable.
+        source: where it came from, for messages and logs ("photo.jpg", "<bytes>"); never a data URL.
+    """
+
+    pixels: NDArray[np.uint8]
+    source: str = "<array>"
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+            raise ValueError(
+                "pixels must be uint8 with shape (height, width, 3). "
+                f"Got {pixels.dtype} {tuple(pixels.shape)}."
+            )
+        if pixels.flags.writeable:
+            pixels = pixels.copy()
+            pixels.flags.writeable = False
+            object.__setattr__(self, "pixels", pixels)
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return int(self.pixels.shape[0])
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex digest of the size and the pixels: equal digests mean equal pictures."""
+        digest = hashlib.sha256(f"{self.width}x{self.height}:".encode())
+        digest.update(np.ascontiguousarray(self.pixels).data)
+        return digest.hexdigest()
+
+    def to_pil(self) -> Image.Image:
+        """A new PIL picture with the same pixels."""
+        return Image.fromarray(self.pixels)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the image that lies too near an unsafe concept."""
+
+    box: Box
+    category: str
+    distance: float
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the decision was computed from, one row per patch.
+
+    Attributes:
+        patch_boxes: int `[M, 4]`.
+        patch_distances: float `[M]`; low = unsafe.
+        patch_categories: nearest unsafe category of each patch, length M.
+        marginal_error: largest absolute violation of a transport marginal over all problems solved.
+        iterations: Sinkhorn iterations used.
+        solver: `"kernel"`, `"log"` or `"pot"`.
+        encoder: fingerprint of the encoder.
+    """
+
+    patch_boxes: NDArray[np.int64]
+    patch_distances: NDArray[np.float64]
+    patch_categories: tuple[str, ...]
+    marginal_error: float
+    iterations: int
+    solver: str
+    encoder: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The guard's decision on one image, with the numbers behind it.
+
+    Attributes:
+        decision: `allow`, `mask` or `block`.
+        distance: smallest patch distance (low = unsafe).
+        threshold: a patch is unsafe when its distance is at most this (paper eq. 10).
+        category: the unsafe category nearest to the image, flagged or not.
+        regions: the unsafe regions, nearest first; empty when allowed.
+        profile: fingerprint of the threshold profile in force.
+        width, height: of the scanned image, in pixels.
+        source: the image's source label.
+        sha256: digest of the scanned pixels.
+        evidence: per-patch numbers.
+    """
+
+    decision: Decision
+    distance: float
+    threshold: float
+    category: str
+    regions: tuple[Region, ...]
+    profile: str
+    width: int
+    height: int
+    source: str
+    sha256: str
+    evidence: Evidence = field(repr=False, compare=False)
+
+    @property
+    def flagged(self) -> bool:
+        """True when something unsafe was found."""
+        return self.decision != "allow"
+
+    def to_json(self) -> dict[str, Any]:
+        """The public JSON object of `guardalign scan --json`; no pixels, no per-patch arrays."""
+        return {
+            "source": self.source,
+            "decision": self.decision,
+            "distance": self.distance,
+            "threshold": self.threshold,
+            "category": self.category,
+            "regions": [
+                {"box": list(r.box), "category": r.category, "distance": r.distance}
+                for r in self.regions
+            ],
+            "profile": self.profile,
+        }
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """A piece of text inside a message."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """An image inside a message, already taken in."""
+
+    image: CanonicalImage
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn: a role and its parts in order."""
+
+    role: Role
+    parts: tuple[TextPart | ImagePart, ...]
+
+    @property
+    def text(self) -> str:
+        """All text parts, joined by a newline."""
+        return "\n".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+    @property
+    def images(self) -> tuple[CanonicalImage, ...]:
+        """All images in order."""
+        return tuple(part.image for part in self.parts if isinstance(part, ImagePart))
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Token counts; image tokens count as input tokens."""
+
+    input_tokens: int
+    output_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        """Input plus output."""
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """Whether and how the attention to the safety prefix was amplified in this reply.
+
+    Attributes:
+        state: `"on"`, `"off"` (not configured, γ = 0 or no prefix) — never "on" without proof.
+        prefix: True when the safety prefix was in the prompt.
+        mode: `"positive"` or `"paper"`.
+        gamma: strength γ (paper eq. 13).
+        layers: indices of the decoder layers that were calibrated, as observed during the run.
+        prefix_tokens, instruction_tokens: lengths of the two spans.
+        reason: why the state is off, in words; empty when on.
+    """
+
+    state: Literal["on", "off"]
+    prefix: bool
+    mode: str = "positive"
+    gamma: float = 0.0
+    layers: tuple[int, ...] = ()
+    prefix_tokens: int = 0
+    instruction_tokens: int = 0
+    reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "layers": list(self.layers)}
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a runner made from one prompt."""
+
+    text: str
+    finish_reason: FinishReason
+    calibration: CalibrationReport
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class GuardedReply:
+    """The chain's answer: the text, a verdict for each image in reading order, and the evidence."""
+
+    text: str
+    verdicts: tuple[Verdict, ...]
+    calibration: CalibrationReport
+    usage: Usage
+    finish_reason: FinishReason
+    model: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The public JSON object of `guardalign ask --json`."""
+        return {
+            "answer": self.text,
+            "verdicts": [verdict.to_json() for verdict in self.verdicts],
+            "calibration": self.calibration.to_json(),
+            "usage": {**asdict(self.usage), "total_tokens": self.usage.total_tokens},
+            "finish_reason": self.finish_reason,
+            "model": self.model,
+        }
+
+
+@dataclass(frozen=True)
+class GuardedChunk:
+    """A piece of a streamed answer; the last one carries the whole `reply`."""
+
+    text: str
+    reply: GuardedReply | None = None

@@ -1,0 +1,79 @@
+"""Render the sprite atlases of the pictograph world from fonts: `python -m training.atlas`.
+
+Needs the Debian packages fonts-noto-color-emoji, fonts-symbola and ruby-gemojione (the EmojiOne
+pictures). The atlases are committed, so nobody needs this to use, test or benchmark the project.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from guardalign_middleware.mini.world.concepts import CONCEPTS, Concept
+from guardalign_middleware.mini.world.sprites import ATLAS_FOLDER, COLUMNS, STYLES
+
+NOTO = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
+SYMBOLA = "/usr/share/fonts/truetype/ancient-scripts/Symbola_hint.ttf"
+EMOJIONE = "/usr/share/rubygems-integration/all/gems/gemojione-3.3.0/assets/png"
+
+
+def _square(picture: Image.Image, side: int) -> Image.Image | None:
+    """Crop to the ink, pad to a square, resize; None when there is no ink."""
+    box = picture.getbbox()
+    if box is None:
+        return None
+    ink = picture.crop(box)
+    longest = max(ink.size)
+    canvas = Image.new("RGBA", (longest, longest))
+    canvas.paste(ink, ((longest - ink.width) // 2, (longest - ink.height) // 2))
+    return canvas.resize((side, side), Image.Resampling.LANCZOS)
+
+
+def _glyph(font: ImageFont.FreeTypeFont, concept: Concept, *, color: bool) -> Image.Image:
+    picture = Image.new("RGBA", (2 * int(font.size), 2 * int(font.size)))
+    draw = ImageDraw.Draw(picture)
+    draw.text((font.size / 3, font.size / 4), concept.character, font=font, embedded_color=color)
+    return picture
+
+
+def render(style: str) -> Image.Image:
+    """The whole atlas of one style; cells without a glyph stay transparent."""
+    side = STYLES[style].side
+    rows = -(-len(CONCEPTS) // COLUMNS)
+    atlas = Image.new("RGBA", (COLUMNS * side, rows * side))
+    noto = ImageFont.truetype(NOTO, 109)
+    symbola = ImageFont.truetype(SYMBOLA, 160)
+    missing_box = np.asarray(_glyph(symbola, Concept("x", "\U0010fffd", "", None, "", ()), color=False))
+    for index, concept in enumerate(CONCEPTS):
+        if style == "noto":
+            picture = _glyph(noto, concept, color=True)
+        elif style == "symbola":
+            picture = _glyph(symbola, concept, color=False)
+            if np.array_equal(np.asarray(picture), missing_box):
+                continue
+        else:
+            path = Path(EMOJIONE) / f"{ord(concept.character):04X}.png"
+            if not path.is_file():
+                continue
+            picture = Image.open(path).convert("RGBA")
+        sprite = _square(picture, side)
+        if sprite is not None:
+            atlas.paste(sprite, ((index % COLUMNS) * side, (index // COLUMNS) * side))
+    return atlas.getchannel("A") if STYLES[style].monochrome else atlas
+
+
+def main() -> None:
+    """Write the atlases."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ATLAS_FOLDER)
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    for style in STYLES:
+        render(style).save(out / f"{style}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
