@@ -66,6 +66,17 @@ def concepts_of_style(style: str) -> tuple[Concept, ...]:
     )
 
 
+@lru_cache(maxsize=4_096)
+def _turned(name: str, style: str, angle: int) -> Image.Image | None:
+    """A cell turned and premultiplied: resizing then lets no transparent pixel bleed its colour."""
+    cell = _cells(style)[_index()[name]]
+    if cell is None:
+        return None
+    if angle:
+        cell = cell.rotate(angle, resample=Image.Resampling.BICUBIC)
+    return cell.convert("RGBa")
+
+
 @lru_cache(maxsize=40_000)
 def sprite(name: str, style: str, side: int, angle: int = 0) -> NDArray[np.float32]:
     """The pictograph as float32 `[side, side, 4]` in [0, 1], not premultiplied.
@@ -79,13 +90,10 @@ def sprite(name: str, style: str, side: int, angle: int = 0) -> NDArray[np.float
     Raises:
         ValueError: the style has no such pictograph.
     """
-    cell = _cells(style)[_index()[name]]
+    cell = _turned(name, style, angle)
     if cell is None:
         raise ValueError(f"The style {style!r} has no pictograph for {name!r}.")
-    if angle:
-        cell = cell.rotate(angle, resample=Image.Resampling.BICUBIC)
-    # Resizing premultiplied pixels keeps transparent ones from bleeding their colour in.
-    resized = cell.convert("RGBa").resize((side, side), Image.Resampling.BICUBIC).convert("RGBA")
+    resized = cell.resize((side, side), Image.Resampling.BICUBIC).convert("RGBA")
     pixels = np.asarray(resized, dtype=np.float32) / 255.0
     pixels.flags.writeable = False
     return pixels

@@ -1,0 +1,1 @@
+"""How well a guard does: metrics with intervals."""

@@ -1,0 +1,5 @@
+"""`python -m training.clip`."""
+
+from training.clip.train import main
+
+main()

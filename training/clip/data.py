@@ -1,0 +1,205 @@
+"""Training crops for the miniature encoder, drawn straight at its input size.
+
+A crop shows what the detector's crops show: one thing, several, a fragment of a large one, small
+ones, or only background. Its target is a distribution over the concepts and "nothing", in
+proportion to how much of each thing can be seen.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import Dataset
+
+from guardalign_middleware.mini.world import (
+    CONCEPTS,
+    STYLES,
+    TRAINING_BACKGROUNDS,
+    concepts_of_style,
+    draw_background,
+    place_item,
+    sprite,
+)
+from guardalign_middleware.mini.world.scenes import contrasting_ink
+from training.clip.captions import KINDS
+
+SIDE = 64
+_POOL = 500
+_POOL_SIDE = 480
+_SMALL_SIDES = (12, 15, 18, 21, 24, 28, 32, 36, 40, 44, 48, 54, 60, 68)
+_LARGE_SIDES = (84, 110, 150)
+_ANGLES = (-16, -8, 0, 8, 16)
+_STYLES = ("noto", "symbola")
+_INDEX = {concept.name: index for index, concept in enumerate(CONCEPTS)}
+_KIND_OF = [KINDS.index(concept.kind) for concept in CONCEPTS]
+Pixels = NDArray[np.float32]
+
+
+@cache
+def _background_pool() -> list[Image.Image]:
+    rng = np.random.default_rng(20_260)
+    families = [TRAINING_BACKGROUNDS[i % len(TRAINING_BACKGROUNDS)] for i in range(_POOL)]
+    return [
+        Image.fromarray(
+            np.round(255 * draw_background(rng, family, _POOL_SIDE, _POOL_SIDE)).astype(np.uint8)
+        )
+        for family in families
+    ]
+
+
+def _background(rng: np.random.Generator) -> Pixels:
+    """A window of a pooled background at one of the detector's scales, recoloured."""
+    pool = _background_pool()
+    window = int(rng.choice((64, 112, 192)))
+    left, top = rng.integers(0, _POOL_SIDE - window + 1, 2)
+    crop = pool[int(rng.integers(len(pool)))].resize(
+        (SIDE, SIDE),
+        Image.Resampling.BILINEAR,
+        box=(int(left), int(top), int(left) + window, int(top) + window),
+    )
+    pixels = np.asarray(crop, dtype=np.float32)[..., rng.permutation(3)] / 255.0
+    pixels = pixels * rng.uniform(0.75, 1.1) + rng.uniform(-0.08, 0.08)
+    return np.ascontiguousarray(np.clip(pixels, 0, 1), dtype=np.float32)
+
+
+@cache
+def _choices(style: str) -> tuple[list[str], NDArray[np.float64]]:
+    """Concept names of a style and their odds: unsafe ones are drawn three times as often."""
+    concepts = concepts_of_style(style)
+    odds = np.array([3.0 if concept.unsafe else 1.0 for concept in concepts])
+    return [concept.name for concept in concepts], np.cumsum(odds / odds.sum())
+
+
+def _recolor(rng: np.random.Generator, rgba: Pixels) -> Pixels:
+    """Another hand's colours: mixed channels, grey, other contrast. Alpha stays."""
+    out = rgba.copy()
+    rgb = out[..., :3]
+    kind = rng.random()
+    if kind < 0.25:
+        mix = np.eye(3) * 0.6 + rng.dirichlet(np.ones(3), 3) * 0.4
+        rgb = rgb @ mix.astype(np.float32)
+    elif kind < 0.35:
+        rgb = rgb[..., rng.permutation(3)]
+    elif kind < 0.5:
+        rgb = np.repeat(rgb.mean(axis=-1, keepdims=True), 3, axis=-1)
+    rgb = np.clip(rgb, 0, 1) ** np.float32(rng.uniform(0.6, 1.6))
+    out[..., :3] = np.clip(rgb * rng.uniform(0.8, 1.15) + rng.uniform(-0.1, 0.1), 0, 1)
+    return out
+
+
+def _look(rng: np.random.Generator, name: str, style: str, side: int) -> Pixels:
+    angle = int(rng.choice(_ANGLES)) if side <= _SMALL_SIDES[-1] else 0
+    rgba = sprite(name, style, side, angle)
+    if rng.random() < 0.3:
+        rgba = rgba[:, ::-1]
+    if side <= _SMALL_SIDES[-1] and rng.random() < 0.25:
+        rows = np.sort(rng.choice(side, int(side * rng.uniform(0.8, 1.0)), replace=False))
+        axis = int(rng.integers(2))
+        squeezed = np.take(rgba, rows, axis=axis)
+        pad = side - len(rows)
+        widths = [(0, 0)] * 3
+        widths[axis] = (pad // 2, pad - pad // 2)
+        rgba = np.pad(squeezed, widths)
+    if style == "noto" and rng.random() < 0.6:
+        rgba = _recolor(rng, rgba)
+    return rgba
+
+
+def _geometry(rng: np.random.Generator) -> list[tuple[int, int, int]]:
+    """`(side, left, top)` of the things in one crop; none overlap much."""
+    mode = rng.random()
+    boxes: list[tuple[int, int, int]] = []
+    if mode < 0.07:
+        return boxes
+    if mode < 0.62:  # one thing that can be seen, and perhaps neighbours
+        side = int(rng.choice(_SMALL_SIDES[3:]))
+        slack = SIDE - side
+        reach = max(slack, 0) // 2 + 0.22 * side
+        center = rng.uniform(-reach, reach, 2)
+        left, top = np.round((SIDE - side) / 2 + center).astype(int)
+        boxes.append((side, int(left), int(top)))
+        extra = int(rng.choice((0, 0, 1, 2, 3)))
+        sides = _SMALL_SIDES[2:]
+    elif mode < 0.8:  # a fragment of a large thing, or one that fills the crop
+        side = int(rng.choice(_LARGE_SIDES))
+        left, top = rng.integers(-side + 12, SIDE - 12, 2)
+        boxes.append((side, int(left), int(top)))
+        extra = int(rng.integers(0, 2))
+        sides = (*_SMALL_SIDES[4:], *_LARGE_SIDES[:1])
+    else:  # clutter, cut anywhere
+        extra = int(rng.integers(1, 6))
+        sides = _SMALL_SIDES
+    for _ in range(extra * 4):
+        if extra == 0:
+            break
+        side = int(rng.choice(sides))
+        left, top = (int(v) for v in rng.integers(-side + 5, SIDE - 4, 2))
+        if all(
+            left >= l2 + 0.9 * s2
+            or left + 0.9 * side <= l2
+            or top >= t2 + 0.9 * s2
+            or top + 0.9 * side <= t2
+            for s2, l2, t2 in boxes
+        ):
+            boxes.append((side, left, top))
+            extra -= 1
+    return boxes
+
+
+def _visibility(rgba: Pixels, left: int, top: int) -> float:
+    """Share of the sprite's ink inside the crop."""
+    side = rgba.shape[0]
+    ink = rgba[..., 3]
+    x0, y0 = max(-left, 0), max(-top, 0)
+    x1, y1 = min(side, SIDE - left), min(side, SIDE - top)
+    return float(ink[y0:y1, x0:x1].sum() / (ink.sum() + 1e-6))
+
+
+def draw_crop(rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    """A crop `[64, 64, 3]` in [0, 1] and its target distribution `[concepts + 1]`."""
+    canvas = _background(rng)
+    target = np.zeros(len(CONCEPTS) + 1, dtype=np.float32)
+    style = _STYLES[int(rng.random() < 0.35)]
+    names, odds = _choices(style)
+    seen = 0.0
+    for side, left, top in _geometry(rng):
+        name = names[int(np.searchsorted(odds, rng.random()))]
+        rgba = _look(rng, name, style, side)
+        ink = contrasting_ink(rng, canvas) if STYLES[style].monochrome else None
+        place_item(canvas, rgba, left, top, ink)
+        visible = _visibility(rgba, left, top)
+        weight = float(np.clip((visible - 0.35) / 0.4, 0, 1) * np.clip((side - 11) / 9, 0, 1))
+        target[_INDEX[name]] += weight
+        seen += weight
+    target[-1] = max(0.0, 1.0 - seen)
+    if rng.random() < 0.3:
+        canvas = canvas + rng.normal(0, rng.uniform(0, 0.04), canvas.shape).astype(np.float32)
+    return np.clip(canvas, 0, 1), target / target.sum()
+
+
+class Crops(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+    """Batch number `i` is drawn from the seed and `i` alone, so a run can be resumed anywhere.
+
+    A batch is uint8 pixels `[B, 3, 64, 64]`, concept targets `[B, 209]`, kind targets `[B, K + 1]`.
+    """
+
+    def __init__(self, seed: int, batch_size: int, steps: int) -> None:
+        self.seed, self.batch_size, self.steps = seed, batch_size, steps
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The batch of one step."""
+        rng = np.random.default_rng((self.seed, index))
+        drawn = [draw_crop(rng) for _ in range(self.batch_size)]
+        pixels = np.stack([np.round(crop * 255).astype(np.uint8) for crop, _ in drawn])
+        concepts = torch.from_numpy(np.stack([target for _, target in drawn]))
+        kinds = torch.zeros(self.batch_size, len(KINDS) + 1)
+        kinds.index_add_(1, torch.tensor([*_KIND_OF, len(KINDS)]), concepts)
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), concepts, kinds
