@@ -131,6 +131,7 @@ class RunnerConfig(_Frozen):
     max_new_tokens: int = Field(256, gt=0)
     temperature: float = Field(0.0, ge=0.0, description="0 = greedy")
     seed: int = 0
+    batch_size: int = Field(16, gt=0, description="conversations in one pass of generate_batch")
     prefix: PrefixConfig = PrefixConfig()
     calibration: CalibrationConfig = CalibrationConfig()
 

@@ -1,0 +1,183 @@
+"""What one `generate` call calibrates, rows by columns by layers, and the proof that it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from guardalign_middleware.config import CalibrationConfig
+from guardalign_middleware.errors import CalibrationError
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionLayers:
+    """Self-attention modules of a decoder in the order in which they run, with their indices."""
+
+    modules: tuple[nn.Module, ...]
+    indices: tuple[int, ...]
+
+    def band(self, low: float, high: float) -> AttentionLayers:
+        """The layers that overlap the fraction `[low, high)` of the depth; never empty."""
+        depth = len(self.modules)
+        # Rounding keeps 0.7 * 10 = 7.000000000000001 from reaching into an eighth layer.
+        part = slice(floor(round(low * depth, 9)), ceil(round(high * depth, 9)))
+        return AttentionLayers(self.modules[part], self.indices[part])
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some of the calibrated rows, on the device of the attention.
+
+    `index` is int64 `[B, R]`, query positions padded with 0; entry `(at_batch[n], at_row[n])` is
+    used and stands for query position `at_query[n]`.
+    """
+
+    index: Tensor
+    at_batch: Tensor
+    at_row: Tensor
+    at_query: Tensor
+
+
+class Step:
+    """The calibrated rows of one decoder forward.
+
+    Args:
+        rows: bool `[B, Lq]` on the CPU, at least one of them set.
+        offset: absolute position of the first query.
+        keys: layer index -> (number of keys, absolute position of the first).
+    """
+
+    def __init__(self, rows: Tensor, offset: int, keys: dict[int, tuple[int, int]]) -> None:
+        counts = rows.sum(dim=1)
+        self.count = int(counts.sum())
+        self.offset = offset
+        self.keys = keys
+        self._used = torch.arange(int(counts.max()))[None, :] < counts[:, None]
+        self._index = torch.zeros(self._used.shape, dtype=torch.int64)
+        self._index[self._used] = rows.nonzero()[:, 1]
+        self._blocks: dict[tuple[int, torch.device], list[Block]] = {}
+
+    def blocks(self, size: int, device: torch.device) -> list[Block]:
+        """The rows in blocks of at most `size`; moved to the device once, not once a layer."""
+        if (size, device) not in self._blocks:
+            self._blocks[size, device] = [
+                self._block(start, size, device) for start in range(0, self._used.shape[1], size)
+            ]
+        return self._blocks[size, device]
+
+    def _block(self, start: int, size: int, device: torch.device) -> Block:
+        index = self._index[:, start : start + size]
+        at_batch, at_row = self._used[:, start : start + size].nonzero(as_tuple=True)
+        parts = (index, at_batch, at_row, index[at_batch, at_row])
+        return Block(*(part.to(device) for part in parts))
+
+
+class CalibrationRun:
+    """What one `generate` call calibrates, and the evidence that it did.
+
+    Args:
+        prefix_mask: bool `[B, L]`, tokens of the safety prefix in the (padded) prompt.
+        instruction_mask: bool `[B, L]`, tokens of the instruction.
+        config: gamma, mode and rows; the band is taken from `layers`.
+        layers: the layers to calibrate.
+    """
+
+    def __init__(
+        self,
+        prefix_mask: Tensor,
+        instruction_mask: Tensor,
+        config: CalibrationConfig,
+        layers: AttentionLayers,
+    ) -> None:
+        if prefix_mask.shape != instruction_mask.shape or prefix_mask.ndim != 2:
+            raise CalibrationError(
+                "prefix_mask and instruction_mask must have shape (batch, prompt_length). "
+                f"Got {tuple(prefix_mask.shape)} and {tuple(instruction_mask.shape)}.",
+                stage="calibration",
+            )
+        rows = prefix_mask.any(dim=1) & instruction_mask.any(dim=1)
+        self.gamma = config.gamma
+        self.mode = config.mode
+        self.generated = config.rows == "instruction_and_generated"
+        self._rows = rows.cpu()
+        self._prefix = prefix_mask.cpu() & self._rows[:, None]
+        self._instruction = instruction_mask.cpu() & self._rows[:, None]
+        self._index_of = {id(m): i for m, i in zip(layers.modules, layers.indices, strict=True)}
+        self._covered = dict.fromkeys(layers.indices, 0)
+        self._step: Step | None = None
+        self._columns: dict[tuple[int, int], Tensor] = {}
+
+    def begin_forward(self, batch: int, query_length: int, cache: Any) -> None:
+        """Find the calibrated rows of the decoder forward that is about to run."""
+        self._step = None
+        prompt_length = self._prefix.shape[1]
+        offset = 0 if cache is None else int(cache.get_seq_length())
+        if not self.generated and offset >= prompt_length:
+            return
+        if batch != self._prefix.shape[0]:
+            raise CalibrationError(
+                f"The decoder should see {self._prefix.shape[0]} rows. Got {batch}.",
+                stage="calibration",
+                remedy="Beam search and several return sequences are not supported.",
+            )
+        rows = torch.zeros(batch, query_length, dtype=torch.bool)
+        part = self._instruction[:, offset : offset + query_length]
+        rows[:, : part.shape[1]] = part
+        if self.generated:
+            rows[:, max(0, prompt_length - offset) :] = self._rows[:, None]
+        if rows.any():
+            keys = {i: _key_window(cache, query_length, i) for i in self._covered}
+            self._step = Step(rows, offset, keys)
+
+    def step_for(self, module: nn.Module) -> tuple[Step, int] | None:
+        """The rows to calibrate in this attention module now, and its layer index."""
+        layer = self._index_of.get(id(module))
+        if layer is None or self._step is None:
+            return None
+        return self._step, layer
+
+    def prefix_columns(self, first: int, length: int, device: torch.device) -> Tensor:
+        """Which of the keys at positions `first ...` are safety prefix, bool `[B, length]`."""
+        key = (first, length)
+        if key not in self._columns:
+            columns = torch.zeros(self._prefix.shape[0], length, dtype=torch.bool)
+            part = self._prefix[:, first : first + length]
+            columns[:, : part.shape[1]] = part
+            # One entry per layer kind and step; older steps never come back.
+            self._columns = {
+                k: v for k, v in self._columns.items() if k[0] + k[1] == first + length
+            }
+            self._columns[key] = columns.to(device)
+        return self._columns[key]
+
+    def record(self, layer: int, rows: int) -> None:
+        """Note that `rows` rows of a layer were calibrated."""
+        self._covered[layer] += rows
+
+    def observed_layers(self) -> tuple[int, ...]:
+        """The layers that were calibrated.
+
+        Raises:
+            CalibrationError: a layer of the band did not calibrate every instruction row.
+        """
+        wanted = int(self._instruction.sum())
+        missing = [layer for layer, rows in self._covered.items() if rows < wanted]
+        if missing or wanted == 0:
+            raise CalibrationError(
+                f"Layers {missing} did not calibrate all {wanted} instruction rows.",
+                stage="calibration",
+                remedy="This model does not run its attention through the attention interface; "
+                "use calibrate=False or gamma 0.",
+            )
+        return tuple(sorted(self._covered))
+
+
+def _key_window(cache: Any, query_length: int, layer: int) -> tuple[int, int]:
+    if cache is None:
+        return query_length, 0
+    length, first = cache.get_mask_sizes(query_length, layer)
+    return int(length), int(first)
