@@ -29,6 +29,7 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessor,
     Qwen2VLProcessor,
+    Qwen2VLVideoProcessor,
     SiglipVisionConfig,
 )
 
@@ -73,6 +74,10 @@ def make_tokenizer(*extra: str, **named: str) -> PreTrainedTokenizerFast:
     )
 
 
+def _id(tokenizer: PreTrainedTokenizerFast, token: str) -> Any:
+    return tokenizer.convert_tokens_to_ids(token)
+
+
 def _text(config: type, tokenizer: PreTrainedTokenizerFast, **more: Any) -> Any:
     base: dict[str, Any] = {
         "vocab_size": len(tokenizer),
@@ -93,7 +98,7 @@ def _text(config: type, tokenizer: PreTrainedTokenizerFast, **more: Any) -> Any:
 
 def _llava(text: type, **more: Any) -> tuple[Any, Any]:
     tokenizer = make_tokenizer("<image>")
-    processor = LlavaProcessor(
+    processor = LlavaProcessor(  # type: ignore[no-untyped-call]
         CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}),
         tokenizer,
         patch_size=14,
@@ -113,7 +118,7 @@ def _llava(text: type, **more: Any) -> tuple[Any, Any]:
     config = LlavaConfig(
         vision_config=vision,
         text_config=_text(text, tokenizer, **more),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=_id(tokenizer, "<image>"),
         image_seq_length=4,
     )
     return LlavaForConditionalGeneration(config), processor
@@ -160,9 +165,9 @@ def gemma3() -> tuple[Any, Any]:
         text_config=text,
         vision_config=vision,
         mm_tokens_per_image=4,
-        boi_token_index=tokenizer.convert_tokens_to_ids("<start_of_image>"),
-        eoi_token_index=tokenizer.convert_tokens_to_ids("<end_of_image>"),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image_soft_token>"),
+        boi_token_index=_id(tokenizer, "<start_of_image>"),
+        eoi_token_index=_id(tokenizer, "<end_of_image>"),
+        image_token_index=_id(tokenizer, "<image_soft_token>"),
     )
     return Gemma3ForConditionalGeneration(config), processor
 
@@ -173,7 +178,7 @@ def qwen2_vl() -> tuple[Any, Any]:
         "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"
     )
     ids = {
-        f"{name}_token_id": tokenizer.convert_tokens_to_ids(token)
+        f"{name}_token_id": _id(tokenizer, token)
         for name, token in {
             "image": "<|image_pad|>",
             "video": "<|video_pad|>",
@@ -181,9 +186,7 @@ def qwen2_vl() -> tuple[Any, Any]:
             "vision_end": "<|vision_end|>",
         }.items()
     }
-    from transformers import Qwen2VLVideoProcessor
-
-    processor = Qwen2VLProcessor(
+    processor = Qwen2VLProcessor(  # type: ignore[no-untyped-call]
         Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=56 * 56),
         tokenizer,
         Qwen2VLVideoProcessor(),

@@ -1,7 +1,26 @@
-"""Answering under the safety prefix: prompt, spans, calibrated attention, runner."""
+"""Answering under the safety prefix: prompt, spans, calibrated attention, runner.
 
-from guardalign_middleware.generation.loading import LoadedModel, load_model
-from guardalign_middleware.generation.runner import CalibratedRunner
+The names that need torch and transformers are imported on first use: the stream and the `Runner`
+contract are for programs that have neither.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from guardalign_middleware.generation.stream import Emit, Runner, TokenStream
 
+if TYPE_CHECKING:
+    from guardalign_middleware.generation.loading import LoadedModel, load_model
+    from guardalign_middleware.generation.runner import CalibratedRunner
+
 __all__ = ["CalibratedRunner", "Emit", "LoadedModel", "Runner", "TokenStream", "load_model"]
+
+_HOMES = {"CalibratedRunner": "runner", "LoadedModel": "loading", "load_model": "loading"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -105,7 +105,7 @@ def calibrated_attention_forward(
             gamma=run.gamma,
             mode=run.mode,
         )
-    run.record(layer, step.count)
+    run.record(layer, step.instructions)
     return output, None
 
 

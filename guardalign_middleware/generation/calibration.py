@@ -47,13 +47,16 @@ class Step:
 
     Args:
         rows: bool `[B, Lq]` on the CPU, at least one of them set.
+        instructions: how many of them are instruction rows.
         offset: absolute position of the first query.
         keys: layer index -> (number of keys, absolute position of the first).
     """
 
-    def __init__(self, rows: Tensor, offset: int, keys: dict[int, tuple[int, int]]) -> None:
+    def __init__(
+        self, rows: Tensor, instructions: int, offset: int, keys: dict[int, tuple[int, int]]
+    ) -> None:
         counts = rows.sum(dim=1)
-        self.count = int(counts.sum())
+        self.instructions = instructions
         self.offset = offset
         self.keys = keys
         self._used = torch.arange(int(counts.max()))[None, :] < counts[:, None]
@@ -131,7 +134,7 @@ class CalibrationRun:
             rows[:, max(0, prompt_length - offset) :] = self._rows[:, None]
         if rows.any():
             keys = {i: _key_window(cache, query_length, i) for i in self._covered}
-            self._step = Step(rows, offset, keys)
+            self._step = Step(rows, int(part.sum()), offset, keys)
 
     def step_for(self, module: nn.Module) -> tuple[Step, int] | None:
         """The rows to calibrate in this attention module now, and its layer index."""
@@ -155,7 +158,7 @@ class CalibrationRun:
         return self._columns[key]
 
     def record(self, layer: int, rows: int) -> None:
-        """Note that `rows` rows of a layer were calibrated."""
+        """Note that `rows` instruction rows of a layer were calibrated."""
         self._covered[layer] += rows
 
     def observed_layers(self) -> tuple[int, ...]:

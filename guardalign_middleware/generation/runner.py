@@ -63,7 +63,12 @@ class CalibratedRunner:
         self._model: Any = loaded.model
         self._device = loaded.device
         self._prompts = PromptEncoder(
-            loaded.processor, prefix=config.prefix.text, placement=config.prefix.placement
+            loaded.processor,
+            prefix=config.prefix.text,
+            placement=config.prefix.placement,
+            max_tokens=getattr(
+                loaded.model.config.get_text_config(), "max_position_embeddings", None
+            ),
         )
         self._tokenizer = loaded.processor.tokenizer
 

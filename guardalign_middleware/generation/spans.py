@@ -56,9 +56,23 @@ class EncodedPrompts:
 
 
 class PromptEncoder:
-    """Turns messages into model inputs and token spans; safe to call from several threads."""
+    """Turns messages into model inputs and token spans; safe to call from several threads.
 
-    def __init__(self, processor: ProcessorMixin, *, prefix: str, placement: Placement) -> None:
+    Args:
+        processor: of the model.
+        prefix: words of the safety prefix.
+        placement: where they go.
+        max_tokens: the longest prompt the model knows positions for; None when it has no limit.
+    """
+
+    def __init__(
+        self,
+        processor: ProcessorMixin,
+        *,
+        prefix: str,
+        placement: Placement,
+        max_tokens: int | None = None,
+    ) -> None:
         self._processor = processor
         self._tokenizer: PreTrainedTokenizerBase = processor.tokenizer
         # Fast tokenizers keep padding state and refuse to be used by two threads at once.
@@ -66,6 +80,10 @@ class PromptEncoder:
         self.control_tokens = _control_tokens(processor)
         self.prefix = check_prefix(prefix, self.control_tokens)
         self.placement: Placement = placement
+        self._max_tokens = max_tokens
+        # An unknown word is no control token, even where <unk> is one.
+        ids = self._tokenizer.convert_tokens_to_ids(list(self.control_tokens))
+        self._control_ids = frozenset(ids) - {self._tokenizer.unk_token_id, None}
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of generated token ids, special tokens left out."""
@@ -83,7 +101,8 @@ class PromptEncoder:
             spans: locate the tokens of prefix and instruction in the rows that have the prefix.
 
         Raises:
-            MessageError: messages that the model's chat template refuses.
+            MessageError: messages that the model's chat template or processor refuses, or that
+                make a prompt longer than the model can read.
             CalibrationError: the spans cannot be located with certainty, or the template drops
                 the prefix.
         """
@@ -94,8 +113,10 @@ class PromptEncoder:
                 remedy="Convert it to a fast tokenizer, or generate with calibrate=False.",
             )
         plain = [self._render(row, use, PLAIN) for row, use in zip(rows, prefix, strict=True)]
-        for prompt, use in zip(plain, prefix, strict=True):
-            if use and self.prefix not in prompt:
+        marked = [self._render(row, use, MARKED) for row, use in zip(rows, prefix, strict=True)]
+        for prompt, use in zip(marked, prefix, strict=True):
+            # The words alone prove nothing: the instruction may quote them.
+            if use and f"{MARKED.prefix_open}{self.prefix}{MARKED.prefix_close}" not in prompt:
                 raise CalibrationError(
                     "The model's chat template drops or changes the safety prefix.",
                     stage="prefix",
@@ -103,10 +124,10 @@ class PromptEncoder:
                 )
         images = [[image.to_pil() for message in row for image in message.images] for row in rows]
         if not spans:
-            inputs = self._call(self._processor, plain, images)
+            with self._lock:
+                inputs = self._call(self._processor, plain, images)
             blank = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
             return EncodedPrompts(inputs, blank, blank)
-        marked = [self._render(row, use, MARKED) for row, use in zip(rows, prefix, strict=True)]
         for with_marks, without in zip(marked, plain, strict=True):
             if _strip(with_marks)[0] != without:
                 raise CalibrationError(
@@ -140,14 +161,26 @@ class PromptEncoder:
     ) -> dict[str, Any]:
         bos = self._tokenizer.bos_token
         has_bos = [bos is not None and prompt.startswith(bos) for prompt in prompts]
-        batch = processor(
-            text=list(prompts),
-            images=images if any(images) else None,
-            padding=len(prompts) > 1,
-            padding_side="left",
-            add_special_tokens=not all(has_bos),
-            return_tensors="pt",
-        )
+        try:
+            batch = processor(
+                text=list(prompts),
+                images=images if any(images) else None,
+                padding=len(prompts) > 1,
+                padding_side="left",
+                add_special_tokens=not all(has_bos),
+                return_tensors="pt",
+            )
+        except ValueError as error:
+            raise MessageError(
+                f"The model's processor refuses these messages: {error}",
+                remedy="Check that the model takes this many images, in these roles.",
+            ) from error
+        longest = int(batch["attention_mask"].sum(dim=1).max())
+        if self._max_tokens is not None and longest > self._max_tokens:
+            raise MessageError(
+                f"The prompt has {longest} tokens; the model reads at most {self._max_tokens}.",
+                remedy="Shorten the conversation or send fewer images.",
+            )
         return dict(batch)
 
     def _encode_marked(
@@ -198,8 +231,7 @@ class PromptEncoder:
                     stage="spans",
                     remedy="The prefix has to come first; check the chat template.",
                 )
-        control = set(self._tokenizer.all_special_ids) - {self._tokenizer.unk_token_id}
-        if not control.isdisjoint(ids[instruction].tolist()):
+        if not self._control_ids.isdisjoint(ids[instruction].tolist()):
             raise MessageError(
                 "The instruction contains a control token of the model in disguise.",
                 remedy="Remove the model's special tokens from the text.",

@@ -1,0 +1,90 @@
+"""An independent reading of paper eqs. 13 and 14: dense, uncached, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
+
+_STATE: dict[str, Any] = {}
+
+
+def dense_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    allowed: Tensor,
+    *,
+    scaling: float,
+    where: Tensor,
+    gamma: float,
+    mode: str,
+) -> Tensor:
+    """Calibrated attention `[B, Lq, H, D]`; `where`, bool `[B, Lq, Lk]`, marks the pairs."""
+    groups = query.shape[1] // key.shape[1]
+    q = query.double()
+    k = key.double().repeat_interleave(groups, dim=1)
+    v = value.double().repeat_interleave(groups, dim=1)
+    dots = torch.einsum("bhid,bhjd->bhij", q, k)
+    z = dots * scaling
+    if mode == "positive":
+        amplified = torch.where(z > 0, (1 + gamma) * z, z)
+    else:
+        amplified = z + gamma * dots.clamp(min=0) * z
+    z = torch.where(where[:, None], amplified, z).masked_fill(~allowed, float("-inf"))
+    # Padding rows may attend to nothing; like SDPA, give them zeros.
+    weights = z.softmax(-1).nan_to_num(0.0)
+    return torch.einsum("bhij,bhjd->bihd", weights, v)
+
+
+def _forward(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    length = query.shape[2]
+    if mask is None:
+        mask = torch.ones(length, length, dtype=torch.bool).tril()[None, None]
+    where = _STATE["where"]
+    if module.layer_idx not in _STATE["layers"]:
+        where = torch.zeros_like(where)
+    out = dense_attention(
+        query,
+        key,
+        value,
+        mask,
+        scaling=kwargs["scaling"],
+        where=where,
+        gamma=_STATE["gamma"],
+        mode=_STATE["mode"],
+    )
+    return out.to(query.dtype).contiguous(), None
+
+
+AttentionInterface.register("oracle_dense", _forward)
+AttentionMaskInterface.register("oracle_dense", sdpa_mask)
+
+
+@contextmanager
+def oracle(
+    model: Any,
+    rows: Tensor,
+    columns: Tensor,
+    layers: Collection[int],
+    *,
+    gamma: float,
+    mode: str,
+) -> Iterator[None]:
+    """Run the decoder's forwards through the oracle; `rows` and `columns` are bool `[B, L]`."""
+    _STATE.update(
+        where=rows[:, :, None] & columns[:, None, :], layers=layers, gamma=gamma, mode=mode
+    )
+    decoder = model.get_decoder()
+    decoder.set_attn_implementation("oracle_dense")
+    try:
+        yield
+    finally:
+        decoder.set_attn_implementation("sdpa")

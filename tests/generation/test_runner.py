@@ -1,0 +1,291 @@
+"""The calibrated runner from messages to answers, on tiny random models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from guardalign_middleware.errors import (
+    CalibrationError,
+    ConfigError,
+    GuardError,
+    MessageError,
+)
+from guardalign_middleware.generation import CalibratedRunner, Runner
+from guardalign_middleware.generation.prefix import PLAIN
+from guardalign_middleware.types import Message, TextPart
+from tests.generation.conftest import conversations, picture, user
+
+
+def make(model_directory: Callable[[str], Path], **overrides: Any) -> CalibratedRunner:
+    overrides = {"device": "cpu", "max_new_tokens": 8, **overrides}
+    return CalibratedRunner.from_pretrained(str(model_directory("llava")), **overrides)
+
+
+def untouched(runner: CalibratedRunner) -> bool:
+    decoder = runner._model.get_decoder()
+    return decoder.config._attn_implementation == "sdpa" and not decoder._forward_pre_hooks
+
+
+def question() -> list[Message]:
+    return [user(picture(), "What is in the picture?")]
+
+
+def test_it_fulfils_the_contract(runner: CalibratedRunner) -> None:
+    contract: Runner = runner
+    assert contract.name == "llava"
+    assert contract.config.max_new_tokens == 8
+
+
+def test_every_family_answers_under_proven_calibration(family_runner: CalibratedRunner) -> None:
+    for messages in conversations():
+        reply = family_runner.generate(messages)
+        report = reply.calibration
+        assert report.state == "on"
+        assert report.reason == ""
+        assert (report.gamma, report.mode, report.layers) == (0.5, "positive", (1, 2))
+        assert report.prefix_tokens > 10
+        assert report.instruction_tokens > 0
+        assert reply.usage.output_tokens <= 8
+    assert untouched(family_runner)
+
+
+def test_a_batch_answers_as_single_calls_do(family_runner: CalibratedRunner) -> None:
+    rows = conversations()
+    flags = [True, False, True, True]
+    options: dict[str, Any] = {"temperature": 0.7, "seed": 3}
+    for more in ({}, options):
+        single = [
+            family_runner.generate(row, prefix=flag, **more)
+            for row, flag in zip(rows, flags, strict=True)
+        ]
+        assert family_runner.generate_batch(rows, prefix=flags, **more) == single
+        turned = family_runner.generate_batch(rows[::-1], prefix=flags[::-1], **more)
+        assert turned == single[::-1]
+
+
+def test_large_batches_are_split(model_directory: Callable[[str], Path]) -> None:
+    small = make(model_directory, batch_size=3)
+    rows = conversations() * 2
+    assert small.generate_batch(rows) == [small.generate(row) for row in rows]
+    assert small.generate_batch([]) == []
+
+
+@pytest.mark.parametrize("how", ["gamma", "calibrate"])
+def test_without_calibration_it_is_the_plain_model(
+    model_directory: Callable[[str], Path], how: str
+) -> None:
+    runner = make(model_directory, calibration={"gamma": 0.0 if how == "gamma" else 1.0})
+    reply = runner.generate(question(), calibrate=how == "gamma")
+    prompt = runner._prompts._render(question(), True, PLAIN)
+    inputs = runner._prompts._processor(
+        text=[prompt],
+        images=[[picture().to_pil()]],
+        add_special_tokens=False,
+        return_tensors="pt",
+    )
+    with torch.inference_mode():
+        out = runner._model.generate(**inputs, do_sample=False, max_new_tokens=8)
+    ids = out[0, inputs["input_ids"].shape[1] :].tolist()
+    assert reply.text == runner._prompts.decode(ids).strip()
+    assert reply.usage.input_tokens == inputs["input_ids"].shape[1]
+    assert reply.usage.output_tokens == len(ids)
+    assert reply.calibration.state == "off"
+    assert reply.calibration.prefix
+    assert reply.calibration.reason
+
+
+def test_the_answer_depends_on_gamma_mode_and_rows(
+    model_directory: Callable[[str], Path],
+) -> None:
+    settings: list[dict[str, Any]] = [
+        {"gamma": 0.0},
+        {"gamma": 3.0},
+        {"gamma": 3.0, "mode": "paper"},
+        {"gamma": 3.0, "rows": "instruction_and_generated"},
+        {"gamma": 3.0, "band": (0.0, 0.3)},
+    ]
+    texts = {
+        make(model_directory, calibration=c, max_new_tokens=60).generate(question()).text
+        for c in settings
+    }
+    assert len(texts) == len(settings)
+
+
+def test_without_prefix_nothing_is_calibrated(runner: CalibratedRunner) -> None:
+    report = runner.generate(question(), prefix=False).calibration
+    assert (report.state, report.prefix) == ("off", False)
+    assert "no safety prefix" in report.reason
+
+
+def test_an_image_without_words_is_answered_and_reported_off(runner: CalibratedRunner) -> None:
+    report = runner.generate([user(picture())]).calibration
+    assert (report.state, report.prefix) == ("off", True)
+    assert "no text" in report.reason
+
+
+def test_the_prefix_in_the_system_message(model_directory: Callable[[str], Path]) -> None:
+    runner = make(model_directory, prefix={"placement": "system"})
+    assert runner.generate(question()).calibration.state == "on"
+
+
+def test_the_model_gets_the_very_pixels(
+    runner: CalibratedRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    inner = runner._prompts._call
+
+    def spy(processor: Any, prompts: list[str], images: list[list[Any]]) -> dict[str, Any]:
+        seen.extend(image for row in images for image in row)
+        return inner(processor, prompts, images)
+
+    monkeypatch.setattr(runner._prompts, "_call", spy)
+    runner.generate([user(picture(5), "a", picture(6))])
+    assert [image.tobytes() for image in seen] == [picture(i).pixels.tobytes() for i in (5, 6)]
+
+
+def test_stream_joins_to_generate(family_runner: CalibratedRunner) -> None:
+    for messages in conversations():
+        sampled: dict[str, Any] = {"temperature": 1.0, "seed": 5}
+        for options in ({}, sampled):
+            whole = family_runner.generate(messages, **options)
+            stream = family_runner.stream(messages, **options)
+            assert "".join(stream) == whole.text
+            assert stream.result == whole
+
+
+def test_closing_a_stream_stops_the_model(runner: CalibratedRunner) -> None:
+    with runner.stream(question(), max_new_tokens=900) as stream:
+        next(stream)
+    assert stream.result.finish_reason == "cancelled"
+    assert stream.result.usage.output_tokens < 900
+    assert untouched(runner)
+    assert runner.generate(question()).calibration.state == "on"
+
+
+def test_stop_strings_end_the_answer_and_are_not_part_of_it(runner: CalibratedRunner) -> None:
+    whole = runner.generate(question())
+    cut = whole.text[3:5]
+    reply = runner.generate(question(), stop=[cut, "never"])
+    assert reply.text == whole.text[: whole.text.index(cut)].strip()
+    assert reply.finish_reason == "stop"
+    assert reply.usage.output_tokens < whole.usage.output_tokens
+    stream = runner.stream(question(), stop=[cut])
+    assert "".join(stream) == reply.text
+    others = runner.generate_batch([question(), conversations()[1]], stop=[cut])
+    assert others[0] == reply
+
+
+def test_finish_reasons(runner: CalibratedRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = runner.generate(question(), max_new_tokens=2)
+    assert (reply.finish_reason, reply.usage.output_tokens) == ("length", 2)
+    prompts = runner._prompts.encode([question()], prefix=[False], spans=False)
+    with torch.inference_mode():
+        out = runner._model.generate(**prompts.inputs, do_sample=False, max_new_tokens=3)
+    monkeypatch.setattr(runner._model.generation_config, "eos_token_id", int(out[0, -2]))
+    reply = runner.generate(question(), prefix=False)
+    assert (reply.finish_reason, reply.usage.output_tokens) == ("stop", 2)
+
+
+def test_seeds(runner: CalibratedRunner) -> None:
+    def sample(seed: int) -> str:
+        return runner.generate(question(), temperature=1.5, seed=seed).text
+
+    assert sample(1) == sample(1)
+    assert len({sample(seed) for seed in range(4)}) > 1
+
+
+def test_concurrent_callers_get_their_own_answers(runner: CalibratedRunner) -> None:
+    def ask(index: int) -> Any:
+        return runner.generate(
+            conversations()[index % 4], prefix=index % 3 > 0, calibrate=index % 2 > 0
+        )
+
+    alone = [ask(i) for i in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(ask, [*range(12), *range(12)])) == alone * 2
+    assert untouched(runner)
+
+
+def test_a_fault_of_the_model_leaves_nothing_behind(
+    runner: CalibratedRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nan(module: Any, args: Any, output: Any) -> Any:
+        return output * float("nan")
+
+    hook = runner._model.lm_head.register_forward_hook(nan)
+    try:
+        with pytest.raises(GuardError, match="NaN"):
+            runner.generate(question())
+        with pytest.raises(GuardError, match="NaN"):
+            list(runner.stream(question()))
+    finally:
+        hook.remove()
+    assert untouched(runner)
+
+
+def test_a_model_that_ignores_the_interface_fails_closed(
+    model_directory: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = make(model_directory)
+    assert runner.layers.indices == (1, 2)
+    decoder = runner._model.get_decoder()
+    monkeypatch.setattr(decoder, "set_attn_implementation", lambda name: None)
+    with pytest.raises(CalibrationError, match="did not calibrate"):
+        runner.generate(question())
+
+
+def test_an_uncalibratable_family_still_answers_without(
+    model_directory: Callable[[str], Path],
+) -> None:
+    runner = make(model_directory)
+    runner._model.get_decoder().set_attn_implementation("eager")
+    with pytest.raises(CalibrationError, match="eager"):
+        runner.generate(question())
+    assert runner.generate(question(), calibrate=False).calibration.state == "off"
+    assert runner.generate(question(), prefix=False).calibration.state == "off"
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [[], [Message("assistant", (TextPart("hi"),))], [user("word " * 2000)]],
+    ids=["empty", "no user", "too long"],
+)
+def test_messages_the_model_cannot_be_asked(
+    runner: CalibratedRunner, messages: list[Message]
+) -> None:
+    with pytest.raises(MessageError):
+        runner.generate(messages)
+    with pytest.raises(MessageError):
+        runner.stream(messages)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_new_tokens": 0},
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"stop": [""]},
+    ],
+)
+def test_bad_options(runner: CalibratedRunner, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="should"):
+        runner.generate(question(), **options)
+
+
+def test_one_prefix_flag_per_row(runner: CalibratedRunner) -> None:
+    with pytest.raises(ConfigError, match=r"\(2\). Got 1"):
+        runner.generate_batch([question(), question()], prefix=[True])
+
+
+def test_bad_fields_are_a_config_error(model_directory: Callable[[str], Path]) -> None:
+    with pytest.raises(ConfigError, match="gama"):
+        make(model_directory, gama=1)
+    with pytest.raises(ConfigError, match="empty"):
+        make(model_directory, prefix={"text": "  "})
