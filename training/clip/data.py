@@ -2,7 +2,7 @@
 
 A crop shows what the detector's crops show: one thing, several, a fragment of a large one, small
 ones, or only background. Its target is a distribution over the concepts and "nothing", in
-proportion to how much of each thing can be seen.
+proportion to how much of each thing can be seen; each of its patches has a label of its own.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ from guardalign_middleware.mini.world import (
 from guardalign_middleware.mini.world.scenes import contrasting_ink
 from training.clip.captions import KINDS
 
-SIDE = 64
+SIDE = 56
+PATCH = 8
+GRID = SIDE // PATCH
+IGNORED = -100
 _POOL = 500
 _POOL_SIDE = 480
-_SMALL_SIDES = (12, 15, 18, 21, 24, 28, 32, 36, 40, 44, 48, 54, 60, 68)
-_LARGE_SIDES = (84, 110, 150)
+_SMALL_SIDES = (11, 13, 16, 18, 21, 24, 28, 32, 36, 40, 44, 48, 54, 60)
+_LARGE_SIDES = (76, 100, 132)
 _ANGLES = (-16, -8, 0, 8, 16)
 _STYLES = ("noto", "symbola")
 _INDEX = {concept.name: index for index, concept in enumerate(CONCEPTS)}
@@ -150,41 +153,57 @@ def _geometry(rng: np.random.Generator) -> list[tuple[int, int, int]]:
     return boxes
 
 
-def _visibility(rgba: Pixels, left: int, top: int) -> float:
-    """Share of the sprite's ink inside the crop."""
+def _ink(rgba: Pixels, left: int, top: int) -> Pixels:
+    """The sprite's ink inside the crop, `[SIDE, SIDE]`."""
     side = rgba.shape[0]
-    ink = rgba[..., 3]
-    x0, y0 = max(-left, 0), max(-top, 0)
-    x1, y1 = min(side, SIDE - left), min(side, SIDE - top)
-    return float(ink[y0:y1, x0:x1].sum() / (ink.sum() + 1e-6))
+    ink = np.zeros((SIDE, SIDE), dtype=np.float32)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, SIDE), min(top + side, SIDE)
+    ink[y0:y1, x0:x1] = rgba[y0 - top : y1 - top, x0 - left : x1 - left, 3]
+    return ink
 
 
-def draw_crop(rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-    """A crop `[64, 64, 3]` in [0, 1] and its target distribution `[concepts + 1]`."""
+class Crop:
+    """Pixels `[SIDE, SIDE, 3]` in [0, 1], target `[concepts + 1]`, patch labels `[GRID, GRID]`."""
+
+    def __init__(self, pixels: Pixels, target: Pixels, patches: NDArray[np.int64]) -> None:
+        self.pixels, self.target, self.patches = pixels, target, patches
+
+
+def draw_crop(rng: np.random.Generator) -> Crop:
+    """One training crop; patches of things too small or too cut to tell are `IGNORED`."""
     canvas = _background(rng)
     target = np.zeros(len(CONCEPTS) + 1, dtype=np.float32)
-    style = _STYLES[int(rng.random() < 0.35)]
+    patches = np.full((GRID, GRID), len(CONCEPTS), dtype=np.int64)
+    covered = np.full((GRID, GRID), 0.2, dtype=np.float32)
+    style = _STYLES[int(rng.random() < 0.3)]
     names, odds = _choices(style)
     seen = 0.0
     for side, left, top in _geometry(rng):
         name = names[int(np.searchsorted(odds, rng.random()))]
         rgba = _look(rng, name, style, side)
-        ink = contrasting_ink(rng, canvas) if STYLES[style].monochrome else None
-        place_item(canvas, rgba, left, top, ink)
-        visible = _visibility(rgba, left, top)
-        weight = float(np.clip((visible - 0.35) / 0.4, 0, 1) * np.clip((side - 11) / 9, 0, 1))
+        color = contrasting_ink(rng, canvas) if STYLES[style].monochrome else None
+        place_item(canvas, rgba, left, top, color)
+        ink = _ink(rgba, left, top)
+        visible = float(ink.sum() / (rgba[..., 3].sum() + 1e-6))
+        weight = float(np.clip((visible - 0.35) / 0.4, 0, 1) * np.clip((side - 10) / 8, 0, 1))
         target[_INDEX[name]] += weight
         seen += weight
+        share = ink.reshape(GRID, PATCH, GRID, PATCH).mean(axis=(1, 3))
+        if STYLES[style].monochrome:
+            share = np.minimum(2 * share, 1)  # outlines cover little of what they enclose
+        patches[share > covered] = _INDEX[name] if weight > 0.3 else IGNORED
+        covered = np.maximum(covered, share)
     target[-1] = max(0.0, 1.0 - seen)
     if rng.random() < 0.3:
         canvas = canvas + rng.normal(0, rng.uniform(0, 0.04), canvas.shape).astype(np.float32)
-    return np.clip(canvas, 0, 1), target / target.sum()
+    return Crop(np.clip(canvas, 0, 1), target / target.sum(), patches)
 
 
-class Crops(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+class Crops(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]):
     """Batch number `i` is drawn from the seed and `i` alone, so a run can be resumed anywhere.
 
-    A batch is uint8 pixels `[B, 3, 64, 64]`, concept targets `[B, 209]`, kind targets `[B, K + 1]`.
+    A batch is uint8 pixels `[B, 3, SIDE, SIDE]`, concept targets `[B, 209]`, kind targets
+    `[B, K + 1]` and patch labels `[B, GRID * GRID]`.
     """
 
     def __init__(self, seed: int, batch_size: int, steps: int) -> None:
@@ -194,12 +213,15 @@ class Crops(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         """Number of batches."""
         return self.steps
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def __getitem__(
+        self, index: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """The batch of one step."""
         rng = np.random.default_rng((self.seed, index))
         drawn = [draw_crop(rng) for _ in range(self.batch_size)]
-        pixels = np.stack([np.round(crop * 255).astype(np.uint8) for crop, _ in drawn])
-        concepts = torch.from_numpy(np.stack([target for _, target in drawn]))
+        pixels = np.stack([np.round(crop.pixels * 255).astype(np.uint8) for crop in drawn])
+        concepts = torch.from_numpy(np.stack([crop.target for crop in drawn]))
+        patches = torch.from_numpy(np.stack([crop.patches.reshape(-1) for crop in drawn]))
         kinds = torch.zeros(self.batch_size, len(KINDS) + 1)
         kinds.index_add_(1, torch.tensor([*_KIND_OF, len(KINDS)]), concepts)
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2), concepts, kinds
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), concepts, kinds, patches

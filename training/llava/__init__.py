@@ -1,0 +1,1 @@
+"""How `mini/llava`, the miniature LLaVA, is trained: `python -m training.llava`."""

@@ -1,0 +1,97 @@
+"""Small scenes drawn straight at the vision tower's size, with a label for every patch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from guardalign_middleware.mini.questions import ITEM_SIDES, SCENE_SIDE, THINGS
+from guardalign_middleware.mini.world import (
+    TRAINING_BACKGROUNDS,
+    draw_background,
+    place_item,
+    sprite,
+)
+
+SIDE = 84
+PATCH = 14
+GRID = SIDE // PATCH
+NOTHING = len(THINGS)
+FILL = 127 / 255
+_TRIES = 40
+_ODDS = np.array([2.0 if thing.unsafe else 1.0 for thing in THINGS])
+_ODDS /= _ODDS.sum()
+_LEAST, _MOST = (round(side * SIDE / SCENE_SIDE) for side in ITEM_SIDES)
+
+
+class Drawn:
+    """One training scene: pixels `[84, 84, 3]`, patch labels `[6, 6]`, things left to right."""
+
+    def __init__(
+        self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], things: list[int]
+    ) -> None:
+        self.pixels, self.labels, self.things = pixels, labels, things
+
+
+def draw(rng: np.random.Generator) -> Drawn:
+    """Nought to three things, now and then one of them masked with grey and thereby gone."""
+    family = TRAINING_BACKGROUNDS[int(rng.integers(len(TRAINING_BACKGROUNDS)))]
+    canvas = draw_background(rng, family, SIDE, SIDE)
+    count = int(rng.choice(4, p=(0.1, 0.35, 0.35, 0.2)))
+    names = rng.choice(len(THINGS), size=count, replace=False, p=_ODDS)
+    boxes: list[tuple[int, int, int, int]] = []
+    covers = np.zeros((len(THINGS) + 1, GRID, GRID), dtype=np.float32)
+    shown: list[tuple[float, int]] = []
+    masked = rng.random() < 0.25
+    for index in names:
+        side = int(rng.integers(_LEAST - 2, _MOST + 3))
+        for _ in range(_TRIES):
+            left, top = (int(v) for v in rng.integers(0, SIDE - side + 1, 2))
+            if all(
+                left >= x1 or left + side <= x0 or top >= y1 or top + side <= y0
+                for x0, y0, x1, y1 in boxes
+            ):
+                break
+        else:
+            continue
+        boxes.append((left, top, left + side, top + side))
+        if masked:
+            masked = False
+            grow = rng.integers(0, 7, 4)
+            canvas[
+                max(top - grow[0], 0) : top + side + grow[1],
+                max(left - grow[2], 0) : left + side + grow[3],
+            ] = FILL
+            continue
+        rgba = sprite(THINGS[index].name, "noto", side, int(rng.choice((-12, -6, 0, 6, 12))))
+        place_item(canvas, rgba, left, top)
+        alpha = np.zeros((SIDE, SIDE), dtype=np.float32)
+        alpha[top : top + side, left : left + side] = rgba[..., 3]
+        covers[index] = alpha.reshape(GRID, PATCH, GRID, PATCH).mean(axis=(1, 3))
+        shown.append((left + side / 2, int(index)))
+    covers[NOTHING] = 0.2
+    canvas = canvas * rng.uniform(0.9, 1.08)
+    pixels = np.round(np.clip(canvas, 0, 1) * 255).astype(np.uint8)
+    return Drawn(pixels, covers.argmax(axis=0), [index for _, index in sorted(shown)])
+
+
+class Scenes(Dataset[tuple[Tensor, Tensor]]):
+    """Batch `i`, drawn from the seed and `i`: pixels `[B, 3, 84, 84]` uint8, labels `[B, 36]`."""
+
+    def __init__(self, seed: int, batch_size: int, steps: int) -> None:
+        self.seed, self.batch_size, self.steps = seed, batch_size, steps
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """The batch of one step."""
+        rng = np.random.default_rng((self.seed, index))
+        drawn = [draw(rng) for _ in range(self.batch_size)]
+        pixels = torch.from_numpy(np.stack([scene.pixels for scene in drawn])).permute(0, 3, 1, 2)
+        labels = torch.from_numpy(np.stack([scene.labels.reshape(-1) for scene in drawn]))
+        return pixels, labels
