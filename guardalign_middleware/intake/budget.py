@@ -1,0 +1,63 @@
+"""The caps of the intake policy: all are checked before a single pixel is decoded."""
+
+from __future__ import annotations
+
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.errors import ImageRejected
+
+
+def check_byte_count(count: int, policy: IntakePolicy, source: str) -> None:
+    """Refuse inputs without any byte and inputs of more than `policy.max_bytes` bytes.
+
+    Raises:
+        ImageRejected: `empty` or `too_many_bytes`.
+    """
+    if count == 0:
+        raise ImageRejected(
+            f"{source} is empty.",
+            reason="empty",
+            source=source,
+            remedy="Check that the upload or the download was completed.",
+        )
+    if count > policy.max_bytes:
+        raise ImageRejected(
+            f"{source} has {count:,} bytes; at most {policy.max_bytes:,} are accepted.",
+            reason="too_many_bytes",
+            source=source,
+            remedy="Compress the image, or raise intake.max_bytes.",
+        )
+
+
+def check_size(width: int, height: int, policy: IntakePolicy, source: str) -> None:
+    """Refuse pictures that are too large or too thin, from the size in their header.
+
+    A 157-byte PNG of 1×20000 pixels costs gigabytes once something resizes its short side, so the
+    aspect `max(width, height) / min(width, height)` is capped beside the number of pixels.
+
+    Raises:
+        ImageRejected: `corrupt` (no area), `too_many_pixels` or `extreme_aspect`.
+    """
+    if width <= 0 or height <= 0:
+        raise ImageRejected(
+            f"{source} declares a size of {width}×{height} pixels.",
+            reason="corrupt",
+            source=source,
+            remedy="Export the image again.",
+        )
+    if width * height > policy.max_pixels:
+        raise ImageRejected(
+            f"{source} has {width}×{height} = {width * height:,} pixels; "
+            f"at most {policy.max_pixels:,} are accepted.",
+            reason="too_many_pixels",
+            source=source,
+            remedy="Scale the image down, or raise intake.max_pixels.",
+        )
+    aspect = max(width, height) / min(width, height)
+    if aspect > policy.max_aspect:
+        raise ImageRejected(
+            f"{source} is {width}×{height} pixels, an aspect of {aspect:g}:1; "
+            f"at most {policy.max_aspect:g}:1 is accepted.",
+            reason="extreme_aspect",
+            source=source,
+            remedy="Crop the image, or raise intake.max_aspect.",
+        )

@@ -1,0 +1,121 @@
+"""From any decoded PIL picture to upright, opaque, 8-bit sRGB pixels."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms
+
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.errors import ImageRejected
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_DEEP_GREY = {"I;16", "I;16L", "I;16B", "I;16N"}
+_WITH_ALPHA = {"RGBA", "LA", "PA", "RGBa", "La"}
+_PLAIN = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"}
+_PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+
+
+def to_srgb_pixels(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[np.uint8]:
+    """Turn upright, convert to sRGB and composite on `policy.background`.
+
+    16-bit grey is scaled by 255/65535 and rounded. Float and 32-bit integer pixels have no declared
+    white, so they are refused. An EXIF block or a colour profile that cannot be read is treated as
+    absent, as viewers do: the detector and the model still get the same pixels.
+
+    Args:
+        picture: a loaded picture of any mode; it is not changed.
+        policy: names the background.
+        source: label for messages.
+
+    Returns:
+        uint8 `[H, W, 3]`.
+
+    Raises:
+        ImageRejected: `unsupported_mode`.
+    """
+    profile = picture.info.get("icc_profile")
+    orientation = _orientation(picture)
+    colours, alpha = _split(picture, source)
+    rgb = _to_srgb(colours, profile)
+    if alpha is not None:
+        backdrop = Image.new("RGB", rgb.size, policy.background)
+        rgb = Image.composite(rgb, backdrop, alpha)
+    if orientation in _TURNS:
+        rgb = rgb.transpose(_TURNS[orientation])
+    return np.asarray(rgb, dtype=np.uint8)
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        value = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError):
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _split(picture: Image.Image, source: str) -> tuple[Image.Image, Image.Image | None]:
+    """The colours in a mode that colour profiles know, and the opacity if there is any."""
+    mode = picture.mode
+    if mode in _DEEP_GREY:
+        return _split_deep_grey(picture)
+    if mode not in _PLAIN | _WITH_ALPHA:
+        raise ImageRejected(
+            f"{source} has pixels of mode {mode!r}.",
+            reason="unsupported_mode",
+            source=source,
+            remedy="Convert the image to 8-bit RGB first.",
+        )
+    if picture.has_transparency_data or mode in {"RGBa", "La"}:
+        # Pillow undoes premultiplied alpha only on the way to RGBA or LA, hence two steps.
+        straight = picture.convert("LA") if mode == "La" else picture
+        opaque = straight.convert("RGBA")
+        return opaque.convert("RGB"), opaque.getchannel("A")
+    if mode in {"RGB", "L", "CMYK"}:
+        return picture, None
+    return picture.convert("L" if mode == "1" else "RGB"), None
+
+
+def _split_deep_grey(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    values = np.asarray(picture).astype(np.uint32)
+    grey = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    transparent = picture.info.get("transparency")
+    if not isinstance(transparent, int):
+        return grey, None
+    return grey, Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
+
+
+def _to_srgb(picture: Image.Image, profile: object) -> Image.Image:
+    if isinstance(profile, bytes) and profile:
+        converted = _apply_profile(picture, profile)
+        if converted is not None:
+            return converted
+    return picture.convert("RGB")
+
+
+def _apply_profile(picture: Image.Image, profile: bytes) -> Image.Image | None:
+    """The picture in sRGB, or None when the profile is unreadable or for another kind of ink."""
+    try:
+        source_profile = ImageCms.ImageCmsProfile(BytesIO(profile))
+        mode = _PROFILE_MODES.get(source_profile.profile.xcolor_space.strip())
+        if mode is None or (mode == "CMYK") != (picture.mode == "CMYK"):
+            return None
+        return ImageCms.profileToProfile(
+            picture.convert(mode),
+            source_profile,
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.PERCEPTUAL,
+            outputMode="RGB",
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None

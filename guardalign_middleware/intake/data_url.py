@@ -1,0 +1,94 @@
+"""Strict base64 and `data:` URLs: one comma, an image type, no junk characters."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.errors import ImageRejected
+from guardalign_middleware.intake.budget import check_byte_count
+
+DATA_URL_LABEL = "<data URL>"
+
+_HEADER = re.compile(r"data:(image/[a-z0-9][a-z0-9.+-]*);base64", re.IGNORECASE)
+_FORM = "Write it as data:image/png;base64,… with the standard base64 alphabet and no spaces."
+
+_FORMAT_BY_MIME = {
+    "image/jpeg": "JPEG",
+    "image/jpg": "JPEG",
+    "image/png": "PNG",
+    "image/webp": "WEBP",
+    "image/gif": "GIF",
+    "image/tiff": "TIFF",
+    "image/bmp": "BMP",
+    "image/x-ms-bmp": "BMP",
+}
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """Undecoded image bytes and the type that their sender claims for them."""
+
+    data: bytes
+    mime_type: str
+
+
+def parse_data_url(url: str, policy: IntakePolicy) -> EncodedImage:
+    """Take a `data:image/…;base64,…` URL apart.
+
+    Raises:
+        ImageRejected: `bad_data_url`, `empty` or `too_many_bytes`.
+    """
+    header, comma, body = url.partition(",")
+    match = _HEADER.fullmatch(header)
+    if match is None:
+        raise _bad("A data URL should start with data:image/<type>;base64", DATA_URL_LABEL)
+    if not comma or "," in body:
+        raise _bad("A data URL should have exactly one comma", DATA_URL_LABEL)
+    mime_type = match.group(1).lower()
+    return EncodedImage(decode_base64(body, policy, DATA_URL_LABEL), mime_type)
+
+
+def decode_base64(text: str, policy: IntakePolicy, source: str) -> bytes:
+    """Decode standard base64 strictly; the byte cap holds before the decoding.
+
+    Raises:
+        ImageRejected: `bad_data_url`, `empty` or `too_many_bytes`.
+    """
+    padding = len(text) - len(text.rstrip("="))
+    check_byte_count(max(len(text) * 3 // 4 - padding, 0), policy, source)
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _bad(f"{source} holds invalid base64 ({error})", source) from error
+
+
+def check_mime(mime_type: str, image_format: str, source: str) -> None:
+    """Refuse bytes whose format is another one than their sender claims.
+
+    Raises:
+        ImageRejected: `bad_data_url`.
+    """
+    claimed = _FORMAT_BY_MIME.get(mime_type.strip().lower())
+    if claimed is None:
+        known = ", ".join(_FORMAT_BY_MIME)
+        raise ImageRejected(
+            f"{source} claims an unknown image type.",
+            reason="bad_data_url",
+            source=source,
+            remedy=f"Use one of: {known}.",
+        )
+    if claimed != image_format:
+        raise ImageRejected(
+            f"{source} claims to be {claimed} but holds {image_format}.",
+            reason="bad_data_url",
+            source=source,
+            remedy="State the type that the bytes really have.",
+        )
+
+
+def _bad(problem: str, source: str) -> ImageRejected:
+    return ImageRejected(f"{problem}.", reason="bad_data_url", source=source, remedy=_FORM)

@@ -1,0 +1,287 @@
+"""Draw a verdict on its image, so that a person sees at a glance what was found, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from guardalign_middleware.types import Box, CanonicalImage, Decision, Region, Verdict
+
+Color = tuple[int, int, int]
+
+_SMALLEST_SIDE, _LARGEST_SIDE = 512, 1600
+_SMALLEST_HEIGHT = 120
+_MOST_LABELS = 12
+_PADDING = 12
+
+_HEAT_GRID = 192
+_HEAT_OPACITY = 0.6
+_HEAT_STOPS = np.array([[255, 235, 120], [255, 140, 0], [220, 0, 20]], dtype=np.float64)
+
+_STYLE: dict[Decision, tuple[str, Color]] = {
+    "allow": ("ALLOWED", (22, 120, 62)),
+    "mask": ("MASKED", (176, 80, 0)),
+    "block": ("BLOCKED", (170, 16, 30)),
+}
+_WHITE: Color = (255, 255, 255)
+_BAR: Color = (28, 30, 34)
+_BOX: Color = (235, 20, 45)
+
+
+def draw_overlay(image: CanonicalImage, verdict: Verdict) -> Image.Image:
+    """Draw the heat of the patches, the flagged boxes and the decision over an image.
+
+    A bar above states the decision, the nearest category, its distance and the threshold. The
+    heat is transparent for patches at or beyond the median distance and reddest at the smallest
+    one; half strength is the threshold, so an allowed image never turns deep red. The longer side
+    is brought to between 512 and 1600 pixels. At most 12 boxes, the nearest, are labelled.
+
+    Args:
+        image: the scanned picture.
+        verdict: its verdict.
+
+    Returns:
+        A new RGB picture, larger than the image by its bars.
+
+    Raises:
+        ValueError: the verdict is of a picture of another size, or a patch distance is not finite.
+    """
+    if (image.width, image.height) != (verdict.width, verdict.height):
+        raise ValueError(
+            f"image should be {verdict.width} x {verdict.height} as in the verdict. "
+            f"Got {image.width} x {image.height}."
+        )
+    picture = _with_heat(_scaled(image.to_pil()), verdict)
+    _draw_boxes(picture, verdict)
+    width, height = max(picture.width, _SMALLEST_SIDE), max(picture.height, _SMALLEST_HEIGHT)
+    stage = Image.new("RGB", (width, height), _BAR)
+    left, top = (width - picture.width) // 2, (height - picture.height) // 2
+    stage.paste(picture, (left, top))
+    _draw_labels(stage, verdict, left, top, picture.size)
+    header, footer = _header(verdict, width), _footer(verdict, width)
+    canvas = Image.new("RGB", (width, header.height + height + footer.height), _BAR)
+    canvas.paste(header, (0, 0))
+    canvas.paste(stage, (0, header.height))
+    canvas.paste(footer, (0, header.height + height))
+    return canvas
+
+
+def _scaled(picture: Image.Image) -> Image.Image:
+    longest = max(picture.size)
+    factor = min(max(longest, _SMALLEST_SIDE), _LARGEST_SIDE) / longest
+    if factor == 1.0:
+        return picture
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    # A tiny image stays a mosaic of its own pixels: smoothing would invent detail.
+    method = Image.Resampling.NEAREST if factor >= 4 else Image.Resampling.LANCZOS
+    return picture.resize(size, method)
+
+
+def _with_heat(picture: Image.Image, verdict: Verdict) -> Image.Image:
+    if not len(verdict.evidence.patch_distances):
+        return picture
+    heat = _heat(verdict).resize(picture.size, Image.Resampling.BICUBIC)
+    strength = np.asarray(heat, dtype=np.float64)[..., None] / 255.0
+    opacity = _HEAT_OPACITY * strength
+    mixed = (1.0 - opacity) * np.asarray(picture) + opacity * _heat_color(strength[..., 0])
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+
+
+def _heat_color(strength: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Yellow over orange to red: strength `[...]` in 0–1 → RGB `[..., 3]` in 0–255."""
+    channels = [np.interp(strength, [0.0, 0.5, 1.0], stops) for stops in _HEAT_STOPS.T]
+    return np.stack(channels, axis=-1)
+
+
+def _heat(verdict: Verdict) -> Image.Image:
+    """Strength as grey on a coarse grid: the mean over the patches at a place, small ones first."""
+    width, height, evidence = verdict.width, verdict.height, verdict.evidence
+    cells = _HEAT_GRID / max(width, height)
+    rows, columns = max(1, round(height * cells)), max(1, round(width * cells))
+    total, weight = np.zeros((rows, columns)), np.zeros((rows, columns))
+    strengths = _strengths(evidence.patch_distances, verdict.threshold)
+    for box, strength in zip(evidence.patch_boxes, strengths, strict=True):
+        x0, y0, x1, y1 = (int(value) for value in box)
+        place = np.s_[_cells(y0, y1, rows / height), _cells(x0, x1, columns / width)]
+        # A small patch says where; a large one only that there is something somewhere.
+        share = (width * height / ((x1 - x0) * (y1 - y0))) ** 2
+        total[place] += share * strength
+        weight[place] += share
+    mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+    smallest = float(np.sqrt(np.ptp(evidence.patch_boxes.reshape(-1, 2, 2), axis=1).min()))
+    grey = Image.fromarray(np.rint(255.0 * mean).astype(np.uint8))
+    return grey.filter(ImageFilter.GaussianBlur(min(8.0, smallest * cells)))
+
+
+def _strengths(distances: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+    """1 at the smallest distance when it is unsafe, 0.5 at the threshold, 0 from the median on."""
+    if not np.isfinite(distances).all():
+        raise ValueError("patch_distances should be finite.")
+    safe_span = max(float(np.median(distances)) - threshold, 1e-9)
+    unsafe_span = max(threshold - float(distances.min()), 1e-9)
+    beyond = distances - threshold
+    strength = 0.5 - 0.5 * np.where(beyond > 0, beyond / safe_span, beyond / unsafe_span)
+    return np.clip(strength, 0.0, 1.0)
+
+
+def _cells(low: int, high: int, scale: float) -> slice:
+    """The grid cells that `low:high` touches; at least one."""
+    start = int(low * scale)
+    return slice(start, max(start + 1, int(np.ceil(high * scale))))
+
+
+def _placed(box: Box, verdict: Verdict, size: tuple[int, int]) -> Box:
+    """A box of the image in pixels of the scaled picture; at least one pixel."""
+    across, down = size[0] / verdict.width, size[1] / verdict.height
+    x0, y0 = round(box[0] * across), round(box[1] * down)
+    return x0, y0, max(x0 + 1, round(box[2] * across)), max(y0 + 1, round(box[3] * down))
+
+
+def _draw_boxes(picture: Image.Image, verdict: Verdict) -> None:
+    draw = ImageDraw.Draw(picture)
+    # The nearest region is drawn last, on top.
+    for region in reversed(verdict.regions):
+        x0, y0, x1, y1 = _placed(region.box, verdict, picture.size)
+        draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=_BOX, width=3)
+        if min(x1 - x0, y1 - y0) > 12:
+            # A light line inside the red one: one of both stands out on any background.
+            draw.rectangle((x0 + 3, y0 + 3, x1 - 4, y1 - 4), outline=_WHITE, width=1)
+
+
+def _draw_labels(
+    stage: Image.Image, verdict: Verdict, left: int, top: int, size: tuple[int, int]
+) -> None:
+    draw = ImageDraw.Draw(stage)
+    taken: list[Box] = []
+    for region in verdict.regions[:_MOST_LABELS]:
+        x0, y0, x1, y1 = _placed(region.box, verdict, size)
+        label = _label(region, stage.width)
+        box = (left + x0, top + y0, left + x1, top + y1)
+        place = min(
+            _label_places(box, label.size, stage.size),
+            key=lambda spot: sum(_shared_area(spot, other) for other in taken),
+        )
+        taken.append(place)
+        if place[1] >= box[3] or place[3] <= box[1]:
+            # Away from its box: a line tells which box it belongs to.
+            anchor = (max(place[0], box[0]) + 4, box[3] if place[1] >= box[3] else box[1])
+            draw.line((anchor, (anchor[0], (place[1] + place[3]) // 2)), fill=_BOX, width=3)
+        stage.paste(label, place[:2])
+
+
+def _label_places(box: Box, size: tuple[int, int], stage: tuple[int, int]) -> Iterator[Box]:
+    """Places for a label, best first: above, below, inside, then further and further down."""
+    width, height = size
+    x0, y0, x1, y1 = box
+    tops = [y0 - height, y1, y0, y1 - height]
+    tops += [y0 + step * height for step in range(1, stage[1] // height)]
+    for y in tops:
+        if y < 0 or y + height > stage[1]:
+            continue
+        for x in (x0, x1 - width):
+            inside = min(max(x, 0), stage[0] - width)
+            yield inside, y, inside + width, y + height
+    y = min(max(y0, 0), max(0, stage[1] - height))
+    x = min(max(x0, 0), stage[0] - width)
+    yield x, y, x + width, y + height
+
+
+def _shared_area(a: Box, b: Box) -> int:
+    across, down = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(0, across) * max(0, down)
+
+
+def _label(region: Region, widest: int) -> Image.Image:
+    return _text_block([(f"{region.category} {region.distance:.3f}", 17)], _BOX, widest, 4)
+
+
+def _header(verdict: Verdict, width: int) -> Image.Image:
+    word, color = _STYLE[verdict.decision]
+    count = len(verdict.regions)
+    regions = f"{count} region" if count == 1 else f"{count} regions"
+    explanation = {
+        "allow": f"nearest unsafe concept: {verdict.category}",
+        "mask": f"{verdict.category} in {regions}",
+        "block": f"{verdict.category}: the image is not forwarded",
+    }[verdict.decision]
+    sign = "<=" if verdict.distance <= verdict.threshold else ">"
+    numbers = f"distance {verdict.distance:.3f} {sign} threshold {verdict.threshold:.3f}"
+    block = _text_block(
+        [(word, 30), (explanation, 20), (numbers, 20)], color, width - 2 * _PADDING, _PADDING
+    )
+    header = Image.new("RGB", (width, block.height), color)
+    header.paste(block, (0, 0))
+    return header
+
+
+def _footer(verdict: Verdict, width: int) -> Image.Image:
+    """The scale of the heat, and how many boxes are drawn without a label."""
+    text = "heat: how near to an unsafe concept"
+    if len(verdict.regions) > _MOST_LABELS:
+        text += f"; {len(verdict.regions) - _MOST_LABELS} further boxes without a label"
+    bar = 120
+    block = _text_block([(text, 15)], _BAR, width - bar - 2 * _PADDING, _PADDING)
+    footer = Image.new("RGB", (width, block.height), _BAR)
+    ramp = np.tile(_heat_color(np.linspace(0.0, 1.0, bar)), (14, 1, 1))
+    footer.paste(
+        Image.fromarray(np.rint(ramp).astype(np.uint8)), (_PADDING, (block.height - 14) // 2)
+    )
+    footer.paste(block, (_PADDING + bar, 0))
+    return footer
+
+
+def _text_block(
+    lines: list[tuple[str, int]], background: Color, widest: int, padding: int
+) -> Image.Image:
+    """White text on a plain block, wrapped so that nothing is cut off.
+
+    Args:
+        lines: text and font size of each line.
+        background: colour of the block.
+        widest: of the whole block, in pixels.
+        padding: around the text, in pixels.
+    """
+    wrapped = [
+        (piece, _font(size)) for text, size in lines for piece in _wrap(text, size, widest - 2 * padding)
+    ]
+    heights = [sum(font.getmetrics()) for _, font in wrapped]
+    width = int(np.ceil(max(font.getlength(piece) for piece, font in wrapped)))
+    block = Image.new("RGB", (width + 2 * padding, sum(heights) + 2 * padding), background)
+    draw = ImageDraw.Draw(block)
+    y = padding
+    for (piece, font), height in zip(wrapped, heights, strict=True):
+        draw.text((padding, y), piece, fill=_WHITE, font=font)
+        y += height
+    return block
+
+
+def _wrap(text: str, size: int, widest: int) -> list[str]:
+    """Break between words where that helps, inside a word where it must."""
+    font = _font(size)
+    lines, line = [], ""
+    for word in text.split():
+        candidate = f"{line} {word}".strip()
+        if font.getlength(candidate) <= widest:
+            line = candidate
+            continue
+        if line:
+            lines.append(line)
+        line = ""
+        for letter in word:
+            if line and font.getlength(line + letter) > widest:
+                lines.append(line)
+                line = ""
+            line += letter
+    return [*lines, line]
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise RuntimeError("Pillow lacks FreeType. Install the ordinary Pillow wheel.")
+    return font
