@@ -107,7 +107,7 @@ class CalibrationRun:
         self.mode = config.mode
         self.generated = config.rows == "instruction_and_generated"
         self._rows = rows.cpu()
-        self._prefix = prefix_mask.cpu() & self._rows[:, None]
+        self._prefix = prefix_mask.cpu()
         self._instruction = instruction_mask.cpu() & self._rows[:, None]
         self._index_of = {id(m): i for m, i in zip(layers.modules, layers.indices, strict=True)}
         self._covered = dict.fromkeys(layers.indices, 0)

@@ -114,7 +114,7 @@ class CalibratedRunner:
             prefix: put the safety prefix before the instruction.
             calibrate: amplify the attention to it, as the config says; needs the prefix.
             max_new_tokens: at most this many tokens.
-            temperature: 0 = greedy.
+            temperature: 0 = greedy; above it, sampling from the whole softmax.
             seed: of the sampling.
             stop: strings at which the answer ends; they are not part of it.
 

@@ -108,6 +108,32 @@ def test_rows_equal_the_oracle_and_the_rest_is_bit_identical(
     assert run.observed_layers() == (0,)
 
 
+def test_an_unmasked_decode_step_reads_the_whole_past() -> None:
+    torch.manual_seed(0)
+    query, keys = torch.randn(1, 2, 1, 8), torch.randn(1, 2, 17, 8)
+    prefix, instruction = torch.zeros(2, 1, 16, dtype=torch.bool)
+    prefix[0, 2:6], instruction[0, 9:12] = True, True
+    module = Attention(1)
+    config = CalibrationConfig(gamma=0.7, rows="instruction_and_generated")
+    run = CalibrationRun(prefix, instruction, config, single_layer(module))
+    cache = DynamicCache()
+    cache.update(keys[:, :, :16], keys[:, :, :16], 0)
+    run.begin_forward(1, 1, cache)
+    with active(run):
+        got, _ = calibrated_attention_forward(module, query, keys, keys, None, scaling=0.4)
+    expected = dense_attention(
+        query,
+        keys,
+        keys,
+        torch.ones(1, 1, 1, 17, dtype=torch.bool),
+        scaling=0.4,
+        where=torch.nn.functional.pad(prefix, (0, 1))[:, None],
+        gamma=0.7,
+        mode="positive",
+    )
+    torch.testing.assert_close(got.double(), expected, rtol=0, atol=1e-5)
+
+
 def test_many_rows_in_blocks_equal_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 1, 2, 40, 8).unbind(0)
