@@ -2,4 +2,4 @@
 
 from guardalign_middleware.intake.load import load_base64, load_image
 
-__all__ = ["load_base64", "load_image", "names_url"]
+__all__ = ["load_base64", "load_image"]
