@@ -50,7 +50,7 @@ def parse_messages(
             `messages[0].content[1]`.
     """
     if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
+        return parse_messages([{"role": "user", "content": messages}], policy)
     if isinstance(messages, Mapping | bytes) or not isinstance(messages, Sequence):
         raise MessageError(
             f"messages should be a list. Received {type(messages).__name__}.",

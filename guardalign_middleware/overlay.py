@@ -16,6 +16,7 @@ Color = tuple[int, int, int]
 _SMALLEST_SIDE, _LARGEST_SIDE = 512, 1600
 _SMALLEST_HEIGHT = 120
 _MOST_LABELS = 12
+_LABEL_SHARE = 0.6
 _PADDING = 12
 
 _HEAT_GRID = 192
@@ -159,7 +160,7 @@ def _draw_labels(
     taken: list[Box] = []
     for region in verdict.regions[:_MOST_LABELS]:
         x0, y0, x1, y1 = _placed(region.box, verdict, size)
-        label = _label(region, stage.width)
+        label = _label(region, round(_LABEL_SHARE * stage.width))
         box = (left + x0, top + y0, left + x1, top + y1)
         place = min(
             _label_places(box, label.size, stage.size),
@@ -246,7 +247,9 @@ def _text_block(
         padding: around the text, in pixels.
     """
     wrapped = [
-        (piece, _font(size)) for text, size in lines for piece in _wrap(text, size, widest - 2 * padding)
+        (piece, _font(size))
+        for text, size in lines
+        for piece in _wrap(text, size, widest - 2 * padding)
     ]
     heights = [sum(font.getmetrics()) for _, font in wrapped]
     width = int(np.ceil(max(font.getlength(piece) for piece, font in wrapped)))
