@@ -1,0 +1,21 @@
+"""Patches against concepts: from a canonical image to a verdict with its evidence."""
+
+from guardalign_middleware.detection.anchors import AnchorBank
+from guardalign_middleware.detection.detector import Detector, PatchDistances
+from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEncoder
+from guardalign_middleware.detection.threshold import (
+    Calibration,
+    ThresholdProfile,
+    calibrate_threshold,
+)
+
+__all__ = [
+    "AnchorBank",
+    "Calibration",
+    "Detector",
+    "ImageTextEncoder",
+    "OpenClipEncoder",
+    "PatchDistances",
+    "ThresholdProfile",
+    "calibrate_threshold",
+]

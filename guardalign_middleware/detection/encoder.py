@@ -1,0 +1,259 @@
+"""Encoders that put pictures and words into one space."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import open_clip
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn import functional
+
+from guardalign_middleware.config import EncoderConfig
+from guardalign_middleware.errors import ConfigError, DetectionError, ModelLoadError
+
+_LOCAL = "local-dir:"
+_HUB = "hf-hub:"
+_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
+_PICKLES = (".bin", ".pt", ".pth", ".npz", ".npy")
+
+
+class ImageTextEncoder(Protocol):
+    """What the detector needs of an encoder.
+
+    Attributes:
+        image_size: side S of the square input in pixels.
+        fingerprint: changes with whatever can change an embedding.
+    """
+
+    image_size: int
+    fingerprint: str
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """Float `[M, 3, S, S]` in [0, 1] to unit rows `[M, D]`; a row depends on its picture."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Texts to unit rows `[N, D]`, on the same device as the pictures' rows."""
+        ...
+
+
+class OpenClipEncoder:
+    """An open_clip model in eval mode.
+
+    A text is put into every template; its embedding is the normalised mean over the templates.
+    Pictures go through in chunks of `batch_size`; a picture's embedding does not depend on its
+    neighbours except for the rounding of the matrix products. Inference holds no state, so threads
+    may share one encoder.
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, tokenizer: Any, config: EncoderConfig, *, fingerprint: str
+    ) -> None:
+        preprocess = open_clip.get_model_preprocess_cfg(model)
+        size = preprocess["size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        if height != width:
+            raise ModelLoadError(
+                f"The encoder's input is {width}×{height} pixels; patches are square.",
+                remedy="Choose an encoder with a square input.",
+            )
+        self.image_size = int(height)
+        self.fingerprint = fingerprint
+        self._config = config
+        self._tokenizer = tokenizer
+        self._device = _device(config.device)
+        self._dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        self._model: Any = model.to(self._device, self._dtype).eval().requires_grad_(False)
+        self._mean = torch.tensor(preprocess["mean"], device=self._device).view(1, 3, 1, 1)
+        self._std = torch.tensor(preprocess["std"], device=self._device).view(1, 3, 1, 1)
+
+    @classmethod
+    def load(cls, config: EncoderConfig) -> Self:
+        """Load weights (safetensors only), preprocessing and tokenizer.
+
+        Raises:
+            ModelLoadError: directory, config or weights are missing, pickled, damaged or do not
+                fit.
+            ConfigError: a template has no `{}`.
+        """
+        for template in config.templates:
+            if "{}" not in template:
+                raise ConfigError(f"The template {template!r} should hold {{}} for the concept.")
+        try:
+            _require_safetensors(config)
+            model = open_clip.create_model(
+                config.model,
+                pretrained=config.pretrained,
+                precision="fp32",
+                device="cpu",
+                require_pretrained=True,
+            )
+            tokenizer = open_clip.get_tokenizer(config.model)
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise ModelLoadError(
+                f"Cannot load the encoder {config.model!r}: {error}",
+                remedy="Check encoder.model and encoder.pretrained; a hub model needs the network "
+                "or a filled cache.",
+            ) from error
+        return cls(model, tokenizer, config, fingerprint=_fingerprint(model, tokenizer, config))
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """Normalise with the model's own mean and deviation and embed.
+
+        Args:
+            pixels: float `[M, 3, S, S]` in [0, 1].
+
+        Returns:
+            float32 unit rows `[M, D]` on the encoder's device.
+
+        Raises:
+            ValueError: wrong shape.
+            DetectionError: an embedding is NaN, infinite or zero.
+        """
+        side = self.image_size
+        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != (3, side, side) or len(pixels) == 0:
+            raise ValueError(
+                f"pixels must have shape (M, 3, S, S) = (M, 3, {side}, {side}) with M >= 1. "
+                f"Got {tuple(pixels.shape)}."
+            )
+        rows = []
+        with torch.inference_mode():
+            for chunk in pixels.split(self._config.batch_size):
+                normal = (chunk.to(self._device) - self._mean) / self._std
+                rows.append(self._model.encode_image(normal.to(self._dtype)).float())
+            return _unit_rows(torch.cat(rows), "image")
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Embed texts, averaged over the templates.
+
+        Raises:
+            ConfigError: a word is not in the tokenizer's vocabulary, or a text is too long.
+            DetectionError: an embedding is NaN, infinite or zero.
+        """
+        if not texts:
+            raise ValueError("texts should not be empty.")
+        prompts = [t.replace("{}", text) for text in texts for t in self._config.templates]
+        for prompt in prompts:
+            self._check_words(prompt)
+        rows = []
+        with torch.inference_mode():
+            for first in range(0, len(prompts), self._config.batch_size):
+                chunk = prompts[first : first + self._config.batch_size]
+                tokens = self._tokenizer(chunk).to(self._device)
+                rows.append(self._model.encode_text(tokens).float())
+            units = _unit_rows(torch.cat(rows), "text")
+            return _unit_rows(
+                units.view(len(texts), len(self._config.templates), -1).mean(1), "text"
+            )
+
+    def _check_words(self, prompt: str) -> None:
+        """A small vocabulary would turn an unknown word into confident nonsense."""
+        inner = getattr(self._tokenizer, "tokenizer", None)
+        if inner is None:
+            length = len(self._tokenizer.encode(prompt)) + 2
+        else:
+            ids = inner(prompt).input_ids
+            length = len(ids)
+            unknown = inner.unk_token_id
+            if unknown is not None and unknown in ids and unknown != inner.eos_token_id:
+                words = [
+                    word
+                    for word in prompt.split()
+                    if unknown in inner(word, add_special_tokens=False).input_ids
+                ]
+                raise ConfigError(
+                    f"The encoder does not know the word {', '.join(map(repr, words))} "
+                    f"in {prompt!r}.",
+                    remedy="Use another word in the anchors or templates.",
+                )
+        limit = self._tokenizer.context_length
+        if length > limit:
+            raise ConfigError(
+                f"{prompt!r} is {length} tokens long; the encoder reads {limit}.",
+                remedy="Shorten the anchor or the template.",
+            )
+
+
+def _require_safetensors(config: EncoderConfig) -> None:
+    """Refuse anything whose weights are a pickle, before it is opened."""
+    if config.model.startswith(_LOCAL):
+        folder = Path(config.model.removeprefix(_LOCAL))
+        if not folder.is_dir():
+            raise ModelLoadError(
+                f"There is no model directory {folder}.",
+                remedy="Check encoder.model; it should be local-dir:PATH.",
+            )
+        if any((folder / name).is_file() for name in _WEIGHTS):
+            return
+        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES)
+        found = f" Only {', '.join(pickles)}, which may run code when opened." if pickles else ""
+        raise ModelLoadError(
+            f"{folder} has no {_WEIGHTS[0]}.{found}",
+            remedy="Save the weights with safetensors.torch.save_file under that name.",
+        )
+    if config.model.startswith(_HUB):
+        path = open_clip.download_pretrained_from_hf(config.model.removeprefix(_HUB))
+    elif config.pretrained is None:
+        raise ModelLoadError(
+            f"encoder.pretrained is missing for {config.model!r}; its weights would be random.",
+            remedy="Name a pretrained tag or a .safetensors file.",
+        )
+    elif Path(config.pretrained).suffix:
+        path = config.pretrained
+    else:
+        tag = open_clip.get_pretrained_cfg(config.model, config.pretrained)
+        if not tag:
+            raise ModelLoadError(
+                f"open_clip knows no weights {config.pretrained!r} for {config.model!r}.",
+                remedy="See open_clip.list_pretrained().",
+            )
+        path = open_clip.download_pretrained(tag, prefer_hf_hub=True)
+    if Path(path).suffix != ".safetensors":
+        raise ModelLoadError(
+            f"The weights of {config.model!r} are {Path(path).name}, no safetensors file.",
+            remedy="Choose a pretrained tag that is published as safetensors.",
+        )
+
+
+def _fingerprint(model: torch.nn.Module, tokenizer: Any, config: EncoderConfig) -> str:
+    digest = hashlib.sha256()
+    facts = {
+        "preprocess": open_clip.get_model_preprocess_cfg(model),
+        "model_cfg": open_clip.get_model_config(config.model),
+        "templates": config.templates,
+        "precision": config.precision,
+    }
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    inner = getattr(tokenizer, "tokenizer", None)
+    if inner is not None:
+        digest.update(json.dumps(inner.get_vocab(), sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _unit_rows(rows: Tensor, kind: str) -> Tensor:
+    norms = rows.norm(dim=-1)
+    if not bool((torch.isfinite(norms) & (norms > 0)).all()):
+        raise DetectionError(
+            f"The encoder gave an {kind} embedding that is NaN, infinite or zero.",
+            stage="encode",
+            remedy="Check the weights, or use precision fp32.",
+        )
+    return functional.normalize(rows, dim=-1)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"encoder.device {name!r} is no device.") from error

@@ -1,0 +1,125 @@
+"""Square crops that together cover every pixel, at more than one scale."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from guardalign_middleware.config import PatchConfig
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.types import CanonicalImage
+
+_GROWTH = 1.1
+_CHUNK_BYTES = 32 * 2**20
+
+
+def patch_boxes(width: int, height: int, config: PatchConfig) -> NDArray[np.int64]:
+    """Boxes of the patches of a `width` × `height` image, small ones first.
+
+    At each size s the crops stand at most `round(s * (1 - overlap))` pixels apart and the last one
+    of a row or column is flush with the border, so each size alone covers every pixel. Where that
+    makes more than `max_patches`, all sizes grow by one common factor until it does not, which is
+    the same as scanning a smaller copy: coverage stays, the smallest things go.
+
+    Args:
+        width: image width in pixels.
+        height: image height in pixels.
+        config: sizes, their unit, overlap and cap.
+
+    Returns:
+        int64 `[M, 4]`, rows `(x0, y0, x1, y1)` in pixels, without duplicates.
+
+    Raises:
+        ValueError: the image has no pixel.
+        ConfigError: even the largest crops are more than `max_patches`.
+    """
+    if width < 1 or height < 1:
+        raise ValueError(f"width and height should be >= 1. Received {width} and {height}.")
+    short = min(width, height)
+    scale = 1.0 if config.unit == "pixels" else float(short)
+    sizes = [size * scale for size in config.sizes]
+    while True:
+        sides = sorted({max(1, min(round(size), short)) for size in sizes})
+        starts = [
+            (side, _starts(width, side, config.overlap), _starts(height, side, config.overlap))
+            for side in sides
+        ]
+        count = sum(len(columns) * len(rows) for _, columns, rows in starts)
+        if count <= config.max_patches:
+            break
+        if sides == [short]:
+            raise ConfigError(
+                f"A {width}×{height} image needs {count} patches of {short} pixels, "
+                f"more than max_patches = {config.max_patches}.",
+                remedy="Raise patches.max_patches, lower patches.overlap or intake.max_aspect.",
+            )
+        sizes = [size * _GROWTH for size in sizes]
+    boxes = [
+        (x, y, x + side, y + side) for side, columns, rows in starts for y in rows for x in columns
+    ]
+    return np.array(boxes, dtype=np.int64)
+
+
+def crop_patches(image: CanonicalImage, boxes: NDArray[np.int64], side: int) -> Tensor:
+    """Cut the boxes out of an image and resize them, one batched bicubic antialiased resize a size.
+
+    The resize works on 8-bit levels as Pillow's does, so an encoder sees what its own preprocessing
+    would show it, to within one level.
+
+    Args:
+        image: the canonical image.
+        boxes: int64 `[M, 4]` from `patch_boxes`.
+        side: the encoder's input size S in pixels.
+
+    Returns:
+        float32 `[M, 3, S, S]` in [0, 1], in the order of `boxes`.
+
+    Raises:
+        ValueError: a box is not square or leaves the image.
+    """
+    _check_boxes(image, boxes)
+    # A copy: torch warns about read-only arrays, and the resize is fast on channels-last memory.
+    pixels = torch.from_numpy(image.pixels.copy()).permute(2, 0, 1)
+    crops = torch.empty((len(boxes), 3, side, side), dtype=torch.float32)
+    sides = boxes[:, 2] - boxes[:, 0]
+    for size in np.unique(sides).tolist():
+        rows = np.flatnonzero(sides == size)
+        step = max(1, _CHUNK_BYTES // (3 * size * size))
+        for first in range(0, len(rows), step):
+            chunk = rows[first : first + step]
+            cut = torch.stack(
+                [pixels[:, y0:y1, x0:x1] for x0, y0, x1, y1 in boxes[chunk].tolist()]
+            ).contiguous(memory_format=torch.channels_last)
+            if size != side:
+                cut = functional.interpolate(
+                    cut, size=(side, side), mode="bicubic", align_corners=False, antialias=True
+                )
+            crops[torch.from_numpy(chunk)] = cut.to(torch.float32).div_(255.0)
+    return crops
+
+
+def _starts(length: int, side: int, overlap: float) -> list[int]:
+    """Evenly spread starts of crops along one axis; first at 0, last flush with the border."""
+    reach = length - side
+    if reach == 0:
+        return [0]
+    stride = max(1, round(side * (1.0 - overlap)))
+    steps = math.ceil(reach / stride)
+    return [round(step * reach / steps) for step in range(steps + 1)]
+
+
+def _check_boxes(image: CanonicalImage, boxes: NDArray[np.int64]) -> None:
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes must have shape (M, 4). Got {tuple(boxes.shape)}.")
+    x0, y0, x1, y1 = boxes.T
+    inside = (x0 >= 0) & (y0 >= 0) & (x1 <= image.width) & (y1 <= image.height) & (x1 > x0)
+    if not (inside & (x1 - x0 == y1 - y0)).all():
+        raise ValueError(
+            f"boxes should be squares inside the {image.width}×{image.height} image. "
+            f"Received {boxes[~(inside & (x1 - x0 == y1 - y0))][0].tolist()}."
+        )

@@ -1,0 +1,143 @@
+"""From flagged patches to boxes that hug what was found.
+
+Each flagged patch votes for its pixels, more strongly the farther it lies below the threshold.
+Overlapping crops of one size agree on the thing they share, so the pixels with at least half of
+the local maximum of votes lie on it. Small crops place a thing best and are asked first; a larger
+one is asked only if it is not explained by what smaller ones found already. So every flagged patch
+is touched by a region.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardalign_middleware.types import Box, Region
+
+_PEAK_SHARE = 0.5
+_EXPLAINED = 0.25
+_MIN_VOTE = 0.1
+
+
+def find_regions(
+    boxes: NDArray[np.int64],
+    distances: NDArray[np.float64],
+    categories: tuple[str, ...],
+    threshold: float,
+) -> tuple[Region, ...]:
+    """Regions of the patches whose distance is at most the threshold, nearest first.
+
+    A region takes category and distance from the nearest flagged patch that explains it.
+
+    Args:
+        boxes: int64 `[M, 4]`.
+        distances: float64 `[M]`; low = unsafe.
+        categories: nearest unsafe category of each patch, length M.
+        threshold: τ.
+    """
+    flagged = np.flatnonzero(distances <= threshold)
+    if flagged.size == 0:
+        return ()
+    sides = (boxes[:, 2] - boxes[:, 0])[flagged]
+    span = threshold - float(distances[flagged].min())
+    margin = (threshold - distances[flagged]) / span if span > 0 else np.ones(flagged.size)
+    votes = np.maximum(margin, _MIN_VOTE)
+    found: list[Box] = []
+    for side in np.unique(sides):
+        left = flagged[sides == side]
+        strength = votes[sides == side]
+        while True:
+            open_ = np.array([not _explained(boxes[patch], found) for patch in left], dtype=bool)
+            left, strength = left[open_], strength[open_]
+            if left.size == 0:
+                break
+            found += _hot_boxes(boxes[left], strength)
+    regions = [_region(box, flagged, boxes, distances, categories) for box in found]
+    return tuple(sorted(regions, key=lambda region: (region.distance, region.box)))
+
+
+def _region(
+    box: Box,
+    flagged: NDArray[np.int64],
+    boxes: NDArray[np.int64],
+    distances: NDArray[np.float64],
+    categories: tuple[str, ...],
+) -> Region:
+    # A large patch that only touches the region may have been flagged for something else in it.
+    near = [patch for patch in flagged if _explained(boxes[patch], [box])]
+    best = min(near, key=lambda patch: (distances[patch], int(patch)))
+    return Region(box, categories[best], float(distances[best]))
+
+
+def _explained(patch: NDArray[np.int64], regions: list[Box]) -> bool:
+    """True when a region covers a quarter of the patch, or the patch most of a region."""
+    area = _area(tuple(patch.tolist()))
+    for region in regions:
+        shared = _intersection(tuple(patch.tolist()), region)
+        if shared >= _EXPLAINED * area or shared > 0.5 * _area(region):
+            return True
+    return False
+
+
+def _hot_boxes(boxes: NDArray[np.int64], votes: NDArray[np.float64]) -> list[Box]:
+    """Bounding boxes of the connected pixels that have half of the most votes around them.
+
+    The votes are constant between the patches' edges, so those edges are the grid; a cluster of
+    patches that holds several peaks gives up the strongest, the caller asks again for the rest.
+    """
+    xs, columns = np.unique(boxes[:, [0, 2]], return_inverse=True)
+    ys, rows = np.unique(boxes[:, [1, 3]], return_inverse=True)
+    columns, rows = columns.reshape(-1, 2), rows.reshape(-1, 2)
+    heat = np.zeros((len(ys) - 1, len(xs) - 1))
+    for (x0, x1), (y0, y1), vote in zip(columns, rows, votes, strict=True):
+        heat[y0:y1, x0:x1] += vote
+    found = []
+    for cluster in _components(heat > 0.0):
+        peak = heat[cluster].max()
+        for part in _components(cluster & (heat >= _PEAK_SHARE * peak)):
+            hot_rows, hot_columns = np.nonzero(part)
+            found.append(
+                (
+                    int(xs[hot_columns.min()]),
+                    int(ys[hot_rows.min()]),
+                    int(xs[hot_columns.max() + 1]),
+                    int(ys[hot_rows.max() + 1]),
+                )
+            )
+    return found
+
+
+def _components(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """Groups of True cells that share an edge."""
+    left = mask.copy()
+    groups = []
+    for start in np.argwhere(mask).tolist():
+        if not left[tuple(start)]:
+            continue
+        group = np.zeros_like(mask)
+        stack = [tuple(start)]
+        left[tuple(start)] = False
+        while stack:
+            row, column = stack.pop()
+            group[row, column] = True
+            for r, c in (
+                (row - 1, column),
+                (row + 1, column),
+                (row, column - 1),
+                (row, column + 1),
+            ):
+                if 0 <= r < mask.shape[0] and 0 <= c < mask.shape[1] and left[r, c]:
+                    left[r, c] = False
+                    stack.append((r, c))
+        groups.append(group)
+    return groups
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _intersection(first: Box, second: Box) -> int:
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    return max(width, 0) * max(height, 0)
