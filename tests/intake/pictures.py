@@ -1,0 +1,36 @@
+"""Encoded pictures for the intake tests, made on the spot."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+def gradient(width: int = 24, height: int = 16) -> Image.Image:
+    """A picture without any symmetry, so that each turn of it looks different."""
+    y, x = np.mgrid[0:height, 0:width]
+    pixels = np.stack([x * 9 % 256, y * 13 % 256, (x + 2 * y) * 3 % 256], axis=-1)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def encode(picture: Image.Image, image_format: str = "PNG", **options: Any) -> bytes:
+    buffer = BytesIO()
+    picture.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def png_header_only(width: int, height: int) -> bytes:
+    """A PNG that declares a size and holds no pixel: decoding it could only fail."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", b"") + _chunk(b"IEND", b"")
+    )
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from guardalign_middleware import overlay
+from guardalign_middleware.overlay import draw_overlay
+from guardalign_middleware.types import CanonicalImage
+from tests.verdicts import grid_evidence, make_verdict, plain_image
+
+BOX_COLOUR = (235, 20, 45)
+
+
+def grey_image(width: int, height: int, level: int = 128) -> CanonicalImage:
+    return CanonicalImage(np.full((height, width, 3), level, dtype=np.uint8))
+
+
+def shown_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    texts: list[str] = []
+    draw_text = ImageDraw.ImageDraw.text
+
+    def record(
+        self: ImageDraw.ImageDraw, xy: object, text: str, *args: object, **kw: object
+    ) -> None:
+        texts.append(text)
+        draw_text(self, xy, text, *args, **kw)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", record)
+    return texts
+
+
+@pytest.mark.parametrize("decision", ["allow", "mask", "block"])
+def test_decision_category_distance_and_threshold_are_written(
+    decision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = shown_texts(monkeypatch)
+    image = plain_image(200, 150)
+    chosen = [] if decision == "allow" else [(20, 30, 60, 80)]
+    draw_overlay(image, make_verdict(image, chosen, decision=decision))  # type: ignore[arg-type]
+    written = " ".join(texts)
+    words = {"allow": "ALLOWED", "mask": "MASKED", "block": "BLOCKED"}
+    assert words[decision] in written
+    assert "weapon" in written
+    assert ("0.300" if chosen else "0.700") in written
+    assert "threshold 0.400" in written
+
+
+def test_each_decision_has_its_colour() -> None:
+    image = plain_image(200, 150)
+    colours = {
+        draw_overlay(image, make_verdict(image, decision=decision)).getpixel((1, 1))
+        for decision in ("allow", "mask", "block")
+    }
+    assert len(colours) == 3
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    count=st.integers(0, 20),
+    category=st.sampled_from(["weapon", "x", "violence " * 30, "unbroken" * 40]),
+)
+def test_any_size_and_any_number_of_regions_can_be_drawn(
+    width: int, height: int, count: int, category: str
+) -> None:
+    image = grey_image(width, height)
+    step = np.random.default_rng(count)
+    boxes = []
+    for _ in range(count):
+        x0, y0 = int(step.integers(0, width)), int(step.integers(0, height))
+        boxes.append(
+            (x0, y0, int(step.integers(x0, width)) + 1, int(step.integers(y0, height)) + 1)
+        )
+    picture = draw_overlay(image, make_verdict(image, boxes, category=category))
+    assert picture.mode == "RGB"
+    assert 512 <= picture.width <= 1600
+    assert picture.height > 120
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_the_box_lies_where_the_region_is(level: int) -> None:
+    image = grey_image(800, 600, level)
+    flagged = draw_overlay(image, make_verdict(image, [(200, 150, 400, 350)]))
+    pixels = np.asarray(flagged)
+    top = flagged.height - pixels.shape[0]
+    rows, columns = np.nonzero((pixels[top:] == BOX_COLOUR).all(axis=-1))
+    vertical = np.bincount(columns, minlength=flagged.width)
+    tall = np.nonzero(vertical >= 180)[0]
+    assert {tall.min(), tall.max()} == {200, 399}
+    horizontal = np.bincount(rows, minlength=pixels.shape[0])
+    wide = np.nonzero(horizontal >= 190)[0]
+    assert wide.max() - wide.min() == 199
+
+
+def test_a_long_label_is_wrapped_and_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = shown_texts(monkeypatch)
+    image = grey_image(300, 200)
+    category = "everything that a policy author could think of in one long breath " * 3
+    draw_overlay(image, make_verdict(image, [(10, 10, 90, 90)], category=category.strip()))
+    assert " ".join(texts).count(category.strip()) == 2
+    fonts = overlay._font(20)
+    assert all(fonts.getlength(text) <= 512 for text in texts)
+
+
+class TestHeat:
+    DISTANCES = [0.2] + [0.8] * 15
+
+    def difference(self, image: CanonicalImage, distances: list[float] | float) -> np.ndarray:
+        """How far the overlay's picture departs from the image, as float `[H, W]`."""
+        evidence = grid_evidence(image.width, image.height, distances)
+        verdict = make_verdict(image, evidence=evidence)
+        drawn = overlay._with_heat(image.to_pil(), verdict)
+        return np.abs(np.asarray(drawn).astype(float) - image.pixels).sum(axis=-1)
+
+    def test_it_is_hot_where_the_distance_is_small_and_clear_elsewhere(self) -> None:
+        heat = self.difference(grey_image(800, 600), self.DISTANCES)
+        assert heat[75, 100] > 100
+        assert heat[300:, 400:].max() == 0
+
+    def test_an_even_image_without_anything_near_stays_as_it_is(self) -> None:
+        assert self.difference(grey_image(800, 600), 0.8).max() == 0
+
+    def test_small_patches_outweigh_large_ones(self) -> None:
+        image = grey_image(800, 600)
+        fine = grid_evidence(800, 600, self.DISTANCES)
+        boxes = np.vstack([fine.patch_boxes, [(0, 0, 800, 600)]])
+        distances = np.append(fine.patch_distances, 0.2)
+        both = fine.__class__(boxes, distances, ("weapon",) * 17, 0.0, 1, "kernel", "fake")
+        drawn = overlay._with_heat(image.to_pil(), make_verdict(image, evidence=both))
+        heat = np.abs(np.asarray(drawn).astype(float) - image.pixels).sum(axis=-1)
+        assert heat[75, 100] > 20 * heat[500, 700]
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_a_distance_that_is_no_number_is_an_error(self, value: float) -> None:
+        with pytest.raises(ValueError, match="finite"):
+            self.difference(grey_image(80, 60), [value] + [0.8] * 15)
+
+
+def test_a_verdict_on_another_size_is_an_error() -> None:
+    with pytest.raises(ValueError, match="40 x 30"):
+        draw_overlay(plain_image(41, 30), make_verdict(plain_image(40, 30)))
+
+
+def test_the_image_is_not_changed() -> None:
+    image = plain_image(600, 500)
+    before = image.sha256
+    drawn = draw_overlay(image, make_verdict(image, [(20, 20, 200, 200)]))
+    assert isinstance(drawn, Image.Image)
+    assert CanonicalImage(image.pixels.copy()).sha256 == before
