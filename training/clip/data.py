@@ -31,6 +31,7 @@ SIDE = 56
 PATCH = 8
 GRID = SIDE // PATCH
 IGNORED = -100
+FILL = 127 / 255
 _POOL = 500
 _POOL_SIDE = 480
 _SMALL_SIDES = (11, 13, 16, 18, 21, 24, 28, 32, 36, 40, 44, 48, 54, 60)
@@ -162,6 +163,23 @@ def _ink(rgba: Pixels, left: int, top: int) -> Pixels:
     return ink
 
 
+def _masked(
+    rng: np.random.Generator, boxes: list[tuple[int, int, int]]
+) -> tuple[slice, slice] | None:
+    """Now and then the guard's own grey box, over a thing or beside it: the re-scan meets those."""
+    if rng.random() > 0.15:
+        return None
+    if boxes and rng.random() < 0.6:
+        side, left, top = boxes[0]
+        grow = rng.integers(-1, 9, 4)
+        y0, y1 = top - grow[0], top + side + grow[1]
+        x0, x1 = left - grow[2], left + side + grow[3]
+    else:
+        y0, x0 = rng.integers(-12, SIDE - 10, 2)
+        y1, x1 = (y0, x0) + rng.integers(14, SIDE + 12, 2)
+    return slice(max(int(y0), 0), max(int(y1), 0)), slice(max(int(x0), 0), max(int(x1), 0))
+
+
 class Crop:
     """Pixels `[SIDE, SIDE, 3]` in [0, 1], target `[concepts + 1]`, patch labels `[GRID, GRID]`."""
 
@@ -178,12 +196,16 @@ def draw_crop(rng: np.random.Generator) -> Crop:
     style = _STYLES[int(rng.random() < 0.3)]
     names, odds = _choices(style)
     seen = 0.0
-    for side, left, top in _geometry(rng):
+    boxes = _geometry(rng)
+    masked = _masked(rng, boxes)
+    for side, left, top in boxes:
         name = names[int(np.searchsorted(odds, rng.random()))]
         rgba = _look(rng, name, style, side)
         color = contrasting_ink(rng, canvas) if STYLES[style].monochrome else None
         place_item(canvas, rgba, left, top, color)
         ink = _ink(rgba, left, top)
+        if masked is not None:
+            ink[masked] = 0.0
         visible = float(ink.sum() / (rgba[..., 3].sum() + 1e-6))
         weight = float(np.clip((visible - 0.35) / 0.4, 0, 1) * np.clip((side - 10) / 8, 0, 1))
         target[_INDEX[name]] += weight
@@ -194,6 +216,8 @@ def draw_crop(rng: np.random.Generator) -> Crop:
         patches[share > covered] = _INDEX[name] if weight > 0.3 else IGNORED
         covered = np.maximum(covered, share)
     target[-1] = max(0.0, 1.0 - seen)
+    if masked is not None:
+        canvas[masked] = FILL
     if rng.random() < 0.3:
         canvas = canvas + rng.normal(0, rng.uniform(0, 0.04), canvas.shape).astype(np.float32)
     return Crop(np.clip(canvas, 0, 1), target / target.sum(), patches)

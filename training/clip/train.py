@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 from guardalign_middleware.mini.world import CONCEPTS
 from training.clip.captions import CONTEXT_LENGTH, bank, tokenizer, vocabulary
 from training.clip.data import IGNORED, PATCH, SIDE, Crops
+from training.clip.warm import adopt_tower
 from training.optimizer import Optimizer
 
 MODEL_CONFIG = {
@@ -34,7 +35,7 @@ MODEL_CONFIG = {
         "image_size": SIDE,
         "patch_size": PATCH,
         "width": 160,
-        "layers": 5,
+        "layers": 4,
         "head_width": 32,
         "mlp_ratio": 3.0,
     },
@@ -65,7 +66,7 @@ def build() -> open_clip.CLIP:
     vision, text = dict(MODEL_CONFIG["vision_cfg"]), dict(MODEL_CONFIG["text_cfg"])
     model = open_clip.CLIP(MODEL_CONFIG["embed_dim"], vision, text)
     with torch.no_grad():
-        model.logit_scale.fill_(math.log(10.0))
+        model.logit_scale.fill_(math.log(14.0))
     return model
 
 
@@ -142,10 +143,14 @@ def save(model: open_clip.CLIP, out: Path) -> None:
         leftover.unlink()
 
 
-def train(*, steps: int, batch_size: int, peak_rate: float, seed: int, run: Path) -> open_clip.CLIP:
+def train(
+    *, steps: int, batch_size: int, peak_rate: float, seed: int, run: Path, tower: Path | None
+) -> open_clip.CLIP:
     """Train for `steps` steps, resuming from `run`; the result is the exponential average."""
     torch.manual_seed(seed)
     model = build()
+    if tower is not None:
+        adopt_tower(model.visual, tower)
     objective = Objective(model)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.996), use_buffers=True)
     optimizer = Optimizer(model, rate=peak_rate, steps=steps)
@@ -211,11 +216,12 @@ def train(*, steps: int, batch_size: int, peak_rate: float, seed: int, run: Path
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2800)
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--peak-rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, default=Path("runs/clip"))
+    parser.add_argument("--tower", type=Path, help="a vision checkpoint of training.llava")
     parser.add_argument("--out", type=Path, default=Path("guardalign_middleware/mini/clip"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -225,6 +231,7 @@ def main() -> None:
         peak_rate=options.peak_rate,
         seed=options.seed,
         run=options.run,
+        tower=options.tower,
     )
     save(model, options.out)
 

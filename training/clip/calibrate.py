@@ -1,0 +1,59 @@
+"""Calibrate the miniature guard's threshold on fresh scenes: `python -m training.clip.calibrate`.
+
+The scenes have held-out backgrounds and seeds of their own: the encoder never saw them, and the
+benchmark never sees them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.detection import Detector
+from guardalign_middleware.detection.threshold import calibrate_threshold
+from guardalign_middleware.mini.clutter import draw_cluttered_scene
+from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
+from guardalign_middleware.types import CanonicalImage
+
+_SEED = 31_337
+
+
+def measure(detector: Detector, *, unsafe: bool, scenes: int) -> list[float]:
+    """Image distances of `scenes` calibration scenes."""
+    distances = []
+    for index in track(range(scenes), description="unsafe" if unsafe else "safe"):
+        rng = np.random.default_rng((_SEED, int(unsafe), index))
+        scene = draw_cluttered_scene(rng, unsafe=unsafe, backgrounds=HELD_OUT_BACKGROUNDS)
+        distances.append(detector.distances(CanonicalImage(scene.pixels)).distance)
+    return distances
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--safe", type=int, default=1000)
+    parser.add_argument("--unsafe", type=int, default=300)
+    parser.add_argument("--max-false-alarm", type=float, default=0.04)
+    parser.add_argument("--out", type=Path, default=Path("guardalign_middleware/mini/profile.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    config = GuardAlignConfig.load("mini").detection.model_copy(update={"profile": None})
+    detector = Detector.from_config(config)
+    profile = calibrate_threshold(
+        measure(detector, unsafe=False, scenes=options.safe),
+        measure(detector, unsafe=True, scenes=options.unsafe),
+        options.max_false_alarm,
+        binding=detector.binding,
+    )
+    profile.save(options.out)
+    Console().print(profile)
+
+
+if __name__ == "__main__":
+    main()
