@@ -1,0 +1,59 @@
+# Works with nothing installed but Python >= 3.11 and make; every target sets up .venv first.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PROJECTS := pyproject.toml $(wildcard integrations/*/pyproject.toml)
+# One thread per process: small models on few cores run slower with more.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test quick lint types unit bench train-mini lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+setup: .venv/.installed  ## make .venv with the pinned versions
+
+.venv/.installed: constraints.txt $(PROJECTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --group dev \
+		--editable . $(foreach project,$(filter integrations/%,$(PROJECTS)),--editable $(patsubst %/,%,$(dir $(project))))
+	@touch $@
+
+demo: setup  ## answer the shipped scenes three ways and write overlays to guardalign-demo/
+	$(BIN)/guardalign demo
+
+test: lint types unit  ## everything that has to pass
+
+lint: setup  ## ruff: style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## mypy, strict
+	$(BIN)/mypy
+
+unit: setup  ## all tests
+	$(BIN)/pytest -q -n 2 --dist loadfile
+
+quick: setup  ## the tests that are not slow
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
+
+bench: setup  ## the held-out figures of the miniature models
+	$(BIN)/python -m benchmarks.mini_detection
+	$(BIN)/python -m benchmarks.mini_safety
+
+train-mini: setup  ## train the miniature models from nothing
+	$(BIN)/python -m training.clip
+	$(BIN)/python -m training.llava
+
+lock: setup  ## renew constraints.txt from what the projects ask for
+	$(BIN)/uv pip compile --quiet --upgrade --group dev $(PROJECTS) \
+		--no-header --no-annotate --no-emit-index-url \
+		--no-emit-package guardalign-middleware --output-file constraints.txt
+	sed -i "1i # Exact versions for development, tests and the demo. Renew with: make lock" constraints.txt
+
+clean:  ## remove .venv and caches
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

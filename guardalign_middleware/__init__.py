@@ -1,0 +1,103 @@
+"""GuardAlign Middleware: images checked region by region before a multimodal model sees them.
+
+`ImageGuard` scans and cleans images, `CalibratedRunner` answers under a safety prefix whose
+attention is amplified, and `GuardAlign` is both in a row. Names are imported on first use, because
+`import guardalign_middleware` should not cost the seconds that torch needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guardalign_middleware.config import GuardAlignConfig, available_presets
+    from guardalign_middleware.errors import (
+        CalibrationError,
+        ConfigError,
+        DetectionError,
+        GuardAlignError,
+        GuardError,
+        ImageRejected,
+        MessageError,
+        ModelLoadError,
+    )
+    from guardalign_middleware.generation.runner import CalibratedRunner
+    from guardalign_middleware.guard import GuardAlign, ImageGuard
+    from guardalign_middleware.guarded_stream import GuardedStream
+    from guardalign_middleware.sanitize import SanitizedImage
+    from guardalign_middleware.types import (
+        CalibrationReport,
+        CanonicalImage,
+        GuardedChunk,
+        GuardedReply,
+        Message,
+        Region,
+        Usage,
+        Verdict,
+    )
+
+__all__ = [
+    "CalibratedRunner",
+    "CalibrationError",
+    "CalibrationReport",
+    "CanonicalImage",
+    "ConfigError",
+    "DetectionError",
+    "GuardAlign",
+    "GuardAlignConfig",
+    "GuardAlignError",
+    "GuardError",
+    "GuardedChunk",
+    "GuardedReply",
+    "GuardedStream",
+    "ImageGuard",
+    "ImageRejected",
+    "Message",
+    "MessageError",
+    "ModelLoadError",
+    "Region",
+    "SanitizedImage",
+    "Usage",
+    "Verdict",
+    "available_presets",
+]
+
+_HOMES = {
+    "config": ("GuardAlignConfig", "available_presets"),
+    "errors": (
+        "CalibrationError",
+        "ConfigError",
+        "DetectionError",
+        "GuardAlignError",
+        "GuardError",
+        "ImageRejected",
+        "MessageError",
+        "ModelLoadError",
+    ),
+    "generation.runner": ("CalibratedRunner",),
+    "guard": ("GuardAlign", "ImageGuard"),
+    "guarded_stream": ("GuardedStream",),
+    "sanitize": ("SanitizedImage",),
+    "types": (
+        "CalibrationReport",
+        "CanonicalImage",
+        "GuardedChunk",
+        "GuardedReply",
+        "Message",
+        "Region",
+        "Usage",
+        "Verdict",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,92 @@
+"""A guarded answer while it is made. Needs no torch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+from guardalign_middleware.generation import TokenStream
+from guardalign_middleware.types import GuardedChunk, GuardedReply
+
+
+class GuardedStream(Iterator[GuardedChunk], AsyncIterator[GuardedChunk]):
+    """An answer piece by piece; the last chunk carries the whole reply.
+
+    Leaving a `with` block, `close()` and dropping the last reference stop the generation.
+
+    Args:
+        tokens: what the runner makes; None when the answer is known already.
+        reply: gives the whole reply, once `tokens` has ended.
+    """
+
+    def __init__(self, tokens: TokenStream | None, reply: Callable[[], GuardedReply]) -> None:
+        self._tokens = tokens
+        self._reply = reply
+        self._ended = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> GuardedChunk:
+        if self._ended:
+            raise StopIteration
+        piece = None if self._tokens is None else next(self._tokens, None)
+        if piece is not None:
+            return GuardedChunk(piece)
+        self._ended = True
+        reply = self._reply()
+        return GuardedChunk(reply.text if self._tokens is None else "", reply)
+
+    @property
+    def reply(self) -> GuardedReply:
+        """The whole reply, once the stream is exhausted or closed.
+
+        Raises:
+            GuardError: the stream has not ended yet, or the generation failed.
+        """
+        return self._reply()
+
+    def finish(self) -> GuardedReply:
+        """Run to the end and return the whole reply."""
+        for _ in self:
+            pass
+        return self.reply
+
+    def close(self) -> None:
+        """Stop what is still running; `reply` then holds what came so far."""
+        self._ended = True
+        if self._tokens is not None:
+            self._tokens.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> GuardedChunk:
+        chunk = await asyncio.to_thread(next, self, None)
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+    async def afinish(self) -> GuardedReply:
+        """`finish` without blocking the event loop; cancelling the task stops the generation."""
+        try:
+            return await asyncio.to_thread(self.finish)
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """`close` without blocking the event loop."""
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
