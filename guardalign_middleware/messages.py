@@ -49,16 +49,9 @@ def parse_messages(
         ImageRejected: an image that the policy does not accept. Both name the place, as in
             `messages[0].content[1]`.
     """
-    if isinstance(messages, str):
-        return parse_messages([{"role": "user", "content": messages}], policy)
-    if isinstance(messages, Mapping | bytes) or not isinstance(messages, Sequence):
-        raise MessageError(
-            f"messages should be a list. Received {type(messages).__name__}.",
-            remedy='Pass [{"role": "user", "content": …}].',
-        )
     parsed = tuple(
         _parse_message(message, f"messages[{index}]", policy)
-        for index, message in enumerate(messages)
+        for index, message in enumerate(_as_list(messages))
     )
     if not any(message.role == "user" for message in parsed):
         raise MessageError(
@@ -66,6 +59,17 @@ def parse_messages(
             remedy='Add {"role": "user", "content": …}.',
         )
     return parsed
+
+
+def _as_list(messages: object) -> Sequence[object]:
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    if isinstance(messages, bytes | bytearray) or not isinstance(messages, Sequence):
+        raise MessageError(
+            f"messages should be a list. Received {type(messages).__name__}.",
+            remedy='Pass [{"role": "user", "content": …}].',
+        )
+    return messages
 
 
 def _parse_message(

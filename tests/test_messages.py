@@ -22,7 +22,7 @@ URL = f"data:image/png;base64,{TEXT64}"
 WITH_PATHS = IntakePolicy(allow_paths=True)
 
 
-def user(*parts: object) -> list[dict[str, Any]]:
+def user(*parts: object) -> list[Any]:
     return [{"role": "user", "content": list(parts)}]
 
 
@@ -62,7 +62,7 @@ def test_every_accepted_image_part(part: object) -> None:
 
 def test_images_in_every_turn_are_taken_in() -> None:
     image = {"type": "image", "image": PNG}
-    conversation = [
+    conversation: list[dict[str, Any]] = [
         {"role": "system", "content": ["Look.", image]},
         {"role": "user", "content": [image, image]},
         {"role": "assistant", "content": "I see."},

@@ -114,7 +114,8 @@ class TestHeat:
         evidence = grid_evidence(image.width, image.height, distances)
         verdict = make_verdict(image, evidence=evidence)
         drawn = overlay._with_heat(image.to_pil(), verdict)
-        return np.abs(np.asarray(drawn).astype(float) - image.pixels).sum(axis=-1)
+        change: np.ndarray = np.abs(np.asarray(drawn).astype(float) - image.pixels).sum(axis=-1)
+        return change
 
     def test_it_is_hot_where_the_distance_is_small_and_clear_elsewhere(self) -> None:
         heat = self.difference(grey_image(800, 600), self.DISTANCES)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,9 +70,9 @@ class TestTransparency:
     @pytest.mark.parametrize(
         ("mode", "clear", "other"), [("L", 7, 9), ("1", 0, 1), ("RGB", (1, 2, 3), (4, 5, 6))]
     )
-    def test_a_transparent_colour(self, mode: str, clear: object, other: object) -> None:
-        picture = Image.new(mode, (2, 1), clear)  # type: ignore[arg-type]
-        picture.putpixel((1, 0), other)  # type: ignore[arg-type]
+    def test_a_transparent_colour(self, mode: str, clear: Any, other: Any) -> None:
+        picture = Image.new(mode, (2, 1), clear)
+        picture.putpixel((1, 0), other)
         shown = pixels_of(encode(picture, transparency=255 * clear if mode == "1" else clear))
         expected = picture.convert("RGB").getpixel((1, 0))
         assert tuple(shown[0, 0]) == BACKGROUND

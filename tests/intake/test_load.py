@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_every_kind_of_source_gives_the_same_pixels(tmp_path: Path) -> None:
     data = encode(picture)
     file = tmp_path / "photo.png"
     file.write_bytes(data)
-    sources = {
+    sources: dict[str, Any] = {
         "<bytes>": data,
         "<PIL image>": picture,
         "<data URL>": data_url(data),
