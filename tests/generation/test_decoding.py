@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from guardalign_middleware.errors import GuardError
@@ -89,6 +89,8 @@ ANSWERS = st.text(alphabet="ab \n.STOP犬猫é👍🏽", max_size=40)
 
 
 @given(ANSWERS, st.lists(st.sampled_from(["STOP", "\n\n", "b", "犬猫"]), max_size=2))
+@example("x犬猫", ["犬猫"])
+@example("猫é👍🏽", [])
 def test_pieces_join_to_the_final_text(text: str, stop: list[str]) -> None:
     ids = list(text.encode())
     pieces: list[str] = []

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from transformers import AutoProcessor
 
 from guardalign_middleware.errors import CalibrationError, MessageError
-from guardalign_middleware.generation.prefix import PLAIN, SENTINELS, neutralise
-from guardalign_middleware.generation.spans import PromptEncoder
+from guardalign_middleware.generation.prefix import MARKED, PLAIN, SENTINELS, neutralise
+from guardalign_middleware.generation.spans import PromptEncoder, _MarkReader
 from guardalign_middleware.types import Message, TextPart
 from tests.generation.conftest import conversations, picture, user
 from tests.tiny_models import FAMILIES, LLAVA_TEMPLATE
@@ -121,6 +121,31 @@ def test_any_text_is_located(llava_processor: Any, text: str) -> None:
     assert len(prefix) > 0
     assert len(instruction) > 0
     assert prefix.max() < instruction.min()
+
+
+def test_tokens_of_white_space_belong_to_no_span(llava_processor: Any) -> None:
+    encoded = encoder(llava_processor).encode([[user("a \n\n 犬")]], prefix=[True], spans=True)
+    masked = encoded.inputs["input_ids"][0][encoded.instruction_mask[0]].tolist()
+    pieces = [llava_processor.tokenizer.decode([token]) for token in masked]
+    assert len(pieces) >= 2
+    assert not any(piece.isspace() for piece in pieces)
+
+
+def test_the_beginning_of_the_prompt_is_written_once(processor: Any) -> None:
+    ids = encoder(processor).encode([[user("hi")]], prefix=[True], spans=True).inputs["input_ids"]
+    assert int((ids == processor.tokenizer.bos_token_id).sum()) == 1
+
+
+def test_processors_may_ask_for_the_token_of_a_marked_character(llava_processor: Any) -> None:
+    text = "one two three"
+    marked = f"{MARKED.prefix_open}one{MARKED.prefix_close} two three"
+    reader = _MarkReader(llava_processor.tokenizer)
+    asked, plain = reader([marked]), llava_processor.tokenizer([text])
+    for char in ("o", "e", "t", "r"):
+        expected = plain.char_to_token(0, text.index(char))
+        assert asked.char_to_token(0, marked.index(char)) == expected
+    last = plain.char_to_token(0, len(text) - 1)
+    assert asked.char_to_token(0, len(marked) - 1) == last
 
 
 def broken(processor: Any, template: str) -> PromptEncoder:
