@@ -164,7 +164,7 @@ class Detector:
                     f"Got {tuple(embeddings.shape)}.",
                     stage="encode",
                 )
-            rows = embeddings.split([len(b) for b in boxes[first:last]])
+            rows = torch.split(embeddings, [len(b) for b in boxes[first:last]])
             for index, row in zip(range(first, last), rows, strict=True):
                 yield self._distances(row, boxes[index])
             first = last
@@ -229,7 +229,7 @@ class Detector:
                         f"Got {tuple(rows.shape)}.",
                         stage="encode",
                     )
-                concepts = rows.split([len(variants) for variants in banks])
+                concepts = torch.split(rows, [len(variants) for variants in banks])
                 count = len(self.anchors.categories)
                 self._cached = _Anchors(pack_anchors(concepts[:count]), pack_anchors(concepts))
             return self._cached

@@ -124,7 +124,7 @@ class OpenClipEncoder:
             )
         rows = []
         with torch.inference_mode():
-            for chunk in pixels.split(self._config.batch_size):
+            for chunk in torch.split(pixels, self._config.batch_size):
                 normal = (chunk.to(self._device) - self._mean) / self._std
                 rows.append(self._model.encode_image(normal.to(self._dtype)).float())
             return _unit_rows(torch.cat(rows), "image")

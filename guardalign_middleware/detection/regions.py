@@ -1,10 +1,10 @@
 """From flagged patches to boxes that hug what was found.
 
-Each flagged patch votes for its pixels, more strongly the farther it lies below the threshold.
-Overlapping crops of one size agree on the thing they share, so the pixels with at least half of
-the local maximum of votes lie on it. Small crops place a thing best and are asked first; a larger
-one is asked only if it is not explained by what smaller ones found already. So every flagged patch
-is touched by a region.
+A flagged patch votes for its pixels, more strongly the farther it lies below the threshold; the
+heat of a pixel is the mean vote of all patches of one size that show it, flagged or not. Crops that
+overlap agree on the thing they share, so the pixels with a good part of the local maximum lie on
+it. Small crops place a thing best and are asked first; a larger one is asked only if it is not
+explained by what smaller ones found already. So every flagged patch is touched by a region.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from guardalign_middleware.types import Box, Region
 
-_PEAK_SHARE = 0.5
+# Below one half, so that a pixel on which two equal patches disagree is in.
+_PEAK_SHARE = 0.4
 _EXPLAINED = 0.25
 _MIN_VOTE = 0.1
 
@@ -38,7 +39,8 @@ def find_regions(
     flagged = np.flatnonzero(distances <= threshold)
     if flagged.size == 0:
         return ()
-    sides = (boxes[:, 2] - boxes[:, 0])[flagged]
+    all_sides = boxes[:, 2] - boxes[:, 0]
+    sides = all_sides[flagged]
     span = threshold - float(distances[flagged].min())
     margin = (threshold - distances[flagged]) / span if span > 0 else np.ones(flagged.size)
     votes = np.maximum(margin, _MIN_VOTE)
@@ -51,7 +53,7 @@ def find_regions(
             left, strength = left[open_], strength[open_]
             if left.size == 0:
                 break
-            found += _hot_boxes(boxes[left], strength)
+            found += _hot_boxes(boxes[left], strength, boxes[all_sides == side])
     regions = [_region(box, flagged, boxes, distances, categories) for box in found]
     return tuple(sorted(regions, key=lambda region: (region.distance, region.box)))
 
@@ -79,18 +81,17 @@ def _explained(patch: NDArray[np.int64], regions: list[Box]) -> bool:
     return False
 
 
-def _hot_boxes(boxes: NDArray[np.int64], votes: NDArray[np.float64]) -> list[Box]:
-    """Bounding boxes of the connected pixels that have half of the most votes around them.
+def _hot_boxes(
+    boxes: NDArray[np.int64], votes: NDArray[np.float64], all_boxes: NDArray[np.int64]
+) -> list[Box]:
+    """Bounding boxes of the connected pixels that are nearly as hot as the hottest around them.
 
-    The votes are constant between the patches' edges, so those edges are the grid; a cluster of
-    patches that holds several peaks gives up the strongest, the caller asks again for the rest.
+    Heat is constant between the patches' edges, so those edges are the grid. A cluster of patches
+    that holds several peaks gives up the hottest; the caller asks again for the rest.
     """
-    xs, columns = np.unique(boxes[:, [0, 2]], return_inverse=True)
-    ys, rows = np.unique(boxes[:, [1, 3]], return_inverse=True)
-    columns, rows = columns.reshape(-1, 2), rows.reshape(-1, 2)
-    heat = np.zeros((len(ys) - 1, len(xs) - 1))
-    for (x0, x1), (y0, y1), vote in zip(columns, rows, votes, strict=True):
-        heat[y0:y1, x0:x1] += vote
+    xs, ys = np.unique(all_boxes[:, [0, 2]]), np.unique(all_boxes[:, [1, 3]])
+    shown = _stack(all_boxes, np.ones(len(all_boxes)), xs, ys)
+    heat = _stack(boxes, votes, xs, ys) / np.maximum(shown, 1.0)
     found = []
     for cluster in _components(heat > 0.0):
         peak = heat[cluster].max()
@@ -105,6 +106,20 @@ def _hot_boxes(boxes: NDArray[np.int64], votes: NDArray[np.float64]) -> list[Box
                 )
             )
     return found
+
+
+def _stack(
+    boxes: NDArray[np.int64],
+    values: NDArray[np.float64],
+    xs: NDArray[np.int64],
+    ys: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Sum of the values of the boxes over each cell of the grid with edges `xs` and `ys`."""
+    total = np.zeros((len(ys) - 1, len(xs) - 1))
+    columns, rows = np.searchsorted(xs, boxes[:, [0, 2]]), np.searchsorted(ys, boxes[:, [1, 3]])
+    for (x0, x1), (y0, y1), value in zip(columns, rows, values, strict=True):
+        total[y0:y1, x0:x1] += value
+    return total
 
 
 def _components(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:

@@ -181,7 +181,7 @@ def transport_distances(
 
 
 def sinkhorn(cost: Tensor, a: Tensor, b: Tensor, config: TransportConfig) -> TransportResult:
-    """min ⟨T, C⟩ − ε H(T) with marginals a and b, for G problems at once (paper eqs. 2, 8).
+    """Minimise ⟨T, C⟩ − ε H(T) with marginals a and b, for G problems at once (paper eqs. 2, 8).
 
     Kernel domain in the cost's precision; where that under- or overflows, or does not reach the
     tolerance, log domain in float64. The row scaling comes last, so rows are exact and the columns

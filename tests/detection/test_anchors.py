@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from guardalign_middleware.detection.anchors import AnchorBank
+from guardalign_middleware.errors import ConfigError
+
+GOOD = "categories:\n  weapon: [gun, knife]\nneutral:\n  dog: [dog, puppy]\n"
+
+
+def load(tmp_path: Path, text: str) -> AnchorBank:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    return AnchorBank.load(file)
+
+
+def test_reads_both_banks_in_order(tmp_path: Path) -> None:
+    bank = load(tmp_path, GOOD)
+    assert dict(bank.categories) == {"weapon": ("gun", "knife")}
+    assert dict(bank.neutral) == {"dog": ("dog", "puppy")}
+    assert not load(tmp_path, "categories: {weapon: [gun]}").neutral
+
+
+def test_fingerprint_follows_the_content(tmp_path: Path) -> None:
+    first = load(tmp_path, GOOD)
+    assert load(tmp_path, "# a comment\n" + GOOD).fingerprint == first.fingerprint
+    assert load(tmp_path, GOOD.replace("puppy", "pup")).fingerprint != first.fingerprint
+    assert load(tmp_path, GOOD.replace("dog:", "hound:")).fingerprint != first.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "mapping"),
+        ("- gun", "mapping"),
+        ("categories: {}", "categories"),
+        ("neutral: {dog: [dog]}", "categories"),
+        ("categories: {weapon: []}", "categories.weapon"),
+        ("categories: {weapon: gun}", "categories.weapon"),
+        ("categories: {weapon: [gun, 3]}", "categories.weapon holds 3"),
+        ("categories: {weapon: [gun, yes]}", "in quotes"),
+        ("categories: {weapon: [gun, '  ']}", "categories.weapon"),
+        ("categories: {1: [gun]}", "name 1"),
+        ("categories: {weapon: [gun, Gun]}", "categories.weapon"),
+        (GOOD.replace("puppy", "gun"), "categories.weapon and in neutral.dog"),
+        (GOOD.replace("dog:", "weapon:"), "both"),
+        ("categories: {weapon: [gun]}\nneutral: {}", "neutral"),
+        ("categories: {weapon: [gun]}\nneutrals: {dog: [dog]}", "mapping"),
+        ("categories: [", "Cannot read"),
+    ],
+)
+def test_mistakes_name_file_and_key(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(tmp_path, text)
+    assert "mine.yaml" in str(caught.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Cannot read"):
+        AnchorBank.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("name", ["detection/anchors/default.yaml", "mini/anchors.yaml"])
+def test_shipped_anchors_load(name: str) -> None:
+    bank = AnchorBank.load(Path(str(files("guardalign_middleware") / name)))
+    assert len(bank.categories) >= 5
+    assert len(bank.neutral) >= 50

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from guardalign_middleware.config import DetectionConfig, TransportConfig
+from guardalign_middleware.detection.anchors import AnchorBank
+from guardalign_middleware.detection.detector import Detector
+from guardalign_middleware.detection.threshold import ThresholdProfile, calibrate_threshold
+from guardalign_middleware.errors import ConfigError, DetectionError
+from guardalign_middleware.testing import FakeEncoder
+from guardalign_middleware.types import CanonicalImage
+from tests.detection.conftest import COLOUR_BANK, scene
+
+RED, BLUE, YELLOW = (255, 0, 0), (0, 0, 255), (255, 255, 0)
+
+
+def profile_for(detector: Detector, threshold: float = 0.4) -> ThresholdProfile:
+    calibrated = calibrate_threshold([0.5] * 100, binding=detector.binding)
+    return replace(calibrated, threshold=threshold)
+
+
+@pytest.fixture
+def guarded(detector: Detector) -> Detector:
+    return Detector(detector.encoder, detector.anchors, detector.config, profile_for(detector))
+
+
+def test_finds_a_planted_square_and_names_it(guarded: Detector) -> None:
+    verdict = guarded.scan(scene(200, 160, {(90, 60, 130, 100): RED}))
+    assert verdict.decision == "mask"
+    assert verdict.category == "fire"
+    assert verdict.distance <= verdict.threshold == 0.4
+    (region,) = verdict.regions
+    x0, y0, x1, y1 = region.box
+    shared = (min(x1, 130) - max(x0, 90)) * (min(y1, 100) - max(y0, 60))
+    assert shared >= 0.5 * 40 * 40
+    assert (x1 - x0) * (y1 - y0) <= 4 * 40 * 40
+    assert region.category == "fire"
+
+
+def test_finds_two_things_of_two_categories(guarded: Detector) -> None:
+    image = scene(320, 200, {(10, 10, 60, 60): RED, (240, 130, 290, 180): YELLOW})
+    verdict = guarded.scan(image)
+    assert {region.category for region in verdict.regions} == {"fire", "toxic"}
+
+
+def test_allows_what_is_neutral(guarded: Detector) -> None:
+    verdict = guarded.scan(scene(200, 160, {(90, 60, 130, 100): BLUE}))
+    assert verdict.decision == "allow"
+    assert verdict.regions == ()
+    assert verdict.distance > verdict.threshold
+
+
+def test_evidence_is_complete(guarded: Detector) -> None:
+    image = scene(100, 70, {(0, 0, 30, 30): RED})
+    verdict = guarded.scan(image)
+    evidence = verdict.evidence
+    count = len(evidence.patch_boxes)
+    assert evidence.patch_distances.shape == (count,)
+    assert len(evidence.patch_categories) == count
+    assert verdict.distance == evidence.patch_distances.min()
+    assert evidence.marginal_error <= 1e-6
+    assert evidence.solver == "kernel"
+    assert evidence.encoder == guarded.encoder.fingerprint
+    assert guarded.profile is not None
+    assert verdict.profile == guarded.profile.fingerprint
+    assert (verdict.width, verdict.height, verdict.sha256) == (100, 70, image.sha256)
+    assert ((evidence.patch_distances >= 0) & (evidence.patch_distances <= 1)).all()
+
+
+def test_company_does_not_change_a_verdict(guarded: Detector) -> None:
+    rng = np.random.default_rng(0)
+    images = [
+        CanonicalImage(rng.integers(0, 256, (h, w, 3), dtype=np.uint8))
+        for w, h in ((64, 64), (500, 400), (33, 90), (600, 500), (100, 100))
+    ]
+    together = guarded.scan_many(images)
+    for verdict, image in zip(together, images, strict=True):
+        alone = guarded.scan(image)
+        assert alone.decision == verdict.decision
+        assert alone.regions == verdict.regions
+        np.testing.assert_allclose(
+            verdict.evidence.patch_distances, alone.evidence.patch_distances, atol=1e-6
+        )
+    assert guarded.scan_many([]) == []
+
+
+def test_threads_may_share_a_detector(guarded: Detector) -> None:
+    images = [scene(120, 90, {(k, k, k + 40, k + 40): RED}) for k in range(0, 48, 6)]
+    with ThreadPoolExecutor(4) as pool:
+        threaded = list(pool.map(guarded.scan, images))
+    assert [v.regions for v in threaded] == [guarded.scan(i).regions for i in images]
+
+
+def test_without_profile_it_measures_but_does_not_judge(detector: Detector) -> None:
+    image = scene(100, 70, {(0, 0, 30, 30): RED})
+    assert detector.distances(image).distance < 0.4
+    assert detector.distances(image).category == "fire"
+    with pytest.raises(ConfigError, match="profile"):
+        detector.scan(image)
+
+
+def test_a_profile_of_other_parts_is_refused(detector: Detector) -> None:
+    profile = profile_for(detector)
+    other = AnchorBank({"fire": ("red",)}, {"sky": ("blue",)})
+    with pytest.raises(ConfigError, match="another anchors"):
+        Detector(detector.encoder, other, detector.config, profile)
+    with pytest.raises(ConfigError, match="another encoder"):
+        Detector(FakeEncoder(8), COLOUR_BANK, detector.config, profile)
+    changed = detector.config.model_copy(update={"transport": TransportConfig(epsilon=0.2)})
+    with pytest.raises(ConfigError, match="another transport"):
+        Detector(detector.encoder, COLOUR_BANK, changed, profile)
+
+
+def test_contrast_needs_a_neutral_bank(colour_config: DetectionConfig) -> None:
+    with pytest.raises(ConfigError, match="neutral"):
+        Detector(FakeEncoder(), AnchorBank({"fire": ("red",)}, {}), colour_config)
+
+
+@pytest.mark.parametrize("weights", ["entropy", "uniform"])
+def test_without_contrast_the_distance_is_a_cost(
+    colour_config: DetectionConfig, weights: str
+) -> None:
+    transport = TransportConfig.model_validate({"contrast": "none", "patch_weights": weights})
+    config = colour_config.model_copy(update={"transport": transport})
+    bank = AnchorBank({"fire": ("red",)}, {})
+    detector = Detector(FakeEncoder(), bank, config)
+    red = detector.distances(scene(64, 64, {(0, 0, 64, 64): RED}))
+    blue = detector.distances(scene(64, 64, {(0, 0, 64, 64): BLUE}))
+    assert red.distance == pytest.approx(0.0, abs=1e-6)
+    assert blue.distance == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_papers_sum_is_the_plan_cost_of_each_patch(colour_config: DetectionConfig) -> None:
+    transport = TransportConfig(aggregation="paper", patch_weights="uniform")
+    config = colour_config.model_copy(update={"transport": transport})
+    detector = Detector(
+        FakeEncoder(), AnchorBank({"fire": ("red",), "toxic": ("yellow",)}, {}), config
+    )
+    measured = detector.distances(scene(96, 64, {(0, 0, 96, 64): RED}))
+    count = len(measured.evidence.patch_boxes)
+    np.testing.assert_allclose(measured.evidence.patch_distances, 1.0 / count, atol=1e-6)
+
+
+def test_a_neutral_mass_near_zero_keeps_its_digits(detector: Detector) -> None:
+    config = detector.config.model_copy(
+        update={"transport": TransportConfig(contrast_temperature=0.02)}
+    )
+    sharp = Detector(detector.encoder, detector.anchors, config)
+    distance = sharp.distances(scene(64, 64, {(0, 0, 64, 64): RED})).distance
+    assert 0.0 < distance < 1e-15
+
+
+class _Broken(FakeEncoder):
+    def encode_images(self, pixels: torch.Tensor) -> torch.Tensor:
+        rows = super().encode_images(pixels)
+        rows[-1] = float("nan")
+        return rows
+
+
+def test_nan_from_an_encoder_is_a_fault_not_an_allow(colour_config: DetectionConfig) -> None:
+    with pytest.raises(DetectionError):
+        Detector(_Broken(), COLOUR_BANK, colour_config).distances(scene(64, 64, {}))
+
+
+def test_the_fake_encoder_knows_only_colours() -> None:
+    with pytest.raises(ConfigError, match="names none"):
+        FakeEncoder().encode_texts(["a knife"])

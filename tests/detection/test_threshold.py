@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardalign_middleware.detection.threshold import ThresholdProfile, calibrate_threshold
+from guardalign_middleware.errors import ConfigError
+
+BINDING = {"encoder": "e", "anchors": "a", "patches": "p", "transport": "t"}
+
+
+@given(st.lists(st.floats(0, 1), min_size=19, max_size=200), st.sampled_from([0.05, 0.1, 0.25]))
+def test_flags_at_most_the_promised_rank(safe: list[float], alpha: float) -> None:
+    profile = calibrate_threshold(safe, max_false_alarm=alpha, binding=BINDING)
+    flagged = sum(d <= profile.threshold for d in safe)
+    assert flagged < alpha * (len(safe) + 1) + 1e-6
+    assert profile.calibrated_on.false_alarm == pytest.approx(flagged / len(safe))
+    # It is the largest such threshold: a hair higher reaches the k-th smallest distance.
+    rank = int(alpha * (len(safe) + 1) + 1e-9)
+    assert np.nextafter(profile.threshold, np.inf) == sorted(safe)[rank - 1]
+
+
+def test_the_guarantee_holds_on_fresh_images() -> None:
+    rng = np.random.default_rng(0)
+    rates = []
+    for _ in range(2000):
+        profile = calibrate_threshold(rng.random(39), max_false_alarm=0.05, binding=BINDING)
+        rates.append(profile.threshold)  # the chance that a uniform distance is at most this
+    assert np.mean(rates) <= 0.05 + 3 * np.std(rates) / np.sqrt(len(rates))
+    assert np.mean(rates) >= 0.045
+
+
+def test_too_few_images_for_the_promise() -> None:
+    with pytest.raises(ConfigError, match="at least 19"):
+        calibrate_threshold([0.5] * 18, max_false_alarm=0.05, binding=BINDING)
+    assert calibrate_threshold([0.5] * 19, max_false_alarm=0.05, binding=BINDING).threshold < 0.5
+
+
+def test_nan_and_bad_rates() -> None:
+    with pytest.raises(ConfigError, match="finite"):
+        calibrate_threshold([float("nan")] * 50, binding=BINDING)
+    with pytest.raises(ConfigError, match="max_false_alarm"):
+        calibrate_threshold([0.5] * 50, max_false_alarm=0.0, binding=BINDING)
+
+
+def test_round_trip_and_fingerprint(tmp_path: Path) -> None:
+    profile = calibrate_threshold([i / 97 for i in range(97)], [0.01, 0.9], binding=BINDING)
+    assert profile.calibrated_on.detected == 0.5
+    profile.save(tmp_path / "profile.json")
+    again = ThresholdProfile.load(tmp_path / "profile.json")
+    assert again == profile
+    assert again.fingerprint == profile.fingerprint
+    assert replace(profile, threshold=0.5).fingerprint != profile.fingerprint
+
+
+def test_binding_mismatch_names_the_part() -> None:
+    profile = calibrate_threshold([0.5] * 50, binding=BINDING)
+    profile.check_binding(BINDING)
+    with pytest.raises(ConfigError, match="another encoder, patches"):
+        profile.check_binding({**BINDING, "encoder": "x", "patches": "y"})
+    with pytest.raises(ConfigError, match="transport"):
+        profile.check_binding({k: v for k, v in BINDING.items() if k != "transport"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"threshold": float("nan")},
+        {"threshold": "0.4"},
+        {"extra": 1},
+        {"binding": None},
+        {"calibrated_on": {"x": 1}},
+    ],
+)
+def test_damaged_files_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    file = tmp_path / "profile.json"
+    calibrate_threshold([0.5] * 50, binding=BINDING).save(file)
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(ConfigError):
+        ThresholdProfile.load(file)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "{}"])
+def test_no_profile(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "profile.json"
+    file.write_text(text)
+    with pytest.raises(ConfigError):
+        ThresholdProfile.load(file)
+    with pytest.raises(ConfigError, match="Cannot read"):
+        ThresholdProfile.load(tmp_path / "missing.json")
