@@ -45,9 +45,10 @@ bench: setup  ## the held-out figures of the miniature models
 	$(BIN)/python -m benchmarks.mini_detection
 	$(BIN)/python -m benchmarks.mini_safety
 
-train-mini: setup  ## train the miniature models from nothing
-	$(BIN)/python -m training.clip
+train-mini: setup  ## train the miniature models from nothing, on a CPU in a few hours
 	$(BIN)/python -m training.llava
+	$(BIN)/python -m training.clip --tower runs/llava/vision.pt
+	$(BIN)/python -m training.clip.calibrate
 
 lock: setup  ## renew constraints.txt from what the projects ask for
 	$(BIN)/uv pip compile --quiet --upgrade --group dev $(PROJECTS) \

@@ -80,10 +80,18 @@ class LazyChain:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
-    def __reduce__(self) -> tuple[type[LazyChain], tuple[str | Path]]:
+    def require_preset(self) -> str | Path:
+        """The preset, which is all that a pickle holds.
+
+        Raises:
+            TypeError: made from a loaded chain, which cannot be pickled.
+        """
         if self._preset is None:
             raise TypeError("A loaded chain cannot be pickled. Construct from a preset instead.")
-        return LazyChain, (self._preset,)
+        return self._preset
+
+    def __reduce__(self) -> tuple[type[LazyChain], tuple[str | Path]]:
+        return LazyChain, (self.require_preset(),)
 
 
 def _identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[str, Any]:

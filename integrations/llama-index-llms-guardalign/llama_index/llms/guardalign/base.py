@@ -1,0 +1,326 @@
+"""`GuardAlignMultiModal`: a LlamaIndex LLM behind the guard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from llama_index.core.base.llms.generic_utils import (
+    astream_chat_response_to_completion_response,
+    chat_response_to_completion_response,
+    stream_chat_response_to_completion_response,
+)
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+    TextBlock,
+)
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPUTS
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.llm import LLM
+from llama_index.core.multi_modal_llms import MultiModalLLM
+
+from guardalign_middleware import ConfigError, GuardAlign, GuardedStream
+from guardalign_middleware.guard import Options
+from guardalign_middleware.lazy import LazyChain
+from guardalign_middleware.types import GuardedReply
+from llama_index.llms.guardalign.utils import cleaned_messages, image_blocks, to_role_content
+
+
+class _GuardedLLM(LLM):
+    """All of `GuardAlignMultiModal`.
+
+    It is a class of its own because `MultiModalLLM` instruments the methods in the body of its
+    subclasses, which would report every call twice.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    preset: str | None = Field(
+        default="mini",
+        description="Name of a shipped preset, or path of a YAML file; None with a chain.",
+    )
+    temperature: float | None = Field(
+        default=None, description="0 = greedy; None = as the preset says."
+    )
+    max_tokens: int | None = Field(
+        default=None, description="At most this many tokens; None = as the preset says."
+    )
+    seed: int | None = Field(
+        default=None, description="Of the sampling; None = as the preset says."
+    )
+    context_window: int = Field(
+        default=DEFAULT_CONTEXT_WINDOW, description="Tokens that fit into the model.", gt=0
+    )
+
+    _lazy: LazyChain = PrivateAttr()
+
+    def __init__(self, *, chain: GuardAlign | None = None, **data: Any) -> None:
+        if chain is not None:
+            data.setdefault("preset", None)
+        super().__init__(**data)
+        self._lazy = LazyChain(preset=self.preset, chain=chain)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # LlamaIndex drops what cannot be pickled; here that would be the guard.
+        self._lazy.require_preset()
+        return super().__getstate__()
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Contains "multi", by which LlamaIndex knows that images are welcome."""
+        return "guardalign_multi_modal_llm"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """A chat model without tools."""
+        runner = self._lazy.runner_config
+        default = DEFAULT_NUM_OUTPUTS if runner is None else runner.max_new_tokens
+        return LLMMetadata(
+            context_window=self.context_window,
+            num_output=default if self.max_tokens is None else self.max_tokens,
+            is_chat_model=True,
+            is_function_calling_model=False,
+            model_name=self._lazy.config.name,
+        )
+
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation; `raw` of the response holds a verdict for each image.
+
+        Keywords: max_tokens, temperature, seed, stop.
+        """
+        call = self._guard(messages, kwargs)
+        return call.chat(call.messages)
+
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """`chat` piece by piece; the guard has finished when this returns."""
+        call = self._guard(messages, kwargs)
+        return call.stream_chat(call.messages)
+
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """`chat` without blocking the event loop."""
+        call = await asyncio.to_thread(self._guard, messages, kwargs)
+        return await call.achat(call.messages)
+
+    async def astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatResponseAsyncGen:
+        """`stream_chat` without blocking the event loop."""
+        call = await asyncio.to_thread(self._guard, messages, kwargs)
+        return await call.astream_chat(call.messages)
+
+    def complete(
+        self,
+        prompt: str,
+        formatted: bool | Sequence[Any] = False,
+        image_documents: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> CompletionResponse:
+        """Answer a prompt about images.
+
+        Args:
+            prompt: the question.
+            formatted: has no effect on a chat model; a list in this place is `image_documents`.
+            image_documents: each an `ImageBlock`, `ImageNode`, `ImageDocument`, or `Node`.
+            kwargs: as for `chat`.
+        """
+        return self._guard_prompt(prompt, formatted, image_documents, kwargs).complete(prompt)
+
+    def stream_complete(
+        self,
+        prompt: str,
+        formatted: bool | Sequence[Any] = False,
+        image_documents: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> CompletionResponseGen:
+        """`complete` piece by piece; the guard has finished when this returns."""
+        call = self._guard_prompt(prompt, formatted, image_documents, kwargs)
+        return call.stream_complete(prompt)
+
+    async def acomplete(
+        self,
+        prompt: str,
+        formatted: bool | Sequence[Any] = False,
+        image_documents: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> CompletionResponse:
+        """`complete` without blocking the event loop."""
+        call = await asyncio.to_thread(
+            self._guard_prompt, prompt, formatted, image_documents, kwargs
+        )
+        return await call.acomplete(prompt)
+
+    async def astream_complete(
+        self,
+        prompt: str,
+        formatted: bool | Sequence[Any] = False,
+        image_documents: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> CompletionResponseAsyncGen:
+        """`stream_complete` without blocking the event loop."""
+        call = await asyncio.to_thread(
+            self._guard_prompt, prompt, formatted, image_documents, kwargs
+        )
+        return await call.astream_complete(prompt)
+
+    def _guard(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> _GuardedCall:
+        """Load the chain if need be, and clean every image of a conversation."""
+        options = self._options(kwargs)
+        conversation = to_role_content(messages)
+        chain = self._lazy.get()
+        prompt = chain.prepare(conversation)
+        shown = cleaned_messages(messages, prompt.images)
+        return _GuardedCall(self, shown, partial(chain.answer, prompt, **options))
+
+    def _guard_prompt(
+        self, prompt: str, formatted: object, images: Sequence[Any] | None, kwargs: dict[str, Any]
+    ) -> _GuardedCall:
+        # `MultiModalLLM` has the images in the place of `formatted`.
+        if images is None:
+            images = formatted if isinstance(formatted, list | tuple) else ()
+        blocks = [*image_blocks(images), TextBlock(text=prompt)]
+        return self._guard([ChatMessage(role=MessageRole.USER, blocks=blocks)], kwargs)
+
+    def _options(self, given: dict[str, Any]) -> Options:
+        """The core's keywords: what the call names, else what the model was made with."""
+        unknown = sorted(set(given) - {"max_tokens", "temperature", "seed", "stop"})
+        if unknown:
+            raise ConfigError(
+                f"GuardAlignMultiModal does not know the option {unknown[0]!r}.",
+                remedy="A call accepts max_tokens, temperature, seed and stop.",
+            )
+        return Options(
+            max_new_tokens=given.get("max_tokens", self.max_tokens),
+            temperature=given.get("temperature", self.temperature),
+            seed=given.get("seed", self.seed),
+            stop=given.get("stop"),
+        )
+
+
+class GuardAlignMultiModal(_GuardedLLM, MultiModalLLM):
+    """A local vision-language model whose every image is checked and cleaned first.
+
+    Images may stand in any message, as `ImageBlock`s or in `image_documents`. Paths and URLs are
+    refused unless the preset's intake policy allows them: pass bytes. Events and callbacks are
+    handed the cleaned images; a span's bound arguments still hold the caller's. Models are loaded
+    on first use. Tools are not supported.
+
+    Args:
+        preset: name of a shipped preset, or path of a YAML file.
+        chain: a loaded `GuardAlign` to use instead; such a model cannot be pickled.
+
+    Example:
+        ```python
+        from llama_index.llms.guardalign import GuardAlignMultiModal
+
+        llm = GuardAlignMultiModal(preset="mini")
+        blocks = [ImageBlock(image=picture), TextBlock(text="What is in the picture?")]
+        print(llm.chat([ChatMessage(role="user", blocks=blocks)]))
+        ```
+    """
+
+
+class _GuardedCall:
+    """One call as LlamaIndex's callbacks see it: what they are handed is cleaned already.
+
+    The decorated methods take messages or a prompt only because the callbacks read them there.
+    """
+
+    def __init__(
+        self,
+        llm: _GuardedLLM,
+        messages: list[ChatMessage],
+        answer: Callable[[], GuardedStream],
+    ) -> None:
+        self.messages = messages
+        self.callback_manager = llm.callback_manager
+        self.rate_limiter = llm.rate_limiter
+        self.to_payload = llm.to_payload
+        self._answer = answer
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage]) -> ChatResponse:
+        return self._finish()
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage]) -> ChatResponseGen:
+        return _pieces(self._answer())
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage]) -> ChatResponse:
+        return await self._afinish()
+
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Sequence[ChatMessage]) -> ChatResponseAsyncGen:
+        return _apieces(await asyncio.to_thread(self._answer))
+
+    @llm_completion_callback()
+    def complete(self, prompt: str) -> CompletionResponse:
+        return chat_response_to_completion_response(self._finish())
+
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str) -> CompletionResponseGen:
+        return stream_chat_response_to_completion_response(_pieces(self._answer()))
+
+    @llm_completion_callback()
+    async def acomplete(self, prompt: str) -> CompletionResponse:
+        return chat_response_to_completion_response(await self._afinish())
+
+    @llm_completion_callback()
+    async def astream_complete(self, prompt: str) -> CompletionResponseAsyncGen:
+        stream = await asyncio.to_thread(self._answer)
+        return astream_chat_response_to_completion_response(_apieces(stream))
+
+    def _finish(self) -> ChatResponse:
+        reply = self._answer().finish()
+        return _response(reply.text, None, reply)
+
+    async def _afinish(self) -> ChatResponse:
+        stream = await asyncio.to_thread(self._answer)
+        reply = await stream.afinish()
+        return _response(reply.text, None, reply)
+
+
+def _pieces(stream: GuardedStream) -> ChatResponseGen:
+    text = ""
+    with stream:
+        for chunk in stream:
+            text += chunk.text
+            yield _response(text, chunk.text, chunk.reply)
+
+
+async def _apieces(stream: GuardedStream) -> ChatResponseAsyncGen:
+    text = ""
+    try:
+        async for chunk in stream:
+            text += chunk.text
+            yield _response(text, chunk.text, chunk.reply)
+    finally:
+        await stream.aclose()
+
+
+def _response(text: str, delta: str | None, reply: GuardedReply | None) -> ChatResponse:
+    """An answer so far; with a reply it is the whole one, and `raw` holds the evidence."""
+    message = ChatMessage(role=MessageRole.ASSISTANT, content=text)
+    if reply is None:
+        return ChatResponse(message=message, delta=delta)
+    return ChatResponse(
+        message=message,
+        delta=delta,
+        raw={"guardalign": reply.to_json()},
+        additional_kwargs={
+            "prompt_tokens": reply.usage.input_tokens,
+            "completion_tokens": reply.usage.output_tokens,
+            "total_tokens": reply.usage.total_tokens,
+        },
+    )

@@ -1,0 +1,314 @@
+"""The LLM in LlamaIndex's own machinery: endpoints, events, consumers."""
+
+import copy
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from llama_index.core.agent.workflow import ReActAgent
+from llama_index.core.base.llms.types import CitableBlock, DocumentBlock
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.instrumentation.events.llm import (
+    LLMChatEndEvent,
+    LLMChatStartEvent,
+    LLMCompletionEndEvent,
+    LLMCompletionStartEvent,
+)
+from llama_index.core.llms import LLM, AudioBlock, ChatMessage, ImageBlock, TextBlock
+from llama_index.core.llms.utils import resolve_llm
+from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import (
+    ImageDocument,
+    ImageNode,
+    MediaResource,
+    Node,
+    NodeWithScore,
+    QueryBundle,
+)
+from pydantic import PrivateAttr, ValidationError
+
+from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
+from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.types import CanonicalImage
+from llama_index.llms.guardalign import GuardAlignMultiModal
+from tests.doubles import (
+    BOX,
+    RED,
+    all_red,
+    base64_png,
+    data_url,
+    open_png,
+    picture,
+    png,
+    red_chain,
+)
+
+
+@pytest.fixture
+def runner() -> EchoRunner:
+    return EchoRunner()
+
+
+@pytest.fixture
+def llm(runner: EchoRunner) -> GuardAlignMultiModal:
+    return GuardAlignMultiModal(chain=red_chain(runner=runner))
+
+
+def ask(*blocks: Any) -> list[ChatMessage]:
+    return [ChatMessage(role="user", blocks=[*blocks, TextBlock(text="What is it?")])]
+
+
+def has_red(image: CanonicalImage) -> bool:
+    return bool((image.pixels == RED).all(axis=-1).any())
+
+
+def seen(runner: EchoRunner) -> list[CanonicalImage]:
+    return [image for call in runner.calls for image in call.images]
+
+
+BLOCKS = {
+    "bytes": lambda image: ImageBlock(image=png(image)),
+    "data url": lambda image: ImageBlock(url=data_url(image)),
+    "citable": lambda image: CitableBlock(
+        title="t", source="s", content=[ImageBlock(image=png(image))]
+    ),
+    "document": lambda image: DocumentBlock(data=png(image), document_mimetype="image/png"),
+}
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+@pytest.mark.parametrize("role", ["user", "system", "tool", "assistant"])
+def test_an_unsafe_image_is_masked_in_every_block_and_role(
+    llm: GuardAlignMultiModal, runner: EchoRunner, kind: str, role: str
+) -> None:
+    block = BLOCKS[kind](picture(red=True))
+    response = llm.chat([ChatMessage(role=role, blocks=[block]), *ask()])
+    (image,) = seen(runner)
+    assert not has_red(image)
+    assert image.width == picture().width
+    (verdict,) = response.raw["guardalign"]["verdicts"]
+    assert verdict["decision"] == "mask"
+    x0, y0, x1, y1 = verdict["regions"][0]["box"]
+    assert (x0 <= BOX[0], y0 <= BOX[1], x1 >= BOX[2], y1 >= BOX[3]) == (True,) * 4
+
+
+def test_loose_images_are_guarded_too(llm: GuardAlignMultiModal, runner: EchoRunner) -> None:
+    message = ChatMessage(role="user", content="Look.")
+    message.additional_kwargs["images"] = [base64_png(picture(red=True))]
+    llm.chat([message])
+    assert [has_red(image) for image in seen(runner)] == [False]
+
+
+def test_a_blocked_image_never_reaches_the_model(
+    llm: GuardAlignMultiModal, runner: EchoRunner
+) -> None:
+    response = llm.chat(ask(ImageBlock(image=png(all_red()))))
+    assert runner.calls == []
+    assert response.message.content == "I cannot help with this image."
+    assert response.raw["guardalign"]["finish_reason"] == "blocked"
+
+
+def test_bytes_win_over_url_and_nothing_is_fetched(
+    llm: GuardAlignMultiModal, runner: EchoRunner
+) -> None:
+    block = ImageBlock(image=png(picture()), url="http://127.0.0.1:9/other.png")
+    llm.chat(ask(block))
+    assert seen(runner)[0].sha256 == picture().sha256
+
+
+@pytest.mark.parametrize(
+    ("block", "error"),
+    [
+        (ImageBlock(url="http://127.0.0.1:9/a.png"), ImageRejected),
+        (ImageBlock(), ImageRejected),
+        (ImageBlock(image=b"no picture"), ImageRejected),
+        (AudioBlock(audio=b"beep"), MessageError),
+        (DocumentBlock(data=b"%PDF-1.4", document_mimetype="application/pdf"), MessageError),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_cannot_be_scanned_is_refused_at_the_call(
+    llm: GuardAlignMultiModal,
+    runner: EchoRunner,
+    block: Any,
+    error: type[Exception],
+    streamed: bool,
+) -> None:
+    call = llm.stream_chat if streamed else llm.chat
+    with pytest.raises(error):
+        call(ask(block))
+    assert runner.calls == []
+
+
+def test_a_path_is_refused_by_default(llm: GuardAlignMultiModal, tmp_path: Any) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(png(picture()))
+    with pytest.raises(ImageRejected, match="path"):
+        llm.chat(ask(ImageBlock(path=file)))
+
+
+async def test_the_eight_endpoints_agree(llm: GuardAlignMultiModal) -> None:
+    messages = ask(ImageBlock(image=png(picture())))
+    said = llm.chat(messages).message.content
+    assert said
+    chunks = list(llm.stream_chat(messages))
+    assert "".join(chunk.delta or "" for chunk in chunks) == said
+    assert chunks[-1].message.content == said
+    assert chunks[-1].raw["guardalign"]["usage"]["total_tokens"] > 0
+    assert (await llm.achat(messages)).message.content == said
+    pieces = [piece async for piece in await llm.astream_chat(messages)]
+    assert pieces[-1].message.content == said
+
+    documents = [ImageDocument(image=base64_png(picture()))]
+    text = llm.complete("What is it?", True, documents).text
+    assert text
+    streamed = list(llm.stream_complete("What is it?", image_documents=documents))
+    assert streamed[-1].text == text
+    assert (await llm.acomplete("What is it?", image_documents=documents)).text == text
+    parts = [
+        part async for part in await llm.astream_complete("What is it?", image_documents=documents)
+    ]
+    assert parts[-1].text == text
+    assert parts[-1].additional_kwargs["total_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        ImageBlock(image=png(picture(red=True))),
+        ImageNode(image=base64_png(picture(red=True))),
+        ImageDocument(image=base64_png(picture(red=True))),
+        Node(image_resource=MediaResource(data=png(picture(red=True)), mimetype="image/png")),
+        NodeWithScore(node=ImageNode(image=base64_png(picture(red=True))), score=1.0),
+    ],
+    ids=lambda document: type(document).__name__,
+)
+def test_completions_guard_every_carrier(
+    llm: GuardAlignMultiModal, runner: EchoRunner, document: Any
+) -> None:
+    llm.complete("What is it?", image_documents=[document])
+    assert [has_red(image) for image in seen(runner)] == [False]
+
+
+def test_the_callers_messages_are_not_changed(llm: GuardAlignMultiModal) -> None:
+    messages = ask(ImageBlock(image=png(picture(red=True))))
+    before = copy.deepcopy(messages)
+    llm.chat(messages)
+    assert messages == before
+
+
+class Recorder(BaseEventHandler):
+    _events: list[BaseEvent] = PrivateAttr(default_factory=list)
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "recorder"
+
+    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
+        self._events.append(event)
+
+    def of(self, kind: type[BaseEvent]) -> list[Any]:
+        return [event for event in self._events if type(event) is kind]
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    handler = Recorder()
+    root = get_dispatcher()
+    root.add_event_handler(handler)
+    yield handler
+    root.event_handlers.remove(handler)
+
+
+def test_each_call_is_one_event_pair_with_cleaned_images_only(
+    llm: GuardAlignMultiModal, recorder: Recorder
+) -> None:
+    messages = ask(ImageBlock(image=png(picture(red=True))))
+    llm.chat(messages)
+    list(llm.stream_chat(messages))
+    starts = recorder.of(LLMChatStartEvent)
+    assert len(starts) == len(recorder.of(LLMChatEndEvent)) == 2
+    for start in starts:
+        (image,) = [block for block in start.messages[0].blocks if isinstance(block, ImageBlock)]
+        assert not has_red(open_png(image.resolve_image().read()))
+    raw = base64_png(picture(red=True))
+    for event in recorder._events:
+        assert raw not in event.model_dump_json(fallback=repr)
+
+    llm.complete("Hello?")
+    list(llm.stream_complete("Hello?"))
+    assert len(recorder.of(LLMCompletionStartEvent)) == 2
+    assert len(recorder.of(LLMCompletionEndEvent)) == 2
+
+
+def test_leaving_a_stream_stops_the_generation(llm: GuardAlignMultiModal) -> None:
+    stream = llm.stream_chat(ask())
+    first = next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert first.delta
+
+
+def test_it_is_a_chat_llm_that_consumers_accept(llm: GuardAlignMultiModal) -> None:
+    assert isinstance(llm, LLM)
+    assert llm.metadata.is_chat_model
+    assert "multi" in llm.class_name()
+    assert resolve_llm(llm) is llm
+
+
+def test_unknown_options_are_refused() -> None:
+    with pytest.raises(ValidationError, match="temprature"):
+        GuardAlignMultiModal(preset="mini", temprature=1)
+
+
+def test_it_can_be_copied_written_down_and_pickled(llm: GuardAlignMultiModal) -> None:
+    assert copy.deepcopy(llm).chat(ask()).message.content
+    by_preset = GuardAlignMultiModal(preset="mini", temperature=0.5)
+    again = GuardAlignMultiModal.from_dict(by_preset.to_dict())
+    assert again.temperature == 0.5
+    assert pickle.loads(pickle.dumps(by_preset)).preset == "mini"
+
+
+class Pictures(BaseRetriever):
+    """Finds one unsafe picture, whatever is asked."""
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        node = ImageNode(image=base64_png(picture(red=True)), image_mimetype="image/png")
+        return [NodeWithScore(node=node, score=1.0)]
+
+
+def test_multimodal_query_engine_shows_only_cleaned_images(
+    llm: GuardAlignMultiModal, runner: EchoRunner
+) -> None:
+    engine = RetrieverQueryEngine.from_args(retriever=Pictures(), llm=llm, multimodal=True)
+    engine.query("What is in the picture?")
+    assert [has_red(image) for image in seen(runner)] == [False]
+
+
+# The workflow engine looks at every attribute of its agents, deprecated ones too.
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211")
+def test_react_agent_accepts_it(llm: GuardAlignMultiModal) -> None:
+    assert ReActAgent(llm=llm, tools=[]).llm is llm
+
+
+def test_images_may_stand_where_older_programs_put_them(
+    llm: GuardAlignMultiModal, runner: EchoRunner
+) -> None:
+    llm.complete("What is it?", [ImageBlock(image=png(picture(red=True)))])
+    assert [has_red(image) for image in seen(runner)] == [False]
+
+
+def test_a_loaded_chain_cannot_be_pickled(llm: GuardAlignMultiModal) -> None:
+    with pytest.raises(TypeError, match="preset"):
+        pickle.dumps(llm)
+
+
+def test_options_reach_the_runner_and_unknown_ones_are_refused(llm: GuardAlignMultiModal) -> None:
+    assert llm.chat(ask(), max_tokens=2).message.content == "echo: What"
+    assert llm.chat(ask(), stop=["is"]).message.content == "echo: What"
+    with pytest.raises(ConfigError, match="tools"):
+        llm.chat(ask(), tools=[])
