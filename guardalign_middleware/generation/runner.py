@@ -186,6 +186,18 @@ class CalibratedRunner:
 
         return TokenStream(produce)
 
+    def token_ids(self, text: str) -> list[int]:
+        """The tokens of a text alone: no template, no special tokens."""
+        return self._prompts.token_ids(text)
+
+    def count_tokens(self, messages: Sequence[Message], *, prefix: bool = True) -> int:
+        """Length of the prompt with its template, images and safety prefix; nothing is generated.
+
+        Raises:
+            MessageError: messages the model cannot be asked.
+        """
+        return self._prompts.encode([messages], prefix=[prefix], spans=False).input_tokens[0]
+
     @cached_property
     def layers(self) -> AttentionLayers:
         """The decoder layers that calibration reaches, found by a short forward on first use.

@@ -90,6 +90,11 @@ class PromptEncoder:
         with self._lock:
             return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
+    def token_ids(self, text: str) -> list[int]:
+        """The tokens of a text alone, without special tokens around it."""
+        with self._lock:
+            return [int(i) for i in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
+
     def encode(
         self, rows: Sequence[Sequence[Message]], *, prefix: Sequence[bool], spans: bool
     ) -> EncodedPrompts:

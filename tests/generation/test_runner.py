@@ -279,6 +279,14 @@ def test_bad_options(runner: CalibratedRunner, options: dict[str, Any]) -> None:
         runner.generate(question(), **options)
 
 
+def test_counting_tokens_agrees_with_the_usage_of_the_answer(runner: CalibratedRunner) -> None:
+    for messages in conversations():
+        for prefix in (True, False):
+            reply = runner.generate(messages, prefix=prefix, max_new_tokens=1)
+            assert runner.count_tokens(messages, prefix=prefix) == reply.usage.input_tokens
+    assert runner._prompts.decode(runner.token_ids("a red dog")) == "a red dog"
+
+
 def test_one_prefix_flag_per_row(runner: CalibratedRunner) -> None:
     with pytest.raises(ConfigError, match=r"\(2\). Got 1"):
         runner.generate_batch([question(), question()], prefix=[True])
