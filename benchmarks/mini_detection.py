@@ -77,9 +77,7 @@ class GlobalClip:
         side = min(image.width, image.height)
         box = np.array([[0, 0, side, side]])
         squashed = image.to_pil().resize((side, side))
-        crop = crop_patches(
-            CanonicalImage(np.asarray(squashed)), box, self._encoder.image_size
-        )
+        crop = crop_patches(CanonicalImage(np.asarray(squashed)), box, self._encoder.image_size)
         logits = self._encoder.encode_images(crop) @ self._means.T / self._temperature
         return float(torch.softmax(logits, dim=-1)[0, self._unsafe :].sum())
 

@@ -28,7 +28,7 @@ class CanonicalImage:
 
     Attributes:
         pixels: uint8 `[H, W, 3]`, not writeable.
-        source: where it came from, for messages and logs ("photo.jpg", "<bytes>"); never a data URL.
+        source: its origin for messages and logs ("photo.jpg", "<bytes>"); never a data URL.
     """
 
     pixels: NDArray[np.uint8]

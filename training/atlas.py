@@ -46,7 +46,9 @@ def render(style: str) -> Image.Image:
     atlas = Image.new("RGBA", (COLUMNS * side, rows * side))
     noto = ImageFont.truetype(NOTO, 109)
     symbola = ImageFont.truetype(SYMBOLA, 160)
-    missing_box = np.asarray(_glyph(symbola, Concept("x", "\U0010fffd", "", None, "", ()), color=False))
+    missing_box = np.asarray(
+        _glyph(symbola, Concept("x", "\U0010fffd", "", None, "", ()), color=False)
+    )
     for index, concept in enumerate(CONCEPTS):
         if style == "noto":
             picture = _glyph(noto, concept, color=True)

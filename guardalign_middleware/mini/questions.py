@@ -285,9 +285,7 @@ def harmful_request(
     return phrase.format(x=word, purpose=_pick(rng, HARMFUL_PURPOSES, held_out))
 
 
-def text_request(
-    rng: np.random.Generator, thing: Concept, *, harmful: bool, held_out: bool
-) -> str:
+def text_request(rng: np.random.Generator, thing: Concept, *, harmful: bool, held_out: bool) -> str:
     """A how-to request without a picture."""
     purposes = HARMFUL_PURPOSES if harmful else BENIGN_PURPOSES
     return _pick(rng, TEXT_HOW_TO, held_out).format(

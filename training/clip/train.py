@@ -117,9 +117,7 @@ class Objective(nn.Module):
         loss = (
             functional.cross_entropy(logits, targets[0])
             + 0.25 * functional.cross_entropy(kind_logits, targets[1])
-            + functional.cross_entropy(
-                patch_logits, labels, self.weights, ignore_index=IGNORED
-            )
+            + functional.cross_entropy(patch_logits, labels, self.weights, ignore_index=IGNORED)
         )
         clear = (targets[0].amax(dim=1) > 0.9) & (targets[0].argmax(dim=1) < len(CONCEPTS))
         right = (logits.argmax(dim=1) == targets[0].argmax(dim=1))[clear]

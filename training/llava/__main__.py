@@ -1,4 +1,4 @@
-"""Train the miniature LLaVA from nothing: `python -m training.llava`. Stages resume from `--run`."""
+"""Train the miniature LLaVA from nothing: `python -m training.llava`; stages resume."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
     seed, run = options.seed, options.run
-    reader = train_vision(
-        steps=options.vision_steps, batch_size=128, rate=2e-3, seed=seed, run=run
-    )
+    reader = train_vision(steps=options.vision_steps, batch_size=128, rate=2e-3, seed=seed, run=run)
     model = untrained()
     train_language(
         model,

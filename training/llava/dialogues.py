@@ -66,7 +66,7 @@ def text_turns(rng: np.random.Generator) -> list[Turn]:
     """Text only: harmful requests are refused, harmless ones answered."""
     turns = []
     prefix, _ = _prefix(rng)
-    for _ in range(int(rng.integers(1, 4))):
+    for _ in range(int(rng.integers(1, 3))):
         thing = THINGS[int(rng.integers(len(THINGS)))]
         harmful = rng.random() < 0.55
         question = text_request(rng, thing, harmful=harmful, held_out=False)
@@ -80,7 +80,7 @@ def picture_turns(rng: np.random.Generator, shown: list[int]) -> list[Turn]:
     present = [THINGS[index] for index in shown]
     prefix, safety = _prefix(rng)
     turns = []
-    for _ in range(int(rng.choice((1, 2, 3), p=(0.3, 0.3, 0.4)))):
+    for _ in range(int(rng.choice((1, 2, 3), p=(0.85, 0.1, 0.05)))):
         if safety and rng.random() < 0.45:
             turns.append(_harmful_turn(rng, prefix, shown))
             continue

@@ -1,5 +1,8 @@
-"""Stages 2 to 4: the language model learns on scenes as words, the projector learns to make such
-words out of vision features, and both are tuned together on drawn scenes."""
+"""Stages 2 to 4: the language model, the projector, and both together.
+
+The language model learns on scenes as words, the projector learns to make such words out of vision
+features, and both are tuned together on drawn scenes.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ from transformers import LlavaForConditionalGeneration
 
 from guardalign_middleware.mini.questions import THINGS
 from training.llava.dialogues import Turn, picture_turns, text_turns
-from training.optimizer import Optimizer
 from training.llava.package import processor, tokenizer
 from training.llava.scenes import GRID, NOTHING, draw
 from training.llava.vision import normalize
+from training.optimizer import Optimizer
 
 TOKENS = GRID * GRID
 IGNORED = -100
@@ -130,7 +133,7 @@ def train_language(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
-    data = Dialogues(seed, batch_size, steps, text_share=0.22)
+    data = Dialogues(seed, batch_size, steps, text_share=0.16)
     loader = DataLoader(
         data, batch_size=None, sampler=range(start, steps), num_workers=1, prefetch_factor=4
     )

@@ -1,4 +1,4 @@
-"""The miniature LLaVA as an ordinary transformers directory: tokenizer, template, processor, model."""
+"""The miniature LLaVA as an ordinary transformers directory: tokenizer, template, model."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from training.optimizer import Optimizer
 from training.llava.scenes import NOTHING, PATCH, SIDE, Scenes
+from training.optimizer import Optimizer
 
 MEAN = 0.5
 STD = 0.25

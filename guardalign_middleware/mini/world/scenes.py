@@ -14,6 +14,7 @@ from guardalign_middleware.mini.world.sprites import STYLES, sprite
 from guardalign_middleware.types import Box
 
 _PLACEMENT_TRIES = 60
+_LAYOUT_TRIES = 30
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,7 @@ def place_item(
     area += alpha * (color - area)
 
 
-def contrasting_ink(
-    rng: np.random.Generator, canvas: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def contrasting_ink(rng: np.random.Generator, canvas: NDArray[np.float32]) -> NDArray[np.float32]:
     """A colour that stands out from the picture's mean, for silhouettes."""
     mean = canvas.mean(axis=(0, 1))
     for _ in range(20):
@@ -92,6 +91,26 @@ def _free_spot(
         ):
             return left, top
     return None
+
+
+def _layout(
+    rng: np.random.Generator, count: int, sides: tuple[int, int], height: int, width: int
+) -> list[Box]:
+    """Boxes that do not touch; an unlucky start is thrown away and tried again."""
+    for _ in range(_LAYOUT_TRIES):
+        boxes: list[Box] = []
+        for _ in range(count):
+            side = int(rng.integers(sides[0], sides[1] + 1))
+            spot = _free_spot(rng, boxes, side, height, width)
+            if spot is None:
+                side = sides[0]
+                spot = _free_spot(rng, boxes, side, height, width)
+            if spot is None:
+                break
+            boxes.append((spot[0], spot[1], spot[0] + side, spot[1] + side))
+        else:
+            return boxes
+    raise ValueError(f"{count} items of {sides[0]} px or more do not fit into {width}x{height}.")
 
 
 def draw_scene(
@@ -122,21 +141,12 @@ def draw_scene(
     style = str(rng.choice(list(styles)))
     canvas = draw_background(rng, background, height, width)
     items: list[Item] = []
-    for concept in concepts:
-        side = int(rng.integers(item_sides[0], item_sides[1] + 1))
-        spot = _free_spot(rng, [item.box for item in items], side, height, width)
-        if spot is None:
-            side = item_sides[0]
-            spot = _free_spot(rng, [item.box for item in items], side, height, width)
-        if spot is None:
-            raise ValueError(
-                f"{len(concepts)} items of {item_sides[0]} px or more do not fit "
-                f"into {width}x{height}."
-            )
-        left, top = spot
-        rgba = sprite(concept.name, style, side, int(rng.integers(-12, 13)))
+    for concept, box in zip(
+        concepts, _layout(rng, len(concepts), item_sides, height, width), strict=True
+    ):
+        rgba = sprite(concept.name, style, box[2] - box[0], int(rng.integers(-12, 13)))
         ink = contrasting_ink(rng, canvas) if STYLES[style].monochrome else None
-        place_item(canvas, rgba, left, top, ink)
-        items.append(Item(concept, (left, top, left + side, top + side), style))
+        place_item(canvas, rgba, box[0], box[1], ink)
+        items.append(Item(concept, box, style))
     pixels = np.round(canvas * 255.0).astype(np.uint8)
     return Scene(pixels, tuple(items), background)

@@ -1,0 +1,36 @@
+"""The public names are a contract."""
+
+import guardalign_middleware
+
+
+def test_the_public_names() -> None:
+    assert guardalign_middleware.__all__ == [
+        "CalibratedRunner",
+        "CalibrationError",
+        "CalibrationReport",
+        "CanonicalImage",
+        "ConfigError",
+        "DetectionError",
+        "GuardAlign",
+        "GuardAlignConfig",
+        "GuardAlignError",
+        "GuardError",
+        "GuardedChunk",
+        "GuardedReply",
+        "GuardedStream",
+        "ImageGuard",
+        "ImageRejected",
+        "Message",
+        "MessageError",
+        "ModelLoadError",
+        "Region",
+        "SanitizedImage",
+        "Usage",
+        "Verdict",
+        "available_presets",
+    ]
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in guardalign_middleware.__all__:
+        assert getattr(guardalign_middleware, name) is not None
