@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -20,6 +21,15 @@ from guardalign_middleware.errors import ConfigError, DetectionError, ModelLoadE
 _LOCAL = "local-dir:"
 _HUB = "hf-hub:"
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
+_LOAD_FAULTS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    UserWarning,
+    SafetensorError,
+)
 _PICKLES = (".bin", ".pt", ".pth", ".npz", ".npy")
 
 
@@ -87,15 +97,19 @@ class OpenClipEncoder:
                 raise ConfigError(f"The template {template!r} should hold {{}} for the concept.")
         try:
             _require_safetensors(config)
-            model = open_clip.create_model(
-                config.model,
-                pretrained=config.pretrained,
-                precision="fp32",
-                device="cpu",
-                require_pretrained=True,
-            )
+            _refuse_remote_code(config)
+            with warnings.catch_warnings():
+                # open_clip only warns when the weights were trained with another activation.
+                warnings.filterwarnings("error", message="QuickGELU mismatch")
+                model = open_clip.create_model(
+                    config.model,
+                    pretrained=config.pretrained,
+                    precision="fp32",
+                    device="cpu",
+                    require_pretrained=True,
+                )
             tokenizer = open_clip.get_tokenizer(config.model)
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except _LOAD_FAULTS as error:
             raise ModelLoadError(
                 f"Cannot load the encoder {config.model!r}: {error}",
                 remedy="Check encoder.model and encoder.pretrained; a hub model needs the network "
@@ -218,6 +232,15 @@ def _require_safetensors(config: EncoderConfig) -> None:
         raise ModelLoadError(
             f"The weights of {config.model!r} are {Path(path).name}, no safetensors file.",
             remedy="Choose a pretrained tag that is published as safetensors.",
+        )
+
+
+def _refuse_remote_code(config: EncoderConfig) -> None:
+    """open_clip hands a folder's tokenizer options on to transformers, this one too."""
+    if "trust_remote_code" in json.dumps(open_clip.get_model_config(config.model)):
+        raise ModelLoadError(
+            f"The configuration of {config.model!r} asks for remote code, which is never run.",
+            remedy="Remove trust_remote_code and keep the tokenizer in the folder.",
         )
 
 

@@ -265,14 +265,15 @@ def _solve_pot(cost: Tensor, a: Tensor, b: Tensor, config: TransportConfig) -> T
     """One `ot.sinkhorn` in float64 for each concept: the reference, slow."""
     costs = cost.double().cpu().numpy()
     mass, weights = a.cpu().numpy(), b.cpu().numpy()
+    rows = mass > 0  # POT divides by each mass
     distances = np.empty(costs.shape[:2])
     error, iterations = 0.0, 0
     for row, matrix in enumerate(costs):
         columns = weights[row] > 0
         plan, log = ot.sinkhorn(
-            mass,
+            mass[rows],
             weights[row][columns],
-            matrix[:, columns],
+            matrix[np.ix_(rows, columns)],
             config.epsilon,
             numItermax=config.max_iterations,
             # POT measures the 2-norm of one marginal, which bounds its largest violation.
@@ -281,7 +282,7 @@ def _solve_pot(cost: Tensor, a: Tensor, b: Tensor, config: TransportConfig) -> T
             log=True,
         )
         violation = max(
-            float(np.abs(plan.sum(axis=1) - mass).max()),
+            float(np.abs(plan.sum(axis=1) - mass[rows]).max()),
             float(np.abs(plan.sum(axis=0) - weights[row][columns]).max()),
         )
         if not violation <= config.tolerance:  # also when NaN

@@ -219,3 +219,12 @@ def test_a_name_needs_known_safe_weights() -> None:
 def test_unknown_device(folder: Path) -> None:
     with pytest.raises(ConfigError, match="no device"):
         load(folder, device="toaster")
+
+
+def test_remote_code_is_refused(copy: Path) -> None:
+    file = copy / "open_clip_config.json"
+    data = json.loads(file.read_text())
+    data["model_cfg"]["text_cfg"]["tokenizer_kwargs"]["trust_remote_code"] = True
+    file.write_text(json.dumps(data))
+    with pytest.raises(ModelLoadError, match="remote code"):
+        load(copy)

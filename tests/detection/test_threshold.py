@@ -30,7 +30,7 @@ def test_the_guarantee_holds_on_fresh_images() -> None:
     rng = np.random.default_rng(0)
     rates = []
     for _ in range(2000):
-        profile = calibrate_threshold(rng.random(39), max_false_alarm=0.05, binding=BINDING)
+        profile = calibrate_threshold(list(rng.random(39)), max_false_alarm=0.05, binding=BINDING)
         rates.append(profile.threshold)  # the chance that a uniform distance is at most this
     assert np.mean(rates) <= 0.05 + 3 * np.std(rates) / np.sqrt(len(rates))
     assert np.mean(rates) >= 0.045

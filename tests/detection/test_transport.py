@@ -47,7 +47,7 @@ def _cost(embeddings: Tensor, concept: Tensor) -> np.ndarray:
 @pytest.mark.parametrize("epsilon", [0.5, 0.1, 0.05, 0.02])
 def test_distances_equal_those_of_pots_float64_sinkhorn(epsilon: float, solver: str) -> None:
     embeddings, weights, concepts = _case(0)
-    config = TransportConfig(epsilon=epsilon, solver=solver, max_iterations=5000)  # type: ignore[arg-type]
+    config = TransportConfig(epsilon=epsilon, solver=solver, max_iterations=5000)
     result = transport_distances(embeddings, weights, pack_anchors(concepts), config)
     a = weights.numpy()
     for row, concept in zip(result.distances, concepts, strict=True):
@@ -123,7 +123,7 @@ def test_a_repeated_variant_changes_nothing() -> None:
 @pytest.mark.parametrize("solver", ["sinkhorn", "pot"])
 def test_a_patch_without_mass_has_the_limit_and_moves_nobody(solver: str) -> None:
     embeddings, weights, concepts = _case(4)
-    config = TransportConfig(solver=solver)  # type: ignore[arg-type]
+    config = TransportConfig(solver=solver)
     bank = pack_anchors(concepts)
     zero = weights.clone()
     zero[[0, 7]] = 0.0
@@ -175,7 +175,7 @@ def test_an_embedding_that_is_no_number_is_an_error(bad: float) -> None:
 def test_a_weight_that_is_no_mass_is_an_error(bad: float, solver: str) -> None:
     embeddings, weights, concepts = _case(8)
     weights[3] = bad
-    config = TransportConfig(solver=solver)  # type: ignore[arg-type]
+    config = TransportConfig(solver=solver)
     with pytest.raises(DetectionError, match="finite, >= 0"):
         transport_distances(embeddings, weights, pack_anchors(concepts), config)
 
@@ -183,7 +183,7 @@ def test_a_weight_that_is_no_mass_is_an_error(bad: float, solver: str) -> None:
 @pytest.mark.parametrize("solver", ["sinkhorn", "pot"])
 def test_too_few_iterations_are_an_error_and_no_answer(solver: str) -> None:
     embeddings, weights, concepts = _case(9)
-    config = TransportConfig(epsilon=0.01, max_iterations=2, solver=solver)  # type: ignore[arg-type]
+    config = TransportConfig(epsilon=0.01, max_iterations=2, solver=solver)
     with pytest.raises(DetectionError, match="2 iterations"):
         transport_distances(embeddings, weights, pack_anchors(concepts), config)
 
@@ -212,7 +212,7 @@ def test_sure_patches_weigh_more_and_the_printed_sign_says_the_opposite() -> Non
     )
     options = {"logit_temperature": 0.1, "temperature": 0.5}
     sure = entropy_weights(patches, anchors, **options)  # type: ignore[arg-type]
-    literal = entropy_weights(patches, anchors, literal=True, **options)  # type: ignore[arg-type]
+    literal = entropy_weights(patches, anchors, literal=True, **options)
     assert sure[0] > sure[1] > sure[2]
     assert literal[0] < literal[1] < literal[2]
     assert float(sure.sum()) == pytest.approx(1.0, abs=1e-12)
