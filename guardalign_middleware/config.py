@@ -200,16 +200,18 @@ def _resolve_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
     def absolute(value: str) -> str:
         return str((base / value).resolve())
 
-    detection = dict(data.get("detection") or {})
-    for key in ("anchors", "profile"):
-        if isinstance(detection.get(key), str):
-            detection[key] = absolute(detection[key])
-    encoder = dict(detection.get("encoder") or {})
-    model = encoder.get("model")
-    if isinstance(model, str) and model.startswith("local-dir:"):
-        encoder["model"] = "local-dir:" + absolute(model.removeprefix("local-dir:"))
-        detection["encoder"] = encoder
-    resolved = {**data, "detection": detection}
+    # What is no mapping is left for the validation to name.
+    resolved = dict(data)
+    detection = data.get("detection")
+    if isinstance(detection, dict):
+        resolved["detection"] = detection = dict(detection)
+        for key in ("anchors", "profile"):
+            if isinstance(detection.get(key), str):
+                detection[key] = absolute(detection[key])
+        encoder = detection.get("encoder")
+        if isinstance(encoder, dict) and str(encoder.get("model", "")).startswith("local-dir:"):
+            folder = absolute(encoder["model"].removeprefix("local-dir:"))
+            detection["encoder"] = {**encoder, "model": f"local-dir:{folder}"}
     runner = data.get("runner")
     if isinstance(runner, dict) and str(runner.get("model", "")).startswith("."):
         resolved["runner"] = {**runner, "model": absolute(runner["model"])}
