@@ -72,9 +72,7 @@ def _as_list(messages: object) -> Sequence[object]:
     return messages
 
 
-def _parse_message(
-    message: Mapping[str, Any] | Message, place: str, policy: IntakePolicy
-) -> Message:
+def _parse_message(message: object, place: str, policy: IntakePolicy) -> Message:
     if isinstance(message, Message):
         role: object = message.role
         content: object = message.parts
