@@ -28,7 +28,8 @@ from guardalign_middleware.evaluation.metrics import (
 )
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, STYLES
-from guardalign_middleware.types import Box, CanonicalImage, SanitizedImage
+from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.types import Box, CanonicalImage
 
 _SEED = 90_210
 

@@ -28,7 +28,8 @@ def main() -> None:
         for response in llm.stream_chat([ChatMessage(role="user", blocks=blocks)]):
             print(response.delta, end="", flush=True)
         print()
-        for verdict in response.raw["guardalign"]["verdicts"]:
+        raw = response.raw or {}
+        for verdict in raw["guardalign"]["verdicts"]:
             print(f"  guard: {verdict['decision']} {verdict['category']}")
 
 

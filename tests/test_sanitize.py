@@ -249,7 +249,7 @@ class TestSanitize:
         for x, y in marks:
             pixels[y, x] = (255, 0, 0)
         image = CanonicalImage(pixels)
-        config = SanitizeConfig(method=method)  # type: ignore[arg-type]
+        config = SanitizeConfig(method=method)
         result = sanitize(image, finds_marks(image), finds_marks, config)
         assert (result.image is None) == (result.verdict.decision == "block")
         if result.image is not None:

@@ -116,6 +116,7 @@ def _look(rng: np.random.Generator, name: str, style: str, side: int) -> Pixels:
 def _geometry(rng: np.random.Generator) -> list[tuple[int, int, int]]:
     """`(side, left, top)` of the things in one crop; none overlap much."""
     mode = rng.random()
+    sides: tuple[int, ...]
     boxes: list[tuple[int, int, int]] = []
     if mode < 0.07:
         return boxes

@@ -12,6 +12,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -29,7 +30,7 @@ from training.clip.data import IGNORED, PATCH, SIDE, Crops
 from training.clip.warm import adopt_tower
 from training.optimizer import Optimizer
 
-MODEL_CONFIG = {
+MODEL_CONFIG: dict[str, Any] = {
     "embed_dim": 128,
     "vision_cfg": {
         "image_size": SIDE,
@@ -50,7 +51,7 @@ MODEL_CONFIG = {
         "pool_type": "argmax",
     },
 }
-PREPROCESS = {
+PREPROCESS: dict[str, Any] = {
     "size": SIDE,
     "mode": "RGB",
     "mean": [0.5, 0.5, 0.5],
@@ -82,6 +83,8 @@ class Objective(nn.Module):
 
     The patch term is what makes so small a model learn so fast: 49 labels a picture, not one.
     """
+
+    weights: Tensor
 
     def __init__(self, model: open_clip.CLIP) -> None:
         super().__init__()

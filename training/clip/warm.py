@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
 from torch.nn import functional
 
 
@@ -18,7 +19,7 @@ def _resized_positions(positions: Tensor, grid: int) -> Tensor:
     return torch.cat([first, plane.reshape(plane.shape[1], -1).T])
 
 
-def adopt_tower(visual: nn.Module, checkpoint: Path) -> None:
+def adopt_tower(visual: VisionTransformer, checkpoint: Path) -> None:
     """Copy a `training.llava` vision checkpoint into an open_clip `VisionTransformer`.
 
     Widths and depth must match; patch kernels and positions are resized. A thing spans as many

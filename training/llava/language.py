@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from rich.progress import Progress, TextColumn
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
-from transformers import LlavaForConditionalGeneration
 
 from guardalign_middleware.mini.questions import THINGS
 from training.llava.dialogues import Turn, picture_turns, text_turns
@@ -25,6 +24,8 @@ from training.llava.scenes import GRID, NOTHING, draw
 from training.llava.vision import normalize
 from training.optimizer import Optimizer
 
+# A LlavaForConditionalGeneration; its parts carry no types.
+Model = Any
 TOKENS = GRID * GRID
 IGNORED = -100
 Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -45,15 +46,15 @@ class Dialogues(Dataset[Batch]):
 
     def _encode(self, turns: list[Turn], picture: bool) -> tuple[list[int], list[int]]:
         """Ids and labels, in the words of the chat template; only answers are learned."""
-        special = self.tokens.convert_tokens_to_ids
-        ids = [special("<s>")]
+        special = self.tokens.get_vocab()
+        ids = [special["<s>"]]
         labels = [IGNORED]
         for number, turn in enumerate(turns):
-            slots = [special("<image>")] * TOKENS if picture and number == 0 else []
+            slots = [special["<image>"]] * TOKENS if picture and number == 0 else []
             words = self.tokens(turn.question, add_special_tokens=False)["input_ids"]
-            asked = [special("<user>"), *slots, *words, special("<assistant>")]
+            asked = [special["<user>"], *slots, *words, special["<assistant>"]]
             said = self.tokens(turn.answer, add_special_tokens=False)["input_ids"]
-            said = [*said, special("</s>")]
+            said = [*said, special["</s>"]]
             ids += [*asked, *said]
             labels += [*([IGNORED] * len(asked)), *said]
         return ids, labels
@@ -86,21 +87,19 @@ class Dialogues(Dataset[Batch]):
         )
 
 
-def _words(model: LlavaForConditionalGeneration) -> Tensor:
+def _words() -> Tensor:
     """Ids of the things' names, and of "nothing" last: `[things + 1]`."""
     names = [*(thing.name for thing in THINGS), "nothing"]
     return torch.tensor(tokenizer().convert_tokens_to_ids(names))
 
 
-def _vision(model: LlavaForConditionalGeneration, pixels: Tensor) -> Tensor:
+def _vision(model: Model, pixels: Tensor) -> Tensor:
     with torch.no_grad():
         out = model.model.vision_tower(normalize(pixels), output_hidden_states=True)
     return out.hidden_states[-1][:, 1:]
 
 
-def _image_embeddings(
-    model: LlavaForConditionalGeneration, pixels: Tensor, patches: Tensor, source: str
-) -> Tensor:
+def _image_embeddings(model: Model, pixels: Tensor, patches: Tensor, source: str) -> Tensor:
     """`[B, 36, hidden]`: word embeddings of the truth, or projected vision features."""
     if source == "vision":
         return model.model.multi_modal_projector(_vision(model, pixels))
@@ -108,12 +107,12 @@ def _image_embeddings(
     truth = patches.clone()
     wrong = torch.rand(truth.shape) < 0.04
     truth[wrong] = torch.randint(0, NOTHING + 1, (int(wrong.sum()),))
-    words = table[_words(model)[truth]]
+    words = table[_words()[truth]]
     return words + 0.3 * table.detach().std() * torch.randn_like(words)
 
 
 def train_language(
-    model: LlavaForConditionalGeneration,
+    model: Model,
     *,
     source: Literal["words", "vision"],
     steps: int,
@@ -161,8 +160,12 @@ def train_language(
             hits.append((logits.argmax(-1) == wanted).float().mean().item())
             progress.update(task, advance=1, shown=f"loss {losses[-1]:.3f}")
             if (step + 1) % 50 == 0:
-                row = {"step": step + 1, "loss": np.mean(losses), "tokens": np.mean(hits)}
-                log.write(json.dumps({k: round(float(v), 4) for k, v in row.items()}) + "\n")
+                row = {
+                    "step": step + 1,
+                    "loss": round(float(np.mean(losses)), 4),
+                    "tokens": round(float(np.mean(hits)), 4),
+                }
+                log.write(json.dumps(row) + "\n")
                 log.flush()
                 losses, hits = [], []
             if (step + 1) % 250 == 0 or step + 1 == steps:
@@ -174,14 +177,12 @@ def train_language(
                 torch.save(state, checkpoint)
 
 
-def align_projector(
-    model: LlavaForConditionalGeneration, *, steps: int, batch_size: int, rate: float, seed: int
-) -> float:
+def align_projector(model: Model, *, steps: int, batch_size: int, rate: float, seed: int) -> float:
     """Teach the projector to land on the word embedding of what a patch shows.
 
     Returns the share of covered patches that land nearest the right word, on the last batch.
     """
-    table = model.get_input_embeddings().weight.detach()[_words(model)]
+    table = model.get_input_embeddings().weight.detach()[_words()]
     projector = model.model.multi_modal_projector
     projector.requires_grad_(True)
     optimizer = torch.optim.AdamW(projector.parameters(), lr=rate)
@@ -203,6 +204,6 @@ def align_projector(
     return right
 
 
-def adopt_tower(model: LlavaForConditionalGeneration, tower: nn.Module) -> None:
+def adopt_tower(model: Model, tower: nn.Module) -> None:
     """Copy the trained vision tower in."""
     model.model.vision_tower.load_state_dict(tower.state_dict())

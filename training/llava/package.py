@@ -93,7 +93,7 @@ def untrained() -> LlavaForConditionalGeneration:
     config = LlavaConfig(
         vision_config=vision_config(),
         text_config=text,
-        image_token_index=tokens.convert_tokens_to_ids("<image>"),
+        image_token_index=tokens.get_vocab()["<image>"],
         vision_feature_select_strategy="default",
         vision_feature_layer=-1,
         image_seq_length=(SIDE // PATCH) ** 2,

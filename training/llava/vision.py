@@ -95,8 +95,12 @@ def train_vision(*, steps: int, batch_size: int, rate: float, seed: int, run: Pa
             hits.append((logits.argmax(-1) == labels)[covered].float().mean().item())
             progress.update(task, advance=1, shown=f"loss {losses[-1]:.2f}")
             if (step + 1) % 50 == 0:
-                row = {"step": step + 1, "loss": np.mean(losses), "covered": np.mean(hits)}
-                log.write(json.dumps({k: round(float(v), 4) for k, v in row.items()}) + "\n")
+                row = {
+                    "step": step + 1,
+                    "loss": round(float(np.mean(losses)), 4),
+                    "covered": round(float(np.mean(hits)), 4),
+                }
+                log.write(json.dumps(row) + "\n")
                 log.flush()
                 losses, hits = [], []
             if (step + 1) % 500 == 0 or step + 1 == steps:

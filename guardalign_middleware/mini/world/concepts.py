@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Concept:
 
 
 def _read() -> tuple[Concept, ...]:
-    table = files("guardalign_middleware.mini.world") / "concepts.csv"
+    table = Path(__file__).with_name("concepts.csv")
     with table.open(encoding="utf-8", newline="") as lines:
         return tuple(
             Concept(

@@ -12,7 +12,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from llama_index.core.base.llms.types import (
     BaseRecursiveContentBlock,
@@ -129,7 +129,7 @@ def _parts(block: object, place: str) -> list[Part]:
     )
 
 
-def _is_image_document(block: object) -> bool:
+def _is_image_document(block: object) -> TypeGuard[DocumentBlock]:
     return isinstance(block, DocumentBlock) and str(block.document_mimetype).startswith("image/")
 
 
