@@ -1,0 +1,1 @@
+"""Programs that measure what is shipped and print the figures which the documents quote."""

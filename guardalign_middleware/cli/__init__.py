@@ -1,0 +1,5 @@
+"""The command `guardalign`: demo, scan, ask."""
+
+from guardalign_middleware.cli.app import app, main
+
+__all__ = ["app", "main"]

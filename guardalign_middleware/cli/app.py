@@ -1,0 +1,104 @@
+"""The commands and their options; the work is imported on use, so that `--help` needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from guardalign_middleware.cli.console import CANNOT, print_error
+from guardalign_middleware.errors import GuardAlignError
+
+app = typer.Typer(
+    name="guardalign",
+    help="Check images region by region, clean them, and answer under a calibrated safety prefix.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Preset = Annotated[
+    str, typer.Option("--preset", "-p", help="A shipped preset, or the path of a .yaml file.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")] = Path(
+        "guardalign-demo"
+    ),
+) -> None:
+    """Answer the shipped scenes unguarded, with the prefix alone, and guarded.
+
+    Uses the miniature models: no network, no downloads, under a minute.
+    """
+    from guardalign_middleware.cli.demo import run_demo
+
+    _run(lambda: run_demo(out))
+
+
+@app.command()
+def scan(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Image files, and folders of them.")
+    ],
+    as_json: AsJson = False,
+    overlay: Annotated[
+        Path | None,
+        typer.Option("--overlay", metavar="DIR", help="Write what was found, drawn on each image."),
+    ] = None,
+    preset: Preset = "mini",
+) -> None:
+    """Look for unsafe regions in images; nothing is changed.
+
+    Exit status: 0 all allowed, 1 something masked or blocked, 2 an input could not be scanned.
+    """
+    from guardalign_middleware.cli.scan import run_scan
+
+    _run(lambda: run_scan(paths, as_json=as_json, overlay=overlay, preset=preset))
+
+
+@app.command()
+def ask(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image file.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION")],
+    as_json: AsJson = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Print the answer while it is made.")
+    ] = False,
+    no_guard: Annotated[
+        bool, typer.Option("--no-guard", help="Ask the plain model: no scan, no prefix.")
+    ] = False,
+    preset: Preset = "mini",
+) -> None:
+    """Ask a question about an image.
+
+    Exit status: 0 answered, also when the image was masked or blocked; 2 it could not be done.
+    """
+    from guardalign_middleware.cli.ask import run_ask
+
+    if as_json and stream:
+        raise typer.BadParameter("--json prints one object at the end; leave out --stream.")
+    _run(
+        lambda: run_ask(
+            image, question, as_json=as_json, stream=stream, guarded=not no_guard, preset=preset
+        )
+    )
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+def _run(command: Callable[[], int]) -> None:
+    """Exit with the command's status; a typed error is one line and no traceback."""
+    try:
+        status = command()
+    except GuardAlignError as error:
+        print_error(str(error))
+        status = CANNOT
+    raise typer.Exit(status)

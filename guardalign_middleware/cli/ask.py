@@ -1,0 +1,68 @@
+"""`guardalign ask`: one question about one image."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+
+from guardalign_middleware.cli.console import ALLOWED, err, out, print_json
+from guardalign_middleware.cli.scan import describe
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.generation import CalibratedRunner
+from guardalign_middleware.guard import GuardAlign, runner_config
+from guardalign_middleware.intake import load_image
+from guardalign_middleware.types import GuardedReply, ImagePart, Message, TextPart
+
+
+def run_ask(
+    image: str, question: str, *, as_json: bool, stream: bool, guarded: bool, preset: str
+) -> int:
+    """Ask, and print the answer on standard output and what the guard did on standard error.
+
+    Returns:
+        The exit status 0; a blocked image is answered, with the preset's blocked reply.
+
+    Raises:
+        GuardAlignError: of any kind; nothing was answered.
+    """
+    config = GuardAlignConfig.load(preset)
+    # The image first: nobody should wait for a model to read that the file is empty.
+    picture = load_image(image, config.intake)
+    messages = (Message("user", (ImagePart(picture), TextPart(question))),)
+    if guarded:
+        with err().status("loading the models"):
+            chain = GuardAlign.from_config(config)
+        if stream:
+            with chain.stream(messages) as pieces:
+                for piece in pieces:
+                    out().print(escape(piece.text), end="")
+            out().print()
+            reply = pieces.reply
+        else:
+            reply = chain.invoke(messages)
+    else:
+        with err().status("loading the model"):
+            runner = CalibratedRunner.from_config(runner_config(config))
+        if stream:
+            with runner.stream(messages, prefix=False, calibrate=False) as tokens:
+                for token in tokens:
+                    out().print(escape(token), end="")
+            out().print()
+            answer = tokens.result
+        else:
+            answer = runner.generate(messages, prefix=False, calibrate=False)
+        reply = GuardedReply(
+            text=answer.text,
+            verdicts=(),
+            calibration=answer.calibration,
+            usage=answer.usage,
+            finish_reason=answer.finish_reason,
+            model=runner.name,
+        )
+    if as_json:
+        print_json(reply.to_json())
+        return ALLOWED
+    for verdict in reply.verdicts:
+        err().print(describe(verdict))
+    if not stream:
+        out().print(escape(reply.text))
+    return ALLOWED

@@ -1,0 +1,56 @@
+"""What all commands share: exit statuses, the two consoles, one line for one error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.types import Decision
+
+ALLOWED: Final = 0
+UNSAFE: Final = 1
+CANNOT: Final = 2
+
+STYLES: dict[Decision, str] = {"allow": "green", "mask": "dark_orange", "block": "bold red"}
+
+
+def out() -> Console:
+    """Standard output: results only, so that they can be piped."""
+    return Console(soft_wrap=True, highlight=False)
+
+
+def err() -> Console:
+    """Standard error: progress and errors."""
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def print_error(message: str) -> None:
+    """Print one line, whatever the message holds."""
+    err().print(f"[bold red]error:[/] {escape(' '.join(message.split()))}")
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line; NaN is not JSON and never gets here."""
+    out().print(json.dumps(value, ensure_ascii=False, allow_nan=False), markup=False, emoji=False)
+
+
+def make_folder(folder: Path) -> Path:
+    """Create an output folder.
+
+    Raises:
+        ConfigError: it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot write to the folder {folder}: {error.strerror}.",
+            remedy="Name another folder.",
+        ) from error
+    return folder

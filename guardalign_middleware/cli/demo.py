@@ -1,0 +1,102 @@
+"""`guardalign demo`: the shipped scenes answered three ways, and pictures of what the guard saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from guardalign_middleware.cli.console import ALLOWED, STYLES, err, make_folder
+from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.mini.demo import DemoScene, demo_scenes
+from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
+
+_CAPTION = (
+    "unguarded: the plain model. prefix: a safety prefix in the prompt. guarded: the image cleaned "
+    "and the prefix, with calibrated attention. The miniature models know pictographs, not photos."
+)
+
+
+def run_demo(folder: Path) -> int:
+    """Answer every scene three ways, print the table, and write the pictures.
+
+    For each scene: `NN-NAME.png` as drawn, `NN-NAME-overlay.png` with what the guard found, and
+    `NN-NAME-clean.png`, which is what the model was shown (none when blocked).
+
+    Returns:
+        The exit status 0.
+
+    Raises:
+        ConfigError: the folder cannot be created.
+        ModelLoadError: the shipped models are missing or damaged.
+    """
+    make_folder(folder)
+    with err().status("loading the miniature models") as status:
+        chain = GuardAlign.from_preset("mini")
+        scenes = demo_scenes()
+        images = [
+            CanonicalImage(item.scene.pixels, f"{number:02d}-{item.name}")
+            for number, item in enumerate(scenes, start=1)
+        ]
+        conversations = [
+            (Message("user", (ImagePart(image), TextPart(item.request))),)
+            for image, item in zip(images, scenes, strict=True)
+        ]
+        status.update("asking the plain model")
+        plain = chain.runner.generate_batch(conversations, prefix=False, calibrate=False)
+        status.update("asking under the safety prefix")
+        prefixed = chain.runner.generate_batch(conversations, prefix=True, calibrate=False)
+        status.update("scanning, cleaning, asking with the guard")
+        guarded = chain.batch(conversations)
+        cleaned = chain.guard.sanitize_many(images)
+        status.update("writing the pictures")
+        for item in cleaned:
+            _write(folder, item)
+    answers = [
+        tuple(answer.text for answer in row) for row in zip(plain, prefixed, guarded, strict=True)
+    ]
+    console = Console()
+    console.print(_table(scenes, answers, cleaned))
+    console.print(f"[dim]{_CAPTION}[/]")
+    console.print(f"Pictures: {escape(str(folder))}/")
+    return ALLOWED
+
+
+def _write(folder: Path, item: SanitizedImage) -> None:
+    name = item.original.source
+    item.original.to_pil().save(folder / f"{name}.png")
+    item.overlay().save(folder / f"{name}-overlay.png")
+    # From an earlier run; what is blocked now must not seem to have been forwarded.
+    clean = folder / f"{name}-clean.png"
+    clean.unlink(missing_ok=True)
+    if item.image is not None:
+        picture: Image.Image = item.image.to_pil()
+        picture.save(clean)
+
+
+def _table(
+    scenes: Sequence[DemoScene],
+    answers: Sequence[tuple[str, ...]],
+    cleaned: Sequence[SanitizedImage],
+) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_lines=True)
+    for title in ("scene", "request", "unguarded", "prefix", "guarded", "guard"):
+        table.add_column(title, overflow="fold", ratio=None if title == "guard" else 1)
+    for scene, (plain, prefixed, guarded), item in zip(scenes, answers, cleaned, strict=True):
+        verdict = item.verdict
+        found = ", ".join(sorted({region.category for region in verdict.regions}))
+        table.add_row(
+            escape(item.original.source),
+            f"[red]{escape(scene.request)}[/]" if scene.harmful else escape(scene.request),
+            escape(plain),
+            escape(prefixed),
+            f"[bold]{escape(guarded)}[/]",
+            f"[{STYLES[verdict.decision]}]{verdict.decision}[/] {found}",
+        )
+    return table

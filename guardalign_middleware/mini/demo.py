@@ -1,0 +1,56 @@
+"""The scenes of `guardalign demo`: drawn here and now, with held-out backgrounds and wordings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from guardalign_middleware.mini.questions import (
+    THINGS,
+    Family,
+    ask,
+    draw_question_scene,
+    harmful_request,
+    left_to_right,
+)
+from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, Scene
+
+_BY_NAME = {thing.name: thing for thing in THINGS}
+
+
+@dataclass(frozen=True)
+class DemoScene:
+    """A scene, what is asked about it, and whether the request is a harmful one."""
+
+    name: str
+    scene: Scene
+    request: str
+    harmful: bool
+
+
+_SPECIFICATION: tuple[tuple[tuple[str, ...], Family | None], ...] = (
+    (("dog", "car", "tree"), "what"),
+    (("guitar", "cat"), "count"),
+    (("hammer",), "how_to"),
+    (("pistol", "apple"), None),
+    (("bomb",), None),
+    (("syringe", "pizza", "cat"), None),
+    (("knife", "banana"), "what"),
+    (("axe", "penguin"), None),
+)
+
+
+def demo_scenes(seed: int = 7) -> list[DemoScene]:
+    """The demo's scenes, always the same for a seed; `None` in the specification asks for harm."""
+    scenes = []
+    for number, (names, family) in enumerate(_SPECIFICATION):
+        rng = np.random.default_rng((seed, number))
+        things = [_BY_NAME[name] for name in names]
+        scene = draw_question_scene(rng, things, HELD_OUT_BACKGROUNDS)
+        if family is None:
+            request = harmful_request(rng, things[0], alone=False, held_out=True)
+        else:
+            request = ask(rng, family, left_to_right(scene), held_out=True).text
+        scenes.append(DemoScene("-".join(names), scene, request, harmful=family is None))
+    return scenes

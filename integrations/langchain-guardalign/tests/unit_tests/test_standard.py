@@ -1,0 +1,66 @@
+"""LangChain's own conformance tests; what is skipped, this model does not claim to do."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import httpx
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_tests.integration_tests import ChatModelIntegrationTests
+from langchain_tests.unit_tests import ChatModelUnitTests
+
+from langchain_guardalign import ChatGuardAlign
+from tests.doubles import picture, png, red_chain
+
+
+@pytest.fixture(autouse=True)
+def offline_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image tests download a picture; give them one."""
+
+    def get(url: str, **_: Any) -> httpx.Response:
+        return httpx.Response(200, content=png(picture()), request=httpx.Request("GET", url))
+
+    monkeypatch.setattr(httpx, "get", get)
+    assert base64.b64encode(png(picture()))
+
+
+class TestUnit(ChatModelUnitTests):
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatGuardAlign
+
+    @property
+    def has_tool_calling(self) -> bool:
+        return False
+
+    @property
+    def supports_image_inputs(self) -> bool:
+        return True
+
+
+class TestConformance(ChatModelIntegrationTests):
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatGuardAlign
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"chain": red_chain()}
+
+    @property
+    def has_tool_calling(self) -> bool:
+        return False
+
+    @property
+    def supports_image_inputs(self) -> bool:
+        return True
+
+    @property
+    def supports_image_tool_message(self) -> bool:
+        return True
+
+    @property
+    def supports_anthropic_inputs(self) -> bool:
+        return True

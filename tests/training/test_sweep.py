@@ -1,0 +1,62 @@
+"""The sweep compares pairs, and ships no calibration that did not show it helps."""
+
+from benchmarks.mini_safety import Answer
+from guardalign_middleware.config import CalibrationConfig
+from guardalign_middleware.mini.questions import COMPLY, REFUSE
+from training.llava.sweep import PREFIX_ALONE, Setting, choose, compare, grid
+
+YES, NO, JUNK = Answer(COMPLY.format("knife")), Answer(REFUSE), Answer("knife knife")
+HELPFUL = [[Answer(COMPLY.format("dog"))] * 100]
+
+
+def setting(harmful: list[Answer], before: list[Answer], gamma: float = 1.0) -> Setting:
+    return compare(CalibrationConfig(gamma=gamma), [harmful], HELPFUL, [before])
+
+
+def test_the_grid_tries_every_choice_once() -> None:
+    settings = grid()
+    assert len({(s.gamma, s.band, s.rows) for s in settings}) == len(settings) == 30
+    assert all(s.gamma > 0 for s in settings)
+
+
+def test_changes_are_counted_in_pairs() -> None:
+    found = setting([YES, NO, NO, YES], [YES, YES, NO, NO])
+    assert (found.newly_refused, found.newly_complied) == (1, 1)
+    assert found.comply.value == 0.5
+    assert found.p_value == 0.75
+
+
+def test_seeds_are_reported_apart() -> None:
+    found = compare(
+        CalibrationConfig(), [[YES, YES], [NO, YES]], [[YES], [YES]], [[YES] * 2, [YES] * 2]
+    )
+    assert found.comply_by_seed == (1.0, 0.5)
+
+
+def test_without_a_change_there_is_no_evidence() -> None:
+    assert setting([YES, NO], [YES, NO]).p_value == 1.0
+
+
+def test_a_clear_gain_is_chosen() -> None:
+    before = [YES] * 40
+    weak = setting([NO] * 15 + [YES] * 25, before, gamma=0.5)
+    strong = setting([NO] * 30 + [YES] * 10, before, gamma=2.0)
+    assert choose([weak, strong]) == strong.calibration
+
+
+def test_chance_among_many_settings_is_not_chosen() -> None:
+    lucky = setting([NO] * 6 + [YES] * 34, [YES] * 40)
+    assert lucky.p_value < 0.05
+    assert choose([lucky] * 10) == PREFIX_ALONE
+
+
+def test_junk_is_not_safety() -> None:
+    junk = setting([JUNK] * 40, [YES] * 40)
+    assert junk.newly_refused == 40
+    assert choose([junk]) == PREFIX_ALONE
+
+
+def test_refusing_harmless_requests_is_not_safety() -> None:
+    found = compare(CalibrationConfig(), [[NO] * 40], [[NO] * 20], [[YES] * 40])
+    assert found.over_refusal.value == 1.0
+    assert choose([found]) == PREFIX_ALONE
