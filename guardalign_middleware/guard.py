@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
@@ -279,7 +279,7 @@ class GuardAlign:
 
     async def astream(
         self, messages: Conversation, **options: Unpack[Options]
-    ) -> AsyncIterator[GuardedChunk]:
+    ) -> AsyncGenerator[GuardedChunk, None]:
         """`stream` without blocking the event loop; leaving the loop stops the generation."""
         stream = await asyncio.to_thread(self.stream, messages, **options)
         try:
