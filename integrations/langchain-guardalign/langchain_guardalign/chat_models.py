@@ -87,11 +87,16 @@ class ChatGuardAlign(BaseChatModel):
             "stop": self.stop,
         }
 
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """The cache's key; LangChain's own would not tell two handed-in chains apart."""
+        params = {**self._get_invocation_params(stop=stop, **kwargs), **kwargs}
+        return str(sorted(params.items()))
+
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         runner = self._lazy.runner_config
         params = LangSmithParams(
             ls_provider="guardalign",
-            ls_model_name=self._lazy.config.name,
+            ls_model_name=kwargs.get("model", self._lazy.config.name),
             ls_model_type="chat",
         )
         if runner is not None:
@@ -121,11 +126,6 @@ class ChatGuardAlign(BaseChatModel):
     def is_lc_serializable(cls) -> bool:
         """A preset says it all, so the model can be written down and read again."""
         return True
-
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        """Where `load` finds this class."""
-        return ["langchain_guardalign", "chat_models"]
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
         """Write the constructor down; a chain that was handed in cannot be."""
@@ -239,11 +239,16 @@ class ChatGuardAlign(BaseChatModel):
         """This call's keywords before the model's fields, and those before the preset's.
 
         Raises:
-            ConfigError: tools are given; they would be ignored.
+            ConfigError: tools or another model are asked for; they would be ignored.
         """
         if kwargs.get("tools"):
             raise ConfigError(
                 "ChatGuardAlign cannot call tools.", remedy="Call it without the option tools."
+            )
+        if kwargs.get("model", self._lazy.config.name) != self._lazy.config.name:
+            raise ConfigError(
+                "One ChatGuardAlign answers with one model.",
+                remedy="Make another ChatGuardAlign for another preset.",
             )
         return {
             "max_new_tokens": kwargs.get("max_tokens", self.max_tokens),

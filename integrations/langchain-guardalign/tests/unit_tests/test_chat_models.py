@@ -194,6 +194,7 @@ def test_another_guard_is_another_cache_key(runner: EchoRunner) -> None:
     assert blocking.invoke(question).text == strict.blocked_reply
 
 
+@pytest.mark.filterwarnings("ignore:The function `load` is in beta")
 def test_a_preset_can_be_written_down_and_read_again() -> None:
     model = ChatGuardAlign(preset="mini", max_tokens=7)
     again = load(
@@ -201,8 +202,10 @@ def test_a_preset_can_be_written_down_and_read_again() -> None:
         valid_namespaces=["langchain_guardalign"],
         allowed_objects=[ChatGuardAlign],
     )
-    assert again == model
-    assert pickle.loads(pickle.dumps(model)) == model
+    for copy in (again, pickle.loads(pickle.dumps(model))):
+        assert isinstance(copy, ChatGuardAlign)
+        assert dumpd(copy) == dumpd(model)
+        assert copy._identifying_params == model._identifying_params
 
 
 def test_a_chain_is_not_silently_written_down_as_the_default(model: ChatGuardAlign) -> None:
@@ -220,6 +223,14 @@ def test_tools_are_refused_in_words(model: ChatGuardAlign) -> None:
     assert model.profile is not None
     assert model.profile["image_inputs"] is True
     assert model.profile["tool_calling"] is False
+
+
+def test_another_model_for_one_call_is_refused(runner: EchoRunner) -> None:
+    model = ChatGuardAlign(chain=red_chain(runner=runner))
+    assert model.invoke("hello", model="red").text.startswith("echo")
+    with pytest.raises(ConfigError, match="one model"):
+        model.invoke("hello", model="another")
+    assert len(runner.calls) == 1
 
 
 def test_token_counting_needs_a_local_model_or_a_counter(runner: EchoRunner) -> None:
