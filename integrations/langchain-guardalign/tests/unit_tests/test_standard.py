@@ -40,7 +40,6 @@ class TestUnit(ChatModelUnitTests):
     def supports_image_inputs(self) -> bool:
         return True
 
-
     @pytest.mark.xfail(
         reason="allowed_objects='all' means langchain-core's own list, which names no third party; "
         "test_chat_models.py reads the model back with the class allowed by name.",
