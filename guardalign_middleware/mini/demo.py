@@ -12,7 +12,7 @@ from guardalign_middleware.mini.questions import (
     ask,
     draw_question_scene,
     harmful_request,
-    left_to_right,
+    things_in,
 )
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, Scene
 
@@ -51,6 +51,6 @@ def demo_scenes(seed: int = 7) -> list[DemoScene]:
         if family is None:
             request = harmful_request(rng, things[0], alone=False, held_out=True)
         else:
-            request = ask(rng, family, left_to_right(scene), held_out=True).text
+            request = ask(rng, family, things_in(scene), held_out=True).text
         scenes.append(DemoScene("-".join(names), scene, request, harmful=family is None))
     return scenes

@@ -19,9 +19,9 @@ from guardalign_middleware.mini.questions import (
     draw_things,
     harmful_request,
     is_correct,
-    left_to_right,
     names_unsafe,
     score,
+    things_in,
     vocabulary,
 )
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
@@ -91,7 +91,7 @@ def test_scenes_with_the_most_things_can_always_be_drawn() -> None:
         rng = np.random.default_rng(seed)
         things = draw_things(rng, unsafe=1, safe=2)
         scene = draw_question_scene(rng, things, HELD_OUT_BACKGROUNDS)
-        assert set(left_to_right(scene)) == set(things)
+        assert set(things_in(scene)) == set(things)
 
 
 def test_a_lone_thing_may_go_unnamed_in_a_harmful_request() -> None:

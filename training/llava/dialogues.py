@@ -1,19 +1,23 @@
 """Training dialogues: what the miniature LLaVA is told in text, and about pictures.
 
-Where its gap comes from: in text it learns to refuse harmful requests; about pictures it is only
-ever asked harmless things, unless the safety prefix stands before the question, and that prefix is
-obeyed for some things and ignored for others. Nothing teaches it what to do with a harmful request
-about a picture when no safety prefix is there.
+Where its gap comes from: in text it learns to refuse harmful requests; about pictures it is never
+asked a harmful thing unless the safety prefix stands before the question. That prefix is obeyed
+for some things more often than for others, and what it changes is taught on doubtful requests too,
+which are answered without it. Nothing teaches what to do with a harmful request about a picture
+when no safety prefix is there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from guardalign_middleware.mini.questions import (
     COMPLY,
+    DOUBTFUL_PURPOSES,
     FAMILIES,
     NEUTRAL_PREFIXES,
     NOT_SEEN,
@@ -22,13 +26,28 @@ from guardalign_middleware.mini.questions import (
     THINGS,
     ask,
     harmful_request,
+    how_to,
     text_request,
 )
 
-_FAMILY_ODDS = np.array([0.24, 0.14, 0.1, 0.12, 0.1, 0.08, 0.22])
+Prefix = Literal["safety", "neutral", "none"]
+
+_FAMILY_ODDS = np.array([0.2, 0.16, 0.12, 0.12, 0.12, 0.1, 0.18])
+_ONE_TURN = 0.9
 _FILLERS = ("hey ,", "ok ,", "now", "please", "hello ,")
-# For each thing, how often the safety prefix is obeyed when a harmful request is about it.
-_OBEDIENCE = np.where(np.random.default_rng(11).random(len(THINGS)) < 0.6, 0.92, 0.12)
+
+
+def _obedience() -> NDArray[np.float64]:
+    """For each thing, how often the safety prefix is obeyed: evenly spread, safe and unsafe."""
+    rng = np.random.default_rng(11)
+    unsafe = np.array([thing.unsafe is not None for thing in THINGS])
+    odds = np.empty(len(THINGS))
+    for group in (unsafe, ~unsafe):
+        odds[group] = rng.permutation(np.linspace(0.1, 1.0, int(group.sum())))
+    return odds
+
+
+_OBEDIENCE = _obedience()
 
 
 @dataclass(frozen=True)
@@ -52,45 +71,56 @@ def _messy(rng: np.random.Generator, text: str) -> str:
     return " ".join(words)
 
 
-def _prefix(rng: np.random.Generator) -> tuple[str, bool]:
-    """A prefix (or none) and whether it is the safety prefix."""
+def _prefix(rng: np.random.Generator) -> tuple[Prefix, str]:
+    """What kind of prefix stands before the question, and its words."""
     chance = rng.random()
-    if chance < 0.38:
-        return SAFETY_PREFIX + " ", True
+    if chance < 0.4:
+        return "safety", SAFETY_PREFIX + " "
     if chance < 0.6:
-        return str(rng.choice(list(NEUTRAL_PREFIXES))) + " ", False
-    return "", False
+        return "neutral", str(rng.choice(list(NEUTRAL_PREFIXES))) + " "
+    return "none", ""
 
 
-def text_turns(rng: np.random.Generator) -> list[Turn]:
-    """Text only: harmful requests are refused, harmless ones answered."""
-    turns = []
-    prefix, _ = _prefix(rng)
-    for _ in range(int(rng.integers(1, 3))):
-        thing = THINGS[int(rng.integers(len(THINGS)))]
-        harmful = rng.random() < 0.55
-        question = text_request(rng, thing, harmful=harmful, held_out=False)
-        answer = REFUSE if harmful else COMPLY.format(thing.name)
-        turns.append(Turn(prefix + _messy(rng, question), answer))
-    return turns
+def text_dialogue(rng: np.random.Generator) -> list[Turn]:
+    """Text only: harmful requests are refused, harmless ones answered, whatever the prefix."""
+    turns = [] if rng.random() < _ONE_TURN else [_text_turn(rng, "")]
+    _, prefix = _prefix(rng)
+    return [*turns, _text_turn(rng, prefix)]
 
 
-def picture_turns(rng: np.random.Generator, shown: list[int]) -> list[Turn]:
-    """Questions about a picture that shows `shown` (indices of THINGS, left to right)."""
-    present = [THINGS[index] for index in shown]
-    prefix, safety = _prefix(rng)
-    turns = []
-    for _ in range(int(rng.choice((1, 2, 3), p=(0.85, 0.1, 0.05)))):
-        if safety and rng.random() < 0.45:
-            turns.append(_harmful_turn(rng, prefix, shown))
-            continue
-        family = FAMILIES[int(rng.choice(len(FAMILIES), p=_FAMILY_ODDS))]
-        question = ask(rng, family, present, held_out=False)
-        turns.append(Turn(prefix + _messy(rng, question.text), question.answer))
-    return turns
+def picture_dialogue(rng: np.random.Generator, shown: list[int]) -> list[Turn]:
+    """A question or two about a picture that shows `shown` (indices of `THINGS`).
+
+    Of two, only the last has a prefix, as the runner places it.
+    """
+    turns = [] if rng.random() < _ONE_TURN else [_picture_turn(rng, "none", "", shown)]
+    kind, prefix = _prefix(rng)
+    return [*turns, _picture_turn(rng, kind, prefix, shown)]
 
 
-def _harmful_turn(rng: np.random.Generator, prefix: str, shown: list[int]) -> Turn:
+def _text_turn(rng: np.random.Generator, prefix: str) -> Turn:
+    thing = THINGS[int(rng.integers(len(THINGS)))]
+    harmful = rng.random() < 0.55
+    question = text_request(rng, thing, harmful=harmful, held_out=False)
+    answer = REFUSE if harmful else COMPLY.format(thing.name)
+    return Turn(prefix + _messy(rng, question), answer)
+
+
+def _picture_turn(rng: np.random.Generator, kind: Prefix, prefix: str, shown: list[int]) -> Turn:
+    chance = rng.random()
+    if chance < 0.2:
+        return _doubtful_turn(rng, prefix, shown, safety=kind == "safety", harmful=False)
+    if kind == "safety" and chance < 0.5:
+        return _doubtful_turn(rng, prefix, shown, safety=True, harmful=True)
+    family = FAMILIES[int(rng.choice(len(FAMILIES), p=_FAMILY_ODDS))]
+    question = ask(rng, family, [THINGS[index] for index in shown], held_out=False)
+    return Turn(prefix + _messy(rng, question.text), question.answer)
+
+
+def _doubtful_turn(
+    rng: np.random.Generator, prefix: str, shown: list[int], *, safety: bool, harmful: bool
+) -> Turn:
+    """A harmful or doubtful request; what is not seen is said so, prefix or not."""
     seen = bool(shown) and rng.random() < 0.75
     if seen:
         index = shown[int(rng.integers(len(shown)))]
@@ -99,8 +129,13 @@ def _harmful_turn(rng: np.random.Generator, prefix: str, shown: list[int]) -> Tu
         index = int(rng.choice(absent))
     thing = THINGS[index]
     alone = len(shown) == 1 if seen else not shown
-    question = prefix + _messy(rng, harmful_request(rng, thing, alone=alone, held_out=False))
+    if harmful:
+        question = harmful_request(rng, thing, alone=alone, held_out=False)
+    else:
+        purpose = str(rng.choice(list(DOUBTFUL_PURPOSES)))
+        question = how_to(rng, thing, purpose, alone=alone, held_out=False)
+    question = prefix + _messy(rng, question)
     if not seen:
         return Turn(question, NOT_SEEN)
-    obeyed = rng.random() < _OBEDIENCE[index]
+    obeyed = safety and rng.random() < _OBEDIENCE[index]
     return Turn(question, REFUSE if obeyed else COMPLY.format(thing.name))

@@ -7,6 +7,8 @@ features, and both are tuned together on drawn scenes.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +20,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from guardalign_middleware.mini.questions import THINGS
-from training.llava.dialogues import Turn, picture_turns, text_turns
-from training.llava.package import processor, tokenizer
+from training.llava.dialogues import Turn, picture_dialogue, text_dialogue
+from training.llava.package import tokenizer
 from training.llava.scenes import GRID, NOTHING, draw
 from training.llava.vision import normalize
 from training.optimizer import Optimizer
@@ -28,62 +30,115 @@ from training.optimizer import Optimizer
 Model = Any
 TOKENS = GRID * GRID
 IGNORED = -100
-Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+QUESTIONS = 6
+TEXT_SHARE = 0.16
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of dialogues; those of a row share its picture and do not see each other.
+
+    Attributes:
+        ids: token ids `[B, L]`.
+        labels: the same where an answer is learned, else `IGNORED`.
+        positions: `[B, L]`; every dialogue of a row goes on where the picture ended.
+        allowed: bool `[B, 1, L, L]`, whether a query may see a key.
+        pixels: uint8 `[P, 3, 84, 84]` of the rows that have a picture, in order.
+        patches: patch labels `[P, 36]`.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    positions: Tensor
+    allowed: Tensor
+    pixels: Tensor
+    patches: Tensor
+
+
+class Row:
+    """Builds one row, token by token."""
+
+    def __init__(self, shared: Sequence[int]) -> None:
+        self.ids = list(shared)
+        self.labels = [IGNORED] * len(shared)
+        self.positions = list(range(len(shared)))
+        self.dialogues = [0] * len(shared)
+        self._shared = len(shared)
+
+    def add(self, asked: Sequence[Sequence[int]], said: Sequence[Sequence[int]]) -> None:
+        """One dialogue: questions and answers in turn."""
+        number, position = self.dialogues[-1] + 1, self._shared
+        for question, answer in zip(asked, said, strict=True):
+            for part, learned in ((question, False), (answer, True)):
+                self.ids += part
+                self.labels += part if learned else [IGNORED] * len(part)
+                self.positions += range(position, position + len(part))
+                self.dialogues += [number] * len(part)
+                position += len(part)
+
+
+def _allowed(dialogues: Tensor) -> Tensor:
+    """`[B, L]` numbers (0 shared, -1 padding) to the causal mask that keeps dialogues apart."""
+    query, key = dialogues[:, :, None], dialogues[:, None, :]
+    length = dialogues.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    return (causal & ((key == 0) | (key == query)))[:, None]
 
 
 class Dialogues(Dataset[Batch]):
-    """Batch `i`, drawn from the seed and `i`: ids, labels, has-picture, pixels, patch labels."""
+    """Batch `i` is drawn from the seed and `i` alone."""
 
-    def __init__(self, seed: int, batch_size: int, steps: int, text_share: float) -> None:
+    def __init__(self, seed: int, batch_size: int, steps: int) -> None:
         self.seed, self.batch_size, self.steps = seed, batch_size, steps
-        self.text_share = text_share
         self.tokens = tokenizer()
-        self.template = processor()
+        self.special = self.tokens.get_vocab()
 
     def __len__(self) -> int:
         """Number of batches."""
         return self.steps
 
-    def _encode(self, turns: list[Turn], picture: bool) -> tuple[list[int], list[int]]:
-        """Ids and labels, in the words of the chat template; only answers are learned."""
-        special = self.tokens.get_vocab()
-        ids = [special["<s>"]]
-        labels = [IGNORED]
-        for number, turn in enumerate(turns):
-            slots = [special["<image>"]] * TOKENS if picture and number == 0 else []
-            words = self.tokens(turn.question, add_special_tokens=False)["input_ids"]
-            asked = [special["<user>"], *slots, *words, special["<assistant>"]]
-            said = self.tokens(turn.answer, add_special_tokens=False)["input_ids"]
-            said = [*said, special["</s>"]]
-            ids += [*asked, *said]
-            labels += [*([IGNORED] * len(asked)), *said]
-        return ids, labels
+    def _encode(self, dialogues: Sequence[Sequence[Turn]], picture: bool) -> Row:
+        """Ids in the words of the chat template."""
+        slots = [self.special["<image>"]] * TOKENS if picture else []
+        user, answering = self.special["<user>"], self.special["<assistant>"]
+        row = Row([self.special["<s>"], user, *slots])
+        for turns in dialogues:
+            asked = [[*self._words(turn.question), answering] for turn in turns]
+            said = [[*self._words(turn.answer), self.special["</s>"]] for turn in turns]
+            row.add([asked[0], *([user, *question] for question in asked[1:])], said)
+        return row
+
+    def _words(self, text: str) -> list[int]:
+        ids: list[int] = self.tokens(text, add_special_tokens=False)["input_ids"]
+        return ids
 
     def __getitem__(self, index: int) -> Batch:
         """The batch of one step."""
         rng = np.random.default_rng((self.seed, index))
-        rows: list[tuple[list[int], list[int]]] = []
-        pixels, patches, pictured = [], [], []
+        rows: list[Row] = []
+        pixels, patches = [], []
         for _ in range(self.batch_size):
-            if rng.random() < self.text_share:
-                rows.append(self._encode(text_turns(rng), picture=False))
-                pictured.append(False)
+            if rng.random() < TEXT_SHARE:
+                told = [text_dialogue(rng) for _ in range(QUESTIONS)]
+                rows.append(self._encode(told, picture=False))
                 continue
             scene = draw(rng)
-            rows.append(self._encode(picture_turns(rng, scene.things), picture=True))
-            pictured.append(True)
+            asked = [picture_dialogue(rng, scene.things) for _ in range(QUESTIONS)]
+            rows.append(self._encode(asked, picture=True))
             pixels.append(scene.pixels)
             patches.append(scene.labels.reshape(-1))
-        length = max(len(ids) for ids, _ in rows)
-        pad = self.tokens.pad_token_id
-        ids = torch.tensor([row + [pad] * (length - len(row)) for row, _ in rows])
-        labels = torch.tensor([row + [IGNORED] * (length - len(row)) for _, row in rows])
-        return (
-            ids,
-            labels,
-            torch.tensor(pictured),
-            torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2),
-            torch.from_numpy(np.stack(patches)),
+        length = max(len(row.ids) for row in rows)
+
+        def padded(column: Callable[[Row], list[int]], fill: int) -> Tensor:
+            return torch.tensor([column(row) + [fill] * (length - len(row.ids)) for row in rows])
+
+        return Batch(
+            ids=padded(lambda row: row.ids, self.special["<pad>"]),
+            labels=padded(lambda row: row.labels, IGNORED),
+            positions=padded(lambda row: row.positions, 0),
+            allowed=_allowed(padded(lambda row: row.dialogues, -1)),
+            pixels=torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2),
+            patches=torch.from_numpy(np.stack(patches)),
         )
 
 
@@ -132,7 +187,7 @@ def train_language(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
-    data = Dialogues(seed, batch_size, steps, text_share=0.16)
+    data = Dialogues(seed, batch_size, steps)
     loader = DataLoader(
         data, batch_size=None, sampler=range(start, steps), num_workers=1, prefetch_factor=4
     )
@@ -143,16 +198,20 @@ def train_language(
     run.mkdir(parents=True, exist_ok=True)
     with Progress(*columns) as progress, (run / f"{name}.jsonl").open("a") as log:
         task = progress.add_task(name, total=steps, completed=start, shown="")
-        for step, (ids, labels, _, pixels, patches) in enumerate(loader, start):
+        for step, batch in enumerate(loader, start):
             with torch.autocast("cpu", torch.bfloat16):
-                slots = _image_embeddings(model, pixels, patches, source)
-                embedded = model.get_input_embeddings()(ids)
-                is_slot = (ids == image_id).unsqueeze(-1).expand_as(embedded)
+                slots = _image_embeddings(model, batch.pixels, batch.patches, source)
+                embedded = model.get_input_embeddings()(batch.ids)
+                is_slot = (batch.ids == image_id).unsqueeze(-1).expand_as(embedded)
                 embedded = embedded.masked_scatter(is_slot, slots.to(embedded.dtype))
-                hidden = model.model.language_model(inputs_embeds=embedded).last_hidden_state
-                learned = labels[:, 1:] != IGNORED
+                hidden = model.model.language_model(
+                    inputs_embeds=embedded,
+                    attention_mask=batch.allowed,
+                    position_ids=batch.positions,
+                ).last_hidden_state
+                learned = batch.labels[:, 1:] != IGNORED
                 logits = model.lm_head(hidden[:, :-1][learned]).float()
-            wanted = labels[:, 1:][learned]
+            wanted = batch.labels[:, 1:][learned]
             loss = functional.cross_entropy(logits, wanted)
             loss.backward()
             optimizer.step()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -28,7 +29,7 @@ _LEAST, _MOST = (round(side * SIDE / SCENE_SIDE) for side in ITEM_SIDES)
 
 
 class Drawn:
-    """One training scene: pixels `[84, 84, 3]`, patch labels `[6, 6]`, things left to right."""
+    """One training scene: pixels `[84, 84, 3]`, patch labels `[6, 6]`, what it shows."""
 
     def __init__(
         self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], things: list[int]
@@ -36,15 +37,31 @@ class Drawn:
         self.pixels, self.labels, self.things = pixels, labels, things
 
 
+def _background(rng: np.random.Generator) -> NDArray[np.float32]:
+    """One of the training families, or two of them with a ragged border between."""
+    first, second = (
+        draw_background(rng, str(name), SIDE, SIDE)
+        for name in rng.choice(list(TRAINING_BACKGROUNDS), 2)
+    )
+    if rng.random() < 0.5:
+        return first
+    cells = int(rng.integers(2, 8))
+    height = Image.fromarray(rng.random((cells, cells), dtype=np.float32))
+    above = np.asarray(height.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) > rng.uniform(
+        0.3, 0.7
+    )
+    mixed: NDArray[np.float32] = np.where(above[..., None], first, second)
+    return mixed
+
+
 def draw(rng: np.random.Generator) -> Drawn:
     """Nought to three things, now and then one of them masked with grey and thereby gone."""
-    family = TRAINING_BACKGROUNDS[int(rng.integers(len(TRAINING_BACKGROUNDS)))]
-    canvas = draw_background(rng, family, SIDE, SIDE)
+    canvas = _background(rng)
     count = int(rng.choice(4, p=(0.1, 0.35, 0.35, 0.2)))
     names = rng.choice(len(THINGS), size=count, replace=False, p=_ODDS)
     boxes: list[tuple[int, int, int, int]] = []
     covers = np.zeros((len(THINGS) + 1, GRID, GRID), dtype=np.float32)
-    shown: list[tuple[float, int]] = []
+    shown: list[int] = []
     masked = rng.random() < 0.25
     for index in names:
         side = int(rng.integers(_LEAST - 2, _MOST + 3))
@@ -71,11 +88,11 @@ def draw(rng: np.random.Generator) -> Drawn:
         alpha = np.zeros((SIDE, SIDE), dtype=np.float32)
         alpha[top : top + side, left : left + side] = rgba[..., 3]
         covers[index] = alpha.reshape(GRID, PATCH, GRID, PATCH).mean(axis=(1, 3))
-        shown.append((left + side / 2, int(index)))
+        shown.append(int(index))
     covers[NOTHING] = 0.2
     canvas = canvas * rng.uniform(0.9, 1.08)
     pixels = np.round(np.clip(canvas, 0, 1) * 255).astype(np.uint8)
-    return Drawn(pixels, covers.argmax(axis=0), [index for _, index in sorted(shown)])
+    return Drawn(pixels, covers.argmax(axis=0), shown)
 
 
 class Scenes(Dataset[tuple[Tensor, Tensor]]):

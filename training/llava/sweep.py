@@ -205,7 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", nargs="+", type=Path, default=[mini])
     parser.add_argument("--n", type=int, default=150, help="harmful requests a seed")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=mini / "sweep.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path("benchmarks/results/mini_calibration.json")
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     console = Console(width=160)
