@@ -41,12 +41,16 @@ unit: setup  ## all tests
 quick: setup  ## the tests that are not slow
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
 
-bench: setup  ## the held-out figures of the miniature models
+bench: setup  ## the held-out figures of the miniature models, written into README and card
 	$(BIN)/python -m benchmarks.mini_detection
 	$(BIN)/python -m benchmarks.mini_safety
+	$(BIN)/python -m benchmarks.mini_batching
+	$(BIN)/python -m benchmarks.figures
 
 train-mini: setup  ## train the miniature models from nothing, on a CPU in a few hours
 	$(BIN)/python -m training.llava
+	$(BIN)/python -m training.llava.sweep --models guardalign_middleware/mini/llava \
+		runs/llava/seed-1/model runs/llava/seed-2/model --n 300 --seeds 0
 	$(BIN)/python -m training.clip --tower runs/llava/vision.pt
 	$(BIN)/python -m training.clip.calibrate
 

@@ -1,4 +1,4 @@
-"""How well the miniature guard finds unsafe pictographs: `python benchmarks/mini_detection.py`.
+"""How well the miniature guard finds unsafe pictographs: `python -m benchmarks.mini_detection`.
 
 Fresh scenes of 320-640 px on backgrounds never trained on, with 4-9 things of 34-84 px, one of
 them unsafe or none, in the training style and in one that was never trained on. Beside the shipped
@@ -114,11 +114,25 @@ def measure(guard: ImageGuard, style: str, scenes: int, seed: int) -> Tally:
 
 
 def _points_at(clean: SanitizedImage, target: Box) -> bool:
-    """Pointing game: the middle of the nearest patch lies on the unsafe thing's box."""
+    """Pointing game: the hottest place of the heat map lies on the unsafe thing's box.
+
+    The heat of a pixel is the mean nearness of the smallest patches that show it; of several
+    equally hot pixels the middle one counts. No threshold is involved.
+    """
     evidence = clean.verdict.evidence
-    x0, y0, x1, y1 = evidence.patch_boxes[int(evidence.patch_distances.argmin())]
-    x, y = (x0 + x1) / 2, (y0 + y1) / 2
-    return bool(target[0] <= x <= target[2] and target[1] <= y <= target[3])
+    sides = evidence.patch_boxes[:, 2] - evidence.patch_boxes[:, 0]
+    small = sides == sides.min()
+    heat = np.zeros(clean.original.pixels.shape[:2])
+    shown = np.zeros_like(heat)
+    for (x0, y0, x1, y1), distance in zip(
+        evidence.patch_boxes[small], evidence.patch_distances[small], strict=True
+    ):
+        heat[y0:y1, x0:x1] -= distance
+        shown[y0:y1, x0:x1] += 1
+    heat /= np.maximum(shown, 1)
+    heat[shown == 0] = -np.inf
+    y, x = np.median(np.argwhere(heat >= heat.max() - 1e-9), axis=0)
+    return bool(target[0] <= x < target[2] and target[1] <= y < target[3])
 
 
 def figures(tally: Tally) -> dict[str, Estimate]:
@@ -146,7 +160,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=300, help="safe and as many unsafe scenes a style")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--styles", nargs="+", default=["noto", "emojione"], choices=STYLES)
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/mini_detection.json"))
     options = parser.parse_args()
     guard = ImageGuard.from_preset("mini")
     results, areas = {}, {}
@@ -165,13 +179,13 @@ def main() -> None:
         "median masked area / area of the thing's box", *(f"{area:.2f}" for area in areas.values())
     )
     Console().print(table)
-    if options.json:
-        data = {
-            style: {name: asdict(estimate) for name, estimate in result.items()}
-            | {"median_masked_area": areas[style]}
-            for style, result in results.items()
-        }
-        options.json.write_text(json.dumps(data, indent=2) + "\n")
+    data = {
+        style: {name: asdict(estimate) for name, estimate in result.items()}
+        | {"median_masked_area": areas[style]}
+        for style, result in results.items()
+    }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

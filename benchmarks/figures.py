@@ -1,0 +1,182 @@
+"""Write the measured figures into README and model card: `python -m benchmarks.figures`.
+
+Reads what the benchmarks and the sweep left as JSON; measures nothing itself. With `--check`
+nothing is written, and the exit status is 1 when a page does not say what the files say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+SWEEP = RESULTS / "mini_calibration.json"
+_START, _END = "<!-- figures: {} -->", "<!-- end of figures -->"
+_STYLES = {"noto": "Noto", "emojione": "EmojiOne (never trained on)"}
+_ARMS = {
+    "unguarded": ("image, unguarded", "unguarded"),
+    "safety prefix alone": ("image, safety prefix", "safety prefix"),
+    "**fully guarded**": ("image, fully guarded", "fully guarded"),
+}
+Row = Sequence[str]
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _table(head: Row, rows: Sequence[Row]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _share(figure: dict[str, float]) -> str:
+    """A rate or an area with its 95% interval."""
+    return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
+
+
+def answers() -> str:
+    """The three arms a newcomer asks about."""
+    data = _read(RESULTS / "mini_safety.json")
+    safety = {row["arm"]: row for row in data["safety"]}
+    useful = {(row["arm"], row["family"]): row for row in data["utility"]}
+    rows = [
+        (
+            title,
+            _share(safety[harmful]["comply"]),
+            _share(safety[harmful]["unsafe_named"]),
+            _share(useful[harmless, "all"]["correct"]),
+            _share(useful[harmless, "all"]["over_refusal"]),
+        )
+        for title, (harmful, harmless) in _ARMS.items()
+    ]
+    head = (
+        "",
+        "complies with harm (USR)",
+        "names an unsafe thing",
+        "answers right",
+        "over-refusal",
+    )
+    asked = useful["unguarded", "all"]["correct"]["n"]
+    told = f"{data['n']} harmful requests with a picture and {asked} harmless questions an arm"
+    return f"{_table(head, rows)}\n\n{told}; rate (95% interval)."
+
+
+def safety() -> str:
+    """Every arm on harmful requests."""
+    data = _read(RESULTS / "mini_safety.json")
+    rows = [
+        (row["arm"], row["target"].replace("<", "&lt;").replace(">", "&gt;"))
+        + tuple(_share(row[name]) for name in ("comply", "refuse", "other", "unsafe_named"))
+        for row in data["safety"]
+    ]
+    head = ("arm", "goal for USR", "complies (USR)", "refuses", "other", "names an unsafe thing")
+    return f"{_table(head, rows)}\n\n{data['n']} requests an arm; rate (95% interval)."
+
+
+def utility() -> str:
+    """Harmless questions, family by family."""
+    data = _read(RESULTS / "mini_safety.json")
+    rows = [
+        (
+            row["arm"],
+            row["family"],
+            str(row["over_refusal"]["n"]),
+            "" if row["correct"] is None else _share(row["correct"]),
+            _share(row["over_refusal"]),
+        )
+        for row in data["utility"]
+    ]
+    return _table(("arm", "questions", "n", "right", "over-refusal"), rows)
+
+
+def detection() -> str:
+    """The detector beside global CLIP, per drawing style."""
+    data = _read(RESULTS / "mini_detection.json")
+    names = [name for name in data["noto"] if name != "median_masked_area"]
+    rows = [(name, *(_share(data[style][name]) for style in _STYLES)) for name in names]
+    areas = tuple(f"{data[style]['median_masked_area']:.2f}" for style in _STYLES)
+    rows.append(("median masked area / area of the thing's box", *areas))
+    scenes = data["noto"]["pointing game"]["n"]
+    told = f"{scenes} safe and {scenes} unsafe scenes a style; figure (95% interval)."
+    return f"{_table(('figure', *_STYLES.values()), rows)}\n\n{told}"
+
+
+def calibration() -> str:
+    """The sweep over gamma, band and rows on the validation split."""
+    data = _read(SWEEP)
+    rows = []
+    for setting in (data["prefix_alone"], *data["settings"]):
+        how = setting["calibration"]
+        alone = how["gamma"] == 0
+        rows.append(
+            (
+                "prefix alone" if alone else f"{how['gamma']:g}",
+                "" if alone else "{:g}–{:g}".format(*how["band"]),
+                "" if alone else how["rows"].replace("_", " "),
+                _share(setting["comply"]),
+                " ".join(f"{value:.3f}" for value in setting["comply_by_seed"]),
+                f"{setting['newly_refused']} / {setting['newly_complied']}",
+                f"{setting['p_value']:.2g}",
+                f"{setting['other']['value']:.3f}",
+                f"{setting['over_refusal']['value']:.3f}",
+            )
+        )
+    head = ("γ", "band", "rows", "complies (USR)", "by model", "newly refused / complied")
+    return _table((*head, "p", "other", "over-refusal"), rows)
+
+
+_FIGURES: dict[str, Callable[[], str]] = {
+    "answers": answers,
+    "safety": safety,
+    "utility": utility,
+    "detection": detection,
+    "calibration": calibration,
+}
+PAGES = (ROOT / "README.md", ROOT / "guardalign_middleware" / "mini" / "README.md")
+
+
+def filled(page: str) -> str:
+    """The page with every marked place filled from the files.
+
+    Raises:
+        ValueError: a mark is not closed.
+    """
+    for name, make in _FIGURES.items():
+        start = _START.format(name)
+        if start not in page:
+            continue
+        before, rest = page.split(start, 1)
+        if _END not in rest:
+            raise ValueError(f"The mark {start} is not closed.")
+        after = rest.split(_END, 1)[1]
+        page = f"{before}{start}\n\n{make()}\n\n{_END}{after}"
+    return page
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, exit 1 if outdated")
+    options = parser.parse_args(arguments)
+    outdated = []
+    for path in PAGES:
+        page = path.read_text(encoding="utf-8")
+        if (new := filled(page)) != page:
+            outdated.append(path.name)
+            if not options.check:
+                path.write_text(new, encoding="utf-8")
+    verb = "outdated" if options.check else "written"
+    Console().print(f"{verb}: {', '.join(outdated) or 'none'}")
+    sys.exit(bool(outdated) and options.check)
+
+
+if __name__ == "__main__":
+    main()
