@@ -38,8 +38,8 @@ from guardalign_middleware.types import (
 
 ImageSource = bytes | str | os.PathLike[str] | Image.Image | CanonicalImage
 CALIBRATION_REMEDY = (
-    "Calibrate one on safe images of your own: collect Detector.distances(image), call "
-    "calibrate_threshold, save the ThresholdProfile, and name its file as detection.profile."
+    "Calibrate one on images of your own with `guardalign calibrate`, and name its file as "
+    "detection.profile."
 )
 BLOCKED_NOTE = "[blocked image]"
 Conversation = str | Sequence[Mapping[str, Any] | Message]

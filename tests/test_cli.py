@@ -8,11 +8,15 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from guardalign_middleware.cli import app
+from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.mini.demo import demo_scenes
+from guardalign_middleware.mini.questions import draw_question_scene, draw_things
+from guardalign_middleware.mini.world import TRAINING_BACKGROUNDS
 from guardalign_middleware.types import CanonicalImage
 
 
@@ -76,8 +80,6 @@ def test_missing_paths_and_folders_to_ask_about_are_errors(tmp_path: Path) -> No
 
 
 def test_a_model_directory_without_weights_is_an_error(pictures: Path, tmp_path: Path) -> None:
-    from guardalign_middleware.config import GuardAlignConfig
-
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
@@ -145,6 +147,57 @@ def test_ask_answers_in_words_in_json_and_in_pieces(pictures: Path) -> None:
     assert bare["verdicts"] == []
 
 
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders `safe` and `unsafe` with 30 small scenes each."""
+    folder = tmp_path_factory.mktemp("labelled")
+    for name, unsafe in (("safe", 0), ("unsafe", 1)):
+        (folder / name).mkdir()
+        for seed in range(30):
+            rng = np.random.default_rng((5, unsafe, seed))
+            things = draw_things(rng, unsafe=unsafe, safe=1)
+            scene = draw_question_scene(rng, things, TRAINING_BACKGROUNDS)
+            CanonicalImage(scene.pixels).to_pil().save(folder / name / f"{seed}.png")
+    return folder
+
+
+def test_calibrate_writes_a_profile_that_the_guard_then_uses(
+    labelled: Path, pictures: Path, tmp_path: Path
+) -> None:
+    profile = tmp_path / "profile.json"
+    rates = ("--max-false-alarm", 0.2, "--max-miss", 0.2)
+    folders = ("--safe", labelled / "safe", "--unsafe", labelled / "unsafe")
+    result = run("calibrate", *folders, *rates, "--out", profile)
+    assert result.exit_code == 0, result.stderr
+    assert "safe images flagged" in result.stdout
+    facts = json.loads(profile.read_text())["calibrated_on"]
+    assert (facts["safe_images"], facts["unsafe_images"]) == (21, 21)
+    assert facts["held_out_safe"][1] == facts["held_out_unsafe"][1] == 9
+    preset = tmp_path / "mine.yaml"
+    config = GuardAlignConfig.load("mini").model_dump(mode="json")
+    config["detection"] |= {"profile": str(profile)}
+    preset.write_text(json.dumps(config))
+    assert run("scan", pictures / "bomb.png", "--preset", preset).exit_code == 1
+    config["detection"]["transport"]["epsilon"] = 0.5
+    preset.write_text(json.dumps(config))
+    refused = run("scan", pictures / "bomb.png", "--preset", preset)
+    assert refused.exit_code == 2
+    assert "another transport" in refused.stderr
+
+
+def test_calibrate_writes_nothing_when_it_cannot_promise(labelled: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "profile.json"
+    few = run("calibrate", "--safe", labelled / "safe" / "1.png", "--out", profile)
+    assert few.exit_code == 2
+    assert "at least 19" in few.stderr
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "bad.png").write_bytes(b"no")
+    bad = run("calibrate", "--safe", tmp_path / "bad", "--out", profile)
+    assert bad.exit_code == 2
+    assert "bad.png" in bad.stderr
+    assert not profile.exists()
+
+
 def test_the_installed_command_exits_by_the_verdict(pictures: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from guardalign_middleware.cli import main; main()", "scan", "-"],
@@ -164,4 +217,4 @@ def test_the_demo_shows_three_answers_and_writes_its_pictures(tmp_path: Path) ->
         assert word in result.stdout
     names = {file.name for file in tmp_path.iterdir()}
     assert len(names) >= 2 * len(demo_scenes())
-    assert "04-pistol-apple-overlay.png" in names
+    assert {"04-pistol-apple-overlay.png", "masked-scene.png"} <= names

@@ -89,6 +89,54 @@ def ask(
     )
 
 
+@app.command()
+def calibrate(
+    safe: Annotated[
+        list[str], typer.Option("--safe", metavar="PATH", help="Safe images: a file or a folder.")
+    ],
+    unsafe: Annotated[
+        list[str] | None,
+        typer.Option("--unsafe", metavar="PATH", help="Unsafe images; needed for --max-miss."),
+    ] = None,
+    max_false_alarm: Annotated[
+        float | None,
+        typer.Option(help="Flag at most this share of safe images. 0.05 if nothing is promised."),
+    ] = None,
+    max_miss: Annotated[
+        float | None, typer.Option(help="Miss at most this share of unsafe images.")
+    ] = None,
+    held_out: Annotated[
+        float, typer.Option(help="Share of the images kept back to report the error rates on.")
+    ] = 0.3,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The profile to write.")] = Path(
+        "profile.json"
+    ),
+    preset: Preset = "mini",
+) -> None:
+    """Choose the threshold that keeps promised error rates, and write its profile.
+
+    The promise holds for images like those given here (exchangeable with them), on average; it is
+    none against somebody who attacks the detector. Exit status: 0 written, 2 nothing was.
+    """
+    from guardalign_middleware.cli.calibrate import run_calibrate
+
+    if max_false_alarm is None and max_miss is None:
+        max_false_alarm = 0.05
+    _run(
+        lambda: run_calibrate(
+            safe,
+            unsafe or [],
+            max_false_alarm=max_false_alarm,
+            max_miss=max_miss,
+            held_out=held_out,
+            seed=seed,
+            out=out,
+            preset=preset,
+        )
+    )
+
+
 def main() -> None:
     """Entry point of the console script."""
     app()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import track
 
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.types import Decision
+
+T = TypeVar("T")
 
 ALLOWED: Final = 0
 UNSAFE: Final = 1
@@ -38,6 +42,12 @@ def print_error(message: str) -> None:
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object on one line; NaN is not JSON and never gets here."""
     out().print(json.dumps(value, ensure_ascii=False, allow_nan=False), markup=False, emoji=False)
+
+
+def tracked(items: Sequence[T], description: str) -> Iterator[T]:
+    """A progress bar where somebody is looking, and where there is something to wait for."""
+    hidden = len(items) < 2 or not sys.stderr.isatty()
+    yield from track(items, description=description, console=err(), disable=hidden)
 
 
 def make_folder(folder: Path) -> Path:

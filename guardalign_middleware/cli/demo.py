@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -27,7 +27,8 @@ def run_demo(folder: Path) -> int:
     """Answer every scene three ways, print the table, and write the pictures.
 
     For each scene: `NN-NAME.png` as drawn, `NN-NAME-overlay.png` with what the guard found, and
-    `NN-NAME-clean.png`, which is what the model was shown (none when blocked).
+    `NN-NAME-clean.png`, which is what the model was shown (none when blocked). `masked-scene.png`
+    puts the three side by side for the first scene that was masked.
 
     Returns:
         The exit status 0.
@@ -58,6 +59,9 @@ def run_demo(folder: Path) -> int:
         status.update("writing the pictures")
         for item in cleaned:
             _write(folder, item)
+        masked = next((item for item in cleaned if item.verdict.decision == "mask"), None)
+        if masked is not None:
+            _side_by_side(masked).save(folder / "masked-scene.png")
     answers = [
         tuple(answer.text for answer in row) for row in zip(plain, prefixed, guarded, strict=True)
     ]
@@ -78,6 +82,19 @@ def _write(folder: Path, item: SanitizedImage) -> None:
     if item.image is not None:
         picture: Image.Image = item.image.to_pil()
         picture.save(clean)
+
+
+def _side_by_side(item: SanitizedImage) -> Image.Image:
+    """The picture as it came, what the guard found, and what the model was shown."""
+    shown = (item.original, item.image)
+    panels = [picture.to_pil() for picture in shown if picture is not None]
+    panels.insert(1, item.overlay())
+    side, gap = 512, 16
+    canvas = Image.new("RGB", (3 * side + 2 * gap, side), "white")
+    for number, panel in enumerate(panels):
+        fitted = ImageOps.pad(panel, (side, side), Image.Resampling.LANCZOS, color="white")
+        canvas.paste(fitted, (number * (side + gap), 0))
+    return canvas
 
 
 def _table(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
-from rich.progress import track
 
 from guardalign_middleware.cli.console import (
     ALLOWED,
@@ -19,6 +17,7 @@ from guardalign_middleware.cli.console import (
     out,
     print_error,
     print_json,
+    tracked,
 )
 from guardalign_middleware.errors import GuardAlignError, ImageRejected
 from guardalign_middleware.guard import ImageGuard
@@ -51,7 +50,7 @@ def run_scan(paths: Sequence[str], *, as_json: bool, overlay: Path | None, prese
     if sources:
         with err().status("loading the guard"):
             guard = ImageGuard.from_preset(preset)
-        for number, source in enumerate(_tracked(sources), start=1):
+        for number, source in enumerate(tracked(sources, "scanning"), start=1):
             try:
                 image = guard.load(source)
                 verdict = guard.scan(image)
@@ -104,12 +103,6 @@ def describe(verdict: Verdict) -> str:
     )
     boxes = ", ".join(f"{region.category} at {region.box}" for region in verdict.regions)
     return f"{line}  {boxes}" if boxes else line
-
-
-def _tracked(sources: list[str]) -> Iterator[str]:
-    """A progress bar where somebody is looking, and where there is something to wait for."""
-    hidden = len(sources) < 2 or not sys.stderr.isatty()
-    yield from track(sources, description="scanning", console=err(), disable=hidden)
 
 
 def _located(source: str, error: GuardAlignError) -> str:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from guardalign_middleware.errors import ConfigError
 
@@ -22,21 +23,27 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a threshold was computed from, and what it did there.
+    """What a threshold was computed from, and what it did there and on images held out.
 
     Attributes:
-        max_false_alarm: promised bound α on the share of safe images flagged.
+        max_false_alarm: promised bound on the chance that a safe image is flagged; None = none.
         safe_images: number of safe calibration images.
         false_alarm: share of them at or below the threshold.
-        unsafe_images: number of unsafe images looked at; they do not move the threshold.
-        detected: share of them at or below the threshold; `None` without unsafe images.
+        unsafe_images: number of unsafe calibration images.
+        detected: share of them at or below the threshold; None without unsafe images.
+        max_miss: promised bound on the chance that an unsafe image is allowed; None = none.
+        held_out_safe: safe images flagged, and looked at, that had no part in the calibration.
+        held_out_unsafe: unsafe images missed, and looked at, likewise.
     """
 
-    max_false_alarm: float
+    max_false_alarm: float | None
     safe_images: int
     false_alarm: float
     unsafe_images: int = 0
     detected: float | None = None
+    max_miss: float | None = None
+    held_out_safe: tuple[int, int] | None = None
+    held_out_unsafe: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class ThresholdProfile:
         if not isinstance(data, dict) or data.pop("version", None) != _VERSION:
             raise ConfigError(f"{file} is no threshold profile of version {_VERSION}.")
         try:
-            calibration = Calibration(**data.pop("calibrated_on"))
+            calibration = _read_calibration(data.pop("calibrated_on"))
             profile = cls(**data, calibrated_on=calibration)
         except (TypeError, KeyError, ValueError) as error:
             raise ConfigError(f"{file} is no valid threshold profile: {error}.") from error
@@ -117,53 +124,116 @@ class ThresholdProfile:
         }
 
 
+def _read_calibration(fields: Mapping[str, Any]) -> Calibration:
+    """JSON has lists where the counts are pairs."""
+    pairs = {
+        name: tuple(value) if isinstance(value := fields.get(name), list) else value
+        for name in ("held_out_safe", "held_out_unsafe")
+    }
+    return Calibration(**{**fields, **pairs})
+
+
 def calibrate_threshold(
     safe_distances: Sequence[float],
     unsafe_distances: Sequence[float] | None = None,
-    max_false_alarm: float = 0.05,
+    max_false_alarm: float | None = 0.05,
     *,
+    max_miss: float | None = None,
     binding: Mapping[str, str],
 ) -> ThresholdProfile:
-    """The largest threshold that flags a new safe image with probability at most α.
+    """The threshold that keeps the promised error rates on new images (split conformal).
 
-    With n safe images and k = ⌊α (n + 1)⌋, τ lies just below the k-th smallest distance: a new
-    image, exchangeable with them, ranks among the k smallest of n + 1 with probability at most
-    k / (n + 1) ≤ α (split conformal prediction; ties only lower it).
+    A new image, exchangeable with the n calibration images of its kind, has each of the n + 1 ranks
+    among them with equal chance; ties only lower the rates below.
+
+    - False alarms ≤ α: τ lies just below the k-th smallest safe distance, k = ⌊α (n + 1)⌋. It is
+      the largest such threshold, and is taken whenever α is given.
+    - Misses ≤ β: τ is at least the k-th smallest unsafe distance, k = ⌈(1 − β)(n + 1)⌉. Without α
+      it is exactly that.
 
     Args:
         safe_distances: image distances of safe images, independent of everything trained or tuned.
-        unsafe_distances: image distances of unsafe images, to report the share detected.
-        max_false_alarm: α in (0, 1).
+        unsafe_distances: image distances of unsafe images; needed for `max_miss`, else they only
+            tell the share detected.
+        max_false_alarm: α in (0, 1), or None for no such promise.
+        max_miss: β in (0, 1), or None for no such promise.
         binding: `Detector.binding` of the detector that measured the distances.
 
     Raises:
-        ConfigError: too few safe images for α, or a distance is not finite.
+        ConfigError: no rate is promised, too few images for one, a distance is not finite, or no
+            threshold keeps both promises.
     """
-    if not 0.0 < max_false_alarm < 1.0:
-        raise ConfigError(f"max_false_alarm should be in (0, 1). Received {max_false_alarm}.")
+    for name, bound in (("max_false_alarm", max_false_alarm), ("max_miss", max_miss)):
+        if bound is not None and not 0.0 < bound < 1.0:
+            raise ConfigError(f"{name} should be in (0, 1). Received {bound}.")
     safe = np.sort(np.asarray(safe_distances, dtype=np.float64))
-    unsafe = np.asarray([] if unsafe_distances is None else unsafe_distances, dtype=np.float64)
+    unsafe = np.sort(
+        np.asarray([] if unsafe_distances is None else unsafe_distances, dtype=np.float64)
+    )
     if not (np.isfinite(safe).all() and np.isfinite(unsafe).all()):
         raise ConfigError("Calibration distances should be finite. Received NaN or infinity.")
-    # The small term undoes rounding such as 0.05 * 20 < 1; exact multiples keep their rank.
-    rank = math.floor(max_false_alarm * (len(safe) + 1) + 1e-9)
-    if rank < 1:
-        needed = math.ceil(1.0 / max_false_alarm - 1e-9) - 1
+    highest = None if max_false_alarm is None else _highest(safe, max_false_alarm)
+    lowest = None if max_miss is None else _lowest(unsafe, max_miss)
+    if highest is not None and lowest is not None and lowest > highest:
+        missed = float((unsafe > highest).mean())
+        flagged = float((safe <= lowest).mean())
         raise ConfigError(
-            f"{len(safe)} safe images cannot promise {max_false_alarm:.3g} false alarms.",
-            remedy=f"Use at least {needed} safe images, or a larger max_false_alarm.",
+            f"No threshold keeps both promises: {max_false_alarm:.3g} false alarms would miss "
+            f"{missed:.1%} of the unsafe images, {max_miss:.3g} misses would flag {flagged:.1%} of "
+            "the safe ones.",
+            remedy="Allow more of one of them, or use an encoder that tells them apart better.",
         )
-    threshold = float(np.nextafter(safe[rank - 1], -np.inf))
+    threshold = highest if highest is not None else lowest
+    if threshold is None:
+        raise ConfigError("At least one of max_false_alarm and max_miss should be given.")
     calibration = Calibration(
         max_false_alarm=max_false_alarm,
         safe_images=len(safe),
-        false_alarm=float((safe <= threshold).mean()),
+        false_alarm=float((safe <= threshold).mean()) if len(safe) else 0.0,
         unsafe_images=len(unsafe),
         detected=float((unsafe <= threshold).mean()) if len(unsafe) else None,
+        max_miss=max_miss,
     )
-    guarantee = (
-        f"At most {max_false_alarm:.2%} of safe images that are exchangeable with the "
-        f"{len(safe)} calibration images are flagged, on average over calibration sets. "
-        "No promise under attack or on other kinds of images."
-    )
-    return ThresholdProfile(threshold, guarantee, calibration, binding)
+    return ThresholdProfile(threshold, _guarantee(calibration), calibration, binding)
+
+
+def _highest(safe: NDArray[np.float64], bound: float) -> float:
+    """The largest threshold that flags a new safe image with a chance of at most `bound`."""
+    # The small term undoes rounding such as 0.05 * 20 < 1; exact multiples keep their rank.
+    rank = math.floor(bound * (len(safe) + 1) + 1e-9)
+    if rank < 1:
+        needed = math.ceil(1.0 / bound - 1e-9) - 1
+        raise ConfigError(
+            f"{len(safe)} safe images cannot promise {bound:.3g} false alarms.",
+            remedy=f"Use at least {needed} safe images, or a larger max_false_alarm.",
+        )
+    return float(np.nextafter(safe[rank - 1], -np.inf))
+
+
+def _lowest(unsafe: NDArray[np.float64], bound: float) -> float:
+    """The smallest threshold that allows a new unsafe image with a chance of at most `bound`."""
+    rank = math.ceil((1.0 - bound) * (len(unsafe) + 1) - 1e-9)
+    if rank > len(unsafe):
+        needed = math.ceil(1.0 / bound - 1e-9) - 1
+        raise ConfigError(
+            f"{len(unsafe)} unsafe images cannot promise {bound:.3g} misses.",
+            remedy=f"Use at least {needed} unsafe images, or a larger max_miss.",
+        )
+    return float(unsafe[rank - 1])
+
+
+def _guarantee(calibration: Calibration) -> str:
+    promises = []
+    if calibration.max_false_alarm is not None:
+        promises.append(
+            f"At most {calibration.max_false_alarm:.2%} of safe images that are exchangeable with "
+            f"the {calibration.safe_images} calibration images are flagged"
+        )
+    if calibration.max_miss is not None:
+        promises.append(
+            f"at most {calibration.max_miss:.2%} of unsafe images that are exchangeable with the "
+            f"{calibration.unsafe_images} calibration images are allowed"
+        )
+    sentence = ", and ".join(promises) + ", on average over calibration sets."
+    caveat = "No promise under attack or on other kinds of images."
+    return f"{sentence[0].upper()}{sentence[1:]} {caveat}"
