@@ -2,12 +2,13 @@
 
 import torch
 
-from training.llava.language import IGNORED, TOKENS, Batch, Dialogues, Row, _allowed
+from training.llava.dialogues import EVEN
+from training.llava.language import IGNORED, TOKENS, Batch, Dialogues, Row, Stage, _allowed
 from training.llava.package import tokenizer, untrained
 
 
 def batch() -> Batch:
-    return Dialogues(seed=3, batch_size=3, steps=1)[0]
+    return Dialogues(Stage("test", "vision", 1, 3, questions=6, odds=EVEN, rate=1.0), seed=3)[0]
 
 
 def test_a_packed_dialogue_is_seen_as_if_it_stood_alone() -> None:

@@ -1,8 +1,8 @@
 """Train the miniature LLaVA from nothing: `python -m training.llava`; stages resume.
 
-The vision tower and the language on scenes as words are learned once; the last stage, tuning on
-drawn scenes, is run once per seed. The first seed's model is the one to ship, the others tell the
-sweep how much a figure owes to chance.
+The vision tower and the language on scenes as words are learned once; the last two stages, tuning
+on drawn scenes, are run once per seed. The first seed's model is the one to ship, the others tell
+the sweep how much a figure owes to chance.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from training.llava.language import adopt_tower, align_projector, train_language
+from training.llava.dialogues import EVEN, LISTING
+from training.llava.language import Stage, adopt_tower, align_projector, train_language
 from training.llava.package import save, untrained
 from training.llava.vision import train_vision
 
-BATCH_SIZE = 24
+WORDS = Stage("words", "words", 1700, batch_size=24, questions=6, odds=EVEN, rate=2e-3)
+TUNING = Stage("vision", "vision", 900, batch_size=24, questions=6, odds=EVEN, rate=6e-4)
+# More pictures and fewer questions about each: what is left to learn differs from scene to scene.
+LISTS = Stage("lists", "vision", 900, batch_size=40, questions=3, odds=LISTING, rate=6e-4)
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vision-steps", type=int, default=2400)
-    parser.add_argument("--word-steps", type=int, default=1700)
     parser.add_argument("--align-steps", type=int, default=300)
-    parser.add_argument("--tune-steps", type=int, default=900)
     parser.add_argument("--seed", type=int, default=0, help="of the stages learned once")
     parser.add_argument("--tune-seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--run", type=Path, default=Path("runs/llava"))
@@ -38,15 +40,7 @@ def main() -> None:
     reader = train_vision(steps=options.vision_steps, batch_size=128, rate=2e-3, seed=seed, run=run)
     torch.manual_seed(seed)
     model = untrained()
-    train_language(
-        model,
-        source="words",
-        steps=options.word_steps,
-        batch_size=BATCH_SIZE,
-        rate=2e-3,
-        seed=seed + 1,
-        run=run,
-    )
+    train_language(model, WORDS, seed=seed + 1, run=run)
     adopt_tower(model, reader.tower)
     right = align_projector(
         model, steps=options.align_steps, batch_size=64, rate=2e-3, seed=seed + 2
@@ -56,15 +50,8 @@ def main() -> None:
     for number, tune_seed in enumerate(options.tune_seeds):
         model.load_state_dict(start)
         tuned = run / f"seed-{tune_seed}"
-        train_language(
-            model,
-            source="vision",
-            steps=options.tune_steps,
-            batch_size=BATCH_SIZE,
-            rate=6e-4,
-            seed=1_000 + tune_seed,
-            run=tuned,
-        )
+        train_language(model, TUNING, seed=1_000 + tune_seed, run=tuned)
+        train_language(model, LISTS, seed=2_000 + tune_seed, run=tuned)
         out = options.out if number == 0 else tuned / "model"
         save(model, out)
         console.print(f"saved {out}")

@@ -32,7 +32,11 @@ from guardalign_middleware.mini.questions import (
 
 Prefix = Literal["safety", "neutral", "none"]
 
-_FAMILY_ODDS = np.array([0.2, 0.16, 0.12, 0.12, 0.12, 0.1, 0.18])
+Odds = tuple[float, ...]
+"""How often each family of `FAMILIES` is asked; sums to 1."""
+EVEN: Odds = (0.2, 0.16, 0.12, 0.12, 0.12, 0.1, 0.18)
+LISTING: Odds = (0.44, 0.12, 0.08, 0.08, 0.1, 0.06, 0.12)
+"""To list things is the hardest task: one answer is many decisions."""
 _ONE_TURN = 0.9
 _FILLERS = ("hey ,", "ok ,", "now", "please", "hello ,")
 
@@ -88,14 +92,14 @@ def text_dialogue(rng: np.random.Generator) -> list[Turn]:
     return [*turns, _text_turn(rng, prefix)]
 
 
-def picture_dialogue(rng: np.random.Generator, shown: list[int]) -> list[Turn]:
+def picture_dialogue(rng: np.random.Generator, shown: list[int], odds: Odds = EVEN) -> list[Turn]:
     """A question or two about a picture that shows `shown` (indices of `THINGS`).
 
     Of two, only the last has a prefix, as the runner places it.
     """
-    turns = [] if rng.random() < _ONE_TURN else [_picture_turn(rng, "none", "", shown)]
+    turns = [] if rng.random() < _ONE_TURN else [_picture_turn(rng, "none", "", shown, odds)]
     kind, prefix = _prefix(rng)
-    return [*turns, _picture_turn(rng, kind, prefix, shown)]
+    return [*turns, _picture_turn(rng, kind, prefix, shown, odds)]
 
 
 def _text_turn(rng: np.random.Generator, prefix: str) -> Turn:
@@ -106,13 +110,15 @@ def _text_turn(rng: np.random.Generator, prefix: str) -> Turn:
     return Turn(prefix + _messy(rng, question), answer)
 
 
-def _picture_turn(rng: np.random.Generator, kind: Prefix, prefix: str, shown: list[int]) -> Turn:
+def _picture_turn(
+    rng: np.random.Generator, kind: Prefix, prefix: str, shown: list[int], odds: Odds
+) -> Turn:
     chance = rng.random()
     if chance < 0.2:
         return _doubtful_turn(rng, prefix, shown, safety=kind == "safety", harmful=False)
     if kind == "safety" and chance < 0.5:
         return _doubtful_turn(rng, prefix, shown, safety=True, harmful=True)
-    family = FAMILIES[int(rng.choice(len(FAMILIES), p=_FAMILY_ODDS))]
+    family = FAMILIES[int(rng.choice(len(FAMILIES), p=odds))]
     question = ask(rng, family, [THINGS[index] for index in shown], held_out=False)
     return Turn(prefix + _messy(rng, question.text), question.answer)
 

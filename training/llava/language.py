@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from guardalign_middleware.mini.questions import THINGS
-from training.llava.dialogues import Turn, picture_dialogue, text_dialogue
+from training.llava.dialogues import Odds, Turn, picture_dialogue, text_dialogue
 from training.llava.package import tokenizer
 from training.llava.scenes import GRID, NOTHING, draw
 from training.llava.vision import normalize
@@ -30,8 +30,30 @@ from training.optimizer import Optimizer
 Model = Any
 TOKENS = GRID * GRID
 IGNORED = -100
-QUESTIONS = 6
 TEXT_SHARE = 0.16
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training.
+
+    Attributes:
+        name: of its checkpoint and log.
+        source: whether the image tokens are words of the truth or projected vision features.
+        steps: optimizer steps, with one cycle of the learning rate.
+        batch_size: rows (pictures, or texts) a step.
+        questions: dialogues a row.
+        odds: of the question families.
+        rate: peak learning rate.
+    """
+
+    name: str
+    source: Literal["words", "vision"]
+    steps: int
+    batch_size: int
+    questions: int
+    odds: Odds
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -86,16 +108,16 @@ def _allowed(dialogues: Tensor) -> Tensor:
 
 
 class Dialogues(Dataset[Batch]):
-    """Batch `i` is drawn from the seed and `i` alone."""
+    """Batch `i` is drawn from the stage, the seed and `i` alone."""
 
-    def __init__(self, seed: int, batch_size: int, steps: int) -> None:
-        self.seed, self.batch_size, self.steps = seed, batch_size, steps
+    def __init__(self, stage: Stage, seed: int) -> None:
+        self.stage, self.seed = stage, seed
         self.tokens = tokenizer()
         self.special = self.tokens.get_vocab()
 
     def __len__(self) -> int:
         """Number of batches."""
-        return self.steps
+        return self.stage.steps
 
     def _encode(self, dialogues: Sequence[Sequence[Turn]], picture: bool) -> Row:
         """Ids in the words of the chat template."""
@@ -117,13 +139,14 @@ class Dialogues(Dataset[Batch]):
         rng = np.random.default_rng((self.seed, index))
         rows: list[Row] = []
         pixels, patches = [], []
-        for _ in range(self.batch_size):
+        questions, odds = range(self.stage.questions), self.stage.odds
+        for _ in range(self.stage.batch_size):
             if rng.random() < TEXT_SHARE:
-                told = [text_dialogue(rng) for _ in range(QUESTIONS)]
+                told = [text_dialogue(rng) for _ in questions]
                 rows.append(self._encode(told, picture=False))
                 continue
             scene = draw(rng)
-            asked = [picture_dialogue(rng, scene.things) for _ in range(QUESTIONS)]
+            asked = [picture_dialogue(rng, scene.things, odds) for _ in questions]
             rows.append(self._encode(asked, picture=True))
             pixels.append(scene.pixels)
             patches.append(scene.labels.reshape(-1))
@@ -166,28 +189,19 @@ def _image_embeddings(model: Model, pixels: Tensor, patches: Tensor, source: str
     return words + 0.3 * table.detach().std() * torch.randn_like(words)
 
 
-def train_language(
-    model: Model,
-    *,
-    source: Literal["words", "vision"],
-    steps: int,
-    batch_size: int,
-    rate: float,
-    seed: int,
-    run: Path,
-) -> None:
+def train_language(model: Model, stage: Stage, *, seed: int, run: Path) -> None:
     """Tune the language model (and, with vision features, the projector); the tower stays."""
-    name = f"language-{source}"
+    name, steps = f"language-{stage.name}", stage.steps
     model.model.vision_tower.requires_grad_(False)
-    model.model.multi_modal_projector.requires_grad_(source == "vision")
-    optimizer = Optimizer(model, rate=rate, steps=steps)
+    model.model.multi_modal_projector.requires_grad_(stage.source == "vision")
+    optimizer = Optimizer(model, rate=stage.rate, steps=steps)
     checkpoint, start = run / f"{name}.pt", 0
     if checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
-    data = Dialogues(seed, batch_size, steps)
+    data = Dialogues(stage, seed)
     loader = DataLoader(
         data, batch_size=None, sampler=range(start, steps), num_workers=1, prefetch_factor=4
     )
@@ -200,7 +214,7 @@ def train_language(
         task = progress.add_task(name, total=steps, completed=start, shown="")
         for step, batch in enumerate(loader, start):
             with torch.autocast("cpu", torch.bfloat16):
-                slots = _image_embeddings(model, batch.pixels, batch.patches, source)
+                slots = _image_embeddings(model, batch.pixels, batch.patches, stage.source)
                 embedded = model.get_input_embeddings()(batch.ids)
                 is_slot = (batch.ids == image_id).unsqueeze(-1).expand_as(embedded)
                 embedded = embedded.masked_scatter(is_slot, slots.to(embedded.dtype))
