@@ -6,14 +6,32 @@ Relative paths inside a YAML file are relative to that file.
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from guardalign_middleware.errors import ConfigError
+
+ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"]
+"""What intake can be allowed to decode; readers that start other programs are not among it."""
+
+ColourLevel = Annotated[int, Field(ge=0, le=255)]
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+# A last label of digits, or of hexadecimal ones, would be an address in one of its many spellings.
+_NO_NUMBER = r"(?=[a-z0-9_-]*[a-z_])(?!0x[0-9a-f]*(?:$|:))"
+_HOST = re.compile(rf"(?:{_LABEL}\.)*{_NO_NUMBER}{_LABEL}(?::\d{{1,5}})?")
 
 
 class _Frozen(BaseModel):
@@ -21,16 +39,46 @@ class _Frozen(BaseModel):
 
 
 class IntakePolicy(_Frozen):
-    """What may become a picture. Caps are checked before pixels are decoded."""
+    """What may become a picture. Caps are checked before pixels are decoded.
+
+    With `frames="scan_all"`, `load_frames` reads every frame of an animation or a multi-page file,
+    and the whole file is refused when a cap does not hold for all of them; `load_image`, which
+    gives one picture, refuses such files either way.
+
+    Nothing is fetched from a network unless `allow_url_hosts` names the host. An entry is a host
+    name for the scheme's own port ("images.example"), or a name with a port
+    ("images.example:8443"); addresses and wildcards are no names. Each redirect must stay on it.
+    """
 
     max_bytes: int = Field(20_000_000, gt=0)
-    max_pixels: int = Field(40_000_000, gt=0)
+    max_pixels: int = Field(40_000_000, gt=0, description="of one frame")
     max_aspect: float = Field(100.0, ge=1.0, description="longer side / shorter side")
-    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
-    background: tuple[int, int, int] = (255, 255, 255)
+    formats: tuple[ImageFormat, ...] = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
+    background: tuple[ColourLevel, ColourLevel, ColourLevel] = (255, 255, 255)
+    frames: Literal["reject", "scan_all"] = "reject"
+    max_frames: int = Field(64, gt=0, description="in one file, with scan_all")
+    max_total_pixels: int = Field(80_000_000, gt=0, description="of all frames of one file")
     allow_paths: bool = Field(
         False, description="whether a message part may name a local file; `scan(path)` always may"
     )
+    allow_url_hosts: tuple[str, ...] = Field((), description="hosts to fetch from; empty = none")
+    url_schemes: tuple[Literal["https", "http"], ...] = ("https",)
+    max_url_redirects: int = Field(3, ge=0)
+    max_url_seconds: float = Field(
+        10.0, gt=0.0, allow_inf_nan=False, description="for one URL, redirects included"
+    )
+
+    @field_validator("allow_url_hosts")
+    @classmethod
+    def _hosts_are_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        lowered = tuple(host.lower() for host in hosts)
+        for host in lowered:
+            if not _HOST.fullmatch(host):
+                raise ValueError(
+                    "allow_url_hosts should hold ASCII host names, with a port where it is not the "
+                    f"usual one: 'images.example' or 'images.example:8443'. Received {host!r}."
+                )
+        return lowered
 
 
 class PatchConfig(_Frozen):

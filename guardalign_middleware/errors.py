@@ -6,6 +6,7 @@ GuardAlignError
 ├── ModelLoadError       a model cannot be loaded safely and completely
 ├── ImageRejected        the input is no image that the intake policy accepts
 ├── MessageError         a message or one of its parts is malformed or not allowed
+├── AuditError           a verdict cannot be recorded, or a log cannot be read
 └── GuardError           a fault while guarding; never to be read as "allow"
     ├── DetectionError   the encoder or the transport gave no trustworthy number
     └── CalibrationError the attention calibration did not happen as configured
@@ -39,9 +40,10 @@ class ImageRejected(GuardAlignError):
     """The input is no image that the intake policy accepts.
 
     `reason` is a stable code: `not_found`, `is_directory`, `unreadable`, `empty`, `too_many_bytes`,
-    `too_many_pixels`, `extreme_aspect`, `unknown_format`, `format_not_allowed`, `corrupt`,
-    `multiple_frames`, `unsupported_mode`, `bad_data_url`, `url_not_allowed`, `path_not_allowed`,
-    `unsupported_type`.
+    `too_many_pixels`, `extreme_aspect`, `unknown_format`, `format_not_allowed`,
+    `format_not_installed`, `corrupt`, `multiple_frames`, `too_many_frames`, `unsupported_mode`,
+    `bad_data_url`, `path_not_allowed`, `unsupported_type`; for URLs also `url_not_allowed`,
+    `address_not_allowed`, `too_many_redirects`, `timed_out` and `unreachable`.
     """
 
     def __init__(self, message: str, *, reason: str, source: str = "", remedy: str = "") -> None:
@@ -52,6 +54,13 @@ class ImageRejected(GuardAlignError):
 
 class MessageError(GuardAlignError):
     """A message or one of its parts is malformed, unknown or not allowed."""
+
+
+class AuditError(GuardAlignError):
+    """A verdict cannot be recorded, or an audit log or its key cannot be read.
+
+    That a log was tampered with is an answer of `audit.verify`, not an error.
+    """
 
 
 class GuardError(GuardAlignError):

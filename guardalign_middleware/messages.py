@@ -189,13 +189,13 @@ def _from_image_block(part: Mapping[str, Any], place: str, policy: IntakePolicy)
 
 
 def _from_string(text: str, policy: IntakePolicy) -> CanonicalImage:
-    """A data URL, a file URL or a path; anything that would need a network is refused."""
+    """A data URL, a file URL or a path; another URL only if the policy names its host."""
     if is_data_url(text):
         return load_image(text, policy)
     if not is_remote_url(text):
         return _from_path(text, policy)
     if text[:7].lower() != "file://":
-        raise url_not_allowed(text)
+        return load_image(text, policy)
     location = urlsplit(text)
     if location.netloc not in {"", "localhost"}:
         raise url_not_allowed(text)

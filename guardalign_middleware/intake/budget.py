@@ -61,3 +61,18 @@ def check_size(width: int, height: int, policy: IntakePolicy, source: str) -> No
             source=source,
             remedy="Crop the image, or raise intake.max_aspect.",
         )
+
+
+def check_total_pixels(total: int, policy: IntakePolicy, source: str) -> None:
+    """Refuse files whose frames are too many pixels together, though each alone would pass.
+
+    Raises:
+        ImageRejected: `too_many_pixels`.
+    """
+    if total > policy.max_total_pixels:
+        raise ImageRejected(
+            f"The frames of {source} have more than {policy.max_total_pixels:,} pixels together.",
+            reason="too_many_pixels",
+            source=source,
+            remedy="Pass fewer or smaller frames, or raise intake.max_total_pixels.",
+        )

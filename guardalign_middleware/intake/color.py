@@ -6,7 +6,7 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
@@ -29,9 +29,10 @@ _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 def to_srgb_pixels(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[np.uint8]:
     """Turn upright, convert to sRGB and composite on `policy.background`.
 
-    16-bit grey is scaled by 255/65535 and rounded. Float and 32-bit integer pixels have no declared
-    white, so they are refused. An EXIF block or a colour profile that cannot be read is treated as
-    absent, as viewers do: the detector and the model still get the same pixels.
+    Deep grey is scaled by 255/65535, or 255/4095 where a TIFF has 12 bits, and rounded. Float and
+    32-bit integer pixels have no declared white, so they are refused. An EXIF block or a colour
+    profile that cannot be read is treated as absent, as viewers do: the detector and the model
+    still get the same pixels.
 
     Args:
         picture: a loaded picture of any mode; it is not changed.
@@ -88,11 +89,19 @@ def _split(picture: Image.Image, source: str) -> tuple[Image.Image, Image.Image 
 
 def _split_deep_grey(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     values = np.asarray(picture).astype(np.uint32)
-    grey = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    white = _white(picture)
+    scaled = (np.minimum(values, white) * 255 + white // 2) // white
+    grey = Image.fromarray(scaled.astype(np.uint8))
     transparent = picture.info.get("transparency")
     if not isinstance(transparent, int):
         return grey, None
     return grey, Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
+
+
+def _white(picture: Image.Image) -> int:
+    """The level of white: Pillow leaves the 12-bit levels of a TIFF as they are."""
+    tags = picture.tag_v2 if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
+    return 4095 if tags.get(TiffImagePlugin.BITSPERSAMPLE) == (12,) else 65535
 
 
 def _to_srgb(picture: Image.Image, profile: object) -> Image.Image:

@@ -25,6 +25,9 @@ _FORMAT_BY_MIME = {
     "image/tiff": "TIFF",
     "image/bmp": "BMP",
     "image/x-ms-bmp": "BMP",
+    "image/avif": "AVIF",
+    "image/heic": "HEIF",
+    "image/heif": "HEIF",
 }
 
 

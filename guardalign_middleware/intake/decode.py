@@ -1,9 +1,11 @@
-"""Bytes to pixels: an allowlist of formats, caps from the header, one frame, a full decode."""
+"""Bytes to pixels: caps from the header, a full decode, and every frame or none."""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -13,8 +15,9 @@ from PIL import Image
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
-from guardalign_middleware.intake.budget import check_byte_count, check_size
+from guardalign_middleware.intake.budget import check_byte_count, check_size, check_total_pixels
 from guardalign_middleware.intake.color import to_srgb_pixels
+from guardalign_middleware.intake.formats import sniff
 
 # What Pillow's readers raise on damaged files, found by fuzzing. `Warning` is here for programs
 # that turn warnings into errors: a reader that warns has met damage, too.
@@ -34,103 +37,152 @@ _DECODE_FAULTS = (
     zlib.error,
     Warning,
 )
-_MAGIC_BYTES = 16
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Canonical pixels uint8 `[H, W, 3]` and the format that they were read from."""
+    """Canonical pixels uint8 `[H, W, 3]` of each frame, and the format they were read from."""
 
-    pixels: NDArray[np.uint8]
+    frames: tuple[NDArray[np.uint8], ...]
     image_format: str
 
 
-def decode_bytes(data: bytes, policy: IntakePolicy, source: str) -> Decoded:
+def decode_bytes(data: bytes, policy: IntakePolicy, source: str, *, single: bool = True) -> Decoded:
     """Decode one encoded image completely.
+
+    Args:
+        data: the file.
+        policy: the caps, and what becomes of several frames.
+        source: label for messages.
+        single: refuse a second frame, whatever the policy says.
 
     Raises:
         ImageRejected: `empty`, `too_many_bytes`, `unknown_format`, `format_not_allowed`,
-            `too_many_pixels`, `extreme_aspect`, `multiple_frames`, `corrupt` or `unsupported_mode`.
+            `format_not_installed`, `too_many_pixels`, `extreme_aspect`, `multiple_frames`,
+            `too_many_frames`, `corrupt` or `unsupported_mode`.
     """
     check_byte_count(len(data), policy, source)
-    image_format = _sniff(data, policy, source)
+    image_format = sniff(data, policy, source)
     # The reader is opened directly, since Image.open warns or raises by a process-wide pixel limit
     # before the policy's own cap could speak.
     reader, _ = Image.OPEN[image_format]
-    try:
+    with _faults_named(source):
         picture = reader(BytesIO(data), "")
-    except Image.DecompressionBombError as error:
-        raise _too_large(source) from error
-    except _DECODE_FAULTS as error:
-        raise _corrupt(source) from error
     with picture:
-        return Decoded(canonical_pixels(picture, policy, source), image_format)
+        if single:
+            return Decoded((canonical_pixels(picture, policy, source),), image_format)
+        return Decoded(canonical_frames(picture, policy, source), image_format)
 
 
 def canonical_pixels(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[np.uint8]:
-    """Check the caps and the frames of an opened picture, load it fully, make it canonical.
+    """Check the caps of an opened picture of one frame, load it fully, make it canonical.
 
     Raises:
         ImageRejected: `too_many_pixels`, `extreme_aspect`, `multiple_frames`, `corrupt` or
             `unsupported_mode`.
     """
     check_size(picture.width, picture.height, policy, source)
-    try:
-        several = bool(getattr(picture, "is_animated", False))
-        if not several:
-            picture.load()
-    except Image.DecompressionBombError as error:
-        raise _too_large(source) from error
-    except _DECODE_FAULTS as error:
-        raise _corrupt(source) from error
-    if several:
+    if _is_animated(picture, source):
         raise ImageRejected(
             f"{source} holds more than one frame.",
             reason="multiple_frames",
             source=source,
-            remedy="Pass the frames as single images, so that each one is checked.",
+            remedy="Pass the frames as single images, or read all of them by load_frames with "
+            'intake.frames = "scan_all".',
         )
+    return _loaded(picture, policy, source)
+
+
+def canonical_frames(
+    picture: Image.Image, policy: IntakePolicy, source: str
+) -> tuple[NDArray[np.uint8], ...]:
+    """All frames of an opened picture as a viewer would show them one after the other, or none.
+
+    The picture is left at the frame at which it stood.
+
+    Raises:
+        ImageRejected: as for `canonical_pixels`, for any frame; `multiple_frames` only under the
+            policy `reject`; and `too_many_frames`, also `too_many_pixels` for all frames together.
+    """
+    check_size(picture.width, picture.height, policy, source)
+    if policy.frames == "reject" or not _is_animated(picture, source):
+        return (canonical_pixels(picture, policy, source),)
+    start = picture.tell()
+    try:
+        return tuple(_every_frame(picture, policy, source))
+    finally:
+        with _faults_named(source):
+            picture.seek(start)
+
+
+def _every_frame(
+    picture: Image.Image, policy: IntakePolicy, source: str
+) -> Iterator[NDArray[np.uint8]]:
+    total = 0
+    index = 0
+    # The frames are counted by walking: asking a file for their number may mean to read millions.
+    while _seek(picture, index, source):
+        if index == policy.max_frames:
+            raise ImageRejected(
+                f"{source} holds more than {policy.max_frames} frames.",
+                reason="too_many_frames",
+                source=source,
+                remedy="Pass fewer frames, or raise intake.max_frames.",
+            )
+        check_size(picture.width, picture.height, policy, source)
+        total += picture.width * picture.height
+        check_total_pixels(total, policy, source)
+        yield _loaded(picture, policy, source)
+        index += 1
+    with _faults_named(source):
+        promised = getattr(picture, "n_frames", index)
+    if promised != index:
+        raise _corrupt(source)
+
+
+def _seek(picture: Image.Image, index: int, source: str) -> bool:
+    """Go to a frame; False behind the last one."""
+    with _faults_named(source):
+        try:
+            picture.seek(index)
+        except EOFError:
+            return False
+        return True
+
+
+def _is_animated(picture: Image.Image, source: str) -> bool:
+    with _faults_named(source):
+        return bool(getattr(picture, "is_animated", False))
+
+
+def _loaded(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[np.uint8]:
+    with _faults_named(source):
+        picture.load()
     # Some readers learn the real size only while decoding.
     check_size(picture.width, picture.height, policy, source)
-    try:
+    with _faults_named(source):
         return to_srgb_pixels(picture, policy, source)
+
+
+@contextmanager
+def _faults_named(source: str) -> Iterator[None]:
+    """Whatever a reader raises on damaged bytes becomes one typed error.
+
+    Raises:
+        ImageRejected: `too_many_pixels` or `corrupt`.
+    """
+    try:
+        yield
+    except _BOMBS as error:
+        raise ImageRejected(
+            f"{source} declares more pixels than can be decoded safely.",
+            reason="too_many_pixels",
+            source=source,
+            remedy="Scale the image down.",
+        ) from error
     except _DECODE_FAULTS as error:
         raise _corrupt(source) from error
-
-
-def _sniff(data: bytes, policy: IntakePolicy, source: str) -> str:
-    """The format by the magic bytes; never by a file name or a claimed type."""
-    Image.init()
-    magic = data[:_MAGIC_BYTES]
-    for image_format in policy.formats:
-        if _starts_like(image_format, magic):
-            return image_format
-    accepted = f"Accepted formats: {', '.join(policy.formats)}."
-    for image_format in Image.ID:
-        if _starts_like(image_format, magic):
-            raise ImageRejected(
-                f"{source} is a {image_format} file.",
-                reason="format_not_allowed",
-                source=source,
-                remedy=accepted,
-            )
-    raise ImageRejected(
-        f"{source} is no image in a known format.",
-        reason="unknown_format",
-        source=source,
-        remedy=accepted,
-    )
-
-
-def _starts_like(image_format: str, magic: bytes) -> bool:
-    _, accept = Image.OPEN.get(image_format, (None, None))
-    if accept is None:
-        return False
-    try:
-        # A reader without its codec answers with a sentence instead of True.
-        return accept(magic) is True
-    except (IndexError, struct.error):
-        return False
 
 
 def _corrupt(source: str) -> ImageRejected:
@@ -139,13 +191,4 @@ def _corrupt(source: str) -> ImageRejected:
         reason="corrupt",
         source=source,
         remedy="Check that the upload or the download was completed, or export the image again.",
-    )
-
-
-def _too_large(source: str) -> ImageRejected:
-    return ImageRejected(
-        f"{source} declares more pixels than can be decoded safely.",
-        reason="too_many_pixels",
-        source=source,
-        remedy="Scale the image down.",
     )

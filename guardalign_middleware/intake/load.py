@@ -6,7 +6,11 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from guardalign_middleware.config import IntakePolicy
@@ -18,21 +22,33 @@ from guardalign_middleware.intake.data_url import (
     decode_base64,
     parse_data_url,
 )
-from guardalign_middleware.intake.decode import canonical_pixels, decode_bytes
+from guardalign_middleware.intake.decode import canonical_frames, canonical_pixels, decode_bytes
 from guardalign_middleware.types import CanonicalImage
 
 ImageSource = bytes | bytearray | memoryview | str | os.PathLike[str] | Image.Image | CanonicalImage
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_PIL_LABEL = "<PIL image>"
+_BYTES_LABEL = "<bytes>"
 _DEFAULT_POLICY = IntakePolicy()
 
 
-def load_image(source: ImageSource, policy: IntakePolicy = _DEFAULT_POLICY) -> CanonicalImage:
-    """Read an image from bytes, a file, a PIL picture or a `data:` URL; decode it once.
+@dataclass(frozen=True)
+class _Encoded:
+    """The bytes of an image file, where they are from, and the type that their sender claims."""
 
-    A string is a `data:` URL when it starts so, and otherwise the path of a file. Nothing is ever
-    fetched from a network. Fields such as `policy.allow_paths` do not apply here: they are about
-    strings inside messages, whereas this call is made by the program itself.
+    data: bytes
+    label: str
+    mime_type: str | None = None
+
+
+def load_image(source: ImageSource, policy: IntakePolicy = _DEFAULT_POLICY) -> CanonicalImage:
+    """Read an image from bytes, a file, a PIL picture, a `data:` URL or an allowed URL, once.
+
+    A string is a `data:` URL or a URL when it starts so, and otherwise the path of a file. A URL is
+    fetched only when `policy.allow_url_hosts` names its host. `policy.allow_paths` does not apply
+    here: it is about strings inside messages, whereas this call is made by the program itself.
+    A file of several frames is refused, also with `policy.frames="scan_all"`: see `load_frames`.
 
     Raises:
         ImageRejected: with the reason code that applies.
@@ -41,24 +57,28 @@ def load_image(source: ImageSource, policy: IntakePolicy = _DEFAULT_POLICY) -> C
         check_size(source.width, source.height, policy, source.source)
         return source
     if isinstance(source, Image.Image):
-        label = "<PIL image>"
-        return CanonicalImage(canonical_pixels(source, policy, label), label)
-    if isinstance(source, bytes | bytearray | memoryview):
-        label = "<bytes>"
-        check_byte_count(memoryview(source).nbytes, policy, label)
-        return CanonicalImage(decode_bytes(bytes(source), policy, label).pixels, label)
-    if isinstance(source, str):
-        return _load_string(source, policy)
-    if isinstance(source, os.PathLike):
-        path = os.fspath(source)
-        if isinstance(path, str):
-            return _load_file(path, policy)
-    raise ImageRejected(
-        f"An image cannot be read from an object of type {type(source).__name__}.",
-        reason="unsupported_type",
-        source=f"<{type(source).__name__}>",
-        remedy="Pass bytes, the path of a file, a PIL image or a data URL.",
-    )
+        return CanonicalImage(canonical_pixels(source, policy, _PIL_LABEL), _PIL_LABEL)
+    return _decode(_read(source, policy), policy, single=True)[0]
+
+
+def load_frames(
+    source: ImageSource, policy: IntakePolicy = _DEFAULT_POLICY
+) -> tuple[CanonicalImage, ...]:
+    """Read every frame of what `load_image` reads, as a viewer would show them, in order.
+
+    A frame is labelled by its number, from 1: "party.gif#2". A picture of one frame gives one image
+    under either policy; with `policy.frames="reject"` more frames are refused. With "scan_all" all
+    frames are given, or none: at most `policy.max_frames`, each within the caps of one image, and
+    `policy.max_total_pixels` together.
+
+    Raises:
+        ImageRejected: with the reason code that applies.
+    """
+    if isinstance(source, CanonicalImage):
+        return (load_image(source, policy),)
+    if isinstance(source, Image.Image):
+        return _labelled(canonical_frames(source, policy, _PIL_LABEL), _PIL_LABEL)
+    return _decode(_read(source, policy), policy, single=False)
 
 
 def load_base64(
@@ -70,9 +90,8 @@ def load_base64(
         ImageRejected: `bad_data_url` when the base64 or the type is wrong; otherwise as for bytes.
     """
     label = "<base64>"
-    decoded = decode_bytes(decode_base64(text, policy, label), policy, label)
-    check_mime(mime_type, decoded.image_format, label)
-    return CanonicalImage(decoded.pixels, label)
+    encoded = _Encoded(decode_base64(text, policy, label), label, mime_type)
+    return _decode(encoded, policy, single=True)[0]
 
 
 def url_not_allowed(url: str) -> ImageRejected:
@@ -83,7 +102,8 @@ def url_not_allowed(url: str) -> ImageRejected:
         f"Images are not fetched from {scheme} URLs.",
         reason="url_not_allowed",
         source=f"<{scheme} URL>",
-        remedy="Download the image yourself and pass its bytes, or pass the path of a file.",
+        remedy="Download the image yourself and pass its bytes, or pass the path of a file; or "
+        "name its host in intake.allow_url_hosts.",
     )
 
 
@@ -97,20 +117,51 @@ def is_remote_url(text: str) -> bool:
     return _SCHEME.match(text) is not None
 
 
-def _load_string(text: str, policy: IntakePolicy) -> CanonicalImage:
+def _read(source: object, policy: IntakePolicy) -> _Encoded:
+    if isinstance(source, bytes | bytearray | memoryview):
+        check_byte_count(memoryview(source).nbytes, policy, _BYTES_LABEL)
+        return _Encoded(bytes(source), _BYTES_LABEL)
+    if isinstance(source, os.PathLike):
+        source = os.fspath(source)
+        if isinstance(source, str):
+            return _Encoded(_read_file(source, policy), source)
+    elif isinstance(source, str):
+        return _read_string(source, policy)
+    raise ImageRejected(
+        f"An image cannot be read from an object of type {type(source).__name__}.",
+        reason="unsupported_type",
+        source=f"<{type(source).__name__}>",
+        remedy="Pass bytes, the path of a file, a PIL image or a data URL.",
+    )
+
+
+def _read_string(text: str, policy: IntakePolicy) -> _Encoded:
     if is_data_url(text):
-        encoded = parse_data_url(text, policy)
-        decoded = decode_bytes(encoded.data, policy, DATA_URL_LABEL)
-        check_mime(encoded.mime_type, decoded.image_format, DATA_URL_LABEL)
-        return CanonicalImage(decoded.pixels, DATA_URL_LABEL)
-    if is_remote_url(text):
+        claimed = parse_data_url(text, policy)
+        return _Encoded(claimed.data, DATA_URL_LABEL, claimed.mime_type)
+    if not is_remote_url(text):
+        return _Encoded(_read_file(text, policy), text)
+    if not policy.allow_url_hosts:
         raise url_not_allowed(text)
-    return _load_file(text, policy)
+    # Imported on use: without the opt-in there is no network code to reach.
+    from guardalign_middleware.intake.fetch import fetch_bytes, url_label
+
+    return _Encoded(fetch_bytes(text, policy), url_label(text))
 
 
-def _load_file(path: str, policy: IntakePolicy) -> CanonicalImage:
-    data = _read_file(path, policy)
-    return CanonicalImage(decode_bytes(data, policy, path).pixels, path)
+def _decode(encoded: _Encoded, policy: IntakePolicy, *, single: bool) -> tuple[CanonicalImage, ...]:
+    decoded = decode_bytes(encoded.data, policy, encoded.label, single=single)
+    if encoded.mime_type is not None:
+        check_mime(encoded.mime_type, decoded.image_format, encoded.label)
+    return _labelled(decoded.frames, encoded.label)
+
+
+def _labelled(frames: Sequence[NDArray[np.uint8]], label: str) -> tuple[CanonicalImage, ...]:
+    if len(frames) == 1:
+        return (CanonicalImage(frames[0], label),)
+    return tuple(
+        CanonicalImage(pixels, f"{label}#{number}") for number, pixels in enumerate(frames, start=1)
+    )
 
 
 def _read_file(path: str, policy: IntakePolicy) -> bytes:

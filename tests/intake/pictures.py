@@ -27,10 +27,12 @@ def encode(picture: Image.Image, image_format: str = "PNG", **options: Any) -> b
 def png_header_only(width: int, height: int) -> bytes:
     """A PNG that declares a size and holds no pixel: decoding it could only fail."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", b"") + _chunk(b"IEND", b"")
+    return png((b"IHDR", header), (b"IDAT", b""), (b"IEND", b""))
+
+
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of chunks, each a kind and a body."""
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
     )
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from io import BytesIO
 from typing import Any
 
@@ -98,6 +99,11 @@ class TestDeepPixels:
         assert shown[0, :, 0].tolist() == np.rint(values[0] / 257).astype(int).tolist()
         assert (shown == shown[..., :1]).all()
 
+    def test_twelve_bits_have_a_white_of_their_own(self) -> None:
+        levels = np.array([[0, 2048, 4095, 16]], dtype=np.uint16)
+        shown = pixels_of(twelve_bit_tiff(levels))
+        assert shown[0, :, 0].tolist() == [0, 128, 255, 1]
+
     def test_a_transparent_grey_of_sixteen_bits(self) -> None:
         values = np.array([[1000, 40000]], dtype=np.uint16)
         shown = pixels_of(encode(Image.fromarray(values), transparency=1000))
@@ -166,6 +172,17 @@ def test_damage_that_only_warns_is_refused_where_warnings_are_errors() -> None:
     with pytest.raises(ImageRejected) as caught:
         load_image(data)
     assert caught.value.reason == "corrupt"
+
+
+def twelve_bit_tiff(levels: np.ndarray) -> bytes:
+    """One row of an even number of grey pixels, two in three bytes."""
+    pairs = levels.reshape(-1, 2).tolist()
+    strip = b"".join(((left << 12) | right).to_bytes(3, "big") for left, right in pairs)
+    fields = [(256, levels.size), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8)]
+    fields += [(277, 1), (278, 1), (279, len(strip))]
+    directory = struct.pack("<H", len(fields))
+    directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields)
+    return b"II*\0" + struct.pack("<I", 8 + len(strip)) + strip + directory + struct.pack("<I", 0)
 
 
 def swapped_profile() -> bytes:

@@ -62,4 +62,4 @@ def test_the_content_decides_on_the_format() -> None:
 def test_bytes_behind_the_picture_change_nothing() -> None:
     data = encode(gradient())
     decoded = decode_bytes(data + b"PK\x03\x04<script>", IntakePolicy(), "<bytes>")
-    np.testing.assert_array_equal(decoded.pixels, np.asarray(gradient()))
+    np.testing.assert_array_equal(decoded.frames[0], np.asarray(gradient()))

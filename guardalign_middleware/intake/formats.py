@@ -1,0 +1,110 @@
+"""Which format bytes are in, by their magic bytes, and what to do about those not accepted."""
+
+from __future__ import annotations
+
+import struct
+
+from PIL import Image
+
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.errors import ImageRejected
+
+_MAGIC_BYTES = 16
+_LARGEST_BRANDS = 256
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_INSTALL = {
+    "AVIF": "Install a Pillow that was built with libavif (the wheels since 11.3 are)",
+    "HEIF": "Pillow has no HEIC reader of its own: install pillow-heif and call "
+    "pillow_heif.register_heif_opener()",
+}
+
+
+def sniff(data: bytes, policy: IntakePolicy, source: str) -> str:
+    """The format by the content; never by a file name or a claimed type.
+
+    Returns:
+        A key of `PIL.Image.OPEN`, whose reader is installed, and which the policy accepts.
+
+    Raises:
+        ImageRejected: `unknown_format`, `format_not_allowed` or `format_not_installed`.
+    """
+    Image.init()
+    modern = _iso_format(data)
+    if modern is not None:
+        return _check_modern(modern, policy, source)
+    magic = data[:_MAGIC_BYTES]
+    for image_format in policy.formats:
+        # These two are told apart above, since their readers accept some of each other's files.
+        if image_format not in _INSTALL and _starts_like(image_format, magic):
+            return image_format
+    accepted = f"Accepted formats: {', '.join(policy.formats)}."
+    for known in Image.ID:
+        if _starts_like(known, magic):
+            raise ImageRejected(
+                f"{source} is a {known} file.",
+                reason="format_not_allowed",
+                source=source,
+                remedy=accepted,
+            )
+    raise ImageRejected(
+        f"{source} is no image in a known format.",
+        reason="unknown_format",
+        source=source,
+        remedy=accepted,
+    )
+
+
+def _iso_format(data: bytes) -> str | None:
+    """`AVIF` or `HEIF` when the file type box of an ISO media file names a brand of theirs."""
+    if data[4:8] != b"ftyp":
+        return None
+    end = min(int.from_bytes(data[:4], "big"), _LARGEST_BRANDS)
+    major, others = data[8:12], data[16:end]
+    brands = [major, *(others[start : start + 4] for start in range(0, len(others), 4))]
+    for brand in brands:
+        if brand in _HEIC_BRANDS:
+            return "HEIF"
+        if brand in _AVIF_BRANDS:
+            return "AVIF"
+    return "HEIF" if major in {b"mif1", b"msf1"} else None
+
+
+def _check_modern(image_format: str, policy: IntakePolicy, source: str) -> str:
+    """AVIF and HEIC are off by default; say what is missing: the reader, the permission, or both.
+
+    Raises:
+        ImageRejected: `format_not_allowed` or `format_not_installed`.
+    """
+    allowed = image_format in policy.formats
+    installed = _is_readable(image_format)
+    if allowed and installed:
+        return image_format
+    steps = [] if installed else [_INSTALL[image_format]]
+    if not allowed:
+        steps.append(f'{"add" if steps else "Add"} "{image_format}" to intake.formats')
+    raise ImageRejected(
+        f"{source} is {'an AVIF' if image_format == 'AVIF' else 'a HEIC'} file"
+        f"{'' if installed else ', for which no reader is installed'}.",
+        reason="format_not_allowed" if installed else "format_not_installed",
+        source=source,
+        remedy=f"{', and '.join(steps)}; or convert the image to JPEG or PNG.",
+    )
+
+
+def _is_readable(image_format: str) -> bool:
+    if image_format == "AVIF":
+        # The reader is registered without its codec, too, and says so only when it is asked.
+        return _starts_like("AVIF", b"\0\0\0\x1cftypavif\0\0\0\0")
+    return image_format in Image.OPEN
+
+
+def _starts_like(image_format: str, magic: bytes) -> bool:
+    _, accept = Image.OPEN.get(image_format, (None, None))
+    if accept is None:
+        return False
+    try:
+        # A reader without its codec answers with a sentence instead of True.
+        return accept(magic) is True
+    except (IndexError, struct.error):
+        return False
