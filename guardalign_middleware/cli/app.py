@@ -19,6 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+audit_app = typer.Typer(help="The log of verdicts.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
+
 Preset = Annotated[
     str, typer.Option("--preset", "-p", help="A shipped preset, or the path of a .yaml file.")
 ]
@@ -135,6 +138,29 @@ def calibrate(
             preset=preset,
         )
     )
+
+
+@audit_app.command("verify")
+def audit_verify(
+    log: Annotated[Path, typer.Argument(metavar="FILE", help="An audit log.")],
+    key_file: Annotated[
+        Path, typer.Option("--key-file", "-k", metavar="K", help="The key it was written with.")
+    ],
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N:MAC", help="The head that an earlier check printed, kept elsewhere."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look for edits, deletions, reordering and a cut end.
+
+    Exit status: 0 intact, 1 not as it was written, 2 it could not be checked.
+    """
+    from guardalign_middleware.cli.audit import run_verify
+
+    _run(lambda: run_verify(log, key_file=key_file, anchor=anchor, as_json=as_json))
 
 
 def main() -> None:

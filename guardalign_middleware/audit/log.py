@@ -1,0 +1,161 @@
+"""The writer of an audit log."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from io import FileIO
+from pathlib import Path
+
+from guardalign_middleware.audit.lines import (
+    EMPTY,
+    LARGEST_LINE,
+    AuditEntry,
+    Head,
+    Keys,
+    open_sealed,
+    parse_line,
+)
+from guardalign_middleware.audit.storage import head_path, read_head, write_head, writing
+from guardalign_middleware.errors import AuditError
+from guardalign_middleware.types import Verdict
+
+
+class AuditLog:
+    """Appends verdicts to a log. Keeps no file open and no state: it may be shared and forked.
+
+    Args:
+        path: of the log; its head is kept beside it, in `PATH.head`. Made when missing, readable
+            for its owner alone.
+        key: at least 32 secret bytes; see `load_key`.
+        fsync: wait until each line is on the disk, so that it survives a loss of power.
+        include_source: also record `verdict.source`, which may be a path.
+
+    Raises:
+        AuditError: the key is too short.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        key: bytes,
+        *,
+        fsync: bool = False,
+        include_source: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.fsync = fsync
+        self.include_source = include_source
+        self._keys = Keys(key)
+
+    def append(self, verdict: Verdict) -> AuditEntry:
+        """Record one verdict; when this returns, the line is in the file.
+
+        Raises:
+            AuditError: the line cannot be written, or the log is not as it was left: then nothing
+                is appended, because that would hide it.
+        """
+        if not (math.isfinite(verdict.distance) and math.isfinite(verdict.threshold)):
+            raise AuditError(
+                "A verdict whose distance or threshold is not finite is not recorded.",
+                remedy="Treat it as a fault of the detector.",
+            )
+        try:
+            with writing(self.path) as file:
+                head = self._end_of(file)
+                entry = self._entry(verdict, head)
+                self._write(file, entry.to_line())
+                self._write_head(Head(head.entries + 1, entry.mac))
+        except OSError as error:
+            raise AuditError(
+                f"Cannot write to the audit log {self.path}: {error.strerror}.",
+                remedy="Check the path, its permissions and the free space.",
+            ) from error
+        return entry
+
+    def _entry(self, verdict: Verdict, head: Head) -> AuditEntry:
+        entry = AuditEntry(
+            number=head.entries,
+            time=datetime.now(UTC).isoformat(timespec="microseconds"),
+            image=self._keys.of_image(verdict.sha256),
+            width=verdict.width,
+            height=verdict.height,
+            decision=verdict.decision,
+            distance=float(verdict.distance),
+            threshold=float(verdict.threshold),
+            category=verdict.category,
+            regions=len(verdict.regions),
+            profile=verdict.profile,
+            encoder=verdict.evidence.encoder,
+            version=_package_version(),
+            source=verdict.source if self.include_source else None,
+            previous=head.mac,
+            mac="0" * 64,
+        )
+        sealed = open_sealed(entry.to_line())
+        if sealed is None or len(entry.to_line()) > LARGEST_LINE:
+            raise AuditError(
+                f"This verdict makes a line of more than {LARGEST_LINE:,} bytes.",
+                remedy="Shorten the names of categories and sources.",
+            )
+        return replace(entry, mac=self._keys.of_line(sealed[0]))
+
+    def _end_of(self, file: FileIO) -> Head:
+        """The end of the log, after checking that it is the one that was written last.
+
+        Raises:
+            AuditError: it is not, or it was written with another key.
+        """
+        size = file.seek(0, os.SEEK_END)
+        kept = read_head(self.path, self._keys)
+        if size == 0 and kept == "missing":
+            # Before the first line, so that a log without a head is never normal.
+            self._write_head(EMPTY)
+            return EMPTY
+        if not isinstance(kept, Head):
+            raise self._spoiled(f"{head_path(self.path)} is {kept}, or of another key")
+        if size == 0:
+            found, before = EMPTY, EMPTY
+        else:
+            file.seek(max(0, size - LARGEST_LINE - 1))
+            tail = file.readall()
+            last = parse_line(tail[tail.rfind(b"\n", 0, -1) + 1 :], self._keys)
+            if not isinstance(last, AuditEntry):
+                raise self._spoiled("its last line is damaged")
+            found, before = Head(last.number + 1, last.mac), Head(last.number, last.previous)
+        # A line more than the head knows is what a crash between the two writes leaves.
+        if kept not in {found, before}:
+            raise self._spoiled("its end is not the one that was written last")
+        return found
+
+    def _write(self, file: FileIO, line: bytes) -> None:
+        end = file.seek(0, os.SEEK_END)
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            if self.fsync:
+                os.fsync(file.fileno())
+        except OSError:
+            # Half a line, as a full disk leaves it, would make the log unusable.
+            file.truncate(end)
+            raise
+
+    def _write_head(self, head: Head) -> None:
+        write_head(self.path, head, self._keys, fsync=self.fsync)
+
+    def _spoiled(self, how: str) -> AuditError:
+        return AuditError(
+            f"Nothing is appended to the audit log {self.path}: {how}.",
+            remedy="Run `guardalign audit verify`, keep both files as evidence, and begin a new "
+            "log.",
+        )
+
+
+@cache
+def _package_version() -> str:
+    return version("guardalign-middleware")
