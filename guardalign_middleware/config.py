@@ -134,6 +134,12 @@ class SanitizeConfig(_Frozen):
 
     method: Literal["mask", "blur", "block"] = "mask"
     fill: tuple[int, int, int] = (127, 127, 127)
+    margin: float = Field(
+        0.15,
+        ge=0.0,
+        le=1.0,
+        description="hide this much around a region on every side, as a share of its longer side",
+    )
     max_rounds: int = Field(3, ge=1, description="mask and re-score at most this often, then block")
     max_masked_fraction: float = Field(0.6, gt=0.0, le=1.0, description="above it, block")
 

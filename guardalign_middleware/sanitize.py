@@ -15,7 +15,8 @@ from guardalign_middleware.errors import GuardError
 from guardalign_middleware.overlay import draw_overlay
 from guardalign_middleware.types import Box, CanonicalImage, Verdict
 
-_GROWTH = 0.15
+# A cover that did not suffice has to grow, also where the config asks for no margin.
+_LEAST_GROWTH = 0.15
 _BLUR_RADIUS = 0.35
 _DEFAULT_CONFIG = SanitizeConfig()
 
@@ -31,7 +32,7 @@ class SanitizedImage:
         rounds: how often the image was masked and scanned again.
         masked_fraction: share of the pixels inside the masked boxes, 0 to 1.
         residual_distance: distance of the last scan; of the original when nothing was masked.
-        boxes: the boxes that were masked; none when allowed or blocked.
+        boxes: the boxes that were masked, margins included; none when allowed or blocked.
     """
 
     original: CanonicalImage
@@ -83,10 +84,12 @@ def sanitize(
 ) -> SanitizedImage:
     """Mask the flagged regions and scan again until the image passes; otherwise block it.
 
-    A place that is flagged again although it is covered already is grown by 15% of its longer side;
-    a new place is added. Each round masks the original afresh. The image is blocked when
-    `config.max_rounds` scans did not pass, when more than `config.max_masked_fraction` of it would
-    be covered, when the verdict is `block` already, or with `method="block"`.
+    Each region is covered with a margin of `config.margin`: what was recognised by a part of it is
+    larger than that part. A place that is flagged again although it is covered already is grown by
+    at least 15% of its longer side; a new place is added. Each round masks the original afresh.
+    The image is blocked when `config.max_rounds` scans did not pass, when more than
+    `config.max_masked_fraction` of it would be covered, when the verdict is `block` already, or
+    with `method="block"`.
 
     Args:
         image: the scanned image.
@@ -107,7 +110,9 @@ def sanitize(
     residual = _checked_distance(verdict)
     if not verdict.flagged:
         return SanitizedImage(image, image, verdict, 0, 0.0, residual)
-    boxes = tuple(region.box for region in verdict.regions)
+    boxes = tuple(
+        _grown(region.box, image.width, image.height, config.margin) for region in verdict.regions
+    )
     rounds = 0
     fraction = 0.0
     must_block = verdict.decision == "block" or config.method == "block" or not boxes
@@ -125,7 +130,8 @@ def sanitize(
             return SanitizedImage(image, masked, final, rounds, fraction, residual, boxes)
         if again.decision == "block" or not again.regions:
             break
-        boxes = _extend(boxes, [region.box for region in again.regions], covered)
+        growth = max(config.margin, _LEAST_GROWTH)
+        boxes = _extend(boxes, [region.box for region in again.regions], covered, growth)
     final = replace(verdict, decision="block")
     return SanitizedImage(image, None, final, rounds, fraction, residual)
 
@@ -166,7 +172,7 @@ def _cover(boxes: Sequence[Box], image: CanonicalImage) -> NDArray[np.bool_]:
 
 
 def _extend(
-    boxes: tuple[Box, ...], flagged: Sequence[Box], covered: NDArray[np.bool_]
+    boxes: tuple[Box, ...], flagged: Sequence[Box], covered: NDArray[np.bool_], growth: float
 ) -> tuple[Box, ...]:
     """Boxes that cover more than before: new places added, covered ones grown."""
     height, width = covered.shape
@@ -178,15 +184,16 @@ def _extend(
             continue
         # What lies beside the covered place still tells what was there: widen the cover around it.
         extended = [
-            _grown(box, width, height) if _overlap(box, (x0, y0, x1, y1)) else box
+            _grown(box, width, height, growth) if _overlap(box, (x0, y0, x1, y1)) else box
             for box in extended
         ]
     return tuple(extended)
 
 
-def _grown(box: Box, width: int, height: int) -> Box:
+def _grown(box: Box, width: int, height: int, share: float) -> Box:
+    """The box with a margin of a share of its longer side, inside the image."""
     x0, y0, x1, y1 = box
-    margin = math.ceil(_GROWTH * max(x1 - x0, y1 - y0))
+    margin = math.ceil(share * max(x1 - x0, y1 - y0))
     return (
         max(x0 - margin, 0),
         max(y0 - margin, 0),

@@ -114,8 +114,25 @@ def finds_marks(image: CanonicalImage) -> Verdict:
     return make_verdict(image, [box])
 
 
+EXACT = SanitizeConfig(margin=0.0)
+
+
 class TestSanitize:
     BOX = (5, 5, 15, 15)
+
+    def test_a_region_is_covered_with_a_margin_that_ends_at_the_border(self) -> None:
+        image, scans = plain_image(), Scans([])
+        verdict = make_verdict(image, [self.BOX, (30, 0, 40, 20)])
+        result = sanitize(image, verdict, scans, SanitizeConfig(margin=0.2))
+        assert result.boxes == ((3, 3, 17, 17), (26, 0, 40, 24))
+        assert result.image is not None
+        assert result.image.sha256 == mask_regions(image, result.boxes).sha256
+        assert [region.box for region in result.verdict.regions] == [self.BOX, (30, 0, 40, 20)]
+
+    def test_a_place_that_is_flagged_again_grows_also_without_a_margin(self) -> None:
+        image = plain_image()
+        result = sanitize(image, make_verdict(image, [self.BOX]), Scans([self.BOX], []), EXACT)
+        assert result.boxes == ((3, 3, 17, 17),)
 
     def test_an_allowed_image_is_passed_on_as_it_is(self) -> None:
         image, scans = plain_image(), Scans()
@@ -129,7 +146,7 @@ class TestSanitize:
 
     def test_the_image_that_passed_the_scan_is_the_one_returned(self) -> None:
         image, scans = plain_image(), Scans([])
-        result = sanitize(image, make_verdict(image, [self.BOX]), scans)
+        result = sanitize(image, make_verdict(image, [self.BOX]), scans, EXACT)
         assert result.image is scans.seen[0]
         assert result.image.sha256 == mask_regions(image, [self.BOX]).sha256
         assert (result.verdict.decision, result.rounds) == ("mask", 1)
@@ -142,7 +159,7 @@ class TestSanitize:
     def test_a_new_place_is_masked_too(self) -> None:
         image, second = plain_image(), (25, 5, 30, 10)
         scans = Scans([second], [])
-        result = sanitize(image, make_verdict(image, [self.BOX]), scans)
+        result = sanitize(image, make_verdict(image, [self.BOX]), scans, EXACT)
         assert result.boxes == (self.BOX, second)
         assert result.rounds == 2
         assert result.image is not None
@@ -151,13 +168,13 @@ class TestSanitize:
     def test_a_covered_place_that_is_flagged_again_grows(self) -> None:
         image = plain_image()
         scans = Scans([(6, 6, 12, 12)], [])
-        result = sanitize(image, make_verdict(image, [self.BOX, (30, 20, 35, 25)]), scans)
+        result = sanitize(image, make_verdict(image, [self.BOX, (30, 20, 35, 25)]), scans, EXACT)
         assert result.boxes == ((3, 3, 17, 17), (30, 20, 35, 25))
 
     def test_growth_ends_at_the_border(self) -> None:
         image = plain_image()
         scans = Scans([(0, 0, 10, 10)], [])
-        result = sanitize(image, make_verdict(image, [(0, 0, 10, 10)]), scans)
+        result = sanitize(image, make_verdict(image, [(0, 0, 10, 10)]), scans, EXACT)
         assert result.boxes == ((0, 0, 12, 12),)
 
     @pytest.mark.parametrize("rounds", [1, 2, 3])
@@ -173,14 +190,16 @@ class TestSanitize:
     def test_covering_too_much_is_blocked_without_a_scan(self) -> None:
         image, scans = plain_image(), Scans([])
         verdict = make_verdict(image, [(0, 0, 40, 19)])
-        result = sanitize(image, verdict, scans, SanitizeConfig(max_masked_fraction=0.6))
+        result = sanitize(
+            image, verdict, scans, SanitizeConfig(max_masked_fraction=0.6, margin=0.0)
+        )
         assert (result.image, result.verdict.decision, scans.seen) == (None, "block", [])
         assert result.masked_fraction == pytest.approx(19 / 30)
 
     def test_overlapping_boxes_count_once(self) -> None:
         image = plain_image()
         verdict = make_verdict(image, [(0, 0, 40, 15)] * 3)
-        assert sanitize(image, verdict, Scans([])).masked_fraction == 0.5
+        assert sanitize(image, verdict, Scans([]), EXACT).masked_fraction == 0.5
 
     @pytest.mark.parametrize(
         ("decision", "chosen", "config"),
