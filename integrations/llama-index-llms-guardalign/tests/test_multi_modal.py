@@ -2,15 +2,11 @@
 
 import copy
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from llama_index.core.agent.workflow import ReActAgent
 from llama_index.core.base.llms.types import CitableBlock, DocumentBlock
-from llama_index.core.instrumentation import get_dispatcher
-from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.llm import (
     LLMChatEndEvent,
     LLMChatStartEvent,
@@ -29,7 +25,7 @@ from llama_index.core.schema import (
     NodeWithScore,
     QueryBundle,
 )
-from pydantic import PrivateAttr, ValidationError
+from pydantic import ValidationError
 
 from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
 from guardalign_middleware.testing import EchoRunner
@@ -201,31 +197,8 @@ def test_the_callers_messages_are_not_changed(llm: GuardAlignMultiModal) -> None
     assert messages == before
 
 
-class Recorder(BaseEventHandler):
-    _events: list[BaseEvent] = PrivateAttr(default_factory=list)
-
-    @classmethod
-    def class_name(cls) -> str:
-        return "recorder"
-
-    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
-        self._events.append(event)
-
-    def of(self, kind: type[BaseEvent]) -> list[Any]:
-        return [event for event in self._events if type(event) is kind]
-
-
-@pytest.fixture
-def recorder() -> Iterator[Recorder]:
-    handler = Recorder()
-    root = get_dispatcher()
-    root.add_event_handler(handler)
-    yield handler
-    root.event_handlers.remove(handler)
-
-
 def test_each_call_is_one_event_pair_with_cleaned_images_only(
-    llm: GuardAlignMultiModal, recorder: Recorder
+    llm: GuardAlignMultiModal, recorder: Any
 ) -> None:
     messages = ask(ImageBlock(image=png(picture(red=True))))
     llm.chat(messages)
@@ -236,7 +209,7 @@ def test_each_call_is_one_event_pair_with_cleaned_images_only(
         (image,) = [block for block in start.messages[0].blocks if isinstance(block, ImageBlock)]
         assert not has_red(open_png(image.resolve_image().read()))
     raw = base64_png(picture(red=True))
-    for event in recorder._events:
+    for event in recorder.events:
         assert raw not in event.model_dump_json(fallback=repr)
 
     llm.complete("Hello?")

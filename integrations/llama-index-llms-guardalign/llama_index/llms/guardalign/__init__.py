@@ -1,5 +1,13 @@
 """LlamaIndex adapters of GuardAlign Middleware."""
 
 from llama_index.llms.guardalign.base import GuardAlignMultiModal
+from llama_index.llms.guardalign.guarded import GuardAlignGuardedLLM
+from llama_index.llms.guardalign.ingestion import GuardAlignImageTransform
+from llama_index.llms.guardalign.postprocessor import GuardAlignNodePostprocessor
 
-__all__ = ["GuardAlignMultiModal"]
+__all__ = [
+    "GuardAlignGuardedLLM",
+    "GuardAlignImageTransform",
+    "GuardAlignMultiModal",
+    "GuardAlignNodePostprocessor",
+]

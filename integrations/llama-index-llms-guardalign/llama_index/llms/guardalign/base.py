@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import pickle
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from llama_index.core.base.llms.generic_utils import (
-    astream_chat_response_to_completion_response,
-    chat_response_to_completion_response,
-    stream_chat_response_to_completion_response,
-)
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -26,14 +22,14 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPUTS
-from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.llm import LLM
 from llama_index.core.multi_modal_llms import MultiModalLLM
 
-from guardalign_middleware import ConfigError, GuardAlign, GuardedStream
+from guardalign_middleware import ConfigError, GuardAlign
 from guardalign_middleware.guard import Options
 from guardalign_middleware.lazy import LazyChain
-from guardalign_middleware.types import GuardedReply
+from llama_index.llms.guardalign.calls import GuardedCall
+from llama_index.llms.guardalign.images import OptionalFetch, Resolver
 from llama_index.llms.guardalign.utils import cleaned_messages, image_blocks, to_role_content
 
 
@@ -59,6 +55,11 @@ class _GuardedLLM(LLM):
     seed: int | None = Field(
         default=None, description="Of the sampling; None = as the preset says."
     )
+    fetch: OptionalFetch = Field(
+        default=None,
+        exclude=True,
+        description="Gets the image behind a URL; None = as the intake policy says.",
+    )
     context_window: int = Field(
         default=DEFAULT_CONTEXT_WINDOW, description="Tokens that fit into the model.", gt=0
     )
@@ -72,8 +73,9 @@ class _GuardedLLM(LLM):
         self._lazy = LazyChain(preset=self.preset, chain=chain)
 
     def __getstate__(self) -> dict[str, Any]:
-        # LlamaIndex drops what cannot be pickled; here that would be the guard.
+        # LlamaIndex drops what cannot be pickled, from this very object too: rather an error.
         self._lazy.require_preset()
+        pickle.dumps(self.fetch)
         return super().__getstate__()
 
     @classmethod
@@ -173,23 +175,26 @@ class _GuardedLLM(LLM):
         )
         return await call.astream_complete(prompt)
 
-    def _guard(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> _GuardedCall:
+    def _guard(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> GuardedCall:
         """Load the chain if need be, and clean every image of a conversation."""
         options = self._options(kwargs)
-        conversation = to_role_content(messages)
+        conversation = to_role_content(messages, self._resolver())
         chain = self._lazy.get()
         prompt = chain.prepare(conversation)
         shown = cleaned_messages(messages, prompt.images)
-        return _GuardedCall(self, shown, partial(chain.answer, prompt, **options))
+        return GuardedCall(self, shown, partial(chain.answer, prompt, **options))
 
     def _guard_prompt(
         self, prompt: str, formatted: object, images: Sequence[Any] | None, kwargs: dict[str, Any]
-    ) -> _GuardedCall:
+    ) -> GuardedCall:
         # `MultiModalLLM` has the images in the place of `formatted`.
         if images is None:
             images = formatted if isinstance(formatted, list | tuple) else ()
-        blocks = [*image_blocks(images), TextBlock(text=prompt)]
+        blocks = [*image_blocks(images, self._resolver()), TextBlock(text=prompt)]
         return self._guard([ChatMessage(role=MessageRole.USER, blocks=blocks)], kwargs)
+
+    def _resolver(self) -> Resolver:
+        return Resolver(self._lazy.config.intake, self.fetch)
 
     def _options(self, given: dict[str, Any]) -> Options:
         """The core's keywords: what the call names, else what the model was made with."""
@@ -210,14 +215,17 @@ class _GuardedLLM(LLM):
 class GuardAlignMultiModal(_GuardedLLM, MultiModalLLM):
     """A local vision-language model whose every image is checked and cleaned first.
 
-    Images may stand in any message, as `ImageBlock`s or in `image_documents`. Paths and URLs are
-    refused unless the preset's intake policy allows them: pass bytes. Events and callbacks are
+    Images may stand in any message, as `ImageBlock`s or in `image_documents`. Paths are refused
+    unless the preset's intake policy allows them, and so are URLs unless it names
+    the host: pass bytes.
+    Each image is read once, and what was read is what the model sees. Events and callbacks are
     handed the cleaned images; a span's bound arguments still hold the caller's. Models are loaded
     on first use. Tools are not supported.
 
     Args:
         preset: name of a shipped preset, or path of a YAML file.
         chain: a loaded `GuardAlign` to use instead; such a model cannot be pickled.
+        fetch: gets the bytes behind an http(s) URL; it decides which hosts may be asked.
 
     Example:
         ```python
@@ -228,99 +236,3 @@ class GuardAlignMultiModal(_GuardedLLM, MultiModalLLM):
         print(llm.chat([ChatMessage(role="user", blocks=blocks)]))
         ```
     """
-
-
-class _GuardedCall:
-    """One call as LlamaIndex's callbacks see it: what they are handed is cleaned already.
-
-    The decorated methods take messages or a prompt only because the callbacks read them there.
-    """
-
-    def __init__(
-        self,
-        llm: _GuardedLLM,
-        messages: list[ChatMessage],
-        answer: Callable[[], GuardedStream],
-    ) -> None:
-        self.messages = messages
-        self.callback_manager = llm.callback_manager
-        self.rate_limiter = llm.rate_limiter
-        self.to_payload = llm.to_payload
-        self._answer = answer
-
-    @llm_chat_callback()
-    def chat(self, messages: Sequence[ChatMessage]) -> ChatResponse:
-        return self._finish()
-
-    @llm_chat_callback()
-    def stream_chat(self, messages: Sequence[ChatMessage]) -> ChatResponseGen:
-        return _pieces(self._answer())
-
-    @llm_chat_callback()
-    async def achat(self, messages: Sequence[ChatMessage]) -> ChatResponse:
-        return await self._afinish()
-
-    @llm_chat_callback()
-    async def astream_chat(self, messages: Sequence[ChatMessage]) -> ChatResponseAsyncGen:
-        return _apieces(await asyncio.to_thread(self._answer))
-
-    @llm_completion_callback()
-    def complete(self, prompt: str) -> CompletionResponse:
-        return chat_response_to_completion_response(self._finish())
-
-    @llm_completion_callback()
-    def stream_complete(self, prompt: str) -> CompletionResponseGen:
-        return stream_chat_response_to_completion_response(_pieces(self._answer()))
-
-    @llm_completion_callback()
-    async def acomplete(self, prompt: str) -> CompletionResponse:
-        return chat_response_to_completion_response(await self._afinish())
-
-    @llm_completion_callback()
-    async def astream_complete(self, prompt: str) -> CompletionResponseAsyncGen:
-        stream = await asyncio.to_thread(self._answer)
-        return astream_chat_response_to_completion_response(_apieces(stream))
-
-    def _finish(self) -> ChatResponse:
-        reply = self._answer().finish()
-        return _response(reply.text, None, reply)
-
-    async def _afinish(self) -> ChatResponse:
-        stream = await asyncio.to_thread(self._answer)
-        reply = await stream.afinish()
-        return _response(reply.text, None, reply)
-
-
-def _pieces(stream: GuardedStream) -> ChatResponseGen:
-    text = ""
-    with stream:
-        for chunk in stream:
-            text += chunk.text
-            yield _response(text, chunk.text, chunk.reply)
-
-
-async def _apieces(stream: GuardedStream) -> ChatResponseAsyncGen:
-    text = ""
-    try:
-        async for chunk in stream:
-            text += chunk.text
-            yield _response(text, chunk.text, chunk.reply)
-    finally:
-        await stream.aclose()
-
-
-def _response(text: str, delta: str | None, reply: GuardedReply | None) -> ChatResponse:
-    """An answer so far; with a reply it is the whole one, and `raw` holds the evidence."""
-    message = ChatMessage(role=MessageRole.ASSISTANT, content=text)
-    if reply is None:
-        return ChatResponse(message=message, delta=delta)
-    return ChatResponse(
-        message=message,
-        delta=delta,
-        raw={"guardalign": reply.to_json()},
-        additional_kwargs={
-            "prompt_tokens": reply.usage.input_tokens,
-            "completion_tokens": reply.usage.output_tokens,
-            "total_tokens": reply.usage.total_tokens,
-        },
-    )

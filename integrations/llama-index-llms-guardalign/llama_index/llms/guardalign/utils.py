@@ -1,20 +1,16 @@
-"""LlamaIndex messages and nodes to GuardAlign's role/content mappings, and cleaned ones back.
+"""LlamaIndex messages to GuardAlign's role/content mappings, and cleaned ones back.
 
-Each image is resolved to bytes once. A block that is not known raises: it could carry an image past
-the guard.
+A block that is not known raises: it could carry an image past the guard.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
 import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, TypeGuard
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from llama_index.core.base.llms.types import (
+    AudioBlock,
     BaseRecursiveContentBlock,
     CachePoint,
     ChatMessage,
@@ -23,14 +19,26 @@ from llama_index.core.base.llms.types import (
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
+    VideoBlock,
 )
-from llama_index.core.schema import ImageDocument, ImageNode, Node, NodeWithScore
 
-from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.errors import MessageError
 from guardalign_middleware.guard import BLOCKED_NOTE
 from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.types import CanonicalImage
+from llama_index.llms.guardalign.images import (
+    Found,
+    in_anything,
+    in_block,
+    is_image_document,
+    png_bytes,
+)
 
 Part = dict[str, Any]
+Resolve = Callable[[Found], CanonicalImage]
+UNSCANNED_REMEDY = (
+    "Turn its pages or frames into images, or set allow_unscanned=True to send it unseen."
+)
 _ROLES = {
     "user": "user",
     "assistant": "assistant",
@@ -43,12 +51,18 @@ _ROLES = {
 }
 
 
-def to_role_content(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+def to_role_content(messages: Sequence[ChatMessage], resolve: Resolve) -> list[dict[str, Any]]:
     """Turn chat messages into what `GuardAlign.prepare` takes; the messages are not changed.
+
+    A system message that says nothing is left out.
+
+    Args:
+        messages: in any role; all their images are read.
+        resolve: reads one image.
 
     Raises:
         MessageError: a role or block that is not known; the message names the place.
-        ImageRejected: an image block without an image.
+        ImageRejected: an image that cannot or may not be read.
     """
     content = []
     for index, message in enumerate(messages):
@@ -56,63 +70,88 @@ def to_role_content(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
         if role is None:
             raise MessageError(f"messages[{index}] has the unknown role {message.role.value!r}.")
         place = f"messages[{index}].blocks"
-        parts = [part for block in message.blocks for part in _parts(block, place)]
-        parts += [_loose_image(item, place) for item in message.additional_kwargs.get("images", [])]
+        parts = [part for block in message.blocks for part in _parts(block, place, resolve)]
+        parts += [_part(found, resolve) for found in _loose(message, place)]
+        if role == "system" and not any(part.get("text", part["type"]) for part in parts):
+            continue  # chat engines write one where they have no system prompt
         content.append({"role": role, "content": parts or [{"type": "text", "text": ""}]})
     return content
 
 
-def image_blocks(documents: Sequence[object]) -> list[ImageBlock]:
-    """The `image_documents` of a completion as blocks that hold just one source each.
+def find_images(messages: Sequence[ChatMessage]) -> tuple[list[Found], int]:
+    """All images of a conversation in reading order, none of them read yet.
+
+    Returns:
+        The images, and how many blocks there are that can show pictures no guard can see: videos
+        and documents.
+
+    Raises:
+        MessageError: a block that is not known.
+        ImageRejected: bytes that are not base64, as LlamaIndex keeps them.
+    """
+    images: list[Found] = []
+    unseen = 0
+    for index, message in enumerate(messages):
+        place = f"messages[{index}].blocks"
+        for block in _leaves(message.blocks):
+            found = in_block(block, place)
+            if found is not None:
+                images.append(found)
+            elif isinstance(block, VideoBlock | DocumentBlock):
+                unseen += 1
+            elif not isinstance(
+                block, TextBlock | AudioBlock | ThinkingBlock | ToolCallBlock | CachePoint
+            ):
+                raise MessageError(
+                    f"{place} holds a {type(block).__name__}.",
+                    remedy="The guard does not know whether it shows a picture: leave it out.",
+                )
+        images += _loose(message, place)
+    return images, unseen
+
+
+def image_blocks(documents: Sequence[object], resolve: Resolve) -> list[ImageBlock]:
+    """The `image_documents` of a completion as blocks with the canonical image, as PNG.
 
     Raises:
         MessageError: something that carries no image.
-        ImageRejected: an image without bytes, path or URL.
+        ImageRejected: an image that cannot or may not be read.
     """
-    blocks = []
-    for index, item in enumerate(documents):
-        place = f"image_documents[{index}]"
-        node = item.node if isinstance(item, NodeWithScore) else item
-        if isinstance(node, ImageBlock):
-            blocks.append(node)
-        elif isinstance(node, ImageNode | ImageDocument):
-            blocks.append(_block(node.image, node.image_path, node.image_url, place))
-        elif isinstance(node, Node) and node.image_resource is not None:
-            found = node.image_resource
-            blocks.append(_block(found.data, found.path, found.url, place))
-        else:
-            raise MessageError(
-                f"{place} is a {type(node).__name__} and carries no image.",
-                remedy="Give ImageBlock, ImageNode, ImageDocument, or a Node with an image.",
-            )
-    return blocks
+    return [
+        _block(resolve(in_anything(item, f"image_documents[{index}]")))
+        for index, item in enumerate(documents)
+    ]
 
 
 def cleaned_messages(
-    messages: Sequence[ChatMessage], images: Sequence[SanitizedImage]
+    messages: Sequence[ChatMessage], images: Sequence[SanitizedImage], *, encode_all: bool = False
 ) -> list[ChatMessage]:
-    """Copies in which every image is the cleaned one, for events and callbacks.
+    """Copies in which every image is the cleaned one; a message without images is itself.
 
     Args:
         messages: what the caller gave; not changed.
         images: what the guard made of their images, in reading order.
+        encode_all: whether also the images that were allowed are written anew from the scanned
+            pixels. Needed where somebody else decodes them, who may see other pixels in the same
+            bytes (below transparency, in another frame).
     """
     rest = iter(images)
     copies = []
-    for message in messages:
-        blocks = [_cleaned(block, rest) for block in message.blocks]
-        loose = message.additional_kwargs.get("images", [])
-        blocks += [_shown(next(rest)) for _ in loose]
+    for index, message in enumerate(messages):
+        blocks = [_cleaned(block, rest, encode_all) for block in message.blocks]
+        blocks += [_shown(next(rest)) for _ in _loose(message, f"messages[{index}].blocks")]
+        if "images" not in message.additional_kwargs and all(map(_same, blocks, message.blocks)):
+            copies.append(message)
+            continue
         extra = {key: value for key, value in message.additional_kwargs.items() if key != "images"}
-        copies.append(ChatMessage(role=message.role, blocks=blocks, additional_kwargs=extra))
+        # Not through the constructor: it reads whatever it finds under "images".
+        copies.append(message.model_copy(update={"blocks": blocks, "additional_kwargs": extra}))
     return copies
 
 
-def _parts(block: object, place: str) -> list[Part]:
+def _parts(block: object, place: str, resolve: Resolve) -> list[Part]:
     if isinstance(block, TextBlock):
         return [{"type": "text", "text": block.text}]
-    if isinstance(block, ImageBlock):
-        return [_image(block, place)]
     if isinstance(block, ThinkingBlock | CachePoint):
         return []  # no model is shown these again
     if isinstance(block, ToolCallBlock):
@@ -120,102 +159,74 @@ def _parts(block: object, place: str) -> list[Part]:
         text = called if isinstance(called, str) else json.dumps(called)
         return [{"type": "text", "text": f"[called {block.tool_name} with {text}]"}]
     if isinstance(block, BaseRecursiveContentBlock):
-        return [part for inner in block.nested_blocks for part in _parts(inner, place)]
-    if _is_image_document(block):
-        return [_source(block.data, block.path, block.url, place)]
+        return [part for inner in block.nested_blocks for part in _parts(inner, place, resolve)]
+    found = in_block(block, place)
+    if found is not None:
+        return [_part(found, resolve)]
     raise MessageError(
         f"{place} holds a {type(block).__name__}.",
         remedy="Only text and images can be shown to this model.",
     )
 
 
-def _is_image_document(block: object) -> TypeGuard[DocumentBlock]:
-    return isinstance(block, DocumentBlock) and str(block.document_mimetype).startswith("image/")
+def _part(found: Found, resolve: Resolve) -> Part:
+    return {"type": "image", "image": resolve(found)}
 
 
-def _image(block: ImageBlock, place: str) -> Part:
-    return _source(block.image, block.path, block.url, place)
+def _leaves(blocks: Sequence[Any]) -> Iterator[object]:
+    for block in blocks:
+        if isinstance(block, BaseRecursiveContentBlock):
+            yield from _leaves(block.nested_blocks)
+        else:
+            yield block
 
 
-def _source(data: object, path: object, url: object, place: str) -> Part:
-    """Bytes before path before URL, as LlamaIndex resolves them; the rest is never looked at."""
-    if isinstance(data, io.IOBase):
-        data.seek(0)
-        return {"type": "image", "image": data.read()}
-    if isinstance(data, bytes) and data:
-        return {"type": "image", "image": _from_base64(data, place)}
-    if path is not None:
-        return {"type": "image", "path": str(path)}
-    if url is not None:
-        return {"type": "image_url", "image_url": {"url": str(url)}}
-    raise _no_image(place)
+def _loose(message: ChatMessage, place: str) -> list[Found]:
+    """Images where older programs put them, without those that stand among the blocks as well.
+
+    A message that was made with them holds each twice.
+    """
+    items = message.additional_kwargs.get("images") or []
+    if not items:
+        return []
+    if not isinstance(items, list | tuple):
+        raise MessageError(
+            f'additional_kwargs["images"] should be a list. Received {type(items).__name__}.'
+        )
+    own = [found for block in _leaves(message.blocks) if (found := in_block(block, place))]
+    known = {found.data for found in own if found.data is not None}
+    loose = [in_anything(item, f'{place} (additional_kwargs["images"])') for item in items]
+    return [found for found in loose if found.data is None or found.data not in known]
 
 
-def _block(data: str | bytes | None, path: object, url: object, place: str) -> ImageBlock:
-    if data:
-        encoded = data.encode() if isinstance(data, str) else data
-        return ImageBlock(image=_from_base64(encoded, place))
-    if path is not None:
-        # Not checked here: whether the file may even be looked at is for the intake to say.
-        return ImageBlock.model_construct(path=Path(str(path)))
-    if url is not None:
-        return ImageBlock(url=str(url))
-    raise _no_image(place)
+def _same(first: object, second: object) -> bool:
+    return first is second
 
 
-def _from_base64(data: bytes, place: str) -> bytes:
-    """Blocks and nodes keep their bytes in base64."""
-    try:
-        return base64.b64decode(data, validate=True)
-    except binascii.Error as error:
-        raise ImageRejected(
-            f"{place} holds an image that is not valid base64.",
-            reason="bad_data_url",
-            source=place,
-            remedy="Build the block from the file's bytes.",
-        ) from error
-
-
-def _loose_image(item: object, place: str) -> Part:
-    if isinstance(item, ImageBlock):
-        return _image(item, place)
-    if isinstance(item, bytes):
-        return {"type": "image", "image": item}
-    if isinstance(item, str):
-        if item.startswith("data:"):
-            return {"type": "image_url", "image_url": {"url": item}}
-        return {"type": "image", "image": _from_base64(item.encode(), place)}
-    raise MessageError(f'additional_kwargs["images"] holds a {type(item).__name__}.')
-
-
-def _no_image(place: str) -> ImageRejected:
-    return ImageRejected(
-        f"{place} holds an image without bytes, path or URL.",
-        reason="unsupported_type",
-        source=place,
-        remedy="Give the image's bytes.",
-    )
-
-
-def _cleaned(block: Any, rest: Iterator[SanitizedImage]) -> Any:
+def _cleaned(block: Any, rest: Iterator[SanitizedImage], encode_all: bool) -> Any:
     if isinstance(block, ImageBlock):
         item = next(rest)
         # What was allowed need not be encoded again, if its bytes are its only source.
         own = isinstance(block.image, bytes) and block.path is None and block.url is None
-        return block if own and item.image is item.original else _shown(item)
-    if _is_image_document(block):
+        keep = own and not encode_all and item.image is item.original
+        return block if keep else _shown(item, block.detail)
+    if is_image_document(block):
         return _shown(next(rest))
     if isinstance(block, BaseRecursiveContentBlock):
-        inner = [_cleaned(part, rest) for part in block.nested_blocks]
+        inner = [_cleaned(part, rest, encode_all) for part in block.nested_blocks]
+        if all(map(_same, inner, block.nested_blocks)):
+            return block
         field = block.nested_blocks_field_name()
         single = not isinstance(getattr(block, field), list)
         return block.model_copy(update={field: inner[0] if single else inner})
     return block
 
 
-def _shown(item: SanitizedImage) -> ImageBlock | TextBlock:
+def _shown(item: SanitizedImage, detail: str | None = None) -> ImageBlock | TextBlock:
     if item.image is None:
         return TextBlock(text=BLOCKED_NOTE)
-    file = io.BytesIO()
-    item.image.to_pil().save(file, "PNG", compress_level=1)
-    return ImageBlock(image=file.getvalue(), image_mimetype="image/png")
+    return _block(item.image, detail)
+
+
+def _block(image: CanonicalImage, detail: str | None = None) -> ImageBlock:
+    return ImageBlock(image=png_bytes(image), image_mimetype="image/png", detail=detail)

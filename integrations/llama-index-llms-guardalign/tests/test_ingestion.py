@@ -1,0 +1,170 @@
+"""Images on their way into an index: the transform in a real pipeline with a real cache."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.ingestion import IngestionCache, IngestionPipeline
+from llama_index.core.ingestion.pipeline import get_transformation_hash
+from llama_index.core.schema import (
+    BaseNode,
+    ImageDocument,
+    ImageNode,
+    MediaResource,
+    Node,
+    TextNode,
+    TransformComponent,
+)
+
+from guardalign_middleware.config import SanitizeConfig
+from guardalign_middleware.errors import ImageRejected
+from guardalign_middleware.types import CanonicalImage
+from llama_index.llms.guardalign import GuardAlignImageTransform
+from llama_index.llms.guardalign.images import in_anything
+from tests.doubles import (
+    RED,
+    all_red,
+    base64_png,
+    open_png,
+    picture,
+    png,
+    red_config,
+    red_guard,
+)
+
+GUARD = red_guard()
+GREEN = (0, 255, 0)
+
+
+def image_node(image: CanonicalImage, **more: Any) -> ImageNode:
+    return ImageNode(image=base64_png(image), **more)
+
+
+def shown(node: BaseNode) -> CanonicalImage:
+    data = in_anything(node, "here").data
+    assert data is not None
+    return open_png(data)
+
+
+def has_red(node: BaseNode) -> bool:
+    return bool((shown(node).pixels == RED).all(axis=-1).any())
+
+
+def pipeline(*after: TransformComponent, **fields: Any) -> IngestionPipeline:
+    guard = fields.pop("guard", GUARD)
+    transform = GuardAlignImageTransform(guard=guard, **fields)
+    return IngestionPipeline(transformations=[transform, *after], cache=IngestionCache())
+
+
+def test_a_second_picture_is_never_given_the_result_of_the_first() -> None:
+    """The cache's own key is the same for both: no text, no metadata."""
+    line = pipeline()
+    (first,) = line.run(nodes=[image_node(picture())])
+    (second,) = line.run(nodes=[image_node(picture(red=True))])
+    assert shown(first).sha256 == picture().sha256
+    assert not has_red(second)
+    assert second.metadata["guardalign_decision"] == "mask"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        image_node,
+        lambda image: ImageDocument(image=base64_png(image)),
+        lambda image: Node(image_resource=MediaResource(data=png(image))),
+    ],
+    ids=["ImageNode", "ImageDocument", "Node"],
+)
+def test_transforms_behind_it_do_not_confuse_pictures_either(make: Any) -> None:
+    line = pipeline(Counts())
+    (first,) = line.run(nodes=[make(picture())])
+    (second,) = line.run(nodes=[make(picture(colour=GREEN))])
+    assert (first.metadata["count"], second.metadata["count"]) == (1, 2)
+    assert second.metadata["guardalign_sha256"] == picture(colour=GREEN).sha256
+    (again,) = line.run(nodes=[make(picture())])
+    assert again.metadata["count"] == 1
+
+
+class Counts(TransformComponent):
+    """Numbers its calls; LlamaIndex may keep its results."""
+
+    _calls: int = 0
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "counts"
+
+    def __call__(self, nodes: Any, **kwargs: Any) -> Any:
+        self._calls += 1
+        for node in nodes:
+            node.metadata["count"] = self._calls
+        return nodes
+
+
+def test_a_changed_guard_gives_another_key_and_another_identity() -> None:
+    nodes = [TextNode(text="a")]
+    changed = red_guard(red_config(sanitize=SanitizeConfig(fill=(0, 0, 0))))
+    first = GuardAlignImageTransform(guard=GUARD)
+    second = GuardAlignImageTransform(guard=changed)
+    assert first.to_dict()["guard_identity"] == first._lazy.identity
+    assert first.to_dict()["guard_identity"] != second.to_dict()["guard_identity"]
+    keys = {get_transformation_hash(nodes, item) for item in (first, first, second)}
+    assert len(keys) == 3
+
+
+def test_a_pipeline_indexes_what_is_left() -> None:
+    nodes = [
+        image_node(picture(red=True), embedding=[9.0]),
+        TextNode(text="words"),
+        image_node(all_red()),
+        image_node(all_red(), text="a caption"),
+    ]
+    line = pipeline(MockEmbedding(embed_dim=2))
+    masked, words, caption = line.run(nodes=nodes)
+    assert not has_red(masked)
+    assert [node.node_id for node in (masked, words, caption)] == [
+        nodes[index].node_id for index in (0, 1, 3)
+    ]
+    assert masked.embedding is not None
+    assert len(masked.embedding) == 2
+    assert type(caption) is TextNode
+    assert nodes[0].embedding == [9.0]
+    assert has_red(nodes[0])
+
+
+async def test_async_is_the_same() -> None:
+    (node,) = await pipeline().arun(nodes=[image_node(picture(red=True))])
+    assert not has_red(node)
+
+
+def test_policies() -> None:
+    nodes = [image_node(picture(red=True)), image_node(picture())]
+    assert len(GuardAlignImageTransform(guard=GUARD, policy="drop")(nodes)) == 1
+    flagged, _ = GuardAlignImageTransform(guard=GUARD, policy="flag")(nodes)
+    assert has_red(flagged)
+    assert flagged.metadata["guardalign_decision"] == "mask"
+    with pytest.raises(ImageRejected):
+        GuardAlignImageTransform(guard=GUARD)([ImageNode(image_path="/etc/passwd")])
+
+
+@pytest.mark.parametrize("by", ["field", "call", "none"])
+def test_progress_is_shown_when_asked_for(by: str, capsys: pytest.CaptureFixture[str]) -> None:
+    transform = GuardAlignImageTransform(guard=GUARD, show_progress=by == "field")
+    kwargs = {"show_progress": True} if by == "call" else {}
+    transform([image_node(picture()), TextNode(text="a")], **kwargs)
+    bar = capsys.readouterr().err
+    assert ("Guarding images" in bar) is (by != "none")
+    assert ("2/2" in bar) is (by != "none")
+
+
+def test_it_is_written_down_copied_and_pickled() -> None:
+    transform = GuardAlignImageTransform(preset="mini", policy="drop", batch_size=4)
+    again = GuardAlignImageTransform.from_dict(transform.to_dict())
+    assert (again.policy, again.batch_size) == ("drop", 4)
+    assert pickle.loads(pickle.dumps(transform)).policy == "drop"
+    assert copy.deepcopy(transform)._lazy is transform._lazy
+    assert GuardAlignImageTransform.model_json_schema()["properties"]["show_progress"]
