@@ -1,5 +1,46 @@
-"""GuardAlign for LangChain: swap the chat model, and every image is checked before it is seen."""
+"""GuardAlign for LangChain: every image is checked before a model sees it, whoever brought it.
+
+`ChatGuardAlign` is a guarded model; `ImageGuardRunnable`, `GuardAlignMiddleware` and
+`ImageGuardDocumentTransformer` put the guard before any other model, into agents and behind
+retrievers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from langchain_guardalign.chat_models import ChatGuardAlign
+from langchain_guardalign.documents import ImageGuardDocumentTransformer
+from langchain_guardalign.errors import ImageBlocked
+from langchain_guardalign.runnable import ImageGuardRunnable
 
-__all__ = ["ChatGuardAlign"]
+if TYPE_CHECKING:
+    from langchain_guardalign.middleware import GuardAlignMiddleware
+
+__all__ = [
+    "ChatGuardAlign",
+    "GuardAlignMiddleware",
+    "ImageBlocked",
+    "ImageGuardDocumentTransformer",
+    "ImageGuardRunnable",
+]
+
+
+def __getattr__(name: str) -> object:
+    # Only agents need langchain itself; everything else works with langchain-core.
+    if name != "GuardAlignMiddleware":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from langchain_guardalign.middleware import GuardAlignMiddleware
+    except ModuleNotFoundError as error:
+        if str(error.name).split(".")[0] not in {"langchain", "langgraph"}:
+            raise
+        raise ImportError(
+            "GuardAlignMiddleware needs langchain, which is not installed. "
+            'Run: pip install "langchain-guardalign[agents]"'
+        ) from error
+    return GuardAlignMiddleware
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -221,8 +221,8 @@ class ChatGuardAlign(BaseChatModel):
             NotImplementedError: always.
         """
         raise NotImplementedError(
-            "ChatGuardAlign cannot call tools. Use a model that can, with images cleaned by "
-            "guardalign_middleware.ImageGuard before they reach it."
+            "ChatGuardAlign cannot call tools. Use a model that can, with ImageGuardRunnable or "
+            "GuardAlignMiddleware before it."
         )
 
     def _local_runner(self) -> CalibratedRunner:

@@ -20,9 +20,8 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from guardalign_middleware.errors import ImageRejected, MessageError
-
-Part = dict[str, Any]
+from guardalign_middleware.errors import MessageError
+from langchain_guardalign.blocks import Part, read_image
 
 _ROLES: tuple[tuple[type[BaseMessage], str], ...] = (
     (HumanMessage, "user"),
@@ -49,7 +48,6 @@ _DROPPED = {
     "tool_call_chunk",
     "tool_use",
 }
-_REMEDY = "Give the image as base64 or as a data URL."
 
 
 def to_role_content(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
@@ -107,92 +105,12 @@ def _block(block: Mapping[str, Any], place: str) -> list[Part]:
         return [{"type": "text", "text": block["text"]}]
     if kind == "tool_result":
         return _parts(block.get("content", ""), f"{place}.content")
-    if kind in {"image_url", "input_image"}:
-        link = block.get("image_url")
-        link = link.get("url") if isinstance(link, Mapping) else link
-        return [_from_url(link, block, place)]
-    if kind in {"image", None} and isinstance(block.get("image"), Mapping):
-        return [_from_bedrock(block["image"], place)]
-    if kind == "image":
-        return [_from_image(block, place)]
-    if kind == "media" and _is_image(block.get("mime_type")):
-        return [_from_fields(block, place, data="data", mime="mime_type", url="file_uri")]
-    if kind == "file" and isinstance(block.get("file"), Mapping):
-        return [_from_openai_file(block["file"], place)]
-    if kind == "file" and _is_image(block.get("mime_type")):
-        return [_from_image(block, place)]
+    slot = read_image(block, place)
+    if slot is not None:
+        return [slot.part]
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
         return _block(block["value"], f"{place}.value")
     found = f"the unknown type {kind!r}" if isinstance(kind, str) else "no known type"
     raise MessageError(
         f"{place} has {found}.", remedy="Only text and images can be shown to this model."
     )
-
-
-def _from_image(block: Mapping[str, Any], place: str) -> Part:
-    """`image` blocks of LangChain v1 and v0, Anthropic, MCP and transformers."""
-    source = block.get("source")
-    if isinstance(source, Mapping):
-        return _from_fields(source, place, data="data", mime="media_type", url="url")
-    if block.get("base64") is not None:
-        return _from_fields(block, place, data="base64", mime="mime_type", url="url")
-    if block.get("data") is not None:
-        mime = "mimeType" if "mimeType" in block else "mime_type"
-        return _from_fields(block, place, data="data", mime=mime, url="url")
-    if block.get("url") is not None:
-        return _from_url(block["url"], block, place)
-    for key in ("image", "path"):
-        if block.get(key) is not None:
-            return {"type": "image", key: block[key]}
-    raise _no_bytes(block, place)
-
-
-def _from_fields(block: Mapping[str, Any], place: str, *, data: str, mime: str, url: str) -> Part:
-    if block.get(data) is not None and block.get(url) is not None:
-        raise MessageError(
-            f"{place} has both {data!r} and {url!r}, which could be two different images.",
-            remedy=_REMEDY,
-        )
-    if isinstance(block.get(data), bytes):
-        return {"type": "image", "image": block[data]}
-    if block.get(data) is not None:
-        return {"type": "image", "base64": block[data], "mime_type": block.get(mime)}
-    if block.get(url) is not None:
-        return _from_url(block[url], block, place)
-    raise _no_bytes(block, place)
-
-
-def _from_url(link: object, block: Mapping[str, Any], place: str) -> Part:
-    """The core reads data URLs and refuses what needs a network or a disk."""
-    if not isinstance(link, str):
-        raise _no_bytes(block, place)
-    return {"type": "image_url", "image_url": {"url": link}}
-
-
-def _from_bedrock(image: Mapping[str, Any], place: str) -> Part:
-    source = image.get("source")
-    payload = source.get("bytes") if isinstance(source, Mapping) else None
-    if not isinstance(payload, bytes):
-        raise _no_bytes(image, place)
-    return {"type": "image", "image": payload}
-
-
-def _from_openai_file(file: Mapping[str, Any], place: str) -> Part:
-    data = file.get("file_data")
-    if isinstance(data, str) and data.lower().startswith("data:image/"):
-        return _from_url(data, file, place)
-    raise _no_bytes(file, place)
-
-
-def _no_bytes(block: Mapping[str, Any], place: str) -> ImageRejected:
-    given = ", ".join(sorted(str(key) for key in block)) or "nothing"
-    return ImageRejected(
-        f"{place} gives no image bytes (it has {given}).",
-        reason="unsupported_type",
-        source=place,
-        remedy=_REMEDY,
-    )
-
-
-def _is_image(mime_type: object) -> bool:
-    return isinstance(mime_type, str) and mime_type.lower().startswith("image/")

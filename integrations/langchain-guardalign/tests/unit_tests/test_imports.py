@@ -1,8 +1,62 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import pytest
+
 import langchain_guardalign
+
+NAMES = [
+    "ChatGuardAlign",
+    "GuardAlignMiddleware",
+    "ImageBlocked",
+    "ImageGuardDocumentTransformer",
+    "ImageGuardRunnable",
+]
+# As if the extra were not installed; run in a process of its own, for imports are kept.
+WITHOUT_LANGCHAIN = """
+import sys
+sys.modules["langchain"] = None
+import langchain_guardalign
+assert langchain_guardalign.ImageGuardRunnable
+try:
+    langchain_guardalign.GuardAlignMiddleware
+except ImportError as error:
+    print(error)
+"""
+
+
+def run(code: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return result.stdout.strip()
 
 
 def test_exported_names() -> None:
-    assert langchain_guardalign.__all__ == ["ChatGuardAlign"]
-    assert all(hasattr(langchain_guardalign, name) for name in langchain_guardalign.__all__)
+    assert langchain_guardalign.__all__ == NAMES
+    assert all(hasattr(langchain_guardalign, name) for name in NAMES)
+    assert set(NAMES) <= set(dir(langchain_guardalign))
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = langchain_guardalign.Nothing
+
+
+def test_without_langchain_only_the_middleware_is_missing() -> None:
+    assert 'pip install "langchain-guardalign[agents]"' in run(WITHOUT_LANGCHAIN)
+
+
+def test_the_import_loads_neither_langchain_nor_torch() -> None:
+    code = (
+        "import sys, langchain_guardalign as g; g.ImageGuardRunnable(); "
+        "g.ImageGuardDocumentTransformer(); print({'langchain', 'torch'} & set(sys.modules))"
+    )
+    assert run(code) == "set()"
+
+
+def test_the_middleware_loads_no_torch() -> None:
+    code = (
+        "import sys, langchain_guardalign as g; g.GuardAlignMiddleware(); "
+        "print('torch' in sys.modules)"
+    )
+    assert run(code) == "False"

@@ -1,0 +1,113 @@
+"""A bounded, thread-safe cache of what was found out about pictures."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+Entry = TypeVar("Entry")
+Source = TypeVar("Source")
+
+
+class ScanCache(Generic[Entry]):
+    """The least recently used entries, each computed once however many threads ask.
+
+    Args:
+        max_entries: how many are kept; 0 keeps none.
+        max_bytes: how large they may be together.
+        size: of one entry, in bytes.
+    """
+
+    def __init__(self, max_entries: int, max_bytes: int, size: Callable[[Entry], int]) -> None:
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._size = size
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._bytes = 0
+        self._pending: dict[str, Future[Entry]] = {}
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._entries)
+
+    def get(self, key: str) -> Entry | None:
+        """One entry, if it is there; nothing is computed or waited for."""
+        with self._lock:
+            return self._use(key)
+
+    def get_many(
+        self,
+        sources: Mapping[str, Source],
+        compute: Callable[[list[Source]], list[Entry]],
+    ) -> dict[str, Entry]:
+        """An entry for each key; what is missing is computed in one call.
+
+        What another thread is computing at the moment is waited for. Whoever computes does not
+        wait before it has finished, so threads cannot wait for each other in a circle.
+
+        Args:
+            sources: what to compute an entry from, by key.
+            compute: one entry for each source, in order.
+
+        Raises:
+            GuardAlignError: whatever `compute` raises, here or in the thread that was waited for;
+                then nothing is kept.
+        """
+        found: dict[str, Entry] = {}
+        awaited: dict[str, Future[Entry]] = {}
+        own: dict[str, Future[Entry]] = {}
+        with self._lock:
+            for key in sources:
+                entry = self._use(key)
+                if entry is not None:
+                    found[key] = entry
+                elif key in self._pending:
+                    awaited[key] = self._pending[key]
+                else:
+                    own[key] = self._pending[key] = Future()
+        if own:
+            found.update(self._compute(own, [sources[key] for key in own], compute))
+        found.update({key: future.result() for key, future in awaited.items()})
+        return found
+
+    def _compute(
+        self,
+        own: Mapping[str, Future[Entry]],
+        sources: list[Source],
+        compute: Callable[[list[Source]], list[Entry]],
+    ) -> dict[str, Entry]:
+        try:
+            entries = dict(zip(own, compute(sources), strict=True))
+        except BaseException as error:
+            with self._lock:
+                for key in own:
+                    del self._pending[key]
+            for future in own.values():
+                future.set_exception(error)
+            raise
+        with self._lock:
+            for key, entry in entries.items():
+                del self._pending[key]
+                self._keep(key, entry)
+        for key, future in own.items():
+            future.set_result(entries[key])
+        return entries
+
+    def _use(self, key: str) -> Entry | None:
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
+
+    def _keep(self, key: str, entry: Entry) -> None:
+        self._entries[key] = entry
+        self._bytes += self._size(entry)
+        while self._entries and (
+            len(self._entries) > self._max_entries or self._bytes > self._max_bytes
+        ):
+            _, dropped = self._entries.popitem(last=False)
+            self._bytes -= self._size(dropped)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langchain_guardalign.cache import ScanCache
+
+
+def cache(entries: int = 4, size: int = 1000) -> ScanCache[str]:
+    return ScanCache(entries, size, len)
+
+
+def upper(items: list[str]) -> list[str]:
+    return [item.upper() for item in items]
+
+
+def test_each_key_is_computed_once_and_together() -> None:
+    calls: list[list[str]] = []
+
+    def compute(items: list[str]) -> list[str]:
+        calls.append(items)
+        return upper(items)
+
+    kept = cache()
+    assert kept.get("a") is None
+    assert kept.get_many({"a": "a", "b": "b"}, compute) == {"a": "A", "b": "B"}
+    assert kept.get_many({"b": "b", "c": "c"}, compute) == {"b": "B", "c": "C"}
+    assert kept.get_many({"b": "b"}, compute) == {"b": "B"}
+    assert kept.get("c") == "C"
+    assert calls == [["a", "b"], ["c"]]
+
+
+@given(st.lists(st.text("abcdefgh", min_size=1, max_size=3)), st.integers(0, 4))
+def test_it_is_exact_and_bounded(keys: list[str], entries: int) -> None:
+    kept = cache(entries, 8)
+    for key in keys:
+        assert kept.get_many({key: key}, upper) == {key: key.upper()}
+        assert len(kept) <= entries
+        assert sum(len(entry) for entry in kept._entries.values()) == kept._bytes <= 8
+
+
+def test_the_least_recently_used_entry_goes_first() -> None:
+    kept = cache(2)
+    kept.get_many({"a": "a", "b": "b"}, upper)
+    kept.get("a")
+    kept.get_many({"c": "c"}, upper)
+    assert (kept.get("a"), kept.get("b"), kept.get("c")) == ("A", None, "C")
+
+
+def test_large_entries_push_others_out() -> None:
+    kept = cache(4, 8)
+    kept.get_many({"aaaa": "aaaa", "bbbb": "bbbb", "c": "c"}, upper)
+    assert (kept.get("aaaa"), kept.get("bbbb"), kept.get("c")) == (None, "BBBB", "C")
+    assert kept.get_many({"d" * 9: "d" * 9}, upper) == {"d" * 9: "D" * 9}
+    assert len(kept) == 0
+
+
+def test_many_threads_compute_once() -> None:
+    started, calls = threading.Barrier(8), []
+
+    def compute(items: list[str]) -> list[str]:
+        calls.append(items)
+        threading.Event().wait(0.05)
+        return upper(items)
+
+    kept = cache()
+
+    def ask(_: int) -> dict[str, str]:
+        started.wait()
+        return kept.get_many({"a": "a", "b": "b"}, compute)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(8))) == [{"a": "A", "b": "B"}] * 8
+    assert calls == [["a", "b"]]
+
+
+def test_a_failure_reaches_everyone_and_is_not_kept() -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def fail(items: list[str]) -> list[str]:
+        entered.set()
+        release.wait(5)
+        raise ValueError("no number")
+
+    kept = cache()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(kept.get_many, {"a": "a"}, fail)
+        entered.wait(5)
+        second = pool.submit(kept.get_many, {"a": "a"}, fail)
+        release.set()
+        for future in (first, second):
+            with pytest.raises(ValueError, match="no number"):
+                future.result(5)
+    assert kept.get_many({"a": "a"}, upper) == {"a": "A"}

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+
+from guardalign_middleware.errors import ConfigError, DetectionError, ImageRejected
+from guardalign_middleware.types import CanonicalImage
+from langchain_guardalign import ImageGuardDocumentTransformer
+from langchain_guardalign.cleaner import NOTICE
+from tests.doubles import BOX, all_red, base64_png, data_url, picture, png, red_guard
+
+Pictures = Callable[[object], list[CanonicalImage]]
+Forms = Callable[[CanonicalImage], dict[str, Any]]
+
+PLAIN, RED, ALL_RED = picture(), picture(red=True), all_red()
+
+
+def transformer(**options: Any) -> ImageGuardDocumentTransformer:
+    return ImageGuardDocumentTransformer(guard=red_guard(), **options)
+
+
+def is_masked(image: CanonicalImage) -> bool:
+    x0, y0, x1, y1 = BOX
+    return bool((image.pixels[y0:y1, x0:x1] == 127).all())
+
+
+def ways(image: CanonicalImage) -> dict[str, Document]:
+    """A document for each way of carrying an image."""
+    block = {"type": "image_url", "image_url": {"url": data_url(image)}}
+    named = {"type": "image", "base64": base64_png(image), "mime_type": "image/png"}
+    return {
+        "base64": Document("a page", metadata={"image_base64": base64_png(image)}),
+        "data url": Document("a page", metadata={"image": data_url(image), "page": 3}),
+        "bytes": Document("a page", metadata={"image_bytes": png(image)}),
+        "pil": Document("a page", metadata={"thumbnail": image.to_pil()}),
+        "list": Document("a page", metadata={"images": [base64_png(image)]}),
+        "block": Document("a page", metadata={"image": named}),
+        "other key": Document("a page", metadata={"original": {"figure": data_url(image)}}),
+        "content data url": Document(data_url(image)),
+        "content base64": Document(base64_png(image)),
+        "content block": Document(json.dumps(block)),
+        "content blocks": Document(json.dumps([{"type": "text", "text": "a"}, named])),
+        "markdown": Document(f"# Title\n![figure]({data_url(image)})\nwords"),
+    }
+
+
+WAYS = tuple(ways(PLAIN))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_image_is_masked_wherever_it_is(pictures: Pictures, way: str) -> None:
+    document = ways(RED)[way]
+    document.id = "d1"
+    before = repr(document)
+    (new,) = transformer().transform_documents([document])
+    (image,) = pictures(new)
+    assert is_masked(image)
+    assert (new.id, type(new)) == ("d1", Document)
+    evidence = new.metadata["guardalign"]
+    assert evidence["masked"] == 1
+    assert len(json.dumps(evidence)) < 2000
+    assert {k: v for k, v in new.metadata.items() if k == "page"} == (
+        {"page": 3} if way == "data url" else {}
+    )
+    assert repr(document) == before
+    if way.startswith("content block"):
+        assert json.loads(new.page_content)
+    assert transformer()([new])[0].page_content == new.page_content
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_cannot_be_masked_becomes_a_notice(pictures: Pictures, way: str) -> None:
+    (new,) = transformer().transform_documents([ways(ALL_RED)[way]])
+    assert pictures(new) == []
+    assert NOTICE in repr(new)
+    assert new.metadata["guardalign"]["blocked"] == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_drop_and_flag(pictures: Pictures, way: str) -> None:
+    documents = [ways(image)[way] for image in (PLAIN, RED, ALL_RED)]
+    (kept,) = transformer(policy="drop").transform_documents(documents)
+    assert pictures(kept)[0].sha256 == PLAIN.sha256
+    flagged = transformer(policy="flag").transform_documents(documents)
+    for new, old in zip(flagged, documents, strict=True):
+        metadata = {k: v for k, v in new.metadata.items() if k != "guardalign"}
+        assert (new.page_content, metadata) == (old.page_content, old.metadata)
+    decisions = [d.metadata["guardalign"]["verdicts"][0]["decision"] for d in flagged]
+    assert decisions[0] == "allow"
+    assert "allow" not in decisions[1:]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(WAYS), st.booleans()), max_size=5))
+def test_order_and_number_stay(pictures: Pictures, drawn: list[tuple[str, bool]]) -> None:
+    documents = [Document("words", id="0", metadata={"source": "https://example.org/a.png"})]
+    for number, (way, red) in enumerate(drawn, 1):
+        document = ways(RED if red else PLAIN)[way]
+        document.id = str(number)
+        documents.append(document)
+    new = SHARED.transform_documents(documents)
+    assert [d.id for d in new] == [d.id for d in documents]
+    assert new[0] is documents[0]
+    for (_, red), document in zip(drawn, new[1:], strict=True):
+        (image,) = pictures(document)
+        assert is_masked(image) if red else image.sha256 == PLAIN.sha256
+
+
+SHARED = transformer()
+
+
+def test_all_documents_are_scanned_together_and_equal_images_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guard = red_guard()
+    counts: list[int] = []
+    scan_many = guard.detector.scan_many
+
+    def counting(images: list[CanonicalImage]) -> Any:
+        counts.append(len(images))
+        return scan_many(images)
+
+    monkeypatch.setattr(guard.detector, "scan_many", counting)
+    cleaner = ImageGuardDocumentTransformer(guard=guard)
+    cleaner.transform_documents([*ways(PLAIN).values(), *ways(RED).values()])
+    cleaner.transform_documents(list(ways(RED).values()))
+    # The second scan is the proof that masking the red one was enough.
+    assert counts == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        Document("a", metadata={"image": "https://example.org/a.png"}),
+        Document("a", metadata={"image_bytes": b"%PDF-1.7"}),
+        Document("a", metadata={"images": [base64_png(PLAIN), "/data/a.png"]}),
+        Document("a", metadata={"image": {"type": "image", "file_id": "1"}}),
+        Document('{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}'),
+        Document('[{"type": "image", "file_id": "1"}]'),
+    ],
+)
+def test_what_cannot_be_checked_is_refused(document: Document) -> None:
+    for policy in ("mask", "drop", "flag"):
+        with pytest.raises(ImageRejected) as caught:
+            transformer(policy=policy).transform_documents([Document("fine"), document])
+        assert caught.value.remedy
+
+
+def test_the_keys_are_a_setting(pictures: Pictures) -> None:
+    document = Document("a", metadata={"image": "figures/a.png", "scan": "figures/b.png"})
+    assert transformer(image_keys=()).transform_documents([document])[0] is document
+    with pytest.raises(ImageRejected, match=r"documents\[0\]\.metadata\['scan'\]"):
+        transformer(image_keys=["scan"]).transform_documents([document])
+    with pytest.raises(ConfigError, match="mask, drop, flag"):
+        transformer(policy="hide")
+
+
+def test_a_broken_picture_in_a_text_is_dropped_or_removed() -> None:
+    broken = Document("<img src='data:image/svg+xml;base64,PHN2Zz4='> and words after it")
+    (new,) = transformer().transform_documents([broken])
+    assert "PHN2Zz4" not in new.page_content
+    assert transformer(policy="drop").transform_documents([broken]) == []
+
+
+def test_a_fault_passes_nothing_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = red_guard()
+
+    def fail(images: Any) -> Any:
+        raise DetectionError("The distance is NaN.", stage="transport")
+
+    monkeypatch.setattr(guard.detector, "scan_many", fail)
+    with pytest.raises(DetectionError):
+        ImageGuardDocumentTransformer(guard=guard)(list(ways(PLAIN).values()))
+
+
+class Shelf(BaseRetriever):
+    documents: list[Document]
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun
+    ) -> list[Document]:
+        return self.documents
+
+
+async def test_it_is_a_step_after_a_retriever(pictures: Pictures) -> None:
+    chain = Shelf(documents=[ways(RED)["base64"], Document("words")]) | transformer()
+    for found in (chain.invoke("a"), await chain.ainvoke("a"), chain.batch(["a"])[0]):
+        assert len(found) == 2
+        assert is_masked(pictures(found)[0])
+
+
+async def test_async_does_not_block_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard, free = red_guard(), threading.Event()
+    scan_many = guard.detector.scan_many
+
+    def waiting(images: Any) -> Any:
+        # Only a loop that is free can set this.
+        assert free.wait(10)
+        return scan_many(images)
+
+    monkeypatch.setattr(guard.detector, "scan_many", waiting)
+    cleaner = ImageGuardDocumentTransformer(guard=guard)
+    documents = list(ways(RED).values())
+    for call in (cleaner.atransform_documents, (Shelf(documents=documents) | cleaner).ainvoke):
+        free.clear()
+        task = asyncio.ensure_future(
+            call(documents if call == cleaner.atransform_documents else "a")
+        )
+        await asyncio.sleep(0.01)
+        free.set()
+        assert len(await task) == len(documents)
