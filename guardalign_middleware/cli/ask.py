@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.markup import escape
 
-from guardalign_middleware.cli.console import ALLOWED, err, out, print_json
+from guardalign_middleware.cli.console import ALLOWED, err, out, print_json, without_loading_bars
 from guardalign_middleware.cli.scan import describe
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.generation import CalibratedRunner
@@ -24,6 +24,7 @@ def run_ask(
     Raises:
         GuardAlignError: of any kind; nothing was answered.
     """
+    without_loading_bars()
     config = GuardAlignConfig.load(preset)
     # The image first: nobody should wait for a model to read that the file is empty.
     picture = load_image(image, config.intake)

@@ -50,6 +50,13 @@ def tracked(items: Sequence[T], description: str) -> Iterator[T]:
     yield from track(items, description=description, console=err(), disable=hidden)
 
 
+def without_loading_bars() -> None:
+    """Let transformers load weights silently: the status line of the command says what goes on."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
 def make_folder(folder: Path) -> Path:
     """Create an output folder.
 

@@ -11,7 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from guardalign_middleware.cli.console import ALLOWED, STYLES, err, make_folder
+from guardalign_middleware.cli.console import (
+    ALLOWED,
+    STYLES,
+    err,
+    make_folder,
+    without_loading_bars,
+)
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.mini.demo import DemoScene, demo_scenes
 from guardalign_middleware.sanitize import SanitizedImage
@@ -38,6 +44,7 @@ def run_demo(folder: Path) -> int:
         ModelLoadError: the shipped models are missing or damaged.
     """
     make_folder(folder)
+    without_loading_bars()
     with err().status("loading the miniature models") as status:
         chain = GuardAlign.from_preset("mini")
         scenes = demo_scenes()
