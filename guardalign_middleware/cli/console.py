@@ -54,7 +54,7 @@ def without_loading_bars() -> None:
     """Let transformers load weights silently: the status line of the command says what goes on."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def make_folder(folder: Path) -> Path:
