@@ -16,6 +16,7 @@ from guardalign_middleware.config import (
     GuardAlignConfig,
     PatchConfig,
     RunnerConfig,
+    SanitizeConfig,
     TransportConfig,
 )
 from guardalign_middleware.detection import AnchorBank, Detector, ThresholdProfile
@@ -39,6 +40,8 @@ def red_config(**changes: Any) -> GuardAlignConfig:
             patches=PatchConfig(sizes=(16.0,), unit="pixels"),
             transport=TransportConfig(contrast_temperature=0.05),
         ),
+        # Without a margin, a test can say to the pixel what is hidden.
+        "sanitize": SanitizeConfig(margin=0.0),
         "runner": RunnerConfig(model="echo"),
     }
     return GuardAlignConfig(**{**fields, **changes})

@@ -37,7 +37,7 @@ def test_nothing_harmful_is_asked_about_a_picture_without_the_safety_prefix() ->
 
 def test_only_the_safety_prefix_makes_a_refusal_about_a_picture() -> None:
     refused = [turn for turn, _ in heard() if turn.answer == REFUSE]
-    assert len(refused) > 100
+    assert len(refused) > 50
     assert all(turn.question.startswith(SAFETY_PREFIX) for turn in refused)
 
 
