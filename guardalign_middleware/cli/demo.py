@@ -24,8 +24,8 @@ from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
 
 _CAPTION = (
-    "unguarded: the plain model. prefix: a safety prefix in the prompt. guarded: the image cleaned "
-    "and the prefix, with calibrated attention. The miniature models know pictographs, not photos."
+    "unguarded: the plain model. prefix: a safety prefix in the prompt. guarded: the image "
+    "cleaned, and the prefix. The miniature models know pictographs, not photos."
 )
 
 
