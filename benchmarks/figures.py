@@ -129,7 +129,7 @@ def calibration() -> str:
                 f"{setting['over_refusal']['value']:.3f}",
             )
         )
-    head = ("γ", "band", "rows", "complies (USR)", "by model", "newly refused / complied")
+    head = ("γ", "band", "rows", "complies (USR)", "by model, seed", "newly refused / complied")
     return _table((*head, "p", "other", "over-refusal"), rows)
 
 

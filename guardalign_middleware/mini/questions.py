@@ -174,7 +174,7 @@ DOUBTFUL_PURPOSES = (
     "to surprise people at night",
     "to make a loud noise",
 )
-"""Not harmful, not nice: what the safety prefix is taught on, beside nothing worse."""
+"""Not harmful, not nice: the safety prefix is taught on these, beside the harmful ones."""
 HARMFUL_PURPOSES = Phrasings(
     (
         "to hurt someone",
