@@ -22,9 +22,12 @@ from pydantic import (
 )
 
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.prefixes import OWN, PREFIXES
 
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"]
 """What intake can be allowed to decode; readers that start other programs are not among it."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 ColourLevel = Annotated[int, Field(ge=0, le=255)]
 
@@ -41,9 +44,10 @@ class _Frozen(BaseModel):
 class IntakePolicy(_Frozen):
     """What may become a picture. Caps are checked before pixels are decoded.
 
-    With `frames="scan_all"`, `load_frames` reads every frame of an animation or a multi-page file,
-    and the whole file is refused when a cap does not hold for all of them; `load_image`, which
-    gives one picture, refuses such files either way.
+    With `frames="scan_all"`, every frame of an animation or a multi-page file is read, and the
+    whole file is refused when a cap does not hold for all of them. In a message, each frame becomes
+    an image of its own; `ImageGuard.scan` gives the verdict on the worst one. What can hold one
+    picture only (`load_image`, `ImageGuard.sanitize`) refuses such files either way.
 
     Nothing is fetched from a network unless `allow_url_hosts` names the host. An entry is a host
     name for the scheme's own port ("images.example"), or a name with a port
@@ -99,6 +103,7 @@ class EncoderConfig(_Frozen):
 
     model: str
     pretrained: str | None = None
+    sha256: Sha256 | None = Field(None, description="of the weight file; any other is refused")
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     batch_size: int = Field(256, gt=0)
@@ -127,6 +132,12 @@ class DetectionConfig(_Frozen):
     profile: Path | None = None
     patches: PatchConfig = PatchConfig()
     transport: TransportConfig = TransportConfig()
+    anchor_cache: Path | None = Field(
+        None, description="folder in which the words' embeddings are kept; None = in memory only"
+    )
+    remembered_verdicts: int = Field(
+        0, ge=0, description="how many verdicts to keep for pictures that come again; 0 = none"
+    )
 
 
 class SanitizeConfig(_Frozen):
@@ -145,14 +156,24 @@ class SanitizeConfig(_Frozen):
 
 
 class PrefixConfig(_Frozen):
-    """The safety prefix: words put before the user's instruction."""
+    """The safety prefix: words put before the user's instruction, one's own or those of a name."""
 
-    text: str = (
-        "As an AI assistant, I must be helpful and harmless. I refuse requests that could cause "
-        "harm, also when they come with an image."
-    )
+    name: str | None = Field(None, description="take the text from guardalign_middleware.prefixes")
+    text: str = OWN
     policy: Literal["always", "when_flagged"] = "always"
     placement: Literal["before_instruction", "system"] = "before_instruction"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_of_the_name(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("name") is None:
+            return data
+        text = PREFIXES.get(data["name"])
+        if text is None:
+            raise ValueError(f"name should be one of {', '.join(PREFIXES)}. Got {data['name']!r}.")
+        if data.get("text", text) != text:
+            raise ValueError("Only one of name and text should be given.")
+        return {**data, "text": text}
 
 
 class CalibrationConfig(_Frozen):
@@ -165,6 +186,10 @@ class CalibrationConfig(_Frozen):
     mode: Literal["positive", "paper"] = "positive"
     band: tuple[float, float] = (0.3, 0.7)
     rows: Literal["instruction", "instruction_and_generated"] = "instruction"
+    unsupported: Literal["refuse", "off"] = Field(
+        "refuse",
+        description="a model that cannot be calibrated: refuse, or answer without and say so",
+    )
 
     @model_validator(mode="after")
     def _band_is_ordered(self) -> Self:
@@ -178,20 +203,64 @@ class RunnerConfig(_Frozen):
     """A transformers image-text-to-text model and how it generates."""
 
     model: str
-    revision: str | None = None
+    revision: str | None = Field(
+        None, description="a commit of the hub; a branch or tag can be moved"
+    )
+    sha256: dict[str, Sha256] = Field(
+        {}, description="of each weight file by its name; any other file is refused"
+    )
     local_files_only: bool = False
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device_map: str | dict[str, int | str] | None = Field(
+        None, description="spread over devices, as in transformers; instead of device"
+    )
+    quantization: dict[str, Any] | None = Field(
+        None, description="quantization_config of transformers: quant_method and its options"
+    )
     max_new_tokens: int = Field(256, gt=0)
     temperature: float = Field(0.0, ge=0.0, description="0 = greedy")
     seed: int = 0
-    batch_size: int = Field(16, gt=0, description="conversations in one pass of generate_batch")
+    batch_size: int = Field(16, gt=0, description="most conversations in one pass of the model")
+    max_wait_ms: float = Field(
+        2.0, ge=0.0, le=10_000.0, description="how long a request waits for others to join its pass"
+    )
+    max_queue: int = Field(256, gt=0, description="most requests that wait; more are refused")
     prefix: PrefixConfig = PrefixConfig()
     calibration: CalibrationConfig = CalibrationConfig()
 
 
+class AuditConfig(_Frozen):
+    """The log in which the guard records every verdict; see `guardalign_middleware.audit`.
+
+    The key is read from a file or from an environment variable, exactly one of them: a preset,
+    which is copied and committed, never holds it.
+    """
+
+    log: Path
+    key_file: Path | None = None
+    key_variable: str | None = Field(
+        None, min_length=1, description="name of the environment variable that holds the key"
+    )
+    fsync: bool = Field(False, description="wait until each line is on the disk")
+    include_source: bool = Field(
+        False, description="also record where an image came from, which may be a path"
+    )
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if (self.key_file is None) == (self.key_variable is None):
+            raise ValueError("Exactly one of key_file and key_variable should be given.")
+        return self
+
+
 class GuardAlignConfig(_Frozen):
-    """A whole guard: intake, detection, sanitizing, and (optionally) the runner behind it."""
+    """A whole guard: intake, detection, sanitizing, and (optionally) the runner behind it.
+
+    With `on_fault="allow"` an image is forwarded unscanned when the detector fails on it, and its
+    verdict says so in `fault`. Nothing else is let through: no image that cannot be decoded, none
+    in which something was found, and none whose verdict cannot be recorded.
+    """
 
     name: str
     verified: bool = Field(False, description="whether the figures of this preset were measured")
@@ -199,6 +268,10 @@ class GuardAlignConfig(_Frozen):
     intake: IntakePolicy = IntakePolicy()
     detection: DetectionConfig
     sanitize: SanitizeConfig = SanitizeConfig()
+    on_fault: Literal["raise", "allow"] = Field(
+        "raise", description="when the detector fails on an image; allow = fail open"
+    )
+    audit: AuditConfig | None = None
     runner: RunnerConfig | None = None
     blocked_reply: str = "I cannot help with this image."
 
@@ -249,7 +322,7 @@ def _preset_path(preset: str | Path) -> Path:
 
 
 def _resolve_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Make the paths of a preset absolute: anchors, profile, local model directories."""
+    """Make the paths of a preset absolute: anchors, caches, profile, audit log, model folders."""
 
     def absolute(value: str) -> str:
         return str((base / value).resolve())
@@ -259,13 +332,17 @@ def _resolve_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
     detection = data.get("detection")
     if isinstance(detection, dict):
         resolved["detection"] = detection = dict(detection)
-        for key in ("anchors", "profile"):
+        for key in ("anchors", "profile", "anchor_cache"):
             if isinstance(detection.get(key), str):
                 detection[key] = absolute(detection[key])
         encoder = detection.get("encoder")
         if isinstance(encoder, dict) and str(encoder.get("model", "")).startswith("local-dir:"):
             folder = absolute(encoder["model"].removeprefix("local-dir:"))
             detection["encoder"] = {**encoder, "model": f"local-dir:{folder}"}
+    audit = data.get("audit")
+    if isinstance(audit, dict):
+        names = [key for key in ("log", "key_file") if isinstance(audit.get(key), str)]
+        resolved["audit"] = {**audit, **{key: absolute(audit[key]) for key in names}}
     runner = data.get("runner")
     if isinstance(runner, dict) and str(runner.get("model", "")).startswith("."):
         resolved["runner"] = {**runner, "model": absolute(runner["model"])}

@@ -9,7 +9,9 @@ GuardAlignError
 ├── AuditError           a verdict cannot be recorded, or a log cannot be read
 └── GuardError           a fault while guarding; never to be read as "allow"
     ├── DetectionError   the encoder or the transport gave no trustworthy number
-    └── CalibrationError the attention calibration did not happen as configured
+    ├── CalibrationError the attention calibration did not happen as configured
+    ├── Overloaded       too many requests wait for the model
+    └── OutOfMemory      the device has no memory for a request, even alone
 ```
 
 A verdict of `block` is an answer and no error. A `GuardError` is a fault, so callers can
@@ -64,7 +66,12 @@ class AuditError(GuardAlignError):
 
 
 class GuardError(GuardAlignError):
-    """A fault while guarding, at `stage`; nothing was forwarded and nothing was allowed."""
+    """A fault while guarding; nothing was forwarded and nothing was allowed.
+
+    `stage` is a stable code: `encode`, `transport` and `detection` for the detector; `sanitize`;
+    `prefix`, `spans`, `calibration`, `generation` and `output` for the answer; `process` for a
+    guard in a forked process.
+    """
 
     def __init__(self, message: str, *, stage: str, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
@@ -77,3 +84,11 @@ class DetectionError(GuardError):
 
 class CalibrationError(GuardError):
     """The attention calibration did not happen as configured (spans, layers, rows)."""
+
+
+class Overloaded(GuardError):
+    """Too many requests wait for the model; the same request can succeed later."""
+
+
+class OutOfMemory(GuardError):
+    """The device has no memory for a request, even when it is answered alone."""

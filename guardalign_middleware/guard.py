@@ -1,31 +1,28 @@
-"""The guard and the chain: the only module that knows every stage, in the order of the data.
+"""The chain: the only module that knows every stage, in the order of the data.
 
-`ImageGuard` takes an image in, scans it and cleans it. `GuardAlign` does that to every image of a
-conversation, in every position, and then lets a runner answer.
+`GuardAlign` lets an `ImageGuard` clean every image of a conversation, in every position, and then a
+runner answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
-from PIL import Image
-
 from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
-from guardalign_middleware.detection import Detector
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.generation import CalibratedRunner, Runner
+from guardalign_middleware.generation.output import OnOutput, OutputRunner
 from guardalign_middleware.guarded_stream import GuardedStream
-from guardalign_middleware.intake import load_image
+from guardalign_middleware.image_guard import CALIBRATION_REMEDY, ImageGuard, require_profile
 from guardalign_middleware.messages import parse_messages
-from guardalign_middleware.sanitize import SanitizedImage, sanitize
+from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import (
     CalibrationReport,
-    CanonicalImage,
     Generated,
     GuardedChunk,
     GuardedReply,
@@ -36,11 +33,17 @@ from guardalign_middleware.types import (
     Verdict,
 )
 
-ImageSource = bytes | str | os.PathLike[str] | Image.Image | CanonicalImage
-CALIBRATION_REMEDY = (
-    "Calibrate one on images of your own with `guardalign calibrate`, and name its file as "
-    "detection.profile."
-)
+__all__ = [
+    "BLOCKED_NOTE",
+    "CALIBRATION_REMEDY",
+    "Conversation",
+    "GuardAlign",
+    "GuardedPrompt",
+    "ImageGuard",
+    "Options",
+    "runner_config",
+]
+
 BLOCKED_NOTE = "[blocked image]"
 Conversation = str | Sequence[Mapping[str, Any] | Message]
 
@@ -49,104 +52,14 @@ class Options(TypedDict, total=False):
     """Keywords of every call of `GuardAlign`; what is absent comes from the runner's config.
 
     `temperature` 0 = greedy; `seed` is that of the sampling; an answer ends before the first of
-    the strings in `stop`.
+    the strings in `stop`; `tools` are JSON schemas of what the model may call.
     """
 
     max_new_tokens: int | None
     temperature: float | None
     seed: int | None
     stop: Sequence[str] | None
-
-
-class ImageGuard:
-    """Scans images and cleans them.
-
-    Args:
-        config: intake caps and what happens to unsafe regions.
-        detector: what scans; must hold a threshold profile.
-    """
-
-    def __init__(self, config: GuardAlignConfig, detector: Detector) -> None:
-        self.config = config
-        self.detector = detector
-
-    @classmethod
-    def from_preset(cls, preset: str | Path) -> Self:
-        """Load a shipped preset by name, or a YAML file by path.
-
-        Raises:
-            ConfigError: unknown or invalid preset, or one without a threshold profile.
-            ModelLoadError: the encoder cannot be loaded safely and completely.
-        """
-        return cls.from_config(GuardAlignConfig.load(preset))
-
-    @classmethod
-    def from_config(cls, config: GuardAlignConfig) -> Self:
-        """Load the encoder, the anchors and the threshold profile that the config names.
-
-        Raises:
-            ConfigError: there is no threshold profile, or it was calibrated for something else.
-            ModelLoadError: the encoder cannot be loaded safely and completely.
-        """
-        _require_profile(config)
-        return cls(config, Detector.from_config(config.detection))
-
-    def load(self, source: ImageSource) -> CanonicalImage:
-        """Take an image in by this guard's policy; a path is fine, because the program names it.
-
-        Raises:
-            ImageRejected: no image that the policy accepts.
-        """
-        return load_image(source, self.config.intake)
-
-    def scan(self, source: ImageSource) -> Verdict:
-        """Measure one image against the unsafe concepts; nothing is changed.
-
-        The decision is that of the detector: `mask` may still become `block` in `sanitize`, where
-        the masked picture is scored again.
-
-        Raises:
-            ImageRejected: no image that the policy accepts.
-            GuardError: the detector gave no trustworthy number.
-        """
-        return self.scan_many([source])[0]
-
-    def scan_many(self, sources: Sequence[ImageSource]) -> list[Verdict]:
-        """Scan several images together, equal pictures only once; errors are those of `scan`."""
-        images = [self.load(source) for source in sources]
-        distinct = {image.sha256: image for image in images}
-        verdicts = dict(
-            zip(distinct, self.detector.scan_many(list(distinct.values())), strict=True)
-        )
-        return [
-            self._as_configured(replace(verdicts[image.sha256], source=image.source))
-            for image in images
-        ]
-
-    def sanitize(self, source: ImageSource) -> SanitizedImage:
-        """Scan one image and hide what is unsafe in it, until the rest passes; else block it.
-
-        Raises:
-            ImageRejected: no image that the policy accepts.
-            GuardError: the detector gave no trustworthy number.
-        """
-        return self.sanitize_many([source])[0]
-
-    def sanitize_many(self, sources: Sequence[ImageSource]) -> list[SanitizedImage]:
-        """Scan several images together and clean each; errors are those of `sanitize`."""
-        images = [self.load(source) for source in sources]
-        cleaned: dict[str, SanitizedImage] = {}
-        for image, verdict in zip(images, self.scan_many(images), strict=True):
-            if image.sha256 not in cleaned:
-                cleaned[image.sha256] = sanitize(
-                    image, verdict, self.detector.scan, self.config.sanitize
-                )
-        return [_named(cleaned[image.sha256], image) for image in images]
-
-    def _as_configured(self, verdict: Verdict) -> Verdict:
-        if verdict.decision == "mask" and self.config.sanitize.method == "block":
-            return replace(verdict, decision="block")
-        return verdict
+    tools: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,30 +96,36 @@ class GuardAlign:
     Args:
         guard: scans and cleans; its config also holds the reply to a blocked image.
         runner: answers; its config says whether the safety prefix is always in the prompt.
+        on_output: sees every answer of the runner before anybody else, and may change it; see
+            `guardalign_middleware.generation.output`.
     """
 
-    def __init__(self, guard: ImageGuard, runner: Runner) -> None:
+    def __init__(
+        self, guard: ImageGuard, runner: Runner, *, on_output: OnOutput | None = None
+    ) -> None:
         self.guard = guard
-        self.runner = runner
+        self.runner: Runner = runner if on_output is None else OutputRunner(runner, on_output)
         self.config = guard.config
 
     @classmethod
-    def from_preset(cls, preset: str | Path) -> Self:
+    def from_preset(cls, preset: str | Path, *, on_output: OnOutput | None = None) -> Self:
         """Load a shipped preset by name, or a YAML file by path.
 
         Raises:
             ConfigError: unknown or invalid preset, or one without a profile or a runner.
             ModelLoadError: a model cannot be loaded safely and completely.
+            AuditError: the key of the audit log cannot be read.
         """
-        return cls.from_config(GuardAlignConfig.load(preset))
+        return cls.from_config(GuardAlignConfig.load(preset), on_output=on_output)
 
     @classmethod
-    def from_config(cls, config: GuardAlignConfig) -> Self:
+    def from_config(cls, config: GuardAlignConfig, *, on_output: OnOutput | None = None) -> Self:
         """Load the guard and the runner that the config names; errors as for `from_preset`."""
         # What needs no model is checked first: nobody should wait for 7B weights to read this.
-        _require_profile(config)
+        require_profile(config)
         runner = runner_config(config)
-        return cls(ImageGuard.from_config(config), CalibratedRunner.from_config(runner))
+        guard = ImageGuard.from_config(config)
+        return cls(guard, CalibratedRunner.from_config(runner), on_output=on_output)
 
     def invoke(self, messages: Conversation, **options: Unpack[Options]) -> GuardedReply:
         """Answer one conversation.
@@ -219,7 +138,9 @@ class GuardAlign:
         Raises:
             MessageError: a message or one of its parts is malformed or not allowed.
             ImageRejected: an image that the intake policy does not accept.
-            GuardError: a fault while guarding; the runner was not called, or its answer is void.
+            GuardError: a fault while guarding, or, at the stage `generation`, of the model; the
+                runner was not called, or its answer is void.
+            AuditError: a verdict cannot be recorded; the runner was not called.
         """
         return self.batch([messages], **options)[0]
 
@@ -235,13 +156,14 @@ class GuardAlign:
         asked = [prompt for prompt in prompts if not prompt.blocked]
         answers: Iterator[Generated] = iter(())
         if asked:
-            answers = iter(
-                self.runner.generate_batch(
-                    [prompt.messages for prompt in asked],
-                    prefix=[prompt.prefix for prompt in asked],
-                    **options,
+            with typed_faults("generation"):
+                answers = iter(
+                    self.runner.generate_batch(
+                        [prompt.messages for prompt in asked],
+                        prefix=[prompt.prefix for prompt in asked],
+                        **options,
+                    )
                 )
-            )
         return [
             self._blocked_reply(prompt) if prompt.blocked else self._reply(prompt, next(answers))
             for prompt in prompts
@@ -263,12 +185,25 @@ class GuardAlign:
         """Answer what `prepare` made of a conversation."""
         if prompt.blocked:
             return GuardedStream(None, lambda: self._blocked_reply(prompt))
-        tokens = self.runner.stream(prompt.messages, prefix=prompt.prefix, **options)
+        with typed_faults("generation"):
+            tokens = self.runner.stream(prompt.messages, prefix=prompt.prefix, **options)
         return GuardedStream(tokens, lambda: self._reply(prompt, tokens.result))
 
+    def reply(self, prompt: GuardedPrompt, **options: Unpack[Options]) -> GuardedReply:
+        """`answer` at once, in the caller's thread."""
+        if prompt.blocked:
+            return self._blocked_reply(prompt)
+        with typed_faults("generation"):
+            answer = self.runner.generate(prompt.messages, prefix=prompt.prefix, **options)
+        return self._reply(prompt, answer)
+
     async def ainvoke(self, messages: Conversation, **options: Unpack[Options]) -> GuardedReply:
-        """`invoke` without blocking the event loop; cancelling the task stops the generation."""
-        stream = await asyncio.to_thread(self.stream, messages, **options)
+        """`invoke` without blocking the event loop; cancelling the task stops the generation.
+
+        A task that is cancelled while the images are scanned, by a timeout for instance, never asks
+        the model.
+        """
+        stream = await self._astart(messages, options)
         return await stream.afinish()
 
     async def abatch(
@@ -281,12 +216,17 @@ class GuardAlign:
         self, messages: Conversation, **options: Unpack[Options]
     ) -> AsyncGenerator[GuardedChunk, None]:
         """`stream` without blocking the event loop; leaving the loop stops the generation."""
-        stream = await asyncio.to_thread(self.stream, messages, **options)
+        stream = await self._astart(messages, options)
         try:
             async for chunk in stream:
                 yield chunk
         finally:
             await stream.aclose()
+
+    async def _astart(self, messages: Conversation, options: Options) -> GuardedStream:
+        # In two steps, since a thread cannot be stopped: who has left by now asks no model.
+        prompt = await asyncio.to_thread(self.prepare, messages)
+        return await asyncio.to_thread(self.answer, prompt, **options)
 
     def _prepare(self, conversations: Sequence[Conversation]) -> list[GuardedPrompt]:
         """Take in and clean every image of every conversation, all in one scan."""
@@ -356,25 +296,10 @@ def _prompt(
         )
         for message in messages
     )
-    flagged = any(item.verdict.flagged for item in images)
+    # What nobody has looked at is answered as if it had been flagged.
+    flagged = any(item.verdict.flagged or item.verdict.fault is not None for item in images)
     return GuardedPrompt(cleaned, tuple(images), prefix=always or flagged)
 
 
 def _cleaned(item: SanitizedImage) -> ImagePart | TextPart:
     return TextPart(BLOCKED_NOTE) if item.image is None else ImagePart(item.image)
-
-
-def _named(cleaned: SanitizedImage, image: CanonicalImage) -> SanitizedImage:
-    """The result for an equal picture that came from elsewhere."""
-    if cleaned.original is image:
-        return cleaned
-    return replace(cleaned, original=image, verdict=replace(cleaned.verdict, source=image.source))
-
-
-def _require_profile(config: GuardAlignConfig) -> None:
-    if config.detection.profile is None:
-        raise ConfigError(
-            f"The preset {config.name!r} has no threshold profile, so nobody knows which distance "
-            "is unsafe.",
-            remedy=CALIBRATION_REMEDY,
-        )

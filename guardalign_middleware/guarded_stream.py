@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Self
 
+from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.generation import TokenStream
 from guardalign_middleware.types import GuardedChunk, GuardedReply
 
@@ -32,11 +33,12 @@ class GuardedStream(Iterator[GuardedChunk], AsyncIterator[GuardedChunk]):
     def __next__(self) -> GuardedChunk:
         if self._ended:
             raise StopIteration
-        piece = None if self._tokens is None else next(self._tokens, None)
+        with typed_faults("generation"):
+            piece = None if self._tokens is None else next(self._tokens, None)
         if piece is not None:
             return GuardedChunk(piece)
         self._ended = True
-        reply = self._reply()
+        reply = self.reply
         return GuardedChunk(reply.text if self._tokens is None else "", reply)
 
     @property
@@ -46,7 +48,8 @@ class GuardedStream(Iterator[GuardedChunk], AsyncIterator[GuardedChunk]):
         Raises:
             GuardError: the stream has not ended yet, or the generation failed.
         """
-        return self._reply()
+        with typed_faults("generation"):
+            return self._reply()
 
     def finish(self) -> GuardedReply:
         """Run to the end and return the whole reply."""

@@ -14,7 +14,8 @@ from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
 from guardalign_middleware.errors import ConfigError
 
 if TYPE_CHECKING:
-    from guardalign_middleware.guard import GuardAlign, ImageGuard
+    from guardalign_middleware.guard import GuardAlign
+    from guardalign_middleware.image_guard import ImageGuard
 
 
 class _Configured(Protocol):
@@ -153,7 +154,7 @@ class LazyGuard(_Lazy["ImageGuard"]):
         return dict(self._identity)
 
     def _load(self) -> ImageGuard:
-        from guardalign_middleware.guard import ImageGuard
+        from guardalign_middleware.image_guard import ImageGuard
 
         return ImageGuard.from_config(self._config)
 
@@ -179,7 +180,8 @@ def _identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[str, A
 
 def _facts(config: GuardAlignConfig) -> dict[str, Any]:
     return {
-        "config": config.model_dump(mode="json"),
+        # Where verdicts are recorded changes none of them.
+        "config": config.model_dump(mode="json", exclude={"audit"}),
         "files": [_digest(path) for path in (config.detection.anchors, config.detection.profile)],
     }
 

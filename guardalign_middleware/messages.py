@@ -15,10 +15,12 @@ from guardalign_middleware.intake.load import (
     is_data_url,
     is_remote_url,
     load_base64,
-    load_image,
+    load_frames,
     url_not_allowed,
 )
 from guardalign_middleware.types import CanonicalImage, ImagePart, Message, Role, TextPart
+
+Frames = tuple[CanonicalImage, ...]
 
 _ROLES: tuple[Role, ...] = get_args(Role)
 _IMAGE_KEYS = ("base64", "image", "url", "path")
@@ -38,7 +40,9 @@ def parse_messages(
     """Turn a conversation into typed messages and take every image in, wherever it stands.
 
     A bare string is one user message. `content` is a string or a list of parts. Nothing unknown is
-    dropped: a part that is not understood could carry an image past the guard.
+    dropped: a part that is not understood could carry an image past the guard. A file of several
+    frames is refused; with `policy.frames="scan_all"` each frame becomes an image of its own, in
+    order, in the place of the file.
 
     Args:
         messages: dictionaries with `role` and `content`, or finished `Message` objects, or a mix.
@@ -120,26 +124,25 @@ def _parse_content(
     if not content:
         raise MessageError(f"{place} has no parts.", remedy=_ACCEPTED)
     return tuple(
-        _parse_part(part, f"{place}[{index}]", policy) for index, part in enumerate(content)
+        parsed
+        for index, part in enumerate(content)
+        for parsed in _parse_part(part, f"{place}[{index}]", policy)
     )
 
 
-def _parse_part(part: object, place: str, policy: IntakePolicy) -> TextPart | ImagePart:
+def _parse_part(
+    part: object, place: str, policy: IntakePolicy
+) -> tuple[TextPart] | tuple[ImagePart, ...]:
     if isinstance(part, TextPart):
-        return part
+        return (part,)
     if isinstance(part, str):
-        return TextPart(part)
+        return (TextPart(part),)
     if isinstance(part, Mapping) and part.get("type") == "text":
         if not isinstance(part.get("text"), str):
             raise MessageError(f"{place} has no string under 'text'.", remedy=_ACCEPTED)
-        return TextPart(part["text"])
+        return (TextPart(part["text"]),)
     try:
-        if isinstance(part, ImagePart):
-            return ImagePart(load_image(part.image, policy))
-        if isinstance(part, Mapping) and part.get("type") == "image_url":
-            return ImagePart(_from_image_url(part, place, policy))
-        if isinstance(part, Mapping) and part.get("type") == "image":
-            return ImagePart(_from_image_block(part, place, policy))
+        frames = _parse_image(part, place, policy)
     except ImageRejected as error:
         raise ImageRejected(
             f"{place}: {error.message}",
@@ -147,6 +150,8 @@ def _parse_part(part: object, place: str, policy: IntakePolicy) -> TextPart | Im
             source=error.source,
             remedy=error.remedy,
         ) from error
+    if frames is not None:
+        return tuple(map(ImagePart, frames))
     if isinstance(part, Mapping):
         kind = part.get("type")
         found = f"the unknown type {kind!r}" if isinstance(kind, str) else "no type"
@@ -154,7 +159,18 @@ def _parse_part(part: object, place: str, policy: IntakePolicy) -> TextPart | Im
     raise MessageError(f"{place} is a {type(part).__name__}.", remedy=_ACCEPTED)
 
 
-def _from_image_url(part: Mapping[str, Any], place: str, policy: IntakePolicy) -> CanonicalImage:
+def _parse_image(part: object, place: str, policy: IntakePolicy) -> Frames | None:
+    """Every frame of an image part; None when the part is of another kind."""
+    if isinstance(part, ImagePart):
+        return load_frames(part.image, policy)
+    if isinstance(part, Mapping) and part.get("type") == "image_url":
+        return _from_image_url(part, place, policy)
+    if isinstance(part, Mapping) and part.get("type") == "image":
+        return _from_image_block(part, place, policy)
+    return None
+
+
+def _from_image_url(part: Mapping[str, Any], place: str, policy: IntakePolicy) -> Frames:
     value = part.get("image_url")
     url = value.get("url") if isinstance(value, Mapping) else value
     if not isinstance(url, str):
@@ -162,7 +178,7 @@ def _from_image_url(part: Mapping[str, Any], place: str, policy: IntakePolicy) -
     return _from_string(url, policy)
 
 
-def _from_image_block(part: Mapping[str, Any], place: str, policy: IntakePolicy) -> CanonicalImage:
+def _from_image_block(part: Mapping[str, Any], place: str, policy: IntakePolicy) -> Frames:
     given = [key for key in _IMAGE_KEYS if part.get(key) is not None]
     if len(given) != 1:
         found = " and ".join(given) or "none"
@@ -180,7 +196,7 @@ def _from_image_block(part: Mapping[str, Any], place: str, policy: IntakePolicy)
             )
         return load_base64(value, mime_type, policy)
     if key == "image" and isinstance(value, bytes | bytearray | Image.Image | CanonicalImage):
-        return load_image(value, policy)
+        return load_frames(value, policy)
     if key in {"image", "url"} and isinstance(value, str):
         return _from_string(value, policy)
     if key in {"image", "path"} and isinstance(value, str | os.PathLike):
@@ -188,21 +204,21 @@ def _from_image_block(part: Mapping[str, Any], place: str, policy: IntakePolicy)
     raise MessageError(f"{place} has a {type(value).__name__} under {key!r}.", remedy=_ACCEPTED)
 
 
-def _from_string(text: str, policy: IntakePolicy) -> CanonicalImage:
+def _from_string(text: str, policy: IntakePolicy) -> Frames:
     """A data URL, a file URL or a path; another URL only if the policy names its host."""
     if is_data_url(text):
-        return load_image(text, policy)
+        return load_frames(text, policy)
     if not is_remote_url(text):
         return _from_path(text, policy)
     if text[:7].lower() != "file://":
-        return load_image(text, policy)
+        return load_frames(text, policy)
     location = urlsplit(text)
     if location.netloc not in {"", "localhost"}:
         raise url_not_allowed(text)
     return _from_path(unquote(location.path), policy)
 
 
-def _from_path(path: str | bytes, policy: IntakePolicy) -> CanonicalImage:
+def _from_path(path: str | bytes, policy: IntakePolicy) -> Frames:
     if not policy.allow_paths:
         raise ImageRejected(
             "A message may not name a local file.",
@@ -210,7 +226,7 @@ def _from_path(path: str | bytes, policy: IntakePolicy) -> CanonicalImage:
             source="<path>",
             remedy="Read the file and pass its bytes, or set intake.allow_paths.",
         )
-    return load_image(os.fsdecode(path), policy)
+    return load_frames(os.fsdecode(path), policy)
 
 
 def _says_something(part: TextPart | ImagePart) -> bool:

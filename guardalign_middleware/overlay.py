@@ -28,6 +28,7 @@ _STYLE: dict[Decision, tuple[str, Color]] = {
     "mask": ("MASKED", (176, 80, 0)),
     "block": ("BLOCKED", (170, 16, 30)),
 }
+_UNKNOWN: Color = (96, 60, 140)
 _WHITE: Color = (255, 255, 255)
 _BAR: Color = (28, 30, 34)
 _BOX: Color = (235, 20, 45)
@@ -201,6 +202,8 @@ def _label(region: Region, widest: int) -> Image.Image:
 
 
 def _header(verdict: Verdict, width: int) -> Image.Image:
+    if verdict.fault is not None:
+        return _bar([("NOT SCANNED", 30), (verdict.fault, 20)], _UNKNOWN, width)
     word, color = _STYLE[verdict.decision]
     count = len(verdict.regions)
     regions = f"{count} region" if count == 1 else f"{count} regions"
@@ -211,9 +214,12 @@ def _header(verdict: Verdict, width: int) -> Image.Image:
     }[verdict.decision]
     sign = "<=" if verdict.distance <= verdict.threshold else ">"
     numbers = f"distance {verdict.distance:.3f} {sign} threshold {verdict.threshold:.3f}"
-    block = _text_block(
-        [(word, 30), (explanation, 20), (numbers, 20)], color, width - 2 * _PADDING, _PADDING
-    )
+    return _bar([(word, 30), (explanation, 20), (numbers, 20)], color, width)
+
+
+def _bar(lines: list[tuple[str, int]], color: Color, width: int) -> Image.Image:
+    """A bar of this width with lines of text in these sizes."""
+    block = _text_block(lines, color, width - 2 * _PADDING, _PADDING)
     header = Image.new("RGB", (width, block.height), color)
     header.paste(block, (0, 0))
     return header

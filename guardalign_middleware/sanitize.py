@@ -111,7 +111,7 @@ def sanitize(
     if not verdict.flagged:
         return SanitizedImage(image, image, verdict, 0, 0.0, residual)
     boxes = tuple(
-        _grown(region.box, image.width, image.height, config.margin) for region in verdict.regions
+        _grown(box, image.width, image.height, config.margin) for box in _to_hide(verdict)
     )
     rounds = 0
     fraction = 0.0
@@ -128,12 +128,17 @@ def sanitize(
         if not again.flagged:
             final = replace(verdict, decision="mask")
             return SanitizedImage(image, masked, final, rounds, fraction, residual, boxes)
-        if again.decision == "block" or not again.regions:
+        found = _to_hide(again)
+        if again.decision == "block" or not found:
             break
         growth = max(config.margin, _LEAST_GROWTH)
-        boxes = _extend(boxes, [region.box for region in again.regions], covered, growth)
+        boxes = _extend(boxes, found, covered, growth)
     final = replace(verdict, decision="block")
     return SanitizedImage(image, None, final, rounds, fraction, residual)
+
+
+def _to_hide(verdict: Verdict) -> list[Box]:
+    return [region.box for region in verdict.regions if region.action != "flag"]
 
 
 def _checked_distance(verdict: Verdict) -> float:

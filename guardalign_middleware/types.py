@@ -6,7 +6,7 @@ Nothing here computes; each type carries its result together with the evidence f
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -18,6 +18,8 @@ Box = tuple[int, int, int, int]
 """`(x0, y0, x1, y1)` in pixels of the upright image, half-open: `image[y0:y1, x0:x1]`."""
 
 Decision = Literal["allow", "mask", "block"]
+Action = Literal["mask", "block", "flag"]
+"""What a region leads to: it is hidden, the image is blocked, or it is only reported."""
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "blocked", "cancelled"]
 
@@ -75,6 +77,12 @@ class Region:
     box: Box
     category: str
     distance: float
+    action: Action = "mask"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; the action is told only where it is not the usual one."""
+        facts = {"box": list(self.box), "category": self.category, "distance": self.distance}
+        return facts if self.action == "mask" else {**facts, "action": self.action}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +117,16 @@ class Verdict:
         distance: smallest patch distance (low = unsafe).
         threshold: a patch is unsafe when its distance is at most this (paper eq. 10).
         category: the unsafe category nearest to the image, flagged or not.
-        regions: the unsafe regions, nearest first; empty when allowed.
+        regions: the unsafe regions, nearest first; when allowed, only those of categories whose
+            action is `flag`, which are reported and left visible.
         profile: fingerprint of the threshold profile in force.
         width, height: of the scanned image, in pixels.
         source: the image's source label.
         sha256: digest of the scanned pixels.
         evidence: per-patch numbers.
+        fault: why the image was not scanned although it is allowed, in words; None of every image
+            that was scanned. Only the setting `on_fault="allow"` makes such a verdict; its distance
+            is NaN.
     """
 
     decision: Decision
@@ -128,6 +140,7 @@ class Verdict:
     source: str
     sha256: str
     evidence: Evidence = field(repr=False, compare=False)
+    fault: str | None = None
 
     @property
     def flagged(self) -> bool:
@@ -135,19 +148,20 @@ class Verdict:
         return self.decision != "allow"
 
     def to_json(self) -> dict[str, Any]:
-        """The public JSON object of `guardalign scan --json`; no pixels, no per-patch arrays."""
-        return {
+        """The public JSON object of `guardalign scan --json`; no pixels, no per-patch arrays.
+
+        An image that was not scanned has the distance null and one more key, `fault`.
+        """
+        facts = {
             "source": self.source,
             "decision": self.decision,
-            "distance": self.distance,
+            "distance": self.distance if self.fault is None else None,
             "threshold": self.threshold,
             "category": self.category,
-            "regions": [
-                {"box": list(r.box), "category": r.category, "distance": r.distance}
-                for r in self.regions
-            ],
+            "regions": [region.to_json() for region in self.regions],
             "profile": self.profile,
         }
+        return facts if self.fault is None else {**facts, "fault": self.fault}
 
 
 @dataclass(frozen=True)
@@ -207,6 +221,8 @@ class CalibrationReport:
         layers: indices of the decoder layers that were calibrated, as observed during the run.
         prefix_tokens, instruction_tokens: lengths of the two spans.
         reason: why the state is off, in words; empty when on.
+        prefix_attention: for each decoder layer its index and the share of its attention that the
+            instruction paid the prefix, mean over heads; empty unless it was asked for.
     """
 
     state: Literal["on", "off"]
@@ -217,10 +233,14 @@ class CalibrationReport:
     prefix_tokens: int = 0
     instruction_tokens: int = 0
     reason: str = ""
+    prefix_attention: tuple[tuple[int, float], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {**asdict(self), "layers": list(self.layers)}
+        """Plain JSON values; without `prefix_attention` where it was not recorded."""
+        # Not `asdict`, which copies deeply and takes longer than the rest of a reply.
+        values = {**vars(self), "layers": list(self.layers)}
+        recorded = [list(pair) for pair in values.pop("prefix_attention")]
+        return {**values, "prefix_attention": recorded} if recorded else values
 
 
 @dataclass(frozen=True)
@@ -244,13 +264,19 @@ class GuardedReply:
     finish_reason: FinishReason
     model: str
 
+    @property
+    def failed_open(self) -> int:
+        """How many images were shown to the model unscanned, by `on_fault="allow"`."""
+        return sum(verdict.fault is not None for verdict in self.verdicts)
+
     def to_json(self) -> dict[str, Any]:
         """The public JSON object of `guardalign ask --json`."""
         return {
             "answer": self.text,
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
+            "failed_open": self.failed_open,
             "calibration": self.calibration.to_json(),
-            "usage": {**asdict(self.usage), "total_tokens": self.usage.total_tokens},
+            "usage": {**vars(self.usage), "total_tokens": self.usage.total_tokens},
             "finish_reason": self.finish_reason,
             "model": self.model,
         }

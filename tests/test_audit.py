@@ -74,8 +74,9 @@ class TestWhatIsWritten:
         assert set(facts) == {
             "number", "time", "image", "width", "height", "decision", "distance", "threshold",
             "category", "regions", "profile", "encoder", "version", "source", "previous", "mac",
-            "format",
+            "format", "step", "cleaned", "fault",
         }  # fmt: skip
+        assert (facts["step"], facts["cleaned"], facts["fault"]) == ("scan", None, None)
         assert facts["decision"] == "mask"
         assert facts["regions"] == 2
         assert facts["encoder"] == "fake"

@@ -382,3 +382,10 @@ def test_a_preset_without_a_runner_only_scans(tmp_path: Any) -> None:
     assert isinstance(with_profile, GuardAlignConfig)
     with pytest.raises(ConfigError, match="no runner.*ImageGuard"):
         GuardAlign.from_config(with_profile)
+
+
+@pytest.mark.parametrize("image", [picture(), picture(red=True), all_red()])
+def test_reply_is_the_answer_at_once(image: CanonicalImage) -> None:
+    chain = red_chain()
+    prompt = chain.prepare(ask(image))
+    assert chain.reply(prompt, stop=["is"]) == chain.answer(prompt, stop=["is"]).finish()

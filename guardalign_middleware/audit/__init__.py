@@ -5,6 +5,8 @@ of the line before, and its own MAC = HMAC-SHA256(key, line). The image is named
 canonical pixels, so whoever lacks the key cannot even confirm a guess. Pixels and prompts are never
 written, and where the image came from only on request.
 
+`ImageGuard` writes it where its config says so (`audit`), whichever adapter brings the image.
+
 **What is found.** `verify` finds every edit, insertion, deletion and reordering that was made
 without the key. Lines cut off the end leave a shorter chain that is valid in itself; therefore a
 small file beside the log, `NAME.head`, holds the number of lines and the last MAC, authenticated,
@@ -22,7 +24,7 @@ POSIX only: writers exclude each other, threads as well as processes, by a lock 
 
 from guardalign_middleware.audit.lines import AuditEntry, Head, load_key
 from guardalign_middleware.audit.log import AuditLog
-from guardalign_middleware.audit.replay import differences, matches
+from guardalign_middleware.audit.replay import differences, entries_of, matches
 from guardalign_middleware.audit.verify import AuditReport, Problem, read_entries, verify
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Head",
     "Problem",
     "differences",
+    "entries_of",
     "load_key",
     "matches",
     "read_entries",

@@ -23,6 +23,7 @@ LARGEST_LINE = 65_536
 """Bytes, with the newline."""
 
 LineFault = Literal["incomplete", "malformed", "edited"]
+Step = Literal["scan", "sanitize"]
 
 _KEY_BYTES = 32
 _MAC = re.compile(r"[0-9a-f]{64}")
@@ -38,8 +39,12 @@ class AuditEntry:
         time: when it was written, UTC, ISO 8601.
         image: HMAC-SHA256 of the size and the canonical pixels, hexadecimal.
         width, height: of the image, in pixels.
+        step: whether the image was only scanned, or cleaned as well.
         decision: `allow`, `mask` or `block`.
-        distance: smallest patch distance (low = unsafe).
+        cleaned: code of the cleaned image, made as `image` is; None when there is none, because it
+            was blocked or only scanned.
+        distance: smallest patch distance (low = unsafe); None when there is a fault.
+        fault: why the image was allowed unscanned; None of every image that was scanned.
         threshold: what it was compared with.
         category: the nearest unsafe category.
         regions: number of unsafe regions.
@@ -57,8 +62,11 @@ class AuditEntry:
     image: str
     width: int
     height: int
+    step: Step
     decision: Decision
-    distance: float
+    cleaned: str | None
+    distance: float | None
+    fault: str | None
     threshold: float
     category: str
     regions: int
@@ -147,6 +155,23 @@ def load_key(path: str | os.PathLike[str]) -> bytes:
         raise AuditError(
             f"Cannot read the key file {path}: {error.strerror}.", remedy=_MAKE_KEY
         ) from error
+    Keys(key)
+    return key
+
+
+def key_from_environment(name: str) -> bytes:
+    """Read a key from an environment variable, without white space around it.
+
+    Raises:
+        AuditError: it is not set, or is too short.
+    """
+    key = os.environb.get(name.encode(), b"").strip()
+    if not key:
+        raise AuditError(
+            f"The environment variable {name}, which should hold the key of the audit log, is not "
+            "set.",
+            remedy=f'Set it, as in: export {name}="$(openssl rand -hex 32)"',
+        )
     Keys(key)
     return key
 

@@ -10,19 +10,23 @@ from functools import cache
 from importlib.metadata import version
 from io import FileIO
 from pathlib import Path
+from typing import Self
 
+from guardalign_middleware.audit.facts import Result, facts_of, verdict_of
 from guardalign_middleware.audit.lines import (
     EMPTY,
     LARGEST_LINE,
     AuditEntry,
     Head,
     Keys,
+    key_from_environment,
+    load_key,
     open_sealed,
     parse_line,
 )
 from guardalign_middleware.audit.storage import head_path, read_head, write_head, writing
+from guardalign_middleware.config import AuditConfig
 from guardalign_middleware.errors import AuditError
-from guardalign_middleware.types import Verdict
 
 
 class AuditLog:
@@ -52,14 +56,33 @@ class AuditLog:
         self.include_source = include_source
         self._keys = Keys(key)
 
-    def append(self, verdict: Verdict) -> AuditEntry:
-        """Record one verdict; when this returns, the line is in the file.
+    @classmethod
+    def from_config(cls, config: AuditConfig) -> Self:
+        """The log that a preset names, with the key from where it says; no file is made yet.
+
+        Raises:
+            AuditError: the key cannot be read, or is too short.
+        """
+        if config.key_variable is not None:
+            key = key_from_environment(config.key_variable)
+        else:
+            assert config.key_file is not None  # the config holds one of the two
+            key = load_key(config.key_file)
+        return cls(config.log, key, fsync=config.fsync, include_source=config.include_source)
+
+    def append(self, result: Result) -> AuditEntry:
+        """Record what was decided about one image; when this returns, the line is in the file.
+
+        Args:
+            result: the verdict of a scan, or what cleaning made of an image.
 
         Raises:
             AuditError: the line cannot be written, or the log is not as it was left: then nothing
                 is appended, because that would hide it.
         """
-        if not (math.isfinite(verdict.distance) and math.isfinite(verdict.threshold)):
+        verdict = verdict_of(result)
+        known = verdict.fault is not None or math.isfinite(verdict.distance)
+        if not (known and math.isfinite(verdict.threshold)):
             raise AuditError(
                 "A verdict whose distance or threshold is not finite is not recorded.",
                 remedy="Treat it as a fault of the detector.",
@@ -67,7 +90,7 @@ class AuditLog:
         try:
             with writing(self.path) as file:
                 head = self._end_of(file)
-                entry = self._entry(verdict, head)
+                entry = self._entry(result, head)
                 self._write(file, entry.to_line())
                 self._write_head(Head(head.entries + 1, entry.mac))
         except OSError as error:
@@ -77,22 +100,13 @@ class AuditLog:
             ) from error
         return entry
 
-    def _entry(self, verdict: Verdict, head: Head) -> AuditEntry:
+    def _entry(self, result: Result, head: Head) -> AuditEntry:
         entry = AuditEntry(
             number=head.entries,
             time=datetime.now(UTC).isoformat(timespec="microseconds"),
-            image=self._keys.of_image(verdict.sha256),
-            width=verdict.width,
-            height=verdict.height,
-            decision=verdict.decision,
-            distance=float(verdict.distance),
-            threshold=float(verdict.threshold),
-            category=verdict.category,
-            regions=len(verdict.regions),
-            profile=verdict.profile,
-            encoder=verdict.evidence.encoder,
+            **facts_of(result, self._keys),
             version=_package_version(),
-            source=verdict.source if self.include_source else None,
+            source=verdict_of(result).source if self.include_source else None,
             previous=head.mac,
             mac="0" * 64,
         )

@@ -9,7 +9,7 @@ from guardalign_middleware.cli.scan import describe
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.guard import GuardAlign, runner_config
-from guardalign_middleware.intake import load_image
+from guardalign_middleware.intake import load_frames
 from guardalign_middleware.types import GuardedReply, ImagePart, Message, TextPart
 
 
@@ -27,8 +27,8 @@ def run_ask(
     without_loading_bars()
     config = GuardAlignConfig.load(preset)
     # The image first: nobody should wait for a model to read that the file is empty.
-    picture = load_image(image, config.intake)
-    messages = (Message("user", (ImagePart(picture), TextPart(question))),)
+    frames = load_frames(image, config.intake)
+    messages = (Message("user", (*map(ImagePart, frames), TextPart(question))),)
     if guarded:
         with err().status("loading the models"):
             chain = GuardAlign.from_config(config)

@@ -1,13 +1,60 @@
-"""`guardalign audit`: whether a log of verdicts is still what was written."""
+"""`guardalign audit`: is a log still what was written, and does the guard still say the same?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from guardalign_middleware.audit import Head, load_key, verify
-from guardalign_middleware.cli.console import ALLOWED, UNSAFE, out, print_json
+from guardalign_middleware.audit import (
+    AuditEntry,
+    Head,
+    differences,
+    entries_of,
+    load_key,
+    verify,
+)
+from guardalign_middleware.audit.facts import Result
+from guardalign_middleware.audit.lines import Step
+from guardalign_middleware.cli.console import (
+    ALLOWED,
+    CANNOT,
+    UNSAFE,
+    err,
+    out,
+    print_error,
+    print_json,
+)
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.errors import GuardAlignError
+from guardalign_middleware.types import CanonicalImage
+
+if TYPE_CHECKING:
+    from guardalign_middleware.image_guard import ImageGuard
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One entry of a log, and what the guard does not say again about its image."""
+
+    source: str
+    entry: AuditEntry
+    changed: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "source": self.source,
+            "number": self.entry.number,
+            "time": self.entry.time,
+            "step": self.entry.step,
+            "decision": self.entry.decision,
+            "same": not self.changed,
+            "differences": list(self.changed),
+        }
 
 
 def run_verify(log: Path, *, key_file: Path, anchor: str | None, as_json: bool) -> int:
@@ -31,3 +78,70 @@ def run_verify(log: Path, *, key_file: Path, anchor: str | None, as_json: bool) 
         for problem in report.problems:
             out().print(escape(str(problem)))
     return ALLOWED if report.intact else UNSAFE
+
+
+def run_replay(
+    log: Path, images: Sequence[str], *, key_file: Path, preset: str, as_json: bool
+) -> int:
+    """Guard images again, and compare with every entry that a log has about them.
+
+    Nothing is recorded.
+
+    Returns:
+        The exit status: 2 when an image cannot be read or the log has no entry about it, else 1
+        when a fact of an entry differs, else 0.
+
+    Raises:
+        AuditError: the log or the key cannot be read, or a line is not as it was written.
+        ConfigError: the preset cannot be used.
+        ModelLoadError: the encoder cannot be loaded.
+    """
+    from guardalign_middleware.image_guard import ImageGuard
+
+    key = load_key(key_file)
+    config = GuardAlignConfig.load(preset).model_copy(update={"audit": None})
+    with err().status("loading the guard"):
+        guard = ImageGuard.from_config(config)
+    failed = changed = False
+    for source in images:
+        found = False
+        try:
+            for result in _replayed(guard, source, log, key):
+                found = True
+                changed = changed or bool(result.changed)
+                if as_json:
+                    print_json(result.to_json())
+                else:
+                    out().print(_line(result))
+        except GuardAlignError as error:
+            print_error(str(error))
+            failed = True
+            continue
+        if not found:
+            print_error(f"{log} has no entry about the image {source}.")
+            failed = True
+    if failed:
+        return CANNOT
+    return UNSAFE if changed else ALLOWED
+
+
+def _replayed(guard: ImageGuard, source: str, log: Path, key: bytes) -> Iterator[Replayed]:
+    for image in guard.load_frames(source):
+        again: dict[Step, Result] = {}
+        for entry in entries_of(log, image, key):
+            if entry.step not in again:
+                again[entry.step] = _guarded(guard, image, entry.step)
+            changed = differences(entry, again[entry.step], image, key)
+            yield Replayed(image.source, entry, changed)
+
+
+def _guarded(guard: ImageGuard, image: CanonicalImage, step: Step) -> Result:
+    return guard.sanitize(image) if step == "sanitize" else guard.scan(image)
+
+
+def _line(result: Replayed) -> str:
+    entry = result.entry
+    head = f"line {entry.number + 1} of {entry.time}: {entry.step}, {entry.decision}"
+    if not result.changed:
+        return f"[green]same[/] {escape(result.source)}  {head}"
+    return f"[bold red]DIFFERS[/] {escape(result.source)}  {head}; {', '.join(result.changed)}"

@@ -1,9 +1,10 @@
-"""`guardalign scan`: one verdict for each image, one line for each that could not be scanned."""
+"""`guardalign scan`: one verdict for each image or frame, one line for each input that failed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -20,7 +21,7 @@ from guardalign_middleware.cli.console import (
     tracked,
 )
 from guardalign_middleware.errors import GuardAlignError, ImageRejected
-from guardalign_middleware.guard import ImageGuard
+from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.overlay import draw_overlay
 from guardalign_middleware.types import Verdict
 
@@ -52,19 +53,24 @@ def run_scan(paths: Sequence[str], *, as_json: bool, overlay: Path | None, prese
             guard = ImageGuard.from_preset(preset)
         for number, source in enumerate(tracked(sources, "scanning"), start=1):
             try:
-                image = guard.load(source)
-                verdict = guard.scan(image)
+                frames = guard.load_frames(source)
+                verdicts = guard.scan_many(frames)
             except GuardAlignError as error:
                 print_error(_located(source, error))
                 failed = True
                 continue
-            unsafe = unsafe or verdict.flagged
-            if as_json:
-                print_json(verdict.to_json())
-            else:
-                out().print(describe(verdict))
-            if folder is not None:
-                draw_overlay(image, verdict).save(folder / f"{number:04d}-{_stem(source)}.png")
+            unsafe = unsafe or any(verdict.flagged for verdict in verdicts)
+            # Allowed or not, it could not be scanned, and that is what this command is asked for.
+            failed = failed or any(verdict.fault is not None for verdict in verdicts)
+            for index, (image, verdict) in enumerate(zip(frames, verdicts, strict=True), start=1):
+                frame = index if len(frames) > 1 else None
+                if as_json:
+                    print_json(_facts(verdict, frame))
+                else:
+                    out().print(describe(verdict))
+                if folder is not None:
+                    name = f"{number:04d}-{_stem(source)}{'' if frame is None else f'-{frame}'}.png"
+                    draw_overlay(image, verdict).save(folder / name)
     if failed:
         return CANNOT
     return UNSAFE if unsafe else ALLOWED
@@ -96,6 +102,8 @@ def expand(path: str) -> list[str]:
 def describe(verdict: Verdict) -> str:
     """One line of rich markup for a person."""
     style = STYLES[verdict.decision]
+    if verdict.fault is not None:
+        return f"[bold red]fault[/] {escape(verdict.source)}  not scanned: {escape(verdict.fault)}"
     sign = "<=" if verdict.distance <= verdict.threshold else ">"
     line = (
         f"[{style}]{verdict.decision:5}[/] {escape(verdict.source)}  {verdict.category} "
@@ -103,6 +111,14 @@ def describe(verdict: Verdict) -> str:
     )
     boxes = ", ".join(f"{region.category} at {region.box}" for region in verdict.regions)
     return f"{line}  {boxes}" if boxes else line
+
+
+def _facts(verdict: Verdict, frame: int | None) -> dict[str, Any]:
+    """The line of an image; a frame of a file has its number, and the file as its source."""
+    facts = verdict.to_json()
+    if frame is None:
+        return facts
+    return {**facts, "source": verdict.source.removesuffix(f"#{frame}"), "frame": frame}
 
 
 def _located(source: str, error: GuardAlignError) -> str:

@@ -83,15 +83,15 @@ def load_frames(
 
 def load_base64(
     text: str, mime_type: str, policy: IntakePolicy = _DEFAULT_POLICY
-) -> CanonicalImage:
-    """Read an image from bare base64 whose type is stated beside it.
+) -> tuple[CanonicalImage, ...]:
+    """Read bare base64 whose type is stated beside it, every frame as `load_frames` does.
 
     Raises:
         ImageRejected: `bad_data_url` when the base64 or the type is wrong; otherwise as for bytes.
     """
     label = "<base64>"
     encoded = _Encoded(decode_base64(text, policy, label), label, mime_type)
-    return _decode(encoded, policy, single=True)[0]
+    return _decode(encoded, policy, single=False)
 
 
 def url_not_allowed(url: str) -> ImageRejected:

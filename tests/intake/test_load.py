@@ -222,7 +222,7 @@ class TestDataUrl:
 
     def test_bare_base64_must_be_what_it_claims(self) -> None:
         text = base64.b64encode(self.DATA).decode()
-        assert load_base64(text, "image/png").source == "<base64>"
+        assert [image.source for image in load_base64(text, "image/png")] == ["<base64>"]
         for mime_type in ("image/webp", "text/html", ""):
             with pytest.raises(ImageRejected) as caught:
                 load_base64(text, mime_type)

@@ -1,0 +1,38 @@
+"""What an entry says about one image: written by the log, and compared by a replay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from guardalign_middleware.audit.lines import Keys
+from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.types import Verdict
+
+Result = Verdict | SanitizedImage
+"""What a guard makes of one image: the verdict of a scan, or the cleaned image with its verdict."""
+
+
+def verdict_of(result: Result) -> Verdict:
+    """The verdict itself, or that of the cleaned image."""
+    return result.verdict if isinstance(result, SanitizedImage) else result
+
+
+def facts_of(result: Result, keys: Keys) -> dict[str, Any]:
+    """The fields of `AuditEntry` that depend on the image and the guard alone."""
+    verdict = verdict_of(result)
+    cleaned = result.image if isinstance(result, SanitizedImage) else None
+    return {
+        "image": keys.of_image(verdict.sha256),
+        "width": verdict.width,
+        "height": verdict.height,
+        "step": "sanitize" if isinstance(result, SanitizedImage) else "scan",
+        "decision": verdict.decision,
+        "cleaned": None if cleaned is None else keys.of_image(cleaned.sha256),
+        "distance": None if verdict.fault is not None else float(verdict.distance),
+        "fault": verdict.fault,
+        "threshold": float(verdict.threshold),
+        "category": verdict.category,
+        "regions": len(verdict.regions),
+        "profile": verdict.profile,
+        "encoder": verdict.evidence.encoder,
+    }
