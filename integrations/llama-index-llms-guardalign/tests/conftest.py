@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -24,8 +26,10 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM, ToolSelection
 from pydantic import PrivateAttr
 
-from guardalign_middleware.types import CanonicalImage
-from tests.doubles import open_png
+from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.types import CanonicalImage, Generated
+from llama_index.llms.guardalign import GuardAlignGuardedLLM, GuardAlignMultiModal
+from tests.doubles import RED, open_png, red_chain, red_guard
 
 
 class PlainLLM(LLM):
@@ -72,6 +76,9 @@ class PlainLLM(LLM):
             for block in leaves(message.blocks)
             if isinstance(block, ImageBlock)
         ]
+
+    def saw_only_clean_images(self, count: int) -> bool:
+        return only_clean(self.seen, count)
 
     def _next(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> ChatMessage:
         assert not any("images" in message.additional_kwargs for message in messages)
@@ -170,6 +177,55 @@ class ToolLLM(PlainLLM, FunctionCallingLLM):
         ]
 
 
+class Says(EchoRunner):
+    """A runner that always gives the same answer."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    @property
+    def seen(self) -> list[CanonicalImage]:
+        return [image for call in self.calls for image in call.images]
+
+    def generate(self, *args: Any, **kwargs: Any) -> Generated:
+        return replace(super().generate(*args, **kwargs), text=self._text)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One of our LLMs, and the model behind it."""
+
+    llm: Any
+    model: PlainLLM | Says
+
+    @property
+    def seen(self) -> list[CanonicalImage]:
+        return self.model.seen
+
+    @property
+    def texts(self) -> list[list[tuple[str, str]]]:
+        """The role and the words of each message of each call."""
+        if isinstance(self.model, Says):
+            calls: list[Any] = [call.messages for call in self.model.calls]
+            return [[(message.role, message.text) for message in call] for call in calls]
+        return [
+            [(message.role.value, message.content or "") for message in call]
+            for call in self.model.calls
+        ]
+
+    def saw_only_clean_images(self, count: int) -> bool:
+        return only_clean(self.seen, count)
+
+
+def only_clean(images: Sequence[CanonicalImage], count: int) -> bool:
+    return len(images) == count and not any(map(has_red, images))
+
+
+def has_red(image: CanonicalImage) -> bool:
+    return bool((image.pixels == RED).all(axis=-1).any())
+
+
 def leaves(blocks: Sequence[Any]) -> Iterator[Any]:
     """Blocks without those that hold others."""
     for block in blocks:
@@ -186,8 +242,7 @@ def pieces(answer: ChatMessage) -> Iterator[ChatResponse]:
         yield ChatResponse(message=answer, delta="", raw={"id": "1"})
         return
     text = ""
-    for word in answer.content.split():
-        delta = word if not text else f" {word}"
+    for delta in re.findall(r"\s*\S+", answer.content):
         text += delta
         message = ChatMessage(role=answer.role, blocks=[TextBlock(text=text)])
         yield ChatResponse(message=message, delta=delta, raw={"id": "1"})
@@ -235,3 +290,22 @@ def plain_llm() -> Callable[..., PlainLLM]:
 def tool_llm() -> Callable[..., ToolLLM]:
     """Makes an LLM with tools; keywords are its fields."""
     return ToolLLM
+
+
+@pytest.fixture(params=["local", "guarded"])
+def make(request: pytest.FixtureRequest) -> Callable[[str], Subject]:
+    """Makes one of our LLMs that answers with a text.
+
+    `local` is `GuardAlignMultiModal`, `guarded` is `GuardAlignGuardedLLM` around somebody else's.
+    """
+
+    def subject(text: str) -> Subject:
+        if request.param == "local":
+            runner = Says(text)
+            # LlamaIndex counts 2125 tokens for an image, and packs prompts by that.
+            llm = GuardAlignMultiModal(chain=red_chain(runner=runner), context_window=20_000)
+            return Subject(llm, runner)
+        inner = PlainLLM(script=[ChatMessage(role="assistant", content=text)] * 9)
+        return Subject(GuardAlignGuardedLLM(llm=inner, guard=red_guard()), inner)
+
+    return subject

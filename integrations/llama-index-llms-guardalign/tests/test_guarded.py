@@ -21,25 +21,14 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
     VideoBlock,
 )
-from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
-from llama_index.core.instrumentation.events.llm import (
-    LLMChatEndEvent,
-    LLMChatStartEvent,
-    LLMCompletionEndEvent,
-    LLMCompletionStartEvent,
-)
-from llama_index.core.llms import LLM, AudioBlock, ChatMessage, ImageBlock, MockLLM, TextBlock
-from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.core.prompts import PromptTemplate
+from llama_index.core.llms import AudioBlock, ChatMessage, ImageBlock, MockLLM, TextBlock
 from llama_index.core.schema import ImageDocument, ImageNode
-from llama_index.core.tools import FunctionTool
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from guardalign_middleware.errors import ConfigError, DetectionError, ImageRejected, MessageError
+from guardalign_middleware.errors import DetectionError, ImageRejected, MessageError
 from guardalign_middleware.guard import BLOCKED_NOTE, ImageGuard
 from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign import GuardAlignGuardedLLM
-from llama_index.llms.guardalign.guarded import GuardedFunctionCallingLLM
 from llama_index.llms.guardalign.utils import cleaned_messages, find_images
 from tests.doubles import (
     RED,
@@ -244,6 +233,17 @@ def test_pictures_that_no_guard_sees_need_leave_and_are_counted(inner: Any, bloc
     assert inner.calls[0][0].blocks[0] == block
 
 
+async def test_images_may_stand_where_older_programs_put_them(
+    llm: GuardAlignGuardedLLM, inner: Any
+) -> None:
+    images = [ImageBlock(image=UNSAFE)]
+    llm.complete("What?", images)
+    list(llm.stream_complete("What?", images))
+    await llm.acomplete("What?", images)
+    assert [piece async for piece in await llm.astream_complete("What?", images)]
+    assert inner.saw_only_clean_images(4)
+
+
 @pytest.mark.parametrize("name", ["images", "image_documents"])
 def test_images_in_keywords_are_refused(llm: GuardAlignGuardedLLM, name: str) -> None:
     with pytest.raises(MessageError, match=name):
@@ -299,166 +299,6 @@ def test_other_blocks_are_the_same_objects_in_the_same_places(rows: list[list[An
 
 def _bytes(block: ImageBlock) -> bytes:
     return bytes(block.resolve_image().read())
-
-
-def test_it_is_what_the_inner_llm_is(plain_llm: Make, tool_llm: Make) -> None:
-    plain = GuardAlignGuardedLLM(llm=plain_llm(), guard=GUARD)
-    tools = GuardAlignGuardedLLM(llm=tool_llm(), guard=GUARD)
-    assert isinstance(plain, LLM)
-    assert not isinstance(plain, FunctionCallingLLM)
-    assert isinstance(tools, GuardAlignGuardedLLM)
-    assert isinstance(tools, FunctionCallingLLM)
-    assert plain.metadata == plain_llm().metadata
-    assert tools.metadata.is_function_calling_model
-    assert "multi" in plain.class_name()
-    with pytest.raises(ConfigError, match="GuardAlignGuardedLLM"):
-        GuardedFunctionCallingLLM(llm=plain_llm(), guard=GUARD).chat_with_tools([], "Hello?")
-
-
-@pytest.mark.parametrize("where", ["user_msg", "chat_history"])
-async def test_tool_calls_see_only_cleaned_images(tool_llm: Make, where: str) -> None:
-    inner = tool_llm()
-    llm: Any = GuardAlignGuardedLLM(llm=inner, guard=GUARD)
-    (message,) = ask(ImageBlock(image=UNSAFE))
-    given = {"user_msg": message} if where == "user_msg" else {"chat_history": [message]}
-    tools = [FunctionTool.from_defaults(look)]
-    responses: list[Any] = [
-        llm.chat_with_tools(tools, **given, tool_required=True),
-        await llm.achat_with_tools(tools, **given, tool_required=True),
-        list(llm.stream_chat_with_tools(tools, **given, tool_required=True))[-1],
-        [c async for c in await llm.astream_chat_with_tools(tools, **given, tool_required=True)][
-            -1
-        ],
-    ]
-    assert [has_red(image) for image in inner.seen] == [False] * 4
-    assert inner.kwargs == [{"tools": ["look"], "tool_required": True}] * 4
-    for response in responses:
-        assert decisions(response) == ["mask"]
-        assert llm.get_tool_calls_from_response(response, error_on_no_tool_call=False) == []
-        with pytest.raises(ValueError, match="no tool call"):
-            llm.get_tool_calls_from_response(response)
-
-
-async def test_a_blocked_image_leads_to_no_tool_call(tool_llm: Make) -> None:
-    inner = tool_llm(script=[CALL] * 9)
-    llm: Any = GuardAlignGuardedLLM(llm=inner, guard=GUARD)
-    history = ask(ImageBlock(image=png(all_red())))
-    tools = [FunctionTool.from_defaults(look)]
-    responses: list[Any] = [
-        llm.chat_with_tools(tools, "Go.", history),
-        await llm.achat_with_tools(tools, "Go.", history),
-        list(llm.stream_chat_with_tools(tools, "Go.", history))[-1],
-        [c async for c in await llm.astream_chat_with_tools(tools, "Go.", history)][-1],
-    ]
-    for response in responses:
-        assert response.message.content == GUARD.config.blocked_reply
-        assert llm.get_tool_calls_from_response(response) == []
-    for called in (
-        llm.predict_and_call(tools, "Go.", history),
-        await llm.apredict_and_call(tools, "Go.", history),
-    ):
-        assert called.response == GUARD.config.blocked_reply
-        assert called.sources == []
-        assert called.metadata["guardalign"]["finish_reason"] == "blocked"
-    assert inner.calls == []
-
-
-def look(x: int) -> str:
-    """Look at something."""
-    return f"seen {x}"
-
-
-CALL = ChatMessage(
-    role="assistant",
-    blocks=[ToolCallBlock(tool_name="look", tool_kwargs={"x": 3}, tool_call_id="1")],
-)
-
-
-async def test_predict_and_call_is_the_inner_llms(tool_llm: Make) -> None:
-    inner = tool_llm(script=[CALL, CALL])
-    llm = GuardAlignGuardedLLM(llm=inner, guard=GUARD)
-    (message,) = ask(ImageBlock(image=UNSAFE))
-    tools = [FunctionTool.from_defaults(look)]
-    for called in (
-        llm.predict_and_call(tools, message),
-        await llm.apredict_and_call(tools, message),
-    ):
-        assert called.response == "seen 3"
-        assert called.metadata is not None
-        assert called.metadata["guardalign"]["verdicts"][0]["decision"] == "mask"
-    assert [has_red(image) for image in inner.seen] == [False] * 2
-
-
-class Colour(BaseModel):
-    """A colour."""
-
-    name: str
-
-
-def test_structured_predict_goes_through_the_guard(plain_llm: Make) -> None:
-    inner = plain_llm(script=[ChatMessage(role="assistant", content='{"name": "blue"}')])
-    llm = GuardAlignGuardedLLM(llm=inner, guard=GUARD)
-    assert llm.structured_predict(Colour, PromptTemplate("Which?")).name == "blue"
-    inner = plain_llm(script=[ChatMessage(role="assistant", content='{"name": "red"}')])
-    structured = GuardAlignGuardedLLM(llm=inner, guard=GUARD).as_structured_llm(Colour)
-    response = structured.chat(ask(ImageBlock(image=UNSAFE)))
-    assert response.raw == Colour(name="red")
-    assert [has_red(image) for image in inner.seen] == [False]
-
-
-def test_a_providers_own_raw_object_stays(
-    plain_llm: Make, tool_llm: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inner = plain_llm(script=[ChatMessage(role="assistant", content='{"name": "blue"}')])
-    llm = GuardAlignGuardedLLM(llm=inner.as_structured_llm(Colour), guard=GUARD)
-    response = llm.chat(ask(ImageBlock(image=UNSAFE)))
-    assert response.raw == Colour(name="blue")
-    assert decisions(response) == ["mask"]
-
-
-def test_events_are_the_inner_llms_once_and_hold_no_raw_image(
-    llm: GuardAlignGuardedLLM, recorder: Any
-) -> None:
-    messages = ask(ImageBlock(image=UNSAFE))
-    llm.chat(messages)
-    list(llm.stream_chat(messages))
-    assert len(recorder.of(LLMChatStartEvent)) == len(recorder.of(LLMChatEndEvent)) == 2
-    llm.complete("Hello?")
-    list(llm.stream_complete("Hello?"))
-    assert len(recorder.of(LLMCompletionStartEvent)) == 2
-    assert len(recorder.of(LLMCompletionEndEvent)) == 2
-    assert recorder.of(LLMChatStartEvent)[0].model_dict["class_name"] == "plain"
-    assert not recorder.holds(base64_png(picture(red=True)))
-
-
-async def test_events_of_tool_calls_and_of_blocked_images_come_once(
-    tool_llm: Make, recorder: Any
-) -> None:
-    llm: Any = GuardAlignGuardedLLM(llm=tool_llm(), guard=GUARD)
-    llm.chat_with_tools([], chat_history=ask(ImageBlock(image=UNSAFE)))
-    await llm.achat(ask(ImageBlock(image=UNSAFE)))
-    llm.chat(ask(ImageBlock(image=png(all_red()))))
-    await llm.achat_with_tools([], chat_history=ask(ImageBlock(image=png(all_red()))))
-    starts = recorder.of(LLMChatStartEvent)
-    assert len(starts) == len(recorder.of(LLMChatEndEvent)) == 4
-    assert BLOCKED_NOTE in starts[2].messages[0].content
-    assert not recorder.holds(base64_png(picture(red=True)))
-    assert not recorder.holds(base64_png(all_red()))
-
-
-def test_who_listens_hears_the_inner_llm(inner: Any) -> None:
-    llm = GuardAlignGuardedLLM(llm=inner, guard=GUARD)
-    assert llm.callback_manager is inner.callback_manager
-    handler = LlamaDebugHandler(print_trace_on_end=False)
-    llm.callback_manager = CallbackManager([handler])
-    llm.chat(ask())
-    assert len(handler.get_llm_inputs_outputs()) == 1
-
-
-def test_prompts_of_the_inner_llm_hold_outside(plain_llm: Make) -> None:
-    inner = plain_llm(system_prompt="Be brief.")
-    GuardAlignGuardedLLM(llm=inner, guard=GUARD).predict(PromptTemplate("Hello?"))
-    assert [message.content for message in inner.calls[0]] == ["Be brief.", "Hello?"]
 
 
 def test_leaving_a_stream_closes_the_inner_one(

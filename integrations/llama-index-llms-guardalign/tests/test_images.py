@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.request import urlopen
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llama_index.core.base.llms.types import DocumentBlock, ImageBlock, TextBlock
+from llama_index.core.llms import ChatMessage
 from llama_index.core.schema import (
+    BaseNode,
     ImageDocument,
     ImageNode,
     MediaResource,
@@ -22,12 +25,27 @@ from llama_index.core.schema import (
     NodeWithScore,
     TextNode,
 )
+from PIL import Image
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
-from llama_index.llms.guardalign import GuardAlignGuardedLLM, GuardAlignNodePostprocessor
+from guardalign_middleware.testing import EchoRunner
+from llama_index.llms.guardalign import (
+    GuardAlignImageTransform,
+    GuardAlignMultiModal,
+    GuardAlignNodePostprocessor,
+)
 from llama_index.llms.guardalign.images import Found, Resolver, in_anything, in_block, in_node
-from tests.doubles import base64_png, data_url, picture, png, red_guard
+from tests.doubles import (
+    RED,
+    base64_png,
+    data_url,
+    picture,
+    png,
+    red_chain,
+    red_config,
+    red_guard,
+)
 
 PLAIN = picture()
 OTHER = picture(colour=(0, 255, 0))
@@ -192,33 +210,98 @@ def test_bytes_that_are_not_base64_or_no_image_are_refused() -> None:
         Resolver(IntakePolicy())(Found("here"))
 
 
-def test_loopback_is_not_asked_by_default(server: Server, plain_llm: Any) -> None:
-    inner = plain_llm()
-    llm = GuardAlignGuardedLLM(llm=inner, guard=red_guard())
-    with pytest.raises(ImageRejected, match="not fetched"):
-        llm.complete("What?", image_documents=[ImageBlock(url=server.url)])
-    cleaner = GuardAlignNodePostprocessor(guard=red_guard())
-    with pytest.raises(ImageRejected, match="not fetched"):
-        cleaner.postprocess_nodes([NodeWithScore(node=ImageNode(image_url=server.url))])
+def test_loopback_is_not_asked_by_default(server: Server, make: Any) -> None:
+    subject = make("A square.")
+    for call in (
+        lambda: subject.llm.chat([message(ImageBlock(url=server.url))]),
+        lambda: subject.llm.complete("What?", image_documents=[ImageBlock(url=server.url)]),
+        lambda: subject.llm.complete("What?", [ImageNode(image_url=server.url)]),
+    ):
+        with pytest.raises(ImageRejected, match="not fetched"):
+            call()
     assert server.hits == 0
-    assert inner.calls == []
+    assert subject.seen == []
+
+
+@pytest.mark.parametrize("kind", [GuardAlignNodePostprocessor, GuardAlignImageTransform])
+def test_loopback_is_not_asked_for_nodes_either(server: Server, kind: Any) -> None:
+    with pytest.raises(ImageRejected, match="not fetched"):
+        cleaned(kind(guard=red_guard()), ImageNode(image_url=server.url))
+    assert server.hits == 0
+
+
+def test_loopback_is_not_asked_where_the_policy_names_it(server: Server) -> None:
+    """A policy opens hosts, and never addresses that are not public."""
+    port = server.http.server_port
+    policy = IntakePolicy(allow_url_hosts=(f"localhost:{port}",), url_schemes=("http",))
+    block = ImageBlock(url=f"http://localhost:{port}/a.png")
+    llm = GuardAlignMultiModal(chain=red_chain(red_config(intake=policy)))
+    with pytest.raises(ImageRejected) as caught:
+        llm.chat([message(block)])
+    assert caught.value.reason == "address_not_allowed"
+    assert server.hits == 0
 
 
 def test_an_alternating_server_sees_one_request_and_its_first_image_is_sent(
-    server: Server, plain_llm: Any
+    server: Server, make: Any
 ) -> None:
-    inner = plain_llm()
-    llm = GuardAlignGuardedLLM(llm=inner, guard=red_guard(), fetch=fetch)
-    llm.complete("What?", image_documents=[ImageBlock(url=server.url)])
+    subject = make("A square.")
+    subject.llm.fetch = fetch
+    subject.llm.chat([message(ImageBlock(url=server.url))])
     assert server.hits == 1
-    assert [image.sha256 for image in inner.seen] == [PLAIN.sha256]
+    assert [image.sha256 for image in subject.seen] == [PLAIN.sha256]
+    # Its next image is the unsafe one: asked again, it is scanned again.
+    subject.llm.complete("What?", image_documents=[ImageNode(image_url=server.url)])
+    assert server.hits == 2
+    assert subject.saw_only_clean_images(2)
 
 
-def test_a_retrieved_url_is_asked_once_and_then_gone(server: Server) -> None:
-    cleaner = GuardAlignNodePostprocessor(guard=red_guard(), fetch=fetch)
-    node = ImageNode(image_url=server.url)
+@pytest.mark.parametrize("carrier", ["block", "node"])
+def test_an_image_is_decoded_once(make: Any, carrier: str) -> None:
+    subject = make("A square.")
+    data = png(PLAIN)
+    node = ImageNode(image=base64_png(PLAIN))
+    reader, accept = Image.OPEN["PNG"]
+    counting = mock.Mock(side_effect=reader)
+    with mock.patch.dict(Image.OPEN, {"PNG": (counting, accept)}):
+        if carrier == "block":
+            subject.llm.chat([message(ImageBlock(image=data))])
+        else:
+            subject.llm.complete("What is it?", image_documents=[node])
+    assert counting.call_count == 1
+
+
+def test_a_path_in_a_document_needs_leave_and_is_read_then(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(png(picture(red=True)))
+    runner = EchoRunner()
+    opened = GuardAlignMultiModal(chain=red_chain(red_config(intake=PATHS), runner))
+    closed = GuardAlignMultiModal(chain=red_chain(runner=runner))
+    for path in (file, tmp_path / "b.png"):
+        with pytest.raises(ImageRejected, match="allow_paths"):
+            closed.complete("What is it?", [ImageNode(image_path=str(path))])
+    opened.complete("What is it?", [ImageNode(image_path=str(file))])
+    (call,) = runner.calls
+    (image,) = call.images
+    assert not (image.pixels == RED).all(axis=-1).any()
+
+
+@pytest.mark.parametrize("kind", [GuardAlignNodePostprocessor, GuardAlignImageTransform])
+def test_a_url_in_a_node_is_asked_once_and_then_gone(server: Server, kind: Any) -> None:
+    node = cleaned(kind(guard=red_guard(), fetch=fetch), ImageNode(image_url=server.url))
+    assert server.hits == 1
+    assert isinstance(node, ImageNode)
+    assert node.image_url is None
+    assert Resolver(IntakePolicy())(in_anything(node, "here")).sha256 == PLAIN.sha256
+
+
+def message(*blocks: Any) -> ChatMessage:
+    return ChatMessage(role="user", blocks=[*blocks, TextBlock(text="What is it?")])
+
+
+def cleaned(cleaner: Any, node: BaseNode) -> BaseNode:
+    if isinstance(cleaner, GuardAlignImageTransform):
+        (kept,) = cleaner([node])
+        return kept
     (found,) = cleaner.postprocess_nodes([NodeWithScore(node=node)])
-    assert server.hits == 1
-    assert isinstance(found.node, ImageNode)
-    assert found.node.image_url is None
-    assert Resolver(IntakePolicy())(in_anything(found, "here")).sha256 == PLAIN.sha256
+    return found.node

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from llama_index.core.agent.workflow import ReActAgent
+from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import CitableBlock, DocumentBlock
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 from llama_index.core.instrumentation.events.llm import (
     LLMChatEndEvent,
     LLMChatStartEvent,
@@ -15,6 +17,7 @@ from llama_index.core.instrumentation.events.llm import (
 )
 from llama_index.core.llms import LLM, AudioBlock, ChatMessage, ImageBlock, TextBlock
 from llama_index.core.llms.utils import resolve_llm
+from llama_index.core.multi_modal_llms import MultiModalLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import (
@@ -25,6 +28,7 @@ from llama_index.core.schema import (
     NodeWithScore,
     QueryBundle,
 )
+from llama_index.core.utilities.token_counting import TokenCounter
 from pydantic import ValidationError
 
 from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
@@ -218,18 +222,33 @@ def test_each_call_is_one_event_pair_with_cleaned_images_only(
     assert len(recorder.of(LLMCompletionEndEvent)) == 2
 
 
-def test_leaving_a_stream_stops_the_generation(llm: GuardAlignMultiModal) -> None:
-    stream = llm.stream_chat(ask())
-    first = next(stream)
-    stream.close()  # type: ignore[attr-defined]
-    assert first.delta
-
-
 def test_it_is_a_chat_llm_that_consumers_accept(llm: GuardAlignMultiModal) -> None:
     assert isinstance(llm, LLM)
-    assert llm.metadata.is_chat_model
+    assert isinstance(llm, MultiModalLLM)
+    assert isinstance(llm, BaseLLM)
     assert "multi" in llm.class_name()
     assert resolve_llm(llm) is llm
+
+
+def test_its_metadata_is_the_models_and_what_was_set() -> None:
+    """Nothing is loaded for it."""
+    llm = GuardAlignMultiModal(preset="mini")
+    facts = llm.metadata
+    assert facts.is_chat_model
+    assert not facts.is_function_calling_model
+    assert (facts.model_name, facts.num_output) == ("mini", 48)
+    assert facts.context_window == DEFAULT_CONTEXT_WINDOW
+    changed = GuardAlignMultiModal(preset="mini", max_tokens=7, context_window=9000).metadata
+    assert (changed.num_output, changed.context_window) == (7, 9000)
+    assert llm._lazy._loaded is None
+
+
+def test_its_tokenizer_is_the_models(runner: EchoRunner) -> None:
+    llm = GuardAlignMultiModal(chain=red_chain(runner=runner))
+    with pytest.raises(ConfigError, match="EchoRunner has no tokenizer"):
+        _ = llm.tokenizer
+    runner.token_ids = lambda text: [len(word) for word in text.split()]  # type: ignore[attr-defined]
+    assert TokenCounter(tokenizer=llm.tokenizer).get_string_tokens("What is it?") == 3
 
 
 def test_unknown_options_are_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,12 @@ from guardalign_middleware.guard import Options
 from guardalign_middleware.lazy import LazyChain
 from llama_index.llms.guardalign.calls import GuardedCall
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
-from llama_index.llms.guardalign.utils import cleaned_messages, image_blocks, to_role_content
+from llama_index.llms.guardalign.utils import (
+    cleaned_messages,
+    given_images,
+    image_blocks,
+    to_role_content,
+)
 
 
 class _GuardedLLM(LLM):
@@ -60,8 +65,12 @@ class _GuardedLLM(LLM):
         exclude=True,
         description="Gets the image behind a URL; None = as the intake policy says.",
     )
+    # Not read from the model: LlamaIndex counts every image as 2125 tokens, so in its units a small
+    # model's own window has no room for one, and its memories would drop the message.
     context_window: int = Field(
-        default=DEFAULT_CONTEXT_WINDOW, description="Tokens that fit into the model.", gt=0
+        default=DEFAULT_CONTEXT_WINDOW,
+        description="Tokens that LlamaIndex may put into a prompt, as it counts them.",
+        gt=0,
     )
 
     _lazy: LazyChain = PrivateAttr()
@@ -86,15 +95,32 @@ class _GuardedLLM(LLM):
     @property
     def metadata(self) -> LLMMetadata:
         """A chat model without tools."""
-        runner = self._lazy.runner_config
+        lazy = self._lazy
+        runner = lazy.runner_config
         default = DEFAULT_NUM_OUTPUTS if runner is None else runner.max_new_tokens
         return LLMMetadata(
             context_window=self.context_window,
             num_output=default if self.max_tokens is None else self.max_tokens,
             is_chat_model=True,
             is_function_calling_model=False,
-            model_name=self._lazy.config.name,
+            model_name=lazy.config.name,
         )
+
+    @property
+    def tokenizer(self) -> Callable[[str], list[int]]:
+        """The model's own, for `Settings.tokenizer` or a `TokenCountingHandler`; loads the model.
+
+        Raises:
+            ConfigError: the chain's runner has none.
+        """
+        runner = self._lazy.get().runner
+        token_ids: Callable[[str], list[int]] | None = getattr(runner, "token_ids", None)
+        if token_ids is None:
+            raise ConfigError(
+                f"{type(runner).__name__} has no tokenizer.",
+                remedy="Use a chain with a local model, or LlamaIndex's default tokenizer.",
+            )
+        return token_ids
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation; `raw` of the response holds a verdict for each image.
@@ -182,15 +208,17 @@ class _GuardedLLM(LLM):
         chain = self._lazy.get()
         prompt = chain.prepare(conversation)
         shown = cleaned_messages(messages, prompt.images)
-        return GuardedCall(self, shown, partial(chain.answer, prompt, **options))
+        return GuardedCall(
+            self,
+            shown,
+            answer=partial(chain.answer, prompt, **options),
+            reply=partial(chain.reply, prompt, **options),
+        )
 
     def _guard_prompt(
         self, prompt: str, formatted: object, images: Sequence[Any] | None, kwargs: dict[str, Any]
     ) -> GuardedCall:
-        # `MultiModalLLM` has the images in the place of `formatted`.
-        if images is None:
-            images = formatted if isinstance(formatted, list | tuple) else ()
-        blocks = [*image_blocks(images, self._resolver()), TextBlock(text=prompt)]
+        blocks = [*image_blocks(given_images(formatted, images)), TextBlock(text=prompt)]
         return self._guard([ChatMessage(role=MessageRole.USER, blocks=blocks)], kwargs)
 
     def _resolver(self) -> Resolver:
@@ -236,3 +264,7 @@ class GuardAlignMultiModal(_GuardedLLM, MultiModalLLM):
         print(llm.chat([ChatMessage(role="user", blocks=blocks)]))
         ```
     """
+
+    def __init__(self, *, chain: GuardAlign | None = None, **data: Any) -> None:
+        # Once more, for type checkers: pydantic's plugin shows a subclass's fields alone.
+        super().__init__(chain=chain, **data)

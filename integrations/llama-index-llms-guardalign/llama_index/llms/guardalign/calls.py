@@ -31,6 +31,12 @@ class GuardedCall:
     """One call as LlamaIndex's callbacks see it: what they are handed is cleaned already.
 
     The decorated methods take messages or a prompt only because the callbacks read them there.
+
+    Args:
+        llm: what is called; its listeners hear of it.
+        messages: cleaned.
+        answer: starts the answer; it can be stopped.
+        reply: the same answer at once, without the thread that a stream needs.
     """
 
     def __init__(
@@ -38,17 +44,19 @@ class GuardedCall:
         llm: LLM,
         messages: list[ChatMessage],
         answer: Callable[[], GuardedStream],
+        reply: Callable[[], GuardedReply],
     ) -> None:
         self.messages = messages
         self.callback_manager = llm.callback_manager
         self.rate_limiter = llm.rate_limiter
         self.to_payload = llm.to_payload
         self._answer = answer
+        self._reply = reply
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage]) -> ChatResponse:
         """Answer at once."""
-        return self._finish()
+        return _whole(self._reply())
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage]) -> ChatResponseGen:
@@ -68,7 +76,7 @@ class GuardedCall:
     @llm_completion_callback()
     def complete(self, prompt: str) -> CompletionResponse:
         """`chat` as a completion."""
-        return chat_response_to_completion_response(self._finish())
+        return chat_response_to_completion_response(_whole(self._reply()))
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str) -> CompletionResponseGen:
@@ -86,14 +94,13 @@ class GuardedCall:
         stream = await asyncio.to_thread(self._answer)
         return astream_chat_response_to_completion_response(_apieces(stream))
 
-    def _finish(self) -> ChatResponse:
-        reply = self._answer().finish()
-        return _response(reply.text, None, reply)
-
     async def _afinish(self) -> ChatResponse:
         stream = await asyncio.to_thread(self._answer)
-        reply = await stream.afinish()
-        return _response(reply.text, None, reply)
+        return _whole(await stream.afinish())
+
+
+def _whole(reply: GuardedReply) -> ChatResponse:
+    return _response(reply.text, None, reply)
 
 
 def _pieces(stream: GuardedStream) -> ChatResponseGen:

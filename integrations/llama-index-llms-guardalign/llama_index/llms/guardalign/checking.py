@@ -95,7 +95,12 @@ class Checker:
         shown = cleaned_messages(messages, images, encode_all=True)
         if any(item.image is None for item in images):
             reply = self._refusal(images)
-            target = GuardedCall(self.outer, shown, lambda: GuardedStream(None, lambda: reply))
+            target = GuardedCall(
+                self.outer,
+                shown,
+                answer=lambda: GuardedStream(None, lambda: reply),
+                reply=lambda: reply,
+            )
             return Checked(target, shown, {}, report | reply.to_json())
         report["verdicts"] = [item.verdict.to_json() for item in images]
         return Checked(self.inner, shown, kwargs, report)

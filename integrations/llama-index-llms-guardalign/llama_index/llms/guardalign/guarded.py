@@ -43,7 +43,7 @@ from llama_index.llms.guardalign.marks import (
     mark_all,
     mark_all_async,
 )
-from llama_index.llms.guardalign.utils import image_blocks
+from llama_index.llms.guardalign.utils import given_images, image_blocks
 
 # What `predict` and its kin read from the LLM itself; they have to act as the inner LLM's would.
 _INHERITED = (
@@ -179,7 +179,7 @@ class GuardAlignGuardedLLM(LLM):
     def complete(
         self,
         prompt: str,
-        formatted: bool = False,
+        formatted: bool | Sequence[Any] = False,
         image_documents: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> CompletionResponse:
@@ -187,27 +187,30 @@ class GuardAlignGuardedLLM(LLM):
 
         Args:
             prompt: the question.
-            formatted: whether the prompt needs no further formatting.
+            formatted: whether the prompt needs no further formatting; a list in this place is
+                `image_documents`.
             image_documents: each an `ImageBlock`, `ImageNode`, `ImageDocument`, or `Node`.
             kwargs: as for `chat`, and so are the errors.
         """
-        call = self._checker.check(self._turn(prompt, image_documents), kwargs)
-        if not image_documents:
-            return mark(self.llm.complete(prompt, formatted=formatted, **kwargs), call.report)
+        images = given_images(formatted, image_documents)
+        call = self._checker.check(_turn(prompt, images), kwargs)
+        if not images:
+            return mark(self.llm.complete(prompt, formatted=bool(formatted), **kwargs), call.report)
         response = call.target.chat(call.messages, **call.kwargs)
         return mark(chat_response_to_completion_response(response), call.report)
 
     def stream_complete(
         self,
         prompt: str,
-        formatted: bool = False,
+        formatted: bool | Sequence[Any] = False,
         image_documents: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> CompletionResponseGen:
         """`complete` piece by piece; the guard has finished when this returns."""
-        call = self._checker.check(self._turn(prompt, image_documents), kwargs)
-        if not image_documents:
-            answer = self.llm.stream_complete(prompt, formatted=formatted, **kwargs)
+        images = given_images(formatted, image_documents)
+        call = self._checker.check(_turn(prompt, images), kwargs)
+        if not images:
+            answer = self.llm.stream_complete(prompt, formatted=bool(formatted), **kwargs)
             return mark_all(answer, call.report)
         stream = call.target.stream_chat(call.messages, **call.kwargs)
         return mark_all(stream_chat_response_to_completion_response(stream), call.report)
@@ -215,15 +218,16 @@ class GuardAlignGuardedLLM(LLM):
     async def acomplete(
         self,
         prompt: str,
-        formatted: bool = False,
+        formatted: bool | Sequence[Any] = False,
         image_documents: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> CompletionResponse:
         """`complete` without blocking the event loop."""
-        messages = await asyncio.to_thread(self._turn, prompt, image_documents)
-        call = await asyncio.to_thread(self._checker.check, messages, kwargs)
-        if not image_documents:
-            answer = await self.llm.acomplete(prompt, formatted=formatted, **kwargs)
+        images = given_images(formatted, image_documents)
+        turn = _turn(prompt, images)
+        call = await asyncio.to_thread(self._checker.check, turn, kwargs)
+        if not images:
+            answer = await self.llm.acomplete(prompt, formatted=bool(formatted), **kwargs)
             return mark(answer, call.report)
         response = await call.target.achat(call.messages, **call.kwargs)
         return mark(chat_response_to_completion_response(response), call.report)
@@ -231,15 +235,16 @@ class GuardAlignGuardedLLM(LLM):
     async def astream_complete(
         self,
         prompt: str,
-        formatted: bool = False,
+        formatted: bool | Sequence[Any] = False,
         image_documents: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> CompletionResponseAsyncGen:
         """`stream_complete` without blocking the event loop."""
-        messages = await asyncio.to_thread(self._turn, prompt, image_documents)
-        call = await asyncio.to_thread(self._checker.check, messages, kwargs)
-        if not image_documents:
-            answer = await self.llm.astream_complete(prompt, formatted=formatted, **kwargs)
+        images = given_images(formatted, image_documents)
+        turn = _turn(prompt, images)
+        call = await asyncio.to_thread(self._checker.check, turn, kwargs)
+        if not images:
+            answer = await self.llm.astream_complete(prompt, formatted=bool(formatted), **kwargs)
             return mark_all_async(answer, call.report)
         stream = await call.target.astream_chat(call.messages, **call.kwargs)
         return mark_all_async(astream_chat_response_to_completion_response(stream), call.report)
@@ -278,17 +283,10 @@ class GuardAlignGuardedLLM(LLM):
         )
         return _told(inner, turn.call.report)
 
-    def _turn(self, prompt: str, images: Sequence[Any] | None) -> list[ChatMessage]:
-        blocks = [*image_blocks(images or (), self._resolver), TextBlock(text=prompt)]
-        return [ChatMessage(role=MessageRole.USER, blocks=blocks)]
-
     @property
     def _checker(self) -> Checker:
-        return Checker(self, self.llm, self._lazy, self._resolver, self.allow_unscanned)
-
-    @property
-    def _resolver(self) -> Resolver:
-        return Resolver(self._lazy.config.intake, self.fetch)
+        resolve = Resolver(self._lazy.config.intake, self.fetch)
+        return Checker(self, self.llm, self._lazy, resolve, self.allow_unscanned)
 
 
 class GuardedFunctionCallingLLM(GuardAlignGuardedLLM, FunctionCallingLLM):
@@ -385,6 +383,11 @@ class GuardedFunctionCallingLLM(GuardAlignGuardedLLM, FunctionCallingLLM):
                 remedy="Construct GuardAlignGuardedLLM(llm=…): it chooses the right class.",
             )
         return self.llm
+
+
+def _turn(prompt: str, images: Sequence[Any]) -> list[ChatMessage]:
+    blocks = [*image_blocks(images), TextBlock(text=prompt)]
+    return [ChatMessage(role=MessageRole.USER, blocks=blocks)]
 
 
 def _told(response: AgentChatResponse, report: Report) -> AgentChatResponse:

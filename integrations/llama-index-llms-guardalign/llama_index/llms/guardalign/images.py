@@ -213,7 +213,8 @@ def _bytes(data: object, place: str) -> bytes | None:
         data.seek(0)
         return bytes(data.read())
     if isinstance(data, str):
-        data = data.encode()
+        # Half a surrogate pair is no base64 either, and should be refused as such.
+        data = data.encode("utf-8", "surrogatepass")
     if not isinstance(data, bytes) or not data:
         return None
     try:

@@ -11,6 +11,7 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.schema import BaseNode, MediaResource, Node, TransformComponent
 from llama_index.core.utils import get_tqdm_iterable
 
+from guardalign_middleware import ImageGuard
 from llama_index.llms.guardalign.node_guard import NodeGuard
 
 _IDENTITY = "guard_identity"
@@ -54,6 +55,10 @@ class GuardAlignImageTransform(NodeGuard, TransformComponent):
     """
 
     show_progress: bool = Field(default=False, description="Whether there is a progress bar.")
+
+    def __init__(self, *, guard: ImageGuard | None = None, **data: Any) -> None:
+        # Once more, for type checkers: pydantic's plugin shows a subclass's fields alone.
+        super().__init__(guard=guard, **data)
 
     @classmethod
     def class_name(cls) -> str:

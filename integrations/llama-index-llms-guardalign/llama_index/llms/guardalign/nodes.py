@@ -177,6 +177,11 @@ def _bookkeeping(
         "sha256": ",".join("" if image is None else image.sha256 for image in shown),
         "source_sha256": ",".join(item.original.sha256 for item in images),
     }
+    if faults := [item.verdict.fault for item in images if item.verdict.fault is not None]:
+        facts["fault"] = "; ".join(faults)
+    if worst.fault is not None:
+        # What was not scanned has no distance, and NaN is nothing that every store can keep.
+        del facts["distance"]
     found = {METADATA_PREFIX + name: value for name, value in facts.items()}
     kept = {key: value for key, value in node.metadata.items() if key != "file_path"}
     return {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
+from guardalign_middleware import ImageGuard
 from llama_index.llms.guardalign.node_guard import NodeGuard
 
 
@@ -42,6 +45,10 @@ class GuardAlignNodePostprocessor(NodeGuard, BaseNodePostprocessor):
         )
         ```
     """
+
+    def __init__(self, *, guard: ImageGuard | None = None, **data: Any) -> None:
+        # Once more, for type checkers: pydantic's plugin shows a subclass's fields alone.
+        super().__init__(guard=guard, **data)
 
     @classmethod
     def class_name(cls) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -110,17 +111,24 @@ def find_images(messages: Sequence[ChatMessage]) -> tuple[list[Found], int]:
     return images, unseen
 
 
-def image_blocks(documents: Sequence[object], resolve: Resolve) -> list[ImageBlock]:
-    """The `image_documents` of a completion as blocks with the canonical image, as PNG.
+def image_blocks(documents: Sequence[object]) -> list[ImageBlock]:
+    """The `image_documents` of a completion as blocks, none of them read yet.
 
     Raises:
         MessageError: something that carries no image.
-        ImageRejected: an image that cannot or may not be read.
+        ImageRejected: bytes that are not base64, as LlamaIndex keeps them.
     """
     return [
-        _block(resolve(in_anything(item, f"image_documents[{index}]")))
+        _unread(in_anything(item, f"image_documents[{index}]"))
         for index, item in enumerate(documents)
     ]
+
+
+def given_images(formatted: object, image_documents: Sequence[Any] | None) -> Sequence[Any]:
+    """The images of a completion; `MultiModalLLM` has them in the place of `formatted`."""
+    if image_documents is not None:
+        return image_documents
+    return formatted if isinstance(formatted, list | tuple) else ()
 
 
 def cleaned_messages(
@@ -135,6 +143,8 @@ def cleaned_messages(
             pixels. Needed where somebody else decodes them, who may see other pixels in the same
             bytes (below transparency, in another frame).
     """
+    if not images:
+        return list(messages)
     rest = iter(images)
     copies = []
     for index, message in enumerate(messages):
@@ -156,7 +166,7 @@ def _parts(block: object, place: str, resolve: Resolve) -> list[Part]:
         return []  # no model is shown these again
     if isinstance(block, ToolCallBlock):
         called = block.tool_kwargs
-        text = called if isinstance(called, str) else json.dumps(called)
+        text = called if isinstance(called, str) else _json(called, place)
         return [{"type": "text", "text": f"[called {block.tool_name} with {text}]"}]
     if isinstance(block, BaseRecursiveContentBlock):
         return [part for inner in block.nested_blocks for part in _parts(inner, place, resolve)]
@@ -167,6 +177,16 @@ def _parts(block: object, place: str, resolve: Resolve) -> list[Part]:
         f"{place} holds a {type(block).__name__}.",
         remedy="Only text and images can be shown to this model.",
     )
+
+
+def _json(called: object, place: str) -> str:
+    try:
+        return json.dumps(called)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MessageError(
+            f"{place} holds a tool call whose arguments are no JSON.",
+            remedy="Give tool calls strings, numbers, lists and mappings only.",
+        ) from error
 
 
 def _part(found: Found, resolve: Resolve) -> Part:
@@ -197,6 +217,14 @@ def _loose(message: ChatMessage, place: str) -> list[Found]:
     known = {found.data for found in own if found.data is not None}
     loose = [in_anything(item, f'{place} (additional_kwargs["images"])') for item in items]
     return [found for found in loose if found.data is None or found.data not in known]
+
+
+def _unread(found: Found) -> ImageBlock:
+    if found.data is not None:
+        return ImageBlock(image=found.data)
+    # Not validated, for that would ask whether the file exists before anybody allowed it.
+    path = None if found.path is None else Path(found.path)
+    return ImageBlock.model_construct(path=path, url=found.url)
 
 
 def _same(first: object, second: object) -> bool:

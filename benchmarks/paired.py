@@ -1,0 +1,83 @@
+"""Two calls timed against each other, for the benchmarks of the adapters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from unittest import mock
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """CPU time of one call beside that of another.
+
+    Attributes:
+        name: what was compared with what.
+        ratio: median over the pairs.
+        low: lower end of the 95% bootstrap interval of the median.
+        high: upper end.
+        added_us: median of the differences, in microseconds a call on this machine.
+        pairs: how many pairs.
+    """
+
+    name: str
+    ratio: float
+    low: float
+    high: float
+    added_us: float
+    pairs: int
+
+
+def compare(name: str, base: Call, other: Call, *, pairs: int, calls: int) -> Comparison:
+    """Time both in the order ABBA, `pairs` times, each time over `calls` calls.
+
+    Args:
+        name: for the report.
+        base: A.
+        other: B.
+        pairs: at least 20.
+        calls: in one timing; so many that the clock's step does not matter.
+    """
+    for warm_up in (base, other):
+        _seconds(warm_up, calls)
+    times = np.empty((pairs, 2))
+    for pair in times:
+        first, second = _seconds(base, calls), _seconds(other, calls)
+        third, fourth = _seconds(other, calls), _seconds(base, calls)
+        pair[:] = (first + fourth) / 2, (second + third) / 2
+    ratios = times[:, 1] / times[:, 0]
+    low, high = _interval(ratios)
+    added = float(np.median(times[:, 1] - times[:, 0])) * 1e6
+    return Comparison(name, float(np.median(ratios)), low, high, added, pairs)
+
+
+def decodings(call: Call) -> int:
+    """How often a call reads a PNG, whoever in the process does it."""
+    reader, accept = Image.OPEN["PNG"]
+    counting = mock.Mock(side_effect=reader)
+    with mock.patch.dict(Image.OPEN, {"PNG": (counting, accept)}):
+        call()
+    return counting.call_count
+
+
+def _seconds(call: Call, calls: int) -> float:
+    """CPU seconds of one call, of all threads."""
+    start = time.process_time()
+    for _ in range(calls):
+        call()
+    return (time.process_time() - start) / calls
+
+
+def _interval(values: NDArray[np.float64], draws: int = 4000) -> tuple[float, float]:
+    """95% bootstrap interval of the median."""
+    rng = np.random.default_rng(0)
+    medians = np.median(rng.choice(values, (draws, len(values))), axis=1)
+    low, high = np.quantile(medians, (0.025, 0.975))
+    return float(low), float(high)

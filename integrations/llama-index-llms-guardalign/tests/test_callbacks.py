@@ -1,0 +1,220 @@
+"""Events and callbacks: once a call, and with cleaned images only."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from llama_index.core.callbacks import (
+    CallbackManager,
+    CBEventType,
+    LlamaDebugHandler,
+    TokenCountingHandler,
+)
+from llama_index.core.callbacks.base_handler import BaseCallbackHandler
+from llama_index.core.instrumentation.events.llm import (
+    LLMChatEndEvent,
+    LLMChatStartEvent,
+    LLMCompletionEndEvent,
+    LLMCompletionStartEvent,
+)
+from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
+from llama_index.core.llms.mock import MockLLMWithNonyieldingChatStream
+from llama_index.core.prompts import PromptTemplate
+
+from guardalign_middleware.errors import GuardError
+from guardalign_middleware.guard import BLOCKED_NOTE
+from llama_index.llms.guardalign import GuardAlignGuardedLLM
+from tests.doubles import (
+    all_red,
+    base64_png,
+    picture,
+    png,
+    red_guard,
+)
+
+GUARD = red_guard()
+
+Make = Callable[..., Any]
+
+UNSAFE = png(picture(red=True))
+
+STARTS = (LLMChatStartEvent, LLMCompletionStartEvent)
+ENDS = (LLMChatEndEvent, LLMCompletionEndEvent)
+
+
+def ask(*blocks: Any) -> list[ChatMessage]:
+    return [ChatMessage(role="user", blocks=[*blocks, TextBlock(text="What is it?")])]
+
+
+@pytest.fixture
+def inner(plain_llm: Make) -> Any:
+    return plain_llm()
+
+
+@pytest.fixture
+def llm(inner: Any) -> GuardAlignGuardedLLM:
+    return GuardAlignGuardedLLM(llm=inner, guard=GUARD)
+
+
+class Listener(BaseCallbackHandler):
+    """What the older callbacks are told of calls to LLMs."""
+
+    def __init__(self) -> None:
+        super().__init__([], [])
+        self.starts: list[dict[str, Any]] = []
+        self.ends: list[dict[str, Any]] = []
+
+    def on_event_start(
+        self, event_type: CBEventType, payload: Any = None, *args: Any, **kwargs: Any
+    ) -> str:
+        if event_type is CBEventType.LLM:
+            self.starts.append(payload)
+        return "1"
+
+    def on_event_end(
+        self, event_type: CBEventType, payload: Any = None, *args: Any, **kwargs: Any
+    ) -> None:
+        if event_type is CBEventType.LLM:
+            self.ends.append(payload)
+
+    def start_trace(self, trace_id: str | None = None) -> None:
+        pass
+
+    def end_trace(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+async def drain(answer: Any) -> None:
+    """Take an answer to its end, whether it comes at once or in pieces."""
+    if inspect.isawaitable(answer):
+        answer = await answer
+    if inspect.isasyncgen(answer):
+        assert [piece async for piece in answer]
+    elif inspect.isgenerator(answer):
+        assert list(answer)
+
+
+CHATS = ("chat", "stream_chat", "achat", "astream_chat")
+COMPLETIONS = ("complete", "stream_complete", "acomplete", "astream_complete")
+
+
+@pytest.mark.parametrize("endpoint", CHATS + COMPLETIONS)
+async def test_each_endpoint_is_told_of_once_and_shows_cleaned_images_only(
+    make: Make, endpoint: str, recorder: Any
+) -> None:
+    subject, listener = make("A square."), Listener()
+    subject.llm.callback_manager = CallbackManager([listener])
+    call = getattr(subject.llm, endpoint)
+    image = ImageBlock(image=UNSAFE)
+    if endpoint in CHATS:
+        await drain(call(ask(image)))
+    else:
+        await drain(call("What is it?", image_documents=[image]))
+    assert subject.saw_only_clean_images(1)
+    for kinds in (STARTS, ENDS):
+        assert len([event for event in recorder.events if type(event) in kinds]) == 1
+    assert not recorder.holds(base64_png(picture(red=True)))
+    (start,), (end,) = listener.starts, listener.ends
+    shown = [block for message in start.get("messages", ()) for block in message.blocks]
+    assert all(block.image != image.image for block in shown if isinstance(block, ImageBlock))
+    answer = end.get("response") or end["completion"]
+    assert "A square." in str(answer)
+    assert base64_png(picture(red=True)) not in answer.model_dump_json(fallback=repr)
+
+
+@pytest.mark.parametrize("endpoint", COMPLETIONS)
+async def test_a_prompt_may_be_named_and_is_needed_once(make: Make, endpoint: str) -> None:
+    call = getattr(make("A square.").llm, endpoint)
+    await drain(call(prompt="What is it?"))
+    with pytest.raises(TypeError):
+        await drain(call("What is it?", prompt="What is it?"))
+    with pytest.raises(TypeError):
+        await drain(call())
+
+
+async def test_a_stream_that_says_nothing_ends() -> None:
+    llm = GuardAlignGuardedLLM(llm=MockLLMWithNonyieldingChatStream(), guard=GUARD)
+    assert list(llm.stream_chat(ask())) == []
+    assert [piece async for piece in await llm.astream_chat(ask())] == []
+
+
+def test_a_fault_ends_what_was_started(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, listener = make("A square."), Listener()
+    subject.llm.callback_manager = CallbackManager([listener])
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError("no memory")
+
+    for name in ("_next", "generate"):
+        monkeypatch.setattr(type(subject.model), name, fail, raising=False)
+    with pytest.raises((OSError, GuardError)):
+        subject.llm.chat(ask())
+    assert len(listener.starts) == len(listener.ends) == 1
+
+
+def test_the_payload_of_events_names_the_model_and_nothing_private(
+    make: Make, recorder: Any
+) -> None:
+    subject = make("A square.")
+    subject.llm.fetch = print
+    subject.llm.chat(ask())
+    (start,) = recorder.of(LLMChatStartEvent)
+    assert start.model_dict["model_name"] in {"red", "plain"}
+    assert start.model_dict["is_chat_model"]
+    assert not {"fetch", "preset", "llm", "guard", "chain"} & set(start.model_dict)
+
+
+def test_tokens_are_counted_by_whoever_counts_them(make: Make) -> None:
+    subject = make("A square.")
+    counter = TokenCountingHandler(tokenizer=str.split)
+    subject.llm.callback_manager = CallbackManager([counter])
+    subject.llm.chat(ask())
+    assert counter.total_llm_token_count > 0
+
+
+def test_events_are_the_inner_llms_once_and_hold_no_raw_image(
+    llm: GuardAlignGuardedLLM, recorder: Any
+) -> None:
+    messages = ask(ImageBlock(image=UNSAFE))
+    llm.chat(messages)
+    list(llm.stream_chat(messages))
+    assert len(recorder.of(LLMChatStartEvent)) == len(recorder.of(LLMChatEndEvent)) == 2
+    llm.complete("Hello?")
+    list(llm.stream_complete("Hello?"))
+    assert len(recorder.of(LLMCompletionStartEvent)) == 2
+    assert len(recorder.of(LLMCompletionEndEvent)) == 2
+    assert recorder.of(LLMChatStartEvent)[0].model_dict["class_name"] == "plain"
+    assert not recorder.holds(base64_png(picture(red=True)))
+
+
+async def test_events_of_tool_calls_and_of_blocked_images_come_once(
+    tool_llm: Make, recorder: Any
+) -> None:
+    llm: Any = GuardAlignGuardedLLM(llm=tool_llm(), guard=GUARD)
+    llm.chat_with_tools([], chat_history=ask(ImageBlock(image=UNSAFE)))
+    await llm.achat(ask(ImageBlock(image=UNSAFE)))
+    llm.chat(ask(ImageBlock(image=png(all_red()))))
+    await llm.achat_with_tools([], chat_history=ask(ImageBlock(image=png(all_red()))))
+    starts = recorder.of(LLMChatStartEvent)
+    assert len(starts) == len(recorder.of(LLMChatEndEvent)) == 4
+    assert BLOCKED_NOTE in starts[2].messages[0].content
+    assert not recorder.holds(base64_png(picture(red=True)))
+    assert not recorder.holds(base64_png(all_red()))
+
+
+def test_who_listens_hears_the_inner_llm(inner: Any) -> None:
+    llm = GuardAlignGuardedLLM(llm=inner, guard=GUARD)
+    assert llm.callback_manager is inner.callback_manager
+    handler = LlamaDebugHandler(print_trace_on_end=False)
+    llm.callback_manager = CallbackManager([handler])
+    llm.chat(ask())
+    assert len(handler.get_llm_inputs_outputs()) == 1
+
+
+def test_prompts_of_the_inner_llm_hold_outside(plain_llm: Make) -> None:
+    inner = plain_llm(system_prompt="Be brief.")
+    GuardAlignGuardedLLM(llm=inner, guard=GUARD).predict(PromptTemplate("Hello?"))
+    assert [message.content for message in inner.calls[0]] == ["Be brief.", "Hello?"]

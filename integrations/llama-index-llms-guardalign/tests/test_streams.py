@@ -1,0 +1,143 @@
+"""Answers in pieces, and calls that do not block: when they start, and how they stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
+
+from guardalign_middleware.generation import TokenStream
+from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.types import Generated, Message
+from llama_index.llms.guardalign import GuardAlignMultiModal
+from tests.doubles import picture, png, red_chain
+
+
+class Endless(EchoRunner):
+    """Says a word every millisecond until it is told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped = threading.Event()
+
+    def stream(self, messages: Sequence[Message], **options: Any) -> TokenStream:
+        answer = self.generate(messages)
+
+        def produce(emit: Any, cancel: threading.Event) -> Generated:
+            while not cancel.wait(0.001):
+                emit("word ")
+            self.stopped.set()
+            return replace(answer, finish_reason="cancelled")
+
+        return TokenStream(produce)
+
+
+@pytest.fixture
+def runner() -> Endless:
+    return Endless()
+
+
+@pytest.fixture
+def llm(runner: Endless) -> GuardAlignMultiModal:
+    return GuardAlignMultiModal(chain=red_chain(runner=runner))
+
+
+def ask(*blocks: Any) -> list[ChatMessage]:
+    return [ChatMessage(role="user", blocks=[*blocks, TextBlock(text="What is it?")])]
+
+
+def test_a_message_grows_by_each_delta(llm: GuardAlignMultiModal) -> None:
+    stream: Any = llm.stream_chat(ask())
+    pieces = [next(stream) for _ in range(3)]
+    stream.close()
+    assert [piece.delta for piece in pieces] == ["word "] * 3
+    assert [piece.message.content for piece in pieces] == ["word ", "word " * 2, "word " * 3]
+
+
+@pytest.mark.parametrize("endpoint", ["stream_chat", "stream_complete"])
+@pytest.mark.parametrize("started", [False, True])
+def test_dropping_a_stream_stops_the_generation(
+    llm: GuardAlignMultiModal, runner: Endless, endpoint: str, started: bool
+) -> None:
+    stream = llm.stream_chat(ask()) if endpoint == "stream_chat" else llm.stream_complete("What?")
+    if started:
+        assert next(stream).delta
+    assert not runner.stopped.is_set()
+    del stream
+    gc.collect()
+    assert runner.stopped.wait(5)
+
+
+@pytest.mark.parametrize("endpoint", ["astream_chat", "astream_complete"])
+async def test_leaving_an_async_stream_stops_the_generation(
+    llm: GuardAlignMultiModal, runner: Endless, endpoint: str
+) -> None:
+    if endpoint == "astream_chat":
+        stream: Any = await llm.astream_chat(ask())
+    else:
+        stream = await llm.astream_complete("What?")
+    async for piece in stream:
+        assert piece.delta
+        break
+    assert not runner.stopped.is_set()
+    await stream.aclose()
+    assert await asyncio.to_thread(runner.stopped.wait, 5)
+
+
+@pytest.mark.parametrize("endpoint", ["achat", "acomplete"])
+async def test_cancelling_a_call_stops_the_generation(
+    llm: GuardAlignMultiModal, runner: Endless, endpoint: str
+) -> None:
+    call = llm.achat(ask()) if endpoint == "achat" else llm.acomplete("What?")
+    task = asyncio.create_task(call)
+    while not runner.calls:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(runner.stopped.wait, 5)
+
+
+class Slow(EchoRunner):
+    """Needs a while for an answer."""
+
+    def generate(self, *args: Any, **kwargs: Any) -> Generated:
+        time.sleep(0.3)
+        return super().generate(*args, **kwargs)
+
+
+@pytest.mark.parametrize("endpoint", ["achat", "acomplete", "astream_chat", "astream_complete"])
+async def test_the_event_loop_runs_on_while_the_guard_and_the_model_work(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Slow()
+    chain = red_chain(runner=runner)
+    original = chain.guard.sanitize_many
+
+    def slow(sources: Any) -> Any:
+        time.sleep(0.3)
+        return original(sources)
+
+    monkeypatch.setattr(chain.guard, "sanitize_many", slow)
+    llm = GuardAlignMultiModal(chain=chain)
+    image = ImageBlock(image=png(picture(red=True)))
+    if "chat" in endpoint:
+        task = asyncio.create_task(getattr(llm, endpoint)(ask(image)))
+    else:
+        task = asyncio.create_task(getattr(llm, endpoint)("What?", image_documents=[image]))
+    ticks = 0
+    while not task.done():
+        await asyncio.sleep(0.01)
+        ticks += 1
+    assert ticks > 10
+    answer: Any = await task
+    if endpoint.startswith("astream"):
+        assert [piece async for piece in answer]
+    assert len(runner.calls) == 1
