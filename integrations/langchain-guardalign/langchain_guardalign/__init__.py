@@ -13,6 +13,7 @@ from langchain_guardalign.chat_models import ChatGuardAlign
 from langchain_guardalign.documents import ImageGuardDocumentTransformer
 from langchain_guardalign.errors import ImageBlocked
 from langchain_guardalign.runnable import ImageGuardRunnable
+from langchain_guardalign.tracing import without_images
 
 if TYPE_CHECKING:
     from langchain_guardalign.middleware import GuardAlignMiddleware
@@ -23,6 +24,7 @@ __all__ = [
     "ImageBlocked",
     "ImageGuardDocumentTransformer",
     "ImageGuardRunnable",
+    "without_images",
 ]
 
 

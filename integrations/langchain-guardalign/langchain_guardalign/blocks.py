@@ -51,7 +51,7 @@ def read_image(block: Block, place: str) -> ImageSlot | None:
         ImageRejected: the block is an image and has no bytes, a file id for instance.
         MessageError: the block names two images.
     """
-    kind = block.get("type")
+    kind = block_type(block)
     if kind in {"image_url", "input_image"}:
         return _image_url(block, place)
     if kind in {"image", None} and isinstance(block.get("image"), Mapping):
@@ -65,6 +65,12 @@ def read_image(block: Block, place: str) -> ImageSlot | None:
     if kind == "file" and is_image_type(block.get("mime_type")):
         return _image(block, place)
     return None
+
+
+def block_type(block: Block) -> str | None:
+    """The type that a block states; None also where it states one that is no word."""
+    kind = block.get("type")
+    return kind if isinstance(kind, str) else None
 
 
 def names_an_image(block: Block) -> bool:

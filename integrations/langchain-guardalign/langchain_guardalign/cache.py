@@ -19,12 +19,20 @@ class ScanCache(Generic[Entry]):
         max_entries: how many are kept; 0 keeps none.
         max_bytes: how large they may be together.
         size: of one entry, in bytes.
+        keep: whether an entry is remembered; all are by default.
     """
 
-    def __init__(self, max_entries: int, max_bytes: int, size: Callable[[Entry], int]) -> None:
+    def __init__(
+        self,
+        max_entries: int,
+        max_bytes: int,
+        size: Callable[[Entry], int],
+        keep: Callable[[Entry], bool] = lambda _: True,
+    ) -> None:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._size = size
+        self._is_kept = keep
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._bytes = 0
@@ -92,7 +100,8 @@ class ScanCache(Generic[Entry]):
         with self._lock:
             for key, entry in entries.items():
                 del self._pending[key]
-                self._keep(key, entry)
+                if self._is_kept(entry):
+                    self._keep(key, entry)
         for key, future in own.items():
             future.set_result(entries[key])
         return entries

@@ -5,21 +5,34 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LangSmithParams, ModelProfile
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForLLMRun,
+    BaseRunManager,
+    CallbackManagerForLLMRun,
+)
+from langchain_core.language_models import (
+    BaseChatModel,
+    LangSmithParams,
+    LanguageModelInput,
+    ModelProfile,
+)
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.lazy import LazyChain
 from guardalign_middleware.messages import parse_messages
-from guardalign_middleware.types import GuardedChunk, GuardedReply
-from langchain_guardalign.converters import to_role_content
+from guardalign_middleware.types import GuardedReply
+from langchain_guardalign.converters import in_words, to_role_content
+from langchain_guardalign.replies import ReplyWriter, written_calls
+from langchain_guardalign.tracing import tell_run
 
 if TYPE_CHECKING:
     from guardalign_middleware.generation import CalibratedRunner
@@ -109,6 +122,7 @@ class ChatGuardAlign(BaseChatModel):
         return params
 
     def _resolve_model_profile(self) -> ModelProfile:
+        runner = None if self.chain is None else self.chain.runner
         return ModelProfile(
             name="GuardAlign",
             open_weights=True,
@@ -118,7 +132,8 @@ class ChatGuardAlign(BaseChatModel):
             image_url_inputs=False,
             image_tool_message=True,
             text_outputs=True,
-            tool_calling=False,
+            # What a preset's model can is known when it has been loaded; `bind_tools` asks it.
+            tool_calling=runner is not None and getattr(runner, "tool_template", None) is not None,
             structured_output=False,
         )
 
@@ -141,8 +156,10 @@ class ChatGuardAlign(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        reply = self._lazy.get().invoke(to_role_content(messages), **self._options(stop, kwargs))
-        return _result(reply)
+        chain = self._lazy.get()
+        reply = chain.invoke(_conversation(messages, kwargs), **self._options(stop, kwargs))
+        _tell(reply, run_manager)
+        return _result(self._writer(kwargs).message(reply))
 
     async def _agenerate(
         self,
@@ -152,8 +169,10 @@ class ChatGuardAlign(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         chain = await self._lazy.aget()
-        reply = await chain.ainvoke(to_role_content(messages), **self._options(stop, kwargs))
-        return _result(reply)
+        conversation = _conversation(messages, kwargs)
+        reply = await chain.ainvoke(conversation, **self._options(stop, kwargs))
+        _tell(reply, run_manager)
+        return _result(self._writer(kwargs).message(reply))
 
     def _stream(
         self,
@@ -162,12 +181,15 @@ class ChatGuardAlign(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        options = self._options(stop, kwargs)
-        with self._lazy.get().stream(to_role_content(messages), **options) as pieces:
+        chain, options = self._lazy.get(), self._options(stop, kwargs)
+        writer = self._writer(kwargs)
+        with chain.stream(_conversation(messages, kwargs), **options) as pieces:
             for piece in pieces:
-                chunk = _chunk(piece)
+                chunk = ChatGenerationChunk(message=writer.chunk(piece))
+                if piece.reply is not None:
+                    _tell(piece.reply, run_manager)
                 if run_manager is not None:
-                    run_manager.on_llm_new_token(piece.text, chunk=chunk)
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
 
     async def _astream(
@@ -178,13 +200,16 @@ class ChatGuardAlign(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         chain = await self._lazy.aget()
-        options = self._options(stop, kwargs)
+        options, writer = self._options(stop, kwargs), self._writer(kwargs)
+        conversation = _conversation(messages, kwargs)
         # Closed here and not by the garbage collector: who leaves early stops the generation now.
-        async with aclosing(chain.astream(to_role_content(messages), **options)) as pieces:
+        async with aclosing(chain.astream(conversation, **options)) as pieces:
             async for piece in pieces:
-                chunk = _chunk(piece)
+                chunk = ChatGenerationChunk(message=writer.chunk(piece))
+                if piece.reply is not None:
+                    _tell(piece.reply, run_manager)
                 if run_manager is not None:
-                    await run_manager.on_llm_new_token(piece.text, chunk=chunk)
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
 
     def get_token_ids(self, text: str) -> list[int]:
@@ -204,26 +229,47 @@ class ChatGuardAlign(BaseChatModel):
         """Tokens of the whole prompt with image tokens, template and safety prefix.
 
         Raises:
-            NotImplementedError: the runner is not a local model, or tools are given.
+            NotImplementedError: the runner is not a local model, or cannot call the tools.
         """
-        if tools:
-            self.bind_tools(tools)
+        schemas = [convert_to_openai_tool(tool) for tool in tools or ()]
+        if schemas:
+            self._tool_template()
         runner = self._local_runner()
-        parsed = parse_messages(to_role_content(messages), self._lazy.config.intake)
-        return runner.count_tokens(parsed)
+        conversation = _conversation(messages, {"tools": schemas})
+        parsed = parse_messages(conversation, self._lazy.config.intake)
+        return runner.count_tokens(parsed, tools=schemas)
 
     def bind_tools(
-        self, tools: Sequence[dict[str, Any] | type | Callable[..., Any] | Any], **kwargs: Any
-    ) -> NoReturn:
-        """Refuse: a model that cannot call tools should not seem to accept them.
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Offer tools, through the model's own chat template; this loads the model.
+
+        Args:
+            tools: in any form that LangChain knows.
+            tool_choice: a local model cannot be forced to call. With the name of a tool, only that
+                one is offered; with this, "any", "required" or True, an answer without a call is an
+                `OutputParserException`.
+            kwargs: further options of each call.
 
         Raises:
-            NotImplementedError: always.
+            NotImplementedError: the model's chat template takes no tools, or writes calls in a
+                format that is not known.
+            ValueError: `tool_choice` names no tool.
         """
-        raise NotImplementedError(
-            "ChatGuardAlign cannot call tools. Use a model that can, with ImageGuardRunnable or "
-            "GuardAlignMiddleware before it."
-        )
+        self._tool_template()
+        schemas = [convert_to_openai_tool(tool) for tool in tools]
+        if isinstance(tool_choice, str) and tool_choice not in {"auto", "any", "required", "none"}:
+            schemas = [each for each in schemas if each["function"]["name"] == tool_choice]
+            if not schemas:
+                raise ValueError(f"tool_choice names no tool. Received {tool_choice!r}.")
+        if tool_choice == "none":
+            schemas = []
+        must_call = tool_choice not in {None, False, "auto", "none"}
+        return self.bind(tools=schemas, must_call=must_call, **kwargs)
 
     def _local_runner(self) -> CalibratedRunner:
         from guardalign_middleware.generation import CalibratedRunner
@@ -235,67 +281,59 @@ class ChatGuardAlign(BaseChatModel):
             )
         return runner
 
+    def _tool_template(self) -> Mapping[str, Any]:
+        from guardalign_middleware.generation.tools import ToolRunner
+
+        runner = self._lazy.get().runner
+        template = runner.tool_template if isinstance(runner, ToolRunner) else None
+        if template is None:
+            raise NotImplementedError(
+                f"The model {runner.name!r} cannot call tools: its chat template takes none, or "
+                "writes calls in a format that is not known. Use a model that can, with "
+                "ImageGuardRunnable or GuardAlignMiddleware before it."
+            )
+        return template
+
+    def _writer(self, kwargs: Mapping[str, Any]) -> ReplyWriter:
+        if not kwargs.get("tools"):
+            return ReplyWriter()
+        from guardalign_middleware.generation.tools import AnswerReader
+
+        reader = AnswerReader(self._tool_template(), kwargs["tools"])
+        return ReplyWriter(reader, must_call=bool(kwargs.get("must_call")))
+
     def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> Options:
         """This call's keywords before the model's fields, and those before the preset's.
 
         Raises:
-            ConfigError: tools or another model are asked for; they would be ignored.
+            ConfigError: another model is asked for; it would be ignored.
         """
-        if kwargs.get("tools"):
-            raise ConfigError(
-                "ChatGuardAlign cannot call tools.", remedy="Call it without the option tools."
-            )
         if kwargs.get("model", self._lazy.config.name) != self._lazy.config.name:
             raise ConfigError(
                 "One ChatGuardAlign answers with one model.",
                 remedy="Make another ChatGuardAlign for another preset.",
             )
-        return {
+        options: Options = {
             "max_new_tokens": kwargs.get("max_tokens", self.max_tokens),
             "temperature": kwargs.get("temperature", self.temperature),
             "seed": kwargs.get("seed", self.seed),
             "stop": stop if stop is not None else self.stop,
         }
+        if kwargs.get("tools"):
+            options["tools"] = kwargs["tools"]
+        return options
 
 
-def _result(reply: GuardedReply) -> ChatResult:
-    message = AIMessage(
-        content=reply.text, response_metadata=_metadata(reply), usage_metadata=_usage(reply)
-    )
+def _conversation(
+    messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    return to_role_content(messages, written_calls if kwargs.get("tools") else in_words)
+
+
+def _result(message: AIMessage) -> ChatResult:
     return ChatResult(generations=[ChatGeneration(message=message)])
 
 
-def _chunk(piece: GuardedChunk) -> ChatGenerationChunk:
-    if piece.reply is None:
-        return ChatGenerationChunk(message=AIMessageChunk(content=piece.text))
-    return ChatGenerationChunk(
-        message=AIMessageChunk(
-            content=piece.text,
-            response_metadata=_metadata(piece.reply),
-            usage_metadata=_usage(piece.reply),
-            chunk_position="last",
-        )
-    )
-
-
-def _usage(reply: GuardedReply) -> UsageMetadata:
-    return UsageMetadata(
-        input_tokens=reply.usage.input_tokens,
-        output_tokens=reply.usage.output_tokens,
-        total_tokens=reply.usage.total_tokens,
-    )
-
-
-def _metadata(reply: GuardedReply) -> dict[str, Any]:
-    """No pixels and no image bytes: metadata ends up in logs and traces."""
-    return {
-        "model_name": reply.model,
-        "model_provider": "guardalign",
-        "finish_reason": reply.finish_reason,
-        "guardalign": {
-            "verdicts": [verdict.to_json() for verdict in reply.verdicts],
-            "masked": sum(verdict.decision == "mask" for verdict in reply.verdicts),
-            "blocked": sum(verdict.decision == "block" for verdict in reply.verdicts),
-            "calibration": reply.calibration.to_json(),
-        },
-    }
+def _tell(reply: GuardedReply, run_manager: BaseRunManager | None) -> None:
+    if run_manager is not None:
+        tell_run([verdict.to_json() for verdict in reply.verdicts], run_manager)

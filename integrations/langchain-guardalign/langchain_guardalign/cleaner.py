@@ -111,7 +111,9 @@ class ImageCleaner:
         self.notice = notice
         self.cache_size = cache_size
         self._names: ScanCache[_Name] = ScanCache(4 * cache_size, _MAX_CACHED_BYTES, lambda _: 256)
-        self._examined: ScanCache[Examined] = ScanCache(cache_size, _MAX_CACHED_BYTES, _size)
+        self._examined: ScanCache[Examined] = ScanCache(
+            cache_size, _MAX_CACHED_BYTES, _size, _was_scanned
+        )
 
     def __reduce__(self) -> tuple[type[ImageCleaner], tuple[Any, ...]]:
         # The cache stays behind: it holds locks, and nothing that cannot be found out again.
@@ -201,6 +203,14 @@ class ImageCleaner:
             raise MessageError(
                 error.message.replace(_PART_PLACE, found.place), remedy=error.remedy
             ) from error
+        if len(parsed.images) > 1:
+            # The block has room for one picture, and a model might look at another.
+            raise ImageRejected(
+                f"{found.place} holds a file of {len(parsed.images)} frames.",
+                reason="multiple_frames",
+                source=found.place,
+                remedy="Pass the frames as single images.",
+            )
         return parsed.images[0]
 
     def _examine(self, images: list[CanonicalImage]) -> list[Examined]:
@@ -225,6 +235,8 @@ class ImageCleaner:
         place: str,
         strict: bool,
     ) -> Cleaned:
+        if not row:
+            return Cleaned(value, (), ())
         verdicts: list[Verdict] = []
         replacements: list[Replacement] = []
         for item in row:
@@ -283,6 +295,11 @@ def _png(image: CanonicalImage) -> bytes:
     # The fastest level: most of the size is won already, and a chat waits for this.
     Image.fromarray(image.pixels).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def _was_scanned(examined: Examined) -> bool:
+    """What passed unscanned after a fault is looked at anew the next time."""
+    return examined.verdict.fault is None
 
 
 def _size(examined: Examined) -> int:

@@ -7,7 +7,7 @@ bytes are resolved once. A block that is not known raises: it could carry an ima
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import (
@@ -17,11 +17,12 @@ from langchain_core.messages import (
     FunctionMessage,
     HumanMessage,
     SystemMessage,
+    ToolCall,
     ToolMessage,
 )
 
 from guardalign_middleware.errors import MessageError
-from langchain_guardalign.blocks import Part, read_image
+from langchain_guardalign.blocks import Part, block_type, read_image
 
 _ROLES: tuple[tuple[type[BaseMessage], str], ...] = (
     (HumanMessage, "user"),
@@ -50,15 +51,41 @@ _DROPPED = {
 }
 
 
-def to_role_content(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+def in_words(calls: Sequence[ToolCall]) -> str:
+    """Calls as text, for a model that has no syntax of its own for them.
+
+    Raises:
+        MessageError: arguments that are no JSON.
+    """
+    try:
+        return "\n".join(
+            f"[called {call['name']} with {json.dumps(call['args'])}]" for call in calls
+        )
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MessageError(
+            "A tool call has arguments that are no JSON.",
+            remedy="Give tool calls strings, numbers, lists and mappings only.",
+        ) from error
+
+
+def to_role_content(
+    messages: Sequence[BaseMessage], written: Callable[[Sequence[ToolCall]], str] = in_words
+) -> list[dict[str, Any]]:
     """Turn LangChain messages into what `GuardAlign.invoke` takes; the messages are not changed.
+
+    Args:
+        messages: the conversation.
+        written: how calls that were made before are told to the model.
 
     Raises:
         MessageError: a role or a content block that is not known; the message names the place.
         ImageRejected: an image behind a file id.
     """
     return [
-        {"role": _role(message, index), "content": _content(message, f"messages[{index}].content")}
+        {
+            "role": _role(message, index),
+            "content": _content(message, f"messages[{index}].content", written),
+        }
         for index, message in enumerate(messages)
     ]
 
@@ -74,14 +101,12 @@ def _role(message: BaseMessage, index: int) -> str:
     )
 
 
-def _content(message: BaseMessage, place: str) -> list[Part]:
+def _content(
+    message: BaseMessage, place: str, written: Callable[[Sequence[ToolCall]], str]
+) -> list[Part]:
     parts = _parts(message.content, place)
-    if isinstance(message, AIMessage):
-        # The model has no tool syntax of its own; what was called is still part of the history.
-        parts += [
-            {"type": "text", "text": f"[called {call['name']} with {json.dumps(call['args'])}]"}
-            for call in message.tool_calls
-        ]
+    if isinstance(message, AIMessage) and message.tool_calls:
+        parts.append({"type": "text", "text": written(message.tool_calls)})
     return parts or [{"type": "text", "text": ""}]
 
 
@@ -98,7 +123,7 @@ def _parts(content: object, place: str) -> list[Part]:
 
 
 def _block(block: Mapping[str, Any], place: str) -> list[Part]:
-    kind = block.get("type")
+    kind = block_type(block)
     if kind in _DROPPED:
         return []
     if kind in {"text", "text-plain"} and isinstance(block.get("text"), str):

@@ -23,6 +23,7 @@ from langchain_guardalign.blocks import (
     ImageSlot,
     Part,
     as_png,
+    block_type,
     data_url,
     encode,
     names_an_image,
@@ -124,6 +125,16 @@ def put_images(
     return copy
 
 
+def note_images(value: Value, note: str) -> Value:
+    """A copy of plain values with a text in the place of every image; an address is only words.
+
+    Raises:
+        MessageError: a block with two images, an image in a key, or a nesting deeper than 64.
+    """
+    copy: Value = _Walk(lambda _: Replacement(note=note)).value(value, "value", "quoted")
+    return copy
+
+
 def summary(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the metadata say about the images of one message or document, as plain JSON values."""
     return {
@@ -209,7 +220,7 @@ class _Walk:
         if slot is not None:
             return self._declared(slot, block, place, mode)
         before, noted = self._count, self._notes
-        inner: _Mode = mode if mode != "strict" or block.get("type") in _TRANSPARENT else "loose"
+        inner: _Mode = mode if mode != "strict" or block_type(block) in _TRANSPARENT else "loose"
         changed = {}
         for key, item in block.items():
             if isinstance(key, str) and any(hidden_images(key)):
@@ -227,7 +238,7 @@ class _Walk:
         if mode == "strict" and self._notes > noted and unreadable(new):
             # Words where a model expects an image would be taken for a broken one.
             if not find_images(list(new.values()), place):
-                return _note_block(self._note, block)
+                return _note_block(self._note, new)
         leaf = any(isinstance(block[key], str | bytes) for key in changed)
         return as_png(new) if leaf else new
 

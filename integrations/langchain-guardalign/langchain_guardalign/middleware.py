@@ -21,6 +21,7 @@ from langgraph.types import Command, Send
 from guardalign_middleware.lazy import LazyGuard
 from langchain_guardalign.cleaner import NOTICE, Cleaned, ImageCleaner, Strategy
 from langchain_guardalign.images import METADATA_KEY, summary
+from langchain_guardalign.tracing import tell_run
 
 if TYPE_CHECKING:
     from langgraph.runtime import Runtime
@@ -129,8 +130,13 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             return guarded
         return await asyncio.to_thread(self._clean_response, await handler(guarded))
 
+    def _clean(self, value: object, place: str) -> Cleaned:
+        cleaned = self._cleaner.clean(value, place)
+        tell_run(cleaned.records)
+        return cleaned
+
     def _clean_messages(self, messages: Sequence[BaseMessage]) -> Cleaned:
-        return self._cleaner.clean(list(messages), "messages")
+        return self._clean(list(messages), "messages")
 
     def _state_update(
         self, messages: Sequence[BaseMessage], cleaned: Cleaned
@@ -150,10 +156,10 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             # A tool may return several messages and commands.
             return [self._clean_result(item) for item in result]
         if not isinstance(result, Command):
-            return self._cleaner.clean(result, "tool result").value
+            return self._clean(result, "tool result").value
         goto = list(result.goto) if isinstance(result.goto, list | tuple) else [result.goto]
         sent = [step.arg for step in goto if isinstance(step, Send)]
-        command, args = self._cleaner.clean((result, sent), "tool result").value
+        command, args = self._clean((result, sent), "tool result").value
         if args is sent:
             return command
         rest = iter(args)
@@ -179,7 +185,7 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def _clean_response(self, response: ModelResponse[Any]) -> ModelResponse[Any] | AIMessage:
         """Some models draw; what they draw is read again in the next call."""
-        cleaned = self._cleaner.clean(response, "model response")
+        cleaned = self._clean(response, "model response")
         if self._blocks(cleaned):
             return self._reply(cleaned)
         answer: ModelResponse[Any] = cleaned.value

@@ -8,6 +8,7 @@ from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from langchain_core.callbacks import BaseRunManager
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
 from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.prompt_values import ImagePromptValue, StringPromptValue
@@ -19,6 +20,7 @@ from guardalign_middleware.errors import GuardAlignError, MessageError
 from guardalign_middleware.lazy import LazyGuard
 from langchain_guardalign.cleaner import NOTICE, Cleaned, ImageCleaner, Strategy
 from langchain_guardalign.errors import ImageBlocked
+from langchain_guardalign.tracing import tell_run
 
 _INPUTS = "Pass messages, a prompt, a string, a mapping with 'messages', or one image."
 _BLOCK_REMEDY = (
@@ -132,28 +134,34 @@ class ImageGuardRunnable(RunnableSerializable[Any, Any]):
             self._aclean_many, inputs, config, return_exceptions=return_exceptions
         )
 
-    def _clean(self, value: Any) -> Any:
-        (result,) = self._clean_many([value])
+    def _clean(self, value: Any, run_manager: BaseRunManager) -> Any:
+        (result,) = self._clean_many([value], [run_manager])
         if isinstance(result, Exception):
             raise result
         return result
 
-    async def _aclean(self, value: Any) -> Any:
-        return await asyncio.to_thread(self._clean, value)
+    async def _aclean(self, value: Any, run_manager: BaseRunManager) -> Any:
+        return await asyncio.to_thread(self._clean, value, run_manager)
 
-    async def _aclean_many(self, values: list[Any]) -> list[Any]:
-        return await asyncio.to_thread(self._clean_many, values)
+    async def _aclean_many(
+        self, values: list[Any], run_manager: Sequence[BaseRunManager]
+    ) -> list[Any]:
+        return await asyncio.to_thread(self._clean_many, values, run_manager)
 
-    def _clean_many(self, values: list[Any]) -> list[Any]:
+    def _clean_many(self, values: list[Any], run_manager: Sequence[BaseRunManager]) -> list[Any]:
         """A result for each value, or the error that it has."""
         jobs = [_job_or_error(value) for value in values]
         ready = [job for job in jobs if isinstance(job, _Job)]
         cleaned = iter(self._cleaner.clean_many([job.value for job in ready]))
-        return [self._outcome(job, next(cleaned)) if isinstance(job, _Job) else job for job in jobs]
+        return [
+            self._outcome(job, next(cleaned), run) if isinstance(job, _Job) else job
+            for job, run in zip(jobs, run_manager, strict=True)
+        ]
 
-    def _outcome(self, job: _Job, cleaned: Cleaned | GuardAlignError) -> Any:
+    def _outcome(self, job: _Job, cleaned: Cleaned | GuardAlignError, run: BaseRunManager) -> Any:
         if isinstance(cleaned, Exception):
             return cleaned
+        tell_run(cleaned.records, run)
         flagged = cleaned.flagged
         if flagged and self.strategy == "block":
             return ImageBlocked(flagged, remedy=_BLOCK_REMEDY)

@@ -80,7 +80,9 @@ def hidden_images(text: str) -> Iterator[HiddenImage]:
 
 
 def _url_bytes(url: str) -> bytes:
-    header, _, body = url.partition(",")
+    header, _, text = url.partition(",")
+    # Bytes, since half a surrogate pair has no other way to be taken apart.
+    body = text.encode("utf-8", "surrogatepass")
     if header.lower().endswith(";base64"):
         return _base64_bytes(unquote_to_bytes(body).decode("latin-1"))
     return unquote_to_bytes(body)

@@ -17,17 +17,15 @@ from guardalign_middleware.errors import ConfigError, DetectionError, ImageRejec
 from guardalign_middleware.testing import EchoRunner
 from guardalign_middleware.types import CanonicalImage, Generated
 from langchain_guardalign import ChatGuardAlign
-from tests.doubles import BOX, all_red, base64_png, picture, red_chain, red_config
+from tests.doubles import BOX, all_red, picture, red_chain, red_config
+from tests.langchain_doubles import ask as question
+from tests.langchain_doubles import block
 
 GREY = (127, 127, 127)
 
 
-def block(image: CanonicalImage) -> dict[str, Any]:
-    return {"type": "image", "base64": base64_png(image), "mime_type": "image/png"}
-
-
 def ask(*images: CanonicalImage, text: str = "what is in the picture ?") -> list[HumanMessage]:
-    return [HumanMessage([{"type": "text", "text": text}, *map(block, images)])]
+    return [question(*images, text=text)]
 
 
 @pytest.fixture

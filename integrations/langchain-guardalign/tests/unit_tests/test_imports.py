@@ -13,6 +13,7 @@ NAMES = [
     "ImageBlocked",
     "ImageGuardDocumentTransformer",
     "ImageGuardRunnable",
+    "without_images",
 ]
 # As if the extra were not installed; run in a process of its own, for imports are kept.
 WITHOUT_LANGCHAIN = """

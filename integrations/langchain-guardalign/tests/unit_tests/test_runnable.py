@@ -1,3 +1,5 @@
+"""The runnable that stands before any model."""
+
 from __future__ import annotations
 
 import asyncio
@@ -6,21 +8,18 @@ import json
 import pickle
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.load import dumpd, load
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.prompt_values import ChatPromptValue, ImagePromptValue, StringPromptValue
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 
-from guardalign_middleware.config import IntakePolicy, SanitizeConfig
+from guardalign_middleware.config import SanitizeConfig
 from guardalign_middleware.errors import (
     ConfigError,
     DetectionError,
@@ -30,44 +29,22 @@ from guardalign_middleware.errors import (
 )
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import ImageBlocked, ImageGuardRunnable
-from langchain_guardalign.cleaner import NOTICE, UNREADABLE
+from langchain_guardalign.cleaner import NOTICE
 from tests.doubles import (
     BOX,
     all_red,
-    base64_png,
     data_url,
-    open_png,
     picture,
     png,
     red_config,
     red_guard,
 )
+from tests.langchain_doubles import ask, covered, red_runnable
 
 Forms = Callable[[CanonicalImage], dict[str, Any]]
 Pictures = Callable[[object], list[CanonicalImage]]
 
 PLAIN, RED, ALL_RED = picture(), picture(red=True), all_red()
-GREY = (127, 127, 127)
-
-
-def block(image: CanonicalImage) -> dict[str, Any]:
-    return {"type": "image", "base64": base64_png(image), "mime_type": "image/png"}
-
-
-def ask(*images: CanonicalImage) -> HumanMessage:
-    return HumanMessage([{"type": "text", "text": "what is it ?"}, *map(block, images)], id="q")
-
-
-def masked(image: CanonicalImage) -> bool:
-    """Whether the red block of `RED` is covered, and nothing else changed."""
-    x0, y0, x1, y1 = BOX
-    rest = image.pixels.copy()
-    rest[y0:y1, x0:x1] = RED.pixels[y0:y1, x0:x1]
-    return bool((image.pixels[y0:y1, x0:x1] == GREY).all() and (rest == RED.pixels).all())
-
-
-def guard(**options: Any) -> ImageGuardRunnable:
-    return ImageGuardRunnable(guard=red_guard(), **options)
 
 
 def scans(runnable: ImageGuardRunnable, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -85,19 +62,19 @@ def scans(runnable: ImageGuardRunnable, monkeypatch: pytest.MonkeyPatch) -> list
 
 
 def test_a_red_block_is_masked_and_the_rest_stays(pictures: Pictures) -> None:
-    message = ask(PLAIN, RED, ALL_RED)
+    message = ask(PLAIN, RED, ALL_RED, id="q")
     before = message.model_dump_json()
-    new = guard().invoke([message])[0]
+    new = red_runnable().invoke([message])[0]
     assert message.model_dump_json() == before
     assert (new.id, new.content[0]) == ("q", message.content[0])
     first, second = pictures(new)
     assert first.sha256 == PLAIN.sha256
-    assert masked(second)
+    assert covered(second)
     assert new.content[3] == {"type": "text", "text": NOTICE}
 
 
 def test_verdicts_are_in_the_metadata_and_no_pixels() -> None:
-    new = guard().invoke(ask(PLAIN, RED, ALL_RED))
+    new = red_runnable().invoke(ask(PLAIN, RED, ALL_RED))
     evidence = new.response_metadata["guardalign"]
     assert (evidence["masked"], evidence["blocked"]) == (1, 1)
     assert [(v["decision"], v["action"]) for v in evidence["verdicts"]] == [
@@ -129,12 +106,12 @@ def test_every_dialect_in_every_role_is_cleaned_in_place(
     new = SHARED.invoke(messages)
     assert [(type(m), m.id) for m in new] == [(type(m), m.id) for m in messages]
     for image, found in zip(images, pictures(new), strict=True):
-        assert masked(found) if image is RED else found.sha256 == PLAIN.sha256
+        assert covered(found) if image is RED else found.sha256 == PLAIN.sha256
     assert pictures(messages)[0].sha256 == images[0].sha256
     assert SHARED.invoke(new) == new
 
 
-SHARED = guard()
+SHARED = red_runnable()
 
 
 @pytest.mark.parametrize(
@@ -147,7 +124,7 @@ SHARED = guard()
 )
 def test_strategies(strategy: str, actions: list[str], pictures: Pictures) -> None:
     message = ask(PLAIN, RED, ALL_RED)
-    new = guard(strategy=strategy).invoke(message)
+    new = red_runnable(strategy=strategy).invoke(message)
     records = new.response_metadata["guardalign"]["verdicts"]
     assert [record["action"] for record in records] == actions
     assert len(pictures(new)) == {"mask": 2, "replace": 1, "flag": 3}[strategy]
@@ -156,7 +133,7 @@ def test_strategies(strategy: str, actions: list[str], pictures: Pictures) -> No
 
 
 def test_block_raises_with_the_verdicts() -> None:
-    runnable = guard(strategy="block")
+    runnable = red_runnable(strategy="block")
     assert runnable.invoke(ask(PLAIN)).response_metadata["guardalign"]["blocked"] == 0
     with pytest.raises(ImageBlocked, match=r"2 unsafe images found \(weapon\)") as caught:
         runnable.invoke([ask(PLAIN, RED), ask(ALL_RED)])
@@ -172,129 +149,22 @@ def test_a_preset_that_blocks_shows_the_notice(pictures: Pictures) -> None:
     assert pictures(new) == []
 
 
-def test_every_kind_of_input_keeps_its_shape(pictures: Pictures) -> None:
-    runnable = guard()
-    message = ask(RED)
-    assert isinstance(runnable.invoke(message), HumanMessage)
-    assert runnable.invoke("just words") == "just words"
-    mixed = runnable.invoke([("system", "be brief"), message, {"role": "user", "content": "x"}])
-    assert [type(item) for item in mixed] == [SystemMessage, HumanMessage, HumanMessage]
-    chat = runnable.invoke(ChatPromptValue(messages=[message]))
-    assert isinstance(chat, ChatPromptValue)
-    assert masked(pictures(chat.messages)[0])
-    text = runnable.invoke(StringPromptValue(text=f"see {data_url(RED)}"))
-    assert isinstance(text, StringPromptValue)
-    assert masked(pictures(text.text)[0])
-    image = runnable.invoke(ImagePromptValue(image_url={"url": data_url(RED), "detail": "low"}))
-    assert isinstance(image, ImagePromptValue)
-    assert masked(pictures(image.image_url["url"])[0])
-    assert image.image_url["detail"] == "low"
-    gone = runnable.invoke(ImagePromptValue(image_url={"url": data_url(ALL_RED)}))
-    assert gone == StringPromptValue(text=NOTICE)
-    state = {"messages": [message], "files": {"a.png": png(RED)}, "count": 3}
-    new = runnable.invoke(state)
-    assert (list(new), new["count"]) == (list(state), 3)
-    assert all(map(masked, pictures(new)))
-    assert len(pictures(new)) == 2
-
-
-def test_single_images_keep_their_type(pictures: Pictures) -> None:
-    runnable = guard()
-    assert masked(open_png(runnable.invoke(png(RED))))
-    assert masked(open_png(runnable.invoke(bytearray(png(RED)))))
-    assert masked(CanonicalImage(np.asarray(runnable.invoke(RED.to_pil()))))
-    assert masked(pictures(runnable.invoke(data_url(RED)))[0])
-    assert runnable.invoke(data_url(ALL_RED)) == NOTICE
-    for image in (png(ALL_RED), ALL_RED.to_pil()):
-        with pytest.raises(ImageBlocked, match="inside a message"):
-            runnable.invoke(image)
-    for wrong in (b"no image", "data:image/png;base64,AAAA"):
-        with pytest.raises(ImageRejected):
-            runnable.invoke(wrong)
-
-
-@pytest.mark.parametrize("wrong", [3, None, [3], [object()], [["a", "b", "c"]]])
-def test_what_is_no_input_is_refused(wrong: object) -> None:
-    with pytest.raises(MessageError, match="Pass messages"):
-        guard().invoke(wrong)
-
-
-REFUSED = {
-    "http": {"type": "image_url", "image_url": {"url": "http://127.0.0.1/a.png"}},
-    "https string": {"type": "image_url", "image_url": "https://example.org/a.png"},
-    "file url": {"type": "image", "url": "file:///etc/passwd"},
-    "path": {"type": "image", "path": "/etc/passwd"},
-    "file id": {"type": "image", "file_id": "file-1"},
-    "google uri": {"type": "media", "mime_type": "image/png", "file_uri": "gs://bucket/a.png"},
-    "anthropic url": {"type": "image", "source": {"type": "url", "url": "https://example.org/a"}},
-    "bare base64 as url": {"type": "image", "url": base64_png(PLAIN)},
-    "parameters": {
-        "type": "image_url",
-        "image_url": data_url(PLAIN).replace("png;", "png;charset=utf-8;"),
-    },
-    "wrong type": {"type": "image", "base64": base64_png(PLAIN), "mime_type": "image/jpeg"},
-    "broken": {"type": "image", "base64": "iVBORw0KGgoAAAA=", "mime_type": "image/png"},
-}
-
-
-@pytest.mark.parametrize("part", REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_scanned_is_never_forwarded(part: dict[str, Any]) -> None:
-    for message in (
-        HumanMessage(["look", part]),
-        ToolMessage("", tool_call_id="1", artifact={"blocks": [part]}),
-        HumanMessage("", additional_kwargs={"blocks": [part]}),
-    ):
-        with pytest.raises(ImageRejected) as caught:
-            guard().invoke([HumanMessage("hello"), message])
-        assert caught.value.remedy
-    with pytest.raises(ImageRejected, match=r"input\[1\]\.content\[1\]"):
-        guard().invoke([HumanMessage("hello"), HumanMessage(["look", part])])
-
-
-def test_a_path_that_the_policy_allows_becomes_bytes(pictures: Pictures, tmp_path: Path) -> None:
-    file = tmp_path / "shot.png"
-    file.write_bytes(png(RED))
-    config = red_config(intake=IntakePolicy(allow_paths=True))
-    runnable = ImageGuardRunnable(guard=red_guard(config))
-    parts = [{"type": "image", "path": str(file)}, {"type": "image", "url": file.as_uri()}]
-    new = runnable.invoke(HumanMessage(parts))
-    assert "shot.png" not in repr(new.content)
-    assert all(map(masked, pictures(new)))
-    # The file may have changed: it is read again, and what it holds now is scanned.
-    file.write_bytes(png(PLAIN))
-    found = pictures(runnable.invoke(HumanMessage(parts)))
-    assert [image.sha256 for image in found] == [PLAIN.sha256] * 2
-
-
-def test_an_error_without_a_type_names_its_place() -> None:
-    part = {"type": "image", "base64": base64_png(PLAIN)}
-    with pytest.raises(MessageError, match=r"input\.content\[0\] should have strings"):
-        guard().invoke(HumanMessage([part]))
-
-
-def test_a_broken_picture_in_a_text_becomes_a_notice() -> None:
-    new = guard().invoke(HumanMessage("see data:image/svg+xml;base64,PHN2Zz4= there" + " " * 20))
-    assert new.text.startswith(f"see {UNREADABLE} there")
-    record = {"decision": "block", "action": "unreadable"}
-    assert new.response_metadata["guardalign"]["verdicts"] == [record]
-
-
 def test_a_fault_is_an_error_and_nothing_is_forwarded(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(images: Any) -> Any:
         raise DetectionError("The distance is NaN.", stage="transport")
 
-    runnable = guard()
+    runnable = red_runnable()
     with monkeypatch.context() as patch:
         patch.setattr(runnable.guard.detector, "scan_many", fail)
         with pytest.raises(DetectionError):
             runnable.invoke(ask(PLAIN))
         results = runnable.batch([ask(PLAIN), "words"], return_exceptions=True)
         assert all(isinstance(result, DetectionError) for result in results)
-    assert runnable.invoke(ask(PLAIN)).id == "q"
+    assert runnable.invoke(ask(PLAIN, id="q")).id == "q"
 
 
 def test_a_repeated_image_is_scanned_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    runnable = guard()
+    runnable = red_runnable()
     counts = scans(runnable, monkeypatch)
     history: list[BaseMessage] = [ask(PLAIN)]
     for _ in range(3):
@@ -305,14 +175,14 @@ def test_a_repeated_image_is_scanned_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_without_a_cache_everything_is_scanned_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    runnable = guard(cache_size=0)
+    runnable = red_runnable(cache_size=0)
     counts = scans(runnable, monkeypatch)
     assert runnable.invoke(ask(PLAIN)) == runnable.invoke(ask(PLAIN))
     assert counts == [1, 1]
 
 
 def test_threads_share_one_scan(monkeypatch: pytest.MonkeyPatch) -> None:
-    runnable = guard()
+    runnable = red_runnable()
     counts = scans(runnable, monkeypatch)
     threads = [threading.Thread(target=runnable.invoke, args=(ask(PLAIN),)) for _ in range(8)]
     for thread in threads:
@@ -323,7 +193,7 @@ def test_threads_share_one_scan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_batch_is_scanned_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    runnable = guard(strategy="replace")
+    runnable = red_runnable(strategy="replace")
     counts = scans(runnable, monkeypatch)
     inputs = [ask(PLAIN), [ask(RED)], "words", png(ALL_RED)]
     results = runnable.batch(inputs, return_exceptions=True)
@@ -337,7 +207,7 @@ def test_a_batch_is_scanned_together(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_refused_input_leaves_the_others_alone() -> None:
     bad = HumanMessage([{"type": "image", "file_id": "1"}])
-    good, refused, wrong = guard().batch([ask(RED), bad, 3], return_exceptions=True)
+    good, refused, wrong = red_runnable().batch([ask(RED), bad, 3], return_exceptions=True)
     assert good.response_metadata["guardalign"]["masked"] == 1
     assert isinstance(refused, ImageRejected)
     assert isinstance(wrong, MessageError)
@@ -346,8 +216,8 @@ def test_one_refused_input_leaves_the_others_alone() -> None:
 async def test_async_is_the_same_and_does_not_block_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    runnable = guard()
-    expected = guard().invoke(ask(RED))
+    runnable = red_runnable()
+    expected = red_runnable().invoke(ask(RED))
     free = threading.Event()
     scan_many = runnable.guard.detector.scan_many
 
@@ -382,14 +252,14 @@ async def test_it_stands_before_any_model(pictures: Pictures) -> None:
     prompt = ChatPromptTemplate.from_messages(
         [("user", [{"type": "image_url", "image_url": {"url": "{shot}"}}])]
     )
-    chain = prompt | guard() | model
+    chain = prompt | red_runnable() | model
     assert chain.invoke({"shot": data_url(RED)}).text == "a blue square"
     await chain.ainvoke({"shot": data_url(RED)})
     assert "".join(chunk.text for chunk in chain.stream({"shot": data_url(RED)})) == "a blue square"
     chain.batch([{"shot": data_url(RED)}] * 2)
     assert len(model.seen) >= 4
-    assert all(masked(image) for messages in model.seen for image in pictures(messages))
-    assert (guard() | RunnableLambda(lambda messages: len(messages))).invoke([ask(RED)]) == 1
+    assert all(covered(image) for messages in model.seen for image in pictures(messages))
+    assert (red_runnable() | RunnableLambda(lambda messages: len(messages))).invoke([ask(RED)]) == 1
 
 
 @pytest.mark.filterwarnings("ignore:The function `load` is in beta")
@@ -404,14 +274,14 @@ def test_a_preset_can_be_written_down_copied_and_pickled() -> None:
         assert isinstance(twin, ImageGuardRunnable)
         assert (twin.preset, twin.strategy) == ("mini", "replace")
         assert dumpd(twin) == dumpd(runnable)
-    assert dumpd(guard())["type"] == "not_implemented"
-    assert copy.copy(guard()).invoke(ask(RED)) == guard().invoke(ask(RED))
+    assert dumpd(red_runnable())["type"] == "not_implemented"
+    assert copy.copy(red_runnable()).invoke(ask(RED)) == red_runnable().invoke(ask(RED))
 
 
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="no preset named 'nothing'"):
         ImageGuardRunnable(preset="nothing")
     with pytest.raises(ValueError, match="strategy"):
-        guard(strategy="ignore")
+        red_runnable(strategy="ignore")
     with pytest.raises(ValueError, match="cache_size"):
-        guard(cache_size=-1)
+        red_runnable(cache_size=-1)

@@ -13,6 +13,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 from syrupy.assertion import SnapshotAssertion
 
 from langchain_guardalign import ChatGuardAlign
+from tests.calling_runners import EagerRunner
 from tests.doubles import picture, png, red_chain
 
 
@@ -76,3 +77,23 @@ class TestConformance(ChatModelIntegrationTests):
     @property
     def supports_anthropic_inputs(self) -> bool:
         return False
+
+
+class TestConformanceWithTools(TestConformance):
+    """The same with a runner that calls what it is offered: the adapter is what is tested."""
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"chain": red_chain(runner=EagerRunner())}
+
+    @property
+    def has_tool_calling(self) -> bool:
+        return True
+
+    @property
+    def supports_image_tool_message(self) -> bool:
+        return True
+
+    @property
+    def supports_anthropic_inputs(self) -> bool:
+        return True

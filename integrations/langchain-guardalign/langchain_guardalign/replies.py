@@ -1,0 +1,130 @@
+"""The chain's replies as LangChain messages, with the calls that a model wrote into its answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import (
+    ToolCall,
+    invalid_tool_call,
+    tool_call,
+    tool_call_chunk,
+)
+
+from guardalign_middleware.types import GuardedChunk, GuardedReply
+from langchain_guardalign.images import METADATA_KEY, summary
+
+if TYPE_CHECKING:
+    from guardalign_middleware.generation.tools import Answer, AnswerReader
+
+
+class ReplyWriter:
+    """Writes one reply as a message, or its pieces as chunks.
+
+    Args:
+        reader: takes calls out of the text; None where no tools were offered.
+        must_call: whether an answer without a call is an error.
+    """
+
+    def __init__(self, reader: AnswerReader | None = None, *, must_call: bool = False) -> None:
+        self._reader = reader
+        self._must_call = must_call
+
+    def message(self, reply: GuardedReply) -> AIMessage:
+        """The whole reply.
+
+        Raises:
+            OutputParserException: a call was asked for, and there is none that can be read.
+        """
+        content, calls, invalid = reply.text, [], []
+        if self._reader is not None:
+            self._reader.feed(reply.text)
+            answer = self._answer(reply)[1]
+            content = answer.text
+            calls = [
+                tool_call(name=call.name, args=dict(call.arguments), id=_new_id())
+                for call in answer.calls
+            ]
+            if answer.fault:
+                invalid = [invalid_tool_call(args=answer.broken, id=_new_id(), error=answer.fault)]
+        return AIMessage(
+            content=content,
+            tool_calls=calls,
+            invalid_tool_calls=invalid,
+            response_metadata=_metadata(reply),
+            usage_metadata=_usage(reply),
+        )
+
+    def chunk(self, piece: GuardedChunk) -> AIMessageChunk:
+        """One piece; the last one brings calls, verdicts and usage.
+
+        Raises:
+            OutputParserException: a call was asked for, and there is none that can be read.
+        """
+        text = piece.text if self._reader is None else self._reader.feed(piece.text)
+        if piece.reply is None:
+            return AIMessageChunk(content=text)
+        chunks = []
+        if self._reader is not None:
+            rest, answer = self._answer(piece.reply)
+            text += rest
+            written = [(call.name, json.dumps(dict(call.arguments))) for call in answer.calls]
+            broken = [(None, answer.broken)] if answer.fault else []
+            chunks = [
+                tool_call_chunk(name=name, args=args, id=_new_id(), index=index)
+                for index, (name, args) in enumerate([*written, *broken])
+            ]
+        return AIMessageChunk(
+            content=text,
+            tool_call_chunks=chunks,
+            response_metadata=_metadata(piece.reply),
+            usage_metadata=_usage(piece.reply),
+            chunk_position="last",
+        )
+
+    def _answer(self, reply: GuardedReply) -> tuple[str, Answer]:
+        if self._reader is None:
+            raise RuntimeError("There is nothing to read calls with.")
+        rest, answer = self._reader.finish()
+        if self._must_call and not answer.calls:
+            raise OutputParserException(
+                f"The model should have called a tool and did not. {answer.fault}".strip(),
+                llm_output=reply.text,
+            )
+        return rest, answer
+
+
+def written_calls(calls: Sequence[ToolCall]) -> str:
+    """Calls of the history as a model writes them that can call tools."""
+    from guardalign_middleware.generation import tools
+
+    return tools.written_calls([tools.ToolCall(call["name"], call["args"]) for call in calls])
+
+
+def _new_id() -> str:
+    return f"call_{uuid4().hex}"
+
+
+def _usage(reply: GuardedReply) -> UsageMetadata:
+    return UsageMetadata(
+        input_tokens=reply.usage.input_tokens,
+        output_tokens=reply.usage.output_tokens,
+        total_tokens=reply.usage.total_tokens,
+    )
+
+
+def _metadata(reply: GuardedReply) -> dict[str, Any]:
+    """No pixels and no image bytes: metadata ends up in logs and traces."""
+    records = [verdict.to_json() for verdict in reply.verdicts]
+    return {
+        "model_name": reply.model,
+        "model_provider": "guardalign",
+        "finish_reason": reply.finish_reason,
+        METADATA_KEY: {**summary(records), "calibration": reply.calibration.to_json()},
+    }

@@ -1,0 +1,70 @@
+"""What the pages tell people to write works as it stands, on the miniature models."""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import langsmith
+import pytest
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableLambda
+from PIL import Image
+
+from benchmarks.langchain_witness import Witness, holds_raw
+from guardalign_middleware.mini.demo import demo_scenes
+from tests.langchain_doubles import screenshot
+from tests.langsmith_double import Traces
+
+ROOT = Path(__file__).parents[4]
+PAGES = (ROOT / "docs" / "langchain.md", ROOT / "integrations/langchain-guardalign/README.md")
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def unsafe_png() -> bytes:
+    scene = next(item for item in demo_scenes() if item.name == "pistol-apple")
+    buffer = io.BytesIO()
+    Image.fromarray(scene.scene.pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = unsafe_png()
+    (tmp_path / "photo.png").write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    traces = Traces()
+    monkeypatch.setattr(langsmith, "Client", functools.partial(traces.client))
+    model = Witness(answers=[AIMessage("a picture")])
+    album = [Document("a scene", metadata={"image": data}), Document("words")]
+    names: dict[str, Any] = {
+        "your_model": model,
+        "your_tools": [screenshot],
+        "your_retriever": RunnableLambda(lambda _: album),
+    }
+    for code in blocks(page):
+        exec(compile(code, page.name, "exec"), names)
+    # Everything on the page goes through a guard.
+    assert not any(holds_raw(messages, data) for messages in model.seen)
+    assert not any(holds_raw(body, data) for body in traces.bodies)
+    assert names["found" if page.stem == "langchain" else "reply"]
+
+
+def test_the_page_shows_every_part() -> None:
+    assert len(blocks(PAGES[0])) >= 8
+    text = PAGES[0].read_text(encoding="utf-8")
+    for part in ("ChatGuardAlign", "ImageGuardRunnable", "GuardAlignMiddleware", "without_images"):
+        assert part in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_pages_it_links_to_exist(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / link).exists(), link

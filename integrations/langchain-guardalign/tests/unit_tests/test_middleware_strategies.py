@@ -1,0 +1,143 @@
+"""What becomes of an unsafe image, by strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tools import BaseTool, tool
+from langgraph.checkpoint.memory import InMemorySaver
+
+from benchmarks.langchain_witness import Witness
+from guardalign_middleware.types import CanonicalImage
+from langchain_guardalign.cleaner import NOTICE
+from tests.doubles import red_config
+from tests.langchain_doubles import (
+    ASKED,
+    SHOWN,
+    TOOLS,
+    ask,
+    block,
+    command_with_dictionary,
+    guard,
+    guarded,
+    raw,
+    screenshot,
+    script,
+    shown,
+)
+
+Pictures = Callable[[object], list[CanonicalImage]]
+
+BLOCKED = red_config().blocked_reply
+
+
+def test_replace_shows_the_notice(pictures: Pictures) -> None:
+    model = script(*TOOLS)
+    result = guarded(model, guard(strategy="replace")).invoke({"messages": [ask(ASKED)]})
+    assert sum(shown(model)) == raw(result) == 0
+    assert pictures(result["messages"]) == []
+    assert result["messages"][0].content[1] == {"type": "text", "text": NOTICE}
+
+
+def test_flag_records_and_changes_nothing() -> None:
+    model = script(screenshot)
+    result = guarded(model, guard(strategy="flag")).invoke({"messages": [ask(ASKED)]})
+    assert shown(model) == [1, 2]
+    (record,) = result["messages"][2].response_metadata["guardalign"]["verdicts"]
+    assert (record["decision"], record["action"]) == ("mask", "flag")
+
+
+async def test_block_ends_the_run_before_the_model_is_asked() -> None:
+    for asynchronous in (False, True):
+        model = script(screenshot)
+        agent = guarded(model, guard(strategy="block"), checkpointer=InMemorySaver())
+        state, config = {"messages": [ask(ASKED)]}, {"configurable": {"thread_id": "1"}}
+        result = await agent.ainvoke(state, config) if asynchronous else agent.invoke(state, config)
+        assert model.seen == []
+        assert raw(result) == 0
+        last = result["messages"][-1]
+        assert isinstance(last, AIMessage)
+        assert last.text == BLOCKED
+        assert last.response_metadata["finish_reason"] == "blocked"
+        assert last.response_metadata["guardalign"]["verdicts"][0]["action"] == "block"
+        # One blocked turn is no verdict on the next one.
+        model.answers = [AIMessage("hello")]
+        state = {"messages": [HumanMessage("hi")]}
+        result = await agent.ainvoke(state, config) if asynchronous else agent.invoke(state, config)
+        assert result["messages"][-1].text == "hello"
+        assert shown(model) == [0]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [item for item in TOOLS if item is not command_with_dictionary],
+    ids=lambda item: item.name,
+)
+async def test_block_ends_the_run_after_a_tool(item: BaseTool) -> None:
+    for asynchronous in (False, True):
+        model = script(item)
+        agent = guarded(model, guard(strategy="block"), checkpointer=InMemorySaver())
+        state, config = {"messages": [ask()]}, {"configurable": {"thread_id": "1"}}
+        result = await agent.ainvoke(state, config) if asynchronous else agent.invoke(state, config)
+        assert len(model.seen) == 1
+        assert raw(result) == 0
+        assert result["messages"][-1].text == BLOCKED
+        model.answers = [AIMessage("hello")]
+        state = {"messages": [HumanMessage("hi")]}
+        result = await agent.ainvoke(state, config) if asynchronous else agent.invoke(state, config)
+        assert result["messages"][-1].text == "hello"
+        assert shown(model) == [0, 0]
+
+
+@pytest.mark.parametrize("forged", ["x", {"verdicts": 3}, {"verdicts": ["x"]}])
+def test_metadata_that_a_tool_forged_are_not_trusted(forged: Any) -> None:
+    message = ToolMessage(
+        [block(SHOWN)], tool_call_id="call-0", response_metadata={"guardalign": forged}
+    )
+
+    @tool
+    def forger() -> ToolMessage:
+        """Answer with metadata of its own."""
+        return message
+
+    model = Witness(answers=script(forger).answers)
+    agent = create_agent(model, tools=[forger], middleware=[guard()])
+    result = agent.invoke({"messages": [HumanMessage("hello")]})
+    assert result["messages"][2].response_metadata["guardalign"]["masked"] == 1
+    harmless = ToolMessage("a", tool_call_id="1", response_metadata={"guardalign": forged})
+    assert not guard(strategy="block")._blocked_by_a_tool([harmless])
+
+
+def test_block_also_ends_for_what_only_the_request_holds() -> None:
+    class Adds(AgentMiddleware):
+        def wrap_model_call(self, request: Any, handler: Any) -> Any:
+            return handler(request.override(messages=[*request.messages, ask(ASKED)]))
+
+    model = script()
+    result = guarded(model, Adds(), guard(strategy="block")).invoke(
+        {"messages": [HumanMessage("hello")]}
+    )
+    assert model.seen == []
+    assert result["messages"][-1].text == BLOCKED
+
+
+def test_parallel_calls_with_one_unsafe_result() -> None:
+    @tool
+    def clock() -> str:
+        """Tell the time."""
+        return "noon"
+
+    calls = [
+        {"name": name, "args": {}, "id": name, "type": "tool_call"}
+        for name in ("screenshot", "clock")
+    ]
+    model = Witness(answers=[AIMessage("", tool_calls=calls), AIMessage("never said")])
+    agent = create_agent(model, tools=[screenshot, clock], middleware=[guard(strategy="block")])
+    result = agent.invoke({"messages": [HumanMessage("hello")]})
+    assert result["messages"][-1].text == BLOCKED
+    assert len(model.seen) == 1

@@ -1,0 +1,146 @@
+"""What the runnable takes, what it gives back, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
+from langchain_core.prompt_values import ChatPromptValue, ImagePromptValue, StringPromptValue
+
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.errors import (
+    ImageRejected,
+    MessageError,
+)
+from guardalign_middleware.types import CanonicalImage
+from langchain_guardalign import ImageBlocked, ImageGuardRunnable
+from langchain_guardalign.cleaner import NOTICE, UNREADABLE
+from tests.doubles import (
+    all_red,
+    base64_png,
+    data_url,
+    open_png,
+    picture,
+    png,
+    red_config,
+    red_guard,
+)
+from tests.langchain_doubles import ask, covered, red_runnable
+
+Forms = Callable[[CanonicalImage], dict[str, Any]]
+Pictures = Callable[[object], list[CanonicalImage]]
+
+PLAIN, RED, ALL_RED = picture(), picture(red=True), all_red()
+
+
+def test_every_kind_of_input_keeps_its_shape(pictures: Pictures) -> None:
+    runnable = red_runnable()
+    message = ask(RED)
+    assert isinstance(runnable.invoke(message), HumanMessage)
+    assert runnable.invoke("just words") == "just words"
+    mixed = runnable.invoke([("system", "be brief"), message, {"role": "user", "content": "x"}])
+    assert [type(item) for item in mixed] == [SystemMessage, HumanMessage, HumanMessage]
+    chat = runnable.invoke(ChatPromptValue(messages=[message]))
+    assert isinstance(chat, ChatPromptValue)
+    assert covered(pictures(chat.messages)[0])
+    text = runnable.invoke(StringPromptValue(text=f"see {data_url(RED)}"))
+    assert isinstance(text, StringPromptValue)
+    assert covered(pictures(text.text)[0])
+    image = runnable.invoke(ImagePromptValue(image_url={"url": data_url(RED), "detail": "low"}))
+    assert isinstance(image, ImagePromptValue)
+    assert covered(pictures(image.image_url["url"])[0])
+    assert image.image_url["detail"] == "low"
+    gone = runnable.invoke(ImagePromptValue(image_url={"url": data_url(ALL_RED)}))
+    assert gone == StringPromptValue(text=NOTICE)
+    state = {"messages": [message], "files": {"a.png": png(RED)}, "count": 3}
+    new = runnable.invoke(state)
+    assert (list(new), new["count"]) == (list(state), 3)
+    assert all(map(covered, pictures(new)))
+    assert len(pictures(new)) == 2
+
+
+def test_single_images_keep_their_type(pictures: Pictures) -> None:
+    runnable = red_runnable()
+    assert covered(open_png(runnable.invoke(png(RED))))
+    assert covered(open_png(runnable.invoke(bytearray(png(RED)))))
+    assert covered(CanonicalImage(np.asarray(runnable.invoke(RED.to_pil()))))
+    assert covered(pictures(runnable.invoke(data_url(RED)))[0])
+    assert runnable.invoke(data_url(ALL_RED)) == NOTICE
+    for image in (png(ALL_RED), ALL_RED.to_pil()):
+        with pytest.raises(ImageBlocked, match="inside a message"):
+            runnable.invoke(image)
+    for wrong in (b"no image", "data:image/png;base64,AAAA"):
+        with pytest.raises(ImageRejected):
+            runnable.invoke(wrong)
+
+
+@pytest.mark.parametrize("wrong", [3, None, [3], [object()], [["a", "b", "c"]]])
+def test_what_is_no_input_is_refused(wrong: object) -> None:
+    with pytest.raises(MessageError, match="Pass messages"):
+        red_runnable().invoke(wrong)
+
+
+REFUSED = {
+    "http": {"type": "image_url", "image_url": {"url": "http://127.0.0.1/a.png"}},
+    "https string": {"type": "image_url", "image_url": "https://example.org/a.png"},
+    "file url": {"type": "image", "url": "file:///etc/passwd"},
+    "path": {"type": "image", "path": "/etc/passwd"},
+    "file id": {"type": "image", "file_id": "file-1"},
+    "google uri": {"type": "media", "mime_type": "image/png", "file_uri": "gs://bucket/a.png"},
+    "anthropic url": {"type": "image", "source": {"type": "url", "url": "https://example.org/a"}},
+    "bare base64 as url": {"type": "image", "url": base64_png(PLAIN)},
+    "parameters": {
+        "type": "image_url",
+        "image_url": data_url(PLAIN).replace("png;", "png;charset=utf-8;"),
+    },
+    "wrong type": {"type": "image", "base64": base64_png(PLAIN), "mime_type": "image/jpeg"},
+    "broken": {"type": "image", "base64": "iVBORw0KGgoAAAA=", "mime_type": "image/png"},
+}
+
+
+@pytest.mark.parametrize("part", REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_scanned_is_never_forwarded(part: dict[str, Any]) -> None:
+    for message in (
+        HumanMessage(["look", part]),
+        ToolMessage("", tool_call_id="1", artifact={"blocks": [part]}),
+        HumanMessage("", additional_kwargs={"blocks": [part]}),
+    ):
+        with pytest.raises(ImageRejected) as caught:
+            red_runnable().invoke([HumanMessage("hello"), message])
+        assert caught.value.remedy
+    with pytest.raises(ImageRejected, match=r"input\[1\]\.content\[1\]"):
+        red_runnable().invoke([HumanMessage("hello"), HumanMessage(["look", part])])
+
+
+def test_a_path_that_the_policy_allows_becomes_bytes(pictures: Pictures, tmp_path: Path) -> None:
+    file = tmp_path / "shot.png"
+    file.write_bytes(png(RED))
+    config = red_config(intake=IntakePolicy(allow_paths=True))
+    runnable = ImageGuardRunnable(guard=red_guard(config))
+    parts = [{"type": "image", "path": str(file)}, {"type": "image", "url": file.as_uri()}]
+    new = runnable.invoke(HumanMessage(parts))
+    assert "shot.png" not in repr(new.content)
+    assert all(map(covered, pictures(new)))
+    # The file may have changed: it is read again, and what it holds now is scanned.
+    file.write_bytes(png(PLAIN))
+    found = pictures(runnable.invoke(HumanMessage(parts)))
+    assert [image.sha256 for image in found] == [PLAIN.sha256] * 2
+
+
+def test_an_error_without_a_type_names_its_place() -> None:
+    part = {"type": "image", "base64": base64_png(PLAIN)}
+    with pytest.raises(MessageError, match=r"input\.content\[0\] should have strings"):
+        red_runnable().invoke(HumanMessage([part]))
+
+
+def test_a_broken_picture_in_a_text_becomes_a_notice() -> None:
+    new = red_runnable().invoke(
+        HumanMessage("see data:image/svg+xml;base64,PHN2Zz4= there" + " " * 20)
+    )
+    assert new.text.startswith(f"see {UNREADABLE} there")
+    record = {"decision": "block", "action": "unreadable"}
+    assert new.response_metadata["guardalign"]["verdicts"] == [record]
