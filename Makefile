@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint types unit bench train-mini lock clean
+.PHONY: help setup demo test quick lint types unit bench fuzz sbom train-mini lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -45,12 +45,27 @@ bench: setup  ## the held-out figures of the miniature models, written into READ
 	$(BIN)/python -m benchmarks.mini_detection
 	$(BIN)/python -m benchmarks.mini_safety
 	$(BIN)/python -m benchmarks.mini_batching
+	$(BIN)/python -m benchmarks.detection_readings
+	$(BIN)/guardalign attack --json benchmarks/results/detection_attacks.json \
+		--plot docs/images/detection-attacks.png
+	$(BIN)/python -m benchmarks.detection_page
+	$(BIN)/python -m benchmarks.langchain_leaks
+	$(BIN)/python -m benchmarks.langchain_overhead
+	$(BIN)/python -m benchmarks.llama_index_overhead
 	$(BIN)/python -m benchmarks.figures
+
+fuzz: setup  ## intake and messages under attack: make fuzz MINUTES=30
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),30)
+
+# A tool of its own environment: nothing of it has to be installed beside the project.
+sbom: setup  ## write sbom.json: every installed package with version and licence, as CycloneDX
+	$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py environment \
+		--pyproject pyproject.toml --output-reproducible --output-file sbom.json $(BIN)/python
 
 train-mini: setup  ## train the miniature models from nothing, on a CPU in a few hours
 	$(BIN)/python -m training.llava
 	$(BIN)/python -m training.llava.sweep --models guardalign_middleware/mini/llava \
-		runs/llava/seed-1/model runs/llava/seed-2/model --n 300 --seeds 0
+		runs/llava/seed-1/model runs/llava/seed-2/model
 	$(BIN)/python -m training.clip --tower runs/llava/vision.pt
 	$(BIN)/python -m training.clip.calibrate
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors import SafetensorError
 from transformers import (
     AutoModelForImageTextToText,
@@ -18,9 +19,11 @@ from transformers import (
     PreTrainedModel,
     ProcessorMixin,
 )
+from transformers.quantizers.auto import AutoQuantizationConfig
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import ModelLoadError
+from guardalign_middleware.provenance import Provenance, check_pins, digest_files
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError)
@@ -28,16 +31,22 @@ _FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, 
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model in evaluation mode on its device, with the processor that belongs to it."""
+    """A model in evaluation mode on its device, with the processor that belongs to it.
+
+    `provenance` names the weight files; None for a model that was not loaded from any.
+    """
 
     name: str
     model: PreTrainedModel
     processor: ProcessorMixin
     device: torch.device
+    provenance: Provenance | None = None
 
 
 def load_model(config: RunnerConfig) -> LoadedModel:
     """Load a local directory or a hub id.
+
+    Pinned weight files are checked before they are opened.
 
     Raises:
         ModelLoadError: missing, unsafe or incomplete; the message names the remedy.
@@ -51,18 +60,24 @@ def load_model(config: RunnerConfig) -> LoadedModel:
         "trust_remote_code": False,
     }
     source = config.model if directory is None else str(directory)
+    weights = [] if directory is None else sorted(directory.glob("*.safetensors"))
+    if directory is None and config.sha256:
+        weights = _from_hub(config)
+    files = digest_files(weights)
+    check_pins(files, config.sha256, config.model)
     processor = _load_processor(source, origin)
-    model = _load_weights(source, origin, config.dtype)
-    device = pick_device(config.device)
-    try:
-        model = model.to(device)  # type: ignore[arg-type]
-    except RuntimeError as error:
-        raise ModelLoadError(
-            f"The model {config.model} cannot be moved to {device}: {error}.",
-            remedy="Choose another device in the runner's config.",
-        ) from error
-    name = config.model if directory is None else directory.name
-    return LoadedModel(name, model.eval(), processor, device)
+    model = _load_weights(source, origin, config)
+    _keep_soft_cap(model)
+    device = _place(model, config)
+    if directory is not None:
+        provenance = Provenance(directory.name, None, files)
+    else:
+        snapshot = _snapshot(config)
+        files = digest_files(snapshot.glob("*.safetensors"))
+        check_pins(files, config.sha256, config.model)
+        provenance = Provenance(config.model, snapshot.name, files)
+    model.eval()  # type: ignore[no-untyped-call]
+    return LoadedModel(provenance.model, model, processor, device, provenance)
 
 
 def pick_device(name: str) -> torch.device:
@@ -99,6 +114,39 @@ def _local_directory(model: str) -> Path | None:
             remedy="Check the path, or give a hub id of the form owner/name.",
         )
     return None
+
+
+def _from_hub(config: RunnerConfig) -> list[Path]:
+    """The pinned files, downloaded or from the cache, where transformers will look for them."""
+    try:
+        return [
+            Path(
+                hf_hub_download(
+                    config.model,
+                    name,
+                    revision=config.revision,
+                    local_files_only=config.local_files_only,
+                )
+            )
+            for name in config.sha256
+        ]
+    except _FAULTS as error:
+        raise ModelLoadError(
+            f"The pinned weights of {config.model} cannot be had: {_short(error)}",
+            remedy="Check runner.sha256, the revision and the network, or fill the cache.",
+        ) from error
+
+
+def _snapshot(config: RunnerConfig) -> Path:
+    """The folder of the cache from which a hub model was just loaded, named by its commit."""
+    try:
+        folder = snapshot_download(config.model, revision=config.revision, local_files_only=True)
+    except _FAULTS as error:
+        raise ModelLoadError(
+            f"The files of {config.model} cannot be found again: {_short(error)}",
+            remedy="Download the model into a directory and name that.",
+        ) from error
+    return Path(folder)
 
 
 def _check_directory(directory: Path) -> None:
@@ -144,19 +192,29 @@ def _load_processor(source: str, origin: dict[str, Any]) -> ProcessorMixin:
     return processor
 
 
-def _load_weights(source: str, origin: dict[str, Any], dtype: str) -> PreTrainedModel:
+def _load_weights(source: str, origin: dict[str, Any], config: RunnerConfig) -> PreTrainedModel:
+    options: dict[str, Any] = {
+        "dtype": config.dtype if config.dtype == "auto" else getattr(torch, config.dtype),
+        "device_map": config.device_map,
+    }
+    if config.quantization is not None:
+        if config.device_map is None:
+            # Quantized weights cannot be moved afterwards.
+            options["device_map"] = {"": str(pick_device(config.device))}
+        options["quantization_config"] = _quantization(config.quantization)
     try:
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             source,
             **origin,
+            **options,
             use_safetensors=True,
-            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
             output_loading_info=True,
         )
     except _FAULTS as error:
         raise ModelLoadError(
             f"The model {source} cannot be loaded: {_short(error)}",
-            remedy="Use an image-text-to-text model of transformers with safetensors weights.",
+            remedy="Use an image-text-to-text model of transformers with safetensors weights; "
+            "device_map and quantization need packages of their own, such as accelerate.",
         ) from error
     model, info = loaded
     problems = [
@@ -170,6 +228,41 @@ def _load_weights(source: str, origin: dict[str, Any], dtype: str) -> PreTrained
             remedy="Get the complete checkpoint, in the version of its config.json.",
         )
     return model  # type: ignore[no-any-return]
+
+
+def _quantization(options: dict[str, Any]) -> Any:
+    try:
+        return AutoQuantizationConfig.from_dict(dict(options))
+    except _FAULTS as error:
+        raise ModelLoadError(
+            f"The quantization {options} is none that transformers knows: {_short(error)}",
+            remedy="Give quant_method and its options, as in {quant_method: bitsandbytes, "
+            "load_in_4bit: true}, and install the package behind it.",
+        ) from error
+
+
+def _place(model: PreTrainedModel, config: RunnerConfig) -> torch.device:
+    """Move the model to its device, unless it was loaded there; gives where its inputs belong."""
+    if config.device_map is not None or config.quantization is not None:
+        embeddings: Any = model.get_input_embeddings()
+        return torch.device(embeddings.weight.device)
+    device = pick_device(config.device)
+    try:
+        model.to(device)  # type: ignore[arg-type]
+    except RuntimeError as error:
+        raise ModelLoadError(
+            f"The model {config.model} cannot be moved to {device}: {error}.",
+            remedy="Choose another device in the runner's config.",
+        ) from error
+    return device
+
+
+def _keep_soft_cap(model: PreTrainedModel) -> None:
+    """SDPA ignores a soft cap of the scores, so such a decoder runs its own eager attention."""
+    text: Any = model.config.get_text_config()
+    if getattr(text, "attn_logit_softcapping", None) is not None:
+        decoder: Any = model.get_decoder()  # type: ignore[no-untyped-call]
+        decoder.set_attn_implementation("eager")
 
 
 def _short(error: BaseException) -> str:

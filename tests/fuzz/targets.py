@@ -1,0 +1,162 @@
+"""What is fuzzed: how a case is made, and what must hold for it.
+
+A check gives a short word for its outcome, for the counts. Only the errors that callers are told to
+expect are outcomes; whatever else comes up is a finding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.errors import GuardAlignError, ImageRejected, MessageError
+from guardalign_middleware.intake import load_frames, load_image
+from guardalign_middleware.messages import parse_messages
+from guardalign_middleware.types import CanonicalImage
+from tests.fuzz.conversations import some_messages, some_url
+from tests.fuzz.mutate import mutate
+from tests.fuzz.seeds import FORMATS, colour_profile, exif_block, seed_files
+from tests.intake.pictures import encode, gradient
+
+REASONS = frozenset(re.findall(r"`([a-z_]+)`", str(ImageRejected.__doc__))) - {"reason"}
+# Small caps, so that a case costs little; the shipped ones are fuzzed as well, but seldom.
+_SMALL = {"max_pixels": 20_000, "max_total_pixels": 40_000, "max_frames": 4}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to fuzz.
+
+    Attributes:
+        make: a case, from random numbers alone, so that a number names it.
+        check: the outcome of a case in a word or two.
+
+    Raises:
+        Exception: anything that `check` raises is a finding.
+    """
+
+    make: Callable[[Random], Any]
+    check: Callable[[Any], str]
+
+
+def make_file(random: Random) -> bytes:
+    """A damaged file, or an undamaged one with damaged metadata."""
+    files = seed_files()
+    if random.random() < 0.9:
+        return mutate(random, random.choice(files), files)
+    image_format = random.choice(("JPEG", "PNG", "WEBP"))
+    exif = mutate(random, exif_block(), files)[:30_000]
+    profile = mutate(random, colour_profile(), files)[:30_000]
+    return encode(gradient(8, 6), image_format, exif=exif, icc_profile=profile)
+
+
+def make_intake(random: Random) -> tuple[bytes, IntakePolicy]:
+    """A file and the policy that it meets."""
+    caps = _SMALL if random.random() < 0.95 else {}
+    frames = random.choice(("reject", "scan_all"))
+    return make_file(random), IntakePolicy(formats=FORMATS, frames=frames, **caps)
+
+
+def check_intake(case: tuple[bytes, IntakePolicy]) -> str:
+    """Canonical images within the caps, the same every time, or a reason."""
+    data, policy = case
+    return _outcome(lambda: _frames(data, policy))
+
+
+def check_url(url: str) -> str:
+    """As for files; a URL must not lead anywhere."""
+    policy = IntakePolicy(formats=FORMATS, **_SMALL)
+    # A path would be a wish of the program itself; here the text is somebody else's.
+    text = url if url[:5].lower() == "data:" else f"data:{url}"
+    return _outcome(lambda: _frames(text, policy))
+
+
+def check_messages(messages: Any) -> str:
+    """The core's own messages: all images taken in, or a typed error."""
+    policy = IntakePolicy(**_SMALL)
+
+    def parse() -> str:
+        parsed = parse_messages(messages, policy)
+        images = [image for message in parsed for image in message.images]
+        for image in images:
+            _check_image(image, policy)
+        return f"accepted with {min(len(images), 2)} images"
+
+    return _outcome(parse)
+
+
+def typed(error: GuardAlignError) -> str:
+    """The word for a typed refusal; a finding when it does not say what it should."""
+    assert str(error), "an error without a message"
+    if isinstance(error, ImageRejected):
+        assert error.reason in REASONS, f"an undocumented reason {error.reason!r}"
+        assert error.remedy, "a rejection without a remedy"
+        # Typed, but worth a line of its own: memory was asked for and not given.
+        starved = isinstance(error.__cause__, MemoryError)
+        return f"ImageRejected: {error.reason}{' (out of memory)' if starved else ''}"
+    assert isinstance(error, MessageError), f"{type(error).__name__} is no refusal of an input"
+    return "MessageError"
+
+
+def _outcome(run: Callable[[], str]) -> str:
+    try:
+        return run()
+    except GuardAlignError as error:
+        return typed(error)
+
+
+def _frames(source: bytes | str, policy: IntakePolicy) -> str:
+    images = load_frames(source, policy)
+    assert 1 <= len(images) <= policy.max_frames
+    assert sum(image.width * image.height for image in images) <= policy.max_total_pixels
+    again = load_frames(source, policy)
+    for image, other in zip(images, again, strict=True):
+        _check_image(image, policy)
+        # Memory that a reader left unwritten would differ, and show what was there before.
+        assert image.sha256 == other.sha256, "the same bytes gave other pixels"
+    return "accepted" if len(images) == 1 else "accepted with several frames"
+
+
+def _check_image(image: CanonicalImage, policy: IntakePolicy) -> None:
+    assert image.pixels.dtype == np.uint8
+    assert not image.pixels.flags.writeable
+    assert 1 <= image.width * image.height <= policy.max_pixels
+    assert max(image.width, image.height) <= policy.max_aspect * min(image.width, image.height)
+    # What is forwarded as PNG is what was scanned.
+    if image.width * image.height <= 1_000:
+        assert load_image(encode(image.to_pil()), policy).sha256 == image.sha256
+
+
+def target(name: str) -> Target:
+    """The target of a name; the frameworks are only imported for their own.
+
+    Raises:
+        KeyError: there is no such target.
+    """
+    if name == "langchain":
+        from tests.fuzz.langchain import check_langchain, make_langchain
+
+        return Target(make_langchain, check_langchain)
+    if name == "llama-index":
+        from tests.fuzz.llama_index import check_llama_index, make_llama_index
+
+        return Target(make_llama_index, check_llama_index)
+    if name.startswith("broken-"):
+        from tests.fuzz.broken import BROKEN
+
+        return BROKEN[name]
+    return _TARGETS[name]
+
+
+_TARGETS = {
+    "intake": Target(make_intake, check_intake),
+    "data-url": Target(some_url, check_url),
+    "messages": Target(some_messages, check_messages),
+}
+NAMES = (*_TARGETS, "langchain", "llama-index")

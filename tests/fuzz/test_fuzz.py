@@ -1,0 +1,18 @@
+"""A short run of every target; `make fuzz` is the long one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.targets import NAMES, target
+from tests.fuzz.worker import case_of
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=200, deadline=None)
+@given(number=st.integers(0, 2**40))
+def test_whatever_comes_has_a_typed_outcome(name: str, number: int) -> None:
+    chosen = target(name)
+    assert chosen.check(case_of(name, chosen, number))

@@ -1,0 +1,186 @@
+"""Whose weights run: pinned files, recorded digests, pinned revisions, and no way around them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import transformers
+from safetensors.torch import load_file, save_file
+
+from guardalign_middleware.config import (
+    EncoderConfig,
+    GuardAlignConfig,
+    RunnerConfig,
+    available_presets,
+)
+from guardalign_middleware.detection.encoder import OpenClipEncoder
+from guardalign_middleware.errors import ConfigError, ModelLoadError
+from guardalign_middleware.generation import loading
+from guardalign_middleware.generation.loading import load_model
+from guardalign_middleware.provenance import Provenance, check_pins, digest_files
+from tests.tiny_models import save_tiny_model
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+WEIGHTS = "model.safetensors"
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("saved") / "model")
+
+
+@pytest.fixture
+def directory(saved: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "model"))
+
+
+@pytest.fixture
+def hub(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """A hub's cache that holds the model as `owner/name` at a commit; gives its files."""
+    cache = tmp_path / "hub"
+    root = cache / "models--owner--name"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text(COMMIT)
+    shutil.copytree(saved, root / "snapshots" / COMMIT)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(transformers.utils.hub.constants, "HF_HUB_CACHE", str(cache))
+    return lambda name: root / "snapshots" / COMMIT / name
+
+
+@pytest.fixture
+def unopened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights must not be opened."""
+
+    def opened(*args: object) -> None:
+        raise AssertionError("the weights were opened")
+
+    monkeypatch.setattr(loading, "_load_weights", opened)
+
+
+def local(path: Path, **more: object) -> RunnerConfig:
+    return RunnerConfig.model_validate({"model": str(path), "device": "cpu", **more})
+
+
+def at_hub(**more: object) -> RunnerConfig:
+    fields = {"model": "owner/name", "device": "cpu", "local_files_only": True, **more}
+    return RunnerConfig.model_validate(fields)
+
+
+class TestRunner:
+    def test_the_digests_of_what_was_loaded_are_recorded(self, directory: Path) -> None:
+        loaded = load_model(local(directory))
+        digest = sha256(directory / WEIGHTS)
+        assert loaded.provenance == Provenance("model", None, {WEIGHTS: digest})
+        assert json.loads(json.dumps(loaded.provenance.to_json()))["files"][WEIGHTS] == digest
+
+    def test_pinned_weights_load(self, directory: Path) -> None:
+        load_model(local(directory, sha256={WEIGHTS: sha256(directory / WEIGHTS)}))
+
+    @pytest.mark.usefixtures("unopened")
+    def test_one_changed_number_is_refused_unopened(self, directory: Path) -> None:
+        pin = sha256(directory / WEIGHTS)
+        weights = load_file(directory / WEIGHTS)
+        name = min(weights)
+        weights[name].view(-1)[0] += 1
+        save_file(weights, directory / WEIGHTS, metadata={"format": "pt"})
+        with pytest.raises(ModelLoadError, match="another SHA-256") as caught:
+            load_model(local(directory, sha256={WEIGHTS: pin}))
+        assert "sha256sum" in caught.value.remedy
+
+    @pytest.mark.usefixtures("unopened")
+    def test_a_file_more_or_less_than_pinned_is_refused(self, directory: Path) -> None:
+        pin = sha256(directory / WEIGHTS)
+        with pytest.raises(ModelLoadError, match="more.safetensors is missing"):
+            load_model(local(directory, sha256={WEIGHTS: pin, "more.safetensors": pin}))
+        shutil.copy(directory / WEIGHTS, directory / "more.safetensors")
+        with pytest.raises(ModelLoadError, match="more.safetensors is not pinned"):
+            load_model(local(directory, sha256={WEIGHTS: pin}))
+
+    def test_a_model_of_the_hub_has_its_commit_and_digests_recorded(
+        self, hub: Callable[[str], Path]
+    ) -> None:
+        loaded = load_model(at_hub())
+        expected = Provenance("owner/name", COMMIT, {WEIGHTS: sha256(hub(WEIGHTS))})
+        assert loaded.provenance == expected
+        pinned = load_model(at_hub(revision=COMMIT, sha256=dict(expected.files)))
+        assert pinned.provenance == expected
+
+    @pytest.mark.usefixtures("unopened")
+    def test_a_model_of_the_hub_with_other_weights_is_refused_unopened(
+        self, hub: Callable[[str], Path]
+    ) -> None:
+        assert hub(WEIGHTS).is_file()
+        with pytest.raises(ModelLoadError, match="another SHA-256"):
+            load_model(at_hub(sha256={WEIGHTS: "0" * 64}))
+        with pytest.raises(ModelLoadError, match="cannot be had"):
+            load_model(at_hub(sha256={"other.safetensors": "0" * 64}))
+
+    @pytest.mark.usefixtures("hub")
+    def test_another_revision_is_not_taken_for_the_pinned_one(self) -> None:
+        with pytest.raises(ModelLoadError):
+            load_model(at_hub(revision="f" * 40))
+
+
+class TestEncoder:
+    def test_the_pinned_file_loads_and_another_does_not(self) -> None:
+        encoder = GuardAlignConfig.load("mini").detection.encoder
+        folder = Path(encoder.model.removeprefix("local-dir:"))
+        pin = sha256(folder / "open_clip_model.safetensors")
+        OpenClipEncoder.load(encoder.model_copy(update={"sha256": pin}))
+        with pytest.raises(ModelLoadError, match="another SHA-256"):
+            OpenClipEncoder.load(encoder.model_copy(update={"sha256": "0" * 64}))
+
+    def test_an_encoder_of_the_hub_that_cannot_be_had_is_a_typed_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(ModelLoadError, match="Cannot load the encoder"):
+            OpenClipEncoder.load(EncoderConfig(model="hf-hub:owner/name"))
+
+
+class TestPresets:
+    @pytest.mark.parametrize("name", available_presets())
+    def test_a_preset_that_says_it_was_measured_names_exact_weights(self, name: str) -> None:
+        config = GuardAlignConfig.load(name)
+        runner = config.runner
+        revision = None if runner is None else runner.revision
+        assert revision is None or re.fullmatch("[0-9a-f]{40}", revision)
+        if config.verified:
+            # The threshold profile is bound to the digest of the encoder's weights.
+            assert config.detection.profile is not None
+            if runner is not None:
+                assert Path(runner.model).is_dir() or revision or runner.sha256
+
+    @pytest.mark.parametrize("pin", ["", "abc", "A" * 64, "0" * 63])
+    def test_a_pin_is_a_whole_digest(self, pin: str) -> None:
+        with pytest.raises(ValueError, match="sha256"):
+            EncoderConfig(model="x", sha256=pin)
+        with pytest.raises(ValueError, match="sha256"):
+            RunnerConfig(model="x", sha256={WEIGHTS: pin})
+
+    def test_no_preset_can_ask_for_remote_code(self, tmp_path: Path) -> None:
+        path = tmp_path / "evil.yaml"
+        path.write_text(
+            "name: evil\ndetection:\n  encoder: {model: x}\n  anchors: a.yaml\n"
+            "runner: {model: owner/name, trust_remote_code: true}\n"
+        )
+        with pytest.raises(ConfigError, match="trust_remote_code"):
+            GuardAlignConfig.load(path)
+
+
+def test_without_pins_everything_passes_and_a_missing_file_is_typed(tmp_path: Path) -> None:
+    check_pins({"a": "0"}, {}, "model")
+    with pytest.raises(ModelLoadError, match="cannot be read"):
+        digest_files([tmp_path / "nowhere"])
