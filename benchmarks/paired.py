@@ -1,4 +1,4 @@
-"""Two calls timed against each other, for the benchmarks of the adapters."""
+"""Two calls timed against each other: the clock of the benchmarks that publish ratios."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Call = Callable[[], object]
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """CPU time of one call beside that of another.
+    """The time of one call beside that of another.
 
     Attributes:
         name: what was compared with what.
@@ -35,7 +36,15 @@ class Comparison:
     pairs: int
 
 
-def compare(name: str, base: Call, other: Call, *, pairs: int, calls: int) -> Comparison:
+def compare(
+    name: str,
+    base: Call,
+    other: Call,
+    *,
+    pairs: int,
+    calls: int = 1,
+    clock: Clock = time.process_time,
+) -> Comparison:
     """Time both in the order ABBA, `pairs` times, each time over `calls` calls.
 
     Args:
@@ -44,13 +53,16 @@ def compare(name: str, base: Call, other: Call, *, pairs: int, calls: int) -> Co
         other: B.
         pairs: at least 20.
         calls: in one timing; so many that the clock's step does not matter.
+        clock: in seconds; by default the CPU time of all threads, which a busy machine disturbs
+            least. On a GPU, `time.perf_counter`.
     """
     for warm_up in (base, other):
-        _seconds(warm_up, calls)
+        _seconds(warm_up, calls, clock)
     times = np.empty((pairs, 2))
     for pair in times:
-        first, second = _seconds(base, calls), _seconds(other, calls)
-        third, fourth = _seconds(other, calls), _seconds(base, calls)
+        first, second, third, fourth = (
+            _seconds(call, calls, clock) for call in (base, other, other, base)
+        )
         pair[:] = (first + fourth) / 2, (second + third) / 2
     ratios = times[:, 1] / times[:, 0]
     low, high = _interval(ratios)
@@ -67,12 +79,12 @@ def decodings(call: Call) -> int:
     return counting.call_count
 
 
-def _seconds(call: Call, calls: int) -> float:
-    """CPU seconds of one call, of all threads."""
-    start = time.process_time()
+def _seconds(call: Call, calls: int, clock: Clock) -> float:
+    """Seconds of one call."""
+    start = clock()
     for _ in range(calls):
         call()
-    return (time.process_time() - start) / calls
+    return (clock() - start) / calls
 
 
 def _interval(values: NDArray[np.float64], draws: int = 4000) -> tuple[float, float]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -60,6 +60,7 @@ class EchoRunner:
         temperature: float | None = None,
         seed: int | None = None,
         stop: Sequence[str] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> Generated:
         """Repeat the last user text.
 
@@ -97,6 +98,7 @@ class EchoRunner:
         temperature: float | None = None,
         seed: int | None = None,
         stop: Sequence[str] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> list[Generated]:
         """Repeat the last user text of each conversation."""
         flags = [prefix] * len(rows) if isinstance(prefix, bool) else list(prefix)
@@ -121,6 +123,7 @@ class EchoRunner:
         temperature: float | None = None,
         seed: int | None = None,
         stop: Sequence[str] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> TokenStream:
         """Repeat the last user text word by word."""
         answer = self.generate(

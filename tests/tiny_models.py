@@ -78,11 +78,13 @@ def make_tokenizer(*extra: str, **named: str) -> PreTrainedTokenizerFast:
     )
 
 
-def _id(tokenizer: PreTrainedTokenizerFast, token: str) -> Any:
+def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> Any:
+    """The id of one token."""
     return tokenizer.convert_tokens_to_ids(token)
 
 
-def _text(config: type, tokenizer: PreTrainedTokenizerFast, **more: Any) -> Any:
+def text_config(config: type, tokenizer: PreTrainedTokenizerFast, **more: Any) -> Any:
+    """A decoder of four narrow layers; keywords are further fields of its config."""
     base: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "hidden_size": 32,
@@ -121,8 +123,8 @@ def _llava(text: type, **more: Any) -> tuple[Any, Any]:
     )
     config = LlavaConfig(
         vision_config=vision,
-        text_config=_text(text, tokenizer, **more),
-        image_token_index=_id(tokenizer, "<image>"),
+        text_config=text_config(text, tokenizer, **more),
+        image_token_index=token_id(tokenizer, "<image>"),
         image_seq_length=4,
     )
     return LlavaForConditionalGeneration(config), processor
@@ -157,7 +159,7 @@ def gemma3() -> tuple[Any, Any]:
         image_size=28,
         patch_size=14,
     )
-    text = _text(
+    text = text_config(
         Gemma3TextConfig,
         tokenizer,
         head_dim=8,
@@ -169,9 +171,9 @@ def gemma3() -> tuple[Any, Any]:
         text_config=text,
         vision_config=vision,
         mm_tokens_per_image=4,
-        boi_token_index=_id(tokenizer, "<start_of_image>"),
-        eoi_token_index=_id(tokenizer, "<end_of_image>"),
-        image_token_index=_id(tokenizer, "<image_soft_token>"),
+        boi_token_index=token_id(tokenizer, "<start_of_image>"),
+        eoi_token_index=token_id(tokenizer, "<end_of_image>"),
+        image_token_index=token_id(tokenizer, "<image_soft_token>"),
     )
     return Gemma3ForConditionalGeneration(config), processor
 
@@ -182,7 +184,7 @@ def qwen2_vl() -> tuple[Any, Any]:
         "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"
     )
     ids = {
-        f"{name}_token_id": _id(tokenizer, token)
+        f"{name}_token_id": token_id(tokenizer, token)
         for name, token in {
             "image": "<|image_pad|>",
             "video": "<|video_pad|>",
@@ -199,7 +201,7 @@ def qwen2_vl() -> tuple[Any, Any]:
         ),
     )
     text = {
-        **_text(LlamaConfig, tokenizer).to_dict(),
+        **text_config(LlamaConfig, tokenizer).to_dict(),
         "model_type": "qwen2_vl_text",
         "rope_parameters": {
             "rope_type": "default",
@@ -234,9 +236,14 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
 
 def save_tiny_model(directory: Path, family: str = "llava", *, seed: int = 0) -> Path:
     """Make a tiny random model of a family and save it; the same seed gives the same weights."""
+    return save_built(directory, FAMILIES[family], seed=seed)
+
+
+def save_built(directory: Path, build: Callable[[], tuple[Any, Any]], *, seed: int = 0) -> Path:
+    """Save what `build` makes with that seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model, processor = FAMILIES[family]()
+        model, processor = build()
     model.generation_config.update(
         eos_token_id=processor.tokenizer.eos_token_id,
         pad_token_id=processor.tokenizer.pad_token_id,

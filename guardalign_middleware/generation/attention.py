@@ -6,37 +6,41 @@ keys j are amplified:
     mode "positive":  Z'(i, j) = (1 + gamma) Z(i, j)               where Z(i, j) > 0
     mode "paper":     Z'(i, j) = Z(i, j) + gamma S(i, j) Z(i, j),  S = max(0, <q_i, k_j>)
 
-Z = scaling * <q, k> is what enters the softmax. The model's own attention runs for all rows; then
-only the calibrated rows are computed again, with fp32 scores, and written back, so every other row
-stays bit-identical. The spans live in a `ContextVar`: a `generate` in another thread, on the same
-model, sees none.
+Z = scaling * <q, k> is what enters the softmax, after the soft cap where a model has one. The
+model's own attention, SDPA or eager, runs for all rows; then only the calibrated rows are computed
+again, with fp32 scores, and written back, so every other row stays bit-identical. The spans live in
+a `ContextVar`: a `generate` in another thread, on the same model, sees none.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any, NoReturn, cast
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import eager_mask, sdpa_mask
 
 from guardalign_middleware.errors import CalibrationError
 from guardalign_middleware.generation.calibration import AttentionLayers, CalibrationRun, Step
 
 # transformers switches behaviour on "sdpa", "flash" or "flex_attention" inside the name.
 IMPLEMENTATION = "guardalign_calibrated"
+EAGER = "guardalign_calibrated_eager"
+_CALIBRATED = {"sdpa": IMPLEMENTATION, "eager": EAGER}
 
 # Scores held at once: 64 MiB in fp32, whatever the length of instruction and prompt.
 _MAX_SCORES = 2**24
 
-_UNSUPPORTED = ("softcap", "s_aux", "position_bias", "cache")
+_UNSUPPORTED = ("s_aux", "position_bias", "cache")
+AttentionFunction = Callable[..., tuple[Tensor, Tensor | None]]
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _LOCKS_GUARD = threading.Lock()
 
@@ -73,7 +77,52 @@ def calibrated_attention_forward(
     Raises:
         CalibrationError: the module's attention is of a kind that cannot be calibrated.
     """
-    output, _ = sdpa_attention_forward(
+    if kwargs.get("softcap") is not None:
+        _refuse(module, ["a soft cap, which SDPA ignores"])
+    base = cast(AttentionFunction, sdpa_attention_forward)
+    # As SDPA decides it, where no mask says what may be attended to.
+    causal = kwargs.get("is_causal")
+    causal = bool(getattr(module, "is_causal", True) if causal is None else causal)
+    return _calibrated(
+        base, causal, module, query, key, value, attention_mask, dropout, scaling, kwargs
+    )
+
+
+def calibrated_eager_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """As `calibrated_attention_forward`, over the eager attention of the module's own family.
+
+    For models with a soft cap, which no fused kernel of torch knows.
+    """
+    base = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    if base is None:
+        _refuse(module, ["an eager attention of its own"])
+    return _calibrated(
+        base, False, module, query, key, value, attention_mask, dropout, scaling, kwargs
+    )
+
+
+def _calibrated(
+    base: AttentionFunction,
+    causal: bool,
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float,
+    scaling: float | None,
+    kwargs: dict[str, Any],
+) -> tuple[Tensor, None]:
+    output, _ = base(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
     )
     probe = _PROBE.get()
@@ -86,24 +135,25 @@ def calibrated_attention_forward(
         return output, None
     _check_supported(module, kwargs)
     step, layer = active
-    length, first = step.keys[layer]
+    length, _ = step.keys[layer]
     if key.shape[2] != length:
         raise CalibrationError(
             f"Layer {layer} should see {length} keys. Got {key.shape[2]}.", stage="calibration"
         )
-    if run.gamma > 0.0:
+    if run.gamma_in(layer) is not None or run.observes(layer):
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         _write_rows(
             output,
             query,
             key,
             value,
             attention_mask,
-            scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
+            causal=causal,
+            scaling=scaling,
+            softcap=kwargs.get("softcap"),
+            run=run,
             step=step,
-            first_key=first,
-            columns=run.prefix_columns(first, length, query.device),
-            gamma=run.gamma,
-            mode=run.mode,
+            layer=layer,
         )
     run.record(layer, step.instructions)
     return output, None
@@ -111,14 +161,16 @@ def calibrated_attention_forward(
 
 def _check_supported(module: nn.Module, kwargs: dict[str, Any]) -> None:
     found = [name for name in _UNSUPPORTED if kwargs.get(name) is not None]
-    if kwargs.get("is_causal") is False or getattr(module, "is_causal", True) is False:
-        found.append("bidirectional attention")
     if found:
-        raise CalibrationError(
-            f"{type(module).__name__} uses {', '.join(found)}, which cannot be calibrated.",
-            stage="calibration",
-            remedy="Use calibrate=False or gamma 0 with this model.",
-        )
+        _refuse(module, found)
+
+
+def _refuse(module: nn.Module, found: list[str]) -> NoReturn:
+    raise CalibrationError(
+        f"{type(module).__name__} uses {', '.join(found)}, which cannot be calibrated.",
+        stage="calibration",
+        remedy="Use calibrate=False or gamma 0 with this model.",
+    )
 
 
 def _write_rows(
@@ -128,17 +180,24 @@ def _write_rows(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
+    causal: bool,
     scaling: float,
+    softcap: float | None,
+    run: CalibrationRun,
     step: Step,
-    first_key: int,
-    columns: Tensor,
-    gamma: float,
-    mode: Literal["positive", "paper"],
+    layer: int,
 ) -> None:
-    """Overwrite the rows of `step` in `output` (`[B, Lq, H, Dv]`) with calibrated attention."""
+    """Overwrite the rows of `step` in `output` (`[B, Lq, H, Dv]`) with calibrated attention.
+
+    Where the layer is observed, what the rows pay the prefix is recorded, calibrated or not.
+    """
     batch, heads, _, _ = query.shape
     kv_heads, key_length = key.shape[1], key.shape[2]
+    first_key = step.keys[layer][1]
+    columns = run.prefix_columns(first_key, key_length, query.device)[:, None, None, :]
     exact = torch.promote_types(query.dtype, torch.float32)
+    gamma = run.gamma_in(layer)
+    strength = None if gamma is None else gamma.to(query.device, exact)
     keys, values = key.to(exact).transpose(2, 3), value.to(exact)
     positions = torch.arange(first_key, first_key + key_length, device=query.device)
     size = max(1, _MAX_SCORES // (batch * heads * key_length))
@@ -147,16 +206,27 @@ def _write_rows(
         gather = part.index[:, None, :, None].expand(batch, heads, rows, query.shape[-1])
         # Query heads that share a key head are neighbours, so a reshape groups them.
         grouped = query.gather(2, gather).to(exact).reshape(batch, kv_heads, -1, query.shape[-1])
-        scores = (grouped @ keys).view(batch, heads, rows, key_length) * scaling
-        gain = gamma * scores.relu()
-        if mode == "paper":
-            gain = gain / scaling * scores
-        scores = scores + gain * columns[:, None, None, :]
-        scores = _masked(scores, attention_mask, part.index, positions, step.offset)
-        weights = scores.softmax(dim=-1).view(batch, kv_heads, -1, key_length)
-        rows_out = (weights @ values).view(batch, heads, rows, -1).transpose(1, 2)
-        calibrated = rows_out[part.at_batch, part.at_row].to(output.dtype)
-        output[part.at_batch, part.at_query] = calibrated
+        dots = (grouped @ keys).view(batch, heads, rows, key_length)
+        scores = dots * scaling
+        if softcap is not None:
+            scores = (scores / softcap).tanh() * softcap
+        if strength is not None:
+            gain = scores.relu() if run.mode == "positive" else dots.relu() * scores
+            scores = scores + strength[:, None, None, None] * gain * columns
+        if causal or attention_mask is not None:
+            scores = _masked(scores, attention_mask, part.index, positions, step.offset)
+        weights = scores.softmax(dim=-1)
+        if run.observes(layer):
+            share = (weights * columns).sum(dim=-1).mean(dim=1)[part.at_batch, part.at_row]
+            run.record_attention(layer, part.at_batch, part.at_query + step.offset, share)
+        if strength is None:
+            continue
+        grouped_weights = weights.view(batch, kv_heads, -1, key_length)
+        rows_out = (grouped_weights @ values).view(batch, heads, rows, -1).transpose(1, 2)
+        # A row of strength 0 keeps its bits.
+        used = strength[part.at_batch] > 0.0
+        at_batch, at_row, at_query = part.at_batch[used], part.at_row[used], part.at_query[used]
+        output[at_batch, at_query] = rows_out[at_batch, at_row].to(output.dtype)
 
 
 def _masked(
@@ -233,15 +303,16 @@ def _implementation(model: PreTrainedModel) -> Iterator[None]:
     decoder = _decoder(model)
     with model_lock(model):
         before = decoder.config._attn_implementation
-        if before != "sdpa":
+        if before not in _CALIBRATED:
             raise CalibrationError(
-                f"The decoder runs {before!r} attention; only 'sdpa' can be calibrated.",
+                f"The decoder runs {before!r} attention; only 'sdpa' and 'eager' can be "
+                "calibrated.",
                 stage="calibration",
-                remedy="Use a model that supports SDPA, calibrate=False or gamma 0.",
+                remedy="Load the model with one of these, or use calibrate=False or gamma 0.",
             )
         hook = decoder.register_forward_pre_hook(_before_forward, with_kwargs=True)
         try:
-            decoder.set_attn_implementation(IMPLEMENTATION)
+            decoder.set_attn_implementation(_CALIBRATED[before])
             yield
         finally:
             decoder.set_attn_implementation(before)
@@ -274,8 +345,10 @@ def _decoder(model: PreTrainedModel) -> PreTrainedModel:
 def _register() -> None:
     register: Callable[[str, Any], None] = AttentionInterface.register
     register(IMPLEMENTATION, calibrated_attention_forward)
+    register(EAGER, calibrated_eager_forward)
     # Without a mask function of the same name the mask is silently None: padding would be read.
     AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
+    AttentionMaskInterface.register(EAGER, eager_mask)
 
 
 _register()

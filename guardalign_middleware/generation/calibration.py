@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any
@@ -85,8 +86,10 @@ class CalibrationRun:
     Args:
         prefix_mask: bool `[B, L]`, tokens of the safety prefix in the (padded) prompt.
         instruction_mask: bool `[B, L]`, tokens of the instruction.
-        config: gamma, mode and rows; the band is taken from `layers`.
+        config: mode and rows; the band is taken from `layers`.
         layers: the layers to calibrate.
+        gammas: strength of each row, `config.gamma` by default; a row with 0 is left as it is.
+        observed: layers in which the attention of the instruction to the prefix is recorded.
     """
 
     def __init__(
@@ -95,6 +98,9 @@ class CalibrationRun:
         instruction_mask: Tensor,
         config: CalibrationConfig,
         layers: AttentionLayers,
+        *,
+        gammas: Sequence[float] | None = None,
+        observed: AttentionLayers | None = None,
     ) -> None:
         if prefix_mask.shape != instruction_mask.shape or prefix_mask.ndim != 2:
             raise CalibrationError(
@@ -103,14 +109,25 @@ class CalibrationRun:
                 stage="calibration",
             )
         rows = prefix_mask.any(dim=1) & instruction_mask.any(dim=1)
-        self.gamma = config.gamma
         self.mode = config.mode
         self.generated = config.rows == "instruction_and_generated"
         self._rows = rows.cpu()
         self._prefix = prefix_mask.cpu()
         self._instruction = instruction_mask.cpu() & self._rows[:, None]
-        self._index_of = {id(m): i for m, i in zip(layers.modules, layers.indices, strict=True)}
+        self._gamma = torch.tensor(
+            [config.gamma] * len(rows) if gammas is None else list(gammas), dtype=torch.float64
+        )
+        self._calibrated = frozenset(layers.indices) if bool(self._gamma.any()) else frozenset()
+        self._index_of: dict[int, int] = {}
+        for found in (layers, observed):
+            if found is not None:
+                self._index_of.update(
+                    (id(m), i) for m, i in zip(found.modules, found.indices, strict=True)
+                )
         self._covered = dict.fromkeys(layers.indices, 0)
+        self._attention: dict[int, Tensor] = (
+            {} if observed is None else {i: torch.zeros(len(rows)) for i in observed.indices}
+        )
         self._step: Step | None = None
         self._columns: dict[tuple[int, int], Tensor] = {}
 
@@ -133,7 +150,7 @@ class CalibrationRun:
         if self.generated:
             rows[:, max(0, prompt_length - offset) :] = self._rows[:, None]
         if rows.any():
-            keys = {i: _key_window(cache, query_length, i) for i in self._covered}
+            keys = {i: _key_window(cache, query_length, i) for i in self._index_of.values()}
             self._step = Step(rows, int(part.sum()), offset, keys)
 
     def step_for(self, module: nn.Module) -> tuple[Step, int] | None:
@@ -157,9 +174,37 @@ class CalibrationRun:
             self._columns[key] = columns.to(device)
         return self._columns[key]
 
+    def gamma_in(self, layer: int) -> Tensor | None:
+        """Strength of each row in a layer, float64 `[B]` on the CPU; None when all are 0."""
+        return self._gamma if layer in self._calibrated else None
+
+    def observes(self, layer: int) -> bool:
+        """Whether the attention to the prefix is recorded in this layer."""
+        return layer in self._attention
+
+    def record_attention(self, layer: int, at_batch: Tensor, at: Tensor, share: Tensor) -> None:
+        """Add what query rows pay the prefix; those that are no instruction do not count.
+
+        Args:
+            layer: index.
+            at_batch: int64 `[N]`, the batch row of each query row.
+            at: int64 `[N]`, its position in the sequence.
+            share: `[N]`, attention weight on the prefix, mean over heads.
+        """
+        at_batch, at, share = at_batch.cpu(), at.cpu(), share.float().cpu()
+        inside = at < self._instruction.shape[1]
+        inside[inside.clone()] = self._instruction[at_batch[inside], at[inside]]
+        self._attention[layer].index_add_(0, at_batch[inside], share[inside])
+
+    def prefix_attention(self, row: int) -> tuple[tuple[int, float], ...]:
+        """Each observed layer with the share of its attention that the instruction pays."""
+        count = max(int(self._instruction[row].sum()), 1)
+        return tuple((i, float(total[row]) / count) for i, total in self._attention.items())
+
     def record(self, layer: int, rows: int) -> None:
         """Note that `rows` instruction rows of a layer were calibrated."""
-        self._covered[layer] += rows
+        if layer in self._covered:
+            self._covered[layer] += rows
 
     def observed_layers(self) -> tuple[int, ...]:
         """The layers that were calibrated.

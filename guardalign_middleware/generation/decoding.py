@@ -6,14 +6,12 @@ All of it is per row: what one row of a batch does never depends on the others.
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor, StoppingCriteria
-from transformers.generation.streamers import BaseStreamer
 
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.types import FinishReason
@@ -30,10 +28,14 @@ class NextTokens(LogitsProcessor):
     argmax_v(score_v / temperature + g_v), with g_v independent standard Gumbel noise, is
     distributed as softmax(score / temperature). Every row draws from its own generator, so
     a row's answer depends on its seed alone, not on its neighbours, nor on global random state.
+
+    Args:
+        temperatures: one per row; 0 = greedy.
+        seeds: one per row.
     """
 
-    def __init__(self, temperature: float, seeds: Sequence[int]) -> None:
-        self.temperature = temperature
+    def __init__(self, temperatures: Sequence[float], seeds: Sequence[int]) -> None:
+        self._temperatures = tuple(temperatures)
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -48,101 +50,87 @@ class NextTokens(LogitsProcessor):
                 stage="generation",
                 remedy="Use dtype 'bfloat16' or 'float32'; float16 overflows in some models.",
             )
-        if self.temperature == 0.0:
+        if not any(self._temperatures):
             return scores
-        width = scores.shape[1]
-        uniform = torch.stack([torch.rand(width, generator=g) for g in self._generators])
-        tiny = torch.finfo(uniform.dtype).tiny
-        noise = -torch.log(-torch.log(uniform.clamp(min=tiny)))
-        return scores / self.temperature + noise.to(scores.device)
+        rows = []
+        pairs = zip(self._temperatures, self._generators, strict=True)
+        for row, (temperature, generator) in zip(scores, pairs, strict=True):
+            if temperature == 0.0:
+                rows.append(row)
+                continue
+            uniform = torch.rand(row.shape[0], generator=generator)
+            tiny = torch.finfo(uniform.dtype).tiny
+            noise = -torch.log(-torch.log(uniform.clamp(min=tiny)))
+            rows.append(row / temperature + noise.to(row.device))
+        return torch.stack(rows)
 
 
-class RowWatch(StoppingCriteria):
-    """Ends a row at a stop string and every row on cancellation; remembers how each row ended."""
+class RowDecoder:
+    """One answer from its first token to its last: when it ends, and its settled text meanwhile.
+
+    Args:
+        decode: token ids to text.
+        eos: tokens that end an answer.
+        stop: strings that end it and are not part of it.
+        max_new_tokens: it has at most this many tokens.
+        emit: called with every settled piece of text; joined they equal `text`.
+        cancelled: asked at each token whether somebody still waits for the answer.
+    """
 
     def __init__(
         self,
-        *,
-        rows: int,
-        prompt_length: int,
-        eos: Sequence[int],
         decode: Decode,
+        *,
+        eos: Collection[int],
         stop: Sequence[str],
-        cancel: threading.Event | None,
+        max_new_tokens: int,
+        emit: Callable[[str], None] | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._prompt_length = prompt_length
+        self.ids: list[int] = []
+        self.reason: FinishReason | None = None
+        self._decode = decode
         self._eos = frozenset(eos)
-        self._decode = decode
         self._stop = tuple(stop)
-        self._cancel = cancel
-        self._stopped_at: list[int | None] = [None] * rows
-        self.cancelled = False
-
-    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
-        """Which rows are done, bool `[B]`."""
-        rows = input_ids.shape[0]
-        if self._cancel is not None and self._cancel.is_set():
-            self.cancelled = True
-            return torch.ones(rows, dtype=torch.bool, device=input_ids.device)
-        if not self._stop:
-            return torch.zeros(rows, dtype=torch.bool, device=input_ids.device)
-        for row, ids in enumerate(input_ids[:, self._prompt_length :].tolist()):
-            if self._stopped_at[row] is None and find_stop(self._decode(ids), self._stop) >= 0:
-                self._stopped_at[row] = len(ids)
-        done = [at is not None for at in self._stopped_at]
-        return torch.tensor(done, device=input_ids.device)
-
-    def outcome(self, row: int, ids: Sequence[int]) -> tuple[list[int], FinishReason]:
-        """The tokens that belong to a row, its end token included, and why it ended.
-
-        Args:
-            row: index in the batch.
-            ids: all token ids of the row behind the prompt, with whatever padding follows.
-        """
-        ends = [at + 1 for at, token in enumerate(ids) if token in self._eos]
-        stopped = self._stopped_at[row]
-        if stopped is not None and (not ends or stopped < ends[0]):
-            return list(ids[:stopped]), "stop"
-        if ends:
-            return list(ids[: ends[0]]), "stop"
-        return list(ids), "cancelled" if self.cancelled else "length"
-
-
-class TextEmitter(BaseStreamer):
-    """Passes on the settled part of one row's text as it grows."""
-
-    def __init__(self, emit: Callable[[str], None], decode: Decode, stop: Sequence[str]) -> None:
+        self._limit = max_new_tokens
         self._emit = emit
-        self._decode = decode
-        self._stop = tuple(stop)
+        self._cancelled = cancelled
         # Text that could be the beginning of a stop string is not settled.
         self._reserve = max((len(item) - 1 for item in self._stop), default=0)
-        self._ids: list[int] = []
         self._sent = ""
-        self._prompt_seen = False
+        # Text of the first `_read` tokens; what follows is decoded from `_window` on.
+        self._text, self._window, self._read = "", 0, 0
 
-    def put(self, value: Tensor) -> None:
-        """Take the prompt (once), then one token after the other."""
-        if not self._prompt_seen:
-            self._prompt_seen = True
-            return
-        self._ids.extend(int(token) for token in value.flatten())
-        text = self._decode(self._ids)
-        if find_stop(text, self._stop) >= 0:
-            return
-        text = text.rstrip("\ufffd")
-        text = text[: len(text) - self._reserve]
-        self._advance(_UNSETTLED.sub("", text).strip())
+    def restart(self) -> None:
+        """Forget the tokens, to make the same answer again; what was sent is not sent twice."""
+        self.ids = []
+        self.reason = None
+        self._text, self._window, self._read = "", 0, 0
 
-    def end(self) -> None:
-        """Nothing: the end of the text is known only to `finish`."""
+    def put(self, token: int) -> bool:
+        """Take the next token; True when it was the last."""
+        self.ids.append(token)
+        if token in self._eos:
+            self.reason = "stop"
+        elif self._cancelled():
+            self.reason = "cancelled"
+        elif self._stop or self._emit is not None:
+            text = self._grown()
+            if find_stop(text, self._stop) >= 0:
+                self.reason = "stop"
+            else:
+                self._send_settled(text)
+        if self.reason is None and len(self.ids) >= self._limit:
+            self.reason = "length"
+        return self.reason is not None
 
-    def finish(self, text: str) -> None:
-        """Send what is missing from the final text.
+    def finish(self) -> str:
+        """The text of the whole answer, after the pieces that were still missing are sent.
 
         Raises:
             GuardError: text that was already sent is not the beginning of the final text.
         """
+        text = final_text(self._decode(self.ids), self._stop)
         if not text.startswith(self._sent):
             raise GuardError(
                 "The answer's beginning changed after it had been streamed.",
@@ -150,11 +138,63 @@ class TextEmitter(BaseStreamer):
                 remedy="Use generate instead of stream with this tokenizer.",
             )
         self._advance(text)
+        return text
+
+    def _grown(self) -> str:
+        """The text so far, decoding only the last tokens: the answer may be long.
+
+        A few tokens before the new ones are decoded along, because some tokenizers treat the
+        beginning of what they are given differently.
+        """
+        before = self._decode(self.ids[self._window : self._read])
+        after = self._decode(self.ids[self._window :])
+        text = self._text + after[len(before) :]
+        if not after.endswith("\ufffd"):
+            self._text, self._window, self._read = text, self._read, len(self.ids)
+        return text
+
+    def _send_settled(self, text: str) -> None:
+        text = text.rstrip("\ufffd")
+        text = text[: len(text) - self._reserve]
+        self._advance(_UNSETTLED.sub("", text).strip())
 
     def _advance(self, text: str) -> None:
-        if len(text) > len(self._sent) and text.startswith(self._sent):
+        if self._emit is not None and len(text) > len(self._sent) and text.startswith(self._sent):
             self._emit(text[len(self._sent) :])
             self._sent = text
+
+
+class BatchWatch(StoppingCriteria):
+    """Hands every row its tokens, and tells at once when a row has ended.
+
+    Args:
+        rows: one decoder per row.
+        started: called once, after the prompts were read and before any token is handed on.
+        ended: called with the index of each row that ends.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[RowDecoder],
+        *,
+        started: Callable[[], None],
+        ended: Callable[[int], None],
+    ) -> None:
+        self._rows = tuple(rows)
+        self._started: Callable[[], None] | None = started
+        self._ended = ended
+        self._done = [False] * len(rows)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+        """Which rows are done, bool `[B]`."""
+        if self._started is not None:
+            self._started()
+            self._started = None
+        for row, token in enumerate(input_ids[:, -1].tolist()):
+            if not self._done[row] and self._rows[row].put(token):
+                self._done[row] = True
+                self._ended(row)
+        return torch.tensor(self._done, device=input_ids.device)
 
 
 def find_stop(text: str, stop: Sequence[str]) -> int:

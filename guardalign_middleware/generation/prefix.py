@@ -8,7 +8,7 @@ token or one of the span marks by hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -68,6 +68,18 @@ def neutralise(text: str, control_tokens: Iterable[str]) -> str:
         "A text contains control tokens of the model that cannot be taken apart.",
         remedy="Remove the model's special tokens from the text.",
     )
+
+
+def neutralised(value: Any, control_tokens: Iterable[str]) -> Any:
+    """Plain JSON values with every string in them neutralised; errors are those of `neutralise`."""
+    tokens = tuple(control_tokens)
+    if isinstance(value, str):
+        return neutralise(value, tokens)
+    if isinstance(value, Mapping):
+        return {neutralised(k, tokens): neutralised(v, tokens) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [neutralised(item, tokens) for item in value]
+    return value
 
 
 def check_prefix(text: str, control_tokens: Iterable[str]) -> str:

@@ -2,66 +2,50 @@
 
 from __future__ import annotations
 
-import copy
-import threading
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self
 
-import torch
 from pydantic import ValidationError
-from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from guardalign_middleware.config import RunnerConfig
-from guardalign_middleware.errors import ConfigError, GuardError
-from guardalign_middleware.generation.attention import (
-    calibrated_attention,
-    find_attention_layers,
-    model_lock,
-)
-from guardalign_middleware.generation.calibration import AttentionLayers, CalibrationRun
-from guardalign_middleware.generation.decoding import (
-    NextTokens,
-    RowWatch,
-    TextEmitter,
-    final_text,
-)
+from guardalign_middleware.errors import CalibrationError, ConfigError
+from guardalign_middleware.generation.batching import BatchPolicy
+from guardalign_middleware.generation.calibration import AttentionLayers
+from guardalign_middleware.generation.decoding import RowDecoder
+from guardalign_middleware.generation.inference import Inference
+from guardalign_middleware.generation.jobs import Job, Settings
 from guardalign_middleware.generation.loading import LoadedModel, load_model
+from guardalign_middleware.generation.service import GenerationService
 from guardalign_middleware.generation.spans import EncodedPrompts, PromptEncoder
-from guardalign_middleware.generation.stream import Emit, TokenStream
-from guardalign_middleware.types import CalibrationReport, Generated, Message, Usage
-
-_PROBE_TEXT = "What is in the picture?"
-
-
-@dataclass(frozen=True)
-class _Settings:
-    calibrate: bool
-    max_new_tokens: int
-    temperature: float
-    seed: int
-    stop: tuple[str, ...]
+from guardalign_middleware.generation.stream import Emit, Ticket, TokenStream
+from guardalign_middleware.generation.tools import Tools, tool_template
+from guardalign_middleware.types import Generated, Message
 
 
 class CalibratedRunner:
     """A local vision-language model with the safety prefix and the calibrated attention to it.
 
-    Concurrent callers are safe: they take turns on the model. Nothing stays on the model after a
+    Any number of threads may call it. Prompts are encoded in the thread of the caller; one thread
+    runs the model and answers what has gathered meanwhile in one pass, up to `config.batch_size`
+    conversations. Each gets the answer it would get alone. Nothing stays on the model after a
     call, whether it succeeds, fails or is cancelled.
 
     Args:
         loaded: model and processor.
-        config: defaults of every call.
+        config: defaults of every call, and the sizes of batches and queue.
+
+    Attributes:
+        name: of the model.
+        provenance: the weight files it was made of; None for a model that was not loaded from any.
+        tool_template: the template by which tool calls are read; None where the model cannot call.
     """
 
     def __init__(self, loaded: LoadedModel, config: RunnerConfig) -> None:
         self.config = config
         self.name = loaded.name
-        self._model: Any = loaded.model
-        self._device = loaded.device
+        self.provenance = loaded.provenance
+        self.tool_template = tool_template(loaded.processor)
         self._prompts = PromptEncoder(
             loaded.processor,
             prefix=config.prefix.text,
@@ -70,7 +54,11 @@ class CalibratedRunner:
                 loaded.model.config.get_text_config(), "max_position_embeddings", None
             ),
         )
-        self._tokenizer = loaded.processor.tokenizer
+        self._inference = Inference(loaded, config.calibration)
+        self._service = GenerationService(
+            self._inference.answer,
+            BatchPolicy(config.batch_size, config.max_wait_ms / 1000.0, config.max_queue),
+        )
 
     @classmethod
     def from_config(cls, config: RunnerConfig) -> Self:
@@ -106,6 +94,8 @@ class CalibratedRunner:
         temperature: float | None = None,
         seed: int | None = None,
         stop: Sequence[str] | None = None,
+        tools: Tools = (),
+        explain: bool = False,
     ) -> Generated:
         """Answer one conversation.
 
@@ -117,21 +107,21 @@ class CalibratedRunner:
             temperature: 0 = greedy; above it, sampling from the whole softmax.
             seed: of the sampling.
             stop: strings at which the answer ends; they are not part of it.
+            tools: what the model may call, as JSON schemas of OpenAI's form; its calls are in the
+                text of the answer, in the format of `tool_template`.
+            explain: record how much attention the instruction pays the prefix in each layer, as
+                `calibration.prefix_attention` of the answer.
 
         Raises:
             MessageError: messages the model cannot be asked.
+            ConfigError: an option out of range, or tools for a model that cannot call any.
             CalibrationError: calibration was asked for and did not happen exactly as configured.
+            Overloaded: too many requests wait.
+            OutOfMemory: the device has no memory for this request, even alone.
             GuardError: the model gave no trustworthy scores.
         """
-        return self.generate_batch(
-            [messages],
-            prefix=prefix,
-            calibrate=calibrate,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            seed=seed,
-            stop=stop,
-        )[0]
+        call = self._call(calibrate, max_new_tokens, temperature, seed, stop, tools, explain)
+        return self._answer([self._job(messages, prefix, call)])[0]
 
     def generate_batch(
         self,
@@ -143,23 +133,26 @@ class CalibratedRunner:
         temperature: float | None = None,
         seed: int | None = None,
         stop: Sequence[str] | None = None,
+        tools: Tools = (),
     ) -> list[Generated]:
         """Answer several conversations, `config.batch_size` at a time.
 
         Each row gets the answer it would get alone, also when sampling. `prefix` may be one value
-        per row; the other arguments, and the errors, are those of `generate`.
+        per row; the other arguments, and the errors, are those of `generate`. An error in one row
+        is an error of the whole call.
         """
-        settings = self._settings(calibrate, max_new_tokens, temperature, seed, stop)
+        call = self._call(calibrate, max_new_tokens, temperature, seed, stop, tools)
         flags = [prefix] * len(rows) if isinstance(prefix, bool) else list(prefix)
         if len(flags) != len(rows):
             raise ConfigError(
                 f"prefix should have one value per conversation ({len(rows)}). Got {len(flags)}."
             )
         answers: list[Generated] = []
-        for start in range(0, len(rows), self.config.batch_size):
-            part = slice(start, start + self.config.batch_size)
-            prompts = self._encode(rows[part], flags[part], settings)
-            answers += self._answer(prompts, flags[part], settings)
+        size = min(self.config.batch_size, self.config.max_queue)
+        for start in range(0, len(rows), size):
+            part = slice(start, start + size)
+            pairs = zip(rows[part], flags[part], strict=True)
+            answers += self._answer([self._job(row, flag, call) for row, flag in pairs])
         return answers
 
     def stream(
@@ -172,187 +165,159 @@ class CalibratedRunner:
         temperature: float | None = None,
         seed: int | None = None,
         stop: Sequence[str] | None = None,
+        tools: Tools = (),
     ) -> TokenStream:
         """Answer one conversation piece by piece; joined, the pieces equal `generate`'s text.
 
-        Arguments and errors are those of `generate`; a fault of the prompt is raised here,
-        a fault of the generation by the iteration.
+        Arguments and errors are those of `generate`; a fault of the prompt and a full queue are
+        raised here, a fault of the generation by the iteration.
         """
-        settings = self._settings(calibrate, max_new_tokens, temperature, seed, stop)
-        prompts = self._encode([messages], [prefix], settings)
+        call = self._call(calibrate, max_new_tokens, temperature, seed, stop, tools)
+        prompt, settings = self._encode(messages, prefix, call)
 
-        def produce(emit: Emit, cancel: threading.Event) -> Generated:
-            return self._answer(prompts, [prefix], settings, emit=emit, cancel=cancel)[0]
+        def start(emit: Emit) -> Ticket:
+            job = self._new_job(prompt, settings, emit)
+            self._service.submit([job])
+            return Ticket(job.future, lambda: self._service.cancel(job))
 
-        return TokenStream(produce)
+        return TokenStream.of(start)
 
     def token_ids(self, text: str) -> list[int]:
         """The tokens of a text alone: no template, no special tokens."""
         return self._prompts.token_ids(text)
 
-    def count_tokens(self, messages: Sequence[Message], *, prefix: bool = True) -> int:
+    def count_tokens(
+        self, messages: Sequence[Message], *, prefix: bool = True, tools: Tools = ()
+    ) -> int:
         """Length of the prompt with its template, images and safety prefix; nothing is generated.
 
         Raises:
             MessageError: messages the model cannot be asked.
         """
-        return self._prompts.encode([messages], prefix=[prefix], spans=False).input_tokens[0]
+        prompt = self._prompts.encode([messages], prefix=[prefix], spans=False, tools=tools)
+        return prompt.input_tokens[0]
 
-    @cached_property
+    @property
     def layers(self) -> AttentionLayers:
         """The decoder layers that calibration reaches, found by a short forward on first use.
 
         Raises:
             CalibrationError: this model family cannot be calibrated; the message says why.
         """
-        ids = self._tokenizer(_PROBE_TEXT, return_tensors="pt")["input_ids"].to(self._device)
-        found = find_attention_layers(self._model, ids)
-        return found.band(*self.config.calibration.band)
+        return self._inference.layers
 
-    def _settings(
+    @property
+    def _model(self) -> Any:
+        return self._inference.model
+
+    def _call(
         self,
         calibrate: bool,
         max_new_tokens: int | None,
         temperature: float | None,
         seed: int | None,
         stop: Sequence[str] | None,
-    ) -> _Settings:
-        settings = _Settings(
-            calibrate=calibrate and self.config.calibration.gamma > 0.0,
-            max_new_tokens=self.config.max_new_tokens if max_new_tokens is None else max_new_tokens,
-            temperature=self.config.temperature if temperature is None else temperature,
-            seed=self.config.seed if seed is None else seed,
+        tools: Tools,
+        explain: bool = False,
+    ) -> _Call:
+        config = self.config
+        call = _Call(
+            calibrate=calibrate,
+            max_new_tokens=config.max_new_tokens if max_new_tokens is None else max_new_tokens,
+            temperature=config.temperature if temperature is None else temperature,
+            seed=config.seed if seed is None else seed,
             stop=() if stop is None else tuple(stop),
+            tools=tuple(tools),
+            explain=explain,
         )
-        if settings.max_new_tokens < 1:
+        if call.max_new_tokens < 1:
             raise ConfigError(f"max_new_tokens should be >= 1. Received {max_new_tokens}.")
-        if not 0.0 <= settings.temperature < float("inf"):
+        if not 0.0 <= call.temperature < float("inf"):
             raise ConfigError(f"temperature should be >= 0. Received {temperature}.")
-        if "" in settings.stop:
+        if "" in call.stop:
             raise ConfigError("stop should hold non-empty strings. Received ''.")
-        return settings
+        if call.tools and self.tool_template is None:
+            raise ConfigError(
+                "The model's chat template takes no tools, or writes calls in an unknown format.",
+                remedy="Ask without tools, or use a model that can call them.",
+            )
+        return call
+
+    def _job(self, messages: Sequence[Message], prefix: bool, call: _Call) -> Job:
+        return self._new_job(*self._encode(messages, prefix, call))
 
     def _encode(
-        self, rows: Sequence[Sequence[Message]], prefix: Sequence[bool], settings: _Settings
-    ) -> EncodedPrompts:
-        return self._prompts.encode(rows, prefix=prefix, spans=settings.calibrate and any(prefix))
-
-    def _answer(
-        self,
-        prompts: EncodedPrompts,
-        prefix: Sequence[bool],
-        settings: _Settings,
-        emit: Emit | None = None,
-        cancel: threading.Event | None = None,
-    ) -> list[Generated]:
-        inputs = {name: self._to_model(value) for name, value in prompts.inputs.items()}
-        rows, prompt_length = inputs["input_ids"].shape
-        options = self._options(settings.max_new_tokens)
-        eos = options.eos_token_id
-        watch = RowWatch(
-            rows=rows,
-            prompt_length=prompt_length,
-            eos=eos if isinstance(eos, list) else [] if eos is None else [eos],
-            decode=self._prompts.decode,
-            stop=settings.stop,
-            cancel=cancel,
-        )
-        emitter = None
-        if emit is not None:
-            emitter = TextEmitter(emit, self._prompts.decode, settings.stop)
-        with model_lock(self._model), torch.inference_mode():
-            run = self._calibration(prompts, settings)
-            with nullcontext() if run is None else calibrated_attention(self._model, run):
-                sequences = self._model.generate(
-                    **inputs,
-                    generation_config=options,
-                    logits_processor=LogitsProcessorList(
-                        [NextTokens(settings.temperature, [settings.seed] * rows)]
-                    ),
-                    stopping_criteria=StoppingCriteriaList([watch]),
-                    streamer=emitter,
-                )
-        layers = () if run is None else run.observed_layers()
-        answers = []
-        for row, ids in enumerate(sequences[:, prompt_length:].tolist()):
-            kept, reason = watch.outcome(row, ids)
-            text = final_text(self._prompts.decode(kept), settings.stop)
-            answers.append(
-                Generated(
-                    text=text,
-                    finish_reason=reason,
-                    calibration=self._report(prompts, row, prefix[row], settings, layers),
-                    usage=Usage(prompts.input_tokens[row], len(kept)),
-                )
-            )
-        if emitter is not None:
-            emitter.finish(answers[0].text)
-        return answers
-
-    def _calibration(self, prompts: EncodedPrompts, settings: _Settings) -> CalibrationRun | None:
-        both = prompts.prefix_mask.any(dim=1) & prompts.instruction_mask.any(dim=1)
-        if not settings.calibrate or not bool(both.any()):
-            return None
-        return CalibrationRun(
-            prompts.prefix_mask, prompts.instruction_mask, self.config.calibration, self.layers
-        )
-
-    def _report(
-        self,
-        prompts: EncodedPrompts,
-        row: int,
-        prefix: bool,
-        settings: _Settings,
-        layers: tuple[int, ...],
-    ) -> CalibrationReport:
-        prefix_tokens = int(prompts.prefix_mask[row].sum())
-        instruction_tokens = int(prompts.instruction_mask[row].sum())
+        self, messages: Sequence[Message], prefix: bool, call: _Call
+    ) -> tuple[EncodedPrompts, Settings]:
+        """The prompt, and whether it is going to be calibrated."""
         calibration = self.config.calibration
-        reason = ""
-        if not settings.calibrate:
-            reason = "gamma is 0" if calibration.gamma == 0.0 else "calibration was not asked for"
-        elif not prefix:
-            reason = "there is no safety prefix in the prompt"
-        elif instruction_tokens == 0:
-            reason = "the last user message has no text"
-        if reason:
-            return CalibrationReport("off", prefix, calibration.mode, 0.0, reason=reason)
-        if not layers or prefix_tokens == 0:
-            raise GuardError("A row was not calibrated.", stage="calibration")
-        return CalibrationReport(
-            state="on",
-            prefix=True,
-            mode=calibration.mode,
-            gamma=calibration.gamma,
-            layers=layers,
-            prefix_tokens=prefix_tokens,
-            instruction_tokens=instruction_tokens,
+        gamma = calibration.gamma if call.calibrate and prefix else 0.0
+        why_off = ""
+        if not call.calibrate:
+            why_off = "calibration was not asked for"
+        elif calibration.gamma == 0.0:
+            why_off = "gamma is 0"
+        spans = prefix and (call.explain or gamma > 0.0)
+        if spans:
+            try:
+                # The family is asked first: it costs one short forward in the life of the runner.
+                _ = self.layers
+                prompt = self._prompts.encode(
+                    [messages], prefix=[prefix], spans=True, tools=call.tools
+                )
+            except CalibrationError as error:
+                if call.explain or calibration.unsupported == "refuse":
+                    raise
+                gamma, spans = 0.0, False
+                why_off = f"this model cannot be calibrated: {error.message}"
+        if not spans:
+            prompt = self._prompts.encode(
+                [messages], prefix=[prefix], spans=False, tools=call.tools
+            )
+        return prompt, Settings(
+            prefix=prefix,
+            gamma=gamma,
+            max_new_tokens=call.max_new_tokens,
+            temperature=call.temperature,
+            seed=call.seed,
+            stop=call.stop,
+            explain=spans and call.explain,
+            why_off=why_off,
         )
 
-    def _options(self, max_new_tokens: int) -> GenerationConfig:
-        options: Any = copy.deepcopy(self._model.generation_config)
-        # One beam and one answer per row; sampling is done by `NextTokens`.
-        options.update(
-            max_new_tokens=max_new_tokens,
-            max_length=None,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            num_beams=1,
-            num_return_sequences=1,
-            guidance_scale=None,
-            return_dict_in_generate=False,
+    def _new_job(self, prompt: EncodedPrompts, settings: Settings, emit: Emit | None = None) -> Job:
+        return Job(
+            prompt,
+            settings,
+            lambda cancelled: RowDecoder(
+                self._prompts.decode,
+                eos=self._inference.eos,
+                stop=settings.stop,
+                max_new_tokens=settings.max_new_tokens,
+                emit=emit,
+                cancelled=cancelled,
+            ),
         )
-        if options.eos_token_id is None:
-            options.eos_token_id = self._tokenizer.eos_token_id
-        if options.pad_token_id is None:
-            options.pad_token_id = self._tokenizer.pad_token_id
-        return options  # type: ignore[no-any-return]
 
-    def _to_model(self, value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        if value.is_floating_point():
-            return value.to(self._device, self._model.dtype)
-        return value.to(self._device)
+    def _answer(self, jobs: Sequence[Job]) -> list[Generated]:
+        self._service.submit(jobs)
+        try:
+            return [job.future.result() for job in jobs]
+        except BaseException:
+            # Nobody waits for the other rows any more, also after Ctrl-C.
+            for job in jobs:
+                self._service.cancel(job)
+            raise
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The arguments of a call, with the config's defaults filled in."""
+
+    calibrate: bool
+    max_new_tokens: int
+    temperature: float
+    seed: int
+    stop: tuple[str, ...]
+    tools: tuple[Mapping[str, Any], ...]
+    explain: bool

@@ -29,7 +29,9 @@ from guardalign_middleware.generation.prefix import (
     Placement,
     build_conversation,
     check_prefix,
+    neutralised,
 )
+from guardalign_middleware.generation.tools import Tools
 from guardalign_middleware.types import Message
 
 Span = tuple[int, int]
@@ -96,7 +98,12 @@ class PromptEncoder:
             return [int(i) for i in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
 
     def encode(
-        self, rows: Sequence[Sequence[Message]], *, prefix: Sequence[bool], spans: bool
+        self,
+        rows: Sequence[Sequence[Message]],
+        *,
+        prefix: Sequence[bool],
+        spans: bool,
+        tools: Tools = (),
     ) -> EncodedPrompts:
         """Render, expand and tokenize a batch of conversations.
 
@@ -104,6 +111,7 @@ class PromptEncoder:
             rows: one conversation per row.
             prefix: whether the safety prefix goes into that row.
             spans: locate the tokens of prefix and instruction in the rows that have the prefix.
+            tools: what the model may call, as JSON schemas that its chat template writes.
 
         Raises:
             MessageError: messages that the model's chat template or processor refuses, or that
@@ -117,8 +125,10 @@ class PromptEncoder:
                 stage="spans",
                 remedy="Convert it to a fast tokenizer, or generate with calibrate=False.",
             )
-        plain = [self._render(row, use, PLAIN) for row, use in zip(rows, prefix, strict=True)]
-        marked = [self._render(row, use, MARKED) for row, use in zip(rows, prefix, strict=True)]
+        plain, marked = (
+            [self._render(row, use, marks, tools) for row, use in zip(rows, prefix, strict=True)]
+            for marks in (PLAIN, MARKED)
+        )
         for prompt, use in zip(marked, prefix, strict=True):
             # The words alone prove nothing: the instruction may quote them.
             if use and f"{MARKED.prefix_open}{self.prefix}{MARKED.prefix_close}" not in prompt:
@@ -142,7 +152,7 @@ class PromptEncoder:
                 )
         return self._encode_marked(marked, images, prefix)
 
-    def _render(self, messages: Sequence[Message], prefix: bool, marks: Marks) -> str:
+    def _render(self, messages: Sequence[Message], prefix: bool, marks: Marks, tools: Tools) -> str:
         conversation = build_conversation(
             messages,
             prefix=self.prefix if prefix else None,
@@ -152,7 +162,10 @@ class PromptEncoder:
         )
         try:
             prompt = self._processor.apply_chat_template(
-                conversation, tokenize=False, add_generation_prompt=True
+                conversation,
+                tools=[neutralised(tool, self.control_tokens) for tool in tools] or None,
+                tokenize=False,
+                add_generation_prompt=True,
             )
         except TemplateError as error:
             raise MessageError(
@@ -180,6 +193,8 @@ class PromptEncoder:
                 f"The model's processor refuses these messages: {error}",
                 remedy="Check that the model takes this many images, in these roles.",
             ) from error
+        # PaliGemma's processor also makes labels, which are for training.
+        batch.pop("labels", None)
         longest = int(batch["attention_mask"].sum(dim=1).max())
         if self._max_tokens is not None and longest > self._max_tokens:
             raise MessageError(

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import dataclass
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.types import Generated, Message
 
 Emit = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Ticket:
+    """Work under way: its answer to come, and how to stop it soon."""
+
+    future: Future[Generated]
+    cancel: Callable[[], None]
 
 
 class TokenStream(Iterator[str]):
@@ -30,18 +39,37 @@ class TokenStream(Iterator[str]):
     """
 
     def __init__(self, produce: Callable[[Emit, threading.Event], Generated]) -> None:
-        self._queue: SimpleQueue[str | None] = SimpleQueue()
-        self._cancel = threading.Event()
+        cancel = threading.Event()
         executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guardalign-stream")
-        # The thread must not hold the stream, or a dropped stream would never be collected.
-        put = self._queue.put
-        self._future: Future[Generated] = executor.submit(
-            copy_context().run, produce, put, self._cancel
-        )
-        self._future.add_done_callback(lambda _: put(None))
+
+        def start(emit: Emit) -> Ticket:
+            future = executor.submit(copy_context().run, produce, emit, cancel)
+            return Ticket(future, cancel.set)
+
+        self._begin(start)
         executor.shutdown(wait=False)
+
+    @classmethod
+    def of(cls, start: Callable[[Emit], Ticket]) -> Self:
+        """A stream of work that runs elsewhere, in a thread that it shares with other work.
+
+        Args:
+            start: begins the work, which calls `emit(text)` for every piece.
+        """
+        stream = cls.__new__(cls)
+        stream._begin(start)
+        return stream
+
+    def _begin(self, start: Callable[[Emit], Ticket]) -> None:
+        self._queue: SimpleQueue[str | None] = SimpleQueue()
+        # The work must not hold the stream, or a dropped stream would never be collected.
+        put = self._queue.put
+        ticket = start(put)
+        self._future = ticket.future
+        self._cancel = ticket.cancel
+        self._future.add_done_callback(lambda _: put(None))
         self._ended = False
-        weakref.finalize(self, self._cancel.set)
+        weakref.finalize(self, self._cancel)
 
     def __iter__(self) -> Self:
         return self
@@ -71,9 +99,13 @@ class TokenStream(Iterator[str]):
             )
         return self._future.result()
 
+    def cancel(self) -> None:
+        """Let the work end soon, without waiting for it; what came so far can still be read."""
+        self._cancel()
+
     def close(self) -> None:
         """Cancel what is still running and wait for its end, which is at most a token or two."""
-        self._cancel.set()
+        self._cancel()
         # An error of the work is kept for `result`; closing is for leaving early.
         self._future.exception()
         self._ended = True
@@ -111,6 +143,7 @@ class Runner(Protocol):
         temperature: float | None = None,
         seed: int | None = None,
         stop: Sequence[str] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> Generated:
         """Answer one conversation."""
 
@@ -124,6 +157,7 @@ class Runner(Protocol):
         temperature: float | None = None,
         seed: int | None = None,
         stop: Sequence[str] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> list[Generated]:
         """Answer several conversations; each answer is the one it would get alone."""
 
@@ -137,5 +171,6 @@ class Runner(Protocol):
         temperature: float | None = None,
         seed: int | None = None,
         stop: Sequence[str] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> TokenStream:
         """Answer one conversation piece by piece."""

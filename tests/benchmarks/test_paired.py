@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,20 +13,44 @@ from PIL import Image
 from benchmarks.paired import compare, decodings
 
 
-def busy(steps: int) -> Callable[[], object]:
-    return lambda: sum(range(steps))
+class Watch:
+    """A clock that moves only while something works."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def work(self, seconds: float) -> Callable[[], object]:
+        def call() -> None:
+            self.now += seconds
+
+        return call
 
 
-def test_twice_the_work_is_about_twice_the_time() -> None:
-    found = compare("b ÷ a", busy(20_000), busy(40_000), pairs=20, calls=3)
-    assert found.low <= found.ratio <= found.high
-    assert 1.5 < found.ratio < 2.6
-    assert found.added_us > 0
+def test_twice_the_work_is_twice_the_time() -> None:
+    watch = Watch()
+    base, other = watch.work(0.25), watch.work(0.5)
+    found = compare("b ÷ a", base, other, pairs=20, calls=3, clock=watch)
+    assert (found.low, found.ratio, found.high) == pytest.approx((2.0, 2.0, 2.0))
+    assert found.added_us == pytest.approx(250_000)
+    assert found.pairs == 20
 
 
-def test_a_thing_costs_what_it_costs() -> None:
-    work = busy(20_000)
-    assert compare("a ÷ a", work, work, pairs=20, calls=3).ratio == pytest.approx(1.0, abs=0.15)
+def test_a_machine_that_slows_down_steadily_disturbs_no_ratio() -> None:
+    watch = Watch()
+    calls = iter(range(1_000))
+
+    def work() -> None:
+        watch.now += 1.0 + 0.01 * next(calls)
+
+    assert compare("a ÷ a", work, work, pairs=20, clock=watch).ratio == pytest.approx(1.0)
+
+
+def test_the_time_is_that_of_the_processor_by_default() -> None:
+    found = compare("work ÷ sleep", lambda: time.sleep(0.01), lambda: sum(range(50_000)), pairs=3)
+    assert found.ratio > 1.0
 
 
 def test_decodings_are_counted_however_the_file_is_opened() -> None:

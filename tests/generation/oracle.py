@@ -24,6 +24,7 @@ def dense_attention(
     where: Tensor,
     gamma: float,
     mode: str,
+    softcap: float | None = None,
 ) -> Tensor:
     """Calibrated attention `[B, Lq, H, D]`; `where`, bool `[B, Lq, Lk]`, marks the pairs."""
     groups = query.shape[1] // key.shape[1]
@@ -32,6 +33,8 @@ def dense_attention(
     v = value.double().repeat_interleave(groups, dim=1)
     dots = torch.einsum("bhid,bhjd->bhij", q, k)
     z = dots * scaling
+    if softcap is not None:
+        z = torch.tanh(z / softcap) * softcap
     if mode == "positive":
         amplified = torch.where(z > 0, (1 + gamma) * z, z)
     else:
@@ -39,6 +42,8 @@ def dense_attention(
     z = torch.where(where[:, None], amplified, z).masked_fill(~allowed, float("-inf"))
     # Padding rows may attend to nothing; like SDPA, give them zeros.
     weights = z.softmax(-1).nan_to_num(0.0)
+    if "weights" in _STATE:
+        _STATE["weights"].append(weights)
     return torch.einsum("bhij,bhjd->bihd", weights, v)
 
 
@@ -50,16 +55,18 @@ def _forward(
         mask = torch.ones(length, length, dtype=torch.bool).tril()[None, None]
     where = _STATE["where"]
     if module.layer_idx not in _STATE["layers"]:
-        where = torch.zeros_like(where)
+        # Cross-attention layers have other keys.
+        where = torch.zeros(len(query), length, key.shape[2], dtype=torch.bool)
     out = dense_attention(
         query,
         key,
         value,
-        mask,
+        mask if mask.dtype == torch.bool else mask == 0,
         scaling=kwargs["scaling"],
         where=where,
         gamma=_STATE["gamma"],
         mode=_STATE["mode"],
+        softcap=kwargs.get("softcap"),
     )
     return out.to(query.dtype).contiguous(), None
 
@@ -83,8 +90,34 @@ def oracle(
         where=rows[:, :, None] & columns[:, None, :], layers=layers, gamma=gamma, mode=mode
     )
     decoder = model.get_decoder()
+    before = decoder.config._attn_implementation
     decoder.set_attn_implementation("oracle_dense")
     try:
         yield
     finally:
-        decoder.set_attn_implementation("sdpa")
+        decoder.set_attn_implementation(before)
+
+
+def prefix_shares(
+    model: Any,
+    inputs: dict[str, Any],
+    rows: Tensor,
+    columns: Tensor,
+    layers: Collection[int],
+    *,
+    gamma: float,
+) -> Tensor:
+    """What the rows pay the columns, mean over heads and rows, `[B, layers]`; NaN without rows."""
+    seen: list[Tensor] = []
+    with oracle(model, rows, columns, layers, gamma=gamma, mode="positive"):
+        _STATE["weights"] = seen
+        try:
+            with torch.inference_mode():
+                model(**inputs, use_cache=False)
+        finally:
+            del _STATE["weights"]
+    shares = [
+        (weights.mean(dim=1) * columns[:, None, :]).sum(-1).mul(rows).sum(-1) / rows.sum(-1)
+        for weights in seen
+    ]
+    return torch.stack(shares, dim=1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.generation.decoding import (
+    BatchWatch,
     NextTokens,
-    RowWatch,
-    TextEmitter,
+    RowDecoder,
     final_text,
-    find_stop,
 )
 
 
@@ -30,18 +29,18 @@ NO_IDS = torch.zeros(1, 0, dtype=torch.int64)
 
 def test_nan_is_a_fault() -> None:
     with pytest.raises(GuardError, match="NaN") as caught:
-        NextTokens(0.0, [0])(NO_IDS, torch.tensor([[0.0, float("nan")]]))
+        NextTokens([0.0], [0])(NO_IDS, torch.tensor([[0.0, float("nan")]]))
     assert caught.value.stage == "generation"
 
 
 def test_masked_scores_are_no_fault() -> None:
     scores = torch.tensor([[0.0, float("-inf")]])
-    assert torch.equal(NextTokens(0.0, [0])(NO_IDS, scores), scores)
+    assert torch.equal(NextTokens([0.0], [0])(NO_IDS, scores), scores)
 
 
 def test_sampling_follows_the_softmax() -> None:
     scores = torch.tensor([[2.0, 1.0, 0.0, float("-inf")]])
-    sampler = NextTokens(2.0, [7])
+    sampler = NextTokens([2.0], [7])
     draws = torch.stack([sampler(NO_IDS, scores).argmax() for _ in range(4000)])
     shares = torch.bincount(draws, minlength=4) / 4000
     torch.testing.assert_close(shares, (scores[0] / 2).softmax(0), rtol=0, atol=0.03)
@@ -50,39 +49,76 @@ def test_sampling_follows_the_softmax() -> None:
 
 def test_a_row_draws_the_same_whatever_its_neighbours() -> None:
     scores = torch.randn(3, 50, generator=torch.Generator().manual_seed(1))
-    together, alone = NextTokens(1.0, [4, 5, 6]), NextTokens(1.0, [5])
+    together, alone = NextTokens([1.0, 0.8, 0.0], [4, 5, 6]), NextTokens([0.8], [5])
     for _ in range(5):
-        assert torch.equal(together(NO_IDS, scores)[1], alone(NO_IDS, scores[1:2])[0])
+        drawn = together(NO_IDS, scores)
+        assert torch.equal(drawn[1], alone(NO_IDS, scores[1:2])[0])
+        # A greedy row is left alone.
+        assert torch.equal(drawn[2], scores[2])
 
 
 def test_sampling_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
-    NextTokens(1.0, [0])(NO_IDS, torch.zeros(1, 9))
+    NextTokens([1.0], [0])(NO_IDS, torch.zeros(1, 9))
     assert torch.equal(before, torch.get_rng_state())
 
 
-def watch(stop: tuple[str, ...] = (), cancel: threading.Event | None = None) -> RowWatch:
-    return RowWatch(rows=2, prompt_length=1, eos=[0], decode=spell, stop=stop, cancel=cancel)
+def decoder(**changes: Any) -> RowDecoder:
+    options: dict[str, Any] = {"eos": [0], "stop": (), "max_new_tokens": 99}
+    return RowDecoder(spell, **{**options, **changes})
 
 
-def test_outcomes() -> None:
-    observer = watch(("END",))
-    grown = torch.tensor([[9, *b"a END"], [9, *b"bcdef"]])
-    assert observer(grown, NO_IDS).tolist() == [True, False]
-    assert observer.outcome(0, [*b"a END", 0, 0]) == ([*b"a END"], "stop")
-    assert observer.outcome(1, [*b"bc", 0, 0]) == ([*b"bc", 0], "stop")
-    assert observer.outcome(1, [*b"bcdef"]) == ([*b"bcdef"], "length")
+def feed(row: RowDecoder, text: bytes) -> int:
+    """Put tokens until the row ends; how many it took."""
+    for count, token in enumerate(text, start=1):
+        if row.put(token):
+            return count
+    return len(text)
 
 
-def test_cancelling_ends_every_row() -> None:
-    event = threading.Event()
-    observer = watch(cancel=event)
-    ids = torch.tensor([[9, 65], [9, 66]])
-    assert not observer(ids, NO_IDS).any()
-    event.set()
-    assert observer(ids, NO_IDS).all()
-    assert observer.outcome(0, [65])[1] == "cancelled"
-    assert observer.outcome(0, [65, 0])[1] == "stop"
+@pytest.mark.parametrize(
+    ("text", "changes", "taken", "reason", "answer"),
+    [
+        (b"a END b", {"stop": ("END",)}, 5, "stop", "a"),
+        (b"bc\0d", {}, 3, "stop", "bc\0"),
+        (b"bcdef", {"max_new_tokens": 3}, 3, "length", "bcd"),
+        (b"bcdef", {"cancelled": lambda: True}, 1, "cancelled", "b"),
+        (b"\0bcd", {"cancelled": lambda: True}, 1, "stop", "\0"),
+        (b"bcdef", {}, 5, None, "bcdef"),
+    ],
+)
+def test_outcomes(
+    text: bytes, changes: dict[str, Any], taken: int, reason: str | None, answer: str
+) -> None:
+    row = decoder(**changes)
+    assert feed(row, text) == taken
+    assert row.reason == reason
+    assert row.finish() == answer
+
+
+def test_a_row_made_again_sends_nothing_twice() -> None:
+    pieces: list[str] = []
+    row = decoder(emit=pieces.append)
+    feed(row, b"one two thr")
+    assert "".join(pieces) == "one two"
+    row.restart()
+    feed(row, b"one two three four")
+    assert row.finish() == "one two three four"
+    assert "".join(pieces) == "one two three four"
+
+
+def test_a_batch_ends_row_by_row() -> None:
+    told: list[Any] = []
+    rows = [decoder(max_new_tokens=limit) for limit in (2, 1)]
+    observer = BatchWatch(rows, started=lambda: told.append("started"), ended=told.append)
+    grown = torch.tensor([[9, 65], [9, 66]])
+    assert observer(grown, NO_IDS).tolist() == [False, True]
+    assert told == ["started", 1]
+    grown = torch.tensor([[9, 65, 67], [9, 66, 1]])
+    assert observer(grown, NO_IDS).tolist() == [True, True]
+    assert told == ["started", 1, 0]
+    # What is padded behind an ended row is not its text.
+    assert [row.ids for row in rows] == [[65, 67], [66]]
 
 
 ANSWERS = st.text(alphabet="ab \n.STOP犬猫é👍🏽", max_size=40)
@@ -92,38 +128,46 @@ ANSWERS = st.text(alphabet="ab \n.STOP犬猫é👍🏽", max_size=40)
 @example("x犬猫", ["犬猫"])
 @example("猫é👍🏽", [])
 def test_pieces_join_to_the_final_text(text: str, stop: list[str]) -> None:
-    ids = list(text.encode())
     pieces: list[str] = []
-    emitter = TextEmitter(pieces.append, spell, stop)
-    emitter.put(torch.tensor([[1, 2, 3]]))
-    fed: list[int] = []
-    for token in ids:
-        fed.append(token)
-        emitter.put(torch.tensor([token]))
-        if find_stop(spell(fed), stop) >= 0:
-            break
-    final = final_text(spell(fed), stop)
-    emitter.finish(final)
-    assert "".join(pieces) == final
+    row = decoder(emit=pieces.append, stop=stop)
+    feed(row, text.encode())
+    assert row.finish() == final_text(spell(row.ids), stop) == "".join(pieces)
+    assert row.finish() == final_text(text, stop)
     assert all(pieces)
 
 
 def test_words_arrive_before_the_end() -> None:
     pieces: list[str] = []
-    emitter = TextEmitter(pieces.append, spell, ())
-    emitter.put(torch.tensor([[1]]))
-    for token in b"one two thr":
-        emitter.put(torch.tensor([token]))
+    feed(decoder(emit=pieces.append), b"one two thr")
     assert "".join(pieces) == "one two"
 
 
 def test_text_that_changes_after_it_was_sent_is_a_fault() -> None:
-    emitter = TextEmitter(lambda _: None, spell, ())
-    emitter.put(torch.tensor([[1]]))
-    for token in b"one two":
-        emitter.put(torch.tensor([token]))
+    words = {(): "", (1,): "one two "}
+
+    def changing(ids: Sequence[int]) -> str:
+        return words[tuple(ids)]
+
+    row = RowDecoder(changing, eos=[], stop=(), max_new_tokens=9, emit=lambda _: None)
+    row.put(1)
+    words[1,] = "three"
     with pytest.raises(GuardError, match="changed"):
-        emitter.finish("three")
+        row.finish()
+
+
+def test_a_long_answer_is_not_decoded_again_and_again() -> None:
+    longest = 0
+
+    def counting(ids: Sequence[int]) -> str:
+        nonlocal longest
+        longest = max(longest, len(ids))
+        return spell(ids)
+
+    pieces: list[str] = []
+    row = RowDecoder(counting, eos=[], stop=["!"], max_new_tokens=999, emit=pieces.append)
+    feed(row, "wörter und 猫 ".encode() * 20)
+    assert longest < 10
+    assert row.finish() == "".join(pieces) == ("wörter und 猫 " * 20).strip()
 
 
 @pytest.mark.parametrize(

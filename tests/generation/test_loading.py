@@ -10,10 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torchao.quantization import Int8WeightOnlyConfig
+from transformers import TorchAoConfig
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import ModelLoadError
+from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.loading import load_model, pick_device
+from tests.generation.conftest import conversations
+from tests.tiny_decoders import paligemma2
+from tests.tiny_models import save_built
 
 
 @pytest.fixture
@@ -153,3 +159,42 @@ def test_every_refusal_names_a_remedy(tmp_path: Path) -> None:
 def test_unknown_device() -> None:
     with pytest.raises(ModelLoadError, match="no device"):
         pick_device("abacus")
+
+
+def test_a_device_map_places_the_model_and_answers_alike(copy_of_model: Path) -> None:
+    plain = CalibratedRunner.from_pretrained(str(copy_of_model), device="cpu", max_new_tokens=4)
+    mapped = CalibratedRunner.from_pretrained(
+        str(copy_of_model), device_map={"": "cpu"}, max_new_tokens=4
+    )
+    rows = conversations()
+    assert mapped.generate_batch(rows) == plain.generate_batch(rows)
+
+
+def test_quantized_weights_are_calibrated_as_well(copy_of_model: Path) -> None:
+    runner = CalibratedRunner.from_pretrained(
+        str(copy_of_model),
+        device="cpu",
+        dtype="bfloat16",
+        max_new_tokens=4,
+        quantization=TorchAoConfig(Int8WeightOnlyConfig()).to_dict(),
+    )
+    kinds = {type(parameter.data).__name__ for parameter in runner._model.parameters()}
+    assert any("Int8" in kind or "Quantized" in kind for kind in kinds), kinds
+    reply = runner.generate(conversations()[0])
+    assert (reply.calibration.state, reply.calibration.layers) == ("on", (1, 2))
+
+
+@pytest.mark.parametrize(
+    "options", [{"quant_method": "nothing"}, {}, {"load_in_4bit": True, "sparkle": True}]
+)
+def test_an_unknown_quantization(copy_of_model: Path, options: dict[str, object]) -> None:
+    with pytest.raises(ModelLoadError, match="quantization|cannot be loaded") as caught:
+        load_model(RunnerConfig(model=str(copy_of_model), device="cpu", quantization=options))
+    assert "quant_method" in caught.value.remedy or "quantization" in caught.value.remedy
+
+
+def test_a_soft_cap_is_kept(tmp_path: Path) -> None:
+    model = save_built(tmp_path / "model", paligemma2)
+    loaded = load_model(RunnerConfig(model=str(model), device="cpu"))
+    decoder = loaded.model.get_decoder()  # type: ignore[no-untyped-call]
+    assert decoder.config._attn_implementation == "eager"

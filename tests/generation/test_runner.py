@@ -17,6 +17,7 @@ from guardalign_middleware.errors import (
     MessageError,
 )
 from guardalign_middleware.generation import CalibratedRunner, Runner
+from guardalign_middleware.generation import inference as inference_module
 from guardalign_middleware.generation.prefix import PLAIN
 from guardalign_middleware.types import Message, TextPart
 from tests.generation.conftest import conversations, picture, user
@@ -82,7 +83,7 @@ def test_without_calibration_it_is_the_plain_model(
 ) -> None:
     runner = make(model_directory, calibration={"gamma": 0.0 if how == "gamma" else 1.0})
     reply = runner.generate(question(), calibrate=how == "gamma")
-    prompt = runner._prompts._render(question(), True, PLAIN)
+    prompt = runner._prompts._render(question(), True, PLAIN, ())
     inputs = runner._prompts._processor(
         text=[prompt],
         images=[[picture().to_pil()]],
@@ -240,15 +241,57 @@ def test_a_model_that_ignores_the_interface_fails_closed(
         runner.generate(question())
 
 
-def test_an_uncalibratable_family_still_answers_without(
-    model_directory: Callable[[str], Path],
+def cannot(*args: Any) -> None:
+    raise CalibrationError("Attention uses s_aux, which cannot be calibrated.", stage="calibration")
+
+
+def test_an_uncalibratable_family_is_refused_with_the_reason(
+    model_directory: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(inference_module, "find_attention_layers", cannot)
     runner = make(model_directory)
-    runner._model.get_decoder().set_attn_implementation("eager")
-    with pytest.raises(CalibrationError, match="eager"):
-        runner.generate(question())
+    for ask in (runner.generate, runner.stream):
+        with pytest.raises(CalibrationError, match="s_aux"):
+            ask(question())
     assert runner.generate(question(), calibrate=False).calibration.state == "off"
     assert runner.generate(question(), prefix=False).calibration.state == "off"
+
+
+def test_an_uncalibratable_family_answers_without_only_if_allowed_and_says_so(
+    model_directory: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference_module, "find_attention_layers", cannot)
+    runner = make(model_directory, calibration={"unsupported": "off"})
+    reply = runner.generate(question())
+    assert reply.text == runner.generate(question(), calibrate=False).text
+    assert (reply.calibration.state, reply.calibration.prefix) == ("off", True)
+    assert "this model cannot be calibrated: Attention uses s_aux" in reply.calibration.reason
+    with pytest.raises(CalibrationError, match="s_aux"):
+        runner.generate(question(), explain=True)
+
+
+def test_explaining_tells_what_the_instruction_pays_the_prefix(
+    model_directory: Callable[[str], Path],
+) -> None:
+    runner = make(model_directory, calibration={"gamma": 2.0})
+    silent = runner.generate(question())
+    assert silent.calibration.prefix_attention == ()
+    assert "prefix_attention" not in silent.calibration.to_json()
+    told = runner.generate(question(), explain=True)
+    plain = runner.generate(question(), explain=True, calibrate=False)
+    assert told.text == silent.text
+    assert plain.text == runner.generate(question(), calibrate=False).text
+    with_it, without = told.calibration.prefix_attention, plain.calibration.prefix_attention
+    assert len(with_it) == len(without) == 4
+    assert [layer for layer, _ in with_it] == [0, 1, 2, 3]
+    assert all(0.0 < share < 1.0 for _, share in with_it + without)
+    # Layers below the band are the same; in the band the prefix gets more.
+    assert with_it[0] == without[0]
+    assert with_it[1][1] > without[1][1]
+    told_json = told.calibration.to_json()["prefix_attention"]
+    assert [tuple(pair) for pair in told_json] == list(with_it)
+    assert (plain.calibration.state, plain.calibration.gamma) == ("off", 0.0)
+    assert runner.generate(question(), prefix=False, explain=True).calibration.reason
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_inputs_equal_the_plain_processor_call(processor: Any) -> None:
     prompts = encoder(processor)
     rows = conversations()
     marked = prompts.encode(rows, prefix=[True] * 4, spans=True).inputs
-    prompt_texts = [prompts._render(row, True, PLAIN) for row in rows]
+    prompt_texts = [prompts._render(row, True, PLAIN, ()) for row in rows]
     plain = processor(
         text=prompt_texts,
         images=[[image.to_pil() for message in row for image in message.images] for row in rows],

@@ -22,7 +22,7 @@ from guardalign_middleware.config import (
 )
 from guardalign_middleware.detection.encoder import OpenClipEncoder
 from guardalign_middleware.errors import ConfigError, ModelLoadError
-from guardalign_middleware.generation import loading
+from guardalign_middleware.generation import CalibratedRunner, loading
 from guardalign_middleware.generation.loading import load_model
 from guardalign_middleware.provenance import Provenance, check_pins, digest_files
 from tests.tiny_models import save_tiny_model
@@ -83,6 +83,7 @@ class TestRunner:
         digest = sha256(directory / WEIGHTS)
         assert loaded.provenance == Provenance("model", None, {WEIGHTS: digest})
         assert json.loads(json.dumps(loaded.provenance.to_json()))["files"][WEIGHTS] == digest
+        assert CalibratedRunner(loaded, local(directory)).provenance == loaded.provenance
 
     def test_pinned_weights_load(self, directory: Path) -> None:
         load_model(local(directory, sha256={WEIGHTS: sha256(directory / WEIGHTS)}))

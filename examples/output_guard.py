@@ -1,0 +1,63 @@
+"""A guard on the answer as well: a hook that sees every answer before anybody else does.
+
+python examples/output_guard.py
+python examples/output_guard.py path/to/a/text-classification/model
+
+Without an argument a list of words judges the answers; with one, a transformers pipeline. Offline
+on the miniature models, which know nothing but pictographs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from PIL import Image
+
+from guardalign_middleware import GuardAlign, Message
+from guardalign_middleware.generation.output import OnOutput
+from guardalign_middleware.mini.demo import demo_scenes
+from guardalign_middleware.types import Generated
+
+WITHHELD = "[withheld by the output guard]"
+UNWANTED = frozenset({"gun", "pistol", "dog"})
+
+
+def mentions_unwanted(text: str) -> bool:
+    """A stand-in for a classifier: one of the words is in the text."""
+    return not UNWANTED.isdisjoint(word.strip(".,:;!?") for word in text.lower().split())
+
+
+def classifier(model: str) -> Callable[[str], bool]:
+    """Judge by a text-classification model whose labels are called safe or unsafe, or alike."""
+    from transformers import pipeline
+
+    classify = pipeline("text-classification", model=model)
+    safe = {"safe", "non-toxic", "neutral", "label_0"}
+    return lambda text: classify(text, truncation=True)[0]["label"].lower() not in safe
+
+
+def hook(unwanted: Callable[[str], bool]) -> OnOutput:
+    """What `on_output` takes: it gets the conversation and the answer, and gives the answer."""
+
+    def check(messages: Sequence[Message], answer: Generated) -> Generated:
+        return replace(answer, text=WITHHELD) if unwanted(answer.text) else answer
+
+    return check
+
+
+def main() -> None:
+    """Ask the demo's questions through both guards, the one on images and the one on answers."""
+    unwanted = classifier(sys.argv[1]) if len(sys.argv) > 1 else mentions_unwanted
+    chain = GuardAlign.from_preset("mini", on_output=hook(unwanted))
+    for scene in demo_scenes()[:4]:
+        picture = Image.fromarray(scene.scene.pixels)
+        parts = [{"type": "image", "image": picture}, {"type": "text", "text": scene.request}]
+        reply = chain.invoke([{"role": "user", "content": parts}])
+        found = ", ".join(verdict.decision for verdict in reply.verdicts)
+        print(f"{scene.name} ({found}): {scene.request}\n  {reply.text}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""`guardalign explain-attention`: how much attention a question pays the safety prefix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.markup import escape
+
+from guardalign_middleware.cli.console import ALLOWED, err, out, print_json, without_loading_bars
+from guardalign_middleware.config import CalibrationConfig, GuardAlignConfig
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.generation import CalibratedRunner
+from guardalign_middleware.generation.attention_plot import plot_prefix_attention, save_figure
+from guardalign_middleware.guard import runner_config
+from guardalign_middleware.intake import load_image
+from guardalign_middleware.types import ImagePart, Message, TextPart
+
+
+def run_explain(
+    image: str, question: str, *, target: Path, gamma: float | None, as_json: bool, preset: str
+) -> int:
+    """Read the prompt with and without calibration, and draw what each layer pays the prefix.
+
+    The image is not scanned, and what the model would answer is not shown.
+
+    Args:
+        image: a file.
+        question: the instruction.
+        target: the picture to write.
+        gamma: strength; that of the preset when None, or the usual one where the preset has 0.
+        as_json: print the numbers.
+        preset: whose model.
+
+    Returns:
+        The exit status 0.
+
+    Raises:
+        GuardAlignError: of any kind; nothing was written.
+    """
+    without_loading_bars()
+    config = GuardAlignConfig.load(preset)
+    picture = load_image(image, config.intake)
+    runner = runner_config(config)
+    strength = runner.calibration.gamma or CalibrationConfig().gamma if gamma is None else gamma
+    if strength <= 0.0:
+        raise ConfigError(f"--gamma should be > 0. Received {strength}.")
+    calibration = runner.calibration.model_copy(update={"gamma": strength})
+    with err().status("loading the model"):
+        model = CalibratedRunner.from_config(runner.model_copy(update={"calibration": calibration}))
+    messages = (Message("user", (ImagePart(picture), TextPart(question))),)
+    plain, calibrated = (
+        model.generate(messages, calibrate=on, explain=True, max_new_tokens=1).calibration
+        for on in (False, True)
+    )
+    if not plain.prefix_attention:
+        raise ConfigError("The question is empty.", remedy="Ask something.")
+    save_figure(plot_prefix_attention(plain, calibrated, title=model.name), target)
+    if as_json:
+        print_json(
+            {
+                "model": model.name,
+                "gamma": strength,
+                "layers": list(calibrated.layers),
+                "plain": plain.to_json()["prefix_attention"],
+                "calibrated": calibrated.to_json()["prefix_attention"],
+            }
+        )
+    else:
+        out().print(escape(str(target)))
+    return ALLOWED

@@ -1,0 +1,97 @@
+"""Which waiting requests are answered together: a bounded queue with no thread, clock or model.
+
+Requests of one group can share a forward pass. The oldest request decides which group is next, so
+nobody waits for ever; its group is taken in order of arrival, as soon as a batch is full or the
+oldest has waited long enough for company.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from guardalign_middleware.errors import Overloaded
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BatchPolicy:
+    """How batches are made.
+
+    Attributes:
+        max_batch: most requests in one batch.
+        max_wait: seconds that the oldest request waits for others; 0 = none.
+        max_queue: most requests that wait; what comes on top is refused.
+    """
+
+    max_batch: int = 16
+    max_wait: float = 0.0
+    max_queue: int = 256
+
+
+@dataclass(frozen=True)
+class _Waiting(Generic[T]):
+    item: T
+    group: Hashable
+    since: float
+
+
+class BatchQueue(Generic[T]):
+    """Requests in order of arrival; one caller at a time.
+
+    Args:
+        policy: sizes and times.
+    """
+
+    def __init__(self, policy: BatchPolicy) -> None:
+        self.policy = policy
+        self._waiting: list[_Waiting[T]] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, items: Sequence[tuple[T, Hashable]], now: float) -> None:
+        """Append requests with their groups: all of them or none.
+
+        Raises:
+            Overloaded: there is no room for all of them.
+        """
+        if len(self._waiting) + len(items) > self.policy.max_queue:
+            raise Overloaded(
+                f"{len(self._waiting)} requests wait already, and at most "
+                f"{self.policy.max_queue} may.",
+                stage="generation",
+                remedy="Ask again later, or raise the runner's max_queue.",
+            )
+        self._waiting += [_Waiting(item, group, now) for item, group in items]
+
+    def remove(self, item: T) -> bool:
+        """Take a request out; False when it does not wait any more."""
+        for index, waiting in enumerate(self._waiting):
+            if waiting.item is item:
+                del self._waiting[index]
+                return True
+        return False
+
+    def ready_in(self, now: float) -> float | None:
+        """Seconds until the next batch is due, 0 when it is; None when nothing waits."""
+        if not self._waiting:
+            return None
+        oldest = self._waiting[0]
+        company = sum(waiting.group == oldest.group for waiting in self._waiting)
+        if company >= self.policy.max_batch:
+            return 0.0
+        return max(0.0, oldest.since + self.policy.max_wait - now)
+
+    def take(self) -> list[T]:
+        """The next batch, due or not; empty when nothing waits."""
+        if not self._waiting:
+            return []
+        group = self._waiting[0].group
+        chosen = [waiting for waiting in self._waiting if waiting.group == group]
+        chosen = chosen[: self.policy.max_batch]
+        taken = {id(waiting) for waiting in chosen}
+        self._waiting = [waiting for waiting in self._waiting if id(waiting) not in taken]
+        return [waiting.item for waiting in chosen]

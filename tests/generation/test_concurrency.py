@@ -1,0 +1,184 @@
+"""Threads that share a runner get the answers they would get alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from guardalign_middleware.errors import Overloaded
+from guardalign_middleware.generation import CalibratedRunner
+from guardalign_middleware.generation import inference as inference_module
+from guardalign_middleware.generation.decoding import NextTokens
+from guardalign_middleware.types import Generated, Message, TextPart
+from tests.generation.conftest import conversations, picture, user
+
+Ask = Callable[[CalibratedRunner], Generated]
+
+
+def requests(rows: list[list[Message]]) -> list[Ask]:
+    """Requests that differ in everything in which rows of a batch may differ."""
+    asks: list[Ask] = []
+    for index, row in enumerate(rows):
+        options: dict[str, Any] = {
+            "prefix": index % 4 != 3,
+            "calibrate": index % 3 != 2,
+            "max_new_tokens": 2 + index % 3,
+            "temperature": 0.7 if index % 2 else 0.0,
+            "seed": index,
+            "stop": ["e"] if index % 5 == 4 else None,
+        }
+        if index % 6 == 5:
+            asks.append(lambda runner, row=row, options=options: streamed(runner, row, options))
+        else:
+            asks.append(lambda runner, row=row, options=options: runner.generate(row, **options))
+    return asks
+
+
+def streamed(runner: CalibratedRunner, row: list[Message], options: dict[str, Any]) -> Generated:
+    stream = runner.stream(row, **options)
+    assert "".join(stream) == stream.result.text
+    return stream.result
+
+
+def recorder() -> Any:
+    """A `NextTokens` class that keeps all scores, by the seed of the row and the step.
+
+    Every request has a seed of its own, so the seed tells which request a row answers.
+    """
+
+    class Recorder(NextTokens):
+        seen: ClassVar[dict[tuple[int, int], Tensor]] = {}
+        batches: ClassVar[list[int]] = []
+
+        def __init__(self, temperatures: Sequence[float], seeds: Sequence[int]) -> None:
+            super().__init__(temperatures, seeds)
+            self.seeds = seeds
+            self.step = 0
+            self.batches.append(len(seeds))
+
+        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+            for seed, row in zip(self.seeds, scores, strict=True):
+                self.seen[seed, self.step] = row.clone()
+            self.step += 1
+            return super().__call__(input_ids, scores)
+
+    return Recorder
+
+
+def compare(
+    runner: CalibratedRunner,
+    asks: list[Ask],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    threads: int,
+    each: int,
+) -> None:
+    """Answers and scores of `threads` x `each` requests at once against those of single runs."""
+    alone, together = recorder(), recorder()
+    monkeypatch.setattr(inference_module, "NextTokens", alone)
+    expected = [ask(runner) for ask in asks]
+    assert set(alone.batches) == {1}
+    monkeypatch.setattr(inference_module, "NextTokens", together)
+    order = np.random.default_rng(0).integers(0, len(asks), (threads, each))
+
+    def client(part: NDArray[np.int64]) -> list[Generated]:
+        return [asks[index](runner) for index in part]
+
+    with ThreadPoolExecutor(threads) as pool:
+        got = list(pool.map(client, order))
+    for part, answers in zip(order, got, strict=True):
+        assert answers == [expected[index] for index in part]
+    assert max(together.batches) > 1
+    asked = set(order.flatten().tolist())
+    for (seed, step), scores in alone.seen.items():
+        if seed in asked:
+            # Relative to the row: the last bits of a float32 sum depend on the batch's shape.
+            near = 1e-5 * float(scores.abs().max())
+            torch.testing.assert_close(together.seen[seed, step], scores, rtol=0, atol=near)
+
+
+def test_threads_and_settings_do_not_meet(
+    runner: CalibratedRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [[user(picture(i), f"What is number {i}?")] for i in range(4)]
+    rows += [[user(f"Tell me {i} {'times ' * i}")] for i in range(4)]
+    compare(runner, requests(rows), monkeypatch, threads=4, each=4)
+
+
+@pytest.mark.slow
+def test_eight_threads_of_two_hundred_requests(
+    runner: CalibratedRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        [user(picture(i), "What is in the picture?")] if i % 3 == 0 else [user(f"Tell me {i}")]
+        for i in range(24)
+    ]
+    compare(runner, requests(rows), monkeypatch, threads=8, each=200)
+
+
+def test_an_abandoned_stream_stops_within_two_tokens(
+    runner: CalibratedRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    abandoned = threading.Event()
+    gate = threading.Semaphore(0)
+
+    class Slow(NextTokens):
+        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+            # Token by token, so that the test knows how many came after the reader had gone.
+            assert gate.acquire(timeout=30)
+            if abandoned.is_set():
+                steps.append(1)
+            return super().__call__(input_ids, scores)
+
+    monkeypatch.setattr(inference_module, "NextTokens", Slow)
+    stream = runner.stream([user(picture(), "What is in the picture?")], max_new_tokens=500)
+    gate.release(8)
+    next(stream)
+    abandoned.set()
+    del stream
+    gate.release(1000)
+    # The model is free again: another question is answered.
+    assert runner.generate([user("Hello")], max_new_tokens=2).text is not None
+    assert len(steps) <= 2 + 2
+
+
+def test_a_full_queue_is_an_error_of_the_caller_alone(
+    model_directory: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = CalibratedRunner.from_pretrained(
+        str(model_directory("llava")), device="cpu", max_queue=1, max_wait_ms=0, max_new_tokens=2
+    )
+    busy, free = threading.Event(), threading.Event()
+    answer = runner._service._generate
+
+    def held(jobs: Any) -> None:
+        busy.set()
+        assert free.wait(30)
+        answer(jobs)
+
+    monkeypatch.setattr(runner._service, "_generate", held)
+    first = runner.stream([user("one")])
+    assert busy.wait(30)
+    second = runner.stream([user("two")])
+    for ask in (runner.generate, runner.stream):
+        with pytest.raises(Overloaded):
+            ask([user("three")])
+    # Leaving makes room, before the model is free.
+    second.close()
+    assert second.result.finish_reason == "cancelled"
+    third = runner.stream([user("three")])
+    free.set()
+    assert "".join(first) == first.result.text
+    assert "".join(third) == third.result.text
+    assert len(runner.generate_batch(conversations())) == 4
+    assert runner.generate([Message("user", (TextPart("four"),))]).usage.output_tokens > 0
