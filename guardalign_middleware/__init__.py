@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from guardalign_middleware.config import GuardAlignConfig, available_presets
     from guardalign_middleware.errors import (
+        AuditError,
         CalibrationError,
         ConfigError,
         DetectionError,
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
         ImageRejected,
         MessageError,
         ModelLoadError,
+        OutOfMemory,
+        Overloaded,
     )
     from guardalign_middleware.generation.runner import CalibratedRunner
-    from guardalign_middleware.guard import GuardAlign, ImageGuard
+    from guardalign_middleware.guard import GuardAlign
     from guardalign_middleware.guarded_stream import GuardedStream
+    from guardalign_middleware.image_guard import ImageGuard
     from guardalign_middleware.sanitize import SanitizedImage
     from guardalign_middleware.types import (
         CalibrationReport,
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AuditError",
     "CalibratedRunner",
     "CalibrationError",
     "CalibrationReport",
@@ -56,6 +61,8 @@ __all__ = [
     "Message",
     "MessageError",
     "ModelLoadError",
+    "OutOfMemory",
+    "Overloaded",
     "Region",
     "SanitizedImage",
     "Usage",
@@ -66,6 +73,7 @@ __all__ = [
 _HOMES = {
     "config": ("GuardAlignConfig", "available_presets"),
     "errors": (
+        "AuditError",
         "CalibrationError",
         "ConfigError",
         "DetectionError",
@@ -74,10 +82,13 @@ _HOMES = {
         "ImageRejected",
         "MessageError",
         "ModelLoadError",
+        "OutOfMemory",
+        "Overloaded",
     ),
     "generation.runner": ("CalibratedRunner",),
-    "guard": ("GuardAlign", "ImageGuard"),
+    "guard": ("GuardAlign",),
     "guarded_stream": ("GuardedStream",),
+    "image_guard": ("ImageGuard",),
     "sanitize": ("SanitizedImage",),
     "types": (
         "CalibrationReport",

@@ -5,6 +5,7 @@ import guardalign_middleware
 
 def test_the_public_names() -> None:
     assert guardalign_middleware.__all__ == [
+        "AuditError",
         "CalibratedRunner",
         "CalibrationError",
         "CalibrationReport",
@@ -23,6 +24,8 @@ def test_the_public_names() -> None:
         "Message",
         "MessageError",
         "ModelLoadError",
+        "OutOfMemory",
+        "Overloaded",
         "Region",
         "SanitizedImage",
         "Usage",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +14,17 @@ from rich.table import Table
 from guardalign_middleware.cli.console import ALLOWED, err, print_error, tracked
 from guardalign_middleware.cli.scan import expand
 from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
-from guardalign_middleware.detection import Detector, ThresholdProfile, calibrate_threshold
+from guardalign_middleware.detection import (
+    Detector,
+    ThresholdProfile,
+    calibrate_by_category,
+    calibrate_threshold,
+)
 from guardalign_middleware.errors import ConfigError, GuardAlignError
 from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.intake import load_image
+
+Distances = Mapping[str, float]
 
 
 def run_calibrate(
@@ -28,12 +35,14 @@ def run_calibrate(
     max_miss: float | None,
     held_out: float,
     seed: int,
+    per_category: bool,
     out: Path,
     preset: str,
 ) -> int:
     """Measure the images, choose the threshold on one part, report on the rest, write the profile.
 
-    Equal pictures count once: a copy is no further evidence.
+    Equal pictures count once: a copy is no further evidence. With `per_category` each category gets
+    a threshold of its own, and the unsafe images lie in folders named like their category.
 
     Returns:
         The exit status 0.
@@ -49,20 +58,35 @@ def run_calibrate(
     with err().status("loading the encoder"):
         detector = Detector.from_config(config.detection.model_copy(update={"profile": None}))
     rng = np.random.default_rng(seed)
-    parts = {}
-    for name, paths in (("safe", safe), ("unsafe", unsafe)):
-        distances = _distances(detector, config.intake, name, paths)
-        rest = round(held_out * len(distances))
-        shuffled = rng.permutation(distances).tolist()
-        parts[name] = shuffled[rest:], shuffled[:rest]
-    profile = calibrate_threshold(
-        parts["safe"][0],
-        parts["unsafe"][0] or None,
-        max_false_alarm,
-        max_miss=max_miss,
-        binding=detector.binding,
-    )
-    profile = _with_held_out(profile, parts["safe"][1], parts["unsafe"][1])
+    groups = {"safe": safe, **(_by_folder(unsafe) if per_category else {"unsafe": unsafe})}
+    kept: dict[str, list[Distances]] = {}
+    rest: dict[str, list[Distances]] = {}
+    for name, paths in groups.items():
+        images = _measured(detector, config.intake, name, paths)
+        order = rng.permutation(len(images)).tolist()
+        first = round(held_out * len(images))
+        kept[name] = [images[index] for index in order[first:]]
+        rest[name] = [images[index] for index in order[:first]]
+    safe_kept, safe_rest = kept.pop("safe"), rest.pop("safe")
+    if per_category:
+        profile = calibrate_by_category(
+            safe_kept,
+            kept,
+            tuple(detector.anchors.categories),
+            max_false_alarm,
+            max_miss=max_miss,
+            binding=detector.binding,
+        )
+    else:
+        profile = calibrate_threshold(
+            [min(image.values()) for image in safe_kept],
+            [min(image.values()) for image in kept["unsafe"]] or None,
+            max_false_alarm,
+            max_miss=max_miss,
+            binding=detector.binding,
+        )
+    unsafe_rest = [image for images in rest.values() for image in images]
+    profile = _with_held_out(profile, safe_rest, unsafe_rest)
     try:
         profile.save(out)
     except OSError as error:
@@ -74,18 +98,40 @@ def run_calibrate(
     return ALLOWED
 
 
-def _distances(
+def _by_folder(paths: Sequence[str]) -> dict[str, list[str]]:
+    """The folders in these folders, by their names, which are those of the categories.
+
+    Raises:
+        ConfigError: one is no folder, or holds files beside folders, of which nobody knows the
+            category.
+    """
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        entries = sorted(Path(path).iterdir()) if Path(path).is_dir() else []
+        if not entries or any(not entry.is_dir() for entry in entries):
+            raise ConfigError(
+                f"With --per-category, {path} should hold nothing but one folder of images for "
+                "each category, named like it.",
+            )
+        for entry in entries:
+            groups.setdefault(entry.name, []).append(str(entry))
+    if "safe" in groups:
+        raise ConfigError("A category named 'safe' cannot be calibrated; name it otherwise.")
+    return groups
+
+
+def _measured(
     detector: Detector, policy: IntakePolicy, name: str, paths: Sequence[str]
-) -> list[float]:
-    """Image distances in order of the files; every unreadable file is named before it fails."""
-    seen: dict[str, float] = {}
+) -> list[Distances]:
+    """Distances in order of the files; every unreadable file is named before it fails."""
+    seen: dict[str, Distances] = {}
     failed = 0
     sources = [source for path in paths for source in expand(path)]
     for source in tracked(sources, f"{name} images"):
         try:
             image = load_image(source, policy)
             if image.sha256 not in seen:
-                seen[image.sha256] = detector.distances(image).distance
+                seen[image.sha256] = detector.distances(image).by_category()
         except GuardAlignError as error:
             print_error(str(error))
             failed += 1
@@ -100,10 +146,10 @@ def _distances(
 
 
 def _with_held_out(
-    profile: ThresholdProfile, safe: Sequence[float], unsafe: Sequence[float]
+    profile: ThresholdProfile, safe: Sequence[Distances], unsafe: Sequence[Distances]
 ) -> ThresholdProfile:
-    flagged = sum(distance <= profile.threshold for distance in safe)
-    missed = sum(distance > profile.threshold for distance in unsafe)
+    flagged = sum(profile.flags(image) for image in safe)
+    missed = sum(not profile.flags(image) for image in unsafe)
     calibration = replace(
         profile.calibrated_on,
         held_out_safe=(flagged, len(safe)),
@@ -114,7 +160,8 @@ def _with_held_out(
 
 def _show(console: Console, profile: ThresholdProfile) -> None:
     calibration = profile.calibrated_on
-    table = Table(title=f"threshold {profile.threshold:.4f}", title_justify="left")
+    title = "by category" if profile.by_category else f"{profile.threshold:.4f}"
+    table = Table(title=f"threshold {title}", title_justify="left")
     for column in ("", "promised", "images", "calibration", "held out (95% interval)"):
         table.add_column(column)
     table.add_row(
@@ -133,7 +180,24 @@ def _show(console: Console, profile: ThresholdProfile) -> None:
         _estimate(calibration.held_out_unsafe),
     )
     console.print(table)
+    if profile.by_category:
+        console.print(_categories(profile))
     console.print(profile.guarantee, highlight=False)
+
+
+def _categories(profile: ThresholdProfile) -> Table:
+    table = Table()
+    for column in ("category", "threshold", "safe images flagged", "its images", "of them missed"):
+        table.add_column(column)
+    for name, one in profile.by_category.items():
+        table.add_row(
+            name,
+            f"{one.threshold:.4f}",
+            f"{one.false_alarm:.3f} ({_bound(one.max_false_alarm)})",
+            str(one.unsafe_images),
+            "-" if one.missed is None else f"{one.missed:.3f}",
+        )
+    return table
 
 
 def _bound(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """Patches against concepts: from a canonical image to a verdict with its evidence."""
 
 from guardalign_middleware.detection.anchors import AnchorBank
+from guardalign_middleware.detection.category_threshold import calibrate_by_category
 from guardalign_middleware.detection.detector import Detector, PatchDistances
 from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEncoder
 from guardalign_middleware.detection.threshold import (
@@ -17,5 +18,6 @@ __all__ = [
     "OpenClipEncoder",
     "PatchDistances",
     "ThresholdProfile",
+    "calibrate_by_category",
     "calibrate_threshold",
 ]

@@ -6,15 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-import yaml
-
+from guardalign_middleware.detection.anchor_file import read_entries
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.types import Action
 
 Bank = Mapping[str, tuple[str, ...]]
 
@@ -25,65 +23,47 @@ class AnchorBank:
 
     Attributes:
         categories: unsafe category → variants, in the file's order.
-        neutral: neutral concept → variants; empty when the file has none.
+        neutral: neutral concept → variants; empty when the file has none. A category with the
+            action `allow` is one of them.
+        actions: unsafe category → what happens to its regions; `mask` for those not named.
     """
 
     categories: Bank
     neutral: Bank
+    actions: Mapping[str, Action] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> AnchorBank:
-        """Read `categories:` and `neutral:`, each a mapping of names to lists of texts.
+        """Read an anchor file; `detection.anchor_file` says what it looks like.
 
         Raises:
-            ConfigError: unreadable, or an entry is empty, no text, or there twice; names file and
+            ConfigError: unreadable or wrong, or every category is allowed; names file, line and
                 key.
         """
-        file = Path(path)
-        try:
-            data = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(
-                f"Cannot read the anchors {file}: {error}.",
-                remedy="Check detection.anchors.",
-            ) from error
-        if not isinstance(data, dict) or set(data) - {"categories", "neutral"}:
-            raise ConfigError(f"{file} should be a mapping with the keys categories and neutral.")
-        seen: dict[str, str] = {}
-        categories = _bank(data.get("categories"), file, "categories", seen)
-        neutral = _bank(data["neutral"], file, "neutral", seen) if "neutral" in data else {}
-        if clash := sorted(set(categories) & set(neutral)):
-            raise ConfigError(f"{file}: {clash[0]!r} is both a category and a neutral concept.")
-        return cls(MappingProxyType(categories), MappingProxyType(neutral))
+        entries = read_entries(path)
+        unsafe = [entry for entry in entries if entry.action != "allow"]
+        neutral = [entry for entry in entries if entry.action == "allow"]
+        if not unsafe:
+            raise ConfigError(f"{path}: every category is allowed, so nothing is looked for.")
+        return cls(
+            MappingProxyType({entry.name: entry.variants for entry in unsafe}),
+            MappingProxyType({entry.name: entry.variants for entry in neutral}),
+            MappingProxyType(
+                {entry.name: entry.action for entry in entries if entry.action != "allow"}
+            ),
+        )
+
+    def action(self, category: str) -> Action:
+        """What happens to a region of an unsafe category."""
+        return self.actions.get(category, "mask")
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with any name or variant, or their order."""
+        """Changes with any name or variant, or their order.
+
+        Actions are no part of it: they change no distance, so a threshold stays calibrated.
+        """
         facts = [
             [[k, list(v)] for k, v in bank.items()] for bank in (self.categories, self.neutral)
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _bank(data: Any, file: Path, key: str, seen: dict[str, str]) -> dict[str, tuple[str, ...]]:
-    if not isinstance(data, dict) or not data:
-        raise ConfigError(f"{file}: {key} should be a mapping with at least one entry.")
-    bank: dict[str, tuple[str, ...]] = {}
-    for name, variants in data.items():
-        place = f"{key}.{name}"
-        if not isinstance(name, str) or not name.strip():
-            raise ConfigError(f"{file}: the name {name!r} in {key} should be a text.")
-        if not isinstance(variants, list) or not variants:
-            raise ConfigError(f"{file}: {place} should be a list with at least one text.")
-        for variant in variants:
-            if not isinstance(variant, str) or not variant.strip():
-                raise ConfigError(
-                    f"{file}: {place} holds {variant!r}, which is no text.",
-                    remedy="Put words such as yes, no, on and numbers in quotes.",
-                )
-            folded = " ".join(variant.lower().split())
-            if folded in seen:
-                raise ConfigError(f"{file}: {variant!r} is in {seen[folded]} and in {place}.")
-            seen[folded] = place
-        bank[name] = tuple(variant.strip() for variant in variants)
-    return bank

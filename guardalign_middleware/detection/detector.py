@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Self, get_args
 
 import numpy as np
 import torch
@@ -14,21 +14,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from guardalign_middleware.config import DetectionConfig, TransportConfig
+from guardalign_middleware.detection.anchor_cache import embedded_texts
 from guardalign_middleware.detection.anchors import AnchorBank
+from guardalign_middleware.detection.cache import VerdictCache
 from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEncoder
 from guardalign_middleware.detection.patches import crop_patches, patch_boxes
 from guardalign_middleware.detection.regions import find_regions
 from guardalign_middleware.detection.threshold import ThresholdProfile
 from guardalign_middleware.detection.transport import (
     PackedAnchors,
+    TransportResult,
     entropy_weights,
     pack_anchors,
     transport_distances,
 )
 from guardalign_middleware.errors import ConfigError, DetectionError
-from guardalign_middleware.types import CanonicalImage, Evidence, Verdict
+from guardalign_middleware.types import Action, CanonicalImage, Evidence, Region, Verdict
 
 _PATCHES_IN_FLIGHT = 1024
+ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +48,15 @@ class PatchDistances:
     distance: float
     category: str
     evidence: Evidence
+
+    def by_category(self) -> dict[str, float]:
+        """Smallest distance of the patches nearest to each category; without those of none."""
+        nearest: dict[str, float] = {}
+        for name, value in zip(
+            self.evidence.patch_categories, self.evidence.patch_distances.tolist(), strict=True
+        ):
+            nearest[name] = min(value, nearest.get(name, value))
+        return nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +83,7 @@ class Detector:
         Args:
             encoder: embeds crops and words.
             anchors: what to look for.
-            config: patches and transport; its paths are not read.
+            config: patches, transport and caches; its other paths are not read.
             profile: threshold; without it only `distances` works.
 
         Raises:
@@ -95,6 +108,12 @@ class Detector:
         }
         if profile is not None:
             profile.check_binding(self.binding)
+            if profile.by_category and set(profile.by_category) != set(anchors.categories):
+                raise ConfigError(
+                    "The threshold profile has other categories than the anchors.",
+                    remedy="Calibrate a new threshold for this configuration.",
+                )
+        self._verdicts = VerdictCache(config.remembered_verdicts)
         self._lock = threading.Lock()
         self._cached: _Anchors | None = None
 
@@ -117,8 +136,10 @@ class Detector:
     def scan_many(self, images: Sequence[CanonicalImage]) -> list[Verdict]:
         """Judge images; their crops share encoder batches, each verdict is the image's own.
 
-        A patch is unsafe when its distance is at most the threshold (paper eq. 10); an image with
-        an unsafe patch is to be masked.
+        A patch is unsafe when its distance is at most the threshold of its category (paper
+        eq. 10). What happens to an image with an unsafe patch is the category's action: the image
+        is to be masked, or blocked, or only reported. The distance, category and threshold of a
+        verdict are those of the patch that is farthest below its threshold.
 
         Raises:
             ConfigError: there is no threshold profile.
@@ -130,10 +151,14 @@ class Detector:
                 "The detector has no threshold profile.",
                 remedy="Set detection.profile, or calibrate a threshold first.",
             )
-        return [
-            self._verdict(image, measured, profile)
-            for image, measured in zip(images, self._measure(images), strict=True)
-        ]
+        known = [self._verdicts.get(image) for image in images]
+        new = [image for image, verdict in zip(images, known, strict=True) if verdict is None]
+        fresh = []
+        for image, measured in zip(new, self._measure(new), strict=True):
+            fresh.append(self._verdict(image, measured, profile))
+            self._verdicts.put(fresh[-1])
+        rest = iter(fresh)
+        return [next(rest) if verdict is None else verdict for verdict in known]
 
     def distances(self, image: CanonicalImage) -> PatchDistances:
         """Measure one image without judging it; needs no threshold profile.
@@ -170,19 +195,9 @@ class Detector:
             first = last
 
     def _distances(self, embeddings: Tensor, boxes: NDArray[np.int64]) -> PatchDistances:
-        transport = self.config.transport
-        anchors = self._embedded_anchors()
-        used = anchors.all if _contrasted(transport) else anchors.unsafe
         with torch.inference_mode():
-            weights = self._patch_weights(embeddings, anchors)
-            result = transport_distances(embeddings, weights, used, transport)
+            patch, result = self._transported(embeddings)
             unsafe = result.distances[: len(self.anchors.categories)]
-            if transport.aggregation == "paper":
-                patch = weights * unsafe.sum(dim=0)
-            elif _contrasted(transport):
-                patch = _neutral_mass(result.distances, len(unsafe), transport.contrast_temperature)
-            else:
-                patch = unsafe.amin(dim=0)
             nearest = unsafe.argmin(dim=0).tolist()
             values = patch.cpu().numpy()
         if not np.isfinite(values).all():
@@ -200,6 +215,34 @@ class Detector:
             encoder=self.encoder.fingerprint,
         )
         return PatchDistances(float(values[best]), categories[best], evidence)
+
+    def patch_distances(self, embeddings: Tensor) -> Tensor:
+        """Distances of the patches of one image, through which a gradient flows back.
+
+        Args:
+            embeddings: unit rows `[M, D]` from the encoder.
+
+        Returns:
+            float64 `[M]`; low = unsafe.
+
+        Raises:
+            DetectionError: the transport gave no trustworthy number.
+        """
+        return self._transported(embeddings)[0]
+
+    def _transported(self, embeddings: Tensor) -> tuple[Tensor, TransportResult]:
+        transport = self.config.transport
+        anchors = self._embedded_anchors()
+        weights = self._patch_weights(embeddings, anchors)
+        used = anchors.all if _contrasted(transport) else anchors.unsafe
+        result = transport_distances(embeddings, weights, used, transport)
+        unsafe = result.distances[: len(self.anchors.categories)]
+        if transport.aggregation == "paper":
+            return weights * unsafe.sum(dim=0), result
+        if _contrasted(transport):
+            temperature = transport.contrast_temperature
+            return _neutral_mass(result.distances, len(unsafe), temperature), result
+        return unsafe.amin(dim=0), result
 
     def _patch_weights(self, embeddings: Tensor, anchors: _Anchors) -> Tensor:
         transport = self.config.transport
@@ -222,33 +265,34 @@ class Detector:
             if self._cached is None:
                 banks = [*self.anchors.categories.values(), *self.anchors.neutral.values()]
                 texts = [text for variants in banks for text in variants]
-                rows = self.encoder.encode_texts(texts)
+                rows = embedded_texts(self.encoder, texts, self.config.anchor_cache)
                 if len(rows) != len(texts) or not bool(torch.isfinite(rows).all()):
                     raise DetectionError(
                         f"anchor_embeddings must be finite with {len(texts)} rows. "
                         f"Got {tuple(rows.shape)}.",
                         stage="encode",
                     )
-                concepts = torch.split(rows, [len(variants) for variants in banks])
-                count = len(self.anchors.categories)
-                self._cached = _Anchors(pack_anchors(concepts[:count]), pack_anchors(concepts))
+                # Ordinary tensors also when the first scan asks, so that gradients can pass later.
+                with torch.inference_mode(False):
+                    concepts = torch.split(rows.clone(), [len(variants) for variants in banks])
+                    count = len(self.anchors.categories)
+                    self._cached = _Anchors(pack_anchors(concepts[:count]), pack_anchors(concepts))
             return self._cached
 
     def _verdict(
         self, image: CanonicalImage, measured: PatchDistances, profile: ThresholdProfile
     ) -> Verdict:
         evidence = measured.evidence
-        regions = find_regions(
-            evidence.patch_boxes,
-            evidence.patch_distances,
-            evidence.patch_categories,
-            profile.threshold,
-        )
+        distances, categories = evidence.patch_distances, evidence.patch_categories
+        thresholds = np.array([profile.threshold_of(name) for name in categories])
+        regions = self._regions(evidence, thresholds)
+        actions = {region.action for region in regions}
+        worst = int((distances - thresholds).argmin())
         return Verdict(
-            decision="mask" if regions else "allow",
-            distance=measured.distance,
-            threshold=profile.threshold,
-            category=measured.category,
+            decision="block" if "block" in actions else "mask" if "mask" in actions else "allow",
+            distance=float(distances[worst]),
+            threshold=float(thresholds[worst]),
+            category=categories[worst],
             regions=regions,
             profile=profile.fingerprint,
             width=image.width,
@@ -257,6 +301,21 @@ class Detector:
             sha256=image.sha256,
             evidence=evidence,
         )
+
+    def _regions(self, evidence: Evidence, thresholds: NDArray[np.float64]) -> tuple[Region, ...]:
+        """Regions action by action: what is only reported never hides what is to be masked."""
+        actions = np.array([self.anchors.action(name) for name in evidence.patch_categories])
+        found = [
+            replace(region, action=action)
+            for action in ACTIONS
+            for region in find_regions(
+                evidence.patch_boxes,
+                evidence.patch_distances,
+                evidence.patch_categories,
+                np.where(actions == action, thresholds, -np.inf),
+            )
+        ]
+        return tuple(sorted(found, key=lambda region: (region.distance, region.box)))
 
 
 def _contrasted(transport: TransportConfig) -> bool:

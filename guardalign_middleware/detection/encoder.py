@@ -11,12 +11,14 @@ from typing import Any, Protocol, Self
 
 import open_clip
 import torch
+from open_clip.pretrained import download_pretrained_from_hf
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
 from guardalign_middleware.config import EncoderConfig
 from guardalign_middleware.errors import ConfigError, DetectionError, ModelLoadError
+from guardalign_middleware.provenance import check_pins, digest_files
 
 _LOCAL = "local-dir:"
 _HUB = "hf-hub:"
@@ -96,7 +98,9 @@ class OpenClipEncoder:
             if "{}" not in template:
                 raise ConfigError(f"The template {template!r} should hold {{}} for the concept.")
         try:
-            _require_safetensors(config)
+            weights = _require_safetensors(config)
+            pins = {} if config.sha256 is None else {weights.name: config.sha256}
+            check_pins(digest_files([weights]) if pins else {}, pins, config.model)
             _refuse_remote_code(config)
             with warnings.catch_warnings():
                 # open_clip only warns when the weights were trained with another activation.
@@ -130,18 +134,36 @@ class OpenClipEncoder:
             ValueError: wrong shape.
             DetectionError: an embedding is NaN, infinite or zero.
         """
+        with torch.inference_mode():
+            return self.embed_images(pixels)
+
+    def embed_images(self, pixels: Tensor) -> Tensor:
+        """`encode_images` for whoever needs the gradient with respect to the pixels."""
+        rows = [
+            self._model.encode_image(self.normalised(chunk)).float()
+            for chunk in torch.split(pixels, self._config.batch_size)
+        ]
+        return _unit_rows(torch.cat(rows), "image")
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """What the image tower is given for pictures in [0, 1], on its device and in its dtype.
+
+        Raises:
+            ValueError: wrong shape.
+        """
         side = self.image_size
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != (3, side, side) or len(pixels) == 0:
             raise ValueError(
                 f"pixels must have shape (M, 3, S, S) = (M, 3, {side}, {side}) with M >= 1. "
                 f"Got {tuple(pixels.shape)}."
             )
-        rows = []
-        with torch.inference_mode():
-            for chunk in torch.split(pixels, self._config.batch_size):
-                normal = (chunk.to(self._device) - self._mean) / self._std
-                rows.append(self._model.encode_image(normal.to(self._dtype)).float())
-            return _unit_rows(torch.cat(rows), "image")
+        return ((pixels.to(self._device) - self._mean) / self._std).to(self._dtype)
+
+    @property
+    def visual(self) -> torch.nn.Module:
+        """The frozen image tower, for whoever measures its inner tokens."""
+        tower: torch.nn.Module = self._model.visual
+        return tower
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Embed texts, averaged over the templates.
@@ -172,13 +194,14 @@ class OpenClipEncoder:
         if inner is None:
             length = len(self._tokenizer.encode(prompt)) + 2
         else:
-            ids = inner(prompt).input_ids
+            cleaned = self._tokenizer.clean_fn(prompt)  # SigLIP's drops case and punctuation
+            ids = inner(cleaned).input_ids
             length = len(ids)
             unknown = inner.unk_token_id
             if unknown is not None and unknown in ids and unknown != inner.eos_token_id:
                 words = [
                     word
-                    for word in prompt.split()
+                    for word in cleaned.split()
                     if unknown in inner(word, add_special_tokens=False).input_ids
                 ]
                 raise ConfigError(
@@ -194,8 +217,8 @@ class OpenClipEncoder:
             )
 
 
-def _require_safetensors(config: EncoderConfig) -> None:
-    """Refuse anything whose weights are a pickle, before it is opened."""
+def _require_safetensors(config: EncoderConfig) -> Path:
+    """The weight file; anything whose weights are a pickle is refused before it is opened."""
     if config.model.startswith(_LOCAL):
         folder = Path(config.model.removeprefix(_LOCAL))
         if not folder.is_dir():
@@ -203,8 +226,9 @@ def _require_safetensors(config: EncoderConfig) -> None:
                 f"There is no model directory {folder}.",
                 remedy="Check encoder.model; it should be local-dir:PATH.",
             )
-        if any((folder / name).is_file() for name in _WEIGHTS):
-            return
+        for name in _WEIGHTS:
+            if (folder / name).is_file():
+                return folder / name
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES)
         found = f" Only {', '.join(pickles)}, which may run code when opened." if pickles else ""
         raise ModelLoadError(
@@ -212,7 +236,7 @@ def _require_safetensors(config: EncoderConfig) -> None:
             remedy="Save the weights with safetensors.torch.save_file under that name.",
         )
     if config.model.startswith(_HUB):
-        path = open_clip.download_pretrained_from_hf(config.model.removeprefix(_HUB))
+        path = download_pretrained_from_hf(config.model.removeprefix(_HUB))
     elif config.pretrained is None:
         raise ModelLoadError(
             f"encoder.pretrained is missing for {config.model!r}; its weights would be random.",
@@ -233,6 +257,7 @@ def _require_safetensors(config: EncoderConfig) -> None:
             f"The weights of {config.model!r} are {Path(path).name}, no safetensors file.",
             remedy="Choose a pretrained tag that is published as safetensors.",
         )
+    return Path(path)
 
 
 def _refuse_remote_code(config: EncoderConfig) -> None:

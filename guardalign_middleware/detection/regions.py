@@ -24,7 +24,7 @@ def find_regions(
     boxes: NDArray[np.int64],
     distances: NDArray[np.float64],
     categories: tuple[str, ...],
-    threshold: float,
+    threshold: float | NDArray[np.float64],
 ) -> tuple[Region, ...]:
     """Regions of the patches whose distance is at most the threshold, nearest first.
 
@@ -34,15 +34,16 @@ def find_regions(
         boxes: int64 `[M, 4]`.
         distances: float64 `[M]`; low = unsafe.
         categories: nearest unsafe category of each patch, length M.
-        threshold: τ.
+        threshold: τ, one for all patches or float64 `[M]`.
     """
+    beyond = distances - threshold
     flagged = np.flatnonzero(distances <= threshold)
     if flagged.size == 0:
         return ()
     all_sides = boxes[:, 2] - boxes[:, 0]
     sides = all_sides[flagged]
-    span = threshold - float(distances[flagged].min())
-    margin = (threshold - distances[flagged]) / span if span > 0 else np.ones(flagged.size)
+    span = -float(beyond[flagged].min())
+    margin = -beyond[flagged] / span if span > 0 else np.ones(flagged.size)
     votes = np.maximum(margin, _MIN_VOTE)
     found: list[Box] = []
     for side in np.unique(sides):
@@ -54,20 +55,21 @@ def find_regions(
             if left.size == 0:
                 break
             found += _hot_boxes(boxes[left], strength, boxes[all_sides == side])
-    regions = [_region(box, flagged, boxes, distances, categories) for box in found]
+    # The nearest patch is the one farthest below its own threshold.
+    order = flagged[np.argsort(beyond[flagged], kind="stable")]
+    regions = [_region(box, order, boxes, distances, categories) for box in found]
     return tuple(sorted(regions, key=lambda region: (region.distance, region.box)))
 
 
 def _region(
     box: Box,
-    flagged: NDArray[np.int64],
+    nearest_first: NDArray[np.int64],
     boxes: NDArray[np.int64],
     distances: NDArray[np.float64],
     categories: tuple[str, ...],
 ) -> Region:
     # A large patch that only touches the region may have been flagged for something else in it.
-    near = [patch for patch in flagged if _explained(boxes[patch], [box])]
-    best = min(near, key=lambda patch: (distances[patch], int(patch)))
+    best = next(patch for patch in nearest_first if _explained(boxes[patch], [box]))
     return Region(box, categories[best], float(distances[best]))
 
 

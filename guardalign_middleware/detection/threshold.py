@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -47,25 +47,57 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class CategoryThreshold:
+    """The threshold of one category, and what it alone does to the calibration images.
+
+    Attributes:
+        threshold: τ of the patches whose nearest category this is.
+        false_alarm: share of the safe calibration images that this category flags.
+        max_false_alarm: promised bound on that chance; None = none.
+        unsafe_images: number of calibration images of this category.
+        missed: share of them that this category does not flag; None without such images.
+    """
+
+    threshold: float
+    false_alarm: float
+    max_false_alarm: float | None = None
+    unsafe_images: int = 0
+    missed: float | None = None
+
+
+@dataclass(frozen=True)
 class ThresholdProfile:
     """A calibrated threshold, bound to the encoder, anchors, patches and transport behind it.
 
     Attributes:
-        threshold: τ; a patch is unsafe when its distance is at most this (paper eq. 10).
+        threshold: τ; a patch is unsafe when its distance is at most this (paper eq. 10). With
+            thresholds by category, the largest of them.
         guarantee: what the calibration promises, in words.
         calibrated_on: sample sizes and measured rates.
         binding: fingerprint of each part, from `Detector.binding`.
+        by_category: unsafe category → its own τ; empty when all share one.
     """
 
     threshold: float
     guarantee: str
     calibrated_on: Calibration
     binding: Mapping[str, str]
+    by_category: Mapping[str, CategoryThreshold] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.threshold):
-            raise ConfigError(f"The threshold should be finite. Received {self.threshold}.")
+        for value in (self.threshold, *(one.threshold for one in self.by_category.values())):
+            if not math.isfinite(value):
+                raise ConfigError(f"The threshold should be finite. Received {value}.")
         object.__setattr__(self, "binding", MappingProxyType(dict(self.binding)))
+        object.__setattr__(self, "by_category", MappingProxyType(dict(self.by_category)))
+
+    def threshold_of(self, category: str) -> float:
+        """τ of the patches whose nearest unsafe category this is."""
+        return self.by_category[category].threshold if self.by_category else self.threshold
+
+    def flags(self, distances: Mapping[str, float]) -> bool:
+        """Whether an image is unsafe, by its smallest patch distance in each category."""
+        return any(value <= self.threshold_of(name) for name, value in distances.items())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ThresholdProfile:
@@ -86,8 +118,12 @@ class ThresholdProfile:
             raise ConfigError(f"{file} is no threshold profile of version {_VERSION}.")
         try:
             calibration = _read_calibration(data.pop("calibrated_on"))
-            profile = cls(**data, calibrated_on=calibration)
-        except (TypeError, KeyError, ValueError) as error:
+            categories = {
+                name: CategoryThreshold(**fields)
+                for name, fields in data.pop("by_category", {}).items()
+            }
+            profile = cls(**data, calibrated_on=calibration, by_category=categories)
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise ConfigError(f"{file} is no valid threshold profile: {error}.") from error
         return profile
 
@@ -115,13 +151,16 @@ class ThresholdProfile:
             )
 
     def _facts(self) -> dict[str, Any]:
-        return {
+        facts = {
             "version": _VERSION,
             "threshold": self.threshold,
             "guarantee": self.guarantee,
             "calibrated_on": asdict(self.calibrated_on),
             "binding": dict(self.binding),
         }
+        if not self.by_category:
+            return facts
+        return {**facts, "by_category": {k: asdict(one) for k, one in self.by_category.items()}}
 
 
 def _read_calibration(fields: Mapping[str, Any]) -> Calibration:
@@ -163,17 +202,15 @@ def calibrate_threshold(
         ConfigError: no rate is promised, too few images for one, a distance is not finite, or no
             threshold keeps both promises.
     """
-    for name, bound in (("max_false_alarm", max_false_alarm), ("max_miss", max_miss)):
-        if bound is not None and not 0.0 < bound < 1.0:
-            raise ConfigError(f"{name} should be in (0, 1). Received {bound}.")
+    check_bounds(max_false_alarm, max_miss)
     safe = np.sort(np.asarray(safe_distances, dtype=np.float64))
     unsafe = np.sort(
         np.asarray([] if unsafe_distances is None else unsafe_distances, dtype=np.float64)
     )
     if not (np.isfinite(safe).all() and np.isfinite(unsafe).all()):
         raise ConfigError("Calibration distances should be finite. Received NaN or infinity.")
-    highest = None if max_false_alarm is None else _highest(safe, max_false_alarm)
-    lowest = None if max_miss is None else _lowest(unsafe, max_miss)
+    highest = None if max_false_alarm is None else highest_threshold(safe, max_false_alarm)
+    lowest = None if max_miss is None else lowest_threshold(unsafe, max_miss)
     if highest is not None and lowest is not None and lowest > highest:
         missed = float((unsafe > highest).mean())
         flagged = float((safe <= lowest).mean())
@@ -197,8 +234,27 @@ def calibrate_threshold(
     return ThresholdProfile(threshold, _guarantee(calibration), calibration, binding)
 
 
-def _highest(safe: NDArray[np.float64], bound: float) -> float:
-    """The largest threshold that flags a new safe image with a chance of at most `bound`."""
+def check_bounds(max_false_alarm: float | None, max_miss: float | None) -> None:
+    """Refuse promises that are no chances.
+
+    Raises:
+        ConfigError: a bound is not in (0, 1).
+    """
+    for name, bound in (("max_false_alarm", max_false_alarm), ("max_miss", max_miss)):
+        if bound is not None and not 0.0 < bound < 1.0:
+            raise ConfigError(f"{name} should be in (0, 1). Received {bound}.")
+
+
+def highest_threshold(safe: NDArray[np.float64], bound: float) -> float:
+    """The largest threshold that flags a new safe image with a chance of at most `bound`.
+
+    Args:
+        safe: sorted distances `[n]`.
+        bound: α.
+
+    Raises:
+        ConfigError: too few images.
+    """
     # The small term undoes rounding such as 0.05 * 20 < 1; exact multiples keep their rank.
     rank = math.floor(bound * (len(safe) + 1) + 1e-9)
     if rank < 1:
@@ -210,8 +266,16 @@ def _highest(safe: NDArray[np.float64], bound: float) -> float:
     return float(np.nextafter(safe[rank - 1], -np.inf))
 
 
-def _lowest(unsafe: NDArray[np.float64], bound: float) -> float:
-    """The smallest threshold that allows a new unsafe image with a chance of at most `bound`."""
+def lowest_threshold(unsafe: NDArray[np.float64], bound: float) -> float:
+    """The smallest threshold that allows a new unsafe image with a chance of at most `bound`.
+
+    Args:
+        unsafe: sorted distances `[n]`.
+        bound: β.
+
+    Raises:
+        ConfigError: too few images.
+    """
     rank = math.ceil((1.0 - bound) * (len(unsafe) + 1) - 1e-9)
     if rank > len(unsafe):
         needed = math.ceil(1.0 / bound - 1e-9) - 1

@@ -14,6 +14,7 @@ from guardalign_middleware.config import TransportConfig
 from guardalign_middleware.errors import DetectionError
 
 _CHECK_EVERY = 10
+_NO_MASS = -1e30
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,9 @@ def entropy_weights(
     Returns:
         float64 `[M]`, sums to 1.
     """
-    logits = (patch_embeddings @ mean_anchors.T).double() / logit_temperature
+    logits = (
+        patch_embeddings @ mean_anchors.to(patch_embeddings.dtype).T
+    ).double() / logit_temperature
     log_p = torch.log_softmax(logits, dim=-1)
     entropy = -(log_p.exp() * log_p).sum(dim=-1)
     sign = 1.0 if literal else -1.0
@@ -160,7 +163,7 @@ def transport_distances(
     )
     error, iterations, solvers = 0.0, 0, {"kernel"}
     for group in anchors.groups:
-        cost = cost_matrix(patch_embeddings, group.embeddings)
+        cost = cost_matrix(patch_embeddings, group.embeddings.to(patch_embeddings.dtype))
         if not bool(torch.isfinite(cost).all()):
             raise DetectionError(
                 "An embedding holds NaN or infinity.",
@@ -242,9 +245,10 @@ def _log_domain(
 ) -> TransportResult | None:
     scores = -cost / config.epsilon
     log_a = a.log()[None, :].expand(len(cost), -1)
-    log_b = b.log()
+    # Not minus infinity, through which no gradient passes.
+    log_b = torch.where(b > 0, b.log(), _NO_MASS)
     f = torch.zeros_like(log_a)
-    g = torch.where(b > 0, 0.0, -torch.inf)
+    g = torch.where(b > 0, 0.0, _NO_MASS)
     for iteration in range(1, config.max_iterations + 1):
         f = log_a - torch.logsumexp(scores + g[:, None, :], dim=-1)
         g = log_b - torch.logsumexp(scores + f[..., None], dim=-2)

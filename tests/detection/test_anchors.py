@@ -45,7 +45,16 @@ def test_fingerprint_follows_the_content(tmp_path: Path) -> None:
         ("categories: {weapon: [gun, '  ']}", "categories.weapon"),
         ("categories: {1: [gun]}", "name 1"),
         ("categories: {weapon: [gun, Gun]}", "categories.weapon"),
-        (GOOD.replace("puppy", "gun"), "categories.weapon and in neutral.dog"),
+        (GOOD.replace("puppy", "gun"), r"yaml:4: 'gun' is in categories.weapon \(line 2\)"),
+        (GOOD + "  dog: [hound]\n", "yaml:5: 'dog' is there twice"),
+        (GOOD + "categories: {drug: [pill]}\n", "yaml:5: 'categories' is there twice"),
+        ("categories:\n  weapon:\n    action: hide\n    anchors: [gun]", "yaml:3: .*mask, block"),
+        ("categories:\n  weapon:\n    actions: mask\n", "yaml:3: categories.weapon.actions"),
+        ("categories:\n  weapon: {action: mask}", "yaml:2: categories.weapon should have anchors"),
+        ("categories: {weapon: {action: allow, anchors: [gun]}}", "every category is allowed"),
+        ("categories: {weapon: [gun]}\nneutral: {dog: {anchors: [dog]}}", "neutral.dog"),
+        ("categories:\n  weapon:\n    - gun\n    - [knife]", "yaml:4: .*holds a list"),
+        ("categories:\n  weapon: [gun, !!binary a25pZmU=]", "yaml:2: categories.weapon"),
         (GOOD.replace("dog:", "weapon:"), "both"),
         ("categories: {weapon: [gun]}\nneutral: {}", "neutral"),
         ("categories: {weapon: [gun]}\nneutrals: {dog: [dog]}", "mapping"),
@@ -56,6 +65,25 @@ def test_mistakes_name_file_and_key(tmp_path: Path, text: str, message: str) -> 
     with pytest.raises(ConfigError, match=message) as caught:
         load(tmp_path, text)
     assert "mine.yaml" in str(caught.value)
+
+
+def test_actions(tmp_path: Path) -> None:
+    text = (
+        "categories:\n"
+        "  weapon: [gun]\n"
+        "  gore: {action: block, anchors: [wound]}\n"
+        "  alcohol: {action: flag, anchors: [beer, wine]}\n"
+        "  medicine: {action: allow, anchors: [syringe]}\n"
+        "neutral:\n"
+        "  dog: [dog]\n"
+    )
+    bank = load(tmp_path, text)
+    assert [bank.action(name) for name in bank.categories] == ["mask", "block", "flag"]
+    # What is allowed counts as neutral: it competes with the unsafe concepts for a patch.
+    assert dict(bank.neutral) == {"medicine": ("syringe",), "dog": ("dog",)}
+    other = load(tmp_path, text.replace("block", "mask").replace("flag", "mask"))
+    assert other.fingerprint == bank.fingerprint
+    assert load(tmp_path, text.replace("allow", "mask")).fingerprint != bank.fingerprint
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -1,0 +1,141 @@
+"""`guardalign attack`: what it takes to get an unsafe image past the detector."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import count, islice
+from pathlib import Path
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from guardalign_middleware.cli.console import ALLOWED, err, out, tracked
+from guardalign_middleware.cli.scan import expand
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.detection import Detector
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.evaluation.attacks import AttackReport, Target, run_attacks
+from guardalign_middleware.evaluation.attacks.plot import save_plot
+from guardalign_middleware.intake import load_image
+from guardalign_middleware.types import CanonicalImage
+
+_SEED = 4_711
+
+
+def run_attack(
+    unsafe: Sequence[str],
+    safe: Sequence[str],
+    *,
+    n: int,
+    levels: Sequence[int],
+    steps: int,
+    seed: int,
+    results: Path | None,
+    plot: Path | None,
+    preset: str,
+) -> int:
+    """Attack unsafe images, the first `n` of each kind, and print what is still detected.
+
+    Without images, scenes of the miniature world are drawn. Images in which nothing is found to
+    begin with are left out: what is missed anyway needs no attack. Where the things in own images
+    are is taken from what is found; in drawn scenes it is known.
+
+    Returns:
+        The exit status 0, whatever came out.
+
+    Raises:
+        ConfigError: there is nothing to attack, an option is out of range, or a file cannot be
+            written.
+        GuardAlignError: an image cannot be read, or the encoder not loaded.
+    """
+    if n < 1 or steps < 1 or not all(1 <= level <= 255 for level in levels):
+        raise ConfigError("--n and --steps should be >= 1, and each --eps in 1..255.")
+    config = GuardAlignConfig.load(preset)
+    with err().status("loading the encoder"):
+        detector = Detector.from_config(config.detection)
+    if unsafe:
+        images = _loaded(unsafe, config, n)
+        targets = _targets(detector, images)
+        harmless = _loaded(safe, config, n)
+    elif config.name == "mini":
+        targets, harmless = _drawn(detector, n, seed)
+    else:
+        raise ConfigError(
+            f"The preset {config.name!r} has no images of its own.",
+            remedy="Name unsafe images with --unsafe, and safe ones with --safe.",
+        )
+    report = run_attacks(
+        detector,
+        targets,
+        harmless,
+        levels=levels,
+        steps=steps,
+        seed=seed,
+        progress=lambda items: tracked(items, "attacking"),
+    )
+    _show(report)
+    if results is not None:
+        _write(results, report)
+    if plot is not None:
+        save_plot(report, plot)
+    return ALLOWED
+
+
+def _loaded(paths: Sequence[str], config: GuardAlignConfig, n: int) -> list[CanonicalImage]:
+    sources = [source for path in paths for source in expand(path)][:n]
+    return [load_image(source, config.intake) for source in sources]
+
+
+def _targets(detector: Detector, images: Sequence[CanonicalImage]) -> list[Target]:
+    found = []
+    for image in images:
+        if regions := detector.scan(image).regions:
+            found.append(Target(image, tuple(region.box for region in regions)))
+    if len(found) < len(images):
+        err().print(f"{len(images) - len(found)} of {len(images)} unsafe images are not detected")
+    if not found:
+        raise ConfigError("In none of the unsafe images anything is found, so nothing is attacked.")
+    return found
+
+
+def _drawn(detector: Detector, n: int, seed: int) -> tuple[list[Target], list[CanonicalImage]]:
+    from guardalign_middleware.mini.clutter import draw_cluttered_scene
+    from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
+
+    def scene(number: int, unsafe: bool) -> Target:
+        rng = np.random.default_rng((_SEED, seed, number, unsafe))
+        drawn = draw_cluttered_scene(rng, unsafe=unsafe, backgrounds=HELD_OUT_BACKGROUNDS)
+        boxes = tuple(item.box for item in drawn.unsafe_items)
+        return Target(CanonicalImage(drawn.pixels, f"scene-{number}"), boxes)
+
+    drawn = (scene(number, True) for number in count())
+    targets = list(islice((one for one in drawn if detector.scan(one.image).flagged), n))
+    return targets, [scene(number, False).image for number in range(n)]
+
+
+def _show(report: AttackReport) -> None:
+    attacks = Table(title=f"{report.images} unsafe images (95% intervals)", title_justify="left")
+    for column in ("attack", "something found", "all things at least half covered"):
+        attacks.add_column(column)
+    for row in report.attacks:
+        attacks.add_row(escape(row.attack), str(row.detected), str(row.located))
+    out().print(attacks)
+    columns = tuple(report.defences[0].detected)
+    defences = Table(title="counter-measures, threshold unchanged", title_justify="left")
+    for column in ("", "cost", "false alarms", *columns):
+        defences.add_column(escape(column))
+    for one in report.defences:
+        alarms = "-" if one.false_alarms is None else str(one.false_alarms)
+        found = [str(one.detected[column]) for column in columns]
+        defences.add_row(escape(one.defence), f"×{one.scans:.1f}", alarms, *found)
+    out().print(defences)
+
+
+def _write(path: Path, report: AttackReport) -> None:
+    text = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"Cannot write {path}: {error.strerror}.") from error

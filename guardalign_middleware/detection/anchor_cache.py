@@ -1,0 +1,82 @@
+"""Anchor embeddings kept on disk: a real text tower takes seconds for hundreds of words."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from guardalign_middleware.detection.encoder import ImageTextEncoder
+from guardalign_middleware.errors import ConfigError
+
+_NAME = "anchors"
+# Other hardware rounds otherwise; another encoder would be far away.
+_TOLERANCE = 1e-3
+
+
+def embedded_texts(encoder: ImageTextEncoder, texts: Sequence[str], folder: Path | None) -> Tensor:
+    """Embeddings of texts, from the folder where they lie there, else computed and put there.
+
+    The file's name is a digest of the encoder's fingerprint and the texts, so it is never about
+    other weights, templates or words. The first text is embedded anyway and compared; a file that
+    does not agree, or is damaged, is made anew. Whoever can write to the folder can change what is
+    found, as whoever can write to the weights can.
+
+    Args:
+        encoder: embeds what is not known.
+        texts: at least one.
+        folder: created if it is not there; None = nothing is kept.
+
+    Returns:
+        Unit rows `[N, D]` on the encoder's device.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    if folder is None:
+        return encoder.encode_texts(texts)
+    facts = json.dumps([encoder.fingerprint, list(texts)])
+    file = folder / f"{hashlib.sha256(facts.encode()).hexdigest()}.safetensors"
+    first = encoder.encode_texts(texts[:1])
+    kept = _read(file, (len(texts), first.shape[1]))
+    if kept is not None:
+        rows = kept.to(first.device, first.dtype)
+        if bool((rows[0] - first[0]).abs().max() <= _TOLERANCE):
+            return rows
+    rows = encoder.encode_texts(texts)
+    _write(file, rows)
+    return rows
+
+
+def _read(file: Path, shape: tuple[int, int]) -> Tensor | None:
+    """The rows of a file; None when there is none, or it is not what was written."""
+    try:
+        rows = load_file(file)[_NAME]
+    except (OSError, SafetensorError, KeyError):
+        return None
+    if tuple(rows.shape) != shape or not bool(torch.isfinite(rows).all()):
+        return None
+    return rows if bool(((rows.norm(dim=1) - 1.0).abs() <= _TOLERANCE).all()) else None
+
+
+def _write(file: Path, rows: Tensor) -> None:
+    """Written beside its place and then moved there: a reader never sees half of it."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(suffix=".tmp", dir=file.parent)
+        os.close(handle)
+        save_file({_NAME: rows.detach().cpu().clone().contiguous()}, name)
+        os.replace(name, file)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot write anchor embeddings to {file.parent}: {error.strerror}.",
+            remedy="Name another folder as detection.anchor_cache, or none.",
+        ) from error

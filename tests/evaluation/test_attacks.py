@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from guardalign_middleware.cli.app import app
+from guardalign_middleware.config import (
+    DetectionConfig,
+    EncoderConfig,
+    GuardAlignConfig,
+    PatchConfig,
+)
+from guardalign_middleware.detection import AnchorBank, Detector
+from guardalign_middleware.detection.patches import crop_patches, patch_boxes
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.evaluation.attacks import ATTACKS, Target, run_attacks
+from guardalign_middleware.evaluation.attacks.gradient import evade, float_crops
+from guardalign_middleware.evaluation.attacks.report import CLEAN
+from guardalign_middleware.evaluation.attacks.views import (
+    DEFENCES,
+    NO_DEFENCE,
+    mirrored,
+    shifted,
+    softened,
+    to_tensor,
+)
+from guardalign_middleware.mini.world import CONCEPTS, HELD_OUT_BACKGROUNDS, draw_scene
+from guardalign_middleware.testing import FakeEncoder
+from guardalign_middleware.types import CanonicalImage
+
+torch.set_num_threads(1)
+PATCHES = PatchConfig(sizes=(32, 64), unit="pixels")
+RED = (255, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector.from_config(GuardAlignConfig.load("mini").detection)
+
+
+@pytest.fixture(scope="module")
+def target(detector: Detector) -> Target:
+    """A small scene with a bomb that is found."""
+    bomb = next(concept for concept in CONCEPTS if concept.name == "bomb")
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        scene = draw_scene(
+            rng,
+            [bomb],
+            width=130,
+            height=110,
+            item_sides=(60, 60),
+            backgrounds=HELD_OUT_BACKGROUNDS,
+        )
+        image = CanonicalImage(scene.pixels, f"scene-{seed}")
+        if detector.scan(image).flagged:
+            return Target(image, (scene.items[0].box,))
+    raise AssertionError("no scene is found")
+
+
+def red_square() -> Target:
+    pixels = np.full((160, 192, 3), 127, dtype=np.uint8)
+    pixels[64:96, 96:128] = RED
+    return Target(CanonicalImage(pixels, "square"), ((96, 64, 128, 96),))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_boxes_go_where_the_things_go(name: str) -> None:
+    before = red_square()
+    after = ATTACKS[name](before, PATCHES, np.random.default_rng(0))
+    assert before.image.pixels[64, 96].tolist() == list(RED)
+    red = (after.image.pixels[..., 0].astype(int) - after.image.pixels[..., 1]) > 60
+    hidden = np.zeros_like(red)
+    for x0, y0, x1, y1 in after.boxes:
+        assert 0 <= x0 < x1 <= after.image.width
+        assert 0 <= y0 < y1 <= after.image.height
+        assert red[y0:y1, x0:x1].mean() > 0.15
+        hidden[y0:y1, x0:x1] = True
+    # JPEG lets colour run over the edge.
+    assert (red & ~hidden).sum() <= (0.2 if "JPEG" in name else 0.05) * red.sum()
+
+
+def test_attacks_do_what_they_say() -> None:
+    rng = np.random.default_rng(0)
+    square = red_square()
+    moved = ATTACKS["moved onto crop borders"](square, PATCHES, rng)
+
+    def best_share(target: Target) -> float:
+        boxes = patch_boxes(target.image.width, target.image.height, PATCHES)
+        boxes = boxes[boxes[:, 2] - boxes[:, 0] == 32]
+        x0, y0, x1, y1 = target.boxes[0]
+        return max(
+            max(min(b[2], x1) - max(b[0], x0), 0) * max(min(b[3], y1) - max(b[1], y0), 0)
+            for b in boxes.tolist()
+        ) / ((x1 - x0) * (y1 - y0))
+
+    assert best_share(square) == 1.0
+    assert best_share(moved) <= 0.7
+    assert len(ATTACKS["three more copies"](square, PATCHES, rng).boxes) == 4
+    tiny = ATTACKS["tiny: shrunk to a third on a canvas"](square, PATCHES, rng)
+    assert tiny.image.pixels.shape == square.image.pixels.shape
+    assert tiny.boxes[0][2] - tiny.boxes[0][0] <= 12
+    assert ATTACKS["half the size"](square, PATCHES, rng).image.width == 96
+
+
+def test_views() -> None:
+    pixels = to_tensor(red_square().image)
+    rng = np.random.default_rng(0)
+    assert torch.equal(mirrored(mirrored(pixels, PATCHES, rng), PATCHES, rng), pixels)
+    soft = softened(pixels, PATCHES, rng)
+    assert soft.shape == pixels.shape
+    assert (soft - pixels).abs().max() > 0.05
+    moved = shifted(pixels, PATCHES, np.random.default_rng(3))
+    left, top = moved.shape[2] - 192, moved.shape[1] - 160
+    assert 0 <= left <= 16
+    assert 0 <= top <= 16
+    assert torch.equal(moved[:, top:, left:], pixels)
+
+
+def test_float_crops_are_the_detectors_crops(target: Target) -> None:
+    boxes = patch_boxes(target.image.width, target.image.height, PATCHES)
+    expected = crop_patches(target.image, boxes, 56)
+    difference = (float_crops(to_tensor(target.image), boxes, 56) - expected).abs()
+    # The detector's resize rounds to 8 bits after each of its two passes.
+    assert difference.max() <= 10.0 / 255.0
+    assert difference.mean() <= 0.5 / 255.0
+
+
+def test_the_gradient_goes_through_encoder_and_transport(
+    detector: Detector, target: Target
+) -> None:
+    clean = detector.distances(target.image).distance
+    threshold = detector.profile.threshold if detector.profile else 0.0
+    evaded = evade(detector, target, threshold, levels=8, steps=6, rng=np.random.default_rng(0))
+    change = evaded.image.pixels.astype(int) - target.image.pixels
+    assert 0 < np.abs(change).max() <= 8
+    after = detector.distances(evaded.image).distance
+    assert after > 3 * clean
+    rng = np.random.default_rng(0)
+    noise = rng.integers(-8, 9, target.image.pixels.shape)
+    noisy = np.clip(target.image.pixels + noise, 0, 255).astype(np.uint8)
+    assert after > detector.distances(CanonicalImage(noisy)).distance
+    # What a gradient was asked of still scans as before.
+    assert detector.distances(target.image).distance == pytest.approx(clean, abs=1e-6)
+
+
+def test_a_gradient_that_overflows_in_single_precision(detector: Detector) -> None:
+    pistol = next(concept for concept in CONCEPTS if concept.name == "pistol")
+    scene = draw_scene(
+        np.random.default_rng(1),
+        [pistol],
+        width=130,
+        height=110,
+        item_sides=(60, 60),
+        backgrounds=HELD_OUT_BACKGROUNDS,
+    )
+    target = Target(CanonicalImage(scene.pixels), (scene.items[0].box,))
+    clean = detector.distances(target.image).distance
+    rng = np.random.default_rng(0)
+    evaded = evade(detector, target, 0.12, levels=8, steps=3, rng=rng)
+    assert detector.distances(evaded.image).distance > 2 * clean
+
+
+def test_the_report_is_whole(detector: Detector, target: Target) -> None:
+    safe = CanonicalImage(np.full((110, 130, 3), 200, dtype=np.uint8), "plain")
+    report = run_attacks(detector, [target], [safe], levels=(8,), steps=1)
+    assert [row.attack for row in report.attacks] == [CLEAN, *ATTACKS, "gradient, ε = 8/255"]
+    assert report.attacks[0].detected.value == 1.0
+    assert [row.defence for row in report.defences] == [one.name for one in DEFENCES]
+    none = report.defences[0]
+    assert none.scans == 1.0
+    assert none.detected[CLEAN] == report.attacks[0].detected
+    assert none.detected["moved onto crop borders"] == next(
+        row.detected for row in report.attacks if row.attack == "moved onto crop borders"
+    )
+    assert report.defences[3].scans == 3.0
+    assert report.defences[4].scans > 1.5
+    assert all(row.false_alarms is not None for row in report.defences)
+    json.dumps(report.to_json(), allow_nan=False)
+
+
+def test_views_only_add_to_what_is_found(detector: Detector, target: Target) -> None:
+    rng = np.random.default_rng(0)
+    plain = NO_DEFENCE.distances(detector, target.image, rng)
+    assert plain == pytest.approx(detector.distances(target.image).by_category())
+    several = DEFENCES[3].distances(detector, target.image, rng)
+    assert all(several[name] <= value + 1e-6 for name, value in plain.items())
+
+
+def test_what_cannot_be_attacked() -> None:
+    config = DetectionConfig(
+        encoder=EncoderConfig(model="fake"), anchors=Path("unused.yaml"), patches=PATCHES
+    )
+    bank = AnchorBank({"fire": ("red",)}, {"wall": ("grey",)})
+    fake = Detector(FakeEncoder(), bank, config)
+    with pytest.raises(ConfigError, match="open_clip"):
+        evade(fake, red_square(), 0.1, levels=8, rng=np.random.default_rng(0))
+    with pytest.raises(ConfigError, match="profile"):
+        run_attacks(fake, [red_square()])
+
+
+def test_the_command_attacks_own_images(target: Target, tmp_path: Path) -> None:
+    target.image.to_pil().save(tmp_path / "bomb.png")
+    plain = np.full((100, 100, 3), 200, dtype=np.uint8)
+    CanonicalImage(plain).to_pil().save(tmp_path / "plain.png")
+    options = ["--eps", "4", "--steps", "1", "--json", str(tmp_path / "figures.json")]
+    images = ["--unsafe", str(tmp_path), "--safe", str(tmp_path / "plain.png")]
+    plot = ["--plot", str(tmp_path / "plots" / "attacks.png")]
+    result = CliRunner().invoke(app, ["attack", *images, *options, *plot])
+    assert result.exit_code == 0, result.output
+    assert "1 of 2 unsafe images are not detected" in result.stderr
+    assert json.loads((tmp_path / "figures.json").read_text())["images"] == 1
+    assert (tmp_path / "plots" / "attacks.png").stat().st_size > 10_000
+    nothing = CliRunner().invoke(app, ["attack", "--unsafe", str(tmp_path / "plain.png")])
+    assert nothing.exit_code == 2
+    assert "nothing is attacked" in nothing.stderr
+    assert CliRunner().invoke(app, ["attack", "--eps", "0"]).exit_code == 2

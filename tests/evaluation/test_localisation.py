@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardalign_middleware.evaluation.localisation import covered, hottest_point, inside, overlap
+from guardalign_middleware.types import Box
+
+
+def by_pixels(boxes: list[Box], distances: list[float]) -> tuple[int, int]:
+    """The definition, pixel by pixel; of two middle ones the first."""
+    side = min(x1 - x0 for x0, _, x1, _ in boxes)
+    total, shown = np.zeros((40, 40)), np.zeros((40, 40))
+    for (x0, y0, x1, y1), distance in zip(boxes, distances, strict=True):
+        if x1 - x0 == side:
+            total[y0:y1, x0:x1] -= distance
+            shown[y0:y1, x0:x1] += 1
+    heat = np.where(shown > 0, total / np.maximum(shown, 1), -np.inf)
+    rows, columns = np.nonzero(heat >= heat.max() - 1e-9)
+    middle = (len(rows) - 1) // 2
+    return int(np.sort(columns)[middle]), int(np.sort(rows)[middle])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 30), st.integers(0, 30), st.sampled_from([6, 10]), st.integers(0, 3)
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_equals_the_definition(patches: list[tuple[int, int, int, int]]) -> None:
+    boxes: list[Box] = [(x, y, x + side, y + side) for x, y, side, _ in patches]
+    distances = [level / 3 for *_, level in patches]
+    assert hottest_point(np.array(boxes), np.array(distances)) == by_pixels(boxes, distances)
+
+
+def test_overlapping_patches_agree_on_the_middle() -> None:
+    boxes = np.array([[0, 0, 20, 20], [10, 0, 30, 20], [0, 0, 40, 40]])
+    assert 10 <= hottest_point(boxes, np.array([0.1, 0.1, 0.0]))[0] < 20
+    with pytest.raises(ValueError, match="one value per patch"):
+        hottest_point(boxes, np.array([0.1]))
+    with pytest.raises(ValueError, match="one value per patch"):
+        hottest_point(np.empty((0, 4), dtype=np.int64), np.array([]))
+
+
+def test_boxes() -> None:
+    assert inside((3, 4), (3, 4, 5, 5))
+    assert not inside((5, 4), (3, 4, 5, 5))
+    assert overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1.0
+    assert overlap((0, 0, 10, 10), (10, 0, 20, 10)) == 0.0
+    assert overlap((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
+    assert covered((10, 10, 20, 20), [(0, 0, 15, 40), (0, 0, 12, 12)]) == 0.5
+    assert covered((10, 10, 20, 20), []) == 0.0
+    assert covered((10, 10, 20, 20), [(0, 0, 9, 9), (21, 21, 30, 30)]) == 0.0
