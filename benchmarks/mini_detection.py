@@ -20,6 +20,7 @@ from rich.table import Table
 
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.detection.patches import crop_patches
+from guardalign_middleware.evaluation.localisation import covered, hottest_point, inside
 from guardalign_middleware.evaluation.metrics import (
     Estimate,
     auroc,
@@ -28,8 +29,7 @@ from guardalign_middleware.evaluation.metrics import (
 )
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, STYLES
-from guardalign_middleware.sanitize import SanitizedImage
-from guardalign_middleware.types import Box, CanonicalImage
+from guardalign_middleware.types import CanonicalImage
 
 _SEED = 90_210
 
@@ -49,15 +49,6 @@ class Tally:
     half_masked: int = 0
     masked_boxes: list[float] = field(default_factory=list)
     safe_hit: int = 0
-
-
-def _covered(box: Box, masks: tuple[Box, ...], size: tuple[int, int]) -> float:
-    """Share of `box` under the masks."""
-    canvas = np.zeros(size, dtype=bool)
-    for x0, y0, x1, y1 in masks:
-        canvas[y0:y1, x0:x1] = True
-    x0, y0, x1, y1 = box
-    return float(canvas[y0:y1, x0:x1].mean())
 
 
 class GlobalClip:
@@ -101,38 +92,18 @@ def measure(guard: ImageGuard, style: str, scenes: int, seed: int) -> Tally:
             continue
         target = scene.unsafe_items[0].box
         tally.detected += clean.verdict.flagged
-        tally.pointed += _points_at(clean, target)
+        evidence = clean.verdict.evidence
+        hottest = hottest_point(evidence.patch_boxes, evidence.patch_distances)
+        tally.pointed += inside(hottest, target)
         tally.blocked += clean.image is None
         if clean.verdict.decision == "mask":
             size = image.pixels.shape[:2]
-            tally.half_masked += _covered(target, clean.boxes, size) >= 0.5
+            tally.half_masked += covered(target, clean.boxes) >= 0.5
             area = (target[2] - target[0]) * (target[3] - target[1])
             tally.masked_boxes.append(clean.masked_fraction * size[0] * size[1] / area)
             others = [item.box for item in scene.items if not item.concept.unsafe]
-            tally.safe_hit += any(_covered(box, clean.boxes, size) >= 0.5 for box in others)
+            tally.safe_hit += any(covered(box, clean.boxes) >= 0.5 for box in others)
     return tally
-
-
-def _points_at(clean: SanitizedImage, target: Box) -> bool:
-    """Pointing game: the hottest place of the heat map lies on the unsafe thing's box.
-
-    The heat of a pixel is the mean nearness of the smallest patches that show it; of several
-    equally hot pixels the middle one counts. No threshold is involved.
-    """
-    evidence = clean.verdict.evidence
-    sides = evidence.patch_boxes[:, 2] - evidence.patch_boxes[:, 0]
-    small = sides == sides.min()
-    heat = np.zeros(clean.original.pixels.shape[:2])
-    shown = np.zeros_like(heat)
-    for (x0, y0, x1, y1), distance in zip(
-        evidence.patch_boxes[small], evidence.patch_distances[small], strict=True
-    ):
-        heat[y0:y1, x0:x1] -= distance
-        shown[y0:y1, x0:x1] += 1
-    heat /= np.maximum(shown, 1)
-    heat[shown == 0] = -np.inf
-    y, x = np.median(np.argwhere(heat >= heat.max() - 1e-9), axis=0)
-    return bool(target[0] <= x < target[2] and target[1] <= y < target[3])
 
 
 def figures(tally: Tally) -> dict[str, Estimate]:

@@ -1,0 +1,211 @@
+"""Tables and plots of docs/detection.md: `python -m benchmarks.detection_page`.
+
+Reads `detection_readings.json` and `detection_attacks.json`, and measures nothing. The tables go
+into the page by `python -m benchmarks.figures`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.detection_layouts import SHIPPED, WHOLE
+from benchmarks.detection_plots import save_layouts, save_readings, save_strata
+from benchmarks.detection_scores import COSINE, OT_SOFTMAX, READINGS, SOFTMAX_MAX, SOFTMAX_MEAN
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+IMAGES = ROOT / "docs" / "images"
+_FIGURES = (
+    "AUROC",
+    "AUPRC",
+    "detected at 1%",
+    "detected at 5%",
+    "pointing game",
+    "region IoU",
+)
+Table = dict[str, Any]
+
+
+def _share(figure: Mapping[str, float] | None) -> str:
+    if figure is None:
+        return ""
+    return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
+
+
+def _short(figure: Mapping[str, float]) -> str:
+    return f"{figure['value']:.2f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], told: str) -> Table:
+    return {"head": list(head), "rows": [list(row) for row in rows], "told": told}
+
+
+def readings(data: Mapping[str, Any]) -> Table:
+    """All readings of the shipped patches, and global CLIP."""
+    rows = [
+        [reading, *(_share(data["readings"][SHIPPED][reading].get(name)) for name in _FIGURES)]
+        for reading in READINGS
+    ]
+    for reading in (COSINE, SOFTMAX_MEAN, SOFTMAX_MAX):
+        figures = data["readings"][WHOLE][reading]
+        rows.append([f"{WHOLE}, {reading}", *(_share(figures.get(name)) for name in _FIGURES)])
+    return _table(("reading", *_FIGURES), rows, f"{_scenes(data)}; figure (95% interval).")
+
+
+def differences(data: Mapping[str, Any]) -> Table:
+    """The shipped reading against every other one."""
+    names = ("AUROC", "AUPRC", "detected at 5%")
+    rows = [
+        [reading, *(_share(figures[name]) for name in names)]
+        for reading, figures in data["against transport"].items()
+    ]
+    told = (
+        f"“{OT_SOFTMAX}” minus the reading, on the same patches of the same scenes; difference "
+        "(95% interval, paired). Above 0: transport is better."
+    )
+    return _table(("reading", *names), rows, told)
+
+
+def layouts(data: Mapping[str, Any]) -> Table:
+    """The patches: how many, what they cost and what they find."""
+    rows = []
+    for layout, facts in data["layouts"].items():
+        figures = data["readings"][layout]
+        rows.append(
+            [
+                f"**{layout}** (shipped)" if layout == SHIPPED else layout,
+                f"{facts['patches']:.0f}",
+                f"{facts['forwards']:.0f}",
+                str(facts["iterations"]),
+                _share(figures[OT_SOFTMAX]["AUROC"]),
+                _share(figures[OT_SOFTMAX]["detected at 5%"]),
+                _share(figures[OT_SOFTMAX].get("pointing game")),
+                _share(figures[SOFTMAX_MAX]["detected at 5%"]),
+                _share(figures[COSINE]["detected at 5%"]),
+            ]
+        )
+    head = (
+        "patches",
+        "M",
+        "pictures encoded",
+        "most iterations",
+        "AUROC",
+        "detected at 5%",
+        "pointing game",
+        f"at 5%, {SOFTMAX_MAX}",
+        f"at 5%, {COSINE}",
+    )
+    told = f"{_scenes(data)}; the reading is “{OT_SOFTMAX}” where none is named."
+    return _table(head, rows, told)
+
+
+def stability(data: Mapping[str, Any]) -> Table:
+    """What a τ does on other patches than those it was chosen for."""
+    names = list(data["stability"][READINGS[0]])
+    rows = [
+        [f"{reading}, τ of 5% on {SHIPPED}", *(_short(by_layout[name]) for name in names)]
+        for reading, by_layout in data["stability"].items()
+    ]
+    rows += [
+        [f"{reading}, τ = 0.42", *(_short(by_layout[name]) for name in names)]
+        for reading, by_layout in data["fixed"].items()
+    ]
+    told = "Share of the safe scenes that is flagged. A τ belongs to the patches it was chosen for."
+    return _table(("reading and threshold", *names), rows, told)
+
+
+def strata(data: Mapping[str, Any]) -> Table:
+    """Small things and clutter."""
+    names = {"size": "side of the thing, px", "clutter": "things in the scene"}
+    rows = [
+        [
+            row["reading"] if row["layout"] == SHIPPED else f"{row['layout']}, {row['reading']}",
+            names[row["by"]],
+            f"{row['from']}–{row['to']}",
+            str(row["detected"]["n"]),
+            _share(row["detected"]),
+            _share(row["pointing"]) if row["layout"] == SHIPPED else "",
+        ]
+        for row in data["strata"]
+    ]
+    head = ("reading", "by", "from–to", "n", "detected at 5%", "pointing game")
+    return _table(head, rows, "Unsafe scenes; τ is that of 5% of all safe scenes.")
+
+
+def sweep(data: Mapping[str, Any]) -> Table:
+    """ε and the temperature of the contrast."""
+    names = ("AUROC", "AUPRC", "detected at 1%", "detected at 5%")
+    rows = [
+        [setting, *(f"{figures[name]:.3f}" for name in names)]
+        for setting, figures in data["sweep"].items()
+    ]
+    return _table(("setting", *names), rows, f"Shipped patches; {_scenes(data)}.")
+
+
+def attacks(data: Mapping[str, Any]) -> Table:
+    """Attacks on the detector as it is shipped."""
+    rows = [
+        [row["attack"], _share(row["detected"]), _share(row["located"])] for row in data["attacks"]
+    ]
+    head = ("attack", "something found", "all unsafe things at least half covered")
+    told = f"{data['images']} unsafe scenes that are detected without an attack; share (95%)."
+    return _table(head, rows, told)
+
+
+def defences(data: Mapping[str, Any]) -> Table:
+    """Counter-measures."""
+    columns = list(data["defences"][0]["detected"])
+    rows = [
+        [
+            row["defence"],
+            f"×{row['scans']:.1f}",
+            _share(row["false_alarms"]),
+            *(_share(row["detected"][column]) for column in columns),
+        ]
+        for row in data["defences"]
+    ]
+    head = ("counter-measure", "cost", "false alarms", *columns)
+    told = (
+        f"{data['images']} unsafe and {data['safe']} safe scenes, threshold unchanged. An image is "
+        "flagged when any of its views is, so the false alarms rise too: recalibrate."
+    )
+    return _table(head, rows, told)
+
+
+def _scenes(data: Mapping[str, Any]) -> str:
+    return f"{data['safe']} safe and {data['unsafe']} unsafe scenes"
+
+
+def tables(measured: Mapping[str, Any], attacked: Mapping[str, Any]) -> dict[str, Table]:
+    """All tables of the page, by the names that stand in its marks."""
+    return {
+        f"detection_{make.__name__}": make(data)
+        for data, makers in (
+            (measured, (readings, differences, layouts, stability, strata, sweep)),
+            (attacked, (attacks, defences)),
+        )
+        for make in makers
+    }
+
+
+def main() -> None:
+    """Command line."""
+    measured = json.loads((RESULTS / "detection_readings.json").read_text(encoding="utf-8"))
+    attacked = json.loads((RESULTS / "detection_attacks.json").read_text(encoding="utf-8"))
+    file = RESULTS / "detection_tables.json"
+    text = json.dumps({"tables": tables(measured, attacked)}, indent=1, ensure_ascii=False)
+    file.write_text(text + "\n", encoding="utf-8")
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    save_readings(measured, IMAGES / "detection-readings.png")
+    save_layouts(measured, IMAGES / "detection-layouts.png")
+    save_strata(measured, IMAGES / "detection-strata.png")
+    Console().print(f"{file} and the plots are written")
+
+
+if __name__ == "__main__":
+    main()
