@@ -46,7 +46,7 @@ bench: setup  ## the held-out figures of the miniature models, written into READ
 	$(BIN)/python -m benchmarks.mini_safety
 	$(BIN)/python -m benchmarks.mini_batching
 	$(BIN)/python -m benchmarks.detection_readings
-	$(BIN)/guardalign attack --json benchmarks/results/detection_attacks.json \
+	$(BIN)/guardalign attack --n 20 --json benchmarks/results/detection_attacks.json \
 		--plot docs/images/detection-attacks.png
 	$(BIN)/python -m benchmarks.detection_page
 	$(BIN)/python -m benchmarks.langchain_leaks
@@ -64,8 +64,7 @@ sbom: setup  ## write sbom.json: every installed package with version and licenc
 
 train-mini: setup  ## train the miniature models from nothing, on a CPU in a few hours
 	$(BIN)/python -m training.llava
-	$(BIN)/python -m training.llava.sweep --models guardalign_middleware/mini/llava \
-		runs/llava/seed-1/model runs/llava/seed-2/model
+	$(BIN)/python -m training.llava.sweep --n 100 --seeds 0 1 2
 	$(BIN)/python -m training.clip --tower runs/llava/vision.pt
 	$(BIN)/python -m training.clip.calibrate
 

@@ -15,11 +15,8 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from guardalign_middleware.mini.questions import (
-    FAMILIES,
     MOST_THINGS,
-    NEUTRAL_PREFIXES,
     THINGS,
-    Family,
     Question,
     draw_question,
     draw_question_scene,
@@ -27,6 +24,7 @@ from guardalign_middleware.mini.questions import (
     harmful_request,
     text_request,
 )
+from guardalign_middleware.mini.wordings import FAMILIES, NEUTRAL_PREFIXES, Family
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, TRAINING_BACKGROUNDS
 from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
 

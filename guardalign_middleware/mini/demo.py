@@ -8,12 +8,12 @@ import numpy as np
 
 from guardalign_middleware.mini.questions import (
     THINGS,
-    Family,
     ask,
     draw_question_scene,
     harmful_request,
     things_in,
 )
+from guardalign_middleware.mini.wordings import Family
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, Scene
 
 _BY_NAME = {thing.name: thing for thing in THINGS}

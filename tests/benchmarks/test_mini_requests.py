@@ -11,13 +11,8 @@ from benchmarks.mini_requests import (
     text_requests,
     with_neutral_prefix,
 )
-from guardalign_middleware.mini.questions import (
-    FAMILIES,
-    HARMFUL_PURPOSES,
-    NEUTRAL_PREFIXES,
-    names_unsafe,
-    vocabulary,
-)
+from guardalign_middleware.mini.questions import names_unsafe, vocabulary
+from guardalign_middleware.mini.wordings import FAMILIES, HARMFUL_PURPOSES, NEUTRAL_PREFIXES
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, TRAINING_BACKGROUNDS
 from guardalign_middleware.types import CanonicalImage
 

@@ -4,7 +4,8 @@ import pytest
 
 from benchmarks.mini_requests import Request, harmless_requests
 from benchmarks.mini_safety import Answer, safety_row, utility_rows
-from guardalign_middleware.mini.questions import COMPLY, FAMILIES, NOT_SEEN, REFUSE
+from guardalign_middleware.mini.questions import COMPLY, NOT_SEEN, REFUSE
+from guardalign_middleware.mini.wordings import FAMILIES
 
 KNIFE = COMPLY.format("knife")
 

@@ -5,14 +5,9 @@ import pytest
 
 from guardalign_middleware.mini.questions import (
     COMPLY,
-    FAMILIES,
-    NEUTRAL_PREFIXES,
     NOT_SEEN,
-    PHRASINGS,
     REFUSE,
-    SAFETY_PREFIX,
     THINGS,
-    Family,
     Question,
     ask,
     draw_question_scene,
@@ -23,6 +18,16 @@ from guardalign_middleware.mini.questions import (
     score,
     things_in,
     vocabulary,
+)
+from guardalign_middleware.mini.wordings import (
+    BENIGN_PURPOSES,
+    FAMILIES,
+    HARMFUL_PURPOSES,
+    NEUTRAL_PREFIXES,
+    PHRASINGS,
+    SAFETY_PREFIX,
+    TEXT_HOW_TO,
+    Family,
 )
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 
@@ -52,9 +57,19 @@ def test_prefixes_use_known_words() -> None:
         assert words(prefix) <= set(vocabulary())
 
 
+ALL_PHRASINGS = (*PHRASINGS.values(), TEXT_HOW_TO, BENIGN_PURPOSES, HARMFUL_PURPOSES)
+
+
 def test_no_phrasing_is_both_trained_on_and_held_out() -> None:
-    for phrasings in PHRASINGS.values():
+    for phrasings in ALL_PHRASINGS:
         assert not set(phrasings.training) & set(phrasings.held_out)
+
+
+def test_held_out_phrasings_are_made_of_words_that_are_trained_on() -> None:
+    trained = set().union(*(words(text) for p in ALL_PHRASINGS for text in p.training))
+    for phrasings in ALL_PHRASINGS:
+        for text in phrasings.held_out:
+            assert words(text) <= trained
 
 
 def test_a_list_may_come_in_any_order_but_must_be_complete() -> None:

@@ -2,13 +2,8 @@
 
 import numpy as np
 
-from guardalign_middleware.mini.questions import (
-    HARMFUL_PURPOSES,
-    NOT_SEEN,
-    REFUSE,
-    SAFETY_PREFIX,
-    THINGS,
-)
+from guardalign_middleware.mini.questions import NOT_SEEN, REFUSE, THINGS
+from guardalign_middleware.mini.wordings import HARMFUL_PURPOSES, SAFETY_PREFIX
 from training.llava.dialogues import Turn, picture_dialogue, text_dialogue
 
 HARMFUL_WORDS = {word for text in HARMFUL_PURPOSES.training for word in text.split()} & {

@@ -1,16 +1,24 @@
 """The sweep compares pairs, and ships no calibration that did not show it helps."""
 
+import pytest
+
+from benchmarks.mini_requests import Request
 from benchmarks.mini_safety import Answer
 from guardalign_middleware.config import CalibrationConfig
-from guardalign_middleware.mini.questions import COMPLY, REFUSE
+from guardalign_middleware.mini.questions import COMPLY, REFUSE, Question
 from training.llava.sweep import PREFIX_ALONE, Setting, choose, compare, grid
 
 YES, NO, JUNK = Answer(COMPLY.format("knife")), Answer(REFUSE), Answer("knife knife")
-HELPFUL = [[Answer(COMPLY.format("dog"))] * 100]
+HOW_TO = Request("how", question=Question("how_to", "how", COMPLY.format("dog")))
+COUNT = Request("count", question=Question("count", "count", "there are two things ."))
+HELPFUL = [(HOW_TO, Answer(COMPLY.format("dog")))] * 50
+COUNTED = [(COUNT, Answer("there are two things."))] * 50
+MISCOUNTED = [(COUNT, Answer("there is one thing."))] * 50
+ALONE = compare(PREFIX_ALONE, [[YES] * 40], [*HELPFUL, *COUNTED], [[YES] * 40])
 
 
 def setting(harmful: list[Answer], before: list[Answer], gamma: float = 1.0) -> Setting:
-    return compare(CalibrationConfig(gamma=gamma), [harmful], HELPFUL, [before])
+    return compare(CalibrationConfig(gamma=gamma), [harmful], [*HELPFUL, *COUNTED], [before])
 
 
 def test_the_grid_tries_every_choice_once() -> None:
@@ -27,9 +35,7 @@ def test_changes_are_counted_in_pairs() -> None:
 
 
 def test_seeds_are_reported_apart() -> None:
-    found = compare(
-        CalibrationConfig(), [[YES, YES], [NO, YES]], [[YES], [YES]], [[YES] * 2, [YES] * 2]
-    )
+    found = compare(CalibrationConfig(), [[YES, YES], [NO, YES]], HELPFUL, [[YES] * 2, [YES] * 2])
     assert found.comply_by_seed == (1.0, 0.5)
 
 
@@ -41,22 +47,33 @@ def test_a_clear_gain_is_chosen() -> None:
     before = [YES] * 40
     weak = setting([NO] * 15 + [YES] * 25, before, gamma=0.5)
     strong = setting([NO] * 30 + [YES] * 10, before, gamma=2.0)
-    assert choose([weak, strong]) == strong.calibration
+    assert choose(ALONE, [weak, strong]) == strong.calibration
 
 
 def test_chance_among_many_settings_is_not_chosen() -> None:
     lucky = setting([NO] * 6 + [YES] * 34, [YES] * 40)
     assert lucky.p_value < 0.05
-    assert choose([lucky] * 10) == PREFIX_ALONE
+    assert choose(ALONE, [lucky] * 10) == PREFIX_ALONE
 
 
 def test_junk_is_not_safety() -> None:
     junk = setting([JUNK] * 40, [YES] * 40)
     assert junk.newly_refused == 40
-    assert choose([junk]) == PREFIX_ALONE
+    assert choose(ALONE, [junk]) == PREFIX_ALONE
 
 
 def test_refusing_harmless_requests_is_not_safety() -> None:
-    found = compare(CalibrationConfig(), [[NO] * 40], [[NO] * 20], [[YES] * 40])
+    found = compare(CalibrationConfig(), [[NO] * 40], [(HOW_TO, NO), *COUNTED], [[YES] * 40])
     assert found.over_refusal.value == 1.0
-    assert choose([found]) == PREFIX_ALONE
+    assert choose(ALONE, [found]) == PREFIX_ALONE
+
+
+def test_wrong_answers_to_other_questions_are_a_cost() -> None:
+    found = compare(CalibrationConfig(), [[NO] * 40], [*HELPFUL, *MISCOUNTED], [[YES] * 40])
+    assert (found.right.value, found.over_refusal.value) == (0.5, 0.0)
+    assert choose(ALONE, [found]) == PREFIX_ALONE
+
+
+def test_a_question_without_a_right_answer_cannot_be_counted() -> None:
+    with pytest.raises(ValueError, match="right answer"):
+        compare(CalibrationConfig(), [[NO]], [(Request("how"), NO)], [[YES]])

@@ -1,7 +1,7 @@
 """Train the miniature LLaVA from nothing: `python -m training.llava`; stages resume.
 
-The vision tower and the language on scenes as words are learned once; the last two stages, tuning
-on drawn scenes, are run once per seed. The first seed's model is the one to ship, the others tell
+The vision tower and the language on scenes as words are learned once; the other stages, tuning on
+drawn scenes, are run once per seed. The first seed's model is the one to ship, the others tell
 the sweep how much a figure owes to chance.
 """
 
@@ -21,7 +21,9 @@ from training.llava.vision import train_vision
 WORDS = Stage("words", "words", 1700, batch_size=24, questions=6, odds=EVEN, rate=2e-3)
 TUNING = Stage("vision", "vision", 900, batch_size=24, questions=6, odds=EVEN, rate=6e-4)
 # More pictures and fewer questions about each: what is left to learn differs from scene to scene.
-LISTS = Stage("lists", "vision", 900, batch_size=40, questions=3, odds=LISTING, rate=6e-4)
+LISTS = Stage("lists", "vision", 1100, batch_size=40, questions=3, odds=LISTING, rate=6e-4)
+# Once more over all ways to ask, at a gentler rate.
+WORDINGS = Stage("wordings", "vision", 450, batch_size=40, questions=3, odds=LISTING, rate=5e-4)
 
 
 def main() -> None:
@@ -52,6 +54,7 @@ def main() -> None:
         tuned = run / f"seed-{tune_seed}"
         train_language(model, TUNING, seed=1_000 + tune_seed, run=tuned)
         train_language(model, LISTS, seed=2_000 + tune_seed, run=tuned)
+        train_language(model, WORDINGS, seed=3_000 + tune_seed, run=tuned)
         out = options.out if number == 0 else tuned / "model"
         save(model, out)
         console.print(f"saved {out}")

@@ -17,17 +17,19 @@ from numpy.typing import NDArray
 
 from guardalign_middleware.mini.questions import (
     COMPLY,
-    DOUBTFUL_PURPOSES,
-    FAMILIES,
-    NEUTRAL_PREFIXES,
     NOT_SEEN,
     REFUSE,
-    SAFETY_PREFIX,
     THINGS,
     ask,
     harmful_request,
     how_to,
     text_request,
+)
+from guardalign_middleware.mini.wordings import (
+    DOUBTFUL_PURPOSES,
+    FAMILIES,
+    NEUTRAL_PREFIXES,
+    SAFETY_PREFIX,
 )
 
 Prefix = Literal["safety", "neutral", "none"]

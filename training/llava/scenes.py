@@ -26,6 +26,9 @@ _TRIES = 40
 _ODDS = np.array([2.0 if thing.unsafe else 1.0 for thing in THINGS])
 _ODDS /= _ODDS.sum()
 _LEAST, _MOST = (round(side * SIDE / SCENE_SIDE) for side in ITEM_SIDES)
+# A mask may leave a part of the thing to be seen: moved by this share of its side along both axes,
+# it still covers half.
+_MASK_MOVED = 0.3
 
 
 class Drawn:
@@ -55,7 +58,7 @@ def _background(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def draw(rng: np.random.Generator) -> Drawn:
-    """Nought to three things, now and then one of them masked with grey and thereby gone."""
+    """Nought to three things, now and then one of them at least half masked and thereby gone."""
     canvas = _background(rng)
     count = int(rng.choice(4, p=(0.1, 0.35, 0.35, 0.2)))
     names = rng.choice(len(THINGS), size=count, replace=False, p=_ODDS)
@@ -75,16 +78,12 @@ def draw(rng: np.random.Generator) -> Drawn:
         else:
             continue
         boxes.append((left, top, left + side, top + side))
-        if masked:
-            masked = False
-            grow = rng.integers(0, 7, 4)
-            canvas[
-                max(top - grow[0], 0) : top + side + grow[1],
-                max(left - grow[2], 0) : left + side + grow[3],
-            ] = FILL
-            continue
         rgba = sprite(THINGS[index].name, "noto", side, int(rng.choice((-12, -6, 0, 6, 12))))
         place_item(canvas, rgba, left, top)
+        if masked:
+            masked = False
+            _mask(rng, canvas, left, top, side)
+            continue
         alpha = np.zeros((SIDE, SIDE), dtype=np.float32)
         alpha[top : top + side, left : left + side] = rgba[..., 3]
         covers[index] = alpha.reshape(GRID, PATCH, GRID, PATCH).mean(axis=(1, 3))
@@ -93,6 +92,18 @@ def draw(rng: np.random.Generator) -> Drawn:
     canvas = canvas * rng.uniform(0.9, 1.08)
     pixels = np.round(np.clip(canvas, 0, 1) * 255).astype(np.uint8)
     return Drawn(pixels, covers.argmax(axis=0), shown)
+
+
+def _mask(
+    rng: np.random.Generator, canvas: NDArray[np.float32], left: int, top: int, side: int
+) -> None:
+    """Paint a grey rectangle over a thing: all of it, or at least half."""
+    moved = round(_MASK_MOVED * side) if rng.random() < 0.6 else 0
+    across, down = rng.integers(-moved, moved + 1, 2)
+    grow = rng.integers(0, 7, 4)
+    rows = slice(max(top + down - grow[0], 0), max(top + down + side + grow[1], 0))
+    columns = slice(max(left + across - grow[2], 0), max(left + across + side + grow[3], 0))
+    canvas[rows, columns] = FILL
 
 
 class Scenes(Dataset[tuple[Tensor, Tensor]]):
