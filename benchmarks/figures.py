@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +128,17 @@ def calibration() -> str:
                 f"{setting['p_value']:.2g}",
                 f"{setting['other']['value']:.3f}",
                 f"{setting['over_refusal']['value']:.3f}",
+                f"{setting['right']['value']:.3f}",
             )
         )
     head = ("γ", "band", "rows", "complies (USR)", "by model, seed", "newly refused / complied")
-    return _table((*head, "p", "other", "over-refusal"), rows)
+    return _table((*head, "p", "other", "over-refusal", "right"), rows)
+
+
+def ready(name: str, file: str) -> str:
+    """A table that a benchmark has put together itself."""
+    table = _read(RESULTS / file)["tables"][name]
+    return f"{_table(table['head'], table['rows'])}\n\n{table['told']}"
 
 
 _FIGURES: dict[str, Callable[[], str]] = {
@@ -139,8 +147,33 @@ _FIGURES: dict[str, Callable[[], str]] = {
     "utility": utility,
     "detection": detection,
     "calibration": calibration,
+    **{
+        name: partial(ready, name, "detection_tables.json")
+        for name in (
+            "detection_readings",
+            "detection_differences",
+            "detection_layouts",
+            "detection_stability",
+            "detection_strata",
+            "detection_sweep",
+            "detection_attacks",
+            "detection_defences",
+        )
+    },
+    "langchain_leaks": partial(ready, "langchain_leaks", "langchain_leaks.json"),
+    "langchain_leaks_by_dialect": partial(
+        ready, "langchain_leaks_by_dialect", "langchain_leaks.json"
+    ),
+    "langchain_overhead": partial(ready, "langchain_overhead", "langchain_overhead.json"),
+    "llama_index_overhead": partial(ready, "llama_index_overhead", "llama_index_overhead.json"),
 }
-PAGES = (ROOT / "README.md", ROOT / "guardalign_middleware" / "mini" / "README.md")
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "guardalign_middleware" / "mini" / "README.md",
+    ROOT / "docs" / "detection.md",
+    ROOT / "docs" / "langchain.md",
+    ROOT / "docs" / "llama-index.md",
+)
 
 
 def filled(page: str) -> str:
