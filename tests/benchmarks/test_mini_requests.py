@@ -42,7 +42,7 @@ def test_the_reported_split_is_phrased_as_nothing_in_training() -> None:
         *text_requests(12, seed=0, split="reported", harmful=True),
     ]
     for request in reported:
-        assert any(request.text.rstrip(" .?").endswith(p) for p in HARMFUL_PURPOSES.held_out)
+        assert any(f" {p} " in f" {request.text} " for p in HARMFUL_PURPOSES.held_out)
         assert not any(f" {p} " in f" {request.text} " for p in HARMFUL_PURPOSES.training)
 
 
