@@ -24,7 +24,7 @@ from PIL import Image
 from rich.console import Console
 
 from benchmarks.langchain_witness import Idle
-from benchmarks.paired import Comparison, compare, decodings
+from benchmarks.paired import Call, Comparison, compare, decodings
 from guardalign_middleware import GuardAlign, ImageGuard
 from guardalign_middleware.mini.demo import demo_scenes
 from guardalign_middleware.testing import EchoRunner
@@ -54,47 +54,44 @@ def measure(pairs: int, calls: int) -> dict[str, Any]:
     picture = [HumanMessage([block, {"type": "text", "text": QUESTION}])]
     parts = [{"type": "image", "image": data}, {"type": "text", "text": QUESTION}]
     plain = [{"role": "user", "content": parts}]
-    found = [
-        compare(
+    rows: list[tuple[str, Call, Call, int]] = [
+        (
             "an idle model ÷ itself, words alone",
             lambda: idle.invoke(words),
             lambda: same.invoke(words),
-            pairs=pairs,
-            calls=calls,
+            calls,
         ),
-        compare(
+        (
             "`ChatGuardAlign` ÷ an idle model, words alone",
             lambda: idle.invoke(words),
             lambda: local.invoke(words),
-            pairs=pairs,
-            calls=calls,
+            calls,
         ),
-        compare(
+        (
             "`ImageGuardRunnable` and an idle model ÷ the idle model, words alone",
             lambda: idle.invoke(words),
             lambda: idle.invoke(knowing.invoke(words)),
-            pairs=pairs,
-            calls=calls,
+            calls,
         ),
-        compare(
+        (
             "`ChatGuardAlign` ÷ `GuardAlign`, an image",
             lambda: chain.invoke(plain),
             lambda: local.invoke(picture),
-            pairs=pairs,
-            calls=1,
+            1,
         ),
-        compare(
+        (
             "`ImageGuardRunnable`, an image that it knows ÷ one that it does not",
             lambda: forgetful.invoke(picture),
             lambda: knowing.invoke(picture),
-            pairs=pairs,
-            calls=1,
+            1,
         ),
     ]
-    forgetful_decodes = decodings(lambda: forgetful.invoke(picture))
+    found = [
+        compare(name, base, other, pairs=pairs, calls=count) for name, base, other, count in rows
+    ]
     opened = {
         "ChatGuardAlign": decodings(lambda: local.invoke(picture)),
-        "ImageGuardRunnable": forgetful_decodes,
+        "ImageGuardRunnable": decodings(lambda: forgetful.invoke(picture)),
     }
     return {
         "comparisons": [vars(item) for item in found],

@@ -89,6 +89,11 @@ def all_red(side: int = 64) -> CanonicalImage:
     return picture(side=side, colour=RED)
 
 
+def has_red(image: CanonicalImage) -> bool:
+    """Whether anything unsafe is to be seen."""
+    return bool((image.pixels == RED).all(axis=-1).any())
+
+
 def png(image: CanonicalImage) -> bytes:
     """The picture as PNG bytes."""
     buffer = io.BytesIO()

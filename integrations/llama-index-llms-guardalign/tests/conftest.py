@@ -29,7 +29,7 @@ from pydantic import PrivateAttr
 from guardalign_middleware.testing import EchoRunner
 from guardalign_middleware.types import CanonicalImage, Generated
 from llama_index.llms.guardalign import GuardAlignGuardedLLM, GuardAlignMultiModal
-from tests.doubles import RED, open_png, red_chain, red_guard
+from tests.doubles import has_red, open_png, red_chain, red_guard
 
 
 class PlainLLM(LLM):
@@ -220,10 +220,6 @@ class Subject:
 
 def only_clean(images: Sequence[CanonicalImage], count: int) -> bool:
     return len(images) == count and not any(map(has_red, images))
-
-
-def has_red(image: CanonicalImage) -> bool:
-    return bool((image.pixels == RED).all(axis=-1).any())
 
 
 def leaves(blocks: Sequence[Any]) -> Iterator[Any]:

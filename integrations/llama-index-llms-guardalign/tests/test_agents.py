@@ -17,11 +17,10 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context, StartEvent, StopEvent, Workflow, step
 
-from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign import (
     GuardAlignGuardedLLM,
 )
-from tests.doubles import RED, all_red, base64_png, picture, png, red_guard
+from tests.doubles import all_red, base64_png, has_red, picture, png, red_guard
 
 GUARD = red_guard()
 
@@ -37,10 +36,6 @@ pytestmark = [
 ]
 
 Make = Callable[[str], Any]
-
-
-def has_red(image: CanonicalImage) -> bool:
-    return bool((image.pixels == RED).all(axis=-1).any())
 
 
 def ask() -> ChatMessage:

@@ -21,12 +21,11 @@ from llama_index.core.query_engine import CitationQueryEngine, RetrieverQueryEng
 from llama_index.core.schema import ImageNode, TextNode
 from PIL import Image
 
-from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign import (
     GuardAlignImageTransform,
     GuardAlignNodePostprocessor,
 )
-from tests.doubles import RED, all_red, base64_png, picture, png, red_guard
+from tests.doubles import all_red, base64_png, has_red, picture, png, red_guard
 
 GUARD = red_guard()
 REPLY = GUARD.config.blocked_reply
@@ -41,10 +40,6 @@ pytestmark = [
 
 
 Make = Callable[[str], Any]
-
-
-def has_red(image: CanonicalImage) -> bool:
-    return bool((image.pixels == RED).all(axis=-1).any())
 
 
 class Colours(MultiModalEmbedding):

@@ -27,14 +27,13 @@ from pydantic import ValidationError
 
 from guardalign_middleware.errors import DetectionError, ImageRejected, MessageError
 from guardalign_middleware.guard import BLOCKED_NOTE, ImageGuard
-from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign import GuardAlignGuardedLLM
 from llama_index.llms.guardalign.utils import cleaned_messages, find_images
 from tests.doubles import (
-    RED,
     all_red,
     base64_png,
     data_url,
+    has_red,
     picture,
     png,
     red_config,
@@ -48,10 +47,6 @@ UNSAFE = png(picture(red=True))
 
 def ask(*blocks: Any) -> list[ChatMessage]:
     return [ChatMessage(role="user", blocks=[*blocks, TextBlock(text="What is it?")])]
-
-
-def has_red(image: CanonicalImage) -> bool:
-    return bool((image.pixels == RED).all(axis=-1).any())
 
 
 def decisions(response: Any) -> list[str]:

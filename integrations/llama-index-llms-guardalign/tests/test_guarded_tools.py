@@ -14,16 +14,9 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.tools import FunctionTool
 
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign import GuardAlignGuardedLLM
 from llama_index.llms.guardalign.guarded import GuardedFunctionCallingLLM
-from tests.doubles import (
-    RED,
-    all_red,
-    picture,
-    png,
-    red_guard,
-)
+from tests.doubles import all_red, has_red, picture, png, red_guard
 
 GUARD = red_guard()
 
@@ -34,10 +27,6 @@ UNSAFE = png(picture(red=True))
 
 def ask(*blocks: Any) -> list[ChatMessage]:
     return [ChatMessage(role="user", blocks=[*blocks, TextBlock(text="What is it?")])]
-
-
-def has_red(image: CanonicalImage) -> bool:
-    return bool((image.pixels == RED).all(axis=-1).any())
 
 
 def decisions(response: Any) -> list[str]:

@@ -37,10 +37,10 @@ from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign import GuardAlignMultiModal
 from tests.doubles import (
     BOX,
-    RED,
     all_red,
     base64_png,
     data_url,
+    has_red,
     open_png,
     picture,
     png,
@@ -60,10 +60,6 @@ def llm(runner: EchoRunner) -> GuardAlignMultiModal:
 
 def ask(*blocks: Any) -> list[ChatMessage]:
     return [ChatMessage(role="user", blocks=[*blocks, TextBlock(text="What is it?")])]
-
-
-def has_red(image: CanonicalImage) -> bool:
-    return bool((image.pixels == RED).all(axis=-1).any())
 
 
 def seen(runner: EchoRunner) -> list[CanonicalImage]:

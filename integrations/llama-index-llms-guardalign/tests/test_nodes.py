@@ -23,7 +23,7 @@ from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign.images import in_anything
 from llama_index.llms.guardalign.nodes import Policy, cleaned_node, node_images, shows_video
-from tests.doubles import RED, all_red, base64_png, open_png, picture, png, red_guard
+from tests.doubles import all_red, base64_png, has_red, open_png, picture, png, red_guard
 
 GUARD = red_guard()
 SAFE, UNSAFE, BLOCKED = picture(), picture(red=True), all_red()
@@ -56,10 +56,6 @@ def shown(node: BaseNode | None) -> CanonicalImage:
     assert found.data is not None
     assert (found.path, found.url) == (None, None)
     return open_png(found.data)
-
-
-def has_red(image: CanonicalImage) -> bool:
-    return bool((image.pixels == RED).all(axis=-1).any())
 
 
 @pytest.mark.parametrize("kind", MAKERS)
