@@ -38,6 +38,7 @@ Odds = tuple[float, ...]
 """How often each family of `FAMILIES` is asked; sums to 1."""
 EVEN: Odds = (0.2, 0.16, 0.12, 0.12, 0.12, 0.1, 0.18)
 LISTING: Odds = (0.44, 0.12, 0.08, 0.08, 0.1, 0.06, 0.12)
+MOSTLY_LISTING: Odds = (0.7, 0.06, 0.04, 0.06, 0.04, 0.04, 0.06)
 """To list things is the hardest task: one answer is many decisions."""
 _ONE_TURN = 0.9
 _FILLERS = ("hey ,", "ok ,", "now", "please", "hello ,")
