@@ -16,12 +16,16 @@ from rich.console import Console
 from training.llava.dialogues import EVEN, LISTING, MOSTLY_LISTING
 from training.llava.language import Stage, adopt_tower, align_projector, train_language
 from training.llava.package import save, untrained
+from training.llava.scenes import MANY
 from training.llava.vision import train_vision
 
 WORDS = Stage("words", "words", 1700, batch_size=24, questions=6, odds=EVEN, rate=2e-3)
 # Many pictures and few questions about each: a second list of the same things teaches little.
 LISTS = Stage("lists", "vision", 800, batch_size=64, questions=2, odds=MOSTLY_LISTING, rate=1e-3)
-TUNING = Stage("tuning", "vision", 1900, batch_size=40, questions=3, odds=LISTING, rate=6e-4)
+# Lists of three things are the hardest.
+TUNING = Stage(
+    "tuning", "vision", 1500, batch_size=40, questions=3, odds=LISTING, rate=8e-4, counts=MANY
+)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from transformers import AttentionInterface
 from guardalign_middleware.mini.questions import THINGS
 from training.llava.dialogues import Odds, Turn, picture_dialogue, text_dialogue
 from training.llava.package import tokenizer
-from training.llava.scenes import GRID, NOTHING, draw
+from training.llava.scenes import FEW, GRID, NOTHING, Counts, draw
 from training.llava.vision import normalize
 from training.optimizer import Optimizer
 
@@ -46,6 +46,7 @@ class Stage:
         questions: dialogues a row.
         odds: of the question families.
         rate: peak learning rate.
+        counts: of the things in a scene.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Stage:
     questions: int
     odds: Odds
     rate: float
+    counts: Counts = FEW
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ class Dialogues(Dataset[Batch]):
                 told = [text_dialogue(rng) for _ in questions]
                 rows.append(self._encode(told, picture=False))
                 continue
-            scene = draw(rng)
+            scene = draw(rng, self.stage.counts)
             asked = [picture_dialogue(rng, scene.things, odds) for _ in questions]
             rows.append(self._encode(asked, picture=True))
             pixels.append(scene.pixels)

@@ -22,6 +22,10 @@ PATCH = 14
 GRID = SIDE // PATCH
 NOTHING = len(THINGS)
 FILL = 127 / 255
+Counts = tuple[float, float, float, float]
+"""How often a scene has no thing, one, two, three; sums to 1."""
+FEW: Counts = (0.1, 0.35, 0.35, 0.2)
+MANY: Counts = (0.06, 0.2, 0.3, 0.44)
 _TRIES = 40
 _ODDS = np.array([2.0 if thing.unsafe else 1.0 for thing in THINGS])
 _ODDS /= _ODDS.sum()
@@ -57,10 +61,10 @@ def _background(rng: np.random.Generator) -> NDArray[np.float32]:
     return mixed
 
 
-def draw(rng: np.random.Generator) -> Drawn:
+def draw(rng: np.random.Generator, counts: Counts = FEW) -> Drawn:
     """Nought to three things, now and then one of them at least half masked and thereby gone."""
     canvas = _background(rng)
-    count = int(rng.choice(4, p=(0.1, 0.35, 0.35, 0.2)))
+    count = int(rng.choice(4, p=counts))
     names = rng.choice(len(THINGS), size=count, replace=False, p=_ODDS)
     boxes: list[tuple[int, int, int, int]] = []
     covers = np.zeros((len(THINGS) + 1, GRID, GRID), dtype=np.float32)
