@@ -21,33 +21,27 @@ from llama_index.llms.guardalign import (
     GuardAlignGuardedLLM,
 )
 from tests.doubles import all_red, base64_png, has_red, picture, png, red_guard
+from tests.llama_index_parts import ask, ignore_agent_warnings
 
 GUARD = red_guard()
 
 REPLY = GUARD.config.blocked_reply
 
-# LlamaIndex's own: its multi-modal engine is marked as deprecated but still what an index returns,
-# and its workflow engine looks at every attribute of its agents, deprecated ones too.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Call to deprecated class SimpleMultiModalQueryEngine"),
-    pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
-    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),
-]
+pytestmark = ignore_agent_warnings
 
 Make = Callable[[str], Any]
 
 
-def ask() -> ChatMessage:
-    blocks = [ImageBlock(image=png(picture(red=True))), TextBlock(text="What is it?")]
-    return ChatMessage(role="user", blocks=blocks)
+def ask_about_red() -> ChatMessage:
+    (message,) = ask(ImageBlock(image=png(picture(red=True))))
+    return message
 
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_react_agent_with_an_image_of_the_user(make: Make, streaming: bool) -> None:
     subject = make("Thought: I can answer.\nAnswer: A square.")
     agent = ReActAgent(llm=subject.llm, tools=[], streaming=streaming)
-    assert str(await agent.run(user_msg=ask())) == "A square."
+    assert str(await agent.run(user_msg=ask_about_red())) == "A square."
     assert subject.saw_only_clean_images(1)
 
 
@@ -68,7 +62,7 @@ async def test_react_agent_with_a_tool(plain_llm: Any) -> None:
     )
     llm = GuardAlignGuardedLLM(llm=inner, guard=GUARD)
     agent = ReActAgent(llm=llm, tools=[FunctionTool.from_defaults(snapshot)])
-    assert str(await agent.run(user_msg=ask())) == "A square."
+    assert str(await agent.run(user_msg=ask_about_red())) == "A square."
     assert inner.saw_only_clean_images(2)
 
 
@@ -77,7 +71,7 @@ async def test_an_agent_workflow_takes_react_for_an_llm_without_tools(make: Make
     workflow = AgentWorkflow.from_tools_or_functions([snapshot], llm=subject.llm)
     (agent,) = workflow.agents.values()
     assert type(agent) is ReActAgent
-    assert str(await workflow.run(user_msg=ask())) == "A square."
+    assert str(await workflow.run(user_msg=ask_about_red())) == "A square."
     assert subject.saw_only_clean_images(1)
 
 
@@ -90,7 +84,7 @@ class Describe(Workflow):
 
     @step
     async def describe(self, context: Context, event: StartEvent) -> StopEvent:
-        response = await self._llm.achat([ask()])
+        response = await self._llm.achat([ask_about_red()])
         return StopEvent(result=response.message.content)
 
 
@@ -117,7 +111,7 @@ async def test_function_agent_with_images_of_user_and_tool(
     agent = FunctionAgent(
         llm=llm, tools=[FunctionTool.from_defaults(snapshot)], streaming=streaming
     )
-    result = await agent.run(user_msg=ask())
+    result = await agent.run(user_msg=ask_about_red())
     assert str(result) == "A square."
     assert result.raw["guardalign"]["verdicts"][1]["decision"] == "mask"
     assert [message.role.value for message in inner.calls[1]] == ["user", "assistant", "tool"]
@@ -151,7 +145,7 @@ async def test_an_agent_workflow_takes_functions_for_an_llm_with_tools(tool_llm:
     )
     (agent,) = workflow.agents.values()
     assert type(agent) is FunctionAgent
-    assert str(await workflow.run(user_msg=ask())) == "A square."
+    assert str(await workflow.run(user_msg=ask_about_red())) == "A square."
     assert not any(map(has_red, inner.seen))
 
 
@@ -162,7 +156,7 @@ async def test_a_function_agent_refuses_an_llm_without_tools(make: Make, streami
         llm=subject.llm, tools=[FunctionTool.from_defaults(snapshot)], streaming=streaming
     )
     with pytest.raises(ValueError, match="FunctionCallingLLM"):
-        await agent.run(user_msg=ask())
+        await agent.run(user_msg=ask_about_red())
     assert subject.seen == []
 
 
@@ -171,7 +165,7 @@ async def test_react_agent_follows_a_changed_prompt(make: Make) -> None:
     agent = ReActAgent(llm=subject.llm, tools=[])
     assert list(agent.get_prompts()) == ["react_header"]
     agent.update_prompts({"react_header": PromptTemplate("Speak of shapes only.")})
-    await agent.run(user_msg=ask())
+    await agent.run(user_msg=ask_about_red())
     ((role, text), *_) = subject.texts[0]
     assert (role, text) == ("system", "Speak of shapes only.")
 
@@ -185,7 +179,7 @@ def test_predict_and_call_without_tool_calls_goes_the_way_of_react(make: Make) -
     # Without these two, LlamaIndex cannot make the agent.
     called = subject.llm.predict_and_call(
         [FunctionTool.from_defaults(measure)],
-        ask(),
+        ask_about_red(),
         react_chat_formatter=ReActChatFormatter(),
         output_parser=ReActOutputParser(),
     )
@@ -197,7 +191,7 @@ async def test_an_agents_memory_keeps_what_the_user_gave(make: Make) -> None:
     subject = make("Thought: I can answer.\nAnswer: A square.")
     memory = ChatMemoryBuffer.from_defaults(token_limit=9000)
     agent = ReActAgent(llm=subject.llm, tools=[])
-    before = ask()
+    before = ask_about_red()
     await agent.run(user_msg=before, memory=memory)
     await agent.run(user_msg="And now?", memory=memory)
     (image,) = [

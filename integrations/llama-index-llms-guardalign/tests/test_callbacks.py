@@ -20,7 +20,7 @@ from llama_index.core.instrumentation.events.llm import (
     LLMCompletionEndEvent,
     LLMCompletionStartEvent,
 )
-from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
+from llama_index.core.llms import ImageBlock
 from llama_index.core.llms.mock import MockLLMWithNonyieldingChatStream
 from llama_index.core.prompts import PromptTemplate
 
@@ -34,6 +34,7 @@ from tests.doubles import (
     png,
     red_guard,
 )
+from tests.llama_index_parts import ask
 
 GUARD = red_guard()
 
@@ -43,10 +44,6 @@ UNSAFE = png(picture(red=True))
 
 STARTS = (LLMChatStartEvent, LLMCompletionStartEvent)
 ENDS = (LLMChatEndEvent, LLMCompletionEndEvent)
-
-
-def ask(*blocks: Any) -> list[ChatMessage]:
-    return [ChatMessage(role="user", blocks=[*blocks, TextBlock(text="What is it?")])]
 
 
 @pytest.fixture

@@ -26,17 +26,11 @@ from llama_index.llms.guardalign import (
     GuardAlignNodePostprocessor,
 )
 from tests.doubles import all_red, base64_png, has_red, picture, png, red_guard
+from tests.llama_index_parts import ignore_agent_warnings, ignore_engine_warnings
 
 GUARD = red_guard()
 REPLY = GUARD.config.blocked_reply
-# LlamaIndex's own: its multi-modal engine is marked as deprecated but still what an index returns,
-# and its workflow engine looks at every attribute of its agents, deprecated ones too.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Call to deprecated class SimpleMultiModalQueryEngine"),
-    pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
-    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),
-]
+pytestmark = [ignore_agent_warnings, ignore_engine_warnings]
 
 
 Make = Callable[[str], Any]

@@ -39,18 +39,11 @@ from tests.doubles import (
     red_config,
     red_guard,
 )
+from tests.llama_index_parts import ask, decisions
 
 GUARD = red_guard()
 Make = Callable[..., Any]
 UNSAFE = png(picture(red=True))
-
-
-def ask(*blocks: Any) -> list[ChatMessage]:
-    return [ChatMessage(role="user", blocks=[*blocks, TextBlock(text="What is it?")])]
-
-
-def decisions(response: Any) -> list[str]:
-    return [item["decision"] for item in response.additional_kwargs["guardalign"]["verdicts"]]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
-from llama_index.core.llms import LLM, ChatMessage, ImageBlock, TextBlock
+from llama_index.core.llms import LLM, ChatMessage, ImageBlock
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.tools import FunctionTool
 
@@ -17,20 +17,13 @@ from guardalign_middleware.errors import ConfigError
 from llama_index.llms.guardalign import GuardAlignGuardedLLM
 from llama_index.llms.guardalign.guarded import GuardedFunctionCallingLLM
 from tests.doubles import all_red, has_red, picture, png, red_guard
+from tests.llama_index_parts import ask, decisions
 
 GUARD = red_guard()
 
 Make = Callable[..., Any]
 
 UNSAFE = png(picture(red=True))
-
-
-def ask(*blocks: Any) -> list[ChatMessage]:
-    return [ChatMessage(role="user", blocks=[*blocks, TextBlock(text="What is it?")])]
-
-
-def decisions(response: Any) -> list[str]:
-    return [item["decision"] for item in response.additional_kwargs["guardalign"]["verdicts"]]
 
 
 def test_it_is_what_the_inner_llm_is(plain_llm: Make, tool_llm: Make) -> None:

@@ -15,7 +15,7 @@ from llama_index.core.instrumentation.events.llm import (
     LLMCompletionEndEvent,
     LLMCompletionStartEvent,
 )
-from llama_index.core.llms import LLM, AudioBlock, ChatMessage, ImageBlock, TextBlock
+from llama_index.core.llms import LLM, AudioBlock, ChatMessage, ImageBlock
 from llama_index.core.llms.utils import resolve_llm
 from llama_index.core.multi_modal_llms import MultiModalLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
@@ -46,6 +46,7 @@ from tests.doubles import (
     png,
     red_chain,
 )
+from tests.llama_index_parts import ask, ignore_agent_warnings
 
 
 @pytest.fixture
@@ -56,10 +57,6 @@ def runner() -> EchoRunner:
 @pytest.fixture
 def llm(runner: EchoRunner) -> GuardAlignMultiModal:
     return GuardAlignMultiModal(chain=red_chain(runner=runner))
-
-
-def ask(*blocks: Any) -> list[ChatMessage]:
-    return [ChatMessage(role="user", blocks=[*blocks, TextBlock(text="What is it?")])]
 
 
 def seen(runner: EchoRunner) -> list[CanonicalImage]:
@@ -276,9 +273,7 @@ def test_multimodal_query_engine_shows_only_cleaned_images(
     assert [has_red(image) for image in seen(runner)] == [False]
 
 
-# The workflow engine looks at every attribute of its agents, deprecated ones too.
-@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")
-@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211")
+@ignore_agent_warnings
 def test_react_agent_accepts_it(llm: GuardAlignMultiModal) -> None:
     assert ReActAgent(llm=llm, tools=[]).llm is llm
 

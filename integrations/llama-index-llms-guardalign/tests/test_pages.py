@@ -13,12 +13,9 @@ import pytest
 from guardalign_middleware.mini.demo import demo_scenes
 from guardalign_middleware.types import CanonicalImage
 from tests.doubles import png
+from tests.llama_index_parts import ignore_agent_warnings
 
-# LlamaIndex's workflow engine looks at every attribute of its agents, deprecated ones too.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
-    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),
-]
+pytestmark = ignore_agent_warnings
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 README = (HERE.parent / "README.md").read_text(encoding="utf-8")
