@@ -1,0 +1,72 @@
+"""`guardalign audit verify`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from guardalign_middleware.audit import load_key, verify
+from guardalign_middleware.cli import app
+from tests.audit.parts import KEY
+
+
+class TestCommand:
+    def run(self, *arguments: object) -> Result:
+        return CliRunner().invoke(app, ["audit", "verify", *map(str, arguments)])
+
+    @pytest.fixture
+    def key_file(self, tmp_path: Path) -> Path:
+        path = tmp_path / "audit.key"
+        path.write_bytes(KEY + b"\n")
+        return path
+
+    def test_intact_is_0(self, log: Path, key_file: Path) -> None:
+        result = self.run(log, "--key-file", key_file)
+        assert result.exit_code == 0
+        head = str(verify(log, KEY).head)
+        assert head in result.stdout
+        assert self.run(log, "--key-file", key_file, "--anchor", head).exit_code == 0
+
+    def test_tampered_is_1_and_told_by_line(self, log: Path, key_file: Path) -> None:
+        log.write_bytes(log.read_bytes().replace(b'"allow"', b'"block"', 1))
+        result = self.run(log, "--key-file", key_file)
+        assert result.exit_code == 1
+        assert "NOT intact" in result.stdout
+        assert "line 1: it was changed" in result.stdout
+
+    def test_cut_is_1_by_head_or_anchor(self, log: Path, key_file: Path) -> None:
+        head = verify(log, KEY).head
+        lines = log.read_bytes().splitlines(keepends=True)
+        log.write_bytes(b"".join(lines[:4]))
+        assert self.run(log, "-k", key_file).exit_code == 1
+        assert self.run(log, "-k", key_file, "--anchor", head).exit_code == 1
+
+    def test_json(self, log: Path, key_file: Path) -> None:
+        facts = json.loads(self.run(log, "-k", key_file, "--json").stdout)
+        assert facts == verify(log, KEY).to_json()
+        assert facts["intact"] is True
+        log.write_bytes(b"x\n")
+        result = self.run(log, "-k", key_file, "--json")
+        assert result.exit_code == 1
+        assert json.loads(result.stdout)["problems"][0]["kind"] == "malformed"
+
+    def test_what_cannot_be_checked_is_2(self, log: Path, key_file: Path, tmp_path: Path) -> None:
+        short = tmp_path / "short.key"
+        short.write_bytes(b"short\n")
+        for arguments in (
+            (tmp_path / "absent", "-k", key_file),
+            (log, "-k", tmp_path / "absent"),
+            (log, "-k", short),
+            (log, "-k", key_file, "--anchor", "6"),
+            (log, "-k", key_file, "--anchor", "6:" + "g" * 64),
+            (log,),
+        ):
+            result = self.run(*arguments)
+            assert result.exit_code == 2
+            assert "Traceback" not in result.stderr + result.stdout
+
+    def test_a_key_file_may_end_its_line(self, key_file: Path) -> None:
+        assert load_key(key_file) == KEY
