@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -32,15 +33,18 @@ _UNKNOWN: Color = (96, 60, 140)
 _WHITE: Color = (255, 255, 255)
 _BAR: Color = (28, 30, 34)
 _BOX: Color = (235, 20, 45)
+_REPORTED_BOX: Color = (20, 90, 200)
 
 
 def draw_overlay(image: CanonicalImage, verdict: Verdict) -> Image.Image:
     """Draw the heat of the patches, the flagged boxes and the decision over an image.
 
-    A bar above states the decision, the nearest category, its distance and the threshold. The
-    heat is transparent for patches at or beyond the median distance and reddest at the smallest
-    one; half strength is the threshold, so an allowed image never turns deep red. The longer side
-    is brought to between 512 and 1600 pixels. At most 12 boxes, the nearest, are labelled.
+    A bar above states the decision, what was found, the smallest distance and the threshold. What
+    led to the decision is boxed in red; what is only reported (action `flag`) in blue, and the bar
+    counts it apart, since the model still sees it. The heat is transparent for patches at or beyond
+    the median distance and reddest at the smallest one; half strength is the threshold, so an
+    allowed image never turns deep red. The longer side is brought to between 512 and 1600 pixels.
+    At most 12 boxes, the nearest, are labelled.
 
     Args:
         image: the scanned picture.
@@ -148,9 +152,9 @@ def _draw_boxes(picture: Image.Image, verdict: Verdict) -> None:
     # The nearest region is drawn last, on top.
     for region in reversed(verdict.regions):
         x0, y0, x1, y1 = _placed(region.box, verdict, picture.size)
-        draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=_BOX, width=3)
+        draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=_box_color(region), width=3)
         if min(x1 - x0, y1 - y0) > 12:
-            # A light line inside the red one: one of both stands out on any background.
+            # A light line inside the strong one: one of both stands out on any background.
             draw.rectangle((x0 + 3, y0 + 3, x1 - 4, y1 - 4), outline=_WHITE, width=1)
 
 
@@ -171,7 +175,9 @@ def _draw_labels(
         if place[1] >= box[3] or place[3] <= box[1]:
             # Away from its box: a line tells which box it belongs to.
             anchor = (max(place[0], box[0]) + 4, box[3] if place[1] >= box[3] else box[1])
-            draw.line((anchor, (anchor[0], (place[1] + place[3]) // 2)), fill=_BOX, width=3)
+            draw.line(
+                (anchor, (anchor[0], (place[1] + place[3]) // 2)), fill=_box_color(region), width=3
+            )
         stage.paste(label, place[:2])
 
 
@@ -198,23 +204,43 @@ def _shared_area(a: Box, b: Box) -> int:
 
 
 def _label(region: Region, widest: int) -> Image.Image:
-    return _text_block([(f"{region.category} {region.distance:.3f}", 17)], _BOX, widest, 4)
+    text = f"{region.category} {region.distance:.3f}"
+    if region.action == "flag":
+        text += ", reported"
+    return _text_block([(text, 17)], _box_color(region), widest, 4)
+
+
+def _box_color(region: Region) -> Color:
+    return _REPORTED_BOX if region.action == "flag" else _BOX
 
 
 def _header(verdict: Verdict, width: int) -> Image.Image:
     if verdict.fault is not None:
         return _bar([("NOT SCANNED", 30), (verdict.fault, 20)], _UNKNOWN, width)
     word, color = _STYLE[verdict.decision]
-    count = len(verdict.regions)
-    regions = f"{count} region" if count == 1 else f"{count} regions"
+    reported = [region for region in verdict.regions if region.action == "flag"]
+    acted_on = [region for region in verdict.regions if region.action != "flag"]
+    found = _counted(acted_on) or verdict.category
     explanation = {
         "allow": f"nearest unsafe concept: {verdict.category}",
-        "mask": f"{verdict.category} in {regions}",
-        "block": f"{verdict.category}: the image is not forwarded",
+        "mask": found,
+        "block": f"{found}: the image is not forwarded",
     }[verdict.decision]
+    lines = [explanation]
+    if reported:
+        lines.append(f"only reported, left visible: {_counted(reported)}")
     sign = "<=" if verdict.distance <= verdict.threshold else ">"
     numbers = f"distance {verdict.distance:.3f} {sign} threshold {verdict.threshold:.3f}"
-    return _bar([(word, 30), (explanation, 20), (numbers, 20)], color, width)
+    return _bar([(word, 30), *((line, 20) for line in (*lines, numbers))], color, width)
+
+
+def _counted(regions: Sequence[Region]) -> str:
+    """As in "weapon in 2 regions, drug in 1 region", the nearest first; empty without any."""
+    counts = Counter(region.category for region in regions)
+    return ", ".join(
+        f"{category} in {count} region{'' if count == 1 else 's'}"
+        for category, count in counts.items()
+    )
 
 
 def _bar(lines: list[tuple[str, int]], color: Color, width: int) -> Image.Image:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,10 +10,12 @@ from PIL import Image, ImageDraw
 
 from guardalign_middleware import overlay
 from guardalign_middleware.overlay import draw_overlay
-from guardalign_middleware.types import CanonicalImage
+from guardalign_middleware.types import Action, CanonicalImage, Decision, Region
 from tests.verdicts import grid_evidence, make_verdict, plain_image
 
 BOX_COLOUR = (235, 20, 45)
+REPORTED_COLOUR = (20, 90, 200)
+CATEGORIES: dict[Action, str] = {"mask": "weapon", "block": "weapon", "flag": "drug"}
 
 
 def grey_image(width: int, height: int, level: int = 128) -> CanonicalImage:
@@ -46,6 +50,40 @@ def test_decision_category_distance_and_threshold_are_written(
     assert "weapon" in written
     assert ("0.300" if chosen else "0.700") in written
     assert "threshold 0.400" in written
+
+
+@pytest.mark.parametrize(
+    ("actions", "decision", "words"),
+    [
+        (("flag",), "allow", ["ALLOWED", "only reported, left visible: drug in 1 region"]),
+        (("mask", "flag", "mask"), "mask", ["MASKED", "weapon in 2 regions", "drug in 1 region"]),
+        (("flag", "block"), "block", ["weapon in 1 region: the image is not forwarded"]),
+    ],
+)
+def test_what_is_only_reported_is_told_apart(
+    actions: tuple[Action, ...],
+    decision: Decision,
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = shown_texts(monkeypatch)
+    image = grey_image(800, 600)
+    regions = tuple(
+        Region((250 * i + 20, 200, 250 * i + 220, 400), CATEGORIES[action], 0.3, action)
+        for i, action in enumerate(actions)
+    )
+    # The nearest concept is one that is only reported.
+    verdict = make_verdict(image, decision=decision, distance=0.3, category="drug")
+    verdict = replace(verdict, regions=regions)
+    drawn = np.asarray(draw_overlay(image, verdict))
+    written = " ".join(texts)
+    assert all(word in written for word in words)
+    assert written.count("drug 0.300, reported") == actions.count("flag")
+    header = len(drawn) - image.height - overlay._footer(verdict, image.width).height
+    for region in regions:
+        x0, y0 = region.box[0], region.box[1] + header
+        colour = REPORTED_COLOUR if region.action == "flag" else BOX_COLOUR
+        assert (drawn[y0 + 100, x0 : x0 + 3] == colour).all()
 
 
 def test_each_decision_has_its_colour() -> None:
