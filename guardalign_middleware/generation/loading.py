@@ -23,7 +23,7 @@ from transformers.quantizers.auto import AutoQuantizationConfig
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import ModelLoadError
-from guardalign_middleware.provenance import Provenance, check_pins, digest_files
+from guardalign_middleware.provenance import Provenance, WeightFile, check_pins, digests, note_files
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError)
@@ -46,7 +46,8 @@ class LoadedModel:
 def load_model(config: RunnerConfig) -> LoadedModel:
     """Load a local directory or a hub id.
 
-    Pinned weight files are checked before they are opened.
+    Pinned weight files are hashed and compared before they are opened. Others are only noted; they
+    are hashed when somebody reads `provenance.files`.
 
     Raises:
         ModelLoadError: missing, unsafe or incomplete; the message names the remedy.
@@ -60,24 +61,30 @@ def load_model(config: RunnerConfig) -> LoadedModel:
         "trust_remote_code": False,
     }
     source = config.model if directory is None else str(directory)
-    weights = [] if directory is None else sorted(directory.glob("*.safetensors"))
-    if directory is None and config.sha256:
-        weights = _from_hub(config)
-    files = digest_files(weights)
-    check_pins(files, config.sha256, config.model)
+    weights: tuple[WeightFile, ...] = ()
+    if directory is not None:
+        weights = note_files(directory.glob("*.safetensors"))
+    elif config.sha256:
+        weights = note_files(_from_hub(config))
+    _check_pins(weights, config)
     processor = _load_processor(source, origin)
     model = _load_weights(source, origin, config)
     _keep_soft_cap(model)
     device = _place(model, config)
     if directory is not None:
-        provenance = Provenance(directory.name, None, files)
+        provenance = Provenance(directory.name, None, weights)
     else:
         snapshot = _snapshot(config)
-        files = digest_files(snapshot.glob("*.safetensors"))
-        check_pins(files, config.sha256, config.model)
-        provenance = Provenance(config.model, snapshot.name, files)
+        weights = note_files(snapshot.glob("*.safetensors"), known=weights)
+        _check_pins(weights, config)
+        provenance = Provenance(config.model, snapshot.name, weights)
     model.eval()  # type: ignore[no-untyped-call]
     return LoadedModel(provenance.model, model, processor, device, provenance)
+
+
+def _check_pins(weights: tuple[WeightFile, ...], config: RunnerConfig) -> None:
+    if config.sha256:
+        check_pins(digests(weights), config.sha256, config.model)
 
 
 def pick_device(name: str) -> torch.device:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -24,7 +26,7 @@ from guardalign_middleware.detection.encoder import OpenClipEncoder
 from guardalign_middleware.errors import ConfigError, ModelLoadError
 from guardalign_middleware.generation import CalibratedRunner, loading
 from guardalign_middleware.generation.loading import load_model
-from guardalign_middleware.provenance import Provenance, check_pins, digest_files
+from guardalign_middleware.provenance import WeightFile, check_pins, digest_files
 from tests.tiny_models import save_tiny_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -68,6 +70,20 @@ def unopened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "_load_weights", opened)
 
 
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that were hashed, in order."""
+    names: list[str] = []
+    digest = hashlib.file_digest
+
+    def record(file: Any, kind: str) -> Any:
+        names.append(file.name)
+        return digest(file, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", record)
+    return names
+
+
 def local(path: Path, **more: object) -> RunnerConfig:
     return RunnerConfig.model_validate({"model": str(path), "device": "cpu", **more})
 
@@ -81,12 +97,68 @@ class TestRunner:
     def test_the_digests_of_what_was_loaded_are_recorded(self, directory: Path) -> None:
         loaded = load_model(local(directory))
         digest = sha256(directory / WEIGHTS)
-        assert loaded.provenance == Provenance("model", None, {WEIGHTS: digest})
+        assert (loaded.provenance.model, loaded.provenance.revision) == ("model", None)
+        assert loaded.provenance.files == {WEIGHTS: digest}
         assert json.loads(json.dumps(loaded.provenance.to_json()))["files"][WEIGHTS] == digest
         assert CalibratedRunner(loaded, local(directory)).provenance == loaded.provenance
 
     def test_pinned_weights_load(self, directory: Path) -> None:
         load_model(local(directory, sha256={WEIGHTS: sha256(directory / WEIGHTS)}))
+
+    def test_files_are_hashed_once_and_only_where_a_digest_is_needed(
+        self, directory: Path, hub: Callable[[str], Path], hashed: list[str]
+    ) -> None:
+        pin = {WEIGHTS: sha256(directory / WEIGHTS)}
+        for load in (local(directory), at_hub()):
+            loaded = load_model(load)
+            assert hashed == []
+            assert loaded.provenance is not None
+            assert loaded.provenance.files == loaded.provenance.files == pin
+            assert len(hashed) == 1
+            hashed.clear()
+        for load in (local(directory, sha256=pin), at_hub(sha256=pin)):
+            loaded = load_model(load)
+            assert len(hashed) == 1
+            assert loaded.provenance is not None
+            assert loaded.provenance.files == pin
+            assert len(hashed) == 1
+            hashed.clear()
+
+    def test_a_pin_is_compared_with_the_bytes_whatever_was_hashed_before(
+        self, directory: Path
+    ) -> None:
+        """Also when somebody has put the time of the last change back."""
+        weights = directory / WEIGHTS
+        pin = {WEIGHTS: sha256(weights)}
+        load_model(local(directory, sha256=pin))
+        before = weights.stat()
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 1
+        weights.write_bytes(data)
+        os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert WeightFile.note(weights).state == (
+            before.st_dev,
+            before.st_ino,
+            before.st_size,
+            before.st_mtime_ns,
+        )
+        with pytest.raises(ModelLoadError, match="another SHA-256"):
+            load_model(local(directory, sha256=pin))
+
+    @pytest.mark.parametrize("replaced", [True, False])
+    def test_no_digest_is_told_of_a_file_that_changed_after_it_was_loaded(
+        self, directory: Path, replaced: bool
+    ) -> None:
+        loaded = load_model(local(directory))
+        weights = directory / WEIGHTS
+        data = weights.read_bytes()
+        if replaced:
+            weights.rename(directory / "old")
+        weights.write_bytes(data + b"\0")
+        assert loaded.provenance is not None
+        for read in (lambda: loaded.provenance.files, loaded.provenance.to_json):
+            with pytest.raises(ModelLoadError, match="was changed after it was loaded"):
+                read()
 
     @pytest.mark.usefixtures("unopened")
     def test_one_changed_number_is_refused_unopened(self, directory: Path) -> None:
@@ -112,10 +184,15 @@ class TestRunner:
         self, hub: Callable[[str], Path]
     ) -> None:
         loaded = load_model(at_hub())
-        expected = Provenance("owner/name", COMMIT, {WEIGHTS: sha256(hub(WEIGHTS))})
-        assert loaded.provenance == expected
-        pinned = load_model(at_hub(revision=COMMIT, sha256=dict(expected.files)))
-        assert pinned.provenance == expected
+        expected = {
+            "model": "owner/name",
+            "revision": COMMIT,
+            "files": {WEIGHTS: sha256(hub(WEIGHTS))},
+        }
+        assert loaded.provenance is not None
+        assert loaded.provenance.to_json() == expected
+        pinned = load_model(at_hub(revision=COMMIT, sha256=loaded.provenance.files))
+        assert pinned.provenance == loaded.provenance
 
     @pytest.mark.usefixtures("unopened")
     def test_a_model_of_the_hub_with_other_weights_is_refused_unopened(
