@@ -1,6 +1,8 @@
 """The command as a person uses it: exit statuses, JSON, and one clear line for bad input."""
 
+import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from guardalign_middleware.cli import app
@@ -44,9 +47,15 @@ def thin_png() -> bytes:
     )
 
 
-def half_jpeg() -> bytes:
-    import io
+def huge_tiff() -> bytes:
+    """A TIFF header that claims 60,000 pixels squared."""
+    entries = [(256, 4, 60_000), (257, 4, 60_000), (258, 3, 8), (259, 3, 1), (262, 3, 1)]
+    entries += [(273, 4, 8), (277, 3, 1), (278, 4, 60_000), (279, 4, 16)]
+    table = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    return b"II*\0" + struct.pack("<I", 24) + bytes(16) + struct.pack("<H", 9) + table + bytes(4)
 
+
+def half_jpeg() -> bytes:
     file = io.BytesIO()
     CanonicalImage(demo_scenes()[0].scene.pixels).to_pil().save(file, "JPEG")
     return file.getvalue()[: len(file.getvalue()) // 2]
@@ -69,6 +78,43 @@ def test_a_bad_file_is_one_clear_error(tmp_path: Path, name: str) -> None:
         assert result.exit_code == 2
         assert name in result.stderr
         assert "Traceback" not in result.stderr + result.stdout
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> list[Path]:
+    """Things in a file system, and files, that are no single picture."""
+    os.mkfifo(tmp_path / "pipe.png")
+    os.symlink("loop.png", tmp_path / "loop.png")
+    os.symlink("gone.png", tmp_path / "dangling.png")
+    (tmp_path / "huge.tiff").write_bytes(huge_tiff())
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "party.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "empty").mkdir()
+    return [*tmp_path.iterdir(), tmp_path / "missing.png", tmp_path / ("x" * 300)]
+
+
+def test_each_odd_thing_is_one_line_and_no_json(odd: list[Path]) -> None:
+    result = run("scan", "--json", *odd)
+    assert (result.exit_code, result.stdout) == (2, "")
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(odd) == 8
+    assert all(line.startswith("error: ") for line in lines)
+    for path in odd[:-1]:
+        assert sum(path.name in line for line in lines) == 1
+    for path in odd:
+        asked = run("ask", "--json", path, "What is it?")
+        assert (asked.exit_code, asked.stdout) == (2, "")
+        assert len(asked.stderr.splitlines()) == 1
+
+
+def test_a_name_that_is_no_utf8_is_no_fault(pictures: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    path.write_bytes((pictures / "hammer.png").read_bytes())
+    result = run("scan", "--json", path, "--overlay", tmp_path / "seen")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["source"] == str(path)
+    assert len(list((tmp_path / "seen").iterdir())) == 1
+    assert "caf\\udce9.png" in run("scan", path).stdout
 
 
 def test_missing_paths_and_folders_to_ask_about_are_errors(tmp_path: Path) -> None:

@@ -26,22 +26,37 @@ STYLES: dict[Decision, str] = {"allow": "green", "mask": "dark_orange", "block":
 
 def out() -> Console:
     """Standard output: results only, so that they can be piped."""
-    return Console(soft_wrap=True, highlight=False)
+    return Console(soft_wrap=True, highlight=False, emoji=False)
 
 
 def err() -> Console:
     """Standard error: progress and errors."""
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    return Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+
+
+def plain(text: str) -> str:
+    """Text as rich markup that shows every character, and obeys none.
+
+    File names hold what they like: brackets, line ends, sequences that move the cursor, and bytes
+    that are no UTF-8, which cannot even be printed.
+    """
+    shown = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+    return escape(shown)
 
 
 def print_error(message: str) -> None:
     """Print one line, whatever the message holds."""
-    err().print(f"[bold red]error:[/] {escape(' '.join(message.split()))}")
+    err().print(f"[bold red]error:[/] {plain(' '.join(message.split()))}")
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object on one line; NaN is not JSON and never gets here."""
-    out().print(json.dumps(value, ensure_ascii=False, allow_nan=False), markup=False, emoji=False)
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    # Bytes of a file name that are no UTF-8 are written as JSON's own escapes of them.
+    out().print(line.encode("utf-8", "backslashreplace").decode(), markup=False)
 
 
 def tracked(items: Sequence[T], description: str) -> Iterator[T]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.markup import escape
 
 from guardalign_middleware.cli.console import (
     ALLOWED,
@@ -16,16 +15,21 @@ from guardalign_middleware.cli.console import (
     err,
     make_folder,
     out,
+    plain,
     print_error,
     print_json,
     tracked,
 )
-from guardalign_middleware.errors import GuardAlignError, ImageRejected
+from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.overlay import draw_overlay
-from guardalign_middleware.types import Verdict
+from guardalign_middleware.types import CanonicalImage, Verdict
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# Also those that few intake policies accept: an image that is left out is not "all allowed".
+SUFFIXES = frozenset(
+    ".apng .avif .bmp .gif .heic .heif .jfif .jpe .jpeg .jpg .png .tif .tiff .webp".split()
+)
+_LONGEST_STEM = 60
 
 
 def run_scan(paths: Sequence[str], *, as_json: bool, overlay: Path | None, preset: str) -> int:
@@ -70,7 +74,7 @@ def run_scan(paths: Sequence[str], *, as_json: bool, overlay: Path | None, prese
                     out().print(describe(verdict))
                 if folder is not None:
                     name = f"{number:04d}-{_stem(source)}{'' if frame is None else f'-{frame}'}.png"
-                    draw_overlay(image, verdict).save(folder / name)
+                    _save_overlay(image, verdict, folder / name)
     if failed:
         return CANNOT
     return UNSAFE if unsafe else ALLOWED
@@ -79,15 +83,25 @@ def run_scan(paths: Sequence[str], *, as_json: bool, overlay: Path | None, prese
 def expand(path: str) -> list[str]:
     """The images that a PATH argument stands for: itself, or those in a folder and below it.
 
+    Links to folders are not followed.
+
     Raises:
-        ImageRejected: a folder without images; nothing was scanned, which is not "all allowed".
+        ImageRejected: an empty path, a folder that cannot be read, at any depth, or one without
+            images; what was not scanned is not "all allowed".
     """
-    if not Path(path).is_dir():
+    if not path:
+        raise ImageRejected(
+            "An empty path names no image.",
+            reason="not_found",
+            remedy="Check the variable that it came from; the folder here is named by a dot.",
+        )
+    if not os.path.isdir(path):
         return [path]
     found = sorted(
-        str(file)
-        for file in Path(path).rglob("*")
-        if file.suffix.lower() in SUFFIXES and not file.is_dir()
+        str(Path(folder, name))
+        for folder, _, names in os.walk(path, onerror=_unreadable)
+        for name in names
+        if Path(name).suffix.lower() in SUFFIXES
     )
     if not found:
         raise ImageRejected(
@@ -103,14 +117,36 @@ def describe(verdict: Verdict) -> str:
     """One line of rich markup for a person."""
     style = STYLES[verdict.decision]
     if verdict.fault is not None:
-        return f"[bold red]fault[/] {escape(verdict.source)}  not scanned: {escape(verdict.fault)}"
+        return f"[bold red]fault[/] {plain(verdict.source)}  not scanned: {plain(verdict.fault)}"
     sign = "<=" if verdict.distance <= verdict.threshold else ">"
     line = (
-        f"[{style}]{verdict.decision:5}[/] {escape(verdict.source)}  {verdict.category} "
+        f"[{style}]{verdict.decision:5}[/] {plain(verdict.source)}  {plain(verdict.category)} "
         f"{verdict.distance:.3f} {sign} {verdict.threshold:.3f}"
     )
-    boxes = ", ".join(f"{region.category} at {region.box}" for region in verdict.regions)
+    boxes = ", ".join(
+        f"{plain(region.category)} at {region.box}"
+        + (" (only reported)" if region.action == "flag" else "")
+        for region in verdict.regions
+    )
     return f"{line}  {boxes}" if boxes else line
+
+
+def _unreadable(error: OSError) -> None:
+    raise ImageRejected(
+        f"The folder {error.filename} cannot be read ({error.strerror}).",
+        reason="unreadable",
+        source=str(error.filename),
+        remedy="Check its permissions, or name the folders that are to be scanned.",
+    )
+
+
+def _save_overlay(image: CanonicalImage, verdict: Verdict, path: Path) -> None:
+    try:
+        draw_overlay(image, verdict).save(path)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot write the overlay {path}: {error.strerror}.", remedy="Name another folder."
+        ) from error
 
 
 def _facts(verdict: Verdict, frame: int | None) -> dict[str, Any]:
@@ -127,4 +163,5 @@ def _located(source: str, error: GuardAlignError) -> str:
 
 
 def _stem(source: str) -> str:
-    return "image" if source.startswith("data:") else Path(source).stem
+    # A number before it tells them apart, so a long name may be cut to what file systems take.
+    return "image" if source.startswith("data:") else Path(source).stem[:_LONGEST_STEM]
