@@ -17,6 +17,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from guardalign_middleware.config import EncoderConfig
+from guardalign_middleware.detection.quantized import (
+    RECIPE,
+    QuantizedTower,
+    probe_pictures,
+    quantized_tower,
+    require_packages,
+)
 from guardalign_middleware.errors import ConfigError, DetectionError, ModelLoadError
 from guardalign_middleware.provenance import check_pins, digest_files
 
@@ -62,6 +69,9 @@ class OpenClipEncoder:
     Pictures go through in chunks of `batch_size`; a picture's embedding does not depend on its
     neighbours except for the rounding of the matrix products. Inference holds no state, so threads
     may share one encoder.
+
+    In bf16 both towers compute in bfloat16. In int8 pictures go through `quantized_tower` on the
+    CPU, and words through the tower as it is.
     """
 
     def __init__(
@@ -79,11 +89,16 @@ class OpenClipEncoder:
         self.fingerprint = fingerprint
         self._config = config
         self._tokenizer = tokenizer
-        self._device = _device(config.device)
+        self._device = _device(config)
         self._dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self._model: Any = model.to(self._device, self._dtype).eval().requires_grad_(False)
         self._mean = torch.tensor(preprocess["mean"], device=self._device).view(1, 3, 1, 1)
         self._std = torch.tensor(preprocess["std"], device=self._device).view(1, 3, 1, 1)
+        self._quantized: QuantizedTower | None = None
+        if config.precision == "int8":
+            require_packages()
+            probes = self.normalised(probe_pictures(self.image_size))
+            self._quantized = quantized_tower(self._model, probes, config.int8_cache, fingerprint)
 
     @classmethod
     def load(cls, config: EncoderConfig) -> Self:
@@ -92,8 +107,11 @@ class OpenClipEncoder:
         Raises:
             ModelLoadError: directory, config or weights are missing, pickled, damaged or do not
                 fit.
-            ConfigError: a template has no `{}`.
+            ConfigError: a template has no `{}`, or precision int8 lacks its packages, is asked of
+                another device than the CPU, or cannot write to its folder.
         """
+        if config.precision == "int8":
+            require_packages()
         for template in config.templates:
             if "{}" not in template:
                 raise ConfigError(f"The template {template!r} should hold {{}} for the concept.")
@@ -135,14 +153,25 @@ class OpenClipEncoder:
             DetectionError: an embedding is NaN, infinite or zero.
         """
         with torch.inference_mode():
-            return self.embed_images(pixels)
+            return self._embed(pixels)
 
     def embed_images(self, pixels: Tensor) -> Tensor:
-        """`encode_images` for whoever needs the gradient with respect to the pixels."""
-        rows = [
-            self._model.encode_image(self.normalised(chunk)).float()
-            for chunk in torch.split(pixels, self._config.batch_size)
-        ]
+        """`encode_images` for whoever needs the gradient with respect to the pixels.
+
+        Raises:
+            ConfigError: there is none, in int8.
+        """
+        if self._config.precision == "int8":
+            raise ConfigError(
+                "An encoder in int8 has no gradient.",
+                remedy="Set encoder.precision to fp32 or bf16.",
+            )
+        return self._embed(pixels)
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        tower = self._model.encode_image if self._quantized is None else self._quantized
+        chunks = torch.split(pixels, self._config.batch_size)
+        rows = [tower(self.normalised(chunk)).float() for chunk in chunks]
         return _unit_rows(torch.cat(rows), "image")
 
     def normalised(self, pixels: Tensor) -> Tensor:
@@ -277,6 +306,8 @@ def _fingerprint(model: torch.nn.Module, tokenizer: Any, config: EncoderConfig) 
         "templates": config.templates,
         "precision": config.precision,
     }
+    if config.precision == "int8":
+        facts["quantization"] = RECIPE
     digest.update(json.dumps(facts, sort_keys=True).encode())
     inner = getattr(tokenizer, "tokenizer", None)
     if inner is not None:
@@ -298,7 +329,15 @@ def _unit_rows(rows: Tensor, kind: str) -> Tensor:
     return functional.normalize(rows, dim=-1)
 
 
-def _device(name: str) -> torch.device:
+def _device(config: EncoderConfig) -> torch.device:
+    name = config.device
+    if config.precision == "int8":
+        if name not in ("auto", "cpu"):
+            raise ConfigError(
+                f"encoder.precision int8 runs on the CPU. Received encoder.device {name!r}.",
+                remedy="Set encoder.device to cpu, or encoder.precision to bf16.",
+            )
+        return torch.device("cpu")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

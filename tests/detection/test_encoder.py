@@ -137,6 +137,14 @@ def test_bfloat16_is_near(folder: Path, pixels: torch.Tensor) -> None:
     assert images.min() > 0.99
     assert texts.min() > 0.99
     assert rough.encode_images(pixels).dtype == torch.float32
+    # The weights themselves, not autocast: its speed is erratic on CPUs.
+    assert {weight.dtype for weight in rough.visual.parameters()} == {torch.bfloat16}
+
+
+def test_company_hardly_changes_a_row_in_bfloat16(folder: Path, pixels: torch.Tensor) -> None:
+    rough = load(folder, precision="bf16")
+    alone = torch.cat([rough.encode_images(row[None]) for row in pixels])
+    torch.testing.assert_close(rough.encode_images(pixels), alone, atol=0.01, rtol=0)
 
 
 def test_fingerprint_follows_whatever_changes_an_embedding(folder: Path, copy: Path) -> None:
