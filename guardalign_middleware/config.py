@@ -29,6 +29,12 @@ ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
+ViewName = Literal["as_is", "shifted", "mirrored", "softened"]
+"""Ways in which the detector can look at a picture; see `DefenceConfig`."""
+
+Precision = Literal["fp32", "bf16", "int8"]
+"""What an encoder computes in."""
+
 ColourLevel = Annotated[int, Field(ge=0, le=255)]
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -105,7 +111,12 @@ class EncoderConfig(_Frozen):
     pretrained: str | None = None
     sha256: Sha256 | None = Field(None, description="of the weight file; any other is refused")
     device: str = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = Field(
+        "fp32", description="int8: on a CPU, by ONNX Runtime; needs the extra fast"
+    )
+    int8_cache: Path | None = Field(
+        None, description="folder in which int8 towers are kept; None = made at each start"
+    )
     batch_size: int = Field(256, gt=0)
     templates: tuple[str, ...] = ("{}",)
 
@@ -124,6 +135,35 @@ class TransportConfig(_Frozen):
     contrast_temperature: float = Field(0.03, gt=0.0)
 
 
+class SecondEncoderConfig(_Frozen):
+    """Another encoder that looks at the same patches, with a threshold of its own."""
+
+    encoder: EncoderConfig
+    anchors: Path | None = Field(None, description="None = the words of the first")
+    transport: TransportConfig = TransportConfig()
+
+
+class DefenceConfig(_Frozen):
+    """Counter-measures against somebody who attacks the detector; each costs time.
+
+    An image is unsafe when any view of it is, to either encoder. So false alarms rise, and a
+    threshold profile is bound to what it was calibrated with: `guardalign calibrate` looks as this
+    says. `shifted` stands the crops at offsets that nobody can foresee, `mirrored` exchanges left
+    and right, and `softened` takes fine noise away.
+    """
+
+    views: tuple[ViewName, ...] = Field(("as_is",), min_length=1)
+    second: SecondEncoderConfig | None = None
+
+    @field_validator("views")
+    @classmethod
+    def _no_view_twice(cls, views: tuple[ViewName, ...]) -> tuple[ViewName, ...]:
+        again = sorted({view for view in views if views.count(view) > 1} - {"shifted"})
+        if again:
+            raise ValueError(f"views should hold {again[0]} once: again it shows nothing new.")
+        return views
+
+
 class DetectionConfig(_Frozen):
     """Encoder, patches, concepts, transport and the calibrated threshold."""
 
@@ -138,6 +178,7 @@ class DetectionConfig(_Frozen):
     remembered_verdicts: int = Field(
         0, ge=0, description="how many verdicts to keep for pictures that come again; 0 = none"
     )
+    defence: DefenceConfig = DefenceConfig()
 
 
 class SanitizeConfig(_Frozen):
@@ -327,18 +368,29 @@ def _resolve_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
     def absolute(value: str) -> str:
         return str((base / value).resolve())
 
+    def encoding(part: dict[str, Any]) -> dict[str, Any]:
+        part = dict(part)
+        for key in ("anchors", "profile", "anchor_cache"):
+            if isinstance(part.get(key), str):
+                part[key] = absolute(part[key])
+        encoder = part.get("encoder")
+        if isinstance(encoder, dict):
+            part["encoder"] = encoder = dict(encoder)
+            if str(encoder.get("model", "")).startswith("local-dir:"):
+                folder = absolute(encoder["model"].removeprefix("local-dir:"))
+                encoder["model"] = f"local-dir:{folder}"
+            if isinstance(encoder.get("int8_cache"), str):
+                encoder["int8_cache"] = absolute(encoder["int8_cache"])
+        return part
+
     # What is no mapping is left for the validation to name.
     resolved = dict(data)
     detection = data.get("detection")
     if isinstance(detection, dict):
-        resolved["detection"] = detection = dict(detection)
-        for key in ("anchors", "profile", "anchor_cache"):
-            if isinstance(detection.get(key), str):
-                detection[key] = absolute(detection[key])
-        encoder = detection.get("encoder")
-        if isinstance(encoder, dict) and str(encoder.get("model", "")).startswith("local-dir:"):
-            folder = absolute(encoder["model"].removeprefix("local-dir:"))
-            detection["encoder"] = {**encoder, "model": f"local-dir:{folder}"}
+        resolved["detection"] = detection = encoding(detection)
+        defence = detection.get("defence")
+        if isinstance(defence, dict) and isinstance(defence.get("second"), dict):
+            detection["defence"] = {**defence, "second": encoding(defence["second"])}
     audit = data.get("audit")
     if isinstance(audit, dict):
         names = [key for key in ("log", "key_file") if isinstance(audit.get(key), str)]

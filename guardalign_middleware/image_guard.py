@@ -16,6 +16,7 @@ from PIL import Image
 
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
+from guardalign_middleware.detection.draws import check_draw, following
 from guardalign_middleware.errors import ConfigError, GuardError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.intake import load_frames, load_image
@@ -105,28 +106,40 @@ class ImageGuard:
         """
         return load_frames(source, self.config.intake)
 
-    def scan(self, source: ImageSource) -> Verdict:
+    def scan(self, source: ImageSource, *, draw: str | None = None) -> Verdict:
         """Measure one image against the unsafe concepts; nothing is changed.
 
         The decision is that of the detector: `mask` may still become `block` in `sanitize`, where
         the masked picture is scored again. A file of several frames is judged by its worst frame,
         whose number ends the verdict's source, as in "party.gif#2".
 
+        Args:
+            source: the image.
+            draw: of an earlier verdict (`evidence.draw`), to look where its random views looked.
+
         Raises:
             ImageRejected: no image that the policy accepts.
             GuardError: the detector gave no trustworthy number.
             AuditError: the verdict cannot be recorded.
         """
-        return self.scan_many([source])[0]
+        return self._scan_files([source], draw)[0]
 
     def scan_many(self, sources: Sequence[ImageSource]) -> list[Verdict]:
         """Scan several images together, equal pictures only once; errors are those of `scan`."""
+        return self._scan_files(sources, None)
+
+    def _scan_files(self, sources: Sequence[ImageSource], draw: str | None) -> list[Verdict]:
         files = [self.load_frames(source) for source in sources]
-        verdicts = iter(self._recorded(self._scan([frame for file in files for frame in file])))
+        frames = [frame for file in files for frame in file]
+        verdicts = iter(self._recorded(self._scan(frames, draw)))
         return [max(islice(verdicts, len(file)), key=_severity) for file in files]
 
-    def sanitize(self, source: ImageSource) -> SanitizedImage:
+    def sanitize(self, source: ImageSource, *, draw: str | None = None) -> SanitizedImage:
         """Scan one image and hide what is unsafe in it, until the rest passes; else block it.
+
+        Args:
+            source: the image.
+            draw: as of `scan`; what the scans of masked copies draw follows from it.
 
         Raises:
             ImageRejected: no image that the policy accepts; also one of several frames, which
@@ -134,53 +147,67 @@ class ImageGuard:
             GuardError: the detector gave no trustworthy number.
             AuditError: the verdict cannot be recorded.
         """
-        return self.sanitize_many([source])[0]
+        return self._sanitize_files([source], draw)[0]
 
     def sanitize_many(self, sources: Sequence[ImageSource]) -> list[SanitizedImage]:
         """Scan several images together and clean each; errors are those of `sanitize`."""
+        return self._sanitize_files(sources, None)
+
+    def _sanitize_files(
+        self, sources: Sequence[ImageSource], draw: str | None
+    ) -> list[SanitizedImage]:
         images = [self.load(source) for source in sources]
         cleaned: dict[str, SanitizedImage] = {}
-        for image, verdict in zip(images, self._scan(images), strict=True):
+        for image, verdict in zip(images, self._scan(images, draw), strict=True):
             if image.sha256 not in cleaned:
                 cleaned[image.sha256] = self._clean(image, verdict)
         return self._recorded([_named(cleaned[image.sha256], image) for image in images])
 
-    def _scan(self, images: Sequence[CanonicalImage]) -> list[Verdict]:
+    def _scan(self, images: Sequence[CanonicalImage], draw: str | None) -> list[Verdict]:
         self._process.check()
+        if draw is not None:
+            check_draw(draw)  # here, because a wrong argument is no fault of the detector
         distinct = {image.sha256: image for image in images}
-        verdicts = dict(zip(distinct, self._judge(list(distinct.values())), strict=True))
+        verdicts = dict(zip(distinct, self._judge(list(distinct.values()), draw), strict=True))
         return [
             self._as_configured(replace(verdicts[image.sha256], source=image.source))
             for image in images
         ]
 
-    def _judge(self, images: list[CanonicalImage]) -> list[Verdict]:
+    def _judge(self, images: list[CanonicalImage], draw: str | None) -> list[Verdict]:
         try:
+            if draw is not None:
+                return [self._rescan(image, draw) for image in images]
             with typed_faults("detection"):
                 return self.detector.scan_many(images)
         except GuardError:
             if self.config.on_fault == "raise":
                 raise
         # One by one: a fault in one picture is no reason to let the others through unscanned.
-        return [self._judge_or_allow(image) for image in images]
+        return [self._judge_or_allow(image, draw) for image in images]
 
-    def _judge_or_allow(self, image: CanonicalImage) -> Verdict:
+    def _judge_or_allow(self, image: CanonicalImage, draw: str | None) -> Verdict:
         try:
-            return self._rescan(image)
+            return self._rescan(image, draw)
         except GuardError as error:
             with self._lock:
                 self._failed_open += 1
             _LOGGER.warning("An image is allowed unscanned after a fault at %s.", error.stage)
             return _unscanned(image, self.detector, f"{error.stage}: {error.message}")
 
-    def _rescan(self, image: CanonicalImage) -> Verdict:
+    def _rescan(self, image: CanonicalImage, draw: str | None) -> Verdict:
         with typed_faults("detection"):
-            return self.detector.scan(image)
+            return self.detector.scan(image, draw=draw)
 
     def _clean(self, image: CanonicalImage, verdict: Verdict) -> SanitizedImage:
         if verdict.fault is not None:
             return SanitizedImage(image, image, verdict, 0, 0.0, verdict.distance)
-        return sanitize(image, verdict, self._rescan, self.config.sanitize)
+        draw = verdict.evidence.draw
+
+        def rescan(masked: CanonicalImage) -> Verdict:
+            return self._rescan(masked, None if draw is None else following(draw, masked))
+
+        return sanitize(image, verdict, rescan, self.config.sanitize)
 
     def _as_configured(self, verdict: Verdict) -> Verdict:
         if verdict.decision == "mask" and self.config.sanitize.method == "block":
@@ -234,7 +261,7 @@ def _unscanned(image: CanonicalImage, detector: Detector, fault: str) -> Verdict
         marginal_error=float("nan"),
         iterations=0,
         solver="",
-        encoder=detector.encoder.fingerprint,
+        encoder=detector.encoders,
     )
     return Verdict(
         decision="allow",

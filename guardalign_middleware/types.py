@@ -87,16 +87,18 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the decision was computed from, one row per patch.
+    """What the decision was computed from, one row per patch of every view.
 
     Attributes:
-        patch_boxes: int `[M, 4]`.
+        patch_boxes: int `[M, 4]`, in pixels of the picture also where a view of it was looked at.
         patch_distances: float `[M]`; low = unsafe.
         patch_categories: nearest unsafe category of each patch, length M.
         marginal_error: largest absolute violation of a transport marginal over all problems solved.
         iterations: Sinkhorn iterations used.
         solver: `"kernel"`, `"log"` or `"pot"`.
-        encoder: fingerprint of the encoder.
+        encoder: fingerprint of the encoder; of two, joined by "+".
+        draw: what the random views were drawn from, to look the same way again; None when no view
+            is random.
     """
 
     patch_boxes: NDArray[np.int64]
@@ -106,6 +108,7 @@ class Evidence:
     iterations: int
     solver: str
     encoder: str
+    draw: str | None = None
 
 
 @dataclass(frozen=True)

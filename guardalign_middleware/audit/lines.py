@@ -55,6 +55,8 @@ class AuditEntry:
         previous: MAC of the line before, `FIRST` in the first.
         mac: HMAC-SHA256 of everything else in the line, hexadecimal.
         format: of the line.
+        draw: what the detector's random views were drawn from; None when none is random, and in
+            lines from before there were such views.
     """
 
     number: int
@@ -77,6 +79,7 @@ class AuditEntry:
     previous: str
     mac: str
     format: int = FORMAT
+    draw: str | None = None
 
     def to_line(self) -> bytes:
         """The line in the log, newline included."""

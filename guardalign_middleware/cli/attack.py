@@ -15,11 +15,12 @@ from guardalign_middleware.cli.console import ALLOWED, err, out, tracked
 from guardalign_middleware.cli.scan import expand
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
+from guardalign_middleware.detection.draws import draw_for
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.attacks import AttackReport, Target, run_attacks
 from guardalign_middleware.evaluation.attacks.plot import save_plot
 from guardalign_middleware.intake import load_image
-from guardalign_middleware.types import CanonicalImage
+from guardalign_middleware.types import CanonicalImage, Verdict
 
 _SEED = 4_711
 
@@ -37,6 +38,9 @@ def run_attack(
     preset: str,
 ) -> int:
     """Attack unsafe images, the first `n` of each kind, and print what is still detected.
+
+    The detector is the preset's, with the counter-measures that it is configured with; others are
+    compared with them.
 
     Without images, scenes of the miniature world are drawn. Images in which nothing is found to
     begin with are left out: what is missed anyway needs no attack. Where the things in own images
@@ -57,7 +61,7 @@ def run_attack(
         detector = Detector.from_config(config.detection)
     if unsafe:
         images = _loaded(unsafe, config, n)
-        targets = _targets(detector, images)
+        targets = _targets(detector, images, seed)
         harmless = _loaded(safe, config, n)
     elif config.name == "mini":
         targets, harmless = _drawn(detector, n, seed)
@@ -88,10 +92,15 @@ def _loaded(paths: Sequence[str], config: GuardAlignConfig, n: int) -> list[Cano
     return [load_image(source, config.intake) for source in sources]
 
 
-def _targets(detector: Detector, images: Sequence[CanonicalImage]) -> list[Target]:
+def _scanned(detector: Detector, image: CanonicalImage, seed: int) -> Verdict:
+    """At a draw from the seed, so that random views find the same images again."""
+    return detector.scan(image, draw=draw_for(str(seed).encode(), image))
+
+
+def _targets(detector: Detector, images: Sequence[CanonicalImage], seed: int) -> list[Target]:
     found = []
     for image in images:
-        if regions := detector.scan(image).regions:
+        if regions := _scanned(detector, image, seed).regions:
             found.append(Target(image, tuple(region.box for region in regions)))
     if len(found) < len(images):
         err().print(f"{len(images) - len(found)} of {len(images)} unsafe images are not detected")
@@ -111,7 +120,8 @@ def _drawn(detector: Detector, n: int, seed: int) -> tuple[list[Target], list[Ca
         return Target(CanonicalImage(drawn.pixels, f"scene-{number}"), boxes)
 
     drawn = (scene(number, True) for number in count())
-    targets = list(islice((one for one in drawn if detector.scan(one.image).flagged), n))
+    seen = (one for one in drawn if _scanned(detector, one.image, seed).flagged)
+    targets = list(islice(seen, n))
     return targets, [scene(number, False).image for number in range(n)]
 
 

@@ -127,16 +127,17 @@ def run_replay(
 
 def _replayed(guard: ImageGuard, source: str, log: Path, key: bytes) -> Iterator[Replayed]:
     for image in guard.load_frames(source):
-        again: dict[Step, Result] = {}
+        again: dict[tuple[Step, str | None], Result] = {}
         for entry in entries_of(log, image, key):
-            if entry.step not in again:
-                again[entry.step] = _guarded(guard, image, entry.step)
-            changed = differences(entry, again[entry.step], image, key)
+            how = entry.step, entry.draw
+            if how not in again:
+                again[how] = _guarded(guard, image, *how)
+            changed = differences(entry, again[how], image, key)
             yield Replayed(image.source, entry, changed)
 
 
-def _guarded(guard: ImageGuard, image: CanonicalImage, step: Step) -> Result:
-    return guard.sanitize(image) if step == "sanitize" else guard.scan(image)
+def _guarded(guard: ImageGuard, image: CanonicalImage, step: Step, draw: str | None) -> Result:
+    return guard.sanitize(image, draw=draw) if step == "sanitize" else guard.scan(image, draw=draw)
 
 
 def _line(result: Replayed) -> str:

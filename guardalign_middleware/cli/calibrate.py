@@ -18,13 +18,17 @@ from guardalign_middleware.detection import (
     Detector,
     ThresholdProfile,
     calibrate_by_category,
+    calibrate_pair,
     calibrate_threshold,
 )
+from guardalign_middleware.detection.draws import draw_for
 from guardalign_middleware.errors import ConfigError, GuardAlignError
 from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.intake import load_image
 
 Distances = Mapping[str, float]
+Measured = tuple[Distances, ...]
+"""Of one image, by each encoder."""
 
 
 def run_calibrate(
@@ -42,7 +46,8 @@ def run_calibrate(
     """Measure the images, choose the threshold on one part, report on the rest, write the profile.
 
     Equal pictures count once: a copy is no further evidence. With `per_category` each category gets
-    a threshold of its own, and the unsafe images lie in folders named like their category.
+    a threshold of its own, and the unsafe images lie in folders named like their category. Images
+    are looked at as the preset's `detection.defence` says, and the profile fits nothing else.
 
     Returns:
         The exit status 0.
@@ -59,33 +64,45 @@ def run_calibrate(
         detector = Detector.from_config(config.detection.model_copy(update={"profile": None}))
     rng = np.random.default_rng(seed)
     groups = {"safe": safe, **(_by_folder(unsafe) if per_category else {"unsafe": unsafe})}
-    kept: dict[str, list[Distances]] = {}
-    rest: dict[str, list[Distances]] = {}
+    kept: dict[str, list[Measured]] = {}
+    rest: dict[str, list[Measured]] = {}
     for name, paths in groups.items():
-        images = _measured(detector, config.intake, name, paths)
+        images = _measured(detector, config.intake, name, paths, seed)
         order = rng.permutation(len(images)).tolist()
         first = round(held_out * len(images))
         kept[name] = [images[index] for index in order[first:]]
         rest[name] = [images[index] for index in order[:first]]
     safe_kept, safe_rest = kept.pop("safe"), rest.pop("safe")
-    if per_category:
-        profile = calibrate_by_category(
-            safe_kept,
-            kept,
-            tuple(detector.anchors.categories),
-            max_false_alarm,
-            max_miss=max_miss,
-            binding=detector.binding,
-        )
-    else:
-        profile = calibrate_threshold(
-            [min(image.values()) for image in safe_kept],
-            [min(image.values()) for image in kept["unsafe"]] or None,
-            max_false_alarm,
-            max_miss=max_miss,
-            binding=detector.binding,
-        )
+    unsafe_kept = [image for images in kept.values() for image in images]
     unsafe_rest = [image for images in rest.values() for image in images]
+
+    def calibrated(
+        member: int, max_false_alarm: float | None, max_miss: float | None
+    ) -> ThresholdProfile:
+        own = detector.members[member]
+        if per_category:
+            return calibrate_by_category(
+                [image[member] for image in safe_kept],
+                {name: [image[member] for image in images] for name, images in kept.items()},
+                tuple(own.anchors.categories),
+                max_false_alarm,
+                max_miss=max_miss,
+                binding=own.binding,
+            )
+        return calibrate_threshold(
+            [min(image[member].values()) for image in safe_kept],
+            [min(image[member].values()) for image in unsafe_kept] or None,
+            max_false_alarm,
+            max_miss=max_miss,
+            binding=own.binding,
+        )
+
+    if detector.second is None:
+        profile = calibrated(0, max_false_alarm, max_miss)
+    else:
+        profile = calibrate_pair(
+            calibrated, safe_kept, unsafe_kept, max_false_alarm, max_miss=max_miss
+        )
     profile = _with_held_out(profile, safe_rest, unsafe_rest)
     try:
         profile.save(out)
@@ -121,17 +138,21 @@ def _by_folder(paths: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _measured(
-    detector: Detector, policy: IntakePolicy, name: str, paths: Sequence[str]
-) -> list[Distances]:
+    detector: Detector, policy: IntakePolicy, name: str, paths: Sequence[str], seed: int
+) -> list[Measured]:
     """Distances in order of the files; every unreadable file is named before it fails."""
-    seen: dict[str, Distances] = {}
+    seen: dict[str, Measured] = {}
     failed = 0
     sources = [source for path in paths for source in expand(path)]
     for source in tracked(sources, f"{name} images"):
         try:
             image = load_image(source, policy)
             if image.sha256 not in seen:
-                seen[image.sha256] = detector.distances(image).by_category()
+                # From the seed, so that random views give the same profile again.
+                draw = draw_for(str(seed).encode(), image)
+                seen[image.sha256] = tuple(
+                    member.distances(image, draw=draw).by_category() for member in detector.members
+                )
         except GuardAlignError as error:
             print_error(str(error))
             failed += 1
@@ -146,10 +167,10 @@ def _measured(
 
 
 def _with_held_out(
-    profile: ThresholdProfile, safe: Sequence[Distances], unsafe: Sequence[Distances]
+    profile: ThresholdProfile, safe: Sequence[Measured], unsafe: Sequence[Measured]
 ) -> ThresholdProfile:
-    flagged = sum(profile.flags(image) for image in safe)
-    missed = sum(not profile.flags(image) for image in unsafe)
+    flagged = sum(profile.flags(*image) for image in safe)
+    missed = sum(not profile.flags(*image) for image in unsafe)
     calibration = replace(
         profile.calibrated_on,
         held_out_safe=(flagged, len(safe)),
@@ -160,7 +181,9 @@ def _with_held_out(
 
 def _show(console: Console, profile: ThresholdProfile) -> None:
     calibration = profile.calibrated_on
-    title = "by category" if profile.by_category else f"{profile.threshold:.4f}"
+    title = " and ".join(
+        "by category" if one.by_category else f"{one.threshold:.4f}" for one in profile.members
+    )
     table = Table(title=f"threshold {title}", title_justify="left")
     for column in ("", "promised", "images", "calibration", "held out (95% interval)"):
         table.add_column(column)
@@ -180,8 +203,9 @@ def _show(console: Console, profile: ThresholdProfile) -> None:
         _estimate(calibration.held_out_unsafe),
     )
     console.print(table)
-    if profile.by_category:
-        console.print(_categories(profile))
+    for one in profile.members:
+        if one.by_category:
+            console.print(_categories(one))
     console.print(profile.guarantee, highlight=False)
 
 

@@ -2,8 +2,10 @@
 
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.category_threshold import calibrate_by_category
-from guardalign_middleware.detection.detector import Detector, PatchDistances
+from guardalign_middleware.detection.detector import Detector
 from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEncoder
+from guardalign_middleware.detection.measured import PatchDistances
+from guardalign_middleware.detection.pair_threshold import calibrate_pair
 from guardalign_middleware.detection.threshold import (
     Calibration,
     ThresholdProfile,
@@ -19,5 +21,6 @@ __all__ = [
     "PatchDistances",
     "ThresholdProfile",
     "calibrate_by_category",
+    "calibrate_pair",
     "calibrate_threshold",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardalign_middleware.detection.threshold import (
+    CAVEAT,
     Calibration,
     CategoryThreshold,
     ThresholdProfile,
@@ -153,8 +154,7 @@ def _guarantee(calibration: Calibration, categories: int) -> str:
             "exchangeable with its calibration images are not flagged by it"
         )
     sentence = ", and ".join(promises) + ", on average over calibration sets."
-    caveat = "No promise under attack or on other kinds of images."
-    return f"{sentence[0].upper()}{sentence[1:]} {caveat}"
+    return f"{sentence[0].upper()}{sentence[1:]} {CAVEAT}"
 
 
 def _column(images: Sequence[Distances], name: str) -> NDArray[np.float64]:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Self, get_args
+from dataclasses import dataclass
+from itertools import islice
+from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from guardalign_middleware.config import DetectionConfig, TransportConfig
+from guardalign_middleware.config import DefenceConfig, DetectionConfig, TransportConfig
 from guardalign_middleware.detection.anchor_cache import embedded_texts
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.cache import VerdictCache
+from guardalign_middleware.detection.draws import check_draw, draw_for
 from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEncoder
-from guardalign_middleware.detection.patches import crop_patches, patch_boxes
-from guardalign_middleware.detection.regions import find_regions
+from guardalign_middleware.detection.judge import judge
+from guardalign_middleware.detection.measured import PatchDistances, of_all_views
+from guardalign_middleware.detection.patches import crop_patches
 from guardalign_middleware.detection.threshold import ThresholdProfile
 from guardalign_middleware.detection.transport import (
     PackedAnchors,
@@ -28,35 +32,12 @@ from guardalign_middleware.detection.transport import (
     pack_anchors,
     transport_distances,
 )
+from guardalign_middleware.detection.views import Look, View, draw_views, is_random, look
 from guardalign_middleware.errors import ConfigError, DetectionError
-from guardalign_middleware.types import Action, CanonicalImage, Evidence, Region, Verdict
+from guardalign_middleware.types import CanonicalImage, Evidence, Verdict
 
 _PATCHES_IN_FLIGHT = 1024
-ACTIONS: tuple[Action, ...] = get_args(Action)
-
-
-@dataclass(frozen=True, eq=False)
-class PatchDistances:
-    """What a detector measures of an image, before any threshold.
-
-    Attributes:
-        distance: the image's distance, the smallest patch distance; low = unsafe.
-        category: the unsafe category nearest to the nearest patch.
-        evidence: the numbers of each patch.
-    """
-
-    distance: float
-    category: str
-    evidence: Evidence
-
-    def by_category(self) -> dict[str, float]:
-        """Smallest distance of the patches nearest to each category; without those of none."""
-        nearest: dict[str, float] = {}
-        for name, value in zip(
-            self.evidence.patch_categories, self.evidence.patch_distances.tolist(), strict=True
-        ):
-            nearest[name] = min(value, nearest.get(name, value))
-        return nearest
+_AS_IS = ("as_is",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +47,11 @@ class _Anchors:
 
 
 class Detector:
-    """Patches, encoder, transport and threshold in one; threads may share it.
+    """Views, patches, encoder, transport and threshold in one; threads may share it.
 
-    Anchor embeddings are computed at the first scan and kept.
+    Anchor embeddings are computed at the first scan and kept. Where a view is random, what is drawn
+    for a picture comes from the picture and a secret that each detector gets from the operating
+    system: who knows all the rest cannot foresee it, and an equal picture gets an equal verdict.
     """
 
     def __init__(
@@ -77,18 +60,21 @@ class Detector:
         anchors: AnchorBank,
         config: DetectionConfig,
         profile: ThresholdProfile | None = None,
+        second: Detector | None = None,
     ) -> None:
         """Bind the parts together.
 
         Args:
             encoder: embeds crops and words.
             anchors: what to look for.
-            config: patches, transport and caches; its other paths are not read.
+            config: patches, transport, views and caches; its other paths are not read.
             profile: threshold; without it only `distances` works.
+            second: without a profile, which is a part of this one's; given when
+                `config.defence.second` is.
 
         Raises:
-            ConfigError: the profile belongs to other parts, or the contrast needs a neutral bank
-                and there is none.
+            ConfigError: the profile belongs to other parts, the contrast needs a neutral bank and
+                there is none, or one says that there is a second encoder and another does not.
         """
         transport = config.transport
         if _contrasted(transport) and not anchors.neutral:
@@ -100,19 +86,24 @@ class Detector:
         self.anchors = anchors
         self.config = config
         self.profile = profile
+        self.second = second
         self.binding = {
             "encoder": encoder.fingerprint,
             "anchors": anchors.fingerprint,
             "patches": _digest(config.patches.model_dump_json()),
             "transport": _digest(transport.model_dump_json()),
         }
+        views = config.defence.views
+        if views != _AS_IS:
+            # What looks at images as they are keeps the profiles from before there were views.
+            self.binding["views"] = _digest(json.dumps(sorted(views)))
+        if (second is None) != (config.defence.second is None):
+            raise ConfigError("A second encoder should be configured and given, or neither.")
+        if second is not None and second.config.defence != DefenceConfig(views=views):
+            raise ConfigError("The second encoder should look at the same views as the first.")
         if profile is not None:
-            profile.check_binding(self.binding)
-            if profile.by_category and set(profile.by_category) != set(anchors.categories):
-                raise ConfigError(
-                    "The threshold profile has other categories than the anchors.",
-                    remedy="Calibrate a new threshold for this configuration.",
-                )
+            _check_profile(profile, self.members)
+        self._secret = secrets.token_bytes(32)
         self._verdicts = VerdictCache(config.remembered_verdicts)
         self._lock = threading.Lock()
         self._cached: _Anchors | None = None
@@ -127,61 +118,116 @@ class Detector:
         """
         anchors = AnchorBank.load(config.anchors)
         profile = None if config.profile is None else ThresholdProfile.load(config.profile)
-        return cls(OpenClipEncoder.load(config.encoder), anchors, config, profile)
+        other = _second_config(config)
+        second = None if other is None else cls.from_config(other)
+        return cls(OpenClipEncoder.load(config.encoder), anchors, config, profile, second)
 
-    def scan(self, image: CanonicalImage) -> Verdict:
-        """Judge one image; see `scan_many`."""
-        return self.scan_many([image])[0]
+    @property
+    def members(self) -> tuple[Detector, ...]:
+        """This detector, and the one with the second encoder where there is one."""
+        return (self,) if self.second is None else (self, self.second)
+
+    @property
+    def encoders(self) -> str:
+        """Fingerprint of the encoder, as `Evidence.encoder` tells it; of two, joined."""
+        return "+".join(dict.fromkeys(one.encoder.fingerprint for one in self.members))
+
+    def scan(self, image: CanonicalImage, *, draw: str | None = None) -> Verdict:
+        """Judge one image; see `scan_many`.
+
+        Args:
+            image: what to judge.
+            draw: from the evidence of an earlier verdict, to look where its random views looked.
+        """
+        if draw is None:
+            return self.scan_many([image])[0]
+        check_draw(draw)
+        return self._scan([image], draw)[0]
 
     def scan_many(self, images: Sequence[CanonicalImage]) -> list[Verdict]:
         """Judge images; their crops share encoder batches, each verdict is the image's own.
 
         A patch is unsafe when its distance is at most the threshold of its category (paper
-        eq. 10). What happens to an image with an unsafe patch is the category's action: the image
-        is to be masked, or blocked, or only reported. The distance, category and threshold of a
-        verdict are those of the patch that is farthest below its threshold.
+        eq. 10), and an image when a patch of any of its views is, to either encoder. What happens
+        to it then is the category's action: the image is to be masked, or blocked, or only
+        reported.
 
         Raises:
             ConfigError: there is no threshold profile.
             DetectionError: encoder or transport gave no trustworthy number.
         """
+        return self._scan(images, None)
+
+    def _scan(self, images: Sequence[CanonicalImage], draw: str | None) -> list[Verdict]:
         profile = self.profile
         if profile is None:
             raise ConfigError(
                 "The detector has no threshold profile.",
                 remedy="Set detection.profile, or calibrate a threshold first.",
             )
-        known = [self._verdicts.get(image) for image in images]
+        known = [self._verdicts.get(image, draw) for image in images]
         new = [image for image, verdict in zip(images, known, strict=True) if verdict is None]
+        draws = self._draws(new, draw)
+        banks = [one.anchors for one in self.members]
+        by_member = (one._measure(new, draws) for one in self.members)
         fresh = []
-        for image, measured in zip(new, self._measure(new), strict=True):
-            fresh.append(self._verdict(image, measured, profile))
-            self._verdicts.put(fresh[-1])
+        for image, *measured in zip(new, *by_member, strict=True):
+            fresh.append(judge(image, measured, profile, banks))
+            self._verdicts.put(fresh[-1], draw)
         rest = iter(fresh)
         return [next(rest) if verdict is None else verdict for verdict in known]
 
-    def distances(self, image: CanonicalImage) -> PatchDistances:
+    def distances(self, image: CanonicalImage, *, draw: str | None = None) -> PatchDistances:
         """Measure one image without judging it; needs no threshold profile.
+
+        What a second encoder measures, is asked of it: see `members`.
+
+        Args:
+            image: what to measure.
+            draw: 32 hexadecimal digits, of which the random views are drawn.
 
         Raises:
             DetectionError: encoder or transport gave no trustworthy number.
         """
-        return next(self._measure([image]))
+        if draw is not None:
+            check_draw(draw)
+        return next(self._measure([image], self._draws([image], draw)))
 
     def distances_many(self, images: Sequence[CanonicalImage]) -> list[PatchDistances]:
         """Measure images in shared batches; see `distances`."""
-        return list(self._measure(images))
+        return list(self._measure(images, self._draws(images, None)))
 
-    def _measure(self, images: Sequence[CanonicalImage]) -> Iterator[PatchDistances]:
-        boxes = [patch_boxes(i.width, i.height, self.config.patches) for i in images]
+    def views_of(self, width: int, height: int, draw: str | None) -> tuple[View, ...]:
+        """How a `width` × `height` picture is looked at; `draw` is needed when a view is random."""
+        config = self.config
+        return draw_views(config.defence.views, width, height, config.patches, draw)
+
+    def _draws(self, images: Sequence[CanonicalImage], draw: str | None) -> list[str | None]:
+        if not is_random(self.config.defence.views):
+            return [None] * len(images)
+        return [draw_for(self._secret, image) if draw is None else draw for image in images]
+
+    def _measure(
+        self, images: Sequence[CanonicalImage], draws: Sequence[str | None]
+    ) -> Iterator[PatchDistances]:
+        looks = [
+            look(image, view, self.config.patches)
+            for image, draw in zip(images, draws, strict=True)
+            for view in self.views_of(image.width, image.height, draw)
+        ]
+        measured = self._measure_looks(looks)
+        for draw in draws:
+            yield of_all_views(list(islice(measured, len(self.config.defence.views))), draw)
+
+    def _measure_looks(self, looks: Sequence[Look]) -> Iterator[PatchDistances]:
         first = 0
-        while first < len(images):
+        while first < len(looks):
             last, count = first, 0
-            while last < len(images) and (last == first or count < _PATCHES_IN_FLIGHT):
-                count += len(boxes[last])
+            while last < len(looks) and (last == first or count < _PATCHES_IN_FLIGHT):
+                count += len(looks[last].boxes)
                 last += 1
             side = self.encoder.image_size
-            crops = [crop_patches(images[i], boxes[i], side) for i in range(first, last)]
+            crops = [crop_patches(one.picture(), one.boxes, side) for one in looks[first:last]]
             embeddings = self.encoder.encode_images(torch.cat(crops))
             if embeddings.ndim != 2 or len(embeddings) != count:
                 raise DetectionError(
@@ -189,12 +235,12 @@ class Detector:
                     f"Got {tuple(embeddings.shape)}.",
                     stage="encode",
                 )
-            rows = torch.split(embeddings, [len(b) for b in boxes[first:last]])
-            for index, row in zip(range(first, last), rows, strict=True):
-                yield self._distances(row, boxes[index])
+            rows = torch.split(embeddings, [len(one.boxes) for one in looks[first:last]])
+            for one, row in zip(looks[first:last], rows, strict=True):
+                yield self._distances(row, one)
             first = last
 
-    def _distances(self, embeddings: Tensor, boxes: NDArray[np.int64]) -> PatchDistances:
+    def _distances(self, embeddings: Tensor, seen: Look) -> PatchDistances:
         with torch.inference_mode():
             patch, result = self._transported(embeddings)
             unsafe = result.distances[: len(self.anchors.categories)]
@@ -206,7 +252,7 @@ class Detector:
         categories = tuple(names[index] for index in nearest)
         best = int(values.argmin())
         evidence = Evidence(
-            patch_boxes=boxes,
+            patch_boxes=seen.places,
             patch_distances=values,
             patch_categories=categories,
             marginal_error=result.marginal_error,
@@ -279,44 +325,6 @@ class Detector:
                     self._cached = _Anchors(pack_anchors(concepts[:count]), pack_anchors(concepts))
             return self._cached
 
-    def _verdict(
-        self, image: CanonicalImage, measured: PatchDistances, profile: ThresholdProfile
-    ) -> Verdict:
-        evidence = measured.evidence
-        distances, categories = evidence.patch_distances, evidence.patch_categories
-        thresholds = np.array([profile.threshold_of(name) for name in categories])
-        regions = self._regions(evidence, thresholds)
-        actions = {region.action for region in regions}
-        worst = int((distances - thresholds).argmin())
-        return Verdict(
-            decision="block" if "block" in actions else "mask" if "mask" in actions else "allow",
-            distance=float(distances[worst]),
-            threshold=float(thresholds[worst]),
-            category=categories[worst],
-            regions=regions,
-            profile=profile.fingerprint,
-            width=image.width,
-            height=image.height,
-            source=image.source,
-            sha256=image.sha256,
-            evidence=evidence,
-        )
-
-    def _regions(self, evidence: Evidence, thresholds: NDArray[np.float64]) -> tuple[Region, ...]:
-        """Regions action by action: what is only reported never hides what is to be masked."""
-        actions = np.array([self.anchors.action(name) for name in evidence.patch_categories])
-        found = [
-            replace(region, action=action)
-            for action in ACTIONS
-            for region in find_regions(
-                evidence.patch_boxes,
-                evidence.patch_distances,
-                evidence.patch_categories,
-                np.where(actions == action, thresholds, -np.inf),
-            )
-        ]
-        return tuple(sorted(found, key=lambda region: (region.distance, region.box)))
-
 
 def _contrasted(transport: TransportConfig) -> bool:
     return transport.aggregation == "category" and transport.contrast == "softmax"
@@ -328,6 +336,42 @@ def _neutral_mass(distances: Tensor, unsafe: int, temperature: float) -> Tensor:
     Summed directly and not as 1 − unsafe share, so values near 0 keep their digits.
     """
     return torch.softmax(-distances / temperature, dim=0)[unsafe:].sum(dim=0)
+
+
+def _check_profile(profile: ThresholdProfile, members: Sequence[Detector]) -> None:
+    """Refuse a threshold that was calibrated for something else.
+
+    Raises:
+        ConfigError: for other parts, other categories, or another number of encoders.
+    """
+    remedy = "Calibrate a new threshold for this configuration."
+    if len(profile.members) != len(members):
+        raise ConfigError(
+            f"The threshold profile was calibrated for {len(profile.members)} encoder(s), and "
+            f"{len(members)} look at the images.",
+            remedy=remedy,
+        )
+    for own, detector in zip(profile.members, members, strict=True):
+        own.check_binding(detector.binding)
+        if own.by_category and set(own.by_category) != set(detector.anchors.categories):
+            raise ConfigError(
+                "The threshold profile has other categories than the anchors.", remedy=remedy
+            )
+
+
+def _second_config(config: DetectionConfig) -> DetectionConfig | None:
+    """The second encoder as a detector of its own, which looks at the same views and patches."""
+    second = config.defence.second
+    if second is None:
+        return None
+    return DetectionConfig(
+        encoder=second.encoder,
+        anchors=second.anchors or config.anchors,
+        patches=config.patches,
+        transport=second.transport,
+        anchor_cache=config.anchor_cache,
+        defence=DefenceConfig(views=config.defence.views),
+    )
 
 
 def _digest(text: str) -> str:

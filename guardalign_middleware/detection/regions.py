@@ -40,7 +40,8 @@ def find_regions(
     flagged = np.flatnonzero(distances <= threshold)
     if flagged.size == 0:
         return ()
-    all_sides = boxes[:, 2] - boxes[:, 0]
+    # Squares, but for those of a view that reach beyond the picture's border and are cut there.
+    all_sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
     sides = all_sides[flagged]
     span = -float(beyond[flagged].min())
     margin = -beyond[flagged] / span if span > 0 else np.ones(flagged.size)
@@ -69,7 +70,9 @@ def _region(
     categories: tuple[str, ...],
 ) -> Region:
     # A large patch that only touches the region may have been flagged for something else in it.
-    best = next(patch for patch in nearest_first if _explained(boxes[patch], [box]))
+    touching = [p for p in nearest_first if _intersection(tuple(boxes[p].tolist()), box) > 0]
+    # Where several clusters of patches cross, what is left of one may be explained by none of them.
+    best = next((p for p in touching if _explained(boxes[p], [box])), touching[0])
     return Region(box, categories[best], float(distances[best]))
 
 

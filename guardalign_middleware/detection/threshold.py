@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from guardalign_middleware.errors import ConfigError
 
 _VERSION = 1
+CAVEAT = "No promise under attack or on other kinds of images."
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class ThresholdProfile:
         calibrated_on: sample sizes and measured rates.
         binding: fingerprint of each part, from `Detector.binding`.
         by_category: unsafe category → its own τ; empty when all share one.
+        second: that of a second encoder, calibrated together with this one; `guarantee` and
+            `calibrated_on` are then about both, and those of `second` about it alone.
     """
 
     threshold: float
@@ -83,11 +86,14 @@ class ThresholdProfile:
     calibrated_on: Calibration
     binding: Mapping[str, str]
     by_category: Mapping[str, CategoryThreshold] = field(default_factory=dict)
+    second: ThresholdProfile | None = None
 
     def __post_init__(self) -> None:
         for value in (self.threshold, *(one.threshold for one in self.by_category.values())):
             if not math.isfinite(value):
                 raise ConfigError(f"The threshold should be finite. Received {value}.")
+        if self.second is not None and self.second.second is not None:
+            raise ConfigError("A threshold profile should be for two encoders at most.")
         object.__setattr__(self, "binding", MappingProxyType(dict(self.binding)))
         object.__setattr__(self, "by_category", MappingProxyType(dict(self.by_category)))
 
@@ -95,9 +101,22 @@ class ThresholdProfile:
         """τ of the patches whose nearest unsafe category this is."""
         return self.by_category[category].threshold if self.by_category else self.threshold
 
-    def flags(self, distances: Mapping[str, float]) -> bool:
-        """Whether an image is unsafe, by its smallest patch distance in each category."""
-        return any(value <= self.threshold_of(name) for name, value in distances.items())
+    @property
+    def members(self) -> tuple[ThresholdProfile, ...]:
+        """This profile, and that of the second encoder where there is one."""
+        return (self,) if self.second is None else (self, self.second)
+
+    def flags(self, *distances: Mapping[str, float]) -> bool:
+        """Whether an image is unsafe to any encoder, by its smallest patch distances.
+
+        Args:
+            distances: for each encoder, category → smallest distance.
+        """
+        return any(
+            value <= profile.threshold_of(name)
+            for profile, measured in zip(self.members, distances, strict=True)
+            for name, value in measured.items()
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ThresholdProfile:
@@ -114,18 +133,22 @@ class ThresholdProfile:
                 f"Cannot read the threshold profile {file}: {error}.",
                 remedy="Calibrate a threshold for this encoder, anchors and patches.",
             ) from error
-        if not isinstance(data, dict) or data.pop("version", None) != _VERSION:
-            raise ConfigError(f"{file} is no threshold profile of version {_VERSION}.")
         try:
-            calibration = _read_calibration(data.pop("calibrated_on"))
-            categories = {
-                name: CategoryThreshold(**fields)
-                for name, fields in data.pop("by_category", {}).items()
-            }
-            profile = cls(**data, calibrated_on=calibration, by_category=categories)
+            return cls._read(data, file)
         except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise ConfigError(f"{file} is no valid threshold profile: {error}.") from error
-        return profile
+
+    @classmethod
+    def _read(cls, data: Any, file: Path) -> ThresholdProfile:
+        if not isinstance(data, dict) or data.pop("version", None) != _VERSION:
+            raise ConfigError(f"{file} is no threshold profile of version {_VERSION}.")
+        calibration = _read_calibration(data.pop("calibrated_on"))
+        categories = {
+            name: CategoryThreshold(**fields)
+            for name, fields in data.pop("by_category", {}).items()
+        }
+        second = cls._read(data.pop("second"), file) if "second" in data else None
+        return cls(**data, calibrated_on=calibration, by_category=categories, second=second)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as JSON, to be read by `load` with the same threshold to the bit."""
@@ -151,16 +174,18 @@ class ThresholdProfile:
             )
 
     def _facts(self) -> dict[str, Any]:
-        facts = {
+        facts: dict[str, Any] = {
             "version": _VERSION,
             "threshold": self.threshold,
             "guarantee": self.guarantee,
             "calibrated_on": asdict(self.calibrated_on),
             "binding": dict(self.binding),
         }
-        if not self.by_category:
-            return facts
-        return {**facts, "by_category": {k: asdict(one) for k, one in self.by_category.items()}}
+        if self.by_category:
+            facts["by_category"] = {k: asdict(one) for k, one in self.by_category.items()}
+        if self.second is not None:
+            facts["second"] = self.second._facts()
+        return facts
 
 
 def _read_calibration(fields: Mapping[str, Any]) -> Calibration:
@@ -299,5 +324,4 @@ def _guarantee(calibration: Calibration) -> str:
             f"{calibration.unsafe_images} calibration images are allowed"
         )
     sentence = ", and ".join(promises) + ", on average over calibration sets."
-    caveat = "No promise under attack or on other kinds of images."
-    return f"{sentence[0].upper()}{sentence[1:]} {caveat}"
+    return f"{sentence[0].upper()}{sentence[1:]} {CAVEAT}"

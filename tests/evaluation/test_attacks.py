@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +11,27 @@ from typer.testing import CliRunner
 
 from guardalign_middleware.cli.app import app
 from guardalign_middleware.config import (
+    DefenceConfig,
     DetectionConfig,
     EncoderConfig,
     GuardAlignConfig,
     PatchConfig,
+    SecondEncoderConfig,
 )
 from guardalign_middleware.detection import AnchorBank, Detector
 from guardalign_middleware.detection.patches import crop_patches, patch_boxes
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.attacks import ATTACKS, Target, run_attacks
-from guardalign_middleware.evaluation.attacks.gradient import evade, float_crops
-from guardalign_middleware.evaluation.attacks.report import CLEAN
-from guardalign_middleware.evaluation.attacks.views import (
+from guardalign_middleware.evaluation.attacks.defences import (
     DEFENCES,
     NO_DEFENCE,
-    mirrored,
-    shifted,
-    softened,
-    to_tensor,
+    Defence,
+    defences_for,
+    flagged,
+    patches_of,
 )
+from guardalign_middleware.evaluation.attacks.gradient import evade, float_crops, to_tensor
+from guardalign_middleware.evaluation.attacks.report import CLEAN, STRADDLED
 from guardalign_middleware.mini.world import CONCEPTS, HELD_OUT_BACKGROUNDS, draw_scene
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import CanonicalImage
@@ -108,20 +111,6 @@ def test_attacks_do_what_they_say() -> None:
     assert ATTACKS["half the size"](square, PATCHES, rng).image.width == 96
 
 
-def test_views() -> None:
-    pixels = to_tensor(red_square().image)
-    rng = np.random.default_rng(0)
-    assert torch.equal(mirrored(mirrored(pixels, PATCHES, rng), PATCHES, rng), pixels)
-    soft = softened(pixels, PATCHES, rng)
-    assert soft.shape == pixels.shape
-    assert (soft - pixels).abs().max() > 0.05
-    moved = shifted(pixels, PATCHES, np.random.default_rng(3))
-    left, top = moved.shape[2] - 192, moved.shape[1] - 160
-    assert 0 <= left <= 16
-    assert 0 <= top <= 16
-    assert torch.equal(moved[:, top:, left:], pixels)
-
-
 def test_float_crops_are_the_detectors_crops(target: Target) -> None:
     boxes = patch_boxes(target.image.width, target.image.height, PATCHES)
     expected = crop_patches(target.image, boxes, 56)
@@ -136,7 +125,7 @@ def test_the_gradient_goes_through_encoder_and_transport(
 ) -> None:
     clean = detector.distances(target.image).distance
     threshold = detector.profile.threshold if detector.profile else 0.0
-    evaded = evade(detector, target, threshold, levels=8, steps=6, rng=np.random.default_rng(0))
+    evaded = evade(detector, target, [threshold], levels=8, steps=6, rng=np.random.default_rng(0))
     change = evaded.image.pixels.astype(int) - target.image.pixels
     assert 0 < np.abs(change).max() <= 8
     after = detector.distances(evaded.image).distance
@@ -162,7 +151,7 @@ def test_a_gradient_that_overflows_in_single_precision(detector: Detector) -> No
     target = Target(CanonicalImage(scene.pixels), (scene.items[0].box,))
     clean = detector.distances(target.image).distance
     rng = np.random.default_rng(0)
-    evaded = evade(detector, target, 0.12, levels=8, steps=3, rng=rng)
+    evaded = evade(detector, target, [0.12], levels=8, steps=3, rng=rng)
     assert detector.distances(evaded.image).distance > 2 * clean
 
 
@@ -184,12 +173,83 @@ def test_the_report_is_whole(detector: Detector, target: Target) -> None:
     json.dumps(report.to_json(), allow_nan=False)
 
 
-def test_views_only_add_to_what_is_found(detector: Detector, target: Target) -> None:
+def doubled(detector: Detector) -> Detector:
+    """The miniature twice, at random offsets, with the thresholds of the shipped profile."""
+    config = detector.config
+    second = SecondEncoderConfig(encoder=config.encoder, transport=config.transport)
+    defence = DefenceConfig(views=("shifted", "mirrored"))
+    plain = config.model_copy(update={"defence": defence})
+    other = Detector(detector.encoder, detector.anchors, plain)
+    both = config.model_copy(update={"defence": defence.model_copy(update={"second": second})})
+    bare = Detector(detector.encoder, detector.anchors, both, second=other)
+    assert detector.profile is not None
+    own = replace(detector.profile, binding=bare.binding)
+    profile = replace(own, second=replace(own, binding=other.binding))
+    return Detector(detector.encoder, detector.anchors, both, profile, other)
+
+
+def test_what_is_configured_is_attacked_and_compared(
+    detector: Detector, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {STRADDLED: ATTACKS[STRADDLED]}
+    monkeypatch.setattr("guardalign_middleware.evaluation.attacks.report.ATTACKS", kept)
+    guarded = doubled(detector)
+    report = run_attacks(guarded, [target], levels=(8,), steps=1)
+    names = [one.name for one in DEFENCES]
+    assert [row.defence for row in report.defences] == [*names, "two encoders", "as configured"]
+    costs = {row.defence: row.scans for row in report.defences}
+    assert costs["none"] == 1.0
+    assert costs["two encoders"] == 2.0
+    assert costs["as configured"] >= 4.0
+    assert all(row.false_alarms is None for row in report.defences)
+    assert report.attacks[0].detected.value == 1.0
+    alone = replace(Defence("x", ("mirrored", "shifted")), second=True).applied(guarded)
+    assert [one.config.defence.views for one in alone.members] == [("mirrored", "shifted")] * 2
+    assert defences_for(alone)[-1].views == ("mirrored", "shifted")
+    assert defences_for(DEFENCES[2].applied(guarded)) == DEFENCES  # it is compared already
+
+
+def test_who_knows_of_the_views_goes_through_them(detector: Detector, target: Target) -> None:
+    assert detector.profile is not None
+    mirrored = Defence("mirrored", ("mirrored",)).applied(detector)
+    threshold, draw = detector.profile.threshold, "0" * 32
+    before = mirrored.distances(target.image, draw=draw).distance
     rng = np.random.default_rng(0)
-    plain = NO_DEFENCE.distances(detector, target.image, rng)
+    known = evade(mirrored, target, [threshold], levels=8, steps=6, rng=rng)
+    unknown = evade(detector, target, [threshold], levels=8, steps=6, rng=rng)
+    after = [mirrored.distances(one.image).distance for one in (known, unknown)]
+    assert after[0] > 3 * before
+    assert after[0] > after[1]
+
+
+def test_a_gradient_goes_through_both_encoders(detector: Detector, target: Target) -> None:
+    assert detector.profile is not None
+    two = Defence("two", second=True).applied(doubled(detector))
+    threshold = detector.profile.threshold
+
+    def evaded(thresholds: list[float], attacked: Detector) -> CanonicalImage:
+        rng = np.random.default_rng(0)
+        return evade(attacked, target, thresholds, levels=8, steps=2, rng=rng).image
+
+    one = evaded([threshold], detector)
+    # The same encoder twice pulls where one does; a second goal of its own pulls elsewhere.
+    assert np.array_equal(evaded([threshold, threshold], two).pixels, one.pixels)
+    assert not np.array_equal(evaded([threshold, 5 * threshold], two).pixels, one.pixels)
+    with pytest.raises(ValueError, match="zip"):
+        evaded([threshold], two)
+
+
+def test_views_only_add_to_what_is_found(detector: Detector, target: Target) -> None:
+    draw = "5" * 32
+    plain = NO_DEFENCE.applied(detector).distances(target.image, draw=draw).by_category()
     assert plain == pytest.approx(detector.distances(target.image).by_category())
-    several = DEFENCES[3].distances(detector, target.image, rng)
-    assert all(several[name] <= value + 1e-6 for name, value in plain.items())
+    several = DEFENCES[3].applied(detector)
+    found = several.distances(target.image, draw=draw).by_category()
+    assert all(found[name] <= value + 1e-6 for name, value in plain.items())
+    assert detector.profile is not None
+    assert flagged(several, detector.profile, target.image, draw)
+    evidence = several.distances(target.image, draw=draw).evidence
+    assert patches_of(several, target.image, draw) == len(evidence.patch_boxes)
 
 
 def test_what_cannot_be_attacked() -> None:
@@ -199,7 +259,7 @@ def test_what_cannot_be_attacked() -> None:
     bank = AnchorBank({"fire": ("red",)}, {"wall": ("grey",)})
     fake = Detector(FakeEncoder(), bank, config)
     with pytest.raises(ConfigError, match="open_clip"):
-        evade(fake, red_square(), 0.1, levels=8, rng=np.random.default_rng(0))
+        evade(fake, red_square(), [0.1], levels=8, rng=np.random.default_rng(0))
     with pytest.raises(ConfigError, match="profile"):
         run_attacks(fake, [red_square()])
 

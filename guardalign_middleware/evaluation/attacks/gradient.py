@@ -1,4 +1,4 @@
-"""Projected gradient descent through encoder and transport: an attacker who knows everything."""
+"""Projected gradient descent through views, encoder and transport: who knows all but the draw."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from guardalign_middleware.detection import Detector, OpenClipEncoder
 from guardalign_middleware.detection.patches import patch_boxes
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.evaluation.attacks.pictures import Target
-from guardalign_middleware.evaluation.attacks.views import View, as_is, from_tensor, to_tensor
+from guardalign_middleware.types import CanonicalImage
 
 # Beyond the threshold by this factor, so that patches left out of the gradient do not matter.
 _MARGIN = 2.0
@@ -25,50 +25,59 @@ _LEAST = 1e-30
 def evade(
     detector: Detector,
     target: Target,
-    threshold: float,
+    thresholds: Sequence[float],
     *,
     levels: int,
     steps: int = 10,
-    views: Sequence[View] = (as_is,),
     rng: np.random.Generator,
 ) -> Target:
     """Change the pixels a little so that no patch looks unsafe.
 
     Minimises Σ_m max(0, ln(2τ) − ln d(m)) over the patches that touch an unsafe thing, or the
     middle of a patch that is near the threshold to begin with, by steps of the gradient's sign
-    inside the ball |δ| ≤ ε around the picture (Madry et al., arXiv 1706.06083), at
-    a randomly chosen view in each step. What comes back is a real 8-bit picture.
+    inside the ball |δ| ≤ ε around the picture (Madry et al., arXiv 1706.06083). Each step goes
+    through one of the detector's views, chosen at random and drawn anew: its own draws the attacker
+    cannot know. With two encoders the sums of both are minimised. What comes back is a real 8-bit
+    picture.
 
     Args:
-        detector: with an open_clip encoder.
+        detector: with open_clip encoders. Against an attacker who does not know of the views or of
+            the second encoder, give the detector without them.
         target: the picture and its unsafe things.
-        threshold: τ.
+        thresholds: τ of each encoder.
         levels: ε in 8-bit levels: 8 means 8/255.
         steps: of the descent.
-        views: what the detector looks at; an attacker who does not know takes `as_is`.
-        rng: chooses views and their offsets.
+        rng: chooses views and what they draw.
 
     Raises:
-        ConfigError: the encoder gives no gradient, or a number is out of range.
+        ConfigError: an encoder gives no gradient, or a number is out of range.
         DetectionError: the gradient is NaN or infinite.
     """
-    encoder = detector.encoder
-    if not isinstance(encoder, OpenClipEncoder):
-        raise ConfigError("The gradient attack needs an open_clip encoder.")
-    if levels < 1 or steps < 1 or threshold <= 0.0:
+    if levels < 1 or steps < 1 or min(thresholds) <= 0.0:
         raise ConfigError("levels and steps should be >= 1 and the threshold > 0.")
+    for one in detector.members:
+        if not isinstance(one.encoder, OpenClipEncoder):
+            raise ConfigError("The gradient attack needs an open_clip encoder.")
+    width, height = target.image.width, target.image.height
     clean = to_tensor(target.image)
-    marked = _marked(detector, target, threshold)
+    members = [
+        (one, _marked(one, target, threshold, random_draw(rng)), math.log(_MARGIN * threshold))
+        for one, threshold in zip(detector.members, thresholds, strict=True)
+    ]
     epsilon, stride = levels / 255.0, 2.5 * levels / 255.0 / steps
     change = torch.zeros_like(clean)
     for _ in range(steps):
         change.requires_grad_(True)
+        views = detector.views_of(width, height, random_draw(rng))
         view = views[int(rng.integers(len(views)))]
-        # Picture and mark go through the same view, so one draw of its offsets serves both.
-        both = view(torch.cat([clean + change, marked]), detector.config.patches, rng)
-        distances = _distances(detector, encoder, both[:3].clamp(0.0, 1.0), both[3].detach())
-        shortfall = math.log(_MARGIN * threshold) - distances.clamp_min(_LEAST).log()
-        (gradient,) = torch.autograd.grad(functional.relu(shortfall).sum(), change)
+        loss = torch.zeros((), dtype=torch.float64)
+        for member, marked, goal in members:
+            # Picture and mark go through the same view, so one draw of its offsets serves both.
+            both = view.of(torch.cat([clean + change, marked]))
+            distances = _distances(member, both[:3].clamp(0.0, 1.0), both[3].detach())
+            shortfall = goal - distances.clamp_min(_LEAST).log()
+            loss = loss + functional.relu(shortfall).sum().to(loss.device)
+        (gradient,) = torch.autograd.grad(loss, change)
         if not bool(torch.isfinite(gradient).all()):
             raise DetectionError("The gradient is NaN or infinite.", stage="attack")
         with torch.no_grad():
@@ -77,9 +86,12 @@ def evade(
     return Target(from_tensor(clean + change, target.image.source), target.boxes)
 
 
-def _distances(
-    detector: Detector, encoder: OpenClipEncoder, pixels: Tensor, marked: Tensor
-) -> Tensor:
+def random_draw(rng: np.random.Generator) -> str:
+    """A draw for random views, as `detection.draws` has them."""
+    return rng.bytes(16).hex()
+
+
+def _distances(detector: Detector, pixels: Tensor, marked: Tensor) -> Tensor:
     """Distances of the patches that show a mark; the others take part without a gradient.
 
     They have to: a patch's transport depends on which patches share the concepts with it.
@@ -88,6 +100,8 @@ def _distances(
     shown = np.array(
         [bool((marked[y0:y1, x0:x1] > 0.5).any()) for x0, y0, x1, y1 in boxes.tolist()]
     )
+    encoder = detector.encoder
+    assert isinstance(encoder, OpenClipEncoder)  # `evade` looked
     side = encoder.image_size
     rows = [encoder.embed_images(float_crops(pixels, boxes[shown], side))]
     if not shown.all():
@@ -97,12 +111,12 @@ def _distances(
     return detector.patch_distances(torch.cat(rows).double())[: len(rows[0])]
 
 
-def _marked(detector: Detector, target: Target, threshold: float) -> Tensor:
+def _marked(detector: Detector, target: Target, threshold: float, draw: str) -> Tensor:
     """`[1, H, W]`, 1 on the things and in the middle of what is found, or nearly, elsewhere."""
     marked = torch.zeros(1, target.image.height, target.image.width)
     for x0, y0, x1, y1 in target.boxes:
         marked[:, y0:y1, x0:x1] = 1.0
-    evidence = detector.distances(target.image).evidence
+    evidence = detector.distances(target.image, draw=draw).evidence
     near = evidence.patch_distances <= _MARGIN * threshold
     for x0, y0, x1, y1 in evidence.patch_boxes[near].tolist():
         marked[:, (y0 + y1) // 2, (x0 + x1) // 2] = 1.0
@@ -123,3 +137,14 @@ def float_crops(pixels: Tensor, boxes: NDArray[np.int64], side: int) -> Tensor:
         for row, crop in zip(rows.tolist(), cut, strict=True):
             crops[row] = crop
     return torch.stack([crop for crop in crops if crop is not None])
+
+
+def to_tensor(image: CanonicalImage) -> Tensor:
+    """Float `[3, H, W]` in [0, 1]."""
+    return torch.from_numpy(image.pixels.copy()).permute(2, 0, 1) / 255.0
+
+
+def from_tensor(pixels: Tensor, source: str) -> CanonicalImage:
+    """Rounded to 8 bits."""
+    levels = (pixels.detach().clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
+    return CanonicalImage(levels.permute(1, 2, 0).contiguous().numpy(), source)

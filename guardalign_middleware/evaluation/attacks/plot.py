@@ -27,7 +27,7 @@ def save_plot(report: AttackReport, path: Path) -> None:
     left, right = figure.subplots(1, 2, sharex=True)
     names = [name for name, _ in attacks]
     _bars(left, names, [estimate for _, estimate in attacks], 0.0, 0.7, "tab:blue", None)
-    left.set_title(f"attacks on the plain detector (n = {report.images})", fontsize=10)
+    left.set_title(f"attacks on the detector (n = {report.images})", fontsize=10)
     height = 0.8 / len(columns)
     for number, column in enumerate(columns):
         values = [row.detected[column] for row in report.defences]

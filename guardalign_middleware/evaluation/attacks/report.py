@@ -10,11 +10,15 @@ from typing import Any, Final
 import numpy as np
 
 from guardalign_middleware.detection import Detector, ThresholdProfile
-from guardalign_middleware.detection.patches import patch_boxes
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.evaluation.attacks.gradient import evade
+from guardalign_middleware.evaluation.attacks.defences import (
+    NO_DEFENCE,
+    defences_for,
+    flagged,
+    patches_of,
+)
+from guardalign_middleware.evaluation.attacks.gradient import evade, random_draw
 from guardalign_middleware.evaluation.attacks.pictures import ATTACKS, Target
-from guardalign_middleware.evaluation.attacks.views import DEFENCES, NO_DEFENCE
 from guardalign_middleware.evaluation.localisation import covered
 from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.types import CanonicalImage
@@ -26,7 +30,7 @@ LEVELS: Final = (2, 4, 8)
 
 @dataclass(frozen=True)
 class AttackRow:
-    """One attack against the detector as it is.
+    """One attack against the detector as it is configured.
 
     Attributes:
         attack: its name.
@@ -45,7 +49,7 @@ class DefenceRow:
 
     Attributes:
         defence: its name.
-        scans: what it costs, in patches scanned per patch of a plain scan.
+        scans: what it costs, in patches embedded per patch of a plain scan.
         false_alarms: share of the safe images that it flags; None without safe images.
         detected: attack → share of the attacked images in which something was found.
     """
@@ -82,12 +86,13 @@ def run_attacks(
 ) -> AttackReport:
     """Attack each picture in every way.
 
-    The counter-measures are measured without an attack, on pictures moved onto crop borders, and
-    against the gradient with the largest ε: once of an attacker who does not know them, and once of
-    one who does and attacks through their views.
+    The detector is attacked as it is configured, by somebody who knows that. The counter-measures,
+    its own ones among them, are measured without an attack, on pictures moved onto crop borders,
+    and against the gradient with the largest ε: once of an attacker who takes the detector for a
+    plain one, and once of one who knows better and attacks through all its views and encoders.
 
     Args:
-        detector: with a threshold profile.
+        detector: with a threshold profile; its thresholds stay the same for all counter-measures.
         targets: unsafe pictures and where the things are.
         safe: pictures that should not be flagged.
         levels: ε of the gradient attack, in 8-bit levels.
@@ -117,7 +122,7 @@ class _Tally:
         self._profile = profile
         self._strongest = strongest
         self._steps = steps
-        self._detectors = {one.name: one.applied(detector) for one in DEFENCES}
+        self._defences = {one.name: one.applied(detector) for one in defences_for(detector)}
         self._found: dict[str, list[bool]] = defaultdict(list)
         self._located: dict[str, list[bool]] = defaultdict(list)
         self._defended: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
@@ -125,83 +130,88 @@ class _Tally:
         self._patches: dict[str, int] = defaultdict(int)
 
     def attack(self, target: Target, levels: Sequence[int], rng: np.random.Generator) -> None:
-        for name, detector in self._detectors.items():
-            image, config = target.image, detector.config.patches
-            self._patches[name] += len(patch_boxes(image.width, image.height, config))
-        self._scan(CLEAN, target)
-        patches = self._detector.config.patches
+        for name, detector in self._defences.items():
+            self._patches[name] += patches_of(detector, target.image, random_draw(rng))
+        self._scan(CLEAN, target, rng)
         for name, attack in ATTACKS.items():
-            attacked = attack(target, patches, rng)
-            self._scan(name, attacked)
+            attacked = attack(target, self._detector.config.patches, rng)
+            self._scan(name, attacked, rng)
             if name == STRADDLED:
                 self._defend(name, attacked, rng)
-        for level in levels:
-            self._scan(_gradient(level), attacked := self._evaded(target, level, rng))
-            if level == self._strongest:
-                self._defend(f"{_gradient(level)}, defence unknown", attacked, rng)
+        evaded = {level: self._evaded(self._detector, target, level, rng) for level in levels}
+        for level, attacked in evaded.items():
+            self._scan(_gradient(level), attacked, rng)
         self._defend(CLEAN, target, rng)
-        for defence in DEFENCES[1:]:
-            detector = self._detectors[defence.name]
-            adapted = evade(
-                detector,
-                target,
-                self._profile.threshold,
-                levels=self._strongest,
-                steps=self._steps,
-                views=defence.views,
-                rng=rng,
-            )
-            name = f"{_gradient(self._strongest)}, defence known"
-            flagged = self._profile.flags(defence.distances(detector, adapted.image, rng))
-            self._defended[defence.name][name].append(flagged)
+        plain = self._defences[NO_DEFENCE.name]
+        if plain.config.defence == self._detector.config.defence:
+            unaware = evaded[self._strongest]
+        else:
+            unaware = self._evaded(plain, target, self._strongest, rng)
+        self._defend(_unknown(self._strongest), unaware, rng)
+        for name, detector in self._defences.items():
+            if name == NO_DEFENCE.name:
+                continue  # nothing to know
+            adapted = self._evaded(detector, target, self._strongest, rng)
+            found = self._flagged(detector, adapted.image, rng)
+            self._defended[name][_known(self._strongest)].append(found)
 
-    def _evaded(self, target: Target, level: int, rng: np.random.Generator) -> Target:
-        threshold = self._profile.threshold
-        return evade(self._detector, target, threshold, levels=level, steps=self._steps, rng=rng)
+    def _evaded(
+        self, detector: Detector, target: Target, level: int, rng: np.random.Generator
+    ) -> Target:
+        thresholds = [one.threshold for one in self._profile.members][: len(detector.members)]
+        return evade(detector, target, thresholds, levels=level, steps=self._steps, rng=rng)
 
-    def _scan(self, name: str, target: Target) -> None:
-        verdict = self._detector.scan(target.image)
+    def _flagged(self, detector: Detector, image: CanonicalImage, rng: np.random.Generator) -> bool:
+        return flagged(detector, self._profile, image, random_draw(rng))
+
+    def _scan(self, name: str, target: Target, rng: np.random.Generator) -> None:
+        verdict = self._detector.scan(target.image, draw=random_draw(rng))
         regions = [region.box for region in verdict.regions]
         self._found[name].append(bool(regions))
         self._located[name].append(all(covered(box, regions) >= 0.5 for box in target.boxes))
 
     def _defend(self, name: str, target: Target, rng: np.random.Generator) -> None:
-        for defence in DEFENCES:
-            distances = defence.distances(self._detectors[defence.name], target.image, rng)
-            self._defended[defence.name][name].append(self._profile.flags(distances))
+        for defence, detector in self._defences.items():
+            found = self._flagged(detector, target.image, rng)
+            self._defended[defence][name].append(found)
 
     def look_at_safe(self, image: CanonicalImage, rng: np.random.Generator) -> None:
-        for defence in DEFENCES:
-            detector = self._detectors[defence.name]
-            flagged = self._profile.flags(defence.distances(detector, image, rng))
-            self._alarms[defence.name].append(flagged)
+        for defence, detector in self._defences.items():
+            self._alarms[defence].append(self._flagged(detector, image, rng))
 
     def report(self, images: int, safe: int) -> AttackReport:
         rows = tuple(
             AttackRow(name, _share(self._found[name]), _share(self._located[name]))
             for name in self._found
         )
-        known = f"{_gradient(self._strongest)}, defence known"
-        unknown = f"{_gradient(self._strongest)}, defence unknown"
+        known, unknown = _known(self._strongest), _unknown(self._strongest)
         plain = self._defended[NO_DEFENCE.name]
         plain[known] = plain[unknown]  # nothing to know
         defences = tuple(
             DefenceRow(
-                defence=one.name,
-                scans=len(one.views) * self._patches[one.name] / self._patches[NO_DEFENCE.name],
-                false_alarms=_share(self._alarms[one.name]) if safe else None,
+                defence=name,
+                scans=self._patches[name] / self._patches[NO_DEFENCE.name],
+                false_alarms=_share(self._alarms[name]) if safe else None,
                 detected={
-                    name: _share(self._defended[one.name][name])
-                    for name in (CLEAN, STRADDLED, unknown, known)
+                    attack: _share(self._defended[name][attack])
+                    for attack in (CLEAN, STRADDLED, unknown, known)
                 },
             )
-            for one in DEFENCES
+            for name in self._defences
         )
         return AttackReport(images, safe, rows, defences)
 
 
 def _gradient(level: int) -> str:
     return f"gradient, ε = {level}/255"
+
+
+def _unknown(level: int) -> str:
+    return f"{_gradient(level)}, defence unknown"
+
+
+def _known(level: int) -> str:
+    return f"{_gradient(level)}, defence known"
 
 
 def _share(outcomes: Sequence[bool]) -> Estimate:

@@ -1,0 +1,163 @@
+"""Views: ways to look at a picture, where an attacker cannot foresee, or more than once.
+
+A view is a changed copy. It is differentiable, so whoever wants to know what an attacker can do who
+knows of it, can attack through it; and what is found in it is told in pixels of the picture itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from guardalign_middleware.config import PatchConfig, ViewName
+from guardalign_middleware.detection.draws import drawn_number
+from guardalign_middleware.detection.patches import patch_boxes
+from guardalign_middleware.types import CanonicalImage
+
+_RANDOM: frozenset[ViewName] = frozenset({"shifted"})
+_SOFTENING = 0.75
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at a picture, with what was drawn for it.
+
+    Attributes:
+        name: what is done to the picture.
+        left, top: how many pixels `shifted` adds there, each less than the picture's shorter side.
+    """
+
+    name: ViewName
+    left: int = 0
+    top: int = 0
+
+    def of(self, pixels: Tensor) -> Tensor:
+        """The changed copy of a picture `[C, H, W]`, uint8 or float; a gradient flows back."""
+        match self.name:
+            case "as_is":
+                return pixels
+            case "mirrored":
+                return pixels.flip(-1)
+            case "softened":
+                return _softened(pixels)
+            case "shifted":
+                # Indices that run down to 0 and up again mirror the border.
+                rows = torch.arange(-self.top, pixels.shape[1]).abs()
+                columns = torch.arange(-self.left, pixels.shape[2]).abs()
+                return pixels[:, rows][:, :, columns]
+
+    def places(self, boxes: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+        """Where in the picture the pixels lie that boxes of the changed copy show.
+
+        Args:
+            boxes: int64 `[M, 4]` in pixels of the changed copy.
+            width: of the picture.
+
+        Returns:
+            int64 `[M, 4]`, the smallest box of the picture around them; no square where a box
+            shows mirrored pixels beside those that they mirror.
+        """
+        x0, y0, x1, y1 = boxes.T
+        match self.name:
+            case "as_is" | "softened":
+                return boxes
+            case "mirrored":
+                return np.stack([width - x1, y0, width - x0, y1], axis=1)
+            case "shifted":
+                columns, rows = _unshifted(x0, x1, self.left), _unshifted(y0, y1, self.top)
+                return np.stack([columns[0], rows[0], columns[1], rows[1]], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A view of a picture, cut into patches.
+
+    Attributes:
+        image: the picture.
+        view: of it.
+        boxes: int64 `[M, 4]`, the patches in pixels of the changed copy.
+        places: int64 `[M, 4]`, where they lie in the picture.
+    """
+
+    image: CanonicalImage
+    view: View
+    boxes: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+    def picture(self) -> CanonicalImage:
+        """The changed copy; the picture itself as it is."""
+        if self.view.name == "as_is":
+            return self.image
+        pixels = torch.from_numpy(self.image.pixels.copy()).permute(2, 0, 1)
+        changed = self.view.of(pixels).permute(1, 2, 0).contiguous().numpy()
+        changed.flags.writeable = False
+        return CanonicalImage(changed, self.image.source)
+
+
+def is_random(names: Sequence[ViewName]) -> bool:
+    """Whether any of the views has to be drawn."""
+    return not _RANDOM.isdisjoint(names)
+
+
+def draw_views(
+    names: Sequence[ViewName], width: int, height: int, patches: PatchConfig, draw: str | None
+) -> tuple[View, ...]:
+    """The views of a `width` × `height` picture.
+
+    `shifted` adds up to one stride of the smallest crops at the left and at the top, so that these
+    crops may stand anywhere.
+
+    Args:
+        names: which views.
+        width: in pixels.
+        height: in pixels.
+        patches: how the crops stand.
+        draw: from `draws`; needed when a view is random.
+
+    Raises:
+        ValueError: a view is random and there is no draw.
+    """
+    return tuple(
+        _shift(width, height, patches, draw, number) if name == "shifted" else View(name)
+        for number, name in enumerate(names)
+    )
+
+
+def look(image: CanonicalImage, view: View, patches: PatchConfig) -> Look:
+    """Cut a view into patches."""
+    boxes = patch_boxes(image.width + view.left, image.height + view.top, patches)
+    return Look(image, view, boxes, view.places(boxes, image.width))
+
+
+def _shift(width: int, height: int, patches: PatchConfig, draw: str | None, number: int) -> View:
+    if draw is None:
+        raise ValueError("A random view needs a draw.")
+    boxes = patch_boxes(width, height, patches)
+    stride = round(int((boxes[:, 2] - boxes[:, 0]).min()) * (1.0 - patches.overlap))
+    reach = min(max(1, stride), min(width, height) - 1)
+    left = drawn_number(draw, f"view {number}: left", reach)
+    return View("shifted", left, drawn_number(draw, f"view {number}: top", reach))
+
+
+def _unshifted(
+    low: NDArray[np.int64], high: NDArray[np.int64], offset: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Along one axis, what `[low, high)` shows: pixel i of the copy is pixel |i − offset|."""
+    mirrored = low < offset
+    first = np.where(mirrored, np.maximum(offset - high + 1, 0), low - offset)
+    last = np.maximum(high - offset, np.where(mirrored, offset - low + 1, 0))
+    return first, last
+
+
+def _softened(pixels: Tensor) -> Tensor:
+    """Made smaller and large again."""
+    size = list(pixels.shape[-2:])
+    small = [max(1, round(side * _SOFTENING)) for side in size]
+    shrunk = functional.interpolate(pixels[None], size=small, mode="bilinear", antialias=True)
+    return functional.interpolate(shrunk, size=size, mode="bilinear")[0]

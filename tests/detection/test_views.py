@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from guardalign_middleware.config import (
+    DefenceConfig,
+    DetectionConfig,
+    GuardAlignConfig,
+    PatchConfig,
+    ViewName,
+)
+from guardalign_middleware.detection.detector import Detector
+from guardalign_middleware.detection.threshold import ThresholdProfile, calibrate_threshold
+from guardalign_middleware.detection.views import View, draw_views, is_random, look
+from guardalign_middleware.errors import ConfigError, DetectionError
+from guardalign_middleware.testing import FakeEncoder
+from guardalign_middleware.types import CanonicalImage
+from tests.detection.conftest import COLOUR_BANK, scene
+
+RED, GREY = (255, 0, 0), (127, 127, 127)
+PATCHES = PatchConfig(sizes=(32, 64), unit="pixels")
+NAMES: tuple[ViewName, ...] = ("as_is", "shifted", "mirrored", "softened")
+
+
+def hexadecimal(number: int) -> str:
+    return f"{number:032x}"
+
+
+def looking(
+    config: DetectionConfig, *views: ViewName, encoder: FakeEncoder | None = None
+) -> Detector:
+    """A detector with a profile that was calibrated for these views."""
+    config = config.model_copy(update={"defence": DefenceConfig(views=views)})
+    encoder = encoder or FakeEncoder()
+    bare = Detector(encoder, COLOUR_BANK, config)
+    return Detector(encoder, COLOUR_BANK, config, profile_for(bare))
+
+
+def profile_for(detector: Detector) -> ThresholdProfile:
+    return replace(calibrate_threshold([0.5] * 100, binding=detector.binding), threshold=0.4)
+
+
+def coordinates(width: int, height: int) -> Tensor:
+    """`[2, H, W]`: the column and the row of each pixel."""
+    columns = torch.arange(width).expand(height, width)
+    return torch.stack([columns, torch.arange(height)[:, None].expand(height, width)])
+
+
+@given(
+    width=st.integers(2, 90),
+    height=st.integers(2, 90),
+    name=st.sampled_from(["as_is", "shifted", "mirrored"]),
+    overlap=st.sampled_from([0.0, 0.5, 0.75]),
+    draw=st.integers(0, 2**128 - 1).map(hexadecimal),
+)
+@settings(max_examples=60, deadline=None)
+def test_places_are_where_the_shown_pixels_lie(
+    width: int, height: int, name: ViewName, overlap: float, draw: str
+) -> None:
+    patches = PatchConfig(sizes=(20, 40), unit="pixels", overlap=overlap)
+    (view,) = draw_views([name], width, height, patches, draw)
+    shown = view.of(coordinates(width, height))
+    seen = look(CanonicalImage(np.zeros((height, width, 3), dtype=np.uint8)), view, patches)
+    assert (seen.boxes[:, 2:] <= [shown.shape[2], shown.shape[1]]).all()
+    for (x0, y0, x1, y1), place in zip(seen.boxes.tolist(), seen.places.tolist(), strict=True):
+        columns, rows = shown[:, y0:y1, x0:x1].flatten(1)
+        assert place == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+def test_a_view_changes_a_picture_as_it_says() -> None:
+    pixels = torch.from_numpy(
+        np.random.default_rng(0).integers(0, 256, (3, 50, 70), dtype=np.uint8)
+    )
+    assert torch.equal(View("mirrored").of(View("mirrored").of(pixels)), pixels)
+    shifted = View("shifted", 7, 4).of(pixels)
+    assert torch.equal(shifted[:, 4:, 7:], pixels)
+    assert torch.equal(shifted[:, 4:, 6], pixels[:, :, 1])
+    soft = View("softened").of(pixels)
+    assert soft.shape == pixels.shape
+    assert soft.float().std() < 0.8 * pixels.float().std()
+    for view in (View("mirrored"), View("shifted", 7, 4), View("softened")):
+        exact = view.of(pixels.float())
+        assert (view.of(pixels).float() - exact).abs().max() <= 2.0
+
+
+def test_a_gradient_flows_back_through_every_view() -> None:
+    for view in (*map(View, ("as_is", "mirrored", "softened")), View("shifted", 5, 9)):
+        pixels = torch.rand(3, 30, 40, requires_grad=True)
+        (gradient,) = torch.autograd.grad(view.of(pixels).sum(), pixels)
+        assert (gradient > 0.2).all()
+
+
+def test_offsets_reach_over_one_stride_and_belong_to_the_draw() -> None:
+    drawn = [
+        draw_views(["shifted", "shifted"], 200, 150, PATCHES, hexadecimal(number))
+        for number in range(400)
+    ]
+    for values in ({one.left for one, _ in drawn}, {one.top for one, _ in drawn}):
+        assert values == set(range(17))
+    assert sum(first == second for first, second in drawn) < 20
+    assert drawn[3] == draw_views(["shifted", "shifted"], 200, 150, PATCHES, hexadecimal(3))
+    assert draw_views(["shifted"], 1, 1, PATCHES, hexadecimal(0)) == (View("shifted"),)
+    with pytest.raises(ValueError, match="draw"):
+        draw_views(["shifted"], 200, 150, PATCHES, None)
+    assert is_random(["as_is", "shifted"])
+    assert not is_random(["as_is", "mirrored", "softened"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("left", [0, 60, 168])
+def test_regions_are_told_in_pixels_of_the_picture(
+    colour_config: DetectionConfig, name: ViewName, left: int
+) -> None:
+    verdict = looking(colour_config, name).scan(scene(200, 160, {(left, 100, left + 32, 132): RED}))
+    assert verdict.decision == "mask"
+    boxes = verdict.evidence.patch_boxes
+    assert (boxes >= 0).all()
+    assert (boxes <= [200, 160, 200, 160]).all()
+    x0, y0, x1, y1 = verdict.regions[0].box
+    shared = max(0, min(x1, left + 32) - max(x0, left)) * max(0, min(y1, 132) - max(y0, 100))
+    assert shared >= 0.5 * 32 * 32
+    assert (x1 - x0) * (y1 - y0) <= 4 * 32 * 32
+
+
+def test_views_of_one_thing_make_one_region(colour_config: DetectionConfig) -> None:
+    image = scene(200, 160, {(90, 60, 130, 100): RED})
+    verdict = looking(colour_config, "as_is", "shifted", "mirrored", "softened").scan(image)
+    (region,) = verdict.regions
+    assert region.box[0] < 110 < region.box[2]
+    one = looking(colour_config, "as_is").scan(image)
+    assert len(verdict.evidence.patch_boxes) >= 4 * len(one.evidence.patch_boxes)
+    assert verdict.distance <= one.distance
+
+
+def test_as_is_costs_nothing(colour_config: DetectionConfig) -> None:
+    image = scene(100, 80, {})
+    assert look(image, View("as_is"), PATCHES).picture() is image
+    detector = looking(colour_config, "as_is")
+    assert detector.scan(image).evidence.draw is None
+    assert "views" not in detector.binding
+
+
+class OneEyed(FakeEncoder):
+    """Knows red only when it is at the left of a crop."""
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        half = pixels.clone()
+        middle = pixels.shape[3] // 2
+        half[..., middle:] = half[..., :middle]
+        return super().encode_images(half)
+
+
+def test_an_image_is_unsafe_when_any_view_is(colour_config: DetectionConfig) -> None:
+    image = scene(200, 160, {(188, 40, 200, 100): RED})  # at the right of every crop that shows it
+    blind = looking(colour_config, "as_is", encoder=OneEyed()).scan(image)
+    assert blind.decision == "allow"
+    seen = looking(colour_config, "as_is", "mirrored", encoder=OneEyed()).scan(image)
+    assert seen.decision == "mask"
+    assert seen.regions[0].box[2] == 200
+
+
+class FailsAtThe(FakeEncoder):
+    def __init__(self, call: int) -> None:
+        super().__init__()
+        self._left = call
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        rows = super().encode_images(pixels)
+        self._left -= 1
+        return rows if self._left else rows * float("nan")
+
+
+def test_a_fault_in_one_view_is_a_fault(
+    colour_config: DetectionConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guardalign_middleware.detection.detector._PATCHES_IN_FLIGHT", 1)
+    image = scene(64, 64, {})
+    assert looking(colour_config, "as_is", encoder=FailsAtThe(2)).scan(image).decision == "allow"
+    with pytest.raises(DetectionError):
+        looking(colour_config, "as_is", "mirrored", encoder=FailsAtThe(2)).scan(image)
+
+
+def test_company_does_not_change_what_views_show(colour_config: DetectionConfig) -> None:
+    detector = looking(colour_config, "shifted", "mirrored")
+    images = [scene(64 + k, 90, {(0, 0, 30, 20 + k): RED}) for k in range(5)]
+    together = detector.scan_many(images)
+    assert together == [detector.scan(image) for image in images]
+    by_hand = detector.distances_many(images)
+    assert [one.distance for one in by_hand] == [verdict.distance for verdict in together]
+
+
+def test_a_profile_belongs_to_its_views(colour_config: DetectionConfig) -> None:
+    def bare(*views: ViewName) -> Detector:
+        changes = {"defence": DefenceConfig(views=views)}
+        return Detector(FakeEncoder(), COLOUR_BANK, colour_config.model_copy(update=changes))
+
+    plain, two, turned = bare("as_is"), bare("as_is", "mirrored"), bare("mirrored", "as_is")
+    for calibrated, used in ((plain, two), (two, plain), (two, bare("as_is", "shifted"))):
+        with pytest.raises(ConfigError, match="another views"):
+            Detector(used.encoder, used.anchors, used.config, profile_for(calibrated))
+    Detector(turned.encoder, turned.anchors, turned.config, profile_for(two))
+
+
+def test_the_config_names_views() -> None:
+    assert DefenceConfig().views == ("as_is",)
+    assert DefenceConfig(views=("shifted", "shifted")).views == ("shifted", "shifted")
+    for views in ((), ("mirrored", "as_is", "mirrored"), ("upside_down",)):
+        with pytest.raises(ValueError, match="views"):
+            DefenceConfig.model_validate({"views": views})
+
+
+def test_paths_of_a_second_encoder_are_relative_to_the_preset(tmp_path: Path) -> None:
+    preset = tmp_path / "mine.yaml"
+    preset.write_text(
+        "name: mine\n"
+        "detection:\n"
+        "  encoder: {model: 'local-dir:first'}\n"
+        "  anchors: words.yaml\n"
+        "  defence:\n"
+        "    views: [as_is, shifted]\n"
+        "    second: {encoder: {model: 'local-dir:other'}, anchors: others.yaml}\n"
+    )
+    second = GuardAlignConfig.load(preset).detection.defence.second
+    assert second is not None
+    assert second.encoder.model == f"local-dir:{(tmp_path / 'other').resolve()}"
+    assert second.anchors == (tmp_path / "others.yaml").resolve()
