@@ -7,7 +7,7 @@ runner answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
@@ -16,6 +16,7 @@ from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.generation import CalibratedRunner, Runner
+from guardalign_middleware.generation.awaiting import agenerate_batch
 from guardalign_middleware.generation.output import OnOutput, OutputRunner
 from guardalign_middleware.guarded_stream import GuardedStream
 from guardalign_middleware.image_guard import CALIBRATION_REMEDY, ImageGuard, require_profile
@@ -153,21 +154,15 @@ class GuardAlign:
         Arguments and errors are those of `invoke`.
         """
         prompts = self._prepare(conversations)
-        asked = [prompt for prompt in prompts if not prompt.blocked]
-        answers: Iterator[Generated] = iter(())
-        if asked:
+        answers: list[Generated] = []
+        if asked := _asked(prompts):
             with typed_faults("generation"):
-                answers = iter(
-                    self.runner.generate_batch(
-                        [prompt.messages for prompt in asked],
-                        prefix=[prompt.prefix for prompt in asked],
-                        **options,
-                    )
+                answers = self.runner.generate_batch(
+                    [prompt.messages for prompt in asked],
+                    prefix=[prompt.prefix for prompt in asked],
+                    **options,
                 )
-        return [
-            self._blocked_reply(prompt) if prompt.blocked else self._reply(prompt, next(answers))
-            for prompt in prompts
-        ]
+        return self._replies(prompts, answers)
 
     def stream(self, messages: Conversation, **options: Unpack[Options]) -> GuardedStream:
         """Answer one conversation piece by piece; joined, the pieces equal `invoke`'s text.
@@ -203,30 +198,46 @@ class GuardAlign:
         A task that is cancelled while the images are scanned, by a timeout for instance, never asks
         the model.
         """
-        stream = await self._astart(messages, options)
-        return await stream.afinish()
+        prompt = await asyncio.to_thread(self.prepare, messages)
+        return await self.areply(prompt, **options)
+
+    async def areply(self, prompt: GuardedPrompt, **options: Unpack[Options]) -> GuardedReply:
+        """`reply` without blocking the event loop; cancelling the task stops the generation."""
+        return (await self._areplies([prompt], options))[0]
 
     async def abatch(
         self, conversations: Sequence[Conversation], **options: Unpack[Options]
     ) -> list[GuardedReply]:
-        """`batch` without blocking the event loop."""
-        return await asyncio.to_thread(self.batch, conversations, **options)
+        """`batch` without blocking the event loop; cancelling the task stops the generation."""
+        prompts = await asyncio.to_thread(self._prepare, conversations)
+        return await self._areplies(prompts, options)
 
     async def astream(
         self, messages: Conversation, **options: Unpack[Options]
     ) -> AsyncGenerator[GuardedChunk, None]:
         """`stream` without blocking the event loop; leaving the loop stops the generation."""
-        stream = await self._astart(messages, options)
+        prompt = await asyncio.to_thread(self.prepare, messages)
+        # A prompt is put into the model's form in a thread as well: its images are resized there.
+        stream = await asyncio.to_thread(self.answer, prompt, **options)
         try:
             async for chunk in stream:
                 yield chunk
         finally:
             await stream.aclose()
 
-    async def _astart(self, messages: Conversation, options: Options) -> GuardedStream:
-        # In two steps, since a thread cannot be stopped: who has left by now asks no model.
-        prompt = await asyncio.to_thread(self.prepare, messages)
-        return await asyncio.to_thread(self.answer, prompt, **options)
+    async def _areplies(
+        self, prompts: Sequence[GuardedPrompt], options: Options
+    ) -> list[GuardedReply]:
+        # A step of its own, since a thread cannot be stopped: who has left by now asks no model.
+        asked = _asked(prompts)
+        with typed_faults("generation"):
+            answers = await agenerate_batch(
+                self.runner,
+                [prompt.messages for prompt in asked],
+                prefix=[prompt.prefix for prompt in asked],
+                **options,
+            )
+        return self._replies(prompts, answers)
 
     def _prepare(self, conversations: Sequence[Conversation]) -> list[GuardedPrompt]:
         """Take in and clean every image of every conversation, all in one scan."""
@@ -242,6 +253,16 @@ class GuardAlign:
                 messages, [next(cleaned) for message in messages for _ in message.images], always
             )
             for messages in parsed
+        ]
+
+    def _replies(
+        self, prompts: Sequence[GuardedPrompt], answers: Sequence[Generated]
+    ) -> list[GuardedReply]:
+        """A reply for every prompt; `answers` are those of the prompts that are not blocked."""
+        rest = iter(answers)
+        return [
+            self._blocked_reply(prompt) if prompt.blocked else self._reply(prompt, next(rest))
+            for prompt in prompts
         ]
 
     def _reply(self, prompt: GuardedPrompt, answer: Generated) -> GuardedReply:
@@ -279,6 +300,10 @@ def runner_config(config: GuardAlignConfig) -> RunnerConfig:
             remedy="Use ImageGuard, or a preset that names a model.",
         )
     return config.runner
+
+
+def _asked(prompts: Sequence[GuardedPrompt]) -> list[GuardedPrompt]:
+    return [prompt for prompt in prompts if not prompt.blocked]
 
 
 def _prompt(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Self
@@ -35,11 +34,7 @@ class GuardedStream(Iterator[GuardedChunk], AsyncIterator[GuardedChunk]):
             raise StopIteration
         with typed_faults("generation"):
             piece = None if self._tokens is None else next(self._tokens, None)
-        if piece is not None:
-            return GuardedChunk(piece)
-        self._ended = True
-        reply = self.reply
-        return GuardedChunk(reply.text if self._tokens is None else "", reply)
+        return self._chunk(piece)
 
     @property
     def reply(self) -> GuardedReply:
@@ -67,21 +62,34 @@ class GuardedStream(Iterator[GuardedChunk], AsyncIterator[GuardedChunk]):
         return self
 
     async def __anext__(self) -> GuardedChunk:
-        chunk = await asyncio.to_thread(next, self, None)
-        if chunk is None:
+        if self._ended:
             raise StopAsyncIteration
-        return chunk
+        with typed_faults("generation"):
+            piece = None if self._tokens is None else await anext(self._tokens, None)
+        return self._chunk(piece)
 
     async def afinish(self) -> GuardedReply:
         """`finish` without blocking the event loop; cancelling the task stops the generation."""
         try:
-            return await asyncio.to_thread(self.finish)
+            if self._tokens is not None:
+                with typed_faults("generation"):
+                    await self._tokens.aresult()
+            return self.reply
         finally:
             await self.aclose()
 
     async def aclose(self) -> None:
         """`close` without blocking the event loop."""
-        await asyncio.to_thread(self.close)
+        self._ended = True
+        if self._tokens is not None:
+            await self._tokens.aclose()
+
+    def _chunk(self, piece: str | None) -> GuardedChunk:
+        if piece is not None:
+            return GuardedChunk(piece)
+        self._ended = True
+        reply = self.reply
+        return GuardedChunk(reply.text if self._tokens is None else "", reply)
 
     def __enter__(self) -> Self:
         return self

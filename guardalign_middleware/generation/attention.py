@@ -140,7 +140,7 @@ def _calibrated(
         raise CalibrationError(
             f"Layer {layer} should see {length} keys. Got {key.shape[2]}.", stage="calibration"
         )
-    if run.gamma_in(layer) is not None or run.observes(layer):
+    if run.calibrates(layer) or run.observes(layer):
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         _write_rows(
             output,
@@ -196,8 +196,7 @@ def _write_rows(
     first_key = step.keys[layer][1]
     columns = run.prefix_columns(first_key, key_length, query.device)[:, None, None, :]
     exact = torch.promote_types(query.dtype, torch.float32)
-    gamma = run.gamma_in(layer)
-    strength = None if gamma is None else gamma.to(query.device, exact)
+    strength = run.strength(query.device, exact) if run.calibrates(layer) else None
     keys, values = key.to(exact).transpose(2, 3), value.to(exact)
     positions = torch.arange(first_key, first_key + key_length, device=query.device)
     size = max(1, _MAX_SCORES // (batch * heads * key_length))
@@ -223,9 +222,11 @@ def _write_rows(
             continue
         grouped_weights = weights.view(batch, kv_heads, -1, key_length)
         rows_out = (grouped_weights @ values).view(batch, heads, rows, -1).transpose(1, 2)
-        # A row of strength 0 keeps its bits.
-        used = strength[part.at_batch] > 0.0
-        at_batch, at_row, at_query = part.at_batch[used], part.at_row[used], part.at_query[used]
+        at_batch, at_row, at_query = part.at_batch, part.at_row, part.at_query
+        if run.some_are_plain:
+            # A row of strength 0 keeps its bits.
+            used = strength[at_batch] > 0.0
+            at_batch, at_row, at_query = at_batch[used], at_row[used], at_query[used]
         output[at_batch, at_query] = rows_out[at_batch, at_row].to(output.dtype)
 
 
@@ -288,18 +289,25 @@ def find_attention_layers(model: PreTrainedModel, input_ids: Tensor) -> Attentio
 
 
 @contextmanager
-def calibrated_attention(model: PreTrainedModel, run: CalibrationRun) -> Iterator[None]:
-    """Calibrate every forward of `model` in this thread; leave the model as it was afterwards."""
-    with _implementation(model):
+def calibrated_attention(
+    model: PreTrainedModel, run: CalibrationRun
+) -> Iterator[Callable[[], None]]:
+    """Calibrate every forward of `model` in this thread; leave the model as it was afterwards.
+
+    Gives a function that ends it earlier. Once the prompt is read, only `run.generated` leaves
+    anything to calibrate: without it, generating takes the path of a model nobody ever touched,
+    with no hook in it and nothing that a compiler would have to trace.
+    """
+    with _implementation(model) as restore:
         token = _RUN.set(run)
         try:
-            yield
+            yield restore
         finally:
             _RUN.reset(token)
 
 
 @contextmanager
-def _implementation(model: PreTrainedModel) -> Iterator[None]:
+def _implementation(model: PreTrainedModel) -> Iterator[Callable[[], None]]:
     decoder = _decoder(model)
     with model_lock(model):
         before = decoder.config._attn_implementation
@@ -311,12 +319,16 @@ def _implementation(model: PreTrainedModel) -> Iterator[None]:
                 remedy="Load the model with one of these, or use calibrate=False or gamma 0.",
             )
         hook = decoder.register_forward_pre_hook(_before_forward, with_kwargs=True)
-        try:
-            decoder.set_attn_implementation(_CALIBRATED[before])
-            yield
-        finally:
+
+        def restore() -> None:
             decoder.set_attn_implementation(before)
             hook.remove()
+
+        try:
+            decoder.set_attn_implementation(_CALIBRATED[before])
+            yield restore
+        finally:
+            restore()
 
 
 def _before_forward(decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -90,6 +90,11 @@ class CalibrationRun:
         layers: the layers to calibrate.
         gammas: strength of each row, `config.gamma` by default; a row with 0 is left as it is.
         observed: layers in which the attention of the instruction to the prefix is recorded.
+
+    Attributes:
+        mode: how scores are amplified.
+        generated: whether the tokens of the answer are calibrated as well.
+        some_are_plain: whether the strength of some row is 0.
     """
 
     def __init__(
@@ -117,7 +122,9 @@ class CalibrationRun:
         self._gamma = torch.tensor(
             [config.gamma] * len(rows) if gammas is None else list(gammas), dtype=torch.float64
         )
+        self.some_are_plain = bool((self._gamma == 0.0).any())
         self._calibrated = frozenset(layers.indices) if bool(self._gamma.any()) else frozenset()
+        self._strengths: dict[tuple[torch.device, torch.dtype], Tensor] = {}
         self._index_of: dict[int, int] = {}
         for found in (layers, observed):
             if found is not None:
@@ -174,9 +181,15 @@ class CalibrationRun:
             self._columns[key] = columns.to(device)
         return self._columns[key]
 
-    def gamma_in(self, layer: int) -> Tensor | None:
-        """Strength of each row in a layer, float64 `[B]` on the CPU; None when all are 0."""
-        return self._gamma if layer in self._calibrated else None
+    def calibrates(self, layer: int) -> bool:
+        """Whether any row is calibrated in this layer."""
+        return layer in self._calibrated
+
+    def strength(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Strength of each row `[B]`; moved to the device once, not once a layer."""
+        if (device, dtype) not in self._strengths:
+            self._strengths[device, dtype] = self._gamma.to(device, dtype)
+        return self._strengths[device, dtype]
 
     def observes(self, layer: int) -> bool:
         """Whether the attention to the prefix is recorded in this layer."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -86,6 +86,8 @@ class Inference:
                 # Before any text leaves: the prompt was read, so the evidence is complete.
                 if run is not None:
                     layers.extend(run.observed_layers())
+                    if restore is not None and not run.generated:
+                        restore()
 
             def ended(row: int) -> None:
                 ends.append(row)
@@ -94,7 +96,10 @@ class Inference:
                     jobs[row].finish(self._report(jobs[row], run, row, tuple(layers)))
 
             watch = BatchWatch([job.decoder for job in jobs], started=started, ended=ended)
-            with nullcontext() if run is None else calibrated_attention(self.model, run):
+            attention: AbstractContextManager[Callable[[], None] | None] = (
+                nullcontext() if run is None else calibrated_attention(self.model, run)
+            )
+            with attention as restore:
                 self.model.generate(
                     **inputs,
                     generation_config=options,

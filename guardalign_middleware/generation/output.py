@@ -13,6 +13,7 @@ from typing import Any
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import GuardError
+from guardalign_middleware.generation.awaiting import start_batch
 from guardalign_middleware.generation.stream import Emit, Runner, Ticket, TokenStream
 from guardalign_middleware.types import Generated, Message
 
@@ -69,13 +70,27 @@ class OutputRunner:
 
     def stream(self, messages: Sequence[Message], **options: Any) -> TokenStream:
         """Answer one conversation, in one piece; closing the stream stops the inner runner."""
-        inner = self.inner.stream(messages, **options)
-        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guardalign-output")
+        inner = self.inner.stream(messages, **options).ticket
+        return TokenStream.of(lambda emit: self._then_checked(messages, inner, emit))
 
-        def work(emit: Emit) -> Generated:
-            for _ in inner:
-                pass
-            answer = inner.result
+    def start_batch(
+        self,
+        rows: Sequence[Sequence[Message]],
+        *,
+        prefix: bool | Sequence[bool] = True,
+        **options: Any,
+    ) -> list[Ticket]:
+        """Begin to answer several conversations, as the inner runner does."""
+        inner = start_batch(self.inner, rows, prefix=prefix, **options)
+        return [self._then_checked(row, ticket) for row, ticket in zip(rows, inner, strict=True)]
+
+    def _then_checked(
+        self, messages: Sequence[Message], inner: Ticket, emit: Emit = lambda _: None
+    ) -> Ticket:
+        """The inner answer once the hook has seen it, in a thread of its own: a hook may block."""
+
+        def work() -> Generated:
+            answer = inner.future.result()
             if answer.finish_reason == "cancelled":
                 # Nobody judged the beginning of an answer.
                 return replace(answer, text="")
@@ -84,12 +99,10 @@ class OutputRunner:
                 emit(answer.text)
             return answer
 
-        def start(emit: Emit) -> Ticket:
-            return Ticket(executor.submit(copy_context().run, work, emit), inner.cancel)
-
-        stream = TokenStream.of(start)
+        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guardalign-output")
+        ticket = Ticket(executor.submit(copy_context().run, work), inner.cancel)
         executor.shutdown(wait=False)
-        return stream
+        return ticket
 
     def _checked(self, messages: Sequence[Message], answer: Generated) -> Generated:
         checked = self._on_output(messages, answer)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from pydantic import ValidationError
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import CalibrationError, ConfigError
+from guardalign_middleware.generation.awaiting import flags_of, parts_of
 from guardalign_middleware.generation.batching import BatchPolicy
 from guardalign_middleware.generation.calibration import AttentionLayers
 from guardalign_middleware.generation.decoding import RowDecoder
@@ -121,7 +123,7 @@ class CalibratedRunner:
             GuardError: the model gave no trustworthy scores.
         """
         call = self._call(calibrate, max_new_tokens, temperature, seed, stop, tools, explain)
-        return self._answer([self._job(messages, prefix, call)])[0]
+        return _wait(self._submit([self._job(messages, prefix, call)]))[0]
 
     def generate_batch(
         self,
@@ -142,18 +144,34 @@ class CalibratedRunner:
         is an error of the whole call.
         """
         call = self._call(calibrate, max_new_tokens, temperature, seed, stop, tools)
-        flags = [prefix] * len(rows) if isinstance(prefix, bool) else list(prefix)
-        if len(flags) != len(rows):
-            raise ConfigError(
-                f"prefix should have one value per conversation ({len(rows)}). Got {len(flags)}."
-            )
+        flags = flags_of(prefix, len(rows))
         answers: list[Generated] = []
-        size = min(self.config.batch_size, self.config.max_queue)
-        for start in range(0, len(rows), size):
-            part = slice(start, start + size)
+        for part in parts_of(len(rows), self.config):
             pairs = zip(rows[part], flags[part], strict=True)
-            answers += self._answer([self._job(row, flag, call) for row, flag in pairs])
+            answers += _wait(self._submit([self._job(row, flag, call) for row, flag in pairs]))
         return answers
+
+    def start_batch(
+        self,
+        rows: Sequence[Sequence[Message]],
+        *,
+        prefix: bool | Sequence[bool] = True,
+        calibrate: bool = True,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
+        stop: Sequence[str] | None = None,
+        tools: Tools = (),
+    ) -> list[Ticket]:
+        """Begin to answer several conversations, all or none; their tickets hold the answers.
+
+        For callers who have no thread to wait in. Prompts are encoded here; arguments and errors
+        are those of `generate_batch`, where those of the generation are raised by the tickets.
+        More than `config.max_queue` conversations are `Overloaded`.
+        """
+        call = self._call(calibrate, max_new_tokens, temperature, seed, stop, tools)
+        pairs = zip(rows, flags_of(prefix, len(rows)), strict=True)
+        return self._submit([self._job(row, flag, call) for row, flag in pairs])
 
     def stream(
         self,
@@ -176,9 +194,7 @@ class CalibratedRunner:
         prompt, settings = self._encode(messages, prefix, call)
 
         def start(emit: Emit) -> Ticket:
-            job = self._new_job(prompt, settings, emit)
-            self._service.submit([job])
-            return Ticket(job.future, lambda: self._service.cancel(job))
+            return self._submit([self._new_job(prompt, settings, emit)])[0]
 
         return TokenStream.of(start)
 
@@ -299,15 +315,19 @@ class CalibratedRunner:
             ),
         )
 
-    def _answer(self, jobs: Sequence[Job]) -> list[Generated]:
+    def _submit(self, jobs: Sequence[Job]) -> list[Ticket]:
         self._service.submit(jobs)
-        try:
-            return [job.future.result() for job in jobs]
-        except BaseException:
-            # Nobody waits for the other rows any more, also after Ctrl-C.
-            for job in jobs:
-                self._service.cancel(job)
-            raise
+        return [Ticket(job.future, partial(self._service.cancel, job)) for job in jobs]
+
+
+def _wait(tickets: Sequence[Ticket]) -> list[Generated]:
+    try:
+        return [ticket.future.result() for ticket in tickets]
+    except BaseException:
+        # Nobody waits for the other rows any more, also after Ctrl-C.
+        for ticket in tickets:
+            ticket.cancel()
+        raise
 
 
 @dataclass(frozen=True)

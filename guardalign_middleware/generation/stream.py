@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -21,17 +22,35 @@ Emit = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Ticket:
-    """Work under way: its answer to come, and how to stop it soon."""
+    """Work under way: its answer to come, and how to stop it soon.
+
+    Dropping the last reference stops it as well.
+    """
 
     future: Future[Generated]
     cancel: Callable[[], None]
 
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self.cancel)
 
-class TokenStream(Iterator[str]):
+    async def ended(self) -> None:
+        """Wait in an event loop for the end of the work, good or bad.
+
+        A task that is cancelled while it waits leaves the future alone: whoever works on it still
+        has to be able to set it. That is why this is not `asyncio.wrap_future(self.future)`.
+        """
+        if not self.future.done():
+            bell: Future[None] = Future()
+            self.future.add_done_callback(lambda _: _ring(bell))
+            await asyncio.wrap_future(bell)
+
+
+class TokenStream(Iterator[str], AsyncIterator[str]):
     """Pieces of an answer while it is made; joined they equal `result.text`.
 
-    The work runs in a thread of its own. Leaving a `with` block, `close()` and dropping the last
-    reference cancel it; an error of the work is raised by the iteration.
+    It is read in a thread or in an event loop, by one reader. The work runs in a thread of its own.
+    Leaving a `with` block, `close()` and dropping the last reference cancel it; an error of the
+    work is raised by the iteration.
 
     Args:
         produce: does the work: calls `emit(text)` for every piece, returns soon after the event is
@@ -61,15 +80,11 @@ class TokenStream(Iterator[str]):
         return stream
 
     def _begin(self, start: Callable[[Emit], Ticket]) -> None:
-        self._queue: SimpleQueue[str | None] = SimpleQueue()
         # The work must not hold the stream, or a dropped stream would never be collected.
-        put = self._queue.put
-        ticket = start(put)
-        self._future = ticket.future
-        self._cancel = ticket.cancel
-        self._future.add_done_callback(lambda _: put(None))
+        self._inbox = inbox = _Inbox()
+        self.ticket = start(inbox.put)
+        self.ticket.future.add_done_callback(lambda _: inbox.put(None))
         self._ended = False
-        weakref.finalize(self, self._cancel)
 
     def __iter__(self) -> Self:
         return self
@@ -77,12 +92,25 @@ class TokenStream(Iterator[str]):
     def __next__(self) -> str:
         if self._ended:
             raise StopIteration
-        piece = self._queue.get()
+        piece = self._inbox.get()
         if piece is not None:
             return piece
         self._ended = True
-        self._future.result()
+        self.ticket.future.result()
         raise StopIteration
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        if self._ended:
+            raise StopAsyncIteration
+        piece = await self._inbox.aget()
+        if piece is not None:
+            return piece
+        self._ended = True
+        self.ticket.future.result()
+        raise StopAsyncIteration
 
     @property
     def result(self) -> Generated:
@@ -97,17 +125,29 @@ class TokenStream(Iterator[str]):
                 stage="generation",
                 remedy="Iterate to the end, or call close(), before reading result.",
             )
-        return self._future.result()
+        return self.ticket.future.result()
+
+    async def aresult(self) -> Generated:
+        """The whole answer, once it is there; the pieces need not be read."""
+        await self.ticket.ended()
+        self._ended = True
+        return self.result
 
     def cancel(self) -> None:
         """Let the work end soon, without waiting for it; what came so far can still be read."""
-        self._cancel()
+        self.ticket.cancel()
 
     def close(self) -> None:
         """Cancel what is still running and wait for its end, which is at most a token or two."""
-        self._cancel()
+        self.cancel()
         # An error of the work is kept for `result`; closing is for leaving early.
-        self._future.exception()
+        self.ticket.future.exception()
+        self._ended = True
+
+    async def aclose(self) -> None:
+        """`close` without blocking the event loop."""
+        self.cancel()
+        await self.ticket.ended()
         self._ended = True
 
     def __enter__(self) -> Self:
@@ -120,6 +160,40 @@ class TokenStream(Iterator[str]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class _Inbox:
+    """Pieces on their way to the one reader of a stream, who waits in a thread or in a loop."""
+
+    def __init__(self) -> None:
+        self._pieces: SimpleQueue[str | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._bell: Future[None] | None = None
+
+    def put(self, piece: str | None) -> None:
+        with self._lock:
+            self._pieces.put(piece)
+            bell, self._bell = self._bell, None
+        if bell is not None:
+            _ring(bell)
+
+    def get(self) -> str | None:
+        return self._pieces.get()
+
+    async def aget(self) -> str | None:
+        while True:
+            with self._lock:
+                if not self._pieces.empty():
+                    return self._pieces.get()
+                bell: Future[None] = Future()
+                self._bell = bell
+            await asyncio.wrap_future(bell)
+
+
+def _ring(bell: Future[None]) -> None:
+    """Wake who waits, unless its task was cancelled meanwhile."""
+    if bell.set_running_or_notify_cancel():
+        bell.set_result(None)
 
 
 class Runner(Protocol):

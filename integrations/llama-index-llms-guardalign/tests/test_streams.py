@@ -7,17 +7,20 @@ import gc
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
+from llama_index.core.llms import ImageBlock
 
 from guardalign_middleware.generation import TokenStream
 from guardalign_middleware.testing import EchoRunner
 from guardalign_middleware.types import Generated, Message
 from llama_index.llms.guardalign import GuardAlignMultiModal
 from tests.doubles import picture, png, red_chain
+from tests.llama_index_parts import ask
+from tests.waiting_runners import Together
 
 
 class Endless(EchoRunner):
@@ -47,10 +50,6 @@ def runner() -> Endless:
 @pytest.fixture
 def llm(runner: Endless) -> GuardAlignMultiModal:
     return GuardAlignMultiModal(chain=red_chain(runner=runner))
-
-
-def ask(*blocks: Any) -> list[ChatMessage]:
-    return [ChatMessage(role="user", blocks=[*blocks, TextBlock(text="What is it?")])]
 
 
 def test_a_message_grows_by_each_delta(llm: GuardAlignMultiModal) -> None:
@@ -141,3 +140,27 @@ async def test_the_event_loop_runs_on_while_the_guard_and_the_model_work(
     if endpoint.startswith("astream"):
         assert [piece async for piece in answer]
     assert len(runner.calls) == 1
+
+
+@pytest.mark.parametrize("endpoint", ["achat", "acomplete", "astream_chat", "astream_complete"])
+async def test_sixteen_callers_wait_at_once_however_few_threads_there_are(endpoint: str) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    runner = Together(16)
+    llm = GuardAlignMultiModal(chain=red_chain(runner=runner))
+
+    async def call() -> str:
+        given: Any = ask() if "chat" in endpoint else "What is it?"
+        answer: Any = await getattr(llm, endpoint)(given)
+        if endpoint.startswith("astream"):
+            answer = [piece async for piece in answer][-1]
+        return str(answer)
+
+    calls = []
+    for number in range(1, 17):
+        # One after another, so that whoever waits in a thread would keep it from the next.
+        calls.append(asyncio.create_task(call()))
+        async with asyncio.timeout(20):
+            while len(runner.calls) < number:
+                await asyncio.sleep(0.01)
+    answers = await asyncio.gather(*calls)
+    assert all("What is it?" in answer for answer in answers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from guardalign_middleware.testing import EchoRunner, FakeEncoder
 from langchain_guardalign import ChatGuardAlign, ImageGuardDocumentTransformer
 from tests.doubles import base64_png, red_chain, red_guard
 from tests.langchain_doubles import ASKED, TOOLS, ask, guard, guarded, red_runnable, script
+from tests.waiting_runners import Together
 
 HEAVY = (
     (Image.Image, "save"),
@@ -96,3 +98,26 @@ async def test_heavy_work_is_done_elsewhere(
 async def test_the_watch_sees_what_a_plain_call_does(watched: list[tuple[str, bool]]) -> None:
     red_runnable().invoke([QUESTION])
     assert ("encode_images", True) in watched
+
+
+@pytest.mark.parametrize("way", ["ainvoke", "abatch", "astream"])
+async def test_sixteen_callers_wait_at_once_however_few_threads_there_are(way: str) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    runner = Together(16)
+    model = ChatGuardAlign(chain=red_chain(runner=runner))
+
+    async def call() -> str:
+        if way == "abatch":
+            return (await model.abatch(["go"]))[0].text
+        if way == "astream":
+            return "".join([piece.text async for piece in model.astream("go")])
+        return (await model.ainvoke("go")).text
+
+    calls = []
+    for number in range(1, 17):
+        # One after another, so that whoever waits in a thread would keep it from the next.
+        calls.append(asyncio.create_task(call()))
+        async with asyncio.timeout(20):
+            while len(runner.calls) < number:
+                await asyncio.sleep(0.01)
+    assert set(await asyncio.gather(*calls)) == {"echo: go"}

@@ -213,6 +213,7 @@ class _GuardedLLM(LLM):
             shown,
             answer=partial(chain.answer, prompt, **options),
             reply=partial(chain.reply, prompt, **options),
+            areply=partial(chain.areply, prompt, **options),
         )
 
     def _guard_prompt(

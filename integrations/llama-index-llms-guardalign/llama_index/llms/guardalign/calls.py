@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from llama_index.core.base.llms.generic_utils import (
     astream_chat_response_to_completion_response,
@@ -37,6 +37,7 @@ class GuardedCall:
         messages: cleaned.
         answer: starts the answer; it can be stopped.
         reply: the same answer at once, without the thread that a stream needs.
+        areply: the same without blocking the event loop.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class GuardedCall:
         messages: list[ChatMessage],
         answer: Callable[[], GuardedStream],
         reply: Callable[[], GuardedReply],
+        areply: Callable[[], Awaitable[GuardedReply]],
     ) -> None:
         self.messages = messages
         self.callback_manager = llm.callback_manager
@@ -52,6 +54,7 @@ class GuardedCall:
         self.to_payload = llm.to_payload
         self._answer = answer
         self._reply = reply
+        self._areply = areply
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage]) -> ChatResponse:
@@ -66,7 +69,7 @@ class GuardedCall:
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage]) -> ChatResponse:
         """`chat` without blocking the event loop."""
-        return await self._afinish()
+        return _whole(await self._areply())
 
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage]) -> ChatResponseAsyncGen:
@@ -86,17 +89,13 @@ class GuardedCall:
     @llm_completion_callback()
     async def acomplete(self, prompt: str) -> CompletionResponse:
         """`achat` as a completion."""
-        return chat_response_to_completion_response(await self._afinish())
+        return chat_response_to_completion_response(_whole(await self._areply()))
 
     @llm_completion_callback()
     async def astream_complete(self, prompt: str) -> CompletionResponseAsyncGen:
         """`astream_chat` as a completion."""
         stream = await asyncio.to_thread(self._answer)
         return astream_chat_response_to_completion_response(_apieces(stream))
-
-    async def _afinish(self) -> ChatResponse:
-        stream = await asyncio.to_thread(self._answer)
-        return _whole(await stream.afinish())
 
 
 def _whole(reply: GuardedReply) -> ChatResponse:

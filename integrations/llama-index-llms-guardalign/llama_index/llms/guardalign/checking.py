@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
@@ -100,6 +101,7 @@ class Checker:
                 shown,
                 answer=lambda: GuardedStream(None, lambda: reply),
                 reply=lambda: reply,
+                areply=partial(_known, reply),
             )
             return Checked(target, shown, {}, report | reply.to_json())
         report["verdicts"] = [item.verdict.to_json() for item in images]
@@ -129,3 +131,7 @@ class Checker:
             finish_reason="blocked",
             model=self.inner.metadata.model_name,
         )
+
+
+async def _known(reply: GuardedReply) -> GuardedReply:
+    return reply
