@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests import tiny_decoders as decoders
+from tests import tiny_others as others
+from tests import tiny_rotary as rotary
 from tests import tiny_towers as towers
 from tests.tiny_models import FAMILIES
 from tests.tiny_parts import Built
@@ -22,10 +24,10 @@ MATRIX: dict[str, Callable[[], Built]] = {
     "internvl": towers.internvl,
     "deepseek_vl": towers.deepseek_vl,
     "blip2": towers.blip2,
-    "qwen2_5_vl": decoders.qwen2_5_vl,
-    "qwen3_vl": decoders.qwen3_vl,
-    "qwen3_5": decoders.qwen3_5,
-    "glm4v": decoders.glm4v,
+    "qwen2_5_vl": rotary.qwen2_5_vl,
+    "qwen3_vl": rotary.qwen3_vl,
+    "qwen3_5": rotary.qwen3_5,
+    "glm4v": rotary.glm4v,
     "paligemma": decoders.paligemma,
     "paligemma2": decoders.paligemma2,
     "gemma4": decoders.gemma4,
@@ -34,4 +36,7 @@ MATRIX: dict[str, Callable[[], Built]] = {
     "mllama": decoders.mllama,
     "llama4": decoders.llama4,
     "lfm2_vl": decoders.lfm2_vl,
+    "kimi_k25": others.kimi_k25,
+    "phi4_multimodal": others.phi4_multimodal,
+    "fuyu": others.fuyu,
 }

@@ -88,8 +88,10 @@ def check(family: str, root: Path) -> Row:
         runner = CalibratedRunner.from_config(config)
         _ = runner.layers
     except (ModelLoadError, CalibrationError) as error:
-        reason = error.message.replace(str(directory), "the model")
-        return Row(about, "", "", "", "", f"refused: {reason}")
+        reason = error.message.replace(f"The model {directory}", "the model")
+        reason = reason.replace(str(directory), "the model").split(". ")[0].rstrip(".")
+        # A class name in angle brackets would be taken for HTML.
+        return Row(about, "", "", "", "", f"refused: {reason.replace('<', '&lt;')}.")
     _check_spans(runner._prompts)
     _check_oracle(config)
     together = _check_answers(runner)
@@ -126,6 +128,8 @@ class _Double:
     def __init__(self, config: RunnerConfig) -> None:
         runner = CalibratedRunner.from_config(config)
         self.model: Any = runner._model.double()
+        # The kernel that computes all experts at once knows no float64.
+        self.model.set_experts_implementation("eager")
         self.prompts: EncodedPrompts = runner._prompts.encode(rows(), prefix=[True] * 3, spans=True)
         self.inputs = {
             name: value.double() if value.is_floating_point() else value

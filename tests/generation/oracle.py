@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 _STATE: dict[str, Any] = {}
@@ -50,6 +51,9 @@ def dense_attention(
 def _forward(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
+    if not hasattr(module, "layer_idx"):
+        # A tower inside the decoder, which nothing is said about.
+        return sdpa_attention_forward(module, query, key, value, mask, **kwargs)
     length = query.shape[2]
     if mask is None:
         mask = torch.ones(length, length, dtype=torch.bool).tril()[None, None]
