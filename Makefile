@@ -49,9 +49,11 @@ bench: setup  ## the held-out figures of the miniature models, written into READ
 	$(BIN)/guardalign attack --n 20 --json benchmarks/results/detection_attacks.json \
 		--plot docs/images/detection-attacks.png
 	$(BIN)/python -m benchmarks.detection_page
+	$(BIN)/python -m benchmarks.detection_speed
 	$(BIN)/python -m benchmarks.langchain_leaks
 	$(BIN)/python -m benchmarks.langchain_overhead
 	$(BIN)/python -m benchmarks.llama_index_overhead
+	$(BIN)/python -m benchmarks.generation_overhead
 	$(BIN)/python -m benchmarks.figures
 
 fuzz: setup  ## intake and messages under attack: make fuzz MINUTES=30

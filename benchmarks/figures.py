@@ -160,12 +160,17 @@ _FIGURES: dict[str, Callable[[], str]] = {
             "detection_defences",
         )
     },
+    **{
+        name: partial(ready, name, "detection_speed.json")
+        for name in ("detection_speed", "detection_precisions")
+    },
     "langchain_leaks": partial(ready, "langchain_leaks", "langchain_leaks.json"),
     "langchain_leaks_by_dialect": partial(
         ready, "langchain_leaks_by_dialect", "langchain_leaks.json"
     ),
     "langchain_overhead": partial(ready, "langchain_overhead", "langchain_overhead.json"),
     "llama_index_overhead": partial(ready, "llama_index_overhead", "llama_index_overhead.json"),
+    "generation_overhead": partial(ready, "generation_overhead", "generation_overhead.json"),
 }
 PAGES = (
     ROOT / "README.md",

@@ -1,238 +1,340 @@
-"""What calibration costs, and what batching gains: `python -m benchmarks.generation_overhead`.
+"""What calibration and the guard cost, and what batching gains.
 
-A LLaVA with random weights answers a prompt of about 640 tokens: speed needs no trained weights.
-Arms in turns (ABBA) in one process, ratios of CPU time with 95% intervals; a run whose plain arm
-differs from itself by more than 2% is void, and so is one in which a check fails: exit status 1.
-The default width is small enough for a laptop's CPU; the widths of LLaVA-1.5-7B on a GPU are
+    python -m benchmarks.generation_overhead
 
-    python -m benchmarks.generation_overhead --hidden 4096 --layers 32 --heads 32 \
-        --device cuda --dtype bfloat16 --clock wall
+A LLaVA with random weights answers a question about a picture: speed needs no trained weights. The
+default widths are small enough for one core of a laptop, with a prompt as long as that of LLaVA-1.5
+(576 image tokens). Arms in turns, back and forth, in one process; ratios of CPU time with 95%
+intervals. A run whose plain arm differs from itself by more than 2% is void, and so is one in which
+a check fails: exit status 1. `benchmarks.generation_gpu` measures the same at 7B widths.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
-from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import (
-    CLIPImageProcessor,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaProcessor,
-)
+from rich.table import Table
 
-from benchmarks.paired import compare
-from guardalign_middleware.config import RunnerConfig
-from guardalign_middleware.generation import CalibratedRunner, LoadedModel, load_model
-from guardalign_middleware.types import Generated, Message, TextPart
+from benchmarks.generation_memory import Memory, measure_memory
+from benchmarks.generation_models import (
+    CONCURRENT,
+    LAPTOP,
+    TINY,
+    Widths,
+    build,
+    build_guard,
+    conversation,
+    eager,
+)
+from benchmarks.paired import Clock, Comparison, compare_in_turn
+from guardalign_middleware.generation import CalibratedRunner
+from guardalign_middleware.generation.awaiting import agenerate_batch
+from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.types import Generated, Message
 
 RESULT = Path(__file__).parent / "results" / "generation_overhead.json"
-MINI = Path(__file__).parent.parent / "guardalign_middleware" / "mini" / "llava"
 _VOID = 0.02
-_CONCURRENT = 16
+_WIDTHS = {"laptop": LAPTOP, "tiny": TINY}
 
 
-def build(options: argparse.Namespace) -> tuple[CalibratedRunner, CalibratedRunner]:
-    """A runner over SDPA and one over eager attention, of one random model."""
-    torch.manual_seed(0)
-    tokens = load_model(RunnerConfig(model=str(MINI), device="cpu"))
-    tokenizer = tokens.processor.tokenizer
-    text = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=options.hidden,
-        intermediate_size=int(options.hidden * 2.6875),
-        num_hidden_layers=options.layers,
-        num_attention_heads=options.heads,
-        num_key_value_heads=options.heads,
-        max_position_embeddings=4096,
-        bos_token_id=tokenizer.bos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        # No end token: every answer has the full length.
-        eos_token_id=None,
-    )
-    vision = CLIPVisionConfig(
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        image_size=28,
-        patch_size=14,
-    )
-    config = LlavaConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_index=tokens.model.config.image_token_index,
-    )
-    model: Any = LlavaForConditionalGeneration(config).to(getattr(torch, options.dtype))
-    processor = LlavaProcessor(
-        CLIPImageProcessor(), tokenizer, chat_template=tokens.processor.chat_template
-    )
-    runners = []
-    device = torch.device(options.device)
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        for attention in ("sdpa", "eager"):
-            own: Any = LlavaForConditionalGeneration.from_pretrained(
-                folder, dtype=getattr(torch, options.dtype), attn_implementation=attention
-            )
-            loaded = LoadedModel(attention, own.to(device).eval(), processor, device)
-            runners.append(
-                CalibratedRunner(
-                    loaded,
-                    RunnerConfig(
-                        model=attention,
-                        max_new_tokens=options.new_tokens,
-                        batch_size=_CONCURRENT,
-                        max_wait_ms=20.0,
-                        calibration={"gamma": options.gamma},
-                    ),
-                )
-            )
-    return runners[0], runners[1]
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        pairs: of every ratio; at least 20 for figures to publish.
+        tokens: of an answer.
+        few_tokens: of an answer where only the prompt matters, or many are made at once.
+        pictures: whether the requests made at once show one each: reading 16 prompts with hundreds
+            of image tokens is what a CPU would spend all its time on.
+        gamma: strength of the calibration.
+        clock: in seconds.
+    """
+
+    pairs: int = 20
+    tokens: int = 128
+    few_tokens: int = 16
+    pictures: bool = False
+    gamma: float = 0.5
+    clock: Clock = time.process_time
 
 
-def conversation(runner: CalibratedRunner, prefill: int, seed: int = 0) -> list[Message]:
-    """An instruction after a long story, `prefill` tokens in all, near enough."""
-    rng = np.random.default_rng(seed)
-    words = "dog car tree red blue in the picture what is there".split()
-    story: list[str] = []
-    while True:
-        messages = [
-            Message("system", (TextPart(" ".join(story)),)) if story else None,
-            Message("user", (TextPart("what is in the picture ? tell me more of it . " * 4),)),
+@dataclass(frozen=True)
+class Line:
+    """One figure of the table: what was measured, what came out, and what was wanted."""
+
+    measured: str
+    found: str
+    goal: str
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """All figures.
+
+    Attributes:
+        lines: the table.
+        told: what it was measured on.
+        faults: why the run is void; empty when it is not.
+        ratios: every comparison.
+        memory: of one prompt that is read plain, calibrated and with eager attention.
+        equal: how many answers are the same one by one, from threads and from tasks.
+    """
+
+    lines: tuple[Line, ...]
+    told: str
+    faults: tuple[str, ...]
+    ratios: tuple[Comparison, ...]
+    memory: dict[str, Memory]
+    equal: int
+
+    def to_json(self, name: str) -> dict[str, Any]:
+        """For the results folder; `benchmarks.figures` reads `tables`."""
+        rows = [[line.measured, line.found, line.goal] for line in self.lines]
+        void = f" **This run is void: {'; '.join(self.faults)}.**" if self.faults else ""
+        table = {"head": ["measured", "found", "goal"], "rows": rows, "told": self.told + void}
+        return {
+            "tables": {name: table},
+            "void": list(self.faults),
+            "ratios": [asdict(ratio) for ratio in self.ratios],
+            "equal_answers": self.equal,
+            "memory": {how: asdict(memory) for how, memory in self.memory.items()},
+        }
+
+
+class _Arms:
+    """The calls that are compared, of one runner and one guard."""
+
+    def __init__(self, runner: CalibratedRunner, chain: GuardAlign, side: int, plan: Plan) -> None:
+        self.runner = runner
+        self.chain = chain
+        self.plan = plan
+        self.messages = conversation(side=side)
+        self.requests = [
+            conversation(seed, side if plan.pictures else None) for seed in range(CONCURRENT)
         ]
-        kept = [message for message in messages if message is not None]
-        if runner.count_tokens(kept) >= prefill:
-            return kept
-        story += list(rng.choice(words, 16))
+        off = runner.config.calibration.model_copy(update={"gamma": 0.0})
+        self._zero = runner.config.model_copy(update={"calibration": off})
+
+    def plain(self, tokens: int) -> Generated:
+        return self.runner.generate(self.messages, calibrate=False, max_new_tokens=tokens)
+
+    def calibrated(self, tokens: int) -> Generated:
+        return self.runner.generate(self.messages, max_new_tokens=tokens)
+
+    def gamma_zero(self, tokens: int) -> Generated:
+        before, self.runner.config = self.runner.config, self._zero
+        try:
+            return self.calibrated(tokens)
+        finally:
+            self.runner.config = before
+
+    def over_eager(self, tokens: int) -> Generated:
+        with eager(self.runner):
+            return self.calibrated(tokens)
+
+    def unguarded(self, tokens: int) -> Generated:
+        return self.runner.generate(
+            self.messages, prefix=False, calibrate=False, max_new_tokens=tokens
+        )
+
+    def guarded(self, tokens: int) -> object:
+        return self.chain.invoke(self.messages, max_new_tokens=tokens)
+
+    def serial(self) -> list[str]:
+        tokens = self.plan.few_tokens
+        return [self.runner.generate(row, max_new_tokens=tokens).text for row in self.requests]
+
+    def threads(self) -> list[str]:
+        def ask(row: list[Message]) -> str:
+            return self.runner.generate(row, max_new_tokens=self.plan.few_tokens).text
+
+        with ThreadPoolExecutor(CONCURRENT) as pool:
+            return list(pool.map(ask, self.requests))
+
+    def tasks(self) -> list[str]:
+        async def ask(row: list[Message]) -> str:
+            tokens = self.plan.few_tokens
+            return (await agenerate_batch(self.runner, [row], max_new_tokens=tokens))[0].text
+
+        async def every() -> list[str]:
+            return await asyncio.gather(*map(ask, self.requests))
+
+        return asyncio.run(every())
+
+    def read_prompt(self, *, calibrate: bool) -> Memory:
+        runner = self.runner
+        call = runner._call(calibrate, 1, None, None, None, ())
+        job = runner._job(self.messages, True, call)
+        return measure_memory(lambda: runner._inference.answer([job]), runner._model)
 
 
-class Largest(TorchDispatchMode):
-    """Remembers the largest tensor that any operation made."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.numel = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and look at what it made."""
-        made = func(*args, **(kwargs or {}))
-        for item in made if isinstance(made, tuple | list) else (made,):
-            if isinstance(item, torch.Tensor):
-                self.numel = max(self.numel, item.numel())
-        return made
+def measure(widths: Widths, plan: Plan, *, device: torch.device, dtype: torch.dtype) -> Found:
+    """Goals 4, 5, 6 and 8: calibration, its memory, a guarded request, batching."""
+    # A pass waits for company: a benchmark should not depend on how fast callers arrive.
+    runner = build(
+        widths, device=device, dtype=dtype, calibration={"gamma": plan.gamma}, max_wait_ms=50.0
+    )
+    chain = GuardAlign(build_guard(widths.guard, device), runner)
+    return measure_with(runner, chain, widths, plan)
 
 
-def largest(runner: CalibratedRunner, messages: Sequence[Message], *, calibrate: bool) -> int:
-    """Elements of the largest tensor made while the prompt is read."""
-    call = runner._call(calibrate, 1, None, None, None, ())
-    job = runner._job(messages, True, call)
-    with Largest() as mode:
-        runner._inference.answer([job])
-    return mode.numel
-
-
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All comparisons and checks."""
-    runner, eager = build(options)
-    messages = conversation(runner, options.prefill)
-
-    def arm(which: CalibratedRunner, *, calibrate: bool) -> Callable[[], Generated]:
-        return lambda: which.generate(messages, calibrate=calibrate)
-
-    plain, calibrated = arm(runner, calibrate=False), arm(runner, calibrate=True)
-    pairs = options.pairs
-    clock = time.process_time if options.clock == "cpu" else time.perf_counter
-    ratios = [
-        compare("plain ÷ itself", plain, arm(runner, calibrate=False), pairs=pairs, clock=clock),
-        compare("calibrated ÷ plain", plain, calibrated, pairs=pairs, clock=clock),
-        compare(
-            "calibrated over eager attention ÷ calibrated",
-            calibrated,
-            arm(eager, calibrate=True),
-            pairs=pairs,
-            clock=clock,
-        ),
-    ]
-    requests = [conversation(runner, options.prefill // 4, seed) for seed in range(_CONCURRENT)]
-
-    def serial() -> list[Generated]:
-        return [runner.generate(request) for request in requests]
-
-    def concurrent() -> list[Generated]:
-        with ThreadPoolExecutor(_CONCURRENT) as pool:
-            return list(pool.map(runner.generate, requests))
-
-    same = [a.text for a in serial()] == [b.text for b in concurrent()]
-    start = time.perf_counter()
-    serial()
-    middle = time.perf_counter()
-    concurrent()
-    gain = (middle - start) / (time.perf_counter() - middle)
-    tokens = runner.count_tokens(messages)
-    return {
-        "settings": {k: v for k, v in vars(options).items() if k != "out"},
-        "prompt_tokens": tokens,
-        "ratios": [vars(ratio) for ratio in ratios],
-        "concurrent_gain": gain,
-        "concurrent_answers_equal": same,
-        "largest_tensor": {
-            "plain": largest(runner, messages, calibrate=False),
-            "calibrated": largest(runner, messages, calibrate=True),
-            "scores_of_all_rows": options.heads * tokens * tokens,
+def measure_with(runner: CalibratedRunner, chain: GuardAlign, widths: Widths, plan: Plan) -> Found:
+    """`measure` with a runner and a chain that exist already."""
+    arms = _Arms(runner, chain, widths.image_size, plan)
+    tokens, few = plan.tokens, plan.few_tokens
+    again, calibrated = compare_in_turn(
+        lambda: arms.plain(tokens),
+        {
+            "plain ÷ itself": lambda: arms.plain(tokens),
+            "calibrated ÷ plain": lambda: arms.calibrated(tokens),
         },
+        pairs=plan.pairs,
+        clock=plan.clock,
+    )
+    zero, over_eager = compare_in_turn(
+        lambda: arms.plain(few),
+        {
+            "γ = 0 ÷ plain": lambda: arms.gamma_zero(few),
+            "calibrated over eager attention ÷ plain": lambda: arms.over_eager(few),
+        },
+        pairs=plan.pairs,
+        clock=plan.clock,
+    )
+    (guarded,) = compare_in_turn(
+        lambda: arms.unguarded(tokens),
+        {"guarded ÷ unguarded request": lambda: arms.guarded(tokens)},
+        pairs=plan.pairs,
+        clock=plan.clock,
+    )
+    one_by_one, from_tasks = compare_in_turn(
+        arms.threads,
+        {"one by one ÷ from 16 threads": arms.serial, "16 tasks ÷ 16 threads": arms.tasks},
+        pairs=plan.pairs,
+        clock=plan.clock,
+    )
+    memory = {
+        how: arms.read_prompt(calibrate=how == "calibrated") for how in ("plain", "calibrated")
     }
+    with eager(runner):
+        memory["eager"] = arms.read_prompt(calibrate=False)
+    ratios = (again, calibrated, zero, over_eager, guarded, one_by_one, from_tasks)
+    answers = zip(arms.serial(), arms.threads(), arms.tasks(), strict=True)
+    equal = sum(len(set(row)) == 1 for row in answers)
+    prompt = runner.count_tokens(arms.messages)
+    return Found(
+        _lines(ratios, memory, equal, plan),
+        f"Random weights: {widths.told}, in {str(runner._model.dtype).removeprefix('torch.')}; "
+        f"a prompt of {prompt} tokens; {plan.pairs} pairs a ratio; ratio (95% interval).",
+        tuple(_faults(arms, again, memory, equal, widths.heads * prompt * prompt)),
+        ratios,
+        memory,
+        equal,
+    )
 
 
-def main() -> None:
+def _lines(
+    ratios: Sequence[Comparison], memory: dict[str, Memory], equal: int, plan: Plan
+) -> tuple[Line, ...]:
+    again, calibrated, zero, over_eager, guarded, one_by_one, from_tasks = map(_told, ratios)
+    whole = memory["calibrated"].peak_bytes / memory["plain"].peak_bytes
+    working = memory["calibrated"].working_bytes / memory["plain"].working_bytes
+    answer, short = f"{plan.tokens} tokens", f"{plan.few_tokens} tokens"
+    many = f"{CONCURRENT} requests {'with' if plan.pictures else 'without'} pictures"
+    return (
+        Line(f"plain ÷ itself, {answer}", again, "0.98 to 1.02, or the run is void"),
+        Line(f"calibrated ÷ plain, {answer}", calibrated, "≤ 1.02"),
+        Line(f"γ = 0 ÷ plain, {short}", zero, "≤ 1.005"),
+        Line(
+            f"calibrated over eager attention ÷ plain, {short}",
+            over_eager,
+            "more than calibrated",
+        ),
+        Line("peak memory of the prompt, calibrated ÷ plain", f"{whole:.3f}", "≤ 1.02"),
+        Line("the same without the weights", f"{working:.3f}", ""),
+        Line(f"guarded ÷ unguarded request, {answer}", guarded, "≤ 1.05 on a GPU at 7B widths"),
+        Line(
+            f"{many} one by one ÷ from {CONCURRENT} threads, {short}",
+            one_by_one,
+            "≥ 6 on a device that gains from batches",
+        ),
+        Line(f"the same from {CONCURRENT} tasks ÷ threads, {short}", from_tasks, ""),
+        Line(
+            "answers that are the same in all three ways",
+            f"{equal} of {CONCURRENT}",
+            f"{CONCURRENT} in float32; in bf16 the batch's shape rounds differently",
+        ),
+    )
+
+
+def _told(ratio: Comparison) -> str:
+    return f"{ratio.ratio:.3f} ({ratio.low:.3f}–{ratio.high:.3f})"
+
+
+def _faults(
+    arms: _Arms, again: Comparison, memory: dict[str, Memory], equal: int, every_score: int
+) -> list[str]:
+    faults = []
+    if abs(again.ratio - 1.0) > _VOID:
+        faults.append("the machine is too noisy: the plain arm differs from itself")
+    few = arms.plan.few_tokens
+    if arms.gamma_zero(few).text != arms.plain(few).text:
+        faults.append("γ = 0 gives another answer than the plain model")
+    if arms.runner._model.dtype == torch.float32 and equal < CONCURRENT:
+        faults.append("concurrent answers differ from those one by one")
+    if memory["calibrated"].largest_numel >= every_score:
+        faults.append("calibration made a score for every head, query and key")
+    if memory["eager"].largest_numel < every_score:
+        faults.append("the memory check does not see the scores of eager attention")
+    return faults
+
+
+def show(found: Found, title: str) -> None:
+    """Print the table, and why it is void if it is."""
+    table = Table("measured", "found", "goal", title=title, caption=found.told)
+    for line in found.lines:
+        table.add_row(line.measured, line.found, line.goal)
+    console = Console()
+    console.print(table)
+    for fault in found.faults:
+        console.print(f"void: {fault}", style="red")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hidden", type=int, default=512)
-    parser.add_argument("--layers", type=int, default=8)
-    parser.add_argument("--heads", type=int, default=8)
-    parser.add_argument("--prefill", type=int, default=640)
-    parser.add_argument("--new-tokens", type=int, default=128)
-    parser.add_argument("--gamma", type=float, default=0.5)
-    parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--clock", choices=["cpu", "wall"], default="cpu")
+    parser.add_argument("--widths", choices=sorted(_WIDTHS), default="laptop")
+    parser.add_argument("--pairs", type=int, default=Plan.pairs)
+    parser.add_argument("--tokens", type=int, default=Plan.tokens)
+    parser.add_argument("--few-tokens", type=int, default=Plan.few_tokens)
+    parser.add_argument("--gamma", type=float, default=Plan.gamma)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--out", type=Path, default=RESULT)
-    options = parser.parse_args()
-    if options.device == "cpu":
-        torch.set_num_threads(1)
-    found = measure(options)
-    console = Console()
-    for ratio in found["ratios"]:
-        console.print(
-            f"{ratio['name']}: {ratio['ratio']:.3f} ({ratio['low']:.3f}–{ratio['high']:.3f})"
-        )
-    console.print(
-        f"{_CONCURRENT} concurrent requests: {found['concurrent_gain']:.1f} times as fast as one "
-        f"by one, answers equal: {found['concurrent_answers_equal']}"
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    plan = Plan(options.pairs, options.tokens, options.few_tokens, gamma=options.gamma)
+    found = measure(
+        _WIDTHS[options.widths],
+        plan,
+        device=torch.device("cpu"),
+        dtype=getattr(torch, options.dtype),
     )
-    console.print(f"elements of the largest tensor: {found['largest_tensor']}")
+    show(found, "generation on one CPU core")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    sizes = found["largest_tensor"]
-    dense = sizes["calibrated"] >= sizes["scores_of_all_rows"]
-    void = abs(found["ratios"][0]["ratio"] - 1.0) > _VOID
-    if void or dense or not found["concurrent_answers_equal"]:
-        console.print("void: the machine is too noisy, or a check failed", style="red")
-        sys.exit(1)
+    written = json.dumps(found.to_json("generation_overhead"), indent=2, ensure_ascii=False)
+    options.out.write_text(written + "\n", encoding="utf-8")
+    sys.exit(bool(found.faults))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.paired import Comparison, compare, decodings
+from benchmarks.paired import Comparison, compare, decodings, processor
 from guardalign_middleware import GuardAlign, ImageGuard
 from guardalign_middleware.mini.demo import demo_scenes
 from guardalign_middleware.testing import EchoRunner
@@ -105,7 +105,7 @@ def measure(pairs: int, calls: int) -> dict[str, Any]:
         "GuardAlignGuardedLLM": decodings(lambda: guarded.chat(picture)),
     }
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "comparisons": [vars(item) for item in found],
         "decodings": opened,
         "tables": {"llama_index_overhead": table(found, opened)},
@@ -138,7 +138,7 @@ def table(comparisons: Sequence[Comparison], opened: dict[str, int]) -> dict[str
     times = " and ".join(f"`{name}` {count}" for name, count in opened.items())
     told = (
         f"Medians of {comparisons[0].pairs} pairs, {comparisons[-1].pairs} with an image, on one "
-        f"thread of an {_processor()}. Times that an image is decoded: {times}."
+        f"thread of an {processor()}. Times that an image is decoded: {times}."
     )
     return {"head": ["CPU time of a call", "ratio (95% interval)"], "rows": rows, "told": told}
 
@@ -152,14 +152,6 @@ def _png() -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(demo_scenes()[0].scene.pixels).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _processor() -> str:
-    """The processor's name where Linux tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "unknown processor"
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -70,6 +71,40 @@ def compare(
     return Comparison(name, float(np.median(ratios)), low, high, added, pairs)
 
 
+def compare_in_turn(
+    base: Call,
+    others: Mapping[str, Call],
+    *,
+    pairs: int,
+    clock: Clock = time.process_time,
+) -> list[Comparison]:
+    """Time several calls against one, in rounds that go forth and back: ABC, CBA, and so on.
+
+    A round is one pair for each of `others`; two rounds are ABBA. It costs half of what `compare`
+    does, which is what calls of seconds need.
+
+    Args:
+        base: A.
+        others: what is compared with it, by name.
+        pairs: rounds; at least 20.
+        clock: as for `compare`.
+    """
+    calls = [base, *others.values()]
+    for warm_up in calls:
+        warm_up()
+    times = np.empty((pairs, len(calls)))
+    for index, row in enumerate(times):
+        for which in range(len(calls))[:: 1 if index % 2 == 0 else -1]:
+            row[which] = _seconds(calls[which], 1, clock)
+    found = []
+    for column, name in enumerate(others, start=1):
+        ratios = times[:, column] / times[:, 0]
+        low, high = _interval(ratios)
+        added = float(np.median(times[:, column] - times[:, 0])) * 1e6
+        found.append(Comparison(name, float(np.median(ratios)), low, high, added, pairs))
+    return found
+
+
 def decodings(call: Call) -> int:
     """How often a call reads a PNG, whoever in the process does it."""
     reader, accept = Image.OPEN["PNG"]
@@ -77,6 +112,14 @@ def decodings(call: Call) -> int:
     with mock.patch.dict(Image.OPEN, {"PNG": (counting, accept)}):
         call()
     return counting.call_count
+
+
+def processor() -> str:
+    """The processor's name where Linux tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown processor"
 
 
 def _seconds(call: Call, calls: int, clock: Clock) -> float:

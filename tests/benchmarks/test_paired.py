@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.paired import compare, decodings
+from benchmarks.paired import compare, compare_in_turn, decodings
 
 
 class Watch:
@@ -46,6 +46,27 @@ def test_a_machine_that_slows_down_steadily_disturbs_no_ratio() -> None:
         watch.now += 1.0 + 0.01 * next(calls)
 
     assert compare("a ÷ a", work, work, pairs=20, clock=watch).ratio == pytest.approx(1.0)
+
+
+def test_several_calls_go_forth_and_back() -> None:
+    watch, order = Watch(), []
+
+    def work(name: str, seconds: float) -> Callable[[], object]:
+        def call() -> None:
+            order.append(name)
+            watch.now += seconds
+
+        return call
+
+    others = {"b ÷ a": work("b", 2.0), "c ÷ a": work("c", 3.0)}
+    found = compare_in_turn(work("a", 1.0), others, pairs=3, clock=watch)
+    # Once each before anything is timed, then in rounds.
+    assert "".join(order) == "abc" + "abc" + "cba" + "abc"
+    assert [(one.name, one.ratio, one.pairs) for one in found] == [
+        ("b ÷ a", pytest.approx(2.0), 3),
+        ("c ÷ a", pytest.approx(3.0), 3),
+    ]
+    assert found[1].added_us == pytest.approx(2e6)
 
 
 def test_the_time_is_that_of_the_processor_by_default() -> None:
