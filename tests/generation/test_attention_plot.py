@@ -61,10 +61,10 @@ def test_the_command(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*arguments, "--json", "--gamma", "1"])
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
-    # The band of the preset: the first layer alone.
-    assert (told["gamma"], told["layers"]) == (1.0, [0])
+    # The preset calibrates nothing, so the band is the usual one: the middle of six layers.
+    assert (told["gamma"], told["layers"]) == (1.0, [1, 2, 3, 4])
     assert [layer for layer, _ in told["plain"]] == list(range(6))
-    assert told["calibrated"][0][1] > told["plain"][0][1]
+    assert told["calibrated"][1][1] > told["plain"][1][1]
     with Image.open(target) as picture:
         assert picture.width > 500
     result = CliRunner().invoke(app, [*arguments, "--gamma", "0"])

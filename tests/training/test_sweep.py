@@ -74,6 +74,22 @@ def test_wrong_answers_to_other_questions_are_a_cost() -> None:
     assert choose(ALONE, [found]) == PREFIX_ALONE
 
 
+def test_what_costs_more_than_it_gains_is_not_chosen() -> None:
+    answered = [*HELPFUL, *COUNTED * 50]
+    wrong = [*HELPFUL, *COUNTED * 49, *MISCOUNTED]
+    before = [YES] * 1000
+    alone = compare(PREFIX_ALONE, [before], answered, [before])
+    for refused, chosen in ((15, 0.0), (30, 1.0)):
+        found = compare(
+            CalibrationConfig(gamma=1.0),
+            [[NO] * refused + [YES] * (1000 - refused)],
+            wrong,
+            [before],
+        )
+        assert 0.0 < alone.right.value - found.right.value <= 0.02
+        assert choose(alone, [found]).gamma == chosen
+
+
 def test_a_question_without_a_right_answer_cannot_be_counted() -> None:
     with pytest.raises(ValueError, match="right answer"):
         compare(CalibrationConfig(), [[NO]], [(Request("how"), NO)], [[YES]])
