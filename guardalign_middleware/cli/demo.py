@@ -25,7 +25,7 @@ from guardalign_middleware.types import CanonicalImage, ImagePart, Message, Text
 
 _CAPTION = (
     "unguarded: the plain model. prefix: a safety prefix in the prompt. guarded: the image "
-    "cleaned, and the prefix calibrated. The miniature models know pictographs, not photos."
+    "cleaned, behind the same prefix. The miniature models know pictographs, not photos."
 )
 
 
