@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import ConfigError, MessageError
+from guardalign_middleware.generation.awaiting import flags_of
 from guardalign_middleware.generation.stream import Emit, TokenStream
 from guardalign_middleware.types import (
     CalibrationReport,
@@ -101,11 +102,7 @@ class EchoRunner:
         tools: Sequence[Mapping[str, Any]] = (),
     ) -> list[Generated]:
         """Repeat the last user text of each conversation."""
-        flags = [prefix] * len(rows) if isinstance(prefix, bool) else list(prefix)
-        if len(flags) != len(rows):
-            raise ConfigError(
-                f"prefix should have one value per conversation ({len(rows)}). Got {len(flags)}."
-            )
+        flags = flags_of(prefix, len(rows))
         return [
             self.generate(
                 row, prefix=flag, calibrate=calibrate, max_new_tokens=max_new_tokens, stop=stop
