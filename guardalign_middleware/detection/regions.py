@@ -9,6 +9,8 @@ explained by what smaller ones found already. So every flagged patch is touched 
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,9 +72,10 @@ def _region(
     categories: tuple[str, ...],
 ) -> Region:
     # A large patch that only touches the region may have been flagged for something else in it.
-    touching = [p for p in nearest_first if _intersection(tuple(boxes[p].tolist()), box) > 0]
+    explained = (p for p in nearest_first if _explained(boxes[p], [box]))
     # Where several clusters of patches cross, what is left of one may be explained by none of them.
-    best = next((p for p in touching if _explained(boxes[p], [box])), touching[0])
+    touching = (p for p in nearest_first if _intersection(tuple(boxes[p].tolist()), box) > 0)
+    best = next(chain(explained, touching))
     return Region(box, categories[best], float(distances[best]))
 
 
