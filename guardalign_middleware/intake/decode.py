@@ -88,8 +88,8 @@ def canonical_pixels(picture: Image.Image, policy: IntakePolicy, source: str) ->
             f"{source} holds more than one frame.",
             reason="multiple_frames",
             source=source,
-            remedy="Pass the frames as single images, or read all of them by load_frames with "
-            'intake.frames = "scan_all".',
+            remedy="Set intake.frames to scan_all (in Python, read it by load_frames), or save the "
+            "frame that matters as an image of its own.",
         )
     return _loaded(picture, policy, source)
 

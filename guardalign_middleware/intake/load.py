@@ -165,6 +165,13 @@ def _labelled(frames: Sequence[NDArray[np.uint8]], label: str) -> tuple[Canonica
 
 
 def _read_file(path: str, policy: IntakePolicy) -> bytes:
+    if not path:
+        raise ImageRejected(
+            "The path of the image is empty.",
+            reason="not_found",
+            source="<path>",
+            remedy="Pass the path of an image file.",
+        )
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -180,7 +187,7 @@ def _read_file(path: str, policy: IntakePolicy) -> bytes:
                 f"{path} is no regular file.",
                 reason="unreadable",
                 source=path,
-                remedy="Read it yourself and pass the bytes.",
+                remedy="Save what it gives as a file, or read it and pass the bytes.",
             )
         check_byte_count(status.st_size, policy, path)
         with open(path, "rb") as file:

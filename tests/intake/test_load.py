@@ -114,6 +114,11 @@ class TestFiles:
         assert rejected(tmp_path / "absent.png").reason == "not_found"
         assert rejected(text / "below").reason == "unreadable"
 
+    def test_an_empty_path_is_told_as_such(self) -> None:
+        error = rejected("")
+        assert error.reason == "not_found"
+        assert "empty" in str(error)
+
     def test_a_pipe_is_refused_without_waiting_for_it(self, tmp_path: Path) -> None:
         pipe = tmp_path / "pipe"
         os.mkfifo(pipe)
