@@ -3,8 +3,9 @@
 A flagged patch votes for its pixels, more strongly the farther it lies below the threshold; the
 heat of a pixel is the mean vote of all patches of one size that show it, flagged or not. Crops that
 overlap agree on the thing they share, so the pixels with a good part of the local maximum lie on
-it. Small crops place a thing best and are asked first; a larger one is asked only if it is not
-explained by what smaller ones found already. So every flagged patch is touched by a region.
+it. Small crops place a thing best and are asked first; a larger one is asked only if it does not
+touch what smaller ones found: what else it may show is seen when that is covered and the picture is
+scanned again. So every flagged patch is touched by a region.
 """
 
 from __future__ import annotations
@@ -50,14 +51,15 @@ def find_regions(
     votes = np.maximum(margin, _MIN_VOTE)
     found: list[Box] = []
     for side in np.unique(sides):
-        left = flagged[sides == side]
-        strength = votes[sides == side]
-        while True:
-            open_ = np.array([not _explained(boxes[patch], found) for patch in left], dtype=bool)
+        here = sides == side
+        alone = np.array([not _touches(boxes[patch], found) for patch in flagged[here]], dtype=bool)
+        left, strength = flagged[here][alone], votes[here][alone]
+        found_here: list[Box] = []
+        while left.size:
+            found_here += _hot_boxes(boxes[left], strength, boxes[all_sides == side])
+            open_ = np.array([not _explained(boxes[p], found_here) for p in left], dtype=bool)
             left, strength = left[open_], strength[open_]
-            if left.size == 0:
-                break
-            found += _hot_boxes(boxes[left], strength, boxes[all_sides == side])
+        found += found_here
     # The nearest patch is the one farthest below its own threshold.
     order = flagged[np.argsort(beyond[flagged], kind="stable")]
     regions = [_region(box, order, boxes, distances, categories) for box in found]
@@ -74,9 +76,14 @@ def _region(
     # A large patch that only touches the region may have been flagged for something else in it.
     explained = (p for p in nearest_first if _explained(boxes[p], [box]))
     # Where several clusters of patches cross, what is left of one may be explained by none of them.
-    touching = (p for p in nearest_first if _intersection(tuple(boxes[p].tolist()), box) > 0)
+    touching = (p for p in nearest_first if _touches(boxes[p], [box]))
     best = next(chain(explained, touching))
     return Region(box, categories[best], float(distances[best]))
+
+
+def _touches(patch: NDArray[np.int64], regions: list[Box]) -> bool:
+    own = tuple(patch.tolist())
+    return any(_intersection(own, region) > 0 for region in regions)
 
 
 def _explained(patch: NDArray[np.int64], regions: list[Box]) -> bool:

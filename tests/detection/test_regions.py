@@ -37,7 +37,7 @@ def test_a_distance_equal_to_the_threshold_is_unsafe() -> None:
 @given(st.integers(0, 400), st.integers(0, 300), st.integers(34, 84))
 def test_regions_hug_one_thing(x: int, y: int, side: int) -> None:
     thing = (x, y, x + side, y + side)
-    boxes = patch_boxes(484, 384, PatchConfig(sizes=(64, 112, 192), unit="pixels"))
+    boxes = patch_boxes(484, 384, PatchConfig(sizes=(56, 112, 192), unit="pixels"))
     seen = share_seen(boxes, thing)
     distances = 1.0 - np.minimum(seen * 2.0, 1.0)
     regions = find_regions(boxes, distances, ("a",) * len(boxes), 0.6)
@@ -45,9 +45,9 @@ def test_regions_hug_one_thing(x: int, y: int, side: int) -> None:
     for region in regions:
         x0, y0, x1, y1 = region.box
         mask[y0:y1, x0:x1] = True
-    assert mask[y : y + side, x : x + side].mean() >= 0.5
-    # One in a thousand places gives more than 4, the worst of 29,000 gave 5.1.
-    assert mask.sum() <= 6 * max(area(thing), 64 * 64)
+    # The worst of 6,000 places gave 0.86 and 3.6.
+    assert mask[y : y + side, x : x + side].mean() >= 0.75
+    assert mask.sum() <= 4.5 * max(area(thing), 56 * 56)
 
 
 @settings(deadline=None, max_examples=40)
@@ -85,3 +85,9 @@ def test_a_thing_only_large_patches_see_is_found_by_them() -> None:
     distances = np.where(sides == 200, 0.1, 1.0)
     (region,) = find_regions(boxes, distances, ("a",) * len(boxes), 0.3)
     assert region.box == (0, 0, 200, 200)
+
+
+def test_a_large_patch_beside_what_small_ones_found_adds_nothing() -> None:
+    boxes = np.array([[175, 172, 231, 228], [0, 64, 192, 256], [64, 0, 256, 192]])
+    regions = find_regions(boxes, np.array([0.0, 0.1, 0.9]), ("a",) * 3, 0.3)
+    assert [region.box for region in regions] == [(175, 172, 231, 228)]
