@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--safe", type=int, default=1000)
     parser.add_argument("--unsafe", type=int, default=300)
-    parser.add_argument("--max-false-alarm", type=float, default=0.03)
+    parser.add_argument("--max-false-alarm", type=float, default=0.01)
     parser.add_argument("--out", type=Path, default=Path("guardalign_middleware/mini/profile.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -12,20 +12,19 @@ from functools import cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch.utils.data import Dataset
 
 from guardalign_middleware.mini.world import (
     CONCEPTS,
     STYLES,
     TRAINING_BACKGROUNDS,
-    concepts_of_style,
     draw_background,
     place_item,
-    sprite,
 )
 from guardalign_middleware.mini.world.scenes import contrasting_ink
 from training.clip.captions import KINDS
+from training.clip.looks import draw_look, draw_name, draw_style
 
 SIDE = 56
 PATCH = 8
@@ -36,81 +35,63 @@ _POOL = 500
 _POOL_SIDE = 480
 _SMALL_SIDES = (11, 13, 16, 18, 21, 24, 28, 32, 36, 40, 44, 48, 54, 60)
 _LARGE_SIDES = (76, 100, 132)
-_ANGLES = (-16, -8, 0, 8, 16)
-_STYLES = ("noto", "symbola")
+_WINDOWS = (56, 64, 90, 112, 150, 192)
 _INDEX = {concept.name: index for index, concept in enumerate(CONCEPTS)}
 _KIND_OF = [KINDS.index(concept.kind) for concept in CONCEPTS]
 Pixels = NDArray[np.float32]
 
 
 @cache
-def _background_pool() -> list[Image.Image]:
-    rng = np.random.default_rng(20_260)
-    families = [TRAINING_BACKGROUNDS[i % len(TRAINING_BACKGROUNDS)] for i in range(_POOL)]
-    return [
-        Image.fromarray(
-            np.round(255 * draw_background(rng, family, _POOL_SIDE, _POOL_SIDE)).astype(np.uint8)
-        )
-        for family in families
-    ]
+def _pooled(index: int) -> Image.Image:
+    """A large background; half of them have two families, with a ragged border between."""
+    rng = np.random.default_rng((20_260, index))
+    drawn = _family(rng, index)
+    if rng.random() < 0.5:
+        cells = int(rng.integers(4, 14))
+        coarse = Image.fromarray(rng.random((cells, cells), dtype=np.float32))
+        fine = coarse.resize((_POOL_SIDE, _POOL_SIDE), Image.Resampling.BICUBIC)
+        here = np.asarray(fine) > rng.uniform(0.3, 0.7)
+        drawn = np.where(here[..., None], drawn, _family(rng, int(rng.integers(_POOL))))
+    return Image.fromarray(np.round(255 * drawn).astype(np.uint8))
+
+
+def _family(rng: np.random.Generator, index: int) -> Pixels:
+    name = TRAINING_BACKGROUNDS[index % len(TRAINING_BACKGROUNDS)]
+    return draw_background(rng, name, _POOL_SIDE, _POOL_SIDE)
 
 
 def _background(rng: np.random.Generator) -> Pixels:
-    """A window of a pooled background at one of the detector's scales, recoloured."""
-    pool = _background_pool()
-    window = int(rng.choice((64, 112, 192)))
+    """A window of a pooled background at about the detector's scales, recoloured."""
+    window = _WINDOWS[int(rng.integers(len(_WINDOWS)))]
     left, top = rng.integers(0, _POOL_SIDE - window + 1, 2)
-    crop = pool[int(rng.integers(len(pool)))].resize(
+    crop = _pooled(int(rng.integers(_POOL))).resize(
         (SIDE, SIDE),
         Image.Resampling.BILINEAR,
         box=(int(left), int(top), int(left) + window, int(top) + window),
     )
-    pixels = np.asarray(crop, dtype=np.float32)[..., rng.permutation(3)] / 255.0
-    pixels = pixels * rng.uniform(0.75, 1.1) + rng.uniform(-0.08, 0.08)
-    return np.ascontiguousarray(np.clip(pixels, 0, 1), dtype=np.float32)
+    if rng.random() < 0.15:
+        _scribble(rng, crop)
+    pixels = np.asarray(crop, dtype=np.float32)[..., rng.permutation(3)] / np.float32(255)
+    pixels = pixels * np.float32(rng.uniform(0.75, 1.1)) + np.float32(rng.uniform(-0.08, 0.08))
+    return np.ascontiguousarray(np.clip(pixels, 0, 1))
 
 
-@cache
-def _choices(style: str) -> tuple[list[str], NDArray[np.float64]]:
-    """Concept names of a style and their odds: unsafe ones are drawn three times as often."""
-    concepts = concepts_of_style(style)
-    odds = np.array([3.0 if concept.unsafe else 1.0 for concept in concepts])
-    return [concept.name for concept in concepts], np.cumsum(odds / odds.sum())
+def _scribble(rng: np.random.Generator, crop: Image.Image) -> None:
+    """Corners and lines that are no thing: not every shape has a name."""
+    pen = ImageDraw.Draw(crop)
+    for _ in range(int(rng.integers(1, 4))):
+        around = rng.uniform(0, SIDE, 2)
+        corners = around + rng.uniform(-1, 1, (int(rng.integers(3, 7)), 2)) * rng.uniform(5, 24)
+        points = [(float(x), float(y)) for x, y in corners]
+        color = tuple(int(level) for level in rng.integers(0, 256, 3))
+        if rng.random() < 0.5:
+            pen.polygon(points, fill=color)
+        else:
+            pen.line(points, fill=color, width=int(rng.integers(1, 6)))
 
 
-def _recolor(rng: np.random.Generator, rgba: Pixels) -> Pixels:
-    """Another hand's colours: mixed channels, grey, other contrast. Alpha stays."""
-    out = rgba.copy()
-    rgb = out[..., :3]
-    kind = rng.random()
-    if kind < 0.25:
-        mix = np.eye(3) * 0.6 + rng.dirichlet(np.ones(3), 3) * 0.4
-        rgb = rgb @ mix.astype(np.float32)
-    elif kind < 0.35:
-        rgb = rgb[..., rng.permutation(3)]
-    elif kind < 0.5:
-        rgb = np.repeat(rgb.mean(axis=-1, keepdims=True), 3, axis=-1)
-    rgb = np.clip(rgb, 0, 1) ** np.float32(rng.uniform(0.6, 1.6))
-    out[..., :3] = np.clip(rgb * rng.uniform(0.8, 1.15) + rng.uniform(-0.1, 0.1), 0, 1)
-    return out
-
-
-def _look(rng: np.random.Generator, name: str, style: str, side: int) -> Pixels:
-    angle = int(rng.choice(_ANGLES)) if side <= _SMALL_SIDES[-1] else 0
-    rgba = sprite(name, style, side, angle)
-    if rng.random() < 0.3:
-        rgba = rgba[:, ::-1]
-    if side <= _SMALL_SIDES[-1] and rng.random() < 0.25:
-        rows = np.sort(rng.choice(side, int(side * rng.uniform(0.8, 1.0)), replace=False))
-        axis = int(rng.integers(2))
-        squeezed = np.take(rgba, rows, axis=axis)
-        pad = side - len(rows)
-        widths = [(0, 0)] * 3
-        widths[axis] = (pad // 2, pad - pad // 2)
-        rgba = np.pad(squeezed, widths)
-    if style == "noto" and rng.random() < 0.6:
-        rgba = _recolor(rng, rgba)
-    return rgba
+def _drawn(rng: np.random.Generator, options: tuple[int, ...]) -> int:
+    return options[int(rng.integers(len(options)))]
 
 
 def _geometry(rng: np.random.Generator) -> list[tuple[int, int, int]]:
@@ -121,16 +102,16 @@ def _geometry(rng: np.random.Generator) -> list[tuple[int, int, int]]:
     if mode < 0.07:
         return boxes
     if mode < 0.62:  # one thing that can be seen, and perhaps neighbours
-        side = int(rng.choice(_SMALL_SIDES[3:]))
+        side = _drawn(rng, _SMALL_SIDES[3:])
         slack = SIDE - side
         reach = max(slack, 0) // 2 + 0.22 * side
         center = rng.uniform(-reach, reach, 2)
         left, top = np.round((SIDE - side) / 2 + center).astype(int)
         boxes.append((side, int(left), int(top)))
-        extra = int(rng.choice((0, 0, 1, 2, 3)))
+        extra = _drawn(rng, (0, 0, 1, 2, 3))
         sides = _SMALL_SIDES[2:]
     elif mode < 0.8:  # a fragment of a large thing, or one that fills the crop
-        side = int(rng.choice(_LARGE_SIDES))
+        side = _drawn(rng, _LARGE_SIDES)
         left, top = rng.integers(-side + 12, SIDE - 12, 2)
         boxes.append((side, int(left), int(top)))
         extra = int(rng.integers(0, 2))
@@ -141,7 +122,7 @@ def _geometry(rng: np.random.Generator) -> list[tuple[int, int, int]]:
     for _ in range(extra * 4):
         if extra == 0:
             break
-        side = int(rng.choice(sides))
+        side = _drawn(rng, sides)
         left, top = (int(v) for v in rng.integers(-side + 5, SIDE - 4, 2))
         if all(
             left >= l2 + 0.9 * s2
@@ -194,14 +175,13 @@ def draw_crop(rng: np.random.Generator) -> Crop:
     target = np.zeros(len(CONCEPTS) + 1, dtype=np.float32)
     patches = np.full((GRID, GRID), len(CONCEPTS), dtype=np.int64)
     covered = np.full((GRID, GRID), 0.2, dtype=np.float32)
-    style = _STYLES[int(rng.random() < 0.3)]
-    names, odds = _choices(style)
+    style = draw_style(rng)
     seen = 0.0
     boxes = _geometry(rng)
     masked = _masked(rng, boxes)
     for side, left, top in boxes:
-        name = names[int(np.searchsorted(odds, rng.random()))]
-        rgba = _look(rng, name, style, side)
+        name = draw_name(rng, style)
+        rgba = draw_look(rng, name, style, side)
         color = contrasting_ink(rng, canvas) if STYLES[style].monochrome else None
         place_item(canvas, rgba, left, top, color)
         ink = _ink(rgba, left, top)

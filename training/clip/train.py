@@ -25,9 +25,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from guardalign_middleware.mini.world import CONCEPTS
+from training.clip.attention import attend_by_products
 from training.clip.captions import CONTEXT_LENGTH, bank, tokenizer, vocabulary
 from training.clip.data import IGNORED, PATCH, SIDE, Crops
-from training.clip.warm import adopt_tower
+from training.clip.warm import adopt_encoder, adopt_tower
 from training.optimizer import Optimizer
 
 MODEL_CONFIG: dict[str, Any] = {
@@ -71,7 +72,8 @@ def build() -> open_clip.CLIP:
     return model
 
 
-def _tokens(captions: list[str]) -> Tensor:
+def tokenized(captions: list[str]) -> Tensor:
+    """Token ids `[N, CONTEXT_LENGTH]`."""
     encoded = tokenizer()(
         captions, padding="max_length", max_length=CONTEXT_LENGTH, return_tensors="pt"
     )
@@ -145,15 +147,26 @@ def save(model: open_clip.CLIP, out: Path) -> None:
 
 
 def train(
-    *, steps: int, batch_size: int, peak_rate: float, seed: int, run: Path, tower: Path | None
+    *,
+    steps: int,
+    batch_size: int,
+    peak_rate: float,
+    seed: int,
+    run: Path,
+    tower: Path | None,
+    encoder: Path | None,
 ) -> open_clip.CLIP:
     """Train for `steps` steps, resuming from `run`; the result is the exponential average."""
     torch.manual_seed(seed)
     model = build()
     if tower is not None:
         adopt_tower(model.visual, tower)
-    objective = Objective(model)
+    if encoder is not None:
+        adopt_encoder(model, encoder)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.996), use_buffers=True)
+    for transformer in (model.visual.transformer, model.transformer):
+        attend_by_products(transformer)
+    objective = Objective(model)
     optimizer = Optimizer(model, rate=peak_rate, steps=steps)
     checkpoint = run / "checkpoint.pt"
     start = 0
@@ -181,7 +194,7 @@ def train(
             rng = np.random.default_rng((seed, 7, step))
             first, second = bank(rng)
             loss, right, patch_right = objective(
-                pixels, (_tokens(first), _tokens(second)), (concepts, kinds), patches
+                pixels, (tokenized(first), tokenized(second)), (concepts, kinds), patches
             )
             loss.backward()
             optimizer.step()
@@ -217,12 +230,14 @@ def train(
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--peak-rate", type=float, default=2e-3)
+    parser.add_argument("--peak-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, default=Path("runs/clip"))
-    parser.add_argument("--tower", type=Path, help="a vision checkpoint of training.llava")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--tower", type=Path, help="begin from a checkpoint of training.llava")
+    begin.add_argument("--encoder", type=Path, help="go on from a folder written by this command")
     parser.add_argument("--out", type=Path, default=Path("guardalign_middleware/mini/clip"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -233,6 +248,7 @@ def main() -> None:
         seed=options.seed,
         run=options.run,
         tower=options.tower,
+        encoder=options.encoder,
     )
     save(model, options.out)
 

@@ -1,11 +1,13 @@
-"""Begin the encoder's image tower from the miniature LLaVA's, which learned a like world before."""
+"""Begin from what learned a like world before: the miniature LLaVA's tower, or an encoder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import open_clip
 import torch
 from open_clip.transformer import VisionTransformer
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,6 +19,11 @@ def _resized_positions(positions: Tensor, grid: int) -> Tensor:
     plane = rest.T.reshape(1, -1, side, side)
     plane = functional.interpolate(plane, (grid, grid), mode="bicubic", align_corners=False)
     return torch.cat([first, plane.reshape(plane.shape[1], -1).T])
+
+
+def adopt_encoder(model: open_clip.CLIP, folder: Path) -> None:
+    """Go on from the weights that `training.clip` saved; the words have to be the same."""
+    model.load_state_dict(load_file(folder / "open_clip_model.safetensors"))
 
 
 def adopt_tower(visual: VisionTransformer, checkpoint: Path) -> None:

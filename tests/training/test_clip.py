@@ -1,0 +1,84 @@
+"""What the miniature encoder is trained on, and the short cuts of its training."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from guardalign_middleware.mini.world import CONCEPTS, STYLES, concepts_of_style
+from training.clip.attention import attend_by_products
+from training.clip.captions import bank
+from training.clip.data import GRID, IGNORED, SIDE, Crops, draw_crop
+from training.clip.looks import draw_look, draw_name, draw_style
+from training.clip.train import build, save, tokenized
+from training.clip.warm import adopt_encoder
+
+
+def test_no_held_out_style_is_ever_drawn() -> None:
+    rng = np.random.default_rng(0)
+    drawn = {draw_style(rng) for _ in range(1_000)}
+    assert drawn == {name for name, style in STYLES.items() if not style.held_out}
+
+
+@pytest.mark.parametrize("style", [name for name, style in STYLES.items() if not style.held_out])
+def test_every_look_still_shows_its_thing(style: str) -> None:
+    rng = np.random.default_rng(1)
+    names = {concept.name for concept in concepts_of_style(style)}
+    for _ in range(40):
+        name = draw_name(rng, style)
+        rgba = draw_look(rng, name, style, 32)
+        assert name in names
+        assert rgba.shape == (32, 32, 4)
+        assert 0 <= rgba.min()
+        assert rgba.max() <= 1
+        assert rgba[..., 3].mean() > 0.02
+
+
+def test_a_thing_looks_different_now_and_then_but_not_from_run_to_run() -> None:
+    looks = [draw_look(np.random.default_rng(seed), "knife", "noto", 32) for seed in (1, 2, 1)]
+    assert not np.array_equal(looks[0], looks[1])
+    assert np.array_equal(looks[0], looks[2])
+
+
+def test_the_labels_of_a_crop_are_concepts_or_nothing() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(60):
+        crop = draw_crop(rng)
+        assert crop.pixels.shape == (SIDE, SIDE, 3)
+        assert crop.target.shape == (len(CONCEPTS) + 1,)
+        assert crop.target.sum() == pytest.approx(1)
+        assert crop.patches.shape == (GRID, GRID)
+        labels = crop.patches[crop.patches != IGNORED]
+        assert labels.min() >= 0
+        assert labels.max() <= len(CONCEPTS)
+
+
+def test_a_batch_depends_on_its_number_alone() -> None:
+    first, again = Crops(3, 4, 10), Crops(3, 4, 10)
+    _ = first[0]
+    for one, other in zip(first[5], again[5], strict=True):
+        assert torch.equal(one, other)
+
+
+def test_attention_by_products_is_the_attention_of_open_clip() -> None:
+    torch.manual_seed(0)
+    model = build().eval()
+    pixels = torch.randn(2, 3, SIDE, SIDE)
+    words = tokenized(bank(np.random.default_rng(0))[0][:5])
+    with torch.inference_mode():
+        expected = model.encode_image(pixels), model.encode_text(words)
+        attend_by_products(model.visual.transformer)
+        attend_by_products(model.transformer)
+        got = model.encode_image(pixels), model.encode_text(words)
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_training_goes_on_from_a_saved_encoder(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    before, after = build(), build()
+    save(before, tmp_path)
+    adopt_encoder(after, tmp_path)
+    for name, value in after.state_dict().items():
+        torch.testing.assert_close(value, before.state_dict()[name], rtol=1e-3, atol=1e-4)

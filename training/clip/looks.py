@@ -1,0 +1,231 @@
+"""How a thing may look: its pictograph in the training styles, redrawn in many hands.
+
+So small a model takes the shading and the colours of one font for the thing itself. Here a drawing
+is turned and stretched, and half of the drawings lose what is not shape: colours are exchanged,
+gradients flattened to a few fills, inside lines or outlines drawn, the ink thickened or thinned. A
+look is named by a number, so it is made once and kept.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageFilter, ImageOps
+
+from guardalign_middleware.mini.world import STYLES, concepts_of_style, sprite
+
+Pixels = NDArray[np.float32]
+_LOOKS = 40
+_SIDE = 72
+_FREE = 4
+# The detector is measured on Noto, so it stays the most frequent hand.
+_STYLE_ODDS = {"noto": 0.72, "symbola": 0.28}
+_STYLE_NAMES = tuple(_STYLE_ODDS)
+_STYLE_EDGES = np.cumsum(list(_STYLE_ODDS.values()))
+
+
+def draw_style(rng: np.random.Generator) -> str:
+    """A training style; never one that is held out."""
+    return _STYLE_NAMES[int(np.searchsorted(_STYLE_EDGES[:-1], rng.random(), side="right"))]
+
+
+@cache
+def _choices(style: str) -> tuple[list[str], NDArray[np.float64]]:
+    """Concept names of a style and their odds: unsafe ones are drawn four times as often."""
+    concepts = concepts_of_style(style)
+    odds = np.array([4.0 if concept.unsafe else 1.0 for concept in concepts])
+    return [concept.name for concept in concepts], np.cumsum(odds / odds.sum())
+
+
+def draw_name(rng: np.random.Generator, style: str) -> str:
+    """A concept that the style can draw."""
+    names, odds = _choices(style)
+    return names[int(np.searchsorted(odds[:-1], rng.random(), side="right"))]
+
+
+def draw_look(rng: np.random.Generator, name: str, style: str, side: int) -> Pixels:
+    """The thing as float32 `[side, side, 4]`, not premultiplied, in one of its many looks."""
+    picture = _look(name, style, int(rng.integers(_LOOKS)))
+    resized = picture.resize((side, side), Image.Resampling.BICUBIC).convert("RGBA")
+    rgba = np.asarray(resized, dtype=np.float32) / np.float32(255)
+    if rng.random() < 0.3:
+        rgba = rgba[:, ::-1]
+    if rng.random() < 0.4 and not STYLES[style].monochrome:
+        rgba = rgba.copy()
+        rgb = rgba[..., :3]
+        rgb *= np.float32(rng.uniform(0.8, 1.15))
+        rgb += rng.uniform(-0.1, 0.1, 3 if rng.random() < 0.5 else 1).astype(np.float32)
+        np.clip(rgb, 0, 1, out=rgb)
+    return rgba
+
+
+@cache
+def _look(name: str, style: str, number: int) -> Image.Image:
+    """Premultiplied, so that resizing lets no transparent pixel bleed its colour."""
+    rng = np.random.default_rng((zlib.crc32(f"{style}/{name}".encode()), number))
+    cell = Image.fromarray(np.round(sprite(name, style, _SIDE) * 255).astype(np.uint8))
+    if rng.random() < 0.5 and not STYLES[style].monochrome:
+        cell = _HANDS[int(rng.integers(len(_HANDS)))](rng, cell)
+    if rng.random() < 0.2:
+        cell = _weighted(rng, cell)
+    return _warped(rng, cell).convert("RGBa")
+
+
+def _warped(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
+    """Turned by up to 16 degrees; half of them stretched, slanted and a little off centre too."""
+    angle = np.deg2rad(rng.uniform(-16, 16))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    shift = np.zeros(2)
+    if rng.random() < 0.5:
+        slant = rng.uniform(-0.15, 0.15, 2)
+        stretch = rng.uniform(0.95, 1.3, 2)
+        turn = turn @ np.array([[stretch[0], slant[0]], [slant[1], stretch[1]]])
+        shift = rng.uniform(-0.04, 0.04, 2) * _SIDE
+    middle = np.full(2, _SIDE / 2)
+    (a, b), (d, e) = turn
+    c, f = middle - turn @ middle + shift
+    return cell.transform(
+        cell.size, Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BICUBIC
+    )
+
+
+def _weighted(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
+    """A blunter or a sharper pen."""
+    if rng.random() < 0.5:
+        return cell.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.6, 1.8))))
+    sharp = cell.filter(ImageFilter.UnsharpMask(2, int(rng.integers(80, 250)), 0))
+    sharp.putalpha(cell.getchannel("A"))
+    return sharp
+
+
+def _mixed(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
+    """Channels mixed or exchanged, other contrast."""
+    pixels = np.asarray(cell, dtype=np.float32) / 255
+    mix = np.eye(3) * 0.5 + rng.dirichlet(np.ones(3), 3) * 0.5
+    if rng.random() < 0.5:
+        mix = mix[rng.permutation(3)]
+    rgb = np.clip(pixels[..., :3] @ mix, 0, 1) ** rng.uniform(0.6, 1.6)
+    return _joined(rgb, cell)
+
+
+def _hue(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
+    """Other hues, other saturation."""
+    hue, saturation, value = cell.convert("RGB").convert("HSV").split()
+    shift = int(rng.integers(256))
+    share = rng.uniform(0.0, 1.4)
+    turned = Image.merge(
+        "HSV",
+        (
+            hue.point(lambda level: (level + shift) % 256),
+            saturation.point(lambda level: min(round(level * share), 255)),
+            value,
+        ),
+    ).convert("RGB")
+    turned.putalpha(cell.getchannel("A"))
+    return turned
+
+
+def _fills(rng: np.random.Generator, cell: Image.Image) -> tuple[Image.Image, Pixels]:
+    """The cell in a few flat fills: a palette picture and its colours in [0, 1]."""
+    opaque = Image.new("RGB", cell.size, (128, 128, 128))
+    opaque.paste(cell, mask=cell.getchannel("A"))
+    smooth = opaque.filter(ImageFilter.MedianFilter(3 if rng.random() < 0.5 else 5))
+    flat = smooth.quantize(int(rng.integers(2, 8)), Image.Quantize.MEDIANCUT)
+    colors = np.array(flat.getpalette(), dtype=np.float32).reshape(-1, 3) / 255
+    return flat, colors
+
+
+def _flat(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
+    """No gradients: a few fills, with their own colours or with new ones."""
+    flat, colors = _fills(rng, cell)
+    kind = rng.random()
+    if kind < 0.3:  # every fill gets a colour of its own
+        colors = rng.uniform(0, 1, colors.shape).astype(np.float32)
+    elif kind < 0.6:  # new colours that keep which fill is darker
+        light = colors.mean(axis=1, keepdims=True)
+        colors = 0.6 * light + 0.4 * rng.uniform(0, 1, colors.shape).astype(np.float32)
+    return _joined(colors[np.asarray(flat)], cell)
+
+
+def _lines(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
+    """Outlines and the borders between the fills, on paper or on nothing."""
+    flat, colors = _fills(rng, cell)
+    alpha = cell.getchannel("A")
+    labels = np.asarray(flat)
+    border = np.zeros(labels.shape, dtype=bool)
+    border[1:] |= labels[1:] != labels[:-1]
+    border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    inside = Image.fromarray((255 * border).astype(np.uint8))
+    around = ImageChops.difference(alpha, alpha.filter(ImageFilter.MinFilter(3)))
+    lines = ImageChops.lighter(ImageChops.multiply(inside, alpha), around)
+    if rng.random() < 0.5:
+        lines = lines.filter(ImageFilter.MaxFilter(3))
+    lines = lines.filter(ImageFilter.GaussianBlur(0.5))
+    ink = tuple(int(v) for v in rng.integers(0, 120, 3))
+    if rng.random() < 0.3:  # line art
+        drawn = Image.new("RGBA", cell.size, (*ink, 0))
+        drawn.putalpha(lines)
+        return drawn
+    kind = rng.random()
+    if kind < 0.4:  # filled with one colour
+        paper = Image.new("RGB", cell.size, tuple(int(v) for v in rng.integers(120, 256, 3)))
+    elif kind < 0.7:  # a comic: flat fills under the lines
+        paper = _joined(colors[labels], cell).convert("RGB")
+    else:
+        paper = cell.convert("RGB")
+    paper.paste(Image.new("RGB", cell.size, ink), mask=lines)
+    paper.putalpha(alpha)
+    return paper
+
+
+def _outlined(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
+    """A dark or light rim, as on a sticker."""
+    small = cell.resize((_SIDE - 2 * _FREE, _SIDE - 2 * _FREE), Image.Resampling.BICUBIC)
+    placed = Image.new("RGBA", cell.size)
+    placed.paste(small, (_FREE, _FREE))
+    alpha = placed.getchannel("A")
+    rim = alpha.filter(ImageFilter.MaxFilter(3 if rng.random() < 0.5 else 7))
+    level = rng.integers(0, 70, 3) if rng.random() < 0.6 else rng.integers(200, 256, 3)
+    backed = Image.new("RGBA", cell.size, (*(int(v) for v in level), 0))
+    backed.putalpha(rim.filter(ImageFilter.GaussianBlur(0.6)))
+    return Image.alpha_composite(backed, placed)
+
+
+def _grey(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
+    """Grey or of one tint, perhaps with light and dark exchanged."""
+    grey = ImageOps.autocontrast(cell.convert("L"), cutoff=2)
+    if rng.random() < 0.15:
+        grey = ImageOps.invert(grey)
+    if rng.random() < 0.5:
+        light = np.asarray(grey, dtype=np.float32)[..., None] / 255
+        dark, bright = rng.uniform(0, 0.5, 3), rng.uniform(0.5, 1, 3)
+        return _joined(dark + light * (bright - dark), cell)
+    tinted = Image.merge("RGB", (grey, grey, grey))
+    tinted.putalpha(cell.getchannel("A"))
+    return tinted
+
+
+def _joined(rgb: NDArray[np.floating], cell: Image.Image) -> Image.Image:
+    """Colours in [0, 1] under the cell's alpha."""
+    picture = Image.fromarray(np.round(np.clip(rgb, 0, 1) * 255).astype(np.uint8))
+    picture.putalpha(cell.getchannel("A"))
+    return picture
+
+
+_HANDS: tuple[Callable[[np.random.Generator, Image.Image], Image.Image], ...] = (
+    _mixed,
+    _mixed,
+    _hue,
+    _hue,
+    _flat,
+    _flat,
+    _flat,
+    _lines,
+    _lines,
+    _outlined,
+    _grey,
+)
