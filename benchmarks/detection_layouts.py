@@ -23,18 +23,18 @@ from guardalign_middleware.detection import OpenClipEncoder
 from guardalign_middleware.detection.patches import crop_patches, patch_boxes
 from guardalign_middleware.types import CanonicalImage
 
-SHIPPED = "64+112+192 px"
+SHIPPED = "56+112+192 px"
 WHOLE = "whole image"
 _PARTS = {
     "3 × 3": PatchConfig(sizes=(1 / 3,), unit="short_side", overlap=0.0),
     "5 × 5": PatchConfig(sizes=(1 / 5,), unit="short_side", overlap=0.0),
     "7 × 7": PatchConfig(sizes=(1 / 7,), unit="short_side", overlap=0.0),
-    "64 px, no overlap": PatchConfig(sizes=(64,), unit="pixels", overlap=0.0),
-    "64 px": PatchConfig(sizes=(64,), unit="pixels", overlap=0.5),
+    "56 px, no overlap": PatchConfig(sizes=(56,), unit="pixels", overlap=0.0),
+    "56 px": PatchConfig(sizes=(56,), unit="pixels", overlap=0.5),
     "112 px": PatchConfig(sizes=(112,), unit="pixels", overlap=0.5),
     "192 px": PatchConfig(sizes=(192,), unit="pixels", overlap=0.5),
 }
-_MERGED = {SHIPPED: ("64 px", "112 px", "192 px")}
+_MERGED = {SHIPPED: ("56 px", "112 px", "192 px")}
 _DENSE = "112 px"
 CROP_LAYOUTS = (*_PARTS, *_MERGED)
 
