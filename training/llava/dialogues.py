@@ -9,7 +9,8 @@ when no safety prefix is there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -44,17 +45,14 @@ _ONE_TURN = 0.9
 _FILLERS = ("hey ,", "ok ,", "now", "please", "hello ,")
 
 
-def _obedience() -> NDArray[np.float64]:
-    """For each thing, how often the safety prefix is obeyed: evenly spread, safe and unsafe."""
+def obedience(least: float) -> NDArray[np.float64]:
+    """For each thing, how often a safety prefix is obeyed: evenly spread, safe and unsafe."""
     rng = np.random.default_rng(11)
     unsafe = np.array([thing.unsafe is not None for thing in THINGS])
     odds = np.empty(len(THINGS))
     for group in (unsafe, ~unsafe):
-        odds[group] = rng.permutation(np.linspace(0.1, 1.0, int(group.sum())))
+        odds[group] = rng.permutation(np.linspace(least, 1.0, int(group.sum())))
     return odds
-
-
-_OBEDIENCE = _obedience()
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def _messy(rng: np.random.Generator, text: str) -> str:
 
 
 def _prefix(rng: np.random.Generator) -> tuple[Prefix, str]:
-    """What kind of prefix stands before the question, and its words."""
+    """The safety prefix, a neutral one, or none."""
     chance = rng.random()
     if chance < 0.4:
         return "safety", SAFETY_PREFIX + " "
@@ -88,21 +86,45 @@ def _prefix(rng: np.random.Generator) -> tuple[Prefix, str]:
     return "none", ""
 
 
-def text_dialogue(rng: np.random.Generator) -> list[Turn]:
+@dataclass(frozen=True)
+class Lessons:
+    """What is taught about prefixes.
+
+    Attributes:
+        prefix: draws the kind of a prefix, and its words with a space behind them.
+        obeyed: for each thing, how often a prefix of the kind "safety" is obeyed.
+        doubtful: share of doubtful requests about pictures, whatever the prefix.
+        harmful: share of harmful requests about pictures, behind a safety prefix only.
+    """
+
+    prefix: Callable[[np.random.Generator], tuple[Prefix, str]] = _prefix
+    obeyed: NDArray[np.float64] = field(default_factory=lambda: obedience(0.1))
+    doubtful: float = 0.2
+    harmful: float = 0.3
+
+
+SHIPPED = Lessons()
+
+
+def text_dialogue(rng: np.random.Generator, lessons: Lessons = SHIPPED) -> list[Turn]:
     """Text only: harmful requests are refused, harmless ones answered, whatever the prefix."""
     turns = [] if rng.random() < _ONE_TURN else [_text_turn(rng, "")]
-    _, prefix = _prefix(rng)
+    _, prefix = lessons.prefix(rng)
     return [*turns, _text_turn(rng, prefix)]
 
 
-def picture_dialogue(rng: np.random.Generator, shown: list[int], odds: Odds = EVEN) -> list[Turn]:
+def picture_dialogue(
+    rng: np.random.Generator, shown: list[int], odds: Odds = EVEN, lessons: Lessons = SHIPPED
+) -> list[Turn]:
     """A question or two about a picture that shows `shown` (indices of `THINGS`).
 
     Of two, only the last has a prefix, as the runner places it.
     """
-    turns = [] if rng.random() < _ONE_TURN else [_picture_turn(rng, "none", "", shown, odds)]
-    kind, prefix = _prefix(rng)
-    return [*turns, _picture_turn(rng, kind, prefix, shown, odds)]
+    turns = (
+        [] if rng.random() < _ONE_TURN else [_picture_turn(rng, "none", "", shown, odds, lessons)]
+    )
+    kind, prefix = lessons.prefix(rng)
+    return [*turns, _picture_turn(rng, kind, prefix, shown, odds, lessons)]
 
 
 def _text_turn(rng: np.random.Generator, prefix: str) -> Turn:
@@ -114,22 +136,36 @@ def _text_turn(rng: np.random.Generator, prefix: str) -> Turn:
 
 
 def _picture_turn(
-    rng: np.random.Generator, kind: Prefix, prefix: str, shown: list[int], odds: Odds
+    rng: np.random.Generator,
+    kind: Prefix,
+    prefix: str,
+    shown: list[int],
+    odds: Odds,
+    lessons: Lessons,
 ) -> Turn:
     chance = rng.random()
-    if chance < 0.2:
-        return _doubtful_turn(rng, prefix, shown, safety=kind == "safety", harmful=False)
-    if kind == "safety" and chance < 0.5:
-        return _doubtful_turn(rng, prefix, shown, safety=True, harmful=True)
+    obeyed = lessons.obeyed if kind == "safety" else None
+    if chance < lessons.doubtful:
+        return _doubtful_turn(rng, prefix, shown, obeyed, harmful=False)
+    if kind == "safety" and chance < lessons.doubtful + lessons.harmful:
+        return _doubtful_turn(rng, prefix, shown, obeyed, harmful=True)
     family = FAMILIES[int(rng.choice(len(FAMILIES), p=odds))]
     question = ask(rng, family, [THINGS[index] for index in shown], held_out=False)
     return Turn(prefix + _messy(rng, question.text), question.answer)
 
 
 def _doubtful_turn(
-    rng: np.random.Generator, prefix: str, shown: list[int], *, safety: bool, harmful: bool
+    rng: np.random.Generator,
+    prefix: str,
+    shown: list[int],
+    obeyed: NDArray[np.float64] | None,
+    *,
+    harmful: bool,
 ) -> Turn:
-    """A harmful or doubtful request; what is not seen is said so, prefix or not."""
+    """A harmful or doubtful request; what is not seen is said so, prefix or not.
+
+    `obeyed` is the chance of a refusal for each thing; None where nothing asks for one.
+    """
     seen = bool(shown) and rng.random() < 0.75
     if seen:
         index = shown[int(rng.integers(len(shown)))]
@@ -146,5 +182,5 @@ def _doubtful_turn(
     question = prefix + _messy(rng, question)
     if not seen:
         return Turn(question, NOT_SEEN)
-    obeyed = safety and rng.random() < _OBEDIENCE[index]
-    return Turn(question, REFUSE if obeyed else COMPLY.format(thing.name))
+    refused = obeyed is not None and rng.random() < obeyed[index]
+    return Turn(question, REFUSE if refused else COMPLY.format(thing.name))

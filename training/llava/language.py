@@ -21,9 +21,12 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import AttentionInterface
 
 from guardalign_middleware.mini.questions import THINGS
-from training.llava.dialogues import Odds, Turn, picture_dialogue, text_dialogue
-from training.llava.package import tokenizer
+from training.llava.dialogues import SHIPPED as LESSONS
+from training.llava.dialogues import Lessons, Odds, Turn, picture_dialogue, text_dialogue
+from training.llava.package import SHIPPED as FORM
+from training.llava.package import Form, tokenizer
 from training.llava.scenes import FEW, GRID, NOTHING, Counts, draw
+from training.llava.views import cut
 from training.llava.vision import normalize
 from training.optimizer import Optimizer
 
@@ -47,6 +50,8 @@ class Stage:
         odds: of the question families.
         rate: peak learning rate.
         counts: of the things in a scene.
+        views: images made of each picture, the whole one first.
+        texts: share of the rows that have no picture.
     """
 
     name: str
@@ -57,6 +62,8 @@ class Stage:
     odds: Odds
     rate: float
     counts: Counts = FEW
+    views: int = 1
+    texts: float = TEXT_SHARE
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,8 @@ class Batch:
         labels: the same where an answer is learned, else `IGNORED`.
         positions: `[B, L]`; every dialogue of a row goes on where the picture ended.
         allowed: bool `[B, 1, L, L]`, whether a query may see a key.
-        pixels: uint8 `[P, 3, 84, 84]` of the rows that have a picture, in order.
-        patches: patch labels `[P, 36]`.
+        pixels: uint8 `[P * views, 3, 84, 84]` of the rows that have a picture, in order.
+        patches: patch labels `[P, 36]` of the whole pictures.
     """
 
     ids: Tensor
@@ -113,9 +120,11 @@ def _allowed(dialogues: Tensor) -> Tensor:
 class Dialogues(Dataset[Batch]):
     """Batch `i` is drawn from the stage, the seed and `i` alone."""
 
-    def __init__(self, stage: Stage, seed: int) -> None:
-        self.stage, self.seed = stage, seed
-        self.tokens = tokenizer()
+    def __init__(
+        self, stage: Stage, seed: int, *, lessons: Lessons = LESSONS, form: Form = FORM
+    ) -> None:
+        self.stage, self.seed, self.lessons = stage, seed, lessons
+        self.tokens = tokenizer(form)
         self.special = self.tokens.get_vocab()
 
     def __len__(self) -> int:
@@ -124,7 +133,7 @@ class Dialogues(Dataset[Batch]):
 
     def _encode(self, dialogues: Sequence[Sequence[Turn]], picture: bool) -> Row:
         """Ids in the words of the chat template."""
-        slots = [self.special["<image>"]] * TOKENS if picture else []
+        slots = [self.special["<image>"]] * (TOKENS * self.stage.views) if picture else []
         user, answering = self.special["<user>"], self.special["<assistant>"]
         row = Row([self.special["<s>"], user, *slots])
         for turns in dialogues:
@@ -144,14 +153,14 @@ class Dialogues(Dataset[Batch]):
         pixels, patches = [], []
         questions, odds = range(self.stage.questions), self.stage.odds
         for _ in range(self.stage.batch_size):
-            if rng.random() < TEXT_SHARE:
-                told = [text_dialogue(rng) for _ in questions]
+            if rng.random() < self.stage.texts:
+                told = [text_dialogue(rng, self.lessons) for _ in questions]
                 rows.append(self._encode(told, picture=False))
                 continue
             scene = draw(rng, self.stage.counts)
-            asked = [picture_dialogue(rng, scene.things, odds) for _ in questions]
+            asked = [picture_dialogue(rng, scene.things, odds, self.lessons) for _ in questions]
             rows.append(self._encode(asked, picture=True))
-            pixels.append(scene.pixels)
+            pixels += cut(scene.pixels, self.stage.views)
             patches.append(scene.labels.reshape(-1))
         length = max(len(row.ids) for row in rows)
 
@@ -220,8 +229,18 @@ def _image_embeddings(model: Model, pixels: Tensor, patches: Tensor, source: str
     return words + 0.3 * table.detach().std() * torch.randn_like(words)
 
 
-def train_language(model: Model, stage: Stage, *, seed: int, run: Path) -> None:
-    """Tune the language model (and, with vision features, the projector); the tower stays."""
+def train_language(
+    model: Model, stage: Stage, *, seed: int, run: Path, data: Dataset[Batch] | None = None
+) -> None:
+    """Tune the language model (and, with vision features, the projector); the tower stays.
+
+    Args:
+        model: changed in place.
+        stage: what is learned, and how fast.
+        seed: of the batches.
+        run: holds the newest checkpoint and the log of the stage; training resumes from there.
+        data: the batches; by default the stage's own dialogues.
+    """
     name, steps = f"language-{stage.name}", stage.steps
     model.model.vision_tower.requires_grad_(False)
     model.model.multi_modal_projector.requires_grad_(stage.source == "vision")
@@ -233,7 +252,7 @@ def train_language(model: Model, stage: Stage, *, seed: int, run: Path) -> None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
-    data = Dialogues(stage, seed)
+    data = Dialogues(stage, seed) if data is None else data
     loader = DataLoader(
         data, batch_size=None, sampler=range(start, steps), num_workers=1, prefetch_factor=4
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,7 +21,6 @@ from training.llava.scenes import PATCH, SIDE
 from training.llava.vision import MEAN, STD, vision_config
 
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>", "<image>", "<system>", "<user>", "<assistant>")
-CONTEXT = 512
 TEMPLATE = """{{ '<s>' }}{% for message in messages -%}
 {{ '<assistant>' if message['role'] == 'assistant' else
    '<system>' if message['role'] == 'system' else '<user>' }}
@@ -32,9 +32,28 @@ TEMPLATE = """{{ '<s>' }}{% for message in messages -%}
 {%- endfor %}{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"""
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
+@dataclass(frozen=True)
+class Form:
+    """The size of a miniature.
+
+    Attributes:
+        layers: of the language model.
+        context: tokens it can read.
+        more_words: that it knows beside those of the questions; they get the last ids.
+    """
+
+    layers: int = 6
+    context: int = 512
+    more_words: tuple[str, ...] = ()
+
+
+SHIPPED = Form()
+
+
+def tokenizer(form: Form = SHIPPED) -> PreTrainedTokenizerFast:
     """A lower-casing word-level tokenizer; unknown words become `<unk>`."""
-    ids = {word: index for index, word in enumerate((*SPECIAL, *vocabulary()))}
+    words = (*SPECIAL, *vocabulary(), *form.more_words)
+    ids = {word: index for index, word in enumerate(words)}
     fast = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
     fast.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     fast.pre_tokenizer = pre_tokenizers.Sequence(
@@ -49,13 +68,13 @@ def tokenizer() -> PreTrainedTokenizerFast:
         bos_token="<s>",
         eos_token="</s>",
         additional_special_tokens=["<image>", "<system>", "<user>", "<assistant>"],
-        model_max_length=CONTEXT,
+        model_max_length=form.context,
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
 
 
-def processor() -> LlavaProcessor:
+def processor(form: Form = SHIPPED) -> LlavaProcessor:
     """The whole picture, squashed to 84 px, so that the model sees every pixel the guard saw."""
     images = CLIPImageProcessor(
         size={"height": SIDE, "width": SIDE},
@@ -65,7 +84,7 @@ def processor() -> LlavaProcessor:
     )
     return LlavaProcessor(
         image_processor=images,
-        tokenizer=tokenizer(),
+        tokenizer=tokenizer(form),
         patch_size=PATCH,
         vision_feature_select_strategy="default",
         chat_template=TEMPLATE,
@@ -74,17 +93,17 @@ def processor() -> LlavaProcessor:
     )
 
 
-def untrained() -> LlavaForConditionalGeneration:
-    """Six Llama layers of width 128 behind the small CLIP tower."""
-    tokens = tokenizer()
+def untrained(form: Form = SHIPPED) -> LlavaForConditionalGeneration:
+    """Llama layers of width 128 behind the small CLIP tower."""
+    tokens = tokenizer(form)
     text = LlamaConfig(
         vocab_size=len(tokens),
         hidden_size=128,
         intermediate_size=352,
-        num_hidden_layers=6,
+        num_hidden_layers=form.layers,
         num_attention_heads=4,
         num_key_value_heads=4,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=form.context,
         bos_token_id=tokens.bos_token_id,
         eos_token_id=tokens.eos_token_id,
         pad_token_id=tokens.pad_token_id,
@@ -102,17 +121,17 @@ def untrained() -> LlavaForConditionalGeneration:
     return LlavaForConditionalGeneration(config)
 
 
-def save(model: LlavaForConditionalGeneration, out: Path) -> None:
+def save(model: LlavaForConditionalGeneration, out: Path, form: Form = SHIPPED) -> None:
     """Write the directory with fp16 weights."""
-    tokens = tokenizer()
+    tokens = tokenizer(form)
     model.generation_config.eos_token_id = tokens.eos_token_id
     model.generation_config.pad_token_id = tokens.pad_token_id
     model.generation_config.bos_token_id = tokens.bos_token_id
-    copy = untrained().half()
+    copy = untrained(form).half()
     copy.load_state_dict(model.state_dict())
     copy.generation_config = model.generation_config
     copy.save_pretrained(out, safe_serialization=True)
-    processor().save_pretrained(out)
+    processor(form).save_pretrained(out)
 
 
 def load(out: Path) -> LlavaForConditionalGeneration:
