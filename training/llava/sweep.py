@@ -251,15 +251,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "n": options.n,
         "seeds": options.seeds,
         "models": len(models),
-        "prefix_alone": _row(alone),
-        "settings": [_row(setting) for setting in settings],
+        "prefix_alone": row(alone),
+        "settings": [row(setting) for setting in settings],
         "chosen": chosen.model_dump(),
     }
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     console.print(f"chosen: {chosen}; wrote {options.out}")
 
 
-def _row(setting: Setting) -> dict[str, object]:
+def row(setting: Setting) -> dict[str, object]:
+    """Plain JSON values of a setting."""
     return {**asdict(setting), "calibration": setting.calibration.model_dump()}
 
 

@@ -1,0 +1,48 @@
+"""Train the models of the study, one per seed: `python -m training.study`; it resumes.
+
+Each grows out of a miniature that `python -m training.llava` has tuned from another seed, to eight
+layers and a few more words, and then learns what the prefixes of the study mean. They are measured
+with `python -m training.study.sweep` and not shipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from training.llava.language import train_language
+from training.llava.package import save
+from training.study.data import FORM, Curriculum, stage
+from training.study.growth import grow
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--llava", type=Path, default=Path("runs/llava"), help="its checkpoints")
+    parser.add_argument("--run", type=Path, default=Path("runs/study"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=600)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for seed in options.seeds:
+        checkpoint = options.llava / f"seed-{seed}" / "language-tuning.pt"
+        torch.manual_seed(2_000 + seed)
+        model = grow(torch.load(checkpoint, weights_only=True)["model"], FORM)
+        run = options.run / f"seed-{seed}"
+        train_language(
+            model,
+            stage(options.steps),
+            seed=2_000 + seed,
+            run=run,
+            data=Curriculum(options.steps, 2_000 + seed),
+        )
+        save(model, run / "model", FORM)
+        Console().print(f"saved {run / 'model'}")
+
+
+if __name__ == "__main__":
+    main()
