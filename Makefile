@@ -54,6 +54,7 @@ bench: setup  ## the held-out figures of the miniature models, written into READ
 	$(BIN)/python -m benchmarks.langchain_overhead
 	$(BIN)/python -m benchmarks.llama_index_overhead
 	$(BIN)/python -m benchmarks.generation_overhead
+	$(BIN)/python -m benchmarks.calibration_page
 	$(BIN)/python -m benchmarks.figures
 
 fuzz: setup  ## intake and messages under attack: make fuzz MINUTES=30

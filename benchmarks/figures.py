@@ -171,10 +171,15 @@ _FIGURES: dict[str, Callable[[], str]] = {
     "langchain_overhead": partial(ready, "langchain_overhead", "langchain_overhead.json"),
     "llama_index_overhead": partial(ready, "llama_index_overhead", "llama_index_overhead.json"),
     "generation_overhead": partial(ready, "generation_overhead", "generation_overhead.json"),
+    **{
+        name: partial(ready, name, "calibration_tables.json")
+        for name in ("calibration_views", "calibration_effect")
+    },
 }
 PAGES = (
     ROOT / "README.md",
     ROOT / "guardalign_middleware" / "mini" / "README.md",
+    ROOT / "docs" / "calibration.md",
     ROOT / "docs" / "detection.md",
     ROOT / "docs" / "langchain.md",
     ROOT / "docs" / "llama-index.md",
