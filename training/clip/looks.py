@@ -135,7 +135,8 @@ def _fills(rng: np.random.Generator, cell: Image.Image) -> tuple[Image.Image, Pi
     opaque.paste(cell, mask=cell.getchannel("A"))
     smooth = opaque.filter(ImageFilter.MedianFilter(3 if rng.random() < 0.5 else 5))
     flat = smooth.quantize(int(rng.integers(2, 8)), Image.Quantize.MEDIANCUT)
-    colors = np.array(flat.getpalette(), dtype=np.float32).reshape(-1, 3) / 255
+    levels = flat.getpalette() or []
+    colors = np.array(levels, dtype=np.float32).reshape(-1, 3) / np.float32(255)
     return flat, colors
 
 
