@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from benchmarks.detection_layouts import SHIPPED, WHOLE
 from benchmarks.detection_scores import (
@@ -19,6 +21,8 @@ from benchmarks.detection_scores import (
 )
 
 _SIZE = 110
+# Of a name beside its point, in points: right of it or left, above or below.
+_PLACES = tuple(product((5, -5), (3, -9, 12, -18)))
 _LINES = (OT_SOFTMAX, SOFTMAX_MAX, COSINE, PAPER_PRINTED)
 
 
@@ -46,22 +50,42 @@ def save_layouts(data: Mapping[str, Any], path: Path) -> None:
     """Detection against the number of pictures that have to be encoded."""
     figure = Figure(figsize=(7, 3.8), dpi=_SIZE, layout="constrained")
     axes = figure.subplots()
+    points: dict[str, dict[str, tuple[float, float]]] = {}
     for reading, marker in ((OT_SOFTMAX, "o"), (SOFTMAX_MAX, "x")):
         forwards, shares = [], []
         for layout, facts in data["layouts"].items():
             forwards.append(facts["forwards"])
             shares.append(data["readings"][layout][reading]["detected at 5%"]["value"])
         axes.plot(forwards, shares, marker, label=reading, alpha=0.8)
-        if reading == OT_SOFTMAX:
-            for layout, x, y in zip(data["layouts"], forwards, shares, strict=True):
-                axes.annotate(layout, (x, y), (4, 4), textcoords="offset points", fontsize=6)
+        points[reading] = dict(
+            zip(data["layouts"], zip(forwards, shares, strict=True), strict=True)
+        )
     axes.set_xscale("log")
+    axes.set_xlim(0.6, 1000)
     axes.set_xlabel("pictures encoded for one scene")
     axes.set_ylabel("detected at 5% false alarms")
     axes.set_ylim(-0.03, 1.05)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
+    _name_points(axes, points[OT_SOFTMAX])
     figure.savefig(path)
+
+
+def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
+    """Each name beside its point, where no other stands; points may lie on each other."""
+    axes.figure.draw_without_rendering()
+    taken: list[Bbox] = []
+    for name, point in sorted(points.items(), key=lambda item: item[1]):
+        for x, y in _PLACES:
+            side = "left" if x > 0 else "right"
+            label = axes.annotate(
+                name, point, (x, y), textcoords="offset points", fontsize=6, ha=side
+            )
+            box = label.get_window_extent()
+            if (x, y) == _PLACES[-1] or not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            label.remove()
 
 
 def save_strata(data: Mapping[str, Any], path: Path) -> None:
