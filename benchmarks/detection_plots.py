@@ -67,13 +67,13 @@ def save_layouts(data: Mapping[str, Any], path: Path) -> None:
     axes.set_ylim(-0.03, 1.05)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
+    figure.draw_without_rendering()
     _name_points(axes, points[OT_SOFTMAX])
     figure.savefig(path)
 
 
 def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
-    """Each name beside its point, where no other stands; points may lie on each other."""
-    axes.figure.draw_without_rendering()
+    """Each name beside its point, where no other stands, once the axes are laid out."""
     taken: list[Bbox] = []
     for name, point in sorted(points.items(), key=lambda item: item[1]):
         for x, y in _PLACES:
