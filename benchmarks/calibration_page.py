@@ -7,13 +7,14 @@ Reads `calibration_study.json`, and measures nothing. The tables go into the pag
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from benchmarks.calibration_plots import save_dilution, save_grid
+from benchmarks.tables import Table, share, table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -24,12 +25,7 @@ _GUARDS = {
     "always": "cleaned, prefix always",
     "when_flagged": "cleaned, prefix when flagged",
 }
-Table = dict[str, Any]
 Arm = Mapping[str, Any]
-
-
-def _share(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
 
 
 def _by_model(arm: Arm) -> str:
@@ -57,12 +53,12 @@ def views(data: Mapping[str, Any]) -> Table:
         (
             str(_TOKENS * arm["views"]),
             arm["prefix"],
-            _share(arm["setting"]["comply"]),
+            share(arm["setting"]["comply"]),
             _by_model(arm),
             f"{arm['not_seen']['value']:.3f}",
             f"{arm['setting']['other']['value']:.3f}",
             f"{arm['setting']['over_refusal']['value']:.3f}",
-            _share(arm["setting"]["right"]),
+            share(arm["setting"]["right"]),
         )
         for arm in data["reported"]["arms"]
         if arm["guarding"] == "none" and arm["calibration"] == "alone"
@@ -77,7 +73,7 @@ def views(data: Mapping[str, Any]) -> Table:
         "over-refusal",
         "right",
     )
-    return _table(head, rows, f"{_asked(data)}.")
+    return table(head, rows, f"{_asked(data)}.")
 
 
 def effect(data: Mapping[str, Any]) -> Table:
@@ -95,7 +91,7 @@ def effect(data: Mapping[str, Any]) -> Table:
                 _GUARDS[arm["guarding"]],
                 str(_TOKENS * arm["views"]),
                 arm["prefix"],
-                f"{base['comply']['value']:.3f} → {_share(found['comply'])}",
+                f"{base['comply']['value']:.3f} → {share(found['comply'])}",
                 f"{found['newly_refused']} / {found['newly_complied']}",
                 f"{arm['p_changed']:.2g}",
                 f"{alone[_place(arm)]['not_seen']['value']:.3f} → {arm['not_seen']['value']:.3f}",
@@ -128,15 +124,11 @@ def effect(data: Mapping[str, Any]) -> Table:
         f"{_asked(data)}. Before the arrow: without calibration. p: two-sided exact sign test on "
         f"the answers that changed, before Bonferroni over the {len(rows)} rows. {names}."
     )
-    return _table(head, rows, told)
+    return table(head, rows, told)
 
 
 def _place(arm: Arm) -> tuple[object, ...]:
     return arm["prefix"], arm["views"], arm["guarding"]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], told: str) -> Table:
-    return {"head": list(head), "rows": [list(row) for row in rows], "told": told}
 
 
 def tables(data: Mapping[str, Any]) -> dict[str, Table]:

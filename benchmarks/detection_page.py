@@ -7,7 +7,7 @@ into the page by `python -m benchmarks.figures`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from benchmarks.detection_layouts import SHIPPED, WHOLE
 from benchmarks.detection_plots import save_layouts, save_readings, save_strata
 from benchmarks.detection_scores import COSINE, OT_SOFTMAX, READINGS, SOFTMAX_MAX, SOFTMAX_MEAN
+from benchmarks.tables import Table, share, table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -28,47 +29,36 @@ _FIGURES = (
     "pointing game",
     "region IoU",
 )
-Table = dict[str, Any]
-
-
-def _share(figure: Mapping[str, float] | None) -> str:
-    if figure is None:
-        return ""
-    return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
 
 
 def _short(figure: Mapping[str, float]) -> str:
     return f"{figure['value']:.2f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], told: str) -> Table:
-    return {"head": list(head), "rows": [list(row) for row in rows], "told": told}
-
-
 def readings(data: Mapping[str, Any]) -> Table:
     """All readings of the shipped patches, and global CLIP."""
     rows = [
-        [reading, *(_share(data["readings"][SHIPPED][reading].get(name)) for name in _FIGURES)]
+        [reading, *(share(data["readings"][SHIPPED][reading].get(name)) for name in _FIGURES)]
         for reading in READINGS
     ]
     for reading in (COSINE, SOFTMAX_MEAN, SOFTMAX_MAX):
         figures = data["readings"][WHOLE][reading]
-        rows.append([f"{WHOLE}, {reading}", *(_share(figures.get(name)) for name in _FIGURES)])
-    return _table(("reading", *_FIGURES), rows, f"{_scenes(data)}; figure (95% interval).")
+        rows.append([f"{WHOLE}, {reading}", *(share(figures.get(name)) for name in _FIGURES)])
+    return table(("reading", *_FIGURES), rows, f"{_scenes(data)}; figure (95% interval).")
 
 
 def differences(data: Mapping[str, Any]) -> Table:
     """The shipped reading against every other one."""
     names = ("AUROC", "AUPRC", "detected at 5%")
     rows = [
-        [reading, *(_share(figures[name]) for name in names)]
+        [reading, *(share(figures[name]) for name in names)]
         for reading, figures in data["against transport"].items()
     ]
     told = (
         f"“{OT_SOFTMAX}” minus the reading, on the same patches of the same scenes; difference "
         "(95% interval, paired). Above 0: transport is better."
     )
-    return _table(("reading", *names), rows, told)
+    return table(("reading", *names), rows, told)
 
 
 def layouts(data: Mapping[str, Any]) -> Table:
@@ -82,11 +72,11 @@ def layouts(data: Mapping[str, Any]) -> Table:
                 f"{facts['patches']:.0f}",
                 f"{facts['forwards']:.0f}",
                 str(facts["iterations"]),
-                _share(figures[OT_SOFTMAX]["AUROC"]),
-                _share(figures[OT_SOFTMAX]["detected at 5%"]),
-                _share(figures[OT_SOFTMAX].get("pointing game")),
-                _share(figures[SOFTMAX_MAX]["detected at 5%"]),
-                _share(figures[COSINE]["detected at 5%"]),
+                share(figures[OT_SOFTMAX]["AUROC"]),
+                share(figures[OT_SOFTMAX]["detected at 5%"]),
+                share(figures[OT_SOFTMAX].get("pointing game")),
+                share(figures[SOFTMAX_MAX]["detected at 5%"]),
+                share(figures[COSINE]["detected at 5%"]),
             ]
         )
     head = (
@@ -101,7 +91,7 @@ def layouts(data: Mapping[str, Any]) -> Table:
         f"at 5%, {COSINE}",
     )
     told = f"{_scenes(data)}; the reading is “{OT_SOFTMAX}” where none is named."
-    return _table(head, rows, told)
+    return table(head, rows, told)
 
 
 def stability(data: Mapping[str, Any]) -> Table:
@@ -116,7 +106,7 @@ def stability(data: Mapping[str, Any]) -> Table:
         for reading, by_layout in data["fixed"].items()
     ]
     told = "Share of the safe scenes that is flagged. A τ belongs to the patches it was chosen for."
-    return _table(("reading and threshold", *names), rows, told)
+    return table(("reading and threshold", *names), rows, told)
 
 
 def strata(data: Mapping[str, Any]) -> Table:
@@ -128,13 +118,13 @@ def strata(data: Mapping[str, Any]) -> Table:
             names[row["by"]],
             f"{row['from']}–{row['to']}",
             str(row["detected"]["n"]),
-            _share(row["detected"]),
-            _share(row["pointing"]) if row["layout"] == SHIPPED else "",
+            share(row["detected"]),
+            share(row["pointing"]) if row["layout"] == SHIPPED else "",
         ]
         for row in data["strata"]
     ]
     head = ("reading", "by", "from–to", "n", "detected at 5%", "pointing game")
-    return _table(head, rows, "Unsafe scenes; τ is that of 5% of all safe scenes.")
+    return table(head, rows, "Unsafe scenes; τ is that of 5% of all safe scenes.")
 
 
 def sweep(data: Mapping[str, Any]) -> Table:
@@ -144,17 +134,17 @@ def sweep(data: Mapping[str, Any]) -> Table:
         [setting, *(f"{figures[name]:.3f}" for name in names)]
         for setting, figures in data["sweep"].items()
     ]
-    return _table(("setting", *names), rows, f"Shipped patches; {_scenes(data)}.")
+    return table(("setting", *names), rows, f"Shipped patches; {_scenes(data)}.")
 
 
 def attacks(data: Mapping[str, Any]) -> Table:
     """Attacks on the detector as it is shipped."""
     rows = [
-        [row["attack"], _share(row["detected"]), _share(row["located"])] for row in data["attacks"]
+        [row["attack"], share(row["detected"]), share(row["located"])] for row in data["attacks"]
     ]
     head = ("attack", "something found", "all unsafe things at least half covered")
     told = f"{data['images']} unsafe scenes that are detected without an attack; share (95%)."
-    return _table(head, rows, told)
+    return table(head, rows, told)
 
 
 def defences(data: Mapping[str, Any]) -> Table:
@@ -164,8 +154,8 @@ def defences(data: Mapping[str, Any]) -> Table:
         [
             row["defence"],
             f"×{row['scans']:.1f}",
-            _share(row["false_alarms"]),
-            *(_share(row["detected"][column]) for column in columns),
+            share(row["false_alarms"]),
+            *(share(row["detected"][column]) for column in columns),
         ]
         for row in data["defences"]
     ]
@@ -174,7 +164,7 @@ def defences(data: Mapping[str, Any]) -> Table:
         f"{data['images']} unsafe and {data['safe']} safe scenes, threshold unchanged. An image is "
         "flagged when any of its views is, so the false alarms rise too: recalibrate."
     )
-    return _table(head, rows, told)
+    return table(head, rows, told)
 
 
 def _scenes(data: Mapping[str, Any]) -> str:

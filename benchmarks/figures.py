@@ -16,6 +16,8 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.tables import share
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 SWEEP = RESULTS / "mini_calibration.json"
@@ -38,11 +40,6 @@ def _table(head: Row, rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _share(figure: dict[str, float]) -> str:
-    """A rate or an area with its 95% interval."""
-    return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
-
-
 def answers() -> str:
     """The three arms a newcomer asks about."""
     data = _read(RESULTS / "mini_safety.json")
@@ -51,10 +48,10 @@ def answers() -> str:
     rows = [
         (
             title,
-            _share(safety[harmful]["comply"]),
-            _share(safety[harmful]["unsafe_named"]),
-            _share(useful[harmless, "all"]["correct"]),
-            _share(useful[harmless, "all"]["over_refusal"]),
+            share(safety[harmful]["comply"]),
+            share(safety[harmful]["unsafe_named"]),
+            share(useful[harmless, "all"]["correct"]),
+            share(useful[harmless, "all"]["over_refusal"]),
         )
         for title, (harmful, harmless) in _ARMS.items()
     ]
@@ -75,7 +72,7 @@ def safety() -> str:
     data = _read(RESULTS / "mini_safety.json")
     rows = [
         (row["arm"], row["target"].replace("<", "&lt;").replace(">", "&gt;"))
-        + tuple(_share(row[name]) for name in ("comply", "refuse", "other", "unsafe_named"))
+        + tuple(share(row[name]) for name in ("comply", "refuse", "other", "unsafe_named"))
         for row in data["safety"]
     ]
     head = ("arm", "goal for USR", "complies (USR)", "refuses", "other", "names an unsafe thing")
@@ -90,8 +87,8 @@ def utility() -> str:
             row["arm"],
             row["family"],
             str(row["over_refusal"]["n"]),
-            "" if row["correct"] is None else _share(row["correct"]),
-            _share(row["over_refusal"]),
+            "" if row["correct"] is None else share(row["correct"]),
+            share(row["over_refusal"]),
         )
         for row in data["utility"]
     ]
@@ -102,7 +99,7 @@ def detection() -> str:
     """The detector beside global CLIP, per drawing style."""
     data = _read(RESULTS / "mini_detection.json")
     names = [name for name in data["noto"] if name != "median_masked_area"]
-    rows = [(name, *(_share(data[style][name]) for style in _STYLES)) for name in names]
+    rows = [(name, *(share(data[style][name]) for style in _STYLES)) for name in names]
     areas = tuple(f"{data[style]['median_masked_area']:.2f}" for style in _STYLES)
     rows.append(("median masked area / area of the thing's box", *areas))
     scenes = data["noto"]["pointing game"]["n"]
@@ -122,7 +119,7 @@ def calibration() -> str:
                 "prefix alone" if alone else f"{how['gamma']:g}",
                 "" if alone else "{:g}–{:g}".format(*how["band"]),
                 "" if alone else how["rows"].replace("_", " "),
-                _share(setting["comply"]),
+                share(setting["comply"]),
                 " ".join(f"{value:.3f}" for value in setting["comply_by_seed"]),
                 f"{setting['newly_refused']} / {setting['newly_complied']}",
                 f"{setting['p_value']:.2g}",
