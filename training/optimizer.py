@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import _muon
+
+from training.precision import FAST_BFLOAT16
 
 _HIDDEN = re.compile(r"\.(layers|resblocks)\.")
+
+
+def _orthogonal(
+    matrix: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
+) -> Tensor:
+    """Muon's Newton-Schulz iteration in the precision of `matrix`, not in bfloat16."""
+    a, b, c = coefficients
+    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    wide = wide / wide.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = wide @ wide.T
+        wide = a * wide + (b * gram + c * gram @ gram) @ wide
+    return wide.T if matrix.shape[0] > matrix.shape[1] else wide
+
+
+def _fast_products() -> AbstractContextManager[object]:
+    """Muon always multiplies in bfloat16 by itself, which not every processor can."""
+    if FAST_BFLOAT16:
+        return nullcontext()
+    return patch.object(_muon, "_zeropower_via_newtonschulz", _orthogonal)
 
 
 class Optimizer:
@@ -37,9 +62,10 @@ class Optimizer:
     def step(self) -> None:
         """Clip, update, advance the schedules, clear the gradients."""
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for part in self.parts:
-            part.step()
-            part.zero_grad()
+        with _fast_products():
+            for part in self.parts:
+                part.step()
+                part.zero_grad()
         for schedule in self.schedules:
             schedule.step()
 

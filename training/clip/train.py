@@ -30,6 +30,7 @@ from training.clip.captions import CONTEXT_LENGTH, bank, tokenizer, vocabulary
 from training.clip.data import IGNORED, PATCH, SIDE, Crops
 from training.clip.warm import adopt_encoder, adopt_tower
 from training.optimizer import Optimizer
+from training.precision import reduced_precision
 
 MODEL_CONFIG: dict[str, Any] = {
     "embed_dim": 128,
@@ -105,7 +106,7 @@ class Objective(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, top-1 of crops that show mostly one thing, top-1 of patches that show a thing."""
         mean, std = PREPROCESS["mean"][0], PREPROCESS["std"][0]
-        with torch.autocast("cpu", torch.bfloat16):
+        with reduced_precision():
             pooled, tokens = self.model.visual((pixels.float() / 255.0 - mean) / std)
             tokens = tokens @ self.model.visual.proj
             texts = self.model.encode_text(torch.cat(captions))
@@ -235,12 +236,14 @@ def main() -> None:
     parser.add_argument("--peak-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, default=Path("runs/clip"))
+    parser.add_argument("--threads", type=int, default=1)
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument("--tower", type=Path, help="begin from a checkpoint of training.llava")
     begin.add_argument("--encoder", type=Path, help="go on from a folder written by this command")
     parser.add_argument("--out", type=Path, default=Path("guardalign_middleware/mini/clip"))
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)  # gradients of what is learned already are tiny, and slow
     model = train(
         steps=options.steps,
         batch_size=options.batch_size,

@@ -29,6 +29,7 @@ from training.llava.scenes import FEW, GRID, NOTHING, Counts, draw
 from training.llava.views import cut
 from training.llava.vision import normalize
 from training.optimizer import Optimizer
+from training.precision import reduced_precision
 
 # A LlavaForConditionalGeneration; its parts carry no types.
 Model = Any
@@ -264,7 +265,7 @@ def train_language(
     with Progress(*columns) as progress, (run / f"{name}.jsonl").open("a") as log:
         task = progress.add_task(name, total=steps, completed=start, shown="")
         for step, batch in enumerate(loader, start):
-            with torch.autocast("cpu", torch.bfloat16):
+            with reduced_precision():
                 slots = _image_embeddings(model, batch.pixels, batch.patches, stage.source)
                 embedded = model.get_input_embeddings()(batch.ids)
                 is_slot = (batch.ids == image_id).unsqueeze(-1).expand_as(embedded)

@@ -15,6 +15,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from training.llava.scenes import NOTHING, PATCH, SIDE, Scenes
 from training.optimizer import Optimizer
+from training.precision import reduced_precision
 
 MEAN = 0.5
 STD = 0.25
@@ -85,7 +86,7 @@ def train_vision(*, steps: int, batch_size: int, rate: float, seed: int, run: Pa
     with Progress(*columns) as progress, (run / "vision.jsonl").open("a") as log:
         task = progress.add_task("vision", total=steps, completed=start, shown="")
         for step, (pixels, labels) in enumerate(loader, start):
-            with torch.autocast("cpu", torch.bfloat16):
+            with reduced_precision():
                 logits = model(pixels).float()
             loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), weights)
             loss.backward()
