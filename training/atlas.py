@@ -1,7 +1,8 @@
 """Render the sprite atlases of the pictograph world from fonts: `python -m training.atlas`.
 
-Needs the Debian packages fonts-noto-color-emoji, fonts-symbola and ruby-gemojione (the EmojiOne
-pictures). The atlases are committed, so nobody needs this to use, test or benchmark the project.
+Needs the Debian packages fonts-noto-color-emoji, fonts-symbola, fonts-unifont and ruby-gemojione
+(the EmojiOne pictures). The atlases are committed, so nobody needs this to use, test or benchmark
+the project.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from guardalign_middleware.mini.world.concepts import CONCEPTS, Concept
 from guardalign_middleware.mini.world.sprites import ATLAS_FOLDER, COLUMNS, STYLES
 
 NOTO = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 SYMBOLA = "/usr/share/fonts/truetype/ancient-scripts/Symbola_hint.ttf"
+UNIFONT = "/usr/share/fonts/opentype/unifont/unifont.otf"
+UNIFONT_UPPER = "/usr/share/fonts/opentype/unifont/unifont_upper.otf"
 EMOJIONE = "/usr/share/rubygems-integration/all/gems/gemojione-3.3.0/assets/png"
+
+# Pixels of one dot; Unifont's glyphs are sixteen dots high.
+_DOT = 8
 
 
 def _square(picture: Image.Image, side: int) -> Image.Image | None:
@@ -39,6 +45,14 @@ def _glyph(font: ImageFont.FreeTypeFont, concept: Concept, *, color: bool) -> Im
     return picture
 
 
+def _smooth(bitmap: Image.Image, dot: int) -> Image.Image:
+    """A glyph of square dots with its corners rounded; dots that touch at a corner stay joined."""
+    alpha = bitmap.getchannel("A").filter(ImageFilter.GaussianBlur(0.55 * dot))
+    smooth = Image.new("RGBA", bitmap.size)
+    smooth.putalpha(alpha.point(lambda level: min(max(5 * (level - 85), 0), 255)))
+    return smooth
+
+
 def render(style: str) -> Image.Image:
     """The whole atlas of one style; cells without a glyph stay transparent."""
     side = STYLES[style].side
@@ -46,6 +60,7 @@ def render(style: str) -> Image.Image:
     atlas = Image.new("RGBA", (COLUMNS * side, rows * side))
     noto = ImageFont.truetype(NOTO, 109)
     symbola = ImageFont.truetype(SYMBOLA, 160)
+    planes = [ImageFont.truetype(name, 16 * _DOT) for name in (UNIFONT, UNIFONT_UPPER)]
     missing_box = np.asarray(
         _glyph(symbola, Concept("x", "\U0010fffd", "", None, "", ()), color=False)
     )
@@ -56,6 +71,9 @@ def render(style: str) -> Image.Image:
             picture = _glyph(symbola, concept, color=False)
             if np.array_equal(np.asarray(picture), missing_box):
                 continue
+        elif style == "unifont":
+            font = planes[ord(concept.character) > 0xFFFF]
+            picture = _smooth(_glyph(font, concept, color=False), _DOT)
         else:
             path = Path(EMOJIONE) / f"{ord(concept.character):04X}.png"
             if not path.is_file():

@@ -10,24 +10,28 @@ from guardalign_middleware.mini.world import CONCEPTS, STYLES, concepts_of_style
 from training.clip.attention import attend_by_products
 from training.clip.captions import bank
 from training.clip.data import GRID, IGNORED, SIDE, Crops, draw_crop
-from training.clip.looks import draw_look, draw_name, draw_style
+from training.clip.looks import Hand, draw_hand, draw_look, draw_name
 from training.clip.train import build, save, tokenized
 from training.clip.warm import adopt_encoder
 
+HANDS = [
+    *(Hand(name) for name, style in STYLES.items() if not style.held_out),
+    *(Hand(name, colored=True) for name, style in STYLES.items() if style.monochrome),
+]
 
-def test_no_held_out_style_is_ever_drawn() -> None:
+
+def test_all_training_styles_are_drawn_and_none_that_is_held_out() -> None:
     rng = np.random.default_rng(0)
-    drawn = {draw_style(rng) for _ in range(1_000)}
-    assert drawn == {name for name, style in STYLES.items() if not style.held_out}
+    assert {draw_hand(rng) for _ in range(1_000)} == set(HANDS)
 
 
-@pytest.mark.parametrize("style", [name for name, style in STYLES.items() if not style.held_out])
-def test_every_look_still_shows_its_thing(style: str) -> None:
+@pytest.mark.parametrize("hand", HANDS, ids=str)
+def test_every_look_still_shows_its_thing(hand: Hand) -> None:
     rng = np.random.default_rng(1)
-    names = {concept.name for concept in concepts_of_style(style)}
+    names = {concept.name for concept in concepts_of_style(hand.style)}
     for _ in range(40):
-        name = draw_name(rng, style)
-        rgba = draw_look(rng, name, style, 32)
+        name = draw_name(rng, hand.style)
+        rgba = draw_look(rng, name, hand, 32)
         assert name in names
         assert rgba.shape == (32, 32, 4)
         assert 0 <= rgba.min()
@@ -36,9 +40,22 @@ def test_every_look_still_shows_its_thing(style: str) -> None:
 
 
 def test_a_thing_looks_different_now_and_then_but_not_from_run_to_run() -> None:
-    looks = [draw_look(np.random.default_rng(seed), "knife", "noto", 32) for seed in (1, 2, 1)]
+    looks = [
+        draw_look(np.random.default_rng(seed), "knife", Hand("noto"), 32) for seed in (1, 2, 1)
+    ]
     assert not np.array_equal(looks[0], looks[1])
     assert np.array_equal(looks[0], looks[2])
+
+
+def test_coloring_in_fills_what_the_lines_enclose_and_nothing_else() -> None:
+    rng = np.random.default_rng(3)
+    for name in ("coffin", "envelope", "bell"):
+        line = draw_look(rng, name, Hand("symbola"), 60)[..., 3].mean()
+        looks = [draw_look(rng, name, Hand("symbola", colored=True), 60) for _ in range(12)]
+        filled = [look[..., 3].mean() for look in looks]
+        assert min(filled) > line
+        assert max(filled) < 0.9
+        assert len({tuple(np.round(look[30, 30, :3], 2)) for look in looks}) > 6
 
 
 def test_the_labels_of_a_crop_are_concepts_or_nothing() -> None:

@@ -17,14 +17,13 @@ from torch.utils.data import Dataset
 
 from guardalign_middleware.mini.world import (
     CONCEPTS,
-    STYLES,
     TRAINING_BACKGROUNDS,
     draw_background,
     place_item,
 )
 from guardalign_middleware.mini.world.scenes import contrasting_ink
 from training.clip.captions import KINDS
-from training.clip.looks import draw_look, draw_name, draw_style
+from training.clip.looks import draw_hand, draw_look, draw_name
 
 SIDE = 56
 PATCH = 8
@@ -175,14 +174,17 @@ def draw_crop(rng: np.random.Generator) -> Crop:
     target = np.zeros(len(CONCEPTS) + 1, dtype=np.float32)
     patches = np.full((GRID, GRID), len(CONCEPTS), dtype=np.int64)
     covered = np.full((GRID, GRID), 0.2, dtype=np.float32)
-    style = draw_style(rng)
+    hand = draw_hand(rng)
+    mixed = rng.random() < 0.3
     seen = 0.0
     boxes = _geometry(rng)
     masked = _masked(rng, boxes)
     for side, left, top in boxes:
-        name = draw_name(rng, style)
-        rgba = draw_look(rng, name, style, side)
-        color = contrasting_ink(rng, canvas) if STYLES[style].monochrome else None
+        if mixed:
+            hand = draw_hand(rng)
+        name = draw_name(rng, hand.style)
+        rgba = draw_look(rng, name, hand, side)
+        color = contrasting_ink(rng, canvas) if hand.inked else None
         place_item(canvas, rgba, left, top, color)
         ink = _ink(rgba, left, top)
         if masked is not None:
@@ -192,7 +194,7 @@ def draw_crop(rng: np.random.Generator) -> Crop:
         target[_INDEX[name]] += weight
         seen += weight
         share = ink.reshape(GRID, PATCH, GRID, PATCH).mean(axis=(1, 3))
-        if STYLES[style].monochrome:
+        if hand.inked:
             share = np.minimum(2 * share, 1)  # outlines cover little of what they enclose
         patches[share > covered] = _INDEX[name] if weight > 0.3 else IGNORED
         covered = np.maximum(covered, share)

@@ -2,7 +2,8 @@
 
 So small a model takes the shading and the colours of one font for the thing itself. Here a drawing
 is turned and stretched, and half of the drawings lose what is not shape: colours are exchanged,
-gradients flattened to a few fills, inside lines or outlines drawn, the ink thickened or thinned. A
+gradients flattened to a few fills, inside lines or outlines drawn, the ink thickened or thinned.
+Half of the line drawings are coloured in, so that colour does not tell one font from the others. A
 look is named by a number, so it is made once and kept.
 """
 
@@ -10,11 +11,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter, ImageOps
+from scipy import ndimage
 
 from guardalign_middleware.mini.world import STYLES, concepts_of_style, sprite
 
@@ -22,15 +25,36 @@ Pixels = NDArray[np.float32]
 _LOOKS = 40
 _SIDE = 72
 _FREE = 4
+
+
+@dataclass(frozen=True)
+class Hand:
+    """A training style, as it is or, if it has no colours of its own, coloured in."""
+
+    style: str
+    colored: bool = False
+
+    @property
+    def inked(self) -> bool:
+        """Whether the drawing has only a shape, and its colour comes from where it is placed."""
+        return STYLES[self.style].monochrome and not self.colored
+
+
 # The detector is measured on Noto, so it stays the most frequent hand.
-_STYLE_ODDS = {"noto": 0.72, "symbola": 0.28}
-_STYLE_NAMES = tuple(_STYLE_ODDS)
-_STYLE_EDGES = np.cumsum(list(_STYLE_ODDS.values()))
+_HAND_ODDS = {
+    Hand("noto"): 0.56,
+    Hand("symbola"): 0.12,
+    Hand("symbola", colored=True): 0.16,
+    Hand("unifont"): 0.06,
+    Hand("unifont", colored=True): 0.10,
+}
+_HAND_LIST = tuple(_HAND_ODDS)
+_HAND_EDGES = np.cumsum(list(_HAND_ODDS.values()))
 
 
-def draw_style(rng: np.random.Generator) -> str:
-    """A training style; never one that is held out."""
-    return _STYLE_NAMES[int(np.searchsorted(_STYLE_EDGES[:-1], rng.random(), side="right"))]
+def draw_hand(rng: np.random.Generator) -> Hand:
+    """A hand to draw with; its style is never one that is held out."""
+    return _HAND_LIST[int(np.searchsorted(_HAND_EDGES[:-1], rng.random(), side="right"))]
 
 
 @cache
@@ -47,14 +71,14 @@ def draw_name(rng: np.random.Generator, style: str) -> str:
     return names[int(np.searchsorted(odds[:-1], rng.random(), side="right"))]
 
 
-def draw_look(rng: np.random.Generator, name: str, style: str, side: int) -> Pixels:
+def draw_look(rng: np.random.Generator, name: str, hand: Hand, side: int) -> Pixels:
     """The thing as float32 `[side, side, 4]`, not premultiplied, in one of its many looks."""
-    picture = _look(name, style, int(rng.integers(_LOOKS)))
+    picture = _look(name, hand, int(rng.integers(_LOOKS)))
     resized = picture.resize((side, side), Image.Resampling.BICUBIC).convert("RGBA")
     rgba = np.asarray(resized, dtype=np.float32) / np.float32(255)
     if rng.random() < 0.3:
         rgba = rgba[:, ::-1]
-    if rng.random() < 0.4 and not STYLES[style].monochrome:
+    if rng.random() < 0.4 and not hand.inked:
         rgba = rgba.copy()
         rgb = rgba[..., :3]
         rgb *= np.float32(rng.uniform(0.8, 1.15))
@@ -63,16 +87,54 @@ def draw_look(rng: np.random.Generator, name: str, style: str, side: int) -> Pix
     return rgba
 
 
+def _cell(name: str, style: str) -> Image.Image:
+    return Image.fromarray(np.round(sprite(name, style, _SIDE) * 255).astype(np.uint8))
+
+
 @cache
-def _look(name: str, style: str, number: int) -> Image.Image:
+def _look(name: str, hand: Hand, number: int) -> Image.Image:
     """Premultiplied, so that resizing lets no transparent pixel bleed its colour."""
-    rng = np.random.default_rng((zlib.crc32(f"{style}/{name}".encode()), number))
-    cell = Image.fromarray(np.round(sprite(name, style, _SIDE) * 255).astype(np.uint8))
-    if rng.random() < 0.5 and not STYLES[style].monochrome:
-        cell = _HANDS[int(rng.integers(len(_HANDS)))](rng, cell)
+    key = f"{hand.style}/{hand.colored}/{name}"
+    rng = np.random.default_rng((zlib.crc32(key.encode()), number))
+    cell = _cell(name, hand.style)
+    if hand.colored:
+        cell = _colored_in(rng, cell, name)
+    elif rng.random() < 0.5 and not hand.inked:
+        cell = _REDRAWN[int(rng.integers(len(_REDRAWN)))](rng, cell)
     if rng.random() < 0.2:
         cell = _weighted(rng, cell)
     return _warped(rng, cell).convert("RGBa")
+
+
+def _palette(rng: np.random.Generator, name: str) -> Pixels:
+    """Four colours `[4, 3]`: those of the thing in Noto, or any."""
+    if rng.random() < 0.4:
+        return rng.uniform(0, 1, (4, 3)).astype(np.float32)
+    rgba = np.asarray(_cell(name, "noto"), dtype=np.float32) / np.float32(255)
+    opaque = rgba[rgba[..., 3] > 0.5][:, :3]
+    drawn: Pixels = opaque[rng.integers(0, len(opaque), 4)]
+    return drawn
+
+
+def _colored_in(rng: np.random.Generator, cell: Image.Image, name: str) -> Image.Image:
+    """A line drawing whose enclosed areas are filled, each with a colour."""
+    colors = _palette(rng, name)
+    ink = np.asarray(cell.getchannel("A"), dtype=np.float32) / np.float32(255)
+    areas, count = ndimage.label(np.pad(ink < 0.4, 1, constant_values=True))
+    areas = areas[1:-1, 1:-1]
+    fills = rng.integers(0, 2 if rng.random() < 0.4 else 4, count + 1)
+    inside = areas > 1  # the first area is the one around the drawing
+    # A fill reaches under the ink's soft edge, or light would shine through.
+    spread = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    nearest = areas[tuple(spread)] if inside.any() else areas
+    paint = colors[fills[nearest]]
+    pen = rng.uniform(0, 0.3, 3) if rng.random() < 0.5 else colors[0] * rng.uniform(0.3, 1.0)
+    filled = ndimage.binary_dilation(inside) & ((ink > 0.02) | inside)
+    rgb = paint + ink[..., None] * (np.asarray(pen, dtype=np.float32) - paint)
+    alpha = np.maximum(ink, filled.astype(np.float32))
+    picture = Image.fromarray(np.round(np.clip(rgb, 0, 1) * 255).astype(np.uint8))
+    picture.putalpha(Image.fromarray(np.round(alpha * 255).astype(np.uint8)))
+    return _outlined(rng, picture) if rng.random() < 0.15 else picture
 
 
 def _warped(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
@@ -217,7 +279,7 @@ def _joined(rgb: NDArray[np.floating], cell: Image.Image) -> Image.Image:
     return picture
 
 
-_HANDS: tuple[Callable[[np.random.Generator, Image.Image], Image.Image], ...] = (
+_REDRAWN: tuple[Callable[[np.random.Generator, Image.Image], Image.Image], ...] = (
     _mixed,
     _mixed,
     _hue,
