@@ -3,7 +3,7 @@
 So small a model takes the shading and the colours of one font for the thing itself. Here a drawing
 is turned and stretched, and half of the drawings lose what is not shape: colours are exchanged,
 gradients flattened to a few fills, inside lines or outlines drawn, the ink thickened or thinned.
-Half of the line drawings are coloured in, so that colour does not tell one font from the others. A
+Most of the line drawings are coloured in, so that colour does not tell one font from the others. A
 look is named by a number, so it is made once and kept.
 """
 
