@@ -45,9 +45,9 @@ def _glyph(font: ImageFont.FreeTypeFont, concept: Concept, *, color: bool) -> Im
     return picture
 
 
-def _smooth(bitmap: Image.Image, dot: int) -> Image.Image:
+def _smooth(bitmap: Image.Image) -> Image.Image:
     """A glyph of square dots with its corners rounded; dots that touch at a corner stay joined."""
-    alpha = bitmap.getchannel("A").filter(ImageFilter.GaussianBlur(0.55 * dot))
+    alpha = bitmap.getchannel("A").filter(ImageFilter.GaussianBlur(0.55 * _DOT))
     smooth = Image.new("RGBA", bitmap.size)
     smooth.putalpha(alpha.point(lambda level: min(max(5 * (level - 85), 0), 255)))
     return smooth
@@ -73,7 +73,7 @@ def render(style: str) -> Image.Image:
                 continue
         elif style == "unifont":
             font = planes[ord(concept.character) > 0xFFFF]
-            picture = _smooth(_glyph(font, concept, color=False), _DOT)
+            picture = _smooth(_glyph(font, concept, color=False))
         else:
             path = Path(EMOJIONE) / f"{ord(concept.character):04X}.png"
             if not path.is_file():

@@ -132,7 +132,7 @@ def _colored_in(rng: np.random.Generator, cell: Image.Image, name: str) -> Image
     filled = ndimage.binary_dilation(inside) & ((ink > 0.02) | inside)
     rgb = paint + ink[..., None] * (np.asarray(pen, dtype=np.float32) - paint)
     alpha = np.maximum(ink, filled.astype(np.float32))
-    picture = Image.fromarray(np.round(np.clip(rgb, 0, 1) * 255).astype(np.uint8))
+    picture = _joined(rgb, cell)
     picture.putalpha(Image.fromarray(np.round(alpha * 255).astype(np.uint8)))
     return _outlined(rng, picture) if rng.random() < 0.15 else picture
 
