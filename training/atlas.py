@@ -1,8 +1,9 @@
 """Render the sprite atlases of the pictograph world from fonts: `python -m training.atlas`.
 
-Needs the Debian packages fonts-noto-color-emoji, fonts-symbola, fonts-unifont and ruby-gemojione
-(the EmojiOne pictures). The atlases are committed, so nobody needs this to use, test or benchmark
-the project.
+Needs the Debian packages fonts-noto-color-emoji, fonts-symbola, fonts-unifont, ruby-gemojione (the
+EmojiOne pictures), and for the icons fonts-materialdesignicons-webfont, fonts-fork-awesome and
+fonts-noto-core. The atlases are committed, so nobody needs this to use, test or benchmark the
+project.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from guardalign_middleware.mini.world.concepts import CONCEPTS, Concept
+from guardalign_middleware.mini.world.concepts import CONCEPTS
 from guardalign_middleware.mini.world.sprites import ATLAS_FOLDER, COLUMNS, STYLES
+from training.icons import glyphs
 
 NOTO = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 SYMBOLA = "/usr/share/fonts/truetype/ancient-scripts/Symbola_hint.ttf"
@@ -38,10 +40,10 @@ def _square(picture: Image.Image, side: int) -> Image.Image | None:
     return canvas.resize((side, side), Image.Resampling.LANCZOS)
 
 
-def _glyph(font: ImageFont.FreeTypeFont, concept: Concept, *, color: bool) -> Image.Image:
+def _glyph(font: ImageFont.FreeTypeFont, character: str, *, color: bool) -> Image.Image:
     picture = Image.new("RGBA", (2 * int(font.size), 2 * int(font.size)))
     draw = ImageDraw.Draw(picture)
-    draw.text((font.size / 3, font.size / 4), concept.character, font=font, embedded_color=color)
+    draw.text((font.size / 3, font.size / 4), character, font=font, embedded_color=color)
     return picture
 
 
@@ -61,19 +63,23 @@ def render(style: str) -> Image.Image:
     noto = ImageFont.truetype(NOTO, 109)
     symbola = ImageFont.truetype(SYMBOLA, 160)
     planes = [ImageFont.truetype(name, 16 * _DOT) for name in (UNIFONT, UNIFONT_UPPER)]
-    missing_box = np.asarray(
-        _glyph(symbola, Concept("x", "\U0010fffd", "", None, "", ()), color=False)
-    )
+    missing_box = np.asarray(_glyph(symbola, "\U0010fffd", color=False))
+    icons = glyphs({concept.name: concept.character for concept in CONCEPTS})
     for index, concept in enumerate(CONCEPTS):
         if style == "noto":
-            picture = _glyph(noto, concept, color=True)
+            picture = _glyph(noto, concept.character, color=True)
         elif style == "symbola":
-            picture = _glyph(symbola, concept, color=False)
+            picture = _glyph(symbola, concept.character, color=False)
             if np.array_equal(np.asarray(picture), missing_box):
                 continue
         elif style == "unifont":
             font = planes[ord(concept.character) > 0xFFFF]
-            picture = _smooth(_glyph(font, concept, color=False))
+            picture = _smooth(_glyph(font, concept.character, color=False))
+        elif style == "icons":
+            if concept.name not in icons:
+                continue
+            name, character = icons[concept.name]
+            picture = _glyph(ImageFont.truetype(name, 160), character, color=False)
         else:
             path = Path(EMOJIONE) / f"{ord(concept.character):04X}.png"
             if not path.is_file():

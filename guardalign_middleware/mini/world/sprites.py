@@ -29,6 +29,7 @@ STYLES: dict[str, Style] = {
     "noto": Style(side=96, monochrome=False, held_out=False),
     "symbola": Style(side=96, monochrome=True, held_out=False),
     "unifont": Style(side=64, monochrome=True, held_out=False),
+    "icons": Style(side=64, monochrome=True, held_out=False),
     "emojione": Style(side=64, monochrome=False, held_out=True),
 }
 """`emojione` is never trained on; it measures how far the models carry to another hand."""
