@@ -105,7 +105,7 @@ NAMED: dict[str, dict[str, str]] = {
 
 # Concepts that a font draws at their own character.
 ENCODED: dict[str, tuple[str, ...]] = {
-    SYMBOLS: ("swords", "coffin", "urn", "sailboat", "tent", "skate"),
+    SYMBOLS: ("swords", "urn", "sailboat", "tent", "skate"),
     SYMBOLS_2: (
         "dagger",
         "axe",
