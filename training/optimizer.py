@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import _muon
 
-from training.precision import FAST_BFLOAT16
+from training.precision import fast_bfloat16
 
 _HIDDEN = re.compile(r"\.(layers|resblocks)\.")
 
@@ -29,9 +29,9 @@ def _orthogonal(
     return wide.T if matrix.shape[0] > matrix.shape[1] else wide
 
 
-def _fast_products() -> AbstractContextManager[object]:
+def _fast_products(device: torch.device) -> AbstractContextManager[object]:
     """Muon always multiplies in bfloat16 by itself, which not every processor can."""
-    if FAST_BFLOAT16:
+    if fast_bfloat16(device):
         return nullcontext()
     return patch.object(_muon, "_zeropower_via_newtonschulz", _orthogonal)
 
@@ -62,7 +62,7 @@ class Optimizer:
     def step(self) -> None:
         """Clip, update, advance the schedules, clear the gradients."""
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        with _fast_products():
+        with _fast_products(self.parameters[0].device):
             for part in self.parts:
                 part.step()
                 part.zero_grad()

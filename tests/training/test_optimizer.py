@@ -21,7 +21,7 @@ def test_the_iteration_in_float32_is_that_of_torch(shape: tuple[int, int]) -> No
 
 def test_a_step_is_the_same_with_and_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     def stepped(*, fast: bool) -> torch.Tensor:
-        monkeypatch.setattr(optimizer, "FAST_BFLOAT16", fast)
+        monkeypatch.setattr(optimizer, "fast_bfloat16", lambda device: fast)
         torch.manual_seed(1)
         hidden = nn.Linear(16, 48)
         model = nn.ModuleDict({"net": nn.ModuleDict({"layers": nn.ModuleList([hidden])})})

@@ -87,6 +87,10 @@ class Batch:
     pixels: Tensor
     patches: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        return Batch(**{name: value.to(device) for name, value in vars(self).items()})
+
 
 class Row:
     """Builds one row, token by token."""
@@ -188,7 +192,7 @@ def _attend(
     """
     batch, heads, length, width = query.shape
     scores = torch.baddbmm(
-        bias.expand(batch, heads, length, length).flatten(0, 1),
+        bias.to(query.dtype).expand(batch, heads, length, length).flatten(0, 1),
         query.flatten(0, 1),
         key.flatten(0, 1).transpose(1, 2),
         alpha=options["scaling"],
@@ -203,7 +207,8 @@ AttentionInterface.register(_ATTENTION, _attend)
 
 def _bias(allowed: Tensor) -> Tensor:
     """0 where a query may see a key, else so low that it does not."""
-    return torch.zeros(allowed.shape, dtype=torch.bfloat16).masked_fill(~allowed, -1e4)
+    bias = torch.zeros(allowed.shape, dtype=torch.bfloat16, device=allowed.device)
+    return bias.masked_fill(~allowed, -1e4)
 
 
 def _words() -> Tensor:
@@ -223,15 +228,22 @@ def _image_embeddings(model: Model, pixels: Tensor, patches: Tensor, source: str
     if source == "vision":
         return model.model.multi_modal_projector(_vision(model, pixels))
     table = model.get_input_embeddings().weight
-    truth = patches.clone()
-    wrong = torch.rand(truth.shape) < 0.04
-    truth[wrong] = torch.randint(0, NOTHING + 1, (int(wrong.sum()),))
-    words = table[_words()[truth]]
+    truth = patches
+    wrong = torch.rand(truth.shape, device=truth.device) < 0.04
+    anything = torch.randint(0, NOTHING + 1, truth.shape, device=truth.device)
+    truth = torch.where(wrong, anything, truth)
+    words = table[_words().to(truth.device)[truth]]
     return words + 0.3 * table.detach().std() * torch.randn_like(words)
 
 
 def train_language(
-    model: Model, stage: Stage, *, seed: int, run: Path, data: Dataset[Batch] | None = None
+    model: Model,
+    stage: Stage,
+    *,
+    seed: int,
+    run: Path,
+    data: Dataset[Batch] | None = None,
+    workers: int = 1,
 ) -> None:
     """Tune the language model (and, with vision features, the projector); the tower stays.
 
@@ -241,21 +253,23 @@ def train_language(
         seed: of the batches.
         run: holds the newest checkpoint and the log of the stage; training resumes from there.
         data: the batches; by default the stage's own dialogues.
+        workers: processes that draw the batches.
     """
     name, steps = f"language-{stage.name}", stage.steps
+    device = model.device
     model.model.vision_tower.requires_grad_(False)
     model.model.multi_modal_projector.requires_grad_(stage.source == "vision")
     model.model.language_model.set_attn_implementation(_ATTENTION)
     optimizer = Optimizer(model, rate=stage.rate, steps=steps)
     checkpoint, start = run / f"{name}.pt", 0
     if checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, weights_only=True, map_location=device)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
     data = Dialogues(stage, seed) if data is None else data
     loader = DataLoader(
-        data, batch_size=None, sampler=range(start, steps), num_workers=1, prefetch_factor=4
+        data, batch_size=None, sampler=range(start, steps), num_workers=workers, prefetch_factor=4
     )
     image_id = model.config.image_token_index
     columns = (*Progress.get_default_columns(), TextColumn("{task.fields[shown]}"))
@@ -264,8 +278,9 @@ def train_language(
     run.mkdir(parents=True, exist_ok=True)
     with Progress(*columns) as progress, (run / f"{name}.jsonl").open("a") as log:
         task = progress.add_task(name, total=steps, completed=start, shown="")
-        for step, batch in enumerate(loader, start):
-            with reduced_precision():
+        for step, drawn in enumerate(loader, start):
+            batch = drawn.to(device)
+            with reduced_precision(device):
                 slots = _image_embeddings(model, batch.pixels, batch.patches, stage.source)
                 embedded = model.get_input_embeddings()(batch.ids)
                 is_slot = (batch.ids == image_id).unsqueeze(-1).expand_as(embedded)

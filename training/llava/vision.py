@@ -86,7 +86,7 @@ def train_vision(*, steps: int, batch_size: int, rate: float, seed: int, run: Pa
     with Progress(*columns) as progress, (run / "vision.jsonl").open("a") as log:
         task = progress.add_task("vision", total=steps, completed=start, shown="")
         for step, (pixels, labels) in enumerate(loader, start):
-            with reduced_precision():
+            with reduced_precision(pixels.device):
                 logits = model(pixels).float()
             loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), weights)
             loss.backward()

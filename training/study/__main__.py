@@ -1,8 +1,8 @@
 """Train the models of the study, one per seed: `python -m training.study`; it resumes.
 
-Each grows out of a miniature that `python -m training.llava` has tuned from another seed, to eight
-layers and a few more words, and then learns what the prefixes of the study mean. They are measured
-with `python -m training.study.sweep` and not shipped.
+Each grows out of the shipped miniature, to eight layers and a few more words, and then learns what
+the prefixes of the study mean; the seed is that of the new words and of all batches. They are
+measured with `python -m training.study.sweep` and not shipped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from training.llava.language import train_language
-from training.llava.package import save
+from training.llava.package import load, save
 from training.study.data import FORM, Curriculum, stage
 from training.study.growth import grow
 
@@ -22,16 +22,18 @@ from training.study.growth import grow
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--llava", type=Path, default=Path("runs/llava"), help="its checkpoints")
+    parser.add_argument("--llava", type=Path, default=Path("guardalign_middleware/mini/llava"))
     parser.add_argument("--run", type=Path, default=Path("runs/study"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw batches")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     options = parser.parse_args()
     torch.set_num_threads(1)
+    base = load(options.llava).state_dict()
     for seed in options.seeds:
-        checkpoint = options.llava / f"seed-{seed}" / "language-tuning.pt"
         torch.manual_seed(2_000 + seed)
-        model = grow(torch.load(checkpoint, weights_only=True)["model"], FORM)
+        model = grow(base, FORM).to(options.device)
         run = options.run / f"seed-{seed}"
         train_language(
             model,
@@ -39,8 +41,9 @@ def main() -> None:
             seed=2_000 + seed,
             run=run,
             data=Curriculum(options.steps, 2_000 + seed),
+            workers=options.workers,
         )
-        save(model, run / "model", FORM)
+        save(model.cpu(), run / "model", FORM)
         Console().print(f"saved {run / 'model'}")
 
 

@@ -100,11 +100,11 @@ def setting(models: Sequence[Asked], arm: Arm, alone: Arm, cases: Cases) -> Sett
     return compare(arm.calibration, refused(models, arm, cases), helped(models, arm, cases), before)
 
 
-def load_models(paths: Sequence[Path]) -> list[Asked]:
+def load_models(paths: Sequence[Path], device: str = "cpu") -> list[Asked]:
     """The models as the product loads them; answers they gave before are kept beside them."""
     found, memory = [], Remembered()
     for path in paths:
-        loaded = load_model(RunnerConfig(model=str(path.resolve()), device="cpu", dtype="float32"))
+        loaded = load_model(RunnerConfig(model=str(path.resolve()), device=device, dtype="float32"))
         model: Any = loaded.model
         model.model.vision_tower = RememberingTower(model.model.vision_tower, memory)
         found.append(Asked(loaded, path.parent / "answers.jsonl"))
@@ -154,11 +154,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--guards", nargs="+", choices=get_args(Guarding), default=get_args(Guarding)
     )
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     console = Console(width=180)
-    models = load_models([options.run / f"seed-{seed}" / "model" for seed in options.seeds])
+    models = load_models(
+        [options.run / f"seed-{seed}" / "model" for seed in options.seeds], options.device
+    )
     guard = ImageGuard.from_preset("mini")
     cases = Cases.draw(guard, "validation", n=options.n, seed=0)
     setup = {

@@ -30,7 +30,7 @@ class RememberingTower(nn.Module):
         self._memory = memory
         self._weights = hashlib.sha256()
         for value in tower.state_dict().values():
-            self._weights.update(value.numpy().tobytes())
+            self._weights.update(value.cpu().numpy().tobytes())
 
     def forward(self, pixel_values: Tensor, **options: Any) -> BaseModelOutputWithPooling:
         """The last hidden states of pictures `[B, 3, H, W]`, those known already from memory."""
@@ -45,5 +45,5 @@ class RememberingTower(nn.Module):
 
     def _key(self, picture: Tensor) -> str:
         digest = self._weights.copy()
-        digest.update(picture.contiguous().numpy().tobytes())
+        digest.update(picture.contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()
