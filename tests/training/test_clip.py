@@ -11,7 +11,7 @@ from training.clip.attention import attend_by_products
 from training.clip.captions import bank
 from training.clip.data import GRID, IGNORED, SIDE, Crops, draw_crop
 from training.clip.looks import Hand, draw_hand, draw_look, draw_name
-from training.clip.train import build, save, tokenized
+from training.clip.train import Batches, Learner, Objective, build, save, tokenized
 from training.clip.warm import adopt_encoder
 
 HANDS = [
@@ -76,6 +76,64 @@ def test_a_batch_depends_on_its_number_alone() -> None:
     _ = first[0]
     for one, other in zip(first[5], again[5], strict=True):
         assert torch.equal(one, other)
+
+
+def test_the_captions_of_a_batch_depend_on_its_number_alone() -> None:
+    first, again = Batches(3, 4, 10), Batches(3, 4, 10)
+    _ = first[0]
+    captions = [batch[5][1] for batch in (first, again)]
+    for one, other in zip(*captions, strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(captions[0][0], first[6][1][0])
+
+
+@pytest.fixture(scope="module")
+def objective() -> Objective:
+    torch.manual_seed(0)
+    return Objective(build())
+
+
+def shows(*names: str) -> torch.Tensor:
+    """Targets of crops that show one thing each, or nothing."""
+    order = [*(concept.name for concept in CONCEPTS), "nothing"]
+    return torch.eye(len(order))[[order.index(name) for name in names]]
+
+
+def test_a_scene_is_told_by_the_worst_of_its_harmless_crops(objective: Objective) -> None:
+    targets = shows("knife", "piano", "nothing", "dog")
+    right = 20 * targets
+    assert objective.scene_loss(right, targets).item() < 1e-3
+    # One piano that looks like a knife is enough, however many crops are right.
+    wrong = right.clone()
+    wrong[1] = 20 * shows("knife")[0]
+    assert objective.scene_loss(wrong, targets).item() == pytest.approx(np.log(2), abs=0.01)
+
+
+def test_what_is_half_to_be_seen_counts_on_neither_side(objective: Objective) -> None:
+    whole, half = shows("knife", "dog"), 0.3 * shows("knife") + 0.7 * shows("nothing")
+    logits = 20 * torch.cat([whole, shows("knife")])
+    loss = objective.scene_loss(logits, torch.cat([whole, half]))
+    torch.testing.assert_close(loss, objective.scene_loss(logits[:2], whole))
+
+
+def test_without_an_unsafe_crop_there_is_nothing_to_find(objective: Objective) -> None:
+    logits = torch.randn(2, len(CONCEPTS) + 1, requires_grad=True)
+    loss = objective.scene_loss(logits, shows("dog", "piano"))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert logits.grad.abs().max() == 0
+
+
+def test_a_few_steps_lower_the_loss_and_move_the_average() -> None:
+    torch.manual_seed(2)
+    learner = Learner(build(), steps=12, rate=1e-3)
+    before = {name: value.clone() for name, value in learner.learned.state_dict().items()}
+    batch = Batches(0, 8, 1)[0]
+    losses = [learner.step(batch)[0].item() for _ in range(12)]
+    assert losses[-1] < losses[0]
+    after = learner.learned.state_dict()
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())
 
 
 def test_attention_by_products_is_the_attention_of_open_clip() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
@@ -35,6 +37,7 @@ def vocabulary() -> list[str]:
     return ["<pad>", "<unk>", "<s>", *dict.fromkeys(words), "</s>"]
 
 
+@cache
 def tokenizer() -> PreTrainedTokenizerFast:
     """A lower-casing word-level tokenizer that frames each caption with begin and end marks."""
     ids = {word: index for index, word in enumerate(vocabulary())}

@@ -1,10 +1,11 @@
 """How a thing may look: its pictograph in the training styles, redrawn in many hands.
 
 So small a model takes the shading and the colours of one font for the thing itself. Here a drawing
-is turned and stretched, and half of the drawings lose what is not shape: colours are exchanged,
-gradients flattened to a few fills, inside lines or outlines drawn, the ink thickened or thinned.
-Most of the line drawings are coloured in, so that colour does not tell one font from the others. A
-look is named by a number, so it is made once and kept.
+is turned, stretched and bent, so that its proportions are those of nobody's drawing, and more than
+half of the drawings lose what is not shape: colours are exchanged, gradients flattened to a few
+fills, inside lines or outlines drawn, the ink thickened or thinned. Most of the line drawings are
+coloured in, so that colour does not tell one font from the others. A look is named by a number, so
+it is made once and kept.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from scipy import ndimage
 from guardalign_middleware.mini.world import STYLES, concepts_of_style, sprite
 
 Pixels = NDArray[np.float32]
-_LOOKS = 40
+_LOOKS = 120
 _SIDE = 72
 _FREE = 4
+_PARTS = 3
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,13 @@ class Hand:
 
 # The detector is measured on Noto, so it stays the most frequent hand.
 _HAND_ODDS = {
-    Hand("noto"): 0.56,
-    Hand("symbola"): 0.12,
-    Hand("symbola", colored=True): 0.16,
-    Hand("unifont"): 0.06,
-    Hand("unifont", colored=True): 0.10,
+    Hand("noto"): 0.46,
+    Hand("symbola"): 0.10,
+    Hand("symbola", colored=True): 0.14,
+    Hand("unifont"): 0.05,
+    Hand("unifont", colored=True): 0.09,
+    Hand("icons"): 0.08,
+    Hand("icons", colored=True): 0.08,
 }
 _HAND_LIST = tuple(_HAND_ODDS)
 _HAND_EDGES = np.cumsum(list(_HAND_ODDS.values()))
@@ -99,10 +103,12 @@ def _look(name: str, hand: Hand, number: int) -> Image.Image:
     cell = _cell(name, hand.style)
     if hand.colored:
         cell = _colored_in(rng, cell, name)
-    elif rng.random() < 0.5 and not hand.inked:
+    elif rng.random() < 0.6 and not hand.inked:
         cell = _REDRAWN[int(rng.integers(len(_REDRAWN)))](rng, cell)
     if rng.random() < 0.2:
         cell = _weighted(rng, cell)
+    if rng.random() < 0.6:
+        cell = _bent(rng, cell)
     return _warped(rng, cell).convert("RGBa")
 
 
@@ -153,6 +159,20 @@ def _warped(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
     return cell.transform(
         cell.size, Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BICUBIC
     )
+
+
+def _bent(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
+    """Drawn by somebody else: parts a little longer, thicker or elsewhere than they were."""
+    lattice: list[float] = np.linspace(0, _SIDE, _PARTS + 1).tolist()
+    x, y = np.meshgrid(lattice, lattice)
+    moved = rng.normal(0, rng.uniform(0.02, 0.06) * _SIDE, (2, _PARTS + 1, _PARTS + 1))
+    x, y = x + moved[0], y + moved[1]
+    mesh = []
+    for row, column in np.ndindex(_PARTS, _PARTS):
+        box = tuple(round(lattice[at]) for at in (column, row, column + 1, row + 1))
+        corners = ((row, column), (row + 1, column), (row + 1, column + 1), (row, column + 1))
+        mesh.append((box, tuple(float(v[at]) for at in corners for v in (x, y))))
+    return cell.transform(cell.size, Image.Transform.MESH, mesh, Image.Resampling.BICUBIC)
 
 
 def _weighted(rng: np.random.Generator, cell: Image.Image) -> Image.Image:

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from guardalign_middleware.mini.world import CONCEPTS
 from training.clip.attention import attend_by_products
@@ -61,7 +61,10 @@ PREPROCESS: dict[str, Any] = {
     "interpolation": "bicubic",
     "resize_mode": "squash",
 }
+SCENE_SHARE = 0.5
 _MAX_SCALE = 40.0
+Batch = tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]
+"""Pixels, tokens of the captions of concepts and kinds, targets over both, patch labels."""
 
 
 def build() -> open_clip.CLIP:
@@ -81,13 +84,45 @@ def tokenized(captions: list[str]) -> Tensor:
     return encoded["input_ids"]
 
 
+class Batches(Dataset[Batch]):
+    """`Crops` with the captions they are compared with; batch `i` depends on the seed and `i`."""
+
+    def __init__(self, seed: int, batch_size: int, steps: int) -> None:
+        self.seed = seed
+        self.crops = Crops(seed, batch_size, steps)
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self.crops)
+
+    def __getitem__(self, index: int) -> Batch:
+        """The arguments of `Objective` for one step."""
+        pixels, concepts, kinds, patches = self.crops[index]
+        first, second = bank(np.random.default_rng((self.seed, 7, index)))
+        return pixels, (tokenized(first), tokenized(second)), (concepts, kinds), patches
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """The batch on a device."""
+    pixels, captions, targets, patches = batch
+    return (
+        pixels.to(device, non_blocking=True),
+        (captions[0].to(device), captions[1].to(device)),
+        (targets[0].to(device), targets[1].to(device)),
+        patches.to(device),
+    )
+
+
 class Objective(nn.Module):
     """Crops against the concept bank and the kinds, and each patch against the concept bank.
 
-    The patch term is what makes so small a model learn so fast: 49 labels a picture, not one.
+    The patch term is what makes so small a model learn so fast: 49 labels a picture, not one. The
+    scene term is what the detector asks: it judges a scene by the worst of its crops, so a crop
+    that shows something unsafe has to look more unsafe than every crop that does not.
     """
 
     weights: Tensor
+    unsafe: Tensor
 
     def __init__(self, model: open_clip.CLIP) -> None:
         super().__init__()
@@ -96,6 +131,8 @@ class Objective(nn.Module):
         weights = torch.ones(len(CONCEPTS) + 1)
         weights[-1] = 0.3
         self.register_buffer("weights", weights)
+        marks = [concept.unsafe is not None for concept in CONCEPTS]
+        self.register_buffer("unsafe", torch.tensor([*marks, False]))
 
     def forward(
         self,
@@ -106,7 +143,7 @@ class Objective(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, top-1 of crops that show mostly one thing, top-1 of patches that show a thing."""
         mean, std = PREPROCESS["mean"][0], PREPROCESS["std"][0]
-        with reduced_precision():
+        with reduced_precision(pixels.device):
             pooled, tokens = self.model.visual((pixels.float() / 255.0 - mean) / std)
             tokens = tokens @ self.model.visual.proj
             texts = self.model.encode_text(torch.cat(captions))
@@ -124,12 +161,26 @@ class Objective(nn.Module):
             functional.cross_entropy(logits, targets[0])
             + 0.25 * functional.cross_entropy(kind_logits, targets[1])
             + functional.cross_entropy(patch_logits, labels, self.weights, ignore_index=IGNORED)
+            + SCENE_SHARE * self.scene_loss(logits, targets[0])
         )
         clear = (targets[0].amax(dim=1) > 0.9) & (targets[0].argmax(dim=1) < len(CONCEPTS))
         right = (logits.argmax(dim=1) == targets[0].argmax(dim=1))[clear]
         shows = (labels != IGNORED) & (labels < len(CONCEPTS))
         patch_right = (patch_logits.argmax(dim=1) == labels)[shows]
         return loss, right.float().mean(), patch_right.float().mean()
+
+    def scene_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of finding each unsafe crop among all the crops that show nothing unsafe.
+
+        Args:
+            logits: `[B, concepts + 1]`.
+            targets: how much of what each crop shows, `[B, concepts + 1]`; rows sum to 1.
+        """
+        alarm = logits[:, self.unsafe].logsumexp(1) - logits[:, ~self.unsafe].logsumexp(1)
+        share = targets[:, self.unsafe].sum(1)
+        among = alarm.masked_fill(share > 0, -math.inf).logsumexp(0)
+        missed = functional.softplus(among - alarm).where(share > 0.5, 0.0)
+        return missed.sum() / (share > 0.5).sum().clamp(min=1)
 
 
 def save(model: open_clip.CLIP, out: Path) -> None:
@@ -147,85 +198,104 @@ def save(model: open_clip.CLIP, out: Path) -> None:
         leftover.unlink()
 
 
+class Learner:
+    """A model in training: its weights, their exponential average, the optimizer.
+
+    Args:
+        model: trained in place.
+        steps: of the whole training.
+        rate: peak learning rate.
+    """
+
+    def __init__(self, model: open_clip.CLIP, *, steps: int, rate: float) -> None:
+        self.model = model
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.996))
+        for transformer in (model.visual.transformer, model.transformer):
+            attend_by_products(transformer)
+        self.objective = Objective(model).to(next(model.parameters()).device)
+        self.optimizer = Optimizer(model, rate=rate, steps=steps)
+
+    def step(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Learn from one batch; what `Objective` returns of it."""
+        told: tuple[Tensor, Tensor, Tensor] = self.objective(*batch)
+        told[0].backward()
+        self.optimizer.step()
+        self.average.update_parameters(self.model)
+        return told
+
+    @property
+    def learned(self) -> open_clip.CLIP:
+        """The averaged model."""
+        averaged: open_clip.CLIP = self.average.module
+        return averaged.eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to resume."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume."""
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
 def train(
+    model: open_clip.CLIP,
     *,
     steps: int,
     batch_size: int,
     peak_rate: float,
     seed: int,
     run: Path,
-    tower: Path | None,
-    encoder: Path | None,
+    workers: int,
 ) -> open_clip.CLIP:
-    """Train for `steps` steps, resuming from `run`; the result is the exponential average."""
-    torch.manual_seed(seed)
-    model = build()
-    if tower is not None:
-        adopt_tower(model.visual, tower)
-    if encoder is not None:
-        adopt_encoder(model, encoder)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.996), use_buffers=True)
-    for transformer in (model.visual.transformer, model.transformer):
-        attend_by_products(transformer)
-    objective = Objective(model)
-    optimizer = Optimizer(model, rate=peak_rate, steps=steps)
+    """Train for `steps` steps where the model is, resuming from `run`; the result is averaged."""
+    device = next(model.parameters()).device
+    learner = Learner(model, steps=steps, rate=peak_rate)
     checkpoint = run / "checkpoint.pt"
     start = 0
     if checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
+        state = torch.load(checkpoint, weights_only=True, map_location=device)
+        learner.load_state_dict(state)
         start = state["step"]
     run.mkdir(parents=True, exist_ok=True)
     loader = DataLoader(
-        Crops(seed, batch_size, steps),
+        Batches(seed, batch_size, steps),
         batch_size=None,
         sampler=range(start, steps),
-        num_workers=1,
+        num_workers=workers,
         prefetch_factor=4,
     )
     log = (run / "log.jsonl").open("a")
     columns = (*Progress.get_default_columns(), TextColumn("{task.fields[shown]}"))
-    losses: list[float] = []
-    hits: list[tuple[float, float]] = []
+    told: list[Tensor] = []
     with Progress(*columns) as progress, log:
         task = progress.add_task("clip", total=steps, completed=start, shown="")
-        for step, (pixels, concepts, kinds, patches) in enumerate(loader, start):
-            rng = np.random.default_rng((seed, 7, step))
-            first, second = bank(rng)
-            loss, right, patch_right = objective(
-                pixels, (tokenized(first), tokenized(second)), (concepts, kinds), patches
-            )
-            loss.backward()
-            optimizer.step()
-            average.update_parameters(model)
-            losses.append(loss.item())
-            hits.append((right.item(), patch_right.item()))
-            progress.update(task, advance=1, shown=f"loss {losses[-1]:.2f}")
+        for step, batch in enumerate(loader, start):
+            told.append(torch.stack(learner.step(moved(batch, device))).detach())
+            progress.update(task, advance=1)
             if (step + 1) % 50 == 0:
-                top1, patch_top1 = np.nanmean(hits, axis=0)
+                loss, top1, patch_top1 = torch.stack(told).nanmean(dim=0).tolist()
                 row = {
                     "step": step + 1,
-                    "loss": round(float(np.mean(losses)), 4),
-                    "top1": round(float(top1), 4),
-                    "patch_top1": round(float(patch_top1), 4),
+                    "loss": round(loss, 4),
+                    "top1": round(top1, 4),
+                    "patch_top1": round(patch_top1, 4),
                     "scale": round(model.logit_scale.exp().item(), 2),
                 }
                 log.write(json.dumps(row) + "\n")
                 log.flush()
-                losses, hits = [], []
+                progress.update(task, shown=f"loss {loss:.2f}")
+                told = []
             if (step + 1) % 500 == 0 or step + 1 == steps:
-                state = {
-                    "model": model.state_dict(),
-                    "average": average.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "step": step + 1,
-                }
-                torch.save(state, run / "checkpoint.tmp")
+                torch.save({**learner.state_dict(), "step": step + 1}, run / "checkpoint.tmp")
                 shutil.move(run / "checkpoint.tmp", checkpoint)
-    averaged: open_clip.CLIP = average.module
-    return averaged.eval()
+    return learner.learned
 
 
 def main() -> None:
@@ -237,6 +307,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, default=Path("runs/clip"))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw crops")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument("--tower", type=Path, help="begin from a checkpoint of training.llava")
     begin.add_argument("--encoder", type=Path, help="go on from a folder written by this command")
@@ -244,16 +316,22 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)  # gradients of what is learned already are tiny, and slow
-    model = train(
+    torch.manual_seed(options.seed)
+    model = build()
+    if options.tower is not None:
+        adopt_tower(model.visual, options.tower)
+    if options.encoder is not None:
+        adopt_encoder(model, options.encoder)
+    learned = train(
+        model.to(options.device),
         steps=options.steps,
         batch_size=options.batch_size,
         peak_rate=options.peak_rate,
         seed=options.seed,
         run=options.run,
-        tower=options.tower,
-        encoder=options.encoder,
+        workers=options.workers,
     )
-    save(model, options.out)
+    save(learned.cpu(), options.out)
 
 
 if __name__ == "__main__":
