@@ -53,7 +53,8 @@ class Plan:
     """How much is measured.
 
     Attributes:
-        pairs: of every ratio; at least 20 for figures to publish.
+        pairs: of every ratio but one; at least 20 for figures to publish.
+        crowds: pairs of what many requests at once gain, which takes longest and is no close call.
         tokens: of an answer.
         few_tokens: of an answer where only the prompt matters, or many are made at once.
         pictures: whether the requests made at once show one each: reading 16 prompts with hundreds
@@ -63,6 +64,7 @@ class Plan:
     """
 
     pairs: int = 20
+    crowds: int = 20
     tokens: int = 128
     few_tokens: int = 16
     pictures: bool = False
@@ -221,7 +223,7 @@ def measure_with(runner: CalibratedRunner, chain: GuardAlign, widths: Widths, pl
     one_by_one, from_tasks = compare_in_turn(
         arms.threads,
         {"one by one ÷ from 16 threads": arms.serial, "16 tasks ÷ 16 threads": arms.tasks},
-        pairs=plan.pairs,
+        pairs=plan.crowds,
         clock=plan.clock,
     )
     memory = {
@@ -236,7 +238,8 @@ def measure_with(runner: CalibratedRunner, chain: GuardAlign, widths: Widths, pl
     return Found(
         _lines(ratios, memory, equal, plan),
         f"Random weights: {widths.told}, in {str(runner._model.dtype).removeprefix('torch.')}; "
-        f"a prompt of {prompt} tokens; {plan.pairs} pairs a ratio; ratio (95% interval).",
+        f"a prompt of {prompt} tokens; {plan.pairs} pairs a ratio, {plan.crowds} where "
+        f"{CONCURRENT} requests are made; ratio (95% interval).",
         tuple(_faults(arms, again, memory, equal, widths.heads * prompt * prompt)),
         ratios,
         memory,
@@ -323,7 +326,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    plan = Plan(options.pairs, options.tokens, options.few_tokens, gamma=options.gamma)
+    plan = Plan(
+        options.pairs, options.pairs, options.tokens, options.few_tokens, gamma=options.gamma
+    )
     found = measure(
         _WIDTHS[options.widths],
         plan,
