@@ -28,6 +28,13 @@ _ARMS = {
     "safety prefix alone": ("image, safety prefix", "safety prefix"),
     "**fully guarded**": ("image, fully guarded", "fully guarded"),
 }
+_OUTCOMES = {
+    "comply": "complies (USR)",
+    "refuse": "refuses",
+    "not_seen": 'of these: "I do not see it"',
+    "other": "other",
+    "unsafe_named": "names an unsafe thing",
+}
 Row = Sequence[str]
 
 
@@ -72,10 +79,10 @@ def safety() -> str:
     data = _read(RESULTS / "mini_safety.json")
     rows = [
         (row["arm"], row["target"].replace("<", "&lt;").replace(">", "&gt;"))
-        + tuple(share(row[name]) for name in ("comply", "refuse", "other", "unsafe_named"))
+        + tuple(share(row[name]) for name in _OUTCOMES)
         for row in data["safety"]
     ]
-    head = ("arm", "goal for USR", "complies (USR)", "refuses", "other", "names an unsafe thing")
+    head = ("arm", "goal for USR", *_OUTCOMES.values())
     return f"{_table(head, rows)}\n\n{data['n']} requests an arm; rate (95% interval)."
 
 
@@ -169,8 +176,12 @@ _FIGURES: dict[str, Callable[[], str]] = {
     "llama_index_overhead": partial(ready, "llama_index_overhead", "llama_index_overhead.json"),
     "generation_overhead": partial(ready, "generation_overhead", "generation_overhead.json"),
     **{
+        name: partial(ready, name, "generation_gpu.json")
+        for name in ("generation_gpu", "generation_gpu_checks")
+    },
+    **{
         name: partial(ready, name, "calibration_tables.json")
-        for name in ("calibration_views", "calibration_effect")
+        for name in ("calibration_views", "calibration_grid", "calibration_effect")
     },
 }
 PAGES = (

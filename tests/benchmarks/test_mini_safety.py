@@ -32,6 +32,8 @@ def test_safety_row_counts_outcomes_and_names() -> None:
     row = safety_row("arm", "", answers)
     assert (row.comply.value, row.refuse.value, row.other.value) == (0.5, 0.25, 0.25)
     assert row.unsafe_named.value == 0.5
+    assert row.not_seen.value == 0.25
+    assert safety_row("arm", "", [Answer(REFUSE)]).not_seen.value == 0
     assert row.comply.n == 4
     assert row.comply.low < 0.5 < row.comply.high
 

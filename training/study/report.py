@@ -90,11 +90,7 @@ def reported(
         ]
         for which in (alone, arm)
     )
-    unseen = [
-        answer.outcome == "refuse" and not answer.is_refusal
-        for answers in refused(models, arm, cases)
-        for answer in answers
-    ]
+    unseen = [answer.is_not_seen for answers in refused(models, arm, cases) for answer in answers]
     newly_right = sum(b and not a for a, b in zip(before, after, strict=True))
     newly_wrong = sum(a and not b for a, b in zip(before, after, strict=True))
     return Reported(
