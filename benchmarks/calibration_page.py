@@ -7,7 +7,7 @@ Reads `calibration_study.json`, and measures nothing. The tables go into the pag
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
 _TOKENS = 36
+_SIGNIFICANCE = 0.05
 _GUARDS = {
     "none": "none",
     "always": "cleaned, prefix always",
@@ -74,6 +75,53 @@ def views(data: Mapping[str, Any]) -> Table:
         "right",
     )
     return table(head, rows, f"{_asked(data)}.")
+
+
+def grid(data: Mapping[str, Any]) -> Table:
+    """The validation split: the prefix alone, and the range of all settings, behind each guard."""
+    told = data["validation"]
+    rows = []
+    for guard, part in told.items():
+        if guard not in _GUARDS:
+            continue
+        alone, settings = part["alone"], part["settings"]
+        safer = [item for item in settings if item["p_value"] * len(settings) < _SIGNIFICANCE]
+        rows.append(
+            (
+                _GUARDS[guard],
+                share(alone["comply"]),
+                _spread(settings, "comply"),
+                _spread(settings, "other"),
+                share(alone["right"]),
+                _spread(settings, "right"),
+                str(len(safer)),
+                _spread(safer, "right") if safer else "",
+                "none" if part["chosen"] is None else _named(part["chosen"]),
+            )
+        )
+    head = (
+        "guard",
+        "prefix alone complies (USR)",
+        "with calibration",
+        "junk",
+        "prefix alone right",
+        "with calibration",
+        "settings safer by more than chance",
+        "their right",
+        "chosen",
+    )
+    caption = (
+        f"{len(data['seeds'])} models, {told['n']} harmful requests and {told['harmless']} "
+        f"harmless questions each, {_TOKENS * data['views']} image tokens, validation split. With "
+        f"calibration: lowest to highest of all settings. Safer: p < {_SIGNIFICANCE:g} after "
+        "Bonferroni over them."
+    )
+    return table(head, rows, caption)
+
+
+def _spread(settings: Sequence[Mapping[str, Any]], key: str) -> str:
+    values = [item[key]["value"] for item in settings]
+    return f"{min(values):.3f}–{max(values):.3f}"
 
 
 def effect(data: Mapping[str, Any]) -> Table:
@@ -133,7 +181,7 @@ def _place(arm: Arm) -> tuple[object, ...]:
 
 def tables(data: Mapping[str, Any]) -> dict[str, Table]:
     """All tables of the page, by the names that stand in its marks."""
-    return {f"calibration_{make.__name__}": make(data) for make in (views, effect)}
+    return {f"calibration_{make.__name__}": make(data) for make in (views, grid, effect)}
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.calibration_page import RESULTS, effect, tables, views
+from benchmarks.calibration_page import RESULTS, effect, grid, tables, views
 from benchmarks.calibration_plots import save_dilution, save_grid
 
 
@@ -48,6 +48,8 @@ DATA: dict[str, Any] = {
     "seeds": [0, 1, 2],
     "views": 16,
     "validation": {
+        "n": 30,
+        "harmless": 50,
         "none": {
             "alone": row(0.6),
             "settings": [
@@ -55,7 +57,8 @@ DATA: dict[str, Any] = {
                 for gamma in (0.5, 2.0)
                 for band in ([0.3, 0.7], [0.0, 1.0])
             ],
-        }
+            "chosen": None,
+        },
     },
     "reported": {
         "n": 30,
@@ -71,6 +74,21 @@ DATA: dict[str, Any] = {
         ],
     },
 }  # fmt: skip
+
+
+def test_the_grid_has_a_line_for_each_guard_it_was_run_behind() -> None:
+    (found,) = grid(DATA)["rows"]
+    assert found[0] == "none"
+    assert found[1] == "0.600 (0.550–0.650)"
+    assert found[2] == "0.500–0.500"
+    assert found[-3:] == ["4", "0.900–0.900", "none"]
+    always = {**DATA["validation"]["none"], "chosen": row(0.1, gamma=2.0)["calibration"]}
+    always["settings"] = [{**row(0.55), "p_value": 0.03}, row(0.1, gamma=2.0)]
+    both = grid({**DATA, "validation": {**DATA["validation"], "always": always}})["rows"]
+    assert both[1][0] == "cleaned, prefix always"
+    assert both[1][2] == "0.100–0.550"
+    # Of two settings one is safer: with two tries for chance, .03 is not enough.
+    assert both[1][-3:] == ["1", "0.900–0.900", "γ = 2, band 0–1"]
 
 
 def test_an_effect_stands_beside_the_same_arm_without_calibration() -> None:
