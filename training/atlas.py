@@ -64,7 +64,7 @@ def render(style: str) -> Image.Image:
     symbola = ImageFont.truetype(SYMBOLA, 160)
     planes = [ImageFont.truetype(name, 16 * _DOT) for name in (UNIFONT, UNIFONT_UPPER)]
     missing_box = np.asarray(_glyph(symbola, "\U0010fffd", color=False))
-    icons = glyphs({concept.name: concept.character for concept in CONCEPTS})
+    icons = glyphs({c.name: c.character for c in CONCEPTS}) if style == "icons" else {}
     for index, concept in enumerate(CONCEPTS):
         if style == "noto":
             picture = _glyph(noto, concept.character, color=True)

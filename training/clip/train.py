@@ -106,7 +106,7 @@ def moved(batch: Batch, device: torch.device) -> Batch:
     """The batch on a device."""
     pixels, captions, targets, patches = batch
     return (
-        pixels.to(device, non_blocking=True),
+        pixels.to(device),
         (captions[0].to(device), captions[1].to(device)),
         (targets[0].to(device), targets[1].to(device)),
         patches.to(device),

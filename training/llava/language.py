@@ -29,7 +29,7 @@ from training.llava.scenes import FEW, GRID, NOTHING, Counts, draw
 from training.llava.views import cut
 from training.llava.vision import normalize
 from training.optimizer import Optimizer
-from training.precision import reduced_precision
+from training.precision import fast_bfloat16, reduced_precision
 
 # A LlavaForConditionalGeneration; its parts carry no types.
 Model = Any
@@ -192,7 +192,7 @@ def _attend(
     """
     batch, heads, length, width = query.shape
     scores = torch.baddbmm(
-        bias.to(query.dtype).expand(batch, heads, length, length).flatten(0, 1),
+        bias.expand(batch, heads, length, length).flatten(0, 1),
         query.flatten(0, 1),
         key.flatten(0, 1).transpose(1, 2),
         alpha=options["scaling"],
@@ -206,8 +206,9 @@ AttentionInterface.register(_ATTENTION, _attend)
 
 
 def _bias(allowed: Tensor) -> Tensor:
-    """0 where a query may see a key, else so low that it does not."""
-    bias = torch.zeros(allowed.shape, dtype=torch.bfloat16, device=allowed.device)
+    """0 where a query may see a key, else so low that it does not; in the precision of products."""
+    dtype = torch.bfloat16 if fast_bfloat16(allowed.device) else torch.float32
+    bias = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
     return bias.masked_fill(~allowed, -1e4)
 
 
@@ -228,11 +229,9 @@ def _image_embeddings(model: Model, pixels: Tensor, patches: Tensor, source: str
     if source == "vision":
         return model.model.multi_modal_projector(_vision(model, pixels))
     table = model.get_input_embeddings().weight
-    truth = patches
-    wrong = torch.rand(truth.shape, device=truth.device) < 0.04
-    anything = torch.randint(0, NOTHING + 1, truth.shape, device=truth.device)
-    truth = torch.where(wrong, anything, truth)
-    words = table[_words().to(truth.device)[truth]]
+    wrong = torch.rand(patches.shape, device=patches.device) < 0.04
+    anything = torch.randint(0, NOTHING + 1, patches.shape, device=patches.device)
+    words = table[_words().to(patches.device)[torch.where(wrong, anything, patches)]]
     return words + 0.3 * table.detach().std() * torch.randn_like(words)
 
 
