@@ -1,21 +1,24 @@
 """Render the sprite atlases of the pictograph world from fonts: `python -m training.atlas`.
 
 Needs the Debian packages fonts-noto-color-emoji, fonts-symbola, fonts-unifont, ruby-gemojione (the
-EmojiOne pictures), and for the icons fonts-materialdesignicons-webfont, fonts-fork-awesome and
-fonts-noto-core. The atlases are committed, so nobody needs this to use, test or benchmark the
-project.
+EmojiOne pictures), for the icons fonts-materialdesignicons-webfont, fonts-fork-awesome and
+fonts-noto-core, and for the other hands resvg-py and the packages that `training.emoji` names. The
+atlases are committed, so nobody needs this to use, test or benchmark the project.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from guardalign_middleware.mini.world.concepts import CONCEPTS
+from guardalign_middleware.mini.world.concepts import CONCEPTS, Concept
 from guardalign_middleware.mini.world.sprites import ATLAS_FOLDER, COLUMNS, STYLES
+from training.emoji import PACKAGES, draw_emoji
 from training.icons import glyphs
 
 NOTO = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
@@ -55,37 +58,53 @@ def _smooth(bitmap: Image.Image) -> Image.Image:
     return smooth
 
 
+def _noto(concept: Concept) -> Image.Image | None:
+    return _glyph(ImageFont.truetype(NOTO, 109), concept.character, color=True)
+
+
+def _symbola(concept: Concept) -> Image.Image | None:
+    font = ImageFont.truetype(SYMBOLA, 160)
+    picture = _glyph(font, concept.character, color=False)
+    missing_box = _glyph(font, "\U0010fffd", color=False)
+    return None if np.array_equal(np.asarray(picture), np.asarray(missing_box)) else picture
+
+
+def _unifont(concept: Concept) -> Image.Image | None:
+    plane = UNIFONT_UPPER if ord(concept.character) > 0xFFFF else UNIFONT
+    return _smooth(_glyph(ImageFont.truetype(plane, 16 * _DOT), concept.character, color=False))
+
+
+def _icon(concept: Concept) -> Image.Image | None:
+    icons = glyphs({c.name: c.character for c in CONCEPTS})
+    if concept.name not in icons:
+        return None
+    name, character = icons[concept.name]
+    return _glyph(ImageFont.truetype(name, 160), character, color=False)
+
+
+def _emojione(concept: Concept) -> Image.Image | None:
+    path = Path(EMOJIONE) / f"{ord(concept.character):04X}.png"
+    return Image.open(path).convert("RGBA") if path.is_file() else None
+
+
+_DRAWN: dict[str, Callable[[Concept], Image.Image | None]] = {
+    "noto": _noto,
+    "symbola": _symbola,
+    "unifont": _unifont,
+    "icons": _icon,
+    "emojione": _emojione,
+    **{style: partial(draw_emoji, style) for style in PACKAGES},
+}
+
+
 def render(style: str) -> Image.Image:
     """The whole atlas of one style; cells without a glyph stay transparent."""
     side = STYLES[style].side
     rows = -(-len(CONCEPTS) // COLUMNS)
     atlas = Image.new("RGBA", (COLUMNS * side, rows * side))
-    noto = ImageFont.truetype(NOTO, 109)
-    symbola = ImageFont.truetype(SYMBOLA, 160)
-    planes = [ImageFont.truetype(name, 16 * _DOT) for name in (UNIFONT, UNIFONT_UPPER)]
-    missing_box = np.asarray(_glyph(symbola, "\U0010fffd", color=False))
-    icons = glyphs({c.name: c.character for c in CONCEPTS}) if style == "icons" else {}
     for index, concept in enumerate(CONCEPTS):
-        if style == "noto":
-            picture = _glyph(noto, concept.character, color=True)
-        elif style == "symbola":
-            picture = _glyph(symbola, concept.character, color=False)
-            if np.array_equal(np.asarray(picture), missing_box):
-                continue
-        elif style == "unifont":
-            font = planes[ord(concept.character) > 0xFFFF]
-            picture = _smooth(_glyph(font, concept.character, color=False))
-        elif style == "icons":
-            if concept.name not in icons:
-                continue
-            name, character = icons[concept.name]
-            picture = _glyph(ImageFont.truetype(name, 160), character, color=False)
-        else:
-            path = Path(EMOJIONE) / f"{ord(concept.character):04X}.png"
-            if not path.is_file():
-                continue
-            picture = Image.open(path).convert("RGBA")
-        sprite = _square(picture, side)
+        picture = _DRAWN[style](concept)
+        sprite = None if picture is None else _square(picture, side)
         if sprite is not None:
             atlas.paste(sprite, ((index % COLUMNS) * side, (index // COLUMNS) * side))
     return atlas.getchannel("A") if STYLES[style].monochrome else atlas
@@ -95,10 +114,11 @@ def main() -> None:
     """Write the atlases."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ATLAS_FOLDER)
-    out = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
-    for style in STYLES:
-        render(style).save(out / f"{style}.png", optimize=True)
+    parser.add_argument("--styles", nargs="+", default=list(STYLES), choices=STYLES)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for style in options.styles:
+        render(style).save(options.out / f"{style}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from scipy import ndimage
 from guardalign_middleware.mini.world import STYLES, concepts_of_style, sprite
 
 Pixels = NDArray[np.float32]
-_LOOKS = 120
+_LOOKS = 80
 _SIDE = 72
 _FREE = 4
 _PARTS = 3
@@ -44,13 +44,17 @@ class Hand:
 
 # The detector is measured on Noto, so it stays the most frequent hand.
 _HAND_ODDS = {
-    Hand("noto"): 0.46,
-    Hand("symbola"): 0.10,
-    Hand("symbola", colored=True): 0.14,
-    Hand("unifont"): 0.05,
-    Hand("unifont", colored=True): 0.09,
-    Hand("icons"): 0.08,
-    Hand("icons", colored=True): 0.08,
+    Hand("noto"): 0.34,
+    Hand("fluent"): 0.10,
+    Hand("twemoji"): 0.10,
+    Hand("blob"): 0.10,
+    Hand("firefox"): 0.08,
+    Hand("symbola"): 0.05,
+    Hand("symbola", colored=True): 0.07,
+    Hand("unifont"): 0.03,
+    Hand("unifont", colored=True): 0.05,
+    Hand("icons"): 0.04,
+    Hand("icons", colored=True): 0.04,
 }
 _HAND_LIST = tuple(_HAND_ODDS)
 _HAND_EDGES = np.cumsum(list(_HAND_ODDS.values()))

@@ -30,6 +30,10 @@ STYLES: dict[str, Style] = {
     "symbola": Style(side=96, monochrome=True, held_out=False),
     "unifont": Style(side=64, monochrome=True, held_out=False),
     "icons": Style(side=64, monochrome=True, held_out=False),
+    "fluent": Style(side=64, monochrome=False, held_out=False),
+    "twemoji": Style(side=64, monochrome=False, held_out=False),
+    "blob": Style(side=64, monochrome=False, held_out=False),
+    "firefox": Style(side=64, monochrome=False, held_out=False),
     "emojione": Style(side=64, monochrome=False, held_out=True),
 }
 """`emojione` is never trained on; it measures how far the models carry to another hand."""
