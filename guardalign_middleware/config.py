@@ -140,7 +140,7 @@ class SecondEncoderConfig(_Frozen):
 
     encoder: EncoderConfig
     anchors: Path | None = Field(None, description="None = the words of the first")
-    transport: TransportConfig = TransportConfig()
+    transport: TransportConfig | None = Field(None, description="None = that of the first")
 
 
 class DefenceConfig(_Frozen):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,21 +14,12 @@ from rich.table import Table
 from guardalign_middleware.cli.console import ALLOWED, err, print_error, tracked
 from guardalign_middleware.cli.scan import expand
 from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
-from guardalign_middleware.detection import (
-    Detector,
-    ThresholdProfile,
-    calibrate_by_category,
-    calibrate_pair,
-    calibrate_threshold,
-)
+from guardalign_middleware.detection import Detector, ThresholdProfile
+from guardalign_middleware.detection.calibration import Measured, calibrate_detector, measure
 from guardalign_middleware.detection.draws import draw_for
 from guardalign_middleware.errors import ConfigError, GuardAlignError
 from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.intake import load_image
-
-Distances = Mapping[str, float]
-Measured = tuple[Distances, ...]
-"""Of one image, by each encoder."""
 
 
 def run_calibrate(
@@ -73,36 +64,15 @@ def run_calibrate(
         kept[name] = [images[index] for index in order[first:]]
         rest[name] = [images[index] for index in order[:first]]
     safe_kept, safe_rest = kept.pop("safe"), rest.pop("safe")
-    unsafe_kept = [image for images in kept.values() for image in images]
     unsafe_rest = [image for images in rest.values() for image in images]
-
-    def calibrated(
-        member: int, max_false_alarm: float | None, max_miss: float | None
-    ) -> ThresholdProfile:
-        own = detector.members[member]
-        if per_category:
-            return calibrate_by_category(
-                [image[member] for image in safe_kept],
-                {name: [image[member] for image in images] for name, images in kept.items()},
-                tuple(own.anchors.categories),
-                max_false_alarm,
-                max_miss=max_miss,
-                binding=own.binding,
-            )
-        return calibrate_threshold(
-            [min(image[member].values()) for image in safe_kept],
-            [min(image[member].values()) for image in unsafe_kept] or None,
-            max_false_alarm,
-            max_miss=max_miss,
-            binding=own.binding,
-        )
-
-    if detector.second is None:
-        profile = calibrated(0, max_false_alarm, max_miss)
-    else:
-        profile = calibrate_pair(
-            calibrated, safe_kept, unsafe_kept, max_false_alarm, max_miss=max_miss
-        )
+    profile = calibrate_detector(
+        detector,
+        safe_kept,
+        kept,
+        max_false_alarm,
+        max_miss=max_miss,
+        per_category=per_category,
+    )
     profile = _with_held_out(profile, safe_rest, unsafe_rest)
     try:
         profile.save(out)
@@ -150,9 +120,7 @@ def _measured(
             if image.sha256 not in seen:
                 # From the seed, so that random views give the same profile again.
                 draw = draw_for(str(seed).encode(), image)
-                seen[image.sha256] = tuple(
-                    member.distances(image, draw=draw).by_category() for member in detector.members
-                )
+                seen[image.sha256] = measure(detector, image, draw=draw)
         except GuardAlignError as error:
             print_error(str(error))
             failed += 1

@@ -368,7 +368,7 @@ def _second_config(config: DetectionConfig) -> DetectionConfig | None:
         encoder=second.encoder,
         anchors=second.anchors or config.anchors,
         patches=config.patches,
-        transport=second.transport,
+        transport=second.transport or config.transport,
         anchor_cache=config.anchor_cache,
         defence=DefenceConfig(views=config.defence.views),
     )

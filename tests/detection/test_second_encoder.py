@@ -18,6 +18,7 @@ from guardalign_middleware.config import (
     EncoderConfig,
     GuardAlignConfig,
     SecondEncoderConfig,
+    TransportConfig,
     ViewName,
 )
 from guardalign_middleware.detection import (
@@ -235,8 +236,16 @@ def test_calibrate_writes_what_the_guard_of_the_preset_takes(tmp_path: Path) -> 
     assert written[0] == written[1]  # what is drawn follows from the seed
     detector = Detector.from_config(GuardAlignConfig.load(preset).detection)
     assert len(detector.members) == 2
+    first, second = (member.config.transport for member in detector.members)
+    assert first == second != TransportConfig()
     image = CanonicalImage(rng.integers(0, 256, (64, 72, 3), dtype=np.uint8))
     assert detector.scan(image).evidence.draw is not None
+    other = {"encoder": encoder, "transport": {"epsilon": 0.05}}
+    defence = {"views": ["shifted"], "second": other}
+    own = yaml.safe_dump({"name": "mine", "detection": {**facts, "defence": defence}})
+    preset.write_text(own)
+    with pytest.raises(ConfigError, match="another transport"):
+        Detector.from_config(GuardAlignConfig.load(preset).detection)
     plain = yaml.safe_dump({"name": "mine", "detection": {**facts, "defence": {}}})
     preset.write_text(plain)
     with pytest.raises(ConfigError, match="calibrated for 2"):

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
-from guardalign_middleware.detection.threshold import calibrate_threshold
+from guardalign_middleware.detection.calibration import Measured, calibrate_detector, measure
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.types import CanonicalImage
@@ -24,14 +24,14 @@ from guardalign_middleware.types import CanonicalImage
 _SEED = 31_337
 
 
-def measure(detector: Detector, *, unsafe: bool, scenes: int) -> list[float]:
-    """Image distances of `scenes` calibration scenes."""
-    distances = []
+def measured(detector: Detector, *, unsafe: bool, scenes: int) -> list[Measured]:
+    """What the detector measures of `scenes` calibration scenes."""
+    images = []
     for index in track(range(scenes), description="unsafe" if unsafe else "safe"):
         rng = np.random.default_rng((_SEED, int(unsafe), index))
         scene = draw_cluttered_scene(rng, unsafe=unsafe, backgrounds=HELD_OUT_BACKGROUNDS)
-        distances.append(detector.distances(CanonicalImage(scene.pixels)).distance)
-    return distances
+        images.append(measure(detector, CanonicalImage(scene.pixels)))
+    return images
 
 
 def main() -> None:
@@ -40,16 +40,17 @@ def main() -> None:
     parser.add_argument("--safe", type=int, default=1000)
     parser.add_argument("--unsafe", type=int, default=300)
     parser.add_argument("--max-false-alarm", type=float, default=0.01)
+    parser.add_argument("--preset", default="mini", help="that of the miniature, or a file like it")
     parser.add_argument("--out", type=Path, default=Path("guardalign_middleware/mini/profile.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    config = GuardAlignConfig.load("mini").detection.model_copy(update={"profile": None})
-    detector = Detector.from_config(config)
-    profile = calibrate_threshold(
-        measure(detector, unsafe=False, scenes=options.safe),
-        measure(detector, unsafe=True, scenes=options.unsafe),
+    config = GuardAlignConfig.load(options.preset).detection
+    detector = Detector.from_config(config.model_copy(update={"profile": None}))
+    profile = calibrate_detector(
+        detector,
+        measured(detector, unsafe=False, scenes=options.safe),
+        {"unsafe": measured(detector, unsafe=True, scenes=options.unsafe)},
         options.max_false_alarm,
-        binding=detector.binding,
     )
     profile.save(options.out)
     Console().print(profile)
