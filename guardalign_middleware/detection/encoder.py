@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -62,6 +64,25 @@ class ImageTextEncoder(Protocol):
         ...
 
 
+@contextmanager
+def _root_logger_left_alone() -> Iterator[None]:
+    """open_clip logs by `logging.info`, which gives a root logger without handlers one to keep.
+
+    The application's own `logging.basicConfig` would then do nothing. What Python uses when there
+    is no handler stands in for one meanwhile, so warnings are told as ever.
+    """
+    root = logging.getLogger()
+    if root.handlers:
+        yield
+        return
+    handler = logging.lastResort or logging.NullHandler()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+
+
 class OpenClipEncoder:
     """An open_clip model in eval mode.
 
@@ -101,6 +122,7 @@ class OpenClipEncoder:
             self._quantized = quantized_tower(self._model, probes, config.int8_cache, fingerprint)
 
     @classmethod
+    @_root_logger_left_alone()
     def load(cls, config: EncoderConfig) -> Self:
         """Load weights (safetensors only), preprocessing and tokenizer.
 

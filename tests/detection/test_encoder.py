@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -236,3 +237,15 @@ def test_remote_code_is_refused(copy: Path) -> None:
     file.write_text(json.dumps(data))
     with pytest.raises(ModelLoadError, match="remote code"):
         load(copy)
+
+
+def test_the_applications_logging_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """open_clip logs while it loads, by functions that configure the root logger."""
+    root = logging.getLogger()
+    own = logging.NullHandler()
+    for handlers in ([], [own]):
+        monkeypatch.setattr(root, "handlers", list(handlers))
+        load(folder)
+        assert root.handlers == handlers
