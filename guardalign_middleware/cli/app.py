@@ -202,6 +202,9 @@ def attack(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="PNG", help="Draw them (needs matplotlib).")
     ] = None,
+    compare: Annotated[
+        bool, typer.Option(help="Measure counter-measures that the preset does not take, too.")
+    ] = True,
     preset: Preset = "mini",
 ) -> None:
     """Attack the detector with changed images, and measure cheap counter-measures.
@@ -221,6 +224,7 @@ def attack(
             results=results,
             plot=plot,
             preset=preset,
+            compare=compare,
         )
     )
 

@@ -36,11 +36,12 @@ def run_attack(
     results: Path | None,
     plot: Path | None,
     preset: str,
+    compare: bool,
 ) -> int:
     """Attack unsafe images, the first `n` of each kind, and print what is still detected.
 
-    The detector is the preset's, with the counter-measures that it is configured with; others are
-    compared with them.
+    The detector is the preset's, with the counter-measures that it is configured with; with
+    `compare`, others are measured beside them.
 
     Without images, scenes of the miniature world are drawn. Images in which nothing is found to
     begin with are left out: what is missed anyway needs no attack. Where the things in own images
@@ -77,6 +78,7 @@ def run_attack(
         levels=levels,
         steps=steps,
         seed=seed,
+        compare=compare,
         progress=lambda items: tracked(items, "attacking"),
     )
     _show(report)

@@ -213,6 +213,17 @@ def test_what_is_configured_is_attacked_and_compared(
     assert defences_for(DEFENCES[2].applied(guarded)) == DEFENCES  # it is compared already
 
 
+def test_only_what_is_configured_may_be_measured(detector: Detector) -> None:
+    def names(detector: Detector) -> list[str]:
+        return [one.name for one in defences_for(detector, compare=False)]
+
+    guarded = doubled(detector)
+    assert names(guarded) == ["none", "as configured"]
+    assert names(replace(NO_DEFENCE, second=True).applied(guarded)) == ["none", "two encoders"]
+    assert names(DEFENCES[2].applied(guarded)) == ["none", DEFENCES[2].name]
+    assert names(detector) == ["none"]
+
+
 def test_who_knows_of_the_views_goes_through_them(detector: Detector, target: Target) -> None:
     assert detector.profile is not None
     mirrored = Defence("mirrored", ("mirrored",)).applied(detector)

@@ -52,14 +52,19 @@ DEFENCES = (
 )
 
 
-def defences_for(detector: Detector) -> tuple[Defence, ...]:
-    """What is compared: the above, the second encoder alone, and what is configured."""
+def defences_for(detector: Detector, *, compare: bool = True) -> tuple[Defence, ...]:
+    """What is measured: none of them, what is configured, and what it is compared with.
+
+    Args:
+        detector: as it is configured.
+        compare: with all of the above, and with its second encoder alone.
+    """
     views = detector.config.defence.views
     second = detector.second is not None
-    compared = (*DEFENCES, *([Defence("two encoders", second=True)] if second else []))
-    if any((one.views, one.overlap, one.second) == (views, None, second) for one in compared):
-        return compared
-    return (*compared, Defence("as configured", views, second=second))
+    known = (*DEFENCES, *([Defence("two encoders", second=True)] if second else []))
+    same = [one for one in known if (one.views, one.overlap, one.second) == (views, None, second)]
+    own = same or [Defence("as configured", views, second=second)]
+    return tuple(dict.fromkeys((*(known if compare else (NO_DEFENCE,)), *own)))
 
 
 def flagged(

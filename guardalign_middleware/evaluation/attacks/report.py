@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -82,6 +82,7 @@ def run_attacks(
     levels: Sequence[int] = LEVELS,
     steps: int = 10,
     seed: int = 0,
+    compare: bool = True,
     progress: Callable[[Sequence[Target]], Iterable[Target]] = iter,
 ) -> AttackReport:
     """Attack each picture in every way.
@@ -98,6 +99,7 @@ def run_attacks(
         levels: ε of the gradient attack, in 8-bit levels.
         steps: of the gradient attack.
         seed: of everything random.
+        compare: counter-measures that are not configured too, which takes most of the time.
         progress: wraps the loop over the targets.
 
     Raises:
@@ -106,7 +108,8 @@ def run_attacks(
     """
     if detector.profile is None or not targets or not levels:
         raise ConfigError("The attacks need a threshold profile, an unsafe image and one ε.")
-    tally = _Tally(detector, detector.profile, max(levels), steps)
+    compared = {one.name: one.applied(detector) for one in defences_for(detector, compare=compare)}
+    tally = _Tally(detector, detector.profile, compared, max(levels), steps)
     for number, target in enumerate(progress(targets)):
         tally.attack(target, levels, np.random.default_rng((seed, number)))
     for number, image in enumerate(safe):
@@ -116,13 +119,18 @@ def run_attacks(
 
 class _Tally:
     def __init__(
-        self, detector: Detector, profile: ThresholdProfile, strongest: int, steps: int
+        self,
+        detector: Detector,
+        profile: ThresholdProfile,
+        defences: Mapping[str, Detector],
+        strongest: int,
+        steps: int,
     ) -> None:
         self._detector = detector
         self._profile = profile
         self._strongest = strongest
         self._steps = steps
-        self._defences = {one.name: one.applied(detector) for one in defences_for(detector)}
+        self._defences = defences
         self._found: dict[str, list[bool]] = defaultdict(list)
         self._located: dict[str, list[bool]] = defaultdict(list)
         self._defended: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
