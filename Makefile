@@ -42,12 +42,15 @@ quick: setup  ## the tests that are not slow
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
 
 bench: setup  ## the held-out figures of the miniature models, written into README and card
+	$(BIN)/python -m benchmarks.mini_hands
 	$(BIN)/python -m benchmarks.mini_detection
 	$(BIN)/python -m benchmarks.mini_safety
 	$(BIN)/python -m benchmarks.mini_batching
 	$(BIN)/python -m benchmarks.detection_readings
 	$(BIN)/guardalign attack --n 20 --json benchmarks/results/detection_attacks.json \
 		--plot docs/images/detection-attacks.png
+	$(BIN)/guardalign attack --preset benchmarks/second/preset.yaml --n 20 --eps 8 --no-compare \
+		--json benchmarks/results/detection_pair.json
 	$(BIN)/python -m benchmarks.detection_page
 	$(BIN)/python -m benchmarks.detection_speed
 	$(BIN)/python -m benchmarks.langchain_leaks

@@ -1,7 +1,7 @@
 """Tables and plots of docs/detection.md: `python -m benchmarks.detection_page`.
 
-Reads `detection_readings.json` and `detection_attacks.json`, and measures nothing. The tables go
-into the page by `python -m benchmarks.figures`.
+Reads what the commands of `make bench` measured, and measures nothing. The tables go into the page
+by `python -m benchmarks.figures`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from benchmarks.tables import Table, share, table
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
+SOURCES = ("detection_readings.json", "detection_attacks.json", "detection_pair.json")
 _FIGURES = (
     "AUROC",
     "AUPRC",
@@ -167,17 +168,27 @@ def defences(data: Mapping[str, Any]) -> Table:
     return table(head, rows, told)
 
 
+def pair(data: Mapping[str, Any]) -> Table:
+    """What a second encoder is worth; the first alone has half of the pair's false alarms."""
+    names = {"none": "the first alone", "two encoders": "two encoders"}
+    rows = [row | {"defence": names[row["defence"]]} for row in data["defences"]]
+    return defences({**data, "defences": rows})
+
+
 def _scenes(data: Mapping[str, Any]) -> str:
     return f"{data['safe']} safe and {data['unsafe']} unsafe scenes"
 
 
-def tables(measured: Mapping[str, Any], attacked: Mapping[str, Any]) -> dict[str, Table]:
+def tables(
+    measured: Mapping[str, Any], attacked: Mapping[str, Any], doubled: Mapping[str, Any]
+) -> dict[str, Table]:
     """All tables of the page, by the names that stand in its marks."""
     return {
         f"detection_{make.__name__}": make(data)
         for data, makers in (
             (measured, (readings, differences, layouts, stability, strata, sweep)),
             (attacked, (attacks, defences)),
+            (doubled, (pair,)),
         )
         for make in makers
     }
@@ -185,10 +196,12 @@ def tables(measured: Mapping[str, Any], attacked: Mapping[str, Any]) -> dict[str
 
 def main() -> None:
     """Command line."""
-    measured = json.loads((RESULTS / "detection_readings.json").read_text(encoding="utf-8"))
-    attacked = json.loads((RESULTS / "detection_attacks.json").read_text(encoding="utf-8"))
+    measured, attacked, doubled = (
+        json.loads((RESULTS / name).read_text(encoding="utf-8")) for name in SOURCES
+    )
     file = RESULTS / "detection_tables.json"
-    text = json.dumps({"tables": tables(measured, attacked)}, indent=1, ensure_ascii=False)
+    made = tables(measured, attacked, doubled)
+    text = json.dumps({"tables": made}, indent=1, ensure_ascii=False)
     file.write_text(text + "\n", encoding="utf-8")
     IMAGES.mkdir(parents=True, exist_ok=True)
     save_readings(measured, IMAGES / "detection-readings.png")

@@ -162,6 +162,7 @@ _FIGURES: dict[str, Callable[[], str]] = {
             "detection_sweep",
             "detection_attacks",
             "detection_defences",
+            "detection_pair",
         )
     },
     **{

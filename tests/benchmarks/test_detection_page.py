@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks.detection_page import RESULTS, tables
+from benchmarks.detection_page import RESULTS, SOURCES, tables
 from benchmarks.detection_plots import save_layouts, save_readings, save_strata
 from benchmarks.detection_scores import READINGS
 
@@ -19,7 +19,7 @@ def read(name: str) -> Any:
 
 
 def test_the_stored_tables_are_those_of_the_measurements() -> None:
-    made = tables(read("detection_readings.json"), read("detection_attacks.json"))
+    made = tables(*map(read, SOURCES))
     assert read("detection_tables.json")["tables"] == made, (
         "run: python -m benchmarks.detection_page"
     )
