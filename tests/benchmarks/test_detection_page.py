@@ -12,6 +12,8 @@ from PIL import Image
 from benchmarks.detection_page import RESULTS, SOURCES, tables
 from benchmarks.detection_plots import save_layouts, save_readings, save_strata
 from benchmarks.detection_scores import READINGS
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.detection import Detector
 
 
 def read(name: str) -> Any:
@@ -28,6 +30,13 @@ def test_the_stored_tables_are_those_of_the_measurements() -> None:
         assert {len(row) for row in table["rows"]} == {len(table["head"])}, name
     first = [row[0] for row in made["detection_readings"]["rows"]]
     assert first[: len(READINGS)] == list(READINGS)
+
+
+def test_the_pair_that_is_attacked_fits_its_profile() -> None:
+    preset = GuardAlignConfig.load("benchmarks/second/preset.yaml").detection
+    first, second = Detector.from_config(preset).members
+    shipped = Detector.from_config(GuardAlignConfig.load("mini").detection)
+    assert first.binding == shipped.binding != second.binding
 
 
 @pytest.mark.parametrize("save", [save_readings, save_layouts, save_strata])
