@@ -6,6 +6,8 @@ drawings of a thing are compared by the correlation of their pixels on grey.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -27,6 +29,7 @@ def _drawing(name: str, style: str) -> NDArray[np.float32]:
     return normalized
 
 
+@cache
 def _drawings(style: str) -> dict[str, NDArray[np.float32]]:
     return {concept.name: _drawing(concept.name, style) for concept in concepts_of_style(style)}
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from guardalign_middleware.mini.world.concepts import CONCEPTS, Concept
@@ -58,28 +57,39 @@ def _smooth(bitmap: Image.Image) -> Image.Image:
     return smooth
 
 
+_font = cache(ImageFont.truetype)
+
+
 def _noto(concept: Concept) -> Image.Image | None:
-    return _glyph(ImageFont.truetype(NOTO, 109), concept.character, color=True)
+    return _glyph(_font(NOTO, 109), concept.character, color=True)
+
+
+@cache
+def _missing_box() -> Image.Image:
+    """What Symbola draws where it has no glyph."""
+    return _glyph(_font(SYMBOLA, 160), "\U0010fffd", color=False)
 
 
 def _symbola(concept: Concept) -> Image.Image | None:
-    font = ImageFont.truetype(SYMBOLA, 160)
-    picture = _glyph(font, concept.character, color=False)
-    missing_box = _glyph(font, "\U0010fffd", color=False)
-    return None if np.array_equal(np.asarray(picture), np.asarray(missing_box)) else picture
+    picture = _glyph(_font(SYMBOLA, 160), concept.character, color=False)
+    return None if picture == _missing_box() else picture
 
 
 def _unifont(concept: Concept) -> Image.Image | None:
     plane = UNIFONT_UPPER if ord(concept.character) > 0xFFFF else UNIFONT
-    return _smooth(_glyph(ImageFont.truetype(plane, 16 * _DOT), concept.character, color=False))
+    return _smooth(_glyph(_font(plane, 16 * _DOT), concept.character, color=False))
+
+
+@cache
+def _icons() -> dict[str, tuple[str, str]]:
+    return glyphs({concept.name: concept.character for concept in CONCEPTS})
 
 
 def _icon(concept: Concept) -> Image.Image | None:
-    icons = glyphs({c.name: c.character for c in CONCEPTS})
-    if concept.name not in icons:
+    if concept.name not in _icons():
         return None
-    name, character = icons[concept.name]
-    return _glyph(ImageFont.truetype(name, 160), character, color=False)
+    name, character = _icons()[concept.name]
+    return _glyph(_font(name, 160), character, color=False)
 
 
 def _emojione(concept: Concept) -> Image.Image | None:

@@ -54,7 +54,7 @@ def draw_emoji(style: str, concept: Concept) -> Image.Image | None:
         return None
     icons = _icons(style)
     short = _read(_NAMES, "chars.json").get(f"{ord(concept.character):x}", "")
-    full = unicodedata.name(concept.character).lower().replace(" ", "-")
+    full = unicodedata.name(concept.character).lower().replace(" ", "")
     keys = [name.replace("-", "") for name in (short, full, concept.name)]
     icon = next((icons[key] for key in keys if key in icons), None)
     if icon is None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from guardalign_middleware.detection.category_threshold import calibrate_by_category
 from guardalign_middleware.detection.detector import Detector
-from guardalign_middleware.detection.pair_threshold import calibrate_pair
+from guardalign_middleware.detection.pair_threshold import Distances, calibrate_pair
 from guardalign_middleware.detection.threshold import ThresholdProfile, calibrate_threshold
 from guardalign_middleware.types import CanonicalImage
 
-Measured = tuple[Mapping[str, float], ...]
+Measured = tuple[Distances, ...]
 """The distance of one image to each category, by each encoder."""
 
 
@@ -51,6 +51,7 @@ def calibrate_detector(
         ConfigError: there are too few images, no threshold keeps the promises, or a group has a
             name that is no category's.
     """
+    all_unsafe = [image for images in unsafe.values() for image in images]
 
     def calibrate(
         member: int, max_false_alarm: float | None, max_miss: float | None
@@ -73,7 +74,6 @@ def calibrate_detector(
             binding=own.binding,
         )
 
-    all_unsafe = [image for images in unsafe.values() for image in images]
     if detector.second is None:
         return calibrate(0, max_false_alarm, max_miss)
     return calibrate_pair(calibrate, safe, all_unsafe, max_false_alarm, max_miss=max_miss)
