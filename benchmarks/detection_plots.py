@@ -106,7 +106,7 @@ def save_strata(data: Mapping[str, Any], path: Path) -> None:
         axes.set_title(title, fontsize=10)
         axes.set_ylim(-0.03, 1.05)
         axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="center right", bbox_to_anchor=(1.0, 0.62))
     figure.savefig(path)
 
 
