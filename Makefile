@@ -42,23 +42,23 @@ quick: setup  ## the tests that are not slow
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
 
 bench: setup  ## the held-out figures of the miniature models, written into README and card
-	$(BIN)/python -m benchmarks.mini_hands
-	$(BIN)/python -m benchmarks.mini_detection
-	$(BIN)/python -m benchmarks.mini_safety
-	$(BIN)/python -m benchmarks.mini_batching
-	$(BIN)/python -m benchmarks.detection_readings
+	$(BIN)/python -m benchmarks.mini.style_similarity
+	$(BIN)/python -m benchmarks.mini.detection
+	$(BIN)/python -m benchmarks.mini.safety
+	$(BIN)/python -m benchmarks.mini.batching
+	$(BIN)/python -m benchmarks.detection.readings
 	$(BIN)/guardalign attack --n 20 --json benchmarks/results/detection_attacks.json \
 		--plot docs/images/detection-attacks.png
 	$(BIN)/guardalign attack --preset benchmarks/second/preset.yaml --n 20 --eps 8 --no-compare \
 		--json benchmarks/results/detection_pair.json
-	$(BIN)/python -m benchmarks.detection_page
-	$(BIN)/python -m benchmarks.detection_speed
-	$(BIN)/python -m benchmarks.langchain_leaks
-	$(BIN)/python -m benchmarks.langchain_overhead
-	$(BIN)/python -m benchmarks.llama_index_overhead
-	$(BIN)/python -m benchmarks.generation_overhead
-	$(BIN)/python -m benchmarks.calibration_page
-	$(BIN)/python -m benchmarks.figures
+	$(BIN)/python -m benchmarks.pages.detection
+	$(BIN)/python -m benchmarks.detection.speed
+	$(BIN)/python -m benchmarks.langchain.leaks
+	$(BIN)/python -m benchmarks.langchain.overhead
+	$(BIN)/python -m benchmarks.llama_index.overhead
+	$(BIN)/python -m benchmarks.generation.overhead
+	$(BIN)/python -m benchmarks.pages.attention_calibration
+	$(BIN)/python -m benchmarks.pages.figures
 
 fuzz: setup  ## intake and messages under attack: make fuzz MINUTES=30
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),30)

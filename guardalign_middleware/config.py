@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.prefixes import OWN, PREFIXES
+from guardalign_middleware.safety_prefixes import OWN, PREFIXES
 
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"]
 """What intake can be allowed to decode; readers that start other programs are not among it."""
@@ -199,7 +199,7 @@ class SanitizeConfig(_Frozen):
 class PrefixConfig(_Frozen):
     """The safety prefix: words put before the user's instruction, one's own or those of a name."""
 
-    name: str | None = Field(None, description="take the text from guardalign_middleware.prefixes")
+    name: str | None = Field(None, description="of a text in safety_prefixes.py")
     text: str = OWN
     policy: Literal["always", "when_flagged"] = "always"
     placement: Literal["before_instruction", "system"] = "before_instruction"

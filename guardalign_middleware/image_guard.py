@@ -16,7 +16,7 @@ from PIL import Image
 
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
-from guardalign_middleware.detection.draws import check_draw, following
+from guardalign_middleware.detection.view_seed import check_draw, following
 from guardalign_middleware.errors import ConfigError, GuardError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.intake import load_frames, load_image

@@ -21,10 +21,9 @@ from guardalign_middleware import (
 from guardalign_middleware.config import PrefixConfig, RunnerConfig, SanitizeConfig
 from guardalign_middleware.generation import TokenStream
 from guardalign_middleware.guard import BLOCKED_NOTE
-from guardalign_middleware.testing import EchoRunner
-from guardalign_middleware.types import CanonicalImage, Generated, Message, Verdict
-from tests.doubles import (
+from guardalign_middleware.testing import (
     BOX,
+    EchoRunner,
     all_red,
     data_url,
     picture,
@@ -34,6 +33,7 @@ from tests.doubles import (
     red_detector,
     red_guard,
 )
+from guardalign_middleware.types import CanonicalImage, Generated, Message, Verdict
 
 GREY = (127, 127, 127)
 

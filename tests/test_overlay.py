@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from guardalign_middleware import overlay
 from guardalign_middleware.overlay import draw_overlay
 from guardalign_middleware.types import Action, CanonicalImage, Decision, Region
-from tests.verdicts import grid_evidence, make_verdict, plain_image
+from tests.support.verdicts import grid_evidence, make_verdict, plain_image
 
 BOX_COLOUR = (235, 20, 45)
 REPORTED_COLOUR = (20, 90, 200)

@@ -12,7 +12,7 @@ from guardalign_middleware.config import SanitizeConfig
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.sanitize import mask_regions, sanitize
 from guardalign_middleware.types import Box, CanonicalImage, Verdict
-from tests.verdicts import make_verdict, plain_image
+from tests.support.verdicts import make_verdict, plain_image
 
 WIDTH, HEIGHT = 40, 30
 FILL = (127, 127, 127)

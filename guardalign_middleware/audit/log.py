@@ -12,7 +12,6 @@ from io import FileIO
 from pathlib import Path
 from typing import Self
 
-from guardalign_middleware.audit.facts import Result, facts_of, verdict_of
 from guardalign_middleware.audit.lines import (
     EMPTY,
     LARGEST_LINE,
@@ -24,6 +23,7 @@ from guardalign_middleware.audit.lines import (
     open_sealed,
     parse_line,
 )
+from guardalign_middleware.audit.record import Result, facts_of, verdict_of
 from guardalign_middleware.audit.storage import head_path, read_head, write_head, writing
 from guardalign_middleware.config import AuditConfig
 from guardalign_middleware.errors import AuditError

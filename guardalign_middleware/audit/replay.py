@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from guardalign_middleware.audit.facts import Result, facts_of, verdict_of
 from guardalign_middleware.audit.lines import AuditEntry, Keys
+from guardalign_middleware.audit.record import Result, facts_of, verdict_of
 from guardalign_middleware.audit.verify import read_entries
 from guardalign_middleware.types import CanonicalImage
 

@@ -15,7 +15,7 @@ from guardalign_middleware.cli.console import ALLOWED, err, out, tracked
 from guardalign_middleware.cli.scan import expand
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
-from guardalign_middleware.detection.draws import draw_for
+from guardalign_middleware.detection.view_seed import draw_for
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.attacks import AttackReport, Target, run_attacks
 from guardalign_middleware.evaluation.attacks.plot import save_plot

@@ -17,8 +17,8 @@ from guardalign_middleware.audit import (
     load_key,
     verify,
 )
-from guardalign_middleware.audit.facts import Result
 from guardalign_middleware.audit.lines import Step
+from guardalign_middleware.audit.record import Result
 from guardalign_middleware.cli.console import (
     ALLOWED,
     CANNOT,

@@ -15,8 +15,8 @@ from guardalign_middleware.cli.console import ALLOWED, err, print_error, tracked
 from guardalign_middleware.cli.scan import expand
 from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
 from guardalign_middleware.detection import Detector, ThresholdProfile
-from guardalign_middleware.detection.calibration import Measured, calibrate_detector, measure
-from guardalign_middleware.detection.draws import draw_for
+from guardalign_middleware.detection.fit import Measured, calibrate_detector, measure
+from guardalign_middleware.detection.view_seed import draw_for
 from guardalign_middleware.errors import ConfigError, GuardAlignError
 from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.intake import load_image

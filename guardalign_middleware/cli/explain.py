@@ -10,7 +10,7 @@ from guardalign_middleware.cli.console import ALLOWED, err, out, print_json, wit
 from guardalign_middleware.config import CalibrationConfig, GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.generation import CalibratedRunner
-from guardalign_middleware.generation.attention_plot import plot_prefix_attention, save_figure
+from guardalign_middleware.generation.attention.plot import plot_prefix_attention, save_figure
 from guardalign_middleware.guard import runner_config
 from guardalign_middleware.intake import load_image
 from guardalign_middleware.types import ImagePart, Message, TextPart

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from guardalign_middleware.detection.threshold import (
+from guardalign_middleware.detection.profile import (
     CAVEAT,
     Calibration,
     CategoryThreshold,

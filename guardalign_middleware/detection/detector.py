@@ -19,12 +19,11 @@ from guardalign_middleware.config import DefenceConfig, DetectionConfig, Transpo
 from guardalign_middleware.detection.anchor_cache import embedded_texts
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.cache import VerdictCache
-from guardalign_middleware.detection.draws import check_draw, draw_for
 from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEncoder
 from guardalign_middleware.detection.judge import judge
-from guardalign_middleware.detection.measured import PatchDistances, of_all_views
+from guardalign_middleware.detection.meter import PatchDistances, of_all_views
 from guardalign_middleware.detection.patches import crop_patches
-from guardalign_middleware.detection.threshold import ThresholdProfile
+from guardalign_middleware.detection.profile import ThresholdProfile
 from guardalign_middleware.detection.transport import (
     PackedAnchors,
     TransportResult,
@@ -32,6 +31,7 @@ from guardalign_middleware.detection.transport import (
     pack_anchors,
     transport_distances,
 )
+from guardalign_middleware.detection.view_seed import check_draw, draw_for
 from guardalign_middleware.detection.views import Look, View, draw_views, is_random, look
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.types import CanonicalImage, Evidence, Verdict

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardalign_middleware.detection.anchors import AnchorBank
-from guardalign_middleware.detection.measured import PatchDistances, joined
+from guardalign_middleware.detection.meter import PatchDistances, joined
+from guardalign_middleware.detection.profile import ThresholdProfile
 from guardalign_middleware.detection.regions import find_regions
-from guardalign_middleware.detection.threshold import ThresholdProfile
 from guardalign_middleware.types import Action, CanonicalImage, Evidence, Region, Verdict
 
 ACTIONS: tuple[Action, ...] = get_args(Action)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from guardalign_middleware.detection.threshold import (
+from guardalign_middleware.detection.profile import (
     CAVEAT,
     Calibration,
     ThresholdProfile,

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from guardalign_middleware.config import PatchConfig, ViewName
-from guardalign_middleware.detection.draws import drawn_number
 from guardalign_middleware.detection.patches import patch_boxes
+from guardalign_middleware.detection.view_seed import drawn_number
 from guardalign_middleware.types import CanonicalImage
 
 _RANDOM: frozenset[ViewName] = frozenset({"shifted"})

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 from guardalign_middleware.generation.stream import Emit, Runner, TokenStream
 
 if TYPE_CHECKING:
-    from guardalign_middleware.generation.loading import LoadedModel, load_model
+    from guardalign_middleware.generation.engine.loading import LoadedModel, load_model
     from guardalign_middleware.generation.runner import CalibratedRunner
 
 __all__ = ["CalibratedRunner", "Emit", "LoadedModel", "Runner", "TokenStream", "load_model"]
 
-_HOMES = {"CalibratedRunner": "runner", "LoadedModel": "loading", "load_model": "loading"}
+_HOMES = {
+    "CalibratedRunner": "runner",
+    "LoadedModel": "engine.loading",
+    "load_model": "engine.loading",
+}
 
 
 def __getattr__(name: str) -> object:

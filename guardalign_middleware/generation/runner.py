@@ -11,17 +11,17 @@ from pydantic import ValidationError
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import CalibrationError, ConfigError
+from guardalign_middleware.generation.attention.run import AttentionLayers
 from guardalign_middleware.generation.awaiting import flags_of, parts_of
-from guardalign_middleware.generation.batching import BatchPolicy
-from guardalign_middleware.generation.calibration import AttentionLayers
-from guardalign_middleware.generation.decoding import RowDecoder
-from guardalign_middleware.generation.inference import Inference
-from guardalign_middleware.generation.jobs import Job, Settings
-from guardalign_middleware.generation.loading import LoadedModel, load_model
-from guardalign_middleware.generation.service import GenerationService
-from guardalign_middleware.generation.spans import EncodedPrompts, PromptEncoder
+from guardalign_middleware.generation.engine.decoding import RowDecoder
+from guardalign_middleware.generation.engine.inference import Inference
+from guardalign_middleware.generation.engine.job import Job, Settings
+from guardalign_middleware.generation.engine.loading import LoadedModel, load_model
+from guardalign_middleware.generation.engine.queue import BatchPolicy
+from guardalign_middleware.generation.engine.service import GenerationService
+from guardalign_middleware.generation.prompt.encoder import EncodedPrompts, PromptEncoder
+from guardalign_middleware.generation.prompt.tool_calls import Tools, tool_template
 from guardalign_middleware.generation.stream import Emit, Ticket, TokenStream
-from guardalign_middleware.generation.tools import Tools, tool_template
 from guardalign_middleware.types import Generated, Message
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit.parts import write
+from tests.support.audit_logs import write
 
 
 @pytest.fixture

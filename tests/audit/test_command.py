@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from guardalign_middleware.audit import load_key, verify
 from guardalign_middleware.cli import app
-from tests.audit.parts import KEY
+from tests.support.audit_logs import KEY
 
 
 class TestCommand:

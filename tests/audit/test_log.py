@@ -15,8 +15,8 @@ import pytest
 from guardalign_middleware.audit import AuditLog, read_entries, verify
 from guardalign_middleware.errors import AuditError
 from guardalign_middleware.types import CanonicalImage
-from tests.audit.parts import BOXES, KEY, OTHER_KEY, head_of, verdict_number, write
-from tests.verdicts import make_verdict, plain_image
+from tests.support.audit_logs import BOXES, KEY, OTHER_KEY, head_of, verdict_number, write
+from tests.support.verdicts import make_verdict, plain_image
 
 
 class TestWhatIsWritten:
@@ -136,7 +136,7 @@ class TestManyWriters:
     def test_processes(self, tmp_path: Path) -> None:
         path = tmp_path / "log"
         script = (
-            "from pathlib import Path; from tests.audit.parts import write; "
+            "from pathlib import Path; from tests.support.audit_logs import write; "
             f"write(Path({str(path)!r}), 25)"
         )
         running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
@@ -146,7 +146,8 @@ class TestManyWriters:
     def test_a_full_disk_leaves_no_half_line(self, log: Path) -> None:
         size = log.stat().st_size
         script = (
-            "import resource; from pathlib import Path; from tests.audit.parts import write\n"
+            "import resource; from pathlib import Path\n"
+            "from tests.support.audit_logs import write\n"
             "from guardalign_middleware.errors import AuditError\n"
             f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 100}, {size + 100}))\n"
             f"try: write(Path({str(log)!r}), 1)\n"

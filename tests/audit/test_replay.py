@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from guardalign_middleware.audit import AuditLog, differences, matches, read_entries
+from guardalign_middleware.testing import picture, red_guard
 from guardalign_middleware.types import CanonicalImage
-from tests.audit.parts import BOXES, KEY, OTHER_KEY, write
-from tests.doubles import picture, red_guard
-from tests.verdicts import make_verdict, plain_image
+from tests.support.audit_logs import BOXES, KEY, OTHER_KEY, write
+from tests.support.verdicts import make_verdict, plain_image
 
 
 class TestReplay:

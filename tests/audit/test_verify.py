@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from guardalign_middleware.audit import AuditLog, AuditReport, Head, read_entries, verify
 from guardalign_middleware.errors import AuditError
-from tests.audit.parts import KEY, OTHER_KEY, head_of, verdict_number, write
+from tests.support.audit_logs import KEY, OTHER_KEY, head_of, verdict_number, write
 
 
 def kinds(report: AuditReport) -> set[str]:

@@ -14,7 +14,7 @@ from rich.text import Text
 from guardalign_middleware.cli.scan import describe, expand
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.types import Region
-from tests.verdicts import make_verdict, plain_image
+from tests.support.verdicts import make_verdict, plain_image
 
 
 def touched(*files: Path) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.detector import Detector
-from guardalign_middleware.detection.threshold import CategoryThreshold, calibrate_threshold
+from guardalign_middleware.detection.profile import CategoryThreshold, calibrate_threshold
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.sanitize import sanitize
 from guardalign_middleware.types import Action

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from guardalign_middleware.config import DetectionConfig
 from guardalign_middleware.detection.detector import Detector
-from guardalign_middleware.detection.threshold import calibrate_threshold
+from guardalign_middleware.detection.profile import calibrate_threshold
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import CanonicalImage
 from tests.detection.conftest import COLOUR_BANK, scene

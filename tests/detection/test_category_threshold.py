@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from guardalign_middleware.detection.category_threshold import calibrate_by_category
-from guardalign_middleware.detection.threshold import ThresholdProfile, highest_threshold
+from guardalign_middleware.detection.profile import ThresholdProfile, highest_threshold
 from guardalign_middleware.errors import ConfigError
 
 BINDING = {"encoder": "e", "anchors": "a", "patches": "p", "transport": "t"}

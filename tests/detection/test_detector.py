@@ -10,7 +10,7 @@ import torch
 from guardalign_middleware.config import DetectionConfig, TransportConfig
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.detector import Detector
-from guardalign_middleware.detection.threshold import ThresholdProfile, calibrate_threshold
+from guardalign_middleware.detection.profile import ThresholdProfile, calibrate_threshold
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import CanonicalImage

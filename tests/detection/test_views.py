@@ -18,7 +18,7 @@ from guardalign_middleware.config import (
     ViewName,
 )
 from guardalign_middleware.detection.detector import Detector
-from guardalign_middleware.detection.threshold import ThresholdProfile, calibrate_threshold
+from guardalign_middleware.detection.profile import ThresholdProfile, calibrate_threshold
 from guardalign_middleware.detection.views import View, draw_views, is_random, look
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.testing import FakeEncoder

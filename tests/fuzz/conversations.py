@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from tests.dialects import blocks_of
+from guardalign_middleware.testing.dialects import blocks_of
 from tests.fuzz.mutate import mutate
 from tests.fuzz.seeds import in_mode, plain_png, seed_files
 

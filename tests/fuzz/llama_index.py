@@ -23,9 +23,9 @@ from pydantic import ValidationError
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import GuardAlignError
-from guardalign_middleware.messages import parse_messages
+from guardalign_middleware.intake.messages import parse_messages
 from llama_index.llms.guardalign.images import Resolver
-from llama_index.llms.guardalign.utils import find_images, to_role_content
+from llama_index.llms.guardalign.messages import find_images, to_role_content
 from tests.fuzz.conversations import some_file, some_text, some_url, some_value
 from tests.fuzz.targets import typed
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from tests.intake.pictures import encode, gradient
+from tests.support.pictures import encode, gradient
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 _WIDTH, _HEIGHT = 19, 13

@@ -17,12 +17,12 @@ import numpy as np
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import GuardAlignError, ImageRejected, MessageError
 from guardalign_middleware.intake import load_frames, load_image
-from guardalign_middleware.messages import parse_messages
+from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.types import CanonicalImage
 from tests.fuzz.conversations import some_messages, some_url
 from tests.fuzz.mutate import mutate
 from tests.fuzz.seeds import FORMATS, colour_profile, exif_block, seed_files
-from tests.intake.pictures import encode, gradient
+from tests.support.pictures import encode, gradient
 
 REASONS = frozenset(re.findall(r"`([a-z_]+)`", str(ImageRejected.__doc__))) - {"reason"}
 # Small caps, so that a case costs little; the shipped ones are fuzzed as well, but seldom.

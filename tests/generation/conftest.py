@@ -10,7 +10,7 @@ import pytest
 
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
-from tests.tiny_models import FAMILIES, save_tiny_model
+from tests.support.tiny.models import FAMILIES, save_tiny_model
 
 
 @pytest.fixture(scope="session")

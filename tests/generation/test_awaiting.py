@@ -15,15 +15,14 @@ from torch import Tensor
 
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.generation import CalibratedRunner
-from guardalign_middleware.generation import inference as inference_module
 from guardalign_middleware.generation.awaiting import agenerate_batch, start_batch
-from guardalign_middleware.generation.decoding import NextTokens
+from guardalign_middleware.generation.engine import inference as inference_module
+from guardalign_middleware.generation.engine.decoding import NextTokens
 from guardalign_middleware.generation.output import OutputRunner
 from guardalign_middleware.generation.stream import Ticket, TokenStream
 from guardalign_middleware.guard import GuardAlign
-from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.testing import EchoRunner, red_guard
 from guardalign_middleware.types import CalibrationReport, Generated, Message, Usage
-from tests.doubles import red_guard
 from tests.generation.conftest import picture, user
 
 CALLERS = 16

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from guardalign_middleware.errors import Overloaded
 from guardalign_middleware.generation import CalibratedRunner
-from guardalign_middleware.generation import inference as inference_module
-from guardalign_middleware.generation.decoding import NextTokens
+from guardalign_middleware.generation.engine import inference as inference_module
+from guardalign_middleware.generation.engine.decoding import NextTokens
 from guardalign_middleware.types import Generated, Message, TextPart
 from tests.generation.conftest import conversations, picture, user
 

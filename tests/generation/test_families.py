@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.generation.matrix import check, table
-from tests.tiny_families import MATRIX
+from tests.support.family_matrix import check, table
+from tests.support.tiny.families import MATRIX
 
 
 # Processors of PaliGemma and GLM make numpy arrays of torch tensors.

@@ -13,9 +13,8 @@ from guardalign_middleware.errors import GuardError
 from guardalign_middleware.generation import Runner, TokenStream
 from guardalign_middleware.generation.output import OutputRunner
 from guardalign_middleware.generation.stream import Emit
-from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.testing import EchoRunner, picture, red_guard
 from guardalign_middleware.types import Generated, Message
-from tests.doubles import picture, red_guard
 from tests.generation.conftest import user
 
 

@@ -17,8 +17,8 @@ from guardalign_middleware.errors import (
     MessageError,
 )
 from guardalign_middleware.generation import CalibratedRunner, Runner
-from guardalign_middleware.generation import inference as inference_module
-from guardalign_middleware.generation.prefix import PLAIN
+from guardalign_middleware.generation.engine import inference as inference_module
+from guardalign_middleware.generation.prompt.conversation import PLAIN
 from guardalign_middleware.types import Message, TextPart
 from tests.generation.conftest import conversations, picture, user
 

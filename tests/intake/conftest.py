@@ -7,7 +7,7 @@ import pytest
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.intake.fetch import afetch_bytes, fetch_bytes
-from tests.intake.fetching import Fetch
+from tests.support.fetching import Fetch
 
 
 def afetch_in_a_loop(url: str, policy: IntakePolicy, **options: Any) -> bytes:

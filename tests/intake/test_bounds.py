@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.intake.pictures import encode, png
+from tests.support.pictures import encode, png
 
 _SCRIPT = """
 import json, resource, sys, time

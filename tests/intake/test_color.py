@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageOps
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake import load_image
-from tests.intake.pictures import encode, gradient
+from tests.support.pictures import encode, gradient
 
 BACKGROUND = (10, 200, 90)
 POLICY = IntakePolicy(background=BACKGROUND)

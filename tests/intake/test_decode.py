@@ -9,7 +9,7 @@ from PIL import Image
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.decode import decode_bytes
-from tests.intake.pictures import encode, gradient
+from tests.support.pictures import encode, gradient
 
 
 def reason_of(data: bytes) -> str:

@@ -16,7 +16,7 @@ from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake import fetch as fetching
 from guardalign_middleware.intake import load_image
 from guardalign_middleware.intake.fetch import Network, afetch_bytes, fetch_bytes
-from tests.intake.fetching import (
+from tests.support.fetching import (
     INNER,
     OUTER,
     PNG,
@@ -27,8 +27,8 @@ from tests.intake.fetching import (
     rejected,
     url_of,
 )
-from tests.intake.pictures import gradient
-from tests.intake.servers import Server, drip, ok, redirect
+from tests.support.pictures import gradient
+from tests.support.servers import Server, drip, ok, redirect
 
 
 def nobody(host: str, port: int) -> list[str]:

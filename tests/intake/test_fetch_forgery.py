@@ -10,7 +10,7 @@ import pytest
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake import load_image
 from guardalign_middleware.intake.fetch import Network
-from tests.intake.fetching import (
+from tests.support.fetching import (
     INNER,
     OUTER,
     PNG,
@@ -22,7 +22,7 @@ from tests.intake.fetching import (
     rejected,
     url_of,
 )
-from tests.intake.servers import Server, make_certificate, ok, redirect
+from tests.support.servers import Server, make_certificate, ok, redirect
 
 
 @local_servers

@@ -11,7 +11,7 @@ from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake import load_image
 from guardalign_middleware.intake.formats import sniff
-from tests.intake.pictures import encode, gradient
+from tests.support.pictures import encode, gradient
 
 AVIF = IntakePolicy(formats=("PNG", "AVIF"))
 HEIF = IntakePolicy(formats=("PNG", "HEIF"))

@@ -15,7 +15,7 @@ from PIL import GifImagePlugin, Image
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake import load_frames, load_image
-from tests.intake.pictures import encode, gradient
+from tests.support.pictures import encode, gradient
 
 ALL = IntakePolicy(frames="scan_all")
 COLOURS = [(0, 255, 0), (255, 0, 0), (0, 0, 255)]

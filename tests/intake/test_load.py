@@ -15,7 +15,7 @@ from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake import load_base64, load_image
 from guardalign_middleware.types import CanonicalImage
-from tests.intake.pictures import encode, gradient, png_header_only
+from tests.support.pictures import encode, gradient, png_header_only
 
 REASONS = {
     "not_found",

@@ -15,9 +15,9 @@ from guardalign_middleware.config import PatchConfig
 from guardalign_middleware.detection.patches import crop_patches, patch_boxes
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake import load_image
+from guardalign_middleware.testing import RED, red_guard
 from guardalign_middleware.types import CanonicalImage
-from tests.doubles import RED, red_guard
-from tests.intake.pictures import encode, gradient
+from tests.support.pictures import encode, gradient
 
 CANARY = b"canary-c0ffee"
 

@@ -18,7 +18,7 @@ from llama_index.core.schema import ImageNode, NodeWithScore
 from guardalign_middleware import AuditError, GuardAlign, GuardError, ImageGuard, ImageRejected
 from guardalign_middleware.audit import read_entries, verify
 from guardalign_middleware.config import AuditConfig, IntakePolicy
-from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.testing import EchoRunner, all_red, picture, png, red_config, red_guard
 from langchain_guardalign import (
     ChatGuardAlign,
     GuardAlignMiddleware,
@@ -32,9 +32,8 @@ from llama_index.llms.guardalign import (
     GuardAlignMultiModal,
     GuardAlignNodePostprocessor,
 )
-from tests.doubles import all_red, picture, png, red_config, red_guard
-from tests.promises.animations import animation
-from tests.promises.broken import FAULTS, guard_with
+from tests.support.animations import animation
+from tests.support.broken import FAULTS, guard_with
 
 KEY = b"0123456789abcdef" * 2
 VARIABLE = "GUARDALIGN_TEST_KEY"

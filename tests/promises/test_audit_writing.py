@@ -19,10 +19,17 @@ from guardalign_middleware import AuditError, ConfigError, GuardAlign, GuardAlig
 from guardalign_middleware.audit import AuditEntry, differences, read_entries, verify
 from guardalign_middleware.cli import app
 from guardalign_middleware.config import AuditConfig, SanitizeConfig
-from guardalign_middleware.lazy import LazyGuard
-from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.testing import (
+    EchoRunner,
+    all_red,
+    picture,
+    png,
+    red_chain,
+    red_config,
+    red_guard,
+)
 from guardalign_middleware.types import CanonicalImage, Generated, Message
-from tests.doubles import all_red, picture, png, red_chain, red_config, red_guard
 
 KEY = b"0123456789abcdef" * 2
 VARIABLE = "GUARDALIGN_TEST_KEY"

@@ -27,10 +27,17 @@ from guardalign_middleware.config import (
     RunnerConfig,
     available_presets,
 )
-from guardalign_middleware.testing import EchoRunner
-from tests.doubles import BOX, all_red, picture, png, red_config, red_guard
-from tests.promises.animations import animation
-from tests.promises.broken import CANARY, FAULTS, ask, guard_with, raising, ways_to_ask
+from guardalign_middleware.testing import (
+    BOX,
+    EchoRunner,
+    all_red,
+    picture,
+    png,
+    red_config,
+    red_guard,
+)
+from tests.support.animations import animation
+from tests.support.broken import CANARY, FAULTS, ask, guard_with, raising, ways_to_ask
 
 PLAIN, UNSAFE, HOPELESS = picture(), picture(red=True), all_red()
 GREEN = picture(colour=(0, 255, 0))

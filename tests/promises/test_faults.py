@@ -24,9 +24,8 @@ from guardalign_middleware import (
 )
 from guardalign_middleware.cli import app
 from guardalign_middleware.faults import typed_faults
-from guardalign_middleware.testing import EchoRunner
-from tests.doubles import all_red, picture, png, red_chain, red_guard
-from tests.promises.broken import (
+from guardalign_middleware.testing import EchoRunner, all_red, picture, png, red_chain, red_guard
+from tests.support.broken import (
     CANARY,
     FAULTS,
     BrokenRunner,

@@ -17,11 +17,18 @@ from typer.testing import CliRunner, Result
 from guardalign_middleware import GuardAlign, ImageGuard, ImageRejected
 from guardalign_middleware.cli import app
 from guardalign_middleware.config import IntakePolicy
-from guardalign_middleware.messages import parse_messages
-from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.intake.messages import parse_messages
+from guardalign_middleware.testing import (
+    RED,
+    EchoRunner,
+    all_red,
+    picture,
+    red_chain,
+    red_config,
+    red_guard,
+)
 from guardalign_middleware.types import CanonicalImage, ImagePart, TextPart
-from tests.doubles import RED, all_red, picture, red_chain, red_config, red_guard
-from tests.promises.animations import FORMATS, animation, animation_url
+from tests.support.animations import FORMATS, animation, animation_url
 
 ALL = IntakePolicy(frames="scan_all")
 ALL_WITH_PATHS = IntakePolicy(frames="scan_all", allow_paths=True)

@@ -16,9 +16,9 @@ import torch
 
 from guardalign_middleware import CalibratedRunner, GuardAlign, GuardedReply, GuardError
 from guardalign_middleware.config import CalibrationConfig, PrefixConfig, RunnerConfig
-from guardalign_middleware.generation.loading import LoadedModel, load_model
-from tests.doubles import all_red, picture, png, red_guard
-from tests.tiny_models import save_tiny_model
+from guardalign_middleware.generation.engine.loading import LoadedModel, load_model
+from guardalign_middleware.testing import all_red, picture, png, red_guard
+from tests.support.tiny.models import save_tiny_model
 
 THREADS, ROUNDS = 8, 3
 

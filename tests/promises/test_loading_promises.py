@@ -24,10 +24,11 @@ from guardalign_middleware.config import (
 )
 from guardalign_middleware.detection.encoder import OpenClipEncoder
 from guardalign_middleware.errors import ConfigError, ModelLoadError
-from guardalign_middleware.generation import CalibratedRunner, loading
-from guardalign_middleware.generation.loading import load_model
+from guardalign_middleware.generation import CalibratedRunner
+from guardalign_middleware.generation.engine import loading
+from guardalign_middleware.generation.engine.loading import load_model
 from guardalign_middleware.provenance import WeightFile, check_pins, digest_files
-from tests.tiny_models import save_tiny_model
+from tests.support.tiny.models import save_tiny_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WEIGHTS = "model.safetensors"

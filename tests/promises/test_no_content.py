@@ -13,11 +13,10 @@ from PIL import PngImagePlugin
 
 from guardalign_middleware import GuardAlignError
 from guardalign_middleware.guard import GuardAlign
-from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.testing import EchoRunner, all_red, picture, red_chain
 from guardalign_middleware.types import CanonicalImage
-from tests.doubles import all_red, picture, red_chain
-from tests.intake.pictures import encode
-from tests.promises.broken import FAULTS, guard_with
+from tests.support.broken import FAULTS, guard_with
+from tests.support.pictures import encode
 
 CANARY = "canary-c0ffee"
 ENCODED = base64.b64encode(CANARY.encode()).decode()

@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 
 from guardalign_middleware import GuardError, ImageGuard
-from guardalign_middleware.testing import EchoRunner
-from tests.doubles import picture, red_chain, red_config, red_guard
+from guardalign_middleware.testing import EchoRunner, picture, red_chain, red_config, red_guard
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = '''
 import multiprocessing, os, warnings
 import numpy as np
 from guardalign_middleware.errors import GuardError
-from guardalign_middleware.lazy import LazyGuard
+from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.types import CanonicalImage
 
 IMAGE = CanonicalImage(np.full((128, 128, 3), 90, np.uint8))

@@ -23,13 +23,13 @@ from PIL import Image
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection.patches import crop_patches, patch_boxes
 from guardalign_middleware.generation import CalibratedRunner
-from guardalign_middleware.generation.spans import PromptEncoder
+from guardalign_middleware.generation.prompt.encoder import PromptEncoder
 from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.testing import BOX, RED, red_chain, red_config, red_guard
 from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
-from tests.doubles import BOX, RED, red_chain, red_config, red_guard
-from tests.intake.pictures import encode
-from tests.tiny_families import MATRIX
-from tests.tiny_models import FAMILIES, save_tiny_model
+from tests.support.pictures import encode
+from tests.support.tiny.families import MATRIX
+from tests.support.tiny.models import FAMILIES, save_tiny_model
 
 # Two families hand their tokenizers' tensors to NumPy in a way that it will not take one day.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.mini_requests import harmful_requests, harmless_requests
+from benchmarks.mini.requests import harmful_requests, harmless_requests
 from guardalign_middleware.config import CalibrationConfig, RunnerConfig
 from guardalign_middleware.generation import load_model
 from guardalign_middleware.types import CanonicalImage

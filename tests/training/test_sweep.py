@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.mini_requests import Request
-from benchmarks.mini_safety import Answer
+from benchmarks.mini.requests import Request
+from benchmarks.mini.safety import Answer
 from guardalign_middleware.config import CalibrationConfig
 from guardalign_middleware.mini.questions import COMPLY, REFUSE, Question
 from training.llava.sweep import PREFIX_ALONE, Setting, choose, compare, grid

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
-from guardalign_middleware.detection.calibration import Measured, calibrate_detector, measure
+from guardalign_middleware.detection.fit import Measured, calibrate_detector, measure
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.types import CanonicalImage

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from benchmarks.mini_requests import Request
-from benchmarks.mini_safety import Answer
+from benchmarks.mini.requests import Request
+from benchmarks.mini.safety import Answer
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.config import CalibrationConfig, PrefixConfig, RunnerConfig
 from guardalign_middleware.generation import CalibratedRunner, LoadedModel

@@ -20,8 +20,8 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.mini_requests import Request, Split, harmful_requests, harmless_requests
-from benchmarks.mini_safety import Answer
+from benchmarks.mini.requests import Request, Split, harmful_requests, harmless_requests
+from benchmarks.mini.safety import Answer
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.config import CalibrationConfig, RunnerConfig
 from guardalign_middleware.generation import load_model

@@ -27,8 +27,8 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.lazy import LazyChain
-from guardalign_middleware.messages import parse_messages
+from guardalign_middleware.handles import LazyChain
+from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.types import GuardedReply
 from langchain_guardalign.converters import in_words, to_role_content
 from langchain_guardalign.replies import ReplyWriter, written_calls
@@ -282,7 +282,7 @@ class ChatGuardAlign(BaseChatModel):
         return runner
 
     def _tool_template(self) -> Mapping[str, Any]:
-        from guardalign_middleware.generation.tools import ToolRunner
+        from guardalign_middleware.generation.prompt.tool_calls import ToolRunner
 
         runner = self._lazy.get().runner
         template = runner.tool_template if isinstance(runner, ToolRunner) else None
@@ -297,7 +297,7 @@ class ChatGuardAlign(BaseChatModel):
     def _writer(self, kwargs: Mapping[str, Any]) -> ReplyWriter:
         if not kwargs.get("tools"):
             return ReplyWriter()
-        from guardalign_middleware.generation.tools import AnswerReader
+        from guardalign_middleware.generation.prompt.tool_calls import AnswerReader
 
         reader = AnswerReader(self._tool_template(), kwargs["tools"])
         return ReplyWriter(reader, must_call=bool(kwargs.get("must_call")))

@@ -14,12 +14,12 @@ from typing import Any, Literal
 from PIL import Image
 
 from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected, MessageError
-from guardalign_middleware.lazy import LazyGuard
-from guardalign_middleware.messages import parse_messages
+from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.types import CanonicalImage, Verdict
 from langchain_guardalign.blocks import Part
 from langchain_guardalign.cache import ScanCache
-from langchain_guardalign.images import FoundImage, Replacement, find_images, put_images
+from langchain_guardalign.message_walk import FoundImage, Replacement, find_images, put_images
 
 Strategy = Literal["mask", "replace", "block", "flag"]
 STRATEGIES: tuple[Strategy, ...] = ("mask", "replace", "block", "flag")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from langchain_core.documents import BaseDocumentTransformer, Document
 
 from guardalign_middleware.errors import ConfigError, ImageRejected
-from guardalign_middleware.lazy import LazyGuard
+from guardalign_middleware.handles import LazyGuard
 from langchain_guardalign.blocks import names_an_image
 from langchain_guardalign.cleaner import NOTICE, Cleaned, ImageCleaner, Strategy
-from langchain_guardalign.images import METADATA_KEY, find_images, summary
+from langchain_guardalign.message_walk import METADATA_KEY, find_images, summary
 
 if TYPE_CHECKING:
     from guardalign_middleware.guard import ImageGuard

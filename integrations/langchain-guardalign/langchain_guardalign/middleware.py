@@ -18,9 +18,9 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, Send
 
-from guardalign_middleware.lazy import LazyGuard
+from guardalign_middleware.handles import LazyGuard
 from langchain_guardalign.cleaner import NOTICE, Cleaned, ImageCleaner, Strategy
-from langchain_guardalign.images import METADATA_KEY, summary
+from langchain_guardalign.message_walk import METADATA_KEY, summary
 from langchain_guardalign.tracing import tell_run
 
 if TYPE_CHECKING:

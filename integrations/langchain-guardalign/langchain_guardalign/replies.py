@@ -18,10 +18,10 @@ from langchain_core.messages.tool import (
 )
 
 from guardalign_middleware.types import GuardedChunk, GuardedReply
-from langchain_guardalign.images import METADATA_KEY, summary
+from langchain_guardalign.message_walk import METADATA_KEY, summary
 
 if TYPE_CHECKING:
-    from guardalign_middleware.generation.tools import Answer, AnswerReader
+    from guardalign_middleware.generation.prompt.tool_calls import Answer, AnswerReader
 
 
 class ReplyWriter:
@@ -102,9 +102,10 @@ class ReplyWriter:
 
 def written_calls(calls: Sequence[ToolCall]) -> str:
     """Calls of the history as a model writes them that can call tools."""
-    from guardalign_middleware.generation import tools
+    from guardalign_middleware.generation.prompt.tool_calls import ToolCall as Call
+    from guardalign_middleware.generation.prompt.tool_calls import written_calls as written
 
-    return tools.written_calls([tools.ToolCall(call["name"], call["args"]) for call in calls])
+    return written([Call(call["name"], call["args"]) for call in calls])
 
 
 def _new_id() -> str:

@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import BaseModel, Field, PrivateAttr
 
 from guardalign_middleware.errors import GuardAlignError, MessageError
-from guardalign_middleware.lazy import LazyGuard
+from guardalign_middleware.handles import LazyGuard
 from langchain_guardalign.cleaner import NOTICE, Cleaned, ImageCleaner, Strategy
 from langchain_guardalign.errors import ImageBlocked
 from langchain_guardalign.tracing import tell_run

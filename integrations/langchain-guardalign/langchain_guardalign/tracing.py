@@ -15,7 +15,7 @@ from langsmith import get_current_run_tree
 from langsmith.run_trees import RunTree
 
 from guardalign_middleware.errors import MessageError
-from langchain_guardalign.images import METADATA_KEY, note_images, summary
+from langchain_guardalign.message_walk import METADATA_KEY, note_images, summary
 
 IMAGE_LEFT_OUT = "[image left out of the trace]"
 UNREADABLE = "[left out of the trace: it could hold an image and cannot be read]"

@@ -26,10 +26,9 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM, ToolSelection
 from pydantic import PrivateAttr
 
-from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.testing import EchoRunner, has_red, open_png, red_chain, red_guard
 from guardalign_middleware.types import CanonicalImage, Generated
 from llama_index.llms.guardalign import GuardAlignGuardedLLM, GuardAlignMultiModal
-from tests.doubles import has_red, open_png, red_chain, red_guard
 
 
 class PlainLLM(LLM):

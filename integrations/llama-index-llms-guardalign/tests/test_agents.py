@@ -17,11 +17,11 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context, StartEvent, StopEvent, Workflow, step
 
+from guardalign_middleware.testing import all_red, base64_png, has_red, picture, png, red_guard
 from llama_index.llms.guardalign import (
     GuardAlignGuardedLLM,
 )
-from tests.doubles import all_red, base64_png, has_red, picture, png, red_guard
-from tests.llama_index_parts import ask, ignore_agent_warnings
+from llama_index_support.conversations import ask, ignore_agent_warnings
 
 GUARD = red_guard()
 

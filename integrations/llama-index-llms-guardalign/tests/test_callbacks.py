@@ -26,15 +26,15 @@ from llama_index.core.prompts import PromptTemplate
 
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.guard import BLOCKED_NOTE
-from llama_index.llms.guardalign import GuardAlignGuardedLLM
-from tests.doubles import (
+from guardalign_middleware.testing import (
     all_red,
     base64_png,
     picture,
     png,
     red_guard,
 )
-from tests.llama_index_parts import ask
+from llama_index.llms.guardalign import GuardAlignGuardedLLM
+from llama_index_support.conversations import ask
 
 GUARD = red_guard()
 

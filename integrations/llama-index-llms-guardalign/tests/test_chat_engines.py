@@ -12,7 +12,7 @@ from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle, TextNode
 
-from tests.doubles import base64_png, picture
+from guardalign_middleware.testing import base64_png, picture
 
 Make = Callable[[str], Any]
 WORDS = ("Squares have four sides.", "Circles have none.")

@@ -21,12 +21,12 @@ from llama_index.core.query_engine import CitationQueryEngine, RetrieverQueryEng
 from llama_index.core.schema import ImageNode, TextNode
 from PIL import Image
 
+from guardalign_middleware.testing import all_red, base64_png, has_red, picture, png, red_guard
 from llama_index.llms.guardalign import (
     GuardAlignImageTransform,
     GuardAlignNodePostprocessor,
 )
-from tests.doubles import all_red, base64_png, has_red, picture, png, red_guard
-from tests.llama_index_parts import ignore_agent_warnings, ignore_engine_warnings
+from llama_index_support.conversations import ignore_agent_warnings, ignore_engine_warnings
 
 GUARD = red_guard()
 REPLY = GUARD.config.blocked_reply

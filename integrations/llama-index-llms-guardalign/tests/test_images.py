@@ -29,15 +29,9 @@ from PIL import Image
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
-from guardalign_middleware.testing import EchoRunner
-from llama_index.llms.guardalign import (
-    GuardAlignImageTransform,
-    GuardAlignMultiModal,
-    GuardAlignNodePostprocessor,
-)
-from llama_index.llms.guardalign.images import Found, Resolver, in_anything, in_block, in_node
-from tests.doubles import (
+from guardalign_middleware.testing import (
     RED,
+    EchoRunner,
     base64_png,
     data_url,
     picture,
@@ -46,6 +40,12 @@ from tests.doubles import (
     red_config,
     red_guard,
 )
+from llama_index.llms.guardalign import (
+    GuardAlignImageTransform,
+    GuardAlignMultiModal,
+    GuardAlignNodePostprocessor,
+)
+from llama_index.llms.guardalign.images import Found, Resolver, in_anything, in_block, in_node
 
 PLAIN = picture()
 OTHER = picture(colour=(0, 255, 0))

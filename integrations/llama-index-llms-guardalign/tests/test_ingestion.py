@@ -22,10 +22,7 @@ from llama_index.core.schema import (
 
 from guardalign_middleware.config import SanitizeConfig
 from guardalign_middleware.errors import ImageRejected
-from guardalign_middleware.types import CanonicalImage
-from llama_index.llms.guardalign import GuardAlignImageTransform
-from llama_index.llms.guardalign.images import in_anything
-from tests.doubles import (
+from guardalign_middleware.testing import (
     all_red,
     base64_png,
     has_red,
@@ -35,6 +32,9 @@ from tests.doubles import (
     red_config,
     red_guard,
 )
+from guardalign_middleware.types import CanonicalImage
+from llama_index.llms.guardalign import GuardAlignImageTransform
+from llama_index.llms.guardalign.images import in_anything
 
 GUARD = red_guard()
 GREEN = (0, 255, 0)

@@ -32,11 +32,9 @@ from llama_index.core.utilities.token_counting import TokenCounter
 from pydantic import ValidationError
 
 from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
-from guardalign_middleware.testing import EchoRunner
-from guardalign_middleware.types import CanonicalImage
-from llama_index.llms.guardalign import GuardAlignMultiModal
-from tests.doubles import (
+from guardalign_middleware.testing import (
     BOX,
+    EchoRunner,
     all_red,
     base64_png,
     data_url,
@@ -46,7 +44,9 @@ from tests.doubles import (
     png,
     red_chain,
 )
-from tests.llama_index_parts import ask, ignore_agent_warnings
+from guardalign_middleware.types import CanonicalImage
+from llama_index.llms.guardalign import GuardAlignMultiModal
+from llama_index_support.conversations import ask, ignore_agent_warnings
 
 
 @pytest.fixture

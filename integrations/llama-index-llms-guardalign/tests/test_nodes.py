@@ -20,10 +20,18 @@ from llama_index.core.schema import (
 from llama_index.core.vector_stores.utils import node_to_metadata_dict
 
 from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.testing import (
+    all_red,
+    base64_png,
+    has_red,
+    open_png,
+    picture,
+    png,
+    red_guard,
+)
 from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign.images import in_anything
 from llama_index.llms.guardalign.nodes import Policy, cleaned_node, node_images, shows_video
-from tests.doubles import all_red, base64_png, has_red, open_png, picture, png, red_guard
 
 GUARD = red_guard()
 SAFE, UNSAFE, BLOCKED = picture(), picture(red=True), all_red()

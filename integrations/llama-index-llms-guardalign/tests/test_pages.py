@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from guardalign_middleware.mini.demo import demo_scenes
+from guardalign_middleware.testing import png
 from guardalign_middleware.types import CanonicalImage
-from tests.doubles import png
-from tests.llama_index_parts import ignore_agent_warnings
+from llama_index_support.conversations import ignore_agent_warnings
 
 pytestmark = ignore_agent_warnings
 HERE = Path(__file__).parent

@@ -25,9 +25,17 @@ from pydantic import ValidationError
 
 from guardalign_middleware.errors import DetectionError, ImageRejected
 from guardalign_middleware.guard import ImageGuard
+from guardalign_middleware.testing import (
+    RED,
+    all_red,
+    base64_png,
+    open_png,
+    picture,
+    png,
+    red_guard,
+)
 from llama_index.llms.guardalign import GuardAlignNodePostprocessor
 from llama_index.llms.guardalign.images import in_anything
-from tests.doubles import RED, all_red, base64_png, open_png, picture, png, red_guard
 
 GUARD = red_guard()
 KINDS: dict[str, Any] = {

@@ -15,12 +15,10 @@ import pytest
 from llama_index.core.llms import ImageBlock
 
 from guardalign_middleware.generation import TokenStream
-from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.testing import BarrierRunner, EchoRunner, picture, png, red_chain
 from guardalign_middleware.types import Generated, Message
 from llama_index.llms.guardalign import GuardAlignMultiModal
-from tests.doubles import picture, png, red_chain
-from tests.llama_index_parts import ask
-from tests.waiting_runners import Together
+from llama_index_support.conversations import ask
 
 
 class Endless(EchoRunner):
@@ -145,7 +143,7 @@ async def test_the_event_loop_runs_on_while_the_guard_and_the_model_work(
 @pytest.mark.parametrize("endpoint", ["achat", "acomplete", "astream_chat", "astream_complete"])
 async def test_sixteen_callers_wait_at_once_however_few_threads_there_are(endpoint: str) -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
-    runner = Together(16)
+    runner = BarrierRunner(16)
     llm = GuardAlignMultiModal(chain=red_chain(runner=runner))
 
     async def call() -> str:

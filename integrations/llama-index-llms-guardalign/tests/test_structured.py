@@ -16,16 +16,16 @@ from llama_index.core.response_synthesizers import ResponseMode, get_response_sy
 from llama_index.core.schema import ImageNode, NodeWithScore
 from pydantic import BaseModel
 
-from llama_index.llms.guardalign import (
-    GuardAlignGuardedLLM,
-)
-from tests.doubles import (
+from guardalign_middleware.testing import (
     all_red,
     base64_png,
     data_url,
     picture,
     png,
     red_guard,
+)
+from llama_index.llms.guardalign import (
+    GuardAlignGuardedLLM,
 )
 
 GUARD = red_guard()

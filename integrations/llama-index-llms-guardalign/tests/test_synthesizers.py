@@ -9,8 +9,8 @@ import pytest
 from llama_index.core.response_synthesizers import ResponseMode, get_response_synthesizer
 from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
 
+from guardalign_middleware.testing import all_red, base64_png, picture, red_guard
 from guardalign_middleware.types import CanonicalImage
-from tests.doubles import all_red, base64_png, picture, red_guard
 
 Make = Callable[[str], Any]
 REPLY = red_guard().config.blocked_reply

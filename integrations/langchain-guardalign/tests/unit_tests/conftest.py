@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from guardalign_middleware.messages import parse_messages
+from guardalign_middleware.intake.messages import parse_messages
+from guardalign_middleware.testing import png
+from guardalign_middleware.testing.dialects import blocks_of
 from guardalign_middleware.types import CanonicalImage
-from langchain_guardalign.images import find_images
-from tests.dialects import blocks_of
-from tests.doubles import png
+from langchain_guardalign.message_walk import find_images
 
 Forms = Callable[[CanonicalImage], dict[str, Any]]
 

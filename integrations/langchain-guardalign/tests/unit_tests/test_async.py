@@ -13,12 +13,17 @@ from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from PIL import Image
 
-from benchmarks.langchain_witness import Witness
-from guardalign_middleware.testing import EchoRunner, FakeEncoder
+from guardalign_middleware.testing import (
+    BarrierRunner,
+    EchoRunner,
+    FakeEncoder,
+    base64_png,
+    red_chain,
+    red_guard,
+)
 from langchain_guardalign import ChatGuardAlign, ImageGuardDocumentTransformer
-from tests.doubles import base64_png, red_chain, red_guard
-from tests.langchain_doubles import ASKED, TOOLS, ask, guard, guarded, red_runnable, script
-from tests.waiting_runners import Together
+from langchain_guardalign.testing import RecordingModel
+from langchain_support.agents import ASKED, TOOLS, ask, guard, guarded, red_runnable, script
 
 HEAVY = (
     (Image.Image, "save"),
@@ -69,7 +74,7 @@ CALLS: dict[str, Callable[[], Awaitable[Any]]] = {
     "runnable": lambda: red_runnable().ainvoke([QUESTION]),
     "runnable batch": lambda: red_runnable().abatch([[QUESTION], [QUESTION]]),
     "runnable stream": lambda: streamed(red_runnable().astream([QUESTION])),
-    "before a model": lambda: (red_runnable() | Witness(answers=[AIMessage("x")])).ainvoke(
+    "before a model": lambda: (red_runnable() | RecordingModel(answers=[AIMessage("x")])).ainvoke(
         [QUESTION]
     ),
     "agent": lambda: agent(*TOOLS[:-1]).ainvoke({"messages": [QUESTION]}, THREAD),
@@ -103,7 +108,7 @@ async def test_the_watch_sees_what_a_plain_call_does(watched: list[tuple[str, bo
 @pytest.mark.parametrize("way", ["ainvoke", "abatch", "astream"])
 async def test_sixteen_callers_wait_at_once_however_few_threads_there_are(way: str) -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
-    runner = Together(16)
+    runner = BarrierRunner(16)
     model = ChatGuardAlign(chain=red_chain(runner=runner))
 
     async def call() -> str:

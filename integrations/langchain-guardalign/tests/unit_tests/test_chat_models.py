@@ -14,12 +14,11 @@ from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 
 from guardalign_middleware.config import SanitizeConfig
 from guardalign_middleware.errors import ConfigError, DetectionError, ImageRejected
-from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.testing import BOX, EchoRunner, all_red, picture, red_chain, red_config
 from guardalign_middleware.types import CanonicalImage, Generated
 from langchain_guardalign import ChatGuardAlign
-from tests.doubles import BOX, all_red, picture, red_chain, red_config
-from tests.langchain_doubles import ask as question
-from tests.langchain_doubles import block
+from langchain_support.agents import ask as question
+from langchain_support.agents import block
 
 GREY = (127, 127, 127)
 

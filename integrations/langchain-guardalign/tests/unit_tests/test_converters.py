@@ -17,10 +17,10 @@ from langchain_core.messages import (
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected, MessageError
-from guardalign_middleware.messages import parse_messages
+from guardalign_middleware.intake.messages import parse_messages
+from guardalign_middleware.testing import base64_png, data_url, picture, png
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign.converters import to_role_content
-from tests.doubles import base64_png, data_url, picture, png
 
 IMAGE = picture(red=True)
 B64 = base64_png(IMAGE)

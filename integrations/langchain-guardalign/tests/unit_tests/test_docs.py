@@ -15,10 +15,10 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
 from PIL import Image
 
-from benchmarks.langchain_witness import Witness, holds_raw
 from guardalign_middleware.mini.demo import demo_scenes
-from tests.langchain_doubles import screenshot
-from tests.langsmith_double import Traces
+from langchain_guardalign.testing import RecordingModel, holds_raw
+from langchain_support.agents import screenshot
+from langchain_support.langsmith import Traces
 
 ROOT = Path(__file__).parents[4]
 PAGES = (ROOT / "docs" / "langchain.md", ROOT / "integrations/langchain-guardalign/README.md")
@@ -42,7 +42,7 @@ def test_the_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     traces = Traces()
     monkeypatch.setattr(langsmith, "Client", functools.partial(traces.client))
-    model = Witness(answers=[AIMessage("a picture")])
+    model = RecordingModel(answers=[AIMessage("a picture")])
     album = [Document("a scene", metadata={"image": data}), Document("words")]
     names: dict[str, Any] = {
         "your_model": model,

@@ -14,10 +14,18 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 
 from guardalign_middleware.errors import ConfigError, DetectionError, ImageRejected
+from guardalign_middleware.testing import (
+    BOX,
+    all_red,
+    base64_png,
+    data_url,
+    picture,
+    png,
+    red_guard,
+)
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import ImageGuardDocumentTransformer
 from langchain_guardalign.cleaner import NOTICE
-from tests.doubles import BOX, all_red, base64_png, data_url, picture, png, red_guard
 
 Pictures = Callable[[object], list[CanonicalImage]]
 Forms = Callable[[CanonicalImage], dict[str, Any]]

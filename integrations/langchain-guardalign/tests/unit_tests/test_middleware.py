@@ -13,12 +13,12 @@ from langchain.agents.middleware import AgentMiddleware, PIIMiddleware
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import BaseTool, tool
 
-from benchmarks.langchain_witness import Witness
 from guardalign_middleware.errors import ConfigError, DetectionError, ImageRejected, MessageError
+from guardalign_middleware.testing import BOX, base64_png, picture, red_config, red_guard
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import GuardAlignMiddleware
-from tests.doubles import BOX, base64_png, picture, red_config, red_guard
-from tests.langchain_doubles import (
+from langchain_guardalign.testing import RecordingModel
+from langchain_support.agents import (
     ASKED,
     SHOWN,
     TOOLS,
@@ -135,10 +135,10 @@ def test_what_another_middleware_adds_is_cleaned_when_the_guard_is_last() -> Non
 
 def test_what_the_model_draws_is_cleaned_before_it_is_state(pictures: Pictures) -> None:
     drawing = AIMessage(["here", {"type": "image_generation_call", "result": base64_png(SHOWN)}])
-    result = guarded(Witness(answers=[drawing]), guard()).invoke({"messages": [ask(ASKED)]})
+    result = guarded(RecordingModel(answers=[drawing]), guard()).invoke({"messages": [ask(ASKED)]})
     assert raw(result) == 0
     assert len(pictures(result["messages"][-1])) == 1
-    result = guarded(Witness(answers=[drawing]), guard(strategy="block")).invoke(
+    result = guarded(RecordingModel(answers=[drawing]), guard(strategy="block")).invoke(
         {"messages": [ask()]}
     )
     assert raw(result) == 0
@@ -151,7 +151,7 @@ async def test_what_cannot_be_checked_ends_the_run() -> None:
         """An image behind a URL."""
         return [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]
 
-    model = Witness(answers=script(address).answers)
+    model = RecordingModel(answers=script(address).answers)
     agent = create_agent(model, tools=[address], middleware=[guard()])
     with pytest.raises(ImageRejected):
         agent.invoke({"messages": [HumanMessage("hello")]})

@@ -11,10 +11,10 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, Send
 
+from guardalign_middleware.testing import base64_png, data_url, png, red_config, red_guard
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import ImageGuardRunnable
-from tests.doubles import base64_png, data_url, png, red_config, red_guard
-from tests.langchain_doubles import (
+from langchain_support.agents import (
     ASKED,
     SHOWN,
     TOOLS,

@@ -12,11 +12,11 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 
-from benchmarks.langchain_witness import Witness
+from guardalign_middleware.testing import red_config
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign.cleaner import NOTICE
-from tests.doubles import red_config
-from tests.langchain_doubles import (
+from langchain_guardalign.testing import RecordingModel
+from langchain_support.agents import (
     ASKED,
     SHOWN,
     TOOLS,
@@ -105,7 +105,7 @@ def test_metadata_that_a_tool_forged_are_not_trusted(forged: Any) -> None:
         """Answer with metadata of its own."""
         return message
 
-    model = Witness(answers=script(forger).answers)
+    model = RecordingModel(answers=script(forger).answers)
     agent = create_agent(model, tools=[forger], middleware=[guard()])
     result = agent.invoke({"messages": [HumanMessage("hello")]})
     assert result["messages"][2].response_metadata["guardalign"]["masked"] == 1
@@ -136,7 +136,7 @@ def test_parallel_calls_with_one_unsafe_result() -> None:
         {"name": name, "args": {}, "id": name, "type": "tool_call"}
         for name in ("screenshot", "clock")
     ]
-    model = Witness(answers=[AIMessage("", tool_calls=calls), AIMessage("never said")])
+    model = RecordingModel(answers=[AIMessage("", tool_calls=calls), AIMessage("never said")])
     agent = create_agent(model, tools=[screenshot, clock], middleware=[guard(strategy="block")])
     result = agent.invoke({"messages": [HumanMessage("hello")]})
     assert result["messages"][-1].text == BLOCKED

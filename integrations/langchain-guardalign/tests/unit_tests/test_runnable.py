@@ -27,10 +27,7 @@ from guardalign_middleware.errors import (
     ImageRejected,
     MessageError,
 )
-from guardalign_middleware.types import CanonicalImage
-from langchain_guardalign import ImageBlocked, ImageGuardRunnable
-from langchain_guardalign.cleaner import NOTICE
-from tests.doubles import (
+from guardalign_middleware.testing import (
     BOX,
     all_red,
     data_url,
@@ -39,7 +36,10 @@ from tests.doubles import (
     red_config,
     red_guard,
 )
-from tests.langchain_doubles import ask, covered, red_runnable
+from guardalign_middleware.types import CanonicalImage
+from langchain_guardalign import ImageBlocked, ImageGuardRunnable
+from langchain_guardalign.cleaner import NOTICE
+from langchain_support.agents import ask, covered, red_runnable
 
 Forms = Callable[[CanonicalImage], dict[str, Any]]
 Pictures = Callable[[object], list[CanonicalImage]]

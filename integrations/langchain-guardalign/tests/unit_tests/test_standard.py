@@ -12,9 +12,8 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 from syrupy.assertion import SnapshotAssertion
 
+from guardalign_middleware.testing import EagerRunner, picture, png, red_chain
 from langchain_guardalign import ChatGuardAlign
-from tests.calling_runners import EagerRunner
-from tests.doubles import picture, png, red_chain
 
 
 @pytest.fixture(autouse=True)

@@ -13,12 +13,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
 from guardalign_middleware.guard import GuardAlign
-from guardalign_middleware.testing import EchoCall
+from guardalign_middleware.testing import BOX, EchoCall, ScriptedRunner, red_chain, red_guard
 from langchain_guardalign import ChatGuardAlign
-from tests.calling_runners import ScriptedRunner
-from tests.doubles import BOX, red_chain, red_guard
-from tests.langchain_doubles import ASKED, SHOWN, ask, block
-from tests.tiny_tools import runner_of, teach, tool_model
+from langchain_support.agents import ASKED, SHOWN, ask, block
+from tests.support.tiny.tools import runner_of, teach, tool_model
 
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 2, "b": 3}}\n</tool_call>'
 

@@ -11,14 +11,14 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers import LangChainTracer
 
-from benchmarks.langchain_witness import Witness
 from guardalign_middleware.errors import ImageRejected
+from guardalign_middleware.testing import all_red, base64_png, picture, png, red_chain
+from guardalign_middleware.testing.dialects import blocks_of
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import ChatGuardAlign, ImageBlocked, without_images
+from langchain_guardalign.testing import RecordingModel
 from langchain_guardalign.tracing import IMAGE_LEFT_OUT
-from tests.dialects import blocks_of
-from tests.doubles import all_red, base64_png, picture, png, red_chain
-from tests.langchain_doubles import (
+from langchain_support.agents import (
     ASKED,
     SHOWN,
     TOOLS,
@@ -30,7 +30,7 @@ from tests.langchain_doubles import (
     screenshot,
     script,
 )
-from tests.langsmith_double import Traces
+from langchain_support.langsmith import Traces
 
 JPEG_HEAD = "/9j/4AAQSkZJRgABAQ"
 
@@ -43,7 +43,7 @@ def config(traces: Traces, **options: Any) -> Any:
 def every_way(traces: Traces, **options: Any) -> list[str]:
     """The bodies that are sent when each of our parts works on a raw picture."""
     how = config(traces, **options)
-    (red_runnable() | Witness(answers=[AIMessage("x")])).invoke([ask(ASKED)], how)
+    (red_runnable() | RecordingModel(answers=[AIMessage("x")])).invoke([ask(ASKED)], how)
     ChatGuardAlign(chain=red_chain()).invoke([ask(ASKED)], how)
     list(ChatGuardAlign(chain=red_chain()).stream([ask(ASKED)], how))
     guarded(script(*TOOLS), guard()).invoke({"messages": [ask(ASKED)]}, how)
@@ -68,7 +68,7 @@ def test_with_it_no_trace_holds_one() -> None:
 @pytest.mark.parametrize("block", blocks_of(png(SHOWN), "image/png").items(), ids=lambda b: b[0])
 def test_every_dialect_is_taken_out(block: tuple[str, Any]) -> None:
     traces = Traces()
-    model = Witness(answers=[AIMessage(["drawn", block[1]])])
+    model = RecordingModel(answers=[AIMessage(["drawn", block[1]])])
     RunnableLambda(model.invoke).invoke(
         [HumanMessage(["look", block[1]])], config(traces, anonymizer=without_images)
     )

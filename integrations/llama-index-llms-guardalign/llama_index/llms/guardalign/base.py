@@ -27,10 +27,10 @@ from llama_index.core.multi_modal_llms import MultiModalLLM
 
 from guardalign_middleware import ConfigError, GuardAlign
 from guardalign_middleware.guard import Options
-from guardalign_middleware.lazy import LazyChain
-from llama_index.llms.guardalign.calls import GuardedCall
+from guardalign_middleware.handles import LazyChain
+from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
-from llama_index.llms.guardalign.utils import (
+from llama_index.llms.guardalign.messages import (
     cleaned_messages,
     given_images,
     image_blocks,

@@ -12,7 +12,7 @@ from llama_index.core.schema import BaseNode, MediaResource, Node, TransformComp
 from llama_index.core.utils import get_tqdm_iterable
 
 from guardalign_middleware import ImageGuard
-from llama_index.llms.guardalign.node_guard import NodeGuard
+from llama_index.llms.guardalign.node_guards import NodeGuard
 
 _IDENTITY = "guard_identity"
 _CALL = "call"

@@ -8,7 +8,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from guardalign_middleware import ImageGuard
-from llama_index.llms.guardalign.node_guard import NodeGuard
+from llama_index.llms.guardalign.node_guards import NodeGuard
 
 
 class GuardAlignNodePostprocessor(NodeGuard, BaseNodePostprocessor):

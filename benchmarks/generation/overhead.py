@@ -1,0 +1,346 @@
+"""What calibration and the guard cost, and what batching gains.
+
+    python -m benchmarks.generation.overhead
+
+A LLaVA with random weights answers a question about a picture: speed needs no trained weights. The
+default widths are small enough for one core of a laptop, with a prompt as long as that of LLaVA-1.5
+(576 image tokens). Arms in turns, back and forth, in one process; ratios of CPU time with 95%
+intervals. A run whose plain arm differs from itself by more than 2% is void, and so is one in which
+a check fails: exit status 1. `benchmarks.generation.gpu` measures the same at 7B widths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.generation.memory import Memory, measure_memory
+from benchmarks.generation.models import (
+    CONCURRENT,
+    LAPTOP,
+    TINY,
+    Widths,
+    build,
+    build_guard,
+    conversation,
+    eager,
+)
+from benchmarks.statistics import Clock, Comparison, compare_in_turn
+from guardalign_middleware.generation import CalibratedRunner
+from guardalign_middleware.generation.awaiting import agenerate_batch
+from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.types import Generated, Message
+
+RESULT = Path(__file__).parents[1] / "results" / "generation_overhead.json"
+_VOID = 0.02
+_WIDTHS = {"laptop": LAPTOP, "tiny": TINY}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        pairs: of every ratio but one; at least 20 for figures to publish.
+        crowds: pairs of what many requests at once gain, which takes longest and is no close call.
+        tokens: of an answer.
+        few_tokens: of an answer where only the prompt matters, or many are made at once.
+        pictures: whether the requests made at once show one each: reading 16 prompts with hundreds
+            of image tokens is what a CPU would spend all its time on.
+        gamma: strength of the calibration.
+        clock: in seconds.
+    """
+
+    pairs: int = 20
+    crowds: int = 20
+    tokens: int = 128
+    few_tokens: int = 16
+    pictures: bool = False
+    gamma: float = 0.5
+    clock: Clock = time.process_time
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure of the table: what was measured, what came out, and what was wanted."""
+
+    measured: str
+    found: str
+    goal: str
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """All figures.
+
+    Attributes:
+        lines: the table.
+        told: what it was measured on.
+        faults: why the run is void; empty when it is not.
+        ratios: every comparison.
+        memory: of one prompt that is read plain, calibrated and with eager attention.
+        equal: how many answers are the same one by one, from threads and from tasks.
+    """
+
+    lines: tuple[Line, ...]
+    told: str
+    faults: tuple[str, ...]
+    ratios: tuple[Comparison, ...]
+    memory: dict[str, Memory]
+    equal: int
+
+    def to_json(self, name: str) -> dict[str, Any]:
+        """For the results folder; `benchmarks.pages.figures` reads `tables`."""
+        rows = [[line.measured, line.found, line.goal] for line in self.lines]
+        void = f" **This run is void: {'; '.join(self.faults)}.**" if self.faults else ""
+        table = {"head": ["measured", "found", "goal"], "rows": rows, "told": self.told + void}
+        return {
+            "tables": {name: table},
+            "void": list(self.faults),
+            "ratios": [asdict(ratio) for ratio in self.ratios],
+            "equal_answers": self.equal,
+            "memory": {how: asdict(memory) for how, memory in self.memory.items()},
+        }
+
+
+class _Arms:
+    """The calls that are compared, of one runner and one guard."""
+
+    def __init__(self, runner: CalibratedRunner, chain: GuardAlign, side: int, plan: Plan) -> None:
+        self.runner = runner
+        self.chain = chain
+        self.plan = plan
+        self.messages = conversation(side=side)
+        self.requests = [
+            conversation(seed, side if plan.pictures else None) for seed in range(CONCURRENT)
+        ]
+        off = runner.config.calibration.model_copy(update={"gamma": 0.0})
+        self._zero = runner.config.model_copy(update={"calibration": off})
+
+    def plain(self, tokens: int) -> Generated:
+        return self.runner.generate(self.messages, calibrate=False, max_new_tokens=tokens)
+
+    def calibrated(self, tokens: int) -> Generated:
+        return self.runner.generate(self.messages, max_new_tokens=tokens)
+
+    def gamma_zero(self, tokens: int) -> Generated:
+        before, self.runner.config = self.runner.config, self._zero
+        try:
+            return self.calibrated(tokens)
+        finally:
+            self.runner.config = before
+
+    def over_eager(self, tokens: int) -> Generated:
+        with eager(self.runner):
+            return self.calibrated(tokens)
+
+    def unguarded(self, tokens: int) -> Generated:
+        return self.runner.generate(
+            self.messages, prefix=False, calibrate=False, max_new_tokens=tokens
+        )
+
+    def guarded(self, tokens: int) -> object:
+        return self.chain.invoke(self.messages, max_new_tokens=tokens)
+
+    def serial(self) -> list[str]:
+        tokens = self.plan.few_tokens
+        return [self.runner.generate(row, max_new_tokens=tokens).text for row in self.requests]
+
+    def threads(self) -> list[str]:
+        def ask(row: list[Message]) -> str:
+            return self.runner.generate(row, max_new_tokens=self.plan.few_tokens).text
+
+        with ThreadPoolExecutor(CONCURRENT) as pool:
+            return list(pool.map(ask, self.requests))
+
+    def tasks(self) -> list[str]:
+        async def ask(row: list[Message]) -> str:
+            tokens = self.plan.few_tokens
+            return (await agenerate_batch(self.runner, [row], max_new_tokens=tokens))[0].text
+
+        async def every() -> list[str]:
+            return await asyncio.gather(*map(ask, self.requests))
+
+        return asyncio.run(every())
+
+    def read_prompt(self, *, calibrate: bool) -> Memory:
+        runner = self.runner
+        call = runner._call(calibrate, 1, None, None, None, ())
+        job = runner._job(self.messages, True, call)
+        return measure_memory(lambda: runner._inference.answer([job]), runner._model)
+
+
+def measure(widths: Widths, plan: Plan, *, device: torch.device, dtype: torch.dtype) -> Found:
+    """Goals 4, 5, 6 and 8: calibration, its memory, a guarded request, batching."""
+    # A pass waits for company: a benchmark should not depend on how fast callers arrive.
+    runner = build(
+        widths, device=device, dtype=dtype, calibration={"gamma": plan.gamma}, max_wait_ms=50.0
+    )
+    chain = GuardAlign(build_guard(widths.guard, device), runner)
+    return measure_with(runner, chain, widths, plan)
+
+
+def measure_with(runner: CalibratedRunner, chain: GuardAlign, widths: Widths, plan: Plan) -> Found:
+    """`measure` with a runner and a chain that exist already."""
+    arms = _Arms(runner, chain, widths.image_size, plan)
+    tokens, few = plan.tokens, plan.few_tokens
+    again, calibrated = compare_in_turn(
+        lambda: arms.plain(tokens),
+        {
+            "plain ÷ itself": lambda: arms.plain(tokens),
+            "calibrated ÷ plain": lambda: arms.calibrated(tokens),
+        },
+        pairs=plan.pairs,
+        clock=plan.clock,
+    )
+    zero, over_eager = compare_in_turn(
+        lambda: arms.plain(few),
+        {
+            "γ = 0 ÷ plain": lambda: arms.gamma_zero(few),
+            "calibrated over eager attention ÷ plain": lambda: arms.over_eager(few),
+        },
+        pairs=plan.pairs,
+        clock=plan.clock,
+    )
+    (guarded,) = compare_in_turn(
+        lambda: arms.unguarded(tokens),
+        {"guarded ÷ unguarded request": lambda: arms.guarded(tokens)},
+        pairs=plan.pairs,
+        clock=plan.clock,
+    )
+    one_by_one, from_tasks = compare_in_turn(
+        arms.threads,
+        {"one by one ÷ from 16 threads": arms.serial, "16 tasks ÷ 16 threads": arms.tasks},
+        pairs=plan.crowds,
+        clock=plan.clock,
+    )
+    memory = {
+        how: arms.read_prompt(calibrate=how == "calibrated") for how in ("plain", "calibrated")
+    }
+    with eager(runner):
+        memory["eager"] = arms.read_prompt(calibrate=False)
+    ratios = (again, calibrated, zero, over_eager, guarded, one_by_one, from_tasks)
+    answers = zip(arms.serial(), arms.threads(), arms.tasks(), strict=True)
+    equal = sum(len(set(row)) == 1 for row in answers)
+    prompt = runner.count_tokens(arms.messages)
+    return Found(
+        _lines(ratios, memory, equal, plan),
+        f"Random weights: {widths.told}, in {str(runner._model.dtype).removeprefix('torch.')}; "
+        f"a prompt of {prompt} tokens; {plan.pairs} pairs a ratio, {plan.crowds} where "
+        f"{CONCURRENT} requests are made; ratio (95% interval).",
+        tuple(_faults(arms, again, memory, equal, widths.heads * prompt * prompt)),
+        ratios,
+        memory,
+        equal,
+    )
+
+
+def _lines(
+    ratios: Sequence[Comparison], memory: dict[str, Memory], equal: int, plan: Plan
+) -> tuple[Line, ...]:
+    again, calibrated, zero, over_eager, guarded, one_by_one, from_tasks = map(_told, ratios)
+    whole = memory["calibrated"].peak_bytes / memory["plain"].peak_bytes
+    working = memory["calibrated"].working_bytes / memory["plain"].working_bytes
+    answer, short = f"{plan.tokens} tokens", f"{plan.few_tokens} tokens"
+    many = f"{CONCURRENT} requests {'with' if plan.pictures else 'without'} pictures"
+    return (
+        Line(f"plain ÷ itself, {answer}", again, "0.98 to 1.02, or the run is void"),
+        Line(f"calibrated ÷ plain, {answer}", calibrated, "≤ 1.02"),
+        Line(f"γ = 0 ÷ plain, {short}", zero, "≤ 1.005"),
+        Line(
+            f"calibrated over eager attention ÷ plain, {short}",
+            over_eager,
+            "more than calibrated",
+        ),
+        Line("peak memory of the prompt, calibrated ÷ plain", f"{whole:.3f}", "≤ 1.02"),
+        Line("the same without the weights", f"{working:.3f}", ""),
+        Line(f"guarded ÷ unguarded request, {answer}", guarded, "≤ 1.05 on a GPU at 7B widths"),
+        Line(
+            f"{many} one by one ÷ from {CONCURRENT} threads, {short}",
+            one_by_one,
+            "≥ 6 on a device that gains from batches",
+        ),
+        Line(f"the same from {CONCURRENT} tasks ÷ threads, {short}", from_tasks, ""),
+        Line(
+            "answers that are the same in all three ways",
+            f"{equal} of {CONCURRENT}",
+            f"{CONCURRENT} in float32; in bf16 the batch's shape rounds differently",
+        ),
+    )
+
+
+def _told(ratio: Comparison) -> str:
+    return f"{ratio.ratio:.3f} ({ratio.low:.3f}–{ratio.high:.3f})"
+
+
+def _faults(
+    arms: _Arms, again: Comparison, memory: dict[str, Memory], equal: int, every_score: int
+) -> list[str]:
+    faults = []
+    if abs(again.ratio - 1.0) > _VOID:
+        faults.append("the machine is too noisy: the plain arm differs from itself")
+    few = arms.plan.few_tokens
+    if arms.gamma_zero(few).text != arms.plain(few).text:
+        faults.append("γ = 0 gives another answer than the plain model")
+    if arms.runner._model.dtype == torch.float32 and equal < CONCURRENT:
+        faults.append("concurrent answers differ from those one by one")
+    if memory["calibrated"].largest_numel >= every_score:
+        faults.append("calibration made a score for every head, query and key")
+    if memory["eager"].largest_numel < every_score:
+        faults.append("the memory check does not see the scores of eager attention")
+    return faults
+
+
+def show(found: Found, title: str) -> None:
+    """Print the table, and why it is void if it is."""
+    table = Table("measured", "found", "goal", title=title, caption=found.told)
+    for line in found.lines:
+        table.add_row(line.measured, line.found, line.goal)
+    console = Console()
+    console.print(table)
+    for fault in found.faults:
+        console.print(f"void: {fault}", style="red")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--widths", choices=sorted(_WIDTHS), default="laptop")
+    parser.add_argument("--pairs", type=int, default=Plan.pairs)
+    parser.add_argument("--tokens", type=int, default=Plan.tokens)
+    parser.add_argument("--few-tokens", type=int, default=Plan.few_tokens)
+    parser.add_argument("--gamma", type=float, default=Plan.gamma)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    plan = Plan(
+        options.pairs, options.pairs, options.tokens, options.few_tokens, gamma=options.gamma
+    )
+    found = measure(
+        _WIDTHS[options.widths],
+        plan,
+        device=torch.device("cpu"),
+        dtype=getattr(torch, options.dtype),
+    )
+    show(found, "generation on one CPU core")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    written = json.dumps(found.to_json("generation_overhead"), indent=2, ensure_ascii=False)
+    options.out.write_text(written + "\n", encoding="utf-8")
+    sys.exit(bool(found.faults))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""How well the miniature guard finds unsafe pictographs: `python -m benchmarks.mini.detection`.
+
+Fresh scenes of 320-640 px on backgrounds never trained on, with 4-9 things of 34-84 px, one of
+them unsafe or none, in the training style and in one that was never trained on. Beside the shipped
+detector stands global CLIP: one embedding of the whole picture. Pictographs, not photographs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from guardalign_middleware import ImageGuard
+from guardalign_middleware.detection.patches import crop_patches
+from guardalign_middleware.evaluation.localisation import covered, hottest_point, inside
+from guardalign_middleware.evaluation.metrics import (
+    Estimate,
+    auroc,
+    detected_at_false_alarm,
+    rate,
+)
+from guardalign_middleware.mini.clutter import draw_cluttered_scene
+from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, STYLES
+from guardalign_middleware.types import CanonicalImage
+
+_SEED = 90_210
+
+
+@dataclass
+class Tally:
+    """What was seen of one style's scenes."""
+
+    safe: list[float] = field(default_factory=list)
+    unsafe: list[float] = field(default_factory=list)
+    safe_global: list[float] = field(default_factory=list)
+    unsafe_global: list[float] = field(default_factory=list)
+    false_alarms: int = 0
+    detected: int = 0
+    pointed: int = 0
+    blocked: int = 0
+    half_masked: int = 0
+    masked_boxes: list[float] = field(default_factory=list)
+    safe_hit: int = 0
+
+
+class GlobalClip:
+    """The baseline: the whole picture as one crop, softmax of its cosines over the same words."""
+
+    def __init__(self, guard: ImageGuard) -> None:
+        self._encoder = guard.detector.encoder
+        anchors = guard.detector.anchors
+        banks = [*anchors.categories.values(), *anchors.neutral.values()]
+        rows = self._encoder.encode_texts([text for bank in banks for text in bank])
+        means = [part.mean(dim=0) for part in rows.split([len(bank) for bank in banks])]
+        self._means = torch.nn.functional.normalize(torch.stack(means), dim=-1)
+        self._unsafe = len(anchors.categories)
+        self._temperature = guard.detector.config.transport.contrast_temperature
+
+    def distance(self, image: CanonicalImage) -> float:
+        """Mass of the neutral words; low = unsafe."""
+        side = min(image.width, image.height)
+        box = np.array([[0, 0, side, side]])
+        squashed = image.to_pil().resize((side, side))
+        crop = crop_patches(CanonicalImage(np.asarray(squashed)), box, self._encoder.image_size)
+        logits = self._encoder.encode_images(crop) @ self._means.T / self._temperature
+        return float(torch.softmax(logits, dim=-1)[0, self._unsafe :].sum())
+
+
+def measure(guard: ImageGuard, style: str, scenes: int, seed: int) -> Tally:
+    """Scan `scenes` safe and `scenes` unsafe scenes of a style."""
+    tally, baseline = Tally(), GlobalClip(guard)
+    for index in track(range(2 * scenes), description=style):
+        unsafe = bool(index % 2)
+        rng = np.random.default_rng((_SEED, seed, index))
+        scene = draw_cluttered_scene(
+            rng, unsafe=unsafe, backgrounds=HELD_OUT_BACKGROUNDS, style=style
+        )
+        image = CanonicalImage(scene.pixels, f"{style}-{index}")
+        clean = guard.sanitize(image)
+        (tally.unsafe if unsafe else tally.safe).append(clean.verdict.distance)
+        (tally.unsafe_global if unsafe else tally.safe_global).append(baseline.distance(image))
+        if not unsafe:
+            tally.false_alarms += clean.verdict.flagged
+            continue
+        target = scene.unsafe_items[0].box
+        tally.detected += clean.verdict.flagged
+        evidence = clean.verdict.evidence
+        hottest = hottest_point(evidence.patch_boxes, evidence.patch_distances)
+        tally.pointed += inside(hottest, target)
+        tally.blocked += clean.image is None
+        if clean.verdict.decision == "mask":
+            size = image.pixels.shape[:2]
+            tally.half_masked += covered(target, clean.boxes) >= 0.5
+            area = (target[2] - target[0]) * (target[3] - target[1])
+            tally.masked_boxes.append(clean.masked_fraction * size[0] * size[1] / area)
+            others = [item.box for item in scene.items if not item.concept.unsafe]
+            tally.safe_hit += any(covered(box, clean.boxes) >= 0.5 for box in others)
+    return tally
+
+
+def figures(tally: Tally) -> dict[str, Estimate]:
+    """The reported figures of one style."""
+    found = max(tally.detected - tally.blocked, 1)
+    return {
+        "AUROC": auroc(tally.unsafe, tally.safe),
+        "AUROC, global CLIP": auroc(tally.unsafe_global, tally.safe_global),
+        "detected at 5% false alarms": detected_at_false_alarm(tally.unsafe, tally.safe, 0.05),
+        "detected at 5%, global CLIP": detected_at_false_alarm(
+            tally.unsafe_global, tally.safe_global, 0.05
+        ),
+        "detected, shipped profile": rate(tally.detected, len(tally.unsafe)),
+        "false alarms, shipped profile": rate(tally.false_alarms, len(tally.safe)),
+        "pointing game": rate(tally.pointed, len(tally.unsafe)),
+        "blocked (masking did not suffice)": rate(tally.blocked, len(tally.unsafe)),
+        "masked: unsafe thing at least half covered": rate(tally.half_masked, found),
+        "masked: a safe thing half covered": rate(tally.safe_hit, found),
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, default=300, help="safe and as many unsafe scenes a style")
+    parser.add_argument("--seed", type=int, default=4)
+    parser.add_argument("--styles", nargs="+", default=["noto", "emojione"], choices=STYLES)
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/mini_detection.json"))
+    options = parser.parse_args()
+    guard = ImageGuard.from_preset("mini")
+    results, areas = {}, {}
+    for style in options.styles:
+        tally = measure(guard, style, options.n, options.seed)
+        results[style] = figures(tally)
+        areas[style] = float(np.median(tally.masked_boxes)) if tally.masked_boxes else float("nan")
+    table = Table(title=f"mini detection, {options.n} safe + {options.n} unsafe scenes a style")
+    table.add_column("figure")
+    for style in results:
+        held_out = " (never trained on)" if STYLES[style].held_out else ""
+        table.add_column(f"{style}{held_out}")
+    for name in next(iter(results.values())):
+        table.add_row(name, *(str(result[name]) for result in results.values()))
+    table.add_row(
+        "median masked area / area of the thing's box", *(f"{area:.2f}" for area in areas.values())
+    )
+    Console().print(table)
+    data = {
+        style: {name: asdict(estimate) for name, estimate in result.items()}
+        | {"median_masked_area": areas[style]}
+        for style, result in results.items()
+    }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

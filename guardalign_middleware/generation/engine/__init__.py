@@ -1,0 +1,1 @@
+"""The machinery below the runner: loading, the request queue, batches, decoding."""

@@ -1,0 +1,76 @@
+"""Prompts that were encoded one by one, put together into one batch.
+
+Every caller encodes its own prompt in its own thread, so the thread that runs the model never
+waits for pictures to be resized. What the processors of all families do with a batch is then to
+pad the sequences on the left and to join the pictures in reading order; prompts for which that
+could be anything else get different groups and are never put together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from guardalign_middleware.errors import GuardError
+from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
+
+
+def group_of(prompt: EncodedPrompts) -> Hashable:
+    """What prompts must have in common to be put together: inputs, shapes and dtypes.
+
+    Args:
+        prompt: of one conversation.
+    """
+    shape = prompt.inputs["input_ids"].shape
+    parts: list[Hashable] = []
+    for name, value in sorted(prompt.inputs.items()):
+        if not isinstance(value, Tensor) or value.ndim == 0:
+            # Lists and scalars mean something only their family knows.
+            return id(prompt)
+        kind = "sequence" if _is_sequence(value, shape) else tuple(value.shape[1:])
+        parts.append((name, str(value.dtype), kind))
+    return tuple(parts)
+
+
+def collate(prompts: Sequence[EncodedPrompts], pad_token_id: int) -> EncodedPrompts:
+    """One batch, left-padded to the longest prompt, of prompts that have one `group_of`.
+
+    Args:
+        prompts: of one conversation each.
+        pad_token_id: fills `input_ids`; everything else is filled with zeros.
+
+    Raises:
+        GuardError: they do not belong together.
+    """
+    if len(prompts) == 1:
+        return prompts[0]
+    if len({group_of(prompt) for prompt in prompts}) != 1:
+        raise GuardError("These prompts cannot share a batch.", stage="generation")
+    length = max(prompt.inputs["input_ids"].shape[1] for prompt in prompts)
+    inputs: dict[str, Any] = {}
+    for name, first in prompts[0].inputs.items():
+        values = [prompt.inputs[name] for prompt in prompts]
+        if _is_sequence(first, prompts[0].inputs["input_ids"].shape):
+            fill = pad_token_id if name == "input_ids" else 0
+            inputs[name] = _left_padded(values, length, fill)
+        else:
+            inputs[name] = torch.cat(values)
+    return EncodedPrompts(
+        inputs,
+        _left_padded([prompt.prefix_mask for prompt in prompts], length, 0),
+        _left_padded([prompt.instruction_mask for prompt in prompts], length, 0),
+    )
+
+
+def _is_sequence(value: Tensor, shape: torch.Size) -> bool:
+    return value.shape == shape and not value.is_floating_point()
+
+
+def _left_padded(values: Sequence[Tensor], length: int, fill: int) -> Tensor:
+    return torch.cat(
+        [functional.pad(value, (length - value.shape[1], 0), value=fill) for value in values]
+    )

@@ -1,0 +1,194 @@
+"""One batch through the model: inputs to the device, calibrated attention, tokens to their rows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+from guardalign_middleware.config import CalibrationConfig
+from guardalign_middleware.errors import CalibrationError
+from guardalign_middleware.generation.attention.forward import (
+    calibrated_attention,
+    find_attention_layers,
+    model_lock,
+)
+from guardalign_middleware.generation.attention.run import AttentionLayers, CalibrationRun
+from guardalign_middleware.generation.engine.collate import collate
+from guardalign_middleware.generation.engine.decoding import BatchWatch, NextTokens
+from guardalign_middleware.generation.engine.job import Job
+from guardalign_middleware.generation.engine.loading import LoadedModel
+from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
+from guardalign_middleware.types import CalibrationReport
+
+_PROBE_TEXT = "What is in the picture?"
+
+
+class Inference:
+    """Answers batches of jobs with one model; nothing stays on the model afterwards.
+
+    Args:
+        loaded: model and processor.
+        config: mode, band and rows of the calibration; its strength is that of each job.
+    """
+
+    def __init__(self, loaded: LoadedModel, config: CalibrationConfig) -> None:
+        self.model: Any = loaded.model
+        self._config = config
+        self._device = loaded.device
+        self._tokenizer = loaded.processor.tokenizer
+
+    @cached_property
+    def all_layers(self) -> AttentionLayers:
+        """The decoder layers that attention can be calibrated in, found by a short forward.
+
+        Raises:
+            CalibrationError: this model family cannot be calibrated; the message says why.
+        """
+        ids = self._tokenizer(_PROBE_TEXT, return_tensors="pt")["input_ids"].to(self._device)
+        return find_attention_layers(self.model, ids)
+
+    @cached_property
+    def layers(self) -> AttentionLayers:
+        """Those inside the configured band; errors are those of `all_layers`."""
+        return self.all_layers.band(*self._config.band)
+
+    @property
+    def eos(self) -> frozenset[int]:
+        """The tokens that end an answer."""
+        ids = self.model.generation_config.eos_token_id
+        ids = self._tokenizer.eos_token_id if ids is None else ids
+        return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])
+
+    def answer(self, jobs: Sequence[Job]) -> None:
+        """Answer every job of a batch, each as soon as its row ends.
+
+        Raises:
+            CalibrationError: calibration was asked for and did not happen exactly as configured.
+            GuardError: the model gave no trustworthy scores.
+        """
+        settings = [job.settings for job in jobs]
+        options = self._options(max(row.max_new_tokens for row in settings))
+        prompts = collate([job.prompt for job in jobs], int(options.pad_token_id or 0))
+        inputs = {name: self._to_model(value) for name, value in prompts.inputs.items()}
+        with model_lock(self.model), torch.inference_mode():
+            run = self._calibration(prompts, jobs)
+            layers: list[int] = []
+            ends: list[int] = []
+
+            def started() -> None:
+                # Before any text leaves: the prompt was read, so the evidence is complete.
+                if run is not None:
+                    layers.extend(run.observed_layers())
+                    if restore is not None and not run.generated:
+                        restore()
+
+            def ended(row: int) -> None:
+                ends.append(row)
+                # Whoever got the last answer finds the model as it was; see below.
+                if len(ends) < len(jobs):
+                    jobs[row].finish(self._report(jobs[row], run, row, tuple(layers)))
+
+            watch = BatchWatch([job.decoder for job in jobs], started=started, ended=ended)
+            attention: AbstractContextManager[Callable[[], None] | None] = (
+                nullcontext() if run is None else calibrated_attention(self.model, run)
+            )
+            with attention as restore:
+                self.model.generate(
+                    **inputs,
+                    generation_config=options,
+                    logits_processor=LogitsProcessorList(
+                        [
+                            NextTokens(
+                                [row.temperature for row in settings],
+                                [row.seed for row in settings],
+                            )
+                        ]
+                    ),
+                    stopping_criteria=StoppingCriteriaList([watch]),
+                )
+        if len(ends) == len(jobs):
+            jobs[ends[-1]].finish(self._report(jobs[ends[-1]], run, ends[-1], tuple(layers)))
+
+    def _calibration(self, prompts: EncodedPrompts, jobs: Sequence[Job]) -> CalibrationRun | None:
+        both = prompts.prefix_mask.any(dim=1) & prompts.instruction_mask.any(dim=1)
+        explain = any(job.settings.explain for job in jobs)
+        gammas = [job.settings.gamma for job in jobs]
+        if not bool(both.any()) or not (explain or any(gammas)):
+            return None
+        return CalibrationRun(
+            prompts.prefix_mask,
+            prompts.instruction_mask,
+            self._config,
+            self.layers,
+            gammas=gammas,
+            observed=self.all_layers if explain else None,
+        )
+
+    def _report(
+        self, job: Job, run: CalibrationRun | None, row: int, layers: tuple[int, ...]
+    ) -> CalibrationReport:
+        settings = job.settings
+        prefix_tokens = int(job.prompt.prefix_mask.sum())
+        instruction_tokens = int(job.prompt.instruction_mask.sum())
+        attention = () if run is None or not settings.explain else run.prefix_attention(row)
+        reason = settings.why_off
+        if not reason and not settings.prefix:
+            reason = "there is no safety prefix in the prompt"
+        if not reason and instruction_tokens == 0:
+            reason = "the last user message has no text"
+        if reason:
+            return CalibrationReport(
+                "off",
+                settings.prefix,
+                self._config.mode,
+                0.0,
+                reason=reason,
+                prefix_attention=attention,
+            )
+        if not layers or prefix_tokens == 0 or settings.gamma == 0.0:
+            raise CalibrationError("A row was not calibrated.", stage="calibration")
+        return CalibrationReport(
+            state="on",
+            prefix=True,
+            mode=self._config.mode,
+            gamma=settings.gamma,
+            layers=layers,
+            prefix_tokens=prefix_tokens,
+            instruction_tokens=instruction_tokens,
+            prefix_attention=attention,
+        )
+
+    def _options(self, max_new_tokens: int) -> GenerationConfig:
+        options: Any = copy.deepcopy(self.model.generation_config)
+        # One beam and one answer per row; sampling is done by `NextTokens`.
+        options.update(
+            max_new_tokens=max_new_tokens,
+            max_length=None,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            num_beams=1,
+            num_return_sequences=1,
+            guidance_scale=None,
+            return_dict_in_generate=False,
+        )
+        if options.eos_token_id is None:
+            options.eos_token_id = self._tokenizer.eos_token_id
+        if options.pad_token_id is None:
+            options.pad_token_id = self._tokenizer.pad_token_id
+        return options  # type: ignore[no-any-return]
+
+    def _to_model(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        if value.is_floating_point():
+            return value.to(self._device, self.model.dtype)
+        return value.to(self._device)

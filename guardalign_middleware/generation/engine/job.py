@@ -1,0 +1,96 @@
+"""One request on its way through the runner: what was asked, how far it is, who waits for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from guardalign_middleware.generation.engine.collate import group_of
+from guardalign_middleware.generation.engine.decoding import RowDecoder
+from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
+from guardalign_middleware.types import CalibrationReport, Generated, Usage
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one request is answered.
+
+    Attributes:
+        prefix: whether the safety prefix is in the prompt.
+        gamma: strength of the calibration; 0 = none.
+        max_new_tokens, temperature, seed, stop: as for `CalibratedRunner.generate`.
+        explain: record the attention to the prefix.
+        why_off: why gamma is 0 although there is a prefix; empty when it is not.
+    """
+
+    prefix: bool
+    gamma: float
+    max_new_tokens: int
+    temperature: float
+    seed: int
+    stop: tuple[str, ...]
+    explain: bool = False
+    why_off: str = ""
+
+
+class Job:
+    """A request with its own decoder and future; rows of a batch are jobs.
+
+    Args:
+        prompt: of one conversation.
+        settings: how it is answered.
+        make_decoder: gives the row's decoder, for a question whether the job is cancelled.
+    """
+
+    def __init__(
+        self,
+        prompt: EncodedPrompts,
+        settings: Settings,
+        make_decoder: Callable[[Callable[[], bool]], RowDecoder],
+    ) -> None:
+        self.prompt = prompt
+        self.settings = settings
+        self.future: Future[Generated] = Future()
+        self._cancelled = threading.Event()
+        self.decoder = make_decoder(self._cancelled.is_set)
+
+    @property
+    def group(self) -> Hashable:
+        """Jobs of one group can be rows of one batch; how they are decoded may differ by row.
+
+        Calibrated and plain rows are kept apart, so that no fault of the calibration can reach a
+        request that did not ask for it.
+        """
+        calibrated = self.settings.gamma > 0.0 and bool(self.prompt.prefix_mask.any())
+        return group_of(self.prompt), calibrated, self.settings.explain
+
+    def stop_soon(self) -> None:
+        """Let the row end at its next token."""
+        self._cancelled.set()
+
+    def finish(self, calibration: CalibrationReport) -> None:
+        """Give the answer to whoever waits for it."""
+        text = self.decoder.finish()
+        self.future.set_result(
+            Generated(
+                text=text,
+                finish_reason=self.decoder.reason or "length",
+                calibration=calibration,
+                usage=Usage(self.prompt.input_tokens[0], len(self.decoder.ids)),
+            )
+        )
+
+    def abandon(self) -> None:
+        """Answer a request that was cancelled before the model saw it."""
+        report = CalibrationReport(
+            "off", self.settings.prefix, reason="the request was cancelled while it waited"
+        )
+        usage = Usage(self.prompt.input_tokens[0], 0)
+        self.future.set_result(Generated("", "cancelled", report, usage))
+
+    def fail(self, error: BaseException) -> None:
+        """Give the error to whoever waits, unless there is an answer already."""
+        if not self.future.done():
+            self.future.set_exception(error)

@@ -1,0 +1,145 @@
+"""The thread that runs a model: takes batches from the queue, answers them, contains faults.
+
+Keys and values of the prompt's constant beginning are not kept between requests. That would be
+exact only up to rounding (another shape of matrix product), while plain generation here is
+bit-identical to the unguarded model; in a left-padded batch they would stand somewhere else in
+every row; and where the prefix stands right before the instruction, behind the picture, the
+constant part is a handful of tokens.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from guardalign_middleware.errors import GuardAlignError, GuardError, OutOfMemory
+from guardalign_middleware.generation.engine.job import Job
+from guardalign_middleware.generation.engine.queue import BatchPolicy, BatchQueue
+
+# What a model's code raises on input it cannot take; torch's out-of-memory is a RuntimeError.
+_FAULTS = (
+    GuardAlignError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+)
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+class GenerationService:
+    """Answers jobs in batches, in one thread of its own.
+
+    A batch that fails is dropped, and its unfinished rows are tried again, once and one by one;
+    so a fault reaches only the request that causes it.
+
+    Args:
+        generate: answers the jobs of one batch; runs in the service's thread.
+        policy: sizes and times of batches.
+    """
+
+    def __init__(self, generate: Callable[[Sequence[Job]], None], policy: BatchPolicy) -> None:
+        self._generate = generate
+        self._queue: BatchQueue[Job] = BatchQueue(policy)
+        self._changed = threading.Condition()
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guardalign-model")
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Put jobs into the queue, all or none; their futures tell what became of them.
+
+        Raises:
+            Overloaded: there is no room for all of them.
+        """
+        with self._changed:
+            self._queue.put([(job, job.group) for job in jobs], time.monotonic())
+            self._changed.notify()
+        for _ in jobs:
+            # One turn for each job: a turn that finds the queue empty costs microseconds.
+            self._executor.submit(self._turn)
+
+    def cancel(self, job: Job) -> None:
+        """Stop a job: at once where it waits, at its next token where it runs."""
+        job.stop_soon()
+        with self._changed:
+            waited = self._queue.remove(job)
+        if waited:
+            job.abandon()
+
+    def _turn(self) -> None:
+        batch = self._next_batch()
+        try:
+            self._answer(batch)
+        except BaseException as error:
+            for job in batch:
+                job.fail(error)
+            raise
+
+    def _next_batch(self) -> list[Job]:
+        with self._changed:
+            while wait := self._queue.ready_in(time.monotonic()):
+                self._changed.wait(wait)
+            return self._queue.take()
+
+    def _answer(self, batch: Sequence[Job]) -> None:
+        if not batch:
+            return
+        error = self._attempt(batch)
+        if error is None:
+            return
+        if len(batch) == 1 and not _is_out_of_memory(error):
+            batch[0].fail(error)
+            return
+        # The traceback holds the tensors of the failed batch.
+        del error
+        _release_memory()
+        for job in batch:
+            if job.future.done():
+                continue
+            job.decoder.restart()
+            again = self._attempt([job])
+            if again is not None:
+                job.fail(_typed(again))
+
+    def _attempt(self, batch: Sequence[Job]) -> Exception | None:
+        try:
+            self._generate(batch)
+        except _FAULTS as error:
+            return error
+        for job in batch:
+            job.fail(GuardError("The model ended without an answer.", stage="generation"))
+        return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    # The allocators of the CPU and of MPS raise a plain RuntimeError.
+    return isinstance(error, RuntimeError) and any(
+        words in str(error).lower() for words in _NO_MEMORY
+    )
+
+
+def _typed(error: Exception) -> Exception:
+    if not _is_out_of_memory(error):
+        return error
+    typed = OutOfMemory(
+        f"The device has no memory for this request: {str(error).splitlines()[0]}",
+        stage="generation",
+        remedy="Send fewer or smaller images or ask for fewer tokens, lower the runner's "
+        "batch_size, or use a larger device.",
+    )
+    # Not as __cause__: its traceback holds the tensors for which there was no memory.
+    return typed
+
+
+def _release_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

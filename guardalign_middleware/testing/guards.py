@@ -1,0 +1,66 @@
+"""A guard that finds red things: the real stages around an encoder that sees colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from guardalign_middleware.config import (
+    DetectionConfig,
+    EncoderConfig,
+    GuardAlignConfig,
+    PatchConfig,
+    RunnerConfig,
+    SanitizeConfig,
+    TransportConfig,
+)
+from guardalign_middleware.detection import AnchorBank, Detector, ThresholdProfile
+from guardalign_middleware.detection.profile import Calibration
+from guardalign_middleware.guard import GuardAlign, ImageGuard
+from guardalign_middleware.testing.encoders import FakeEncoder
+from guardalign_middleware.testing.runners import EchoRunner
+
+THRESHOLD = 0.2
+
+
+def red_config(**changes: Any) -> GuardAlignConfig:
+    """A config as a preset would give it; keywords replace fields."""
+    fields: dict[str, Any] = {
+        "name": "red",
+        "detection": DetectionConfig(
+            encoder=EncoderConfig(model="fake"),
+            anchors=Path("unused.yaml"),
+            patches=PatchConfig(sizes=(16.0,), unit="pixels"),
+            transport=TransportConfig(contrast_temperature=0.05),
+        ),
+        # Without a margin, a test can say to the pixel what is hidden.
+        "sanitize": SanitizeConfig(margin=0.0),
+        "runner": RunnerConfig(model="echo"),
+    }
+    return GuardAlignConfig(**{**fields, **changes})
+
+
+def red_detector(config: GuardAlignConfig | None = None) -> Detector:
+    """Flags patches that are mostly red."""
+    detection = (config or red_config()).detection
+    anchors = AnchorBank(
+        categories={"weapon": ("red",)},
+        neutral={colour: (colour,) for colour in ("green", "blue", "white", "black", "grey")},
+    )
+    bare = Detector(FakeEncoder(), anchors, detection)
+    calibration = Calibration(max_false_alarm=0.05, safe_images=100, false_alarm=0.0)
+    profile = ThresholdProfile(THRESHOLD, "none: made for tests", calibration, bare.binding)
+    return Detector(FakeEncoder(), anchors, detection, profile)
+
+
+def red_guard(config: GuardAlignConfig | None = None) -> ImageGuard:
+    """An `ImageGuard` whose detector flags red."""
+    config = config or red_config()
+    return ImageGuard(config, red_detector(config))
+
+
+def red_chain(
+    config: GuardAlignConfig | None = None, runner: EchoRunner | None = None
+) -> GuardAlign:
+    """A `GuardAlign` that flags red and echoes."""
+    return GuardAlign(red_guard(config), runner or EchoRunner())

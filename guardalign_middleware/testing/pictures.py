@@ -1,0 +1,58 @@
+"""Pictures for the red guard, and the forms in which messages carry them."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from guardalign_middleware.types import CanonicalImage
+
+RED = (255, 0, 0)
+BOX = (16, 32, 32, 48)
+
+
+def picture(
+    *, red: bool = False, side: int = 64, colour: tuple[int, int, int] = (0, 0, 255)
+) -> CanonicalImage:
+    """A plain square, with a red block at `BOX` when asked."""
+    pixels = np.full((side, side, 3), colour, dtype=np.uint8)
+    if red:
+        x0, y0, x1, y1 = BOX
+        pixels[y0:y1, x0:x1] = RED
+    return CanonicalImage(pixels, "red.png" if red else "plain.png")
+
+
+def all_red(side: int = 64) -> CanonicalImage:
+    """A picture of which nothing is left when what is unsafe is hidden."""
+    return picture(side=side, colour=RED)
+
+
+def has_red(image: CanonicalImage) -> bool:
+    """Whether anything unsafe is to be seen."""
+    return bool((image.pixels == RED).all(axis=-1).any())
+
+
+def png(image: CanonicalImage) -> bytes:
+    """The picture as PNG bytes."""
+    buffer = io.BytesIO()
+    image.to_pil().save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def base64_png(image: CanonicalImage) -> str:
+    """The picture as base64 PNG."""
+    return base64.b64encode(png(image)).decode()
+
+
+def data_url(image: CanonicalImage) -> str:
+    """The picture as a data URL."""
+    return f"data:image/png;base64,{base64_png(image)}"
+
+
+def open_png(data: bytes) -> CanonicalImage:
+    """The pixels of PNG bytes."""
+    with Image.open(io.BytesIO(data)) as file:
+        return CanonicalImage(np.asarray(file.convert("RGB")))

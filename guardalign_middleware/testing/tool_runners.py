@@ -1,0 +1,99 @@
+"""Runners that call tools in the format of Hermes models, without a model."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from guardalign_middleware.generation.prompt.tool_calls import (
+    ToolCall,
+    Tools,
+    tool_template,
+    written_calls,
+)
+from guardalign_middleware.generation.stream import Emit, TokenStream
+from guardalign_middleware.testing.runners import EchoRunner
+from guardalign_middleware.types import Generated, Message
+
+TOOL_TEMPLATE = (
+    "{% if tools %}{{ tools | tojson }} Call with <tool_call>JSON</tool_call>.{% endif %}"
+    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+)
+"""The least that tells how a model calls: `tools`, and the marks around a call."""
+
+
+class _Calling(EchoRunner):
+    """Answers in the Hermes format; `tools` holds what each call was offered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tools: list[Tools] = []
+        tokenizer = SimpleNamespace(all_special_tokens=[])
+        processor: Any = SimpleNamespace(chat_template=TOOL_TEMPLATE, tokenizer=tokenizer)
+        self.tool_template = tool_template(processor)
+
+    def answer(self, messages: Sequence[Message], tools: Tools) -> str:
+        """What is said, and called, now."""
+        raise NotImplementedError
+
+    def generate(
+        self, messages: Sequence[Message], *, tools: Tools = (), **options: Any
+    ) -> Generated:
+        echo = super().generate(messages, **options)
+        self.tools.append(tools)
+        return Generated(self.answer(messages, tools), "stop", echo.calibration, echo.usage)
+
+    def generate_batch(self, rows: Any, *, prefix: Any = True, **options: Any) -> list[Generated]:
+        return [self.generate(row, **options) for row in rows]
+
+    def stream(self, messages: Sequence[Message], **options: Any) -> TokenStream:
+        answer = self.generate(messages, **options)
+
+        def produce(emit: Emit, cancel: threading.Event) -> Generated:
+            for at in range(0, len(answer.text), 3):
+                emit(answer.text[at : at + 3])
+            return answer
+
+        return TokenStream(produce)
+
+
+class ScriptedRunner(_Calling):
+    """Gives its answers in order, over and over."""
+
+    def __init__(self, *answers: str) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def answer(self, messages: Sequence[Message], tools: Tools) -> str:
+        """Give the next answer."""
+        return self.answers[(len(self.calls) - 1) % len(self.answers)]
+
+
+class EagerRunner(_Calling):
+    """Calls the first tool it is offered, with a value of the right type for each argument.
+
+    A string is the first quoted one of the question, and "x" where there is none. Behind the result
+    of a tool it answers in words.
+    """
+
+    def answer(self, messages: Sequence[Message], tools: Tools) -> str:
+        """Call the first tool, or answer in words behind a result."""
+        if not tools or messages[-1].role == "tool":
+            return "I see. That is all."
+        quoted = re.findall(r"'([^']+)'", messages[-1].text)
+        function = tools[0]["function"]
+        arguments = _value(function.get("parameters") or {"type": "object"}, (quoted or ["x"])[0])
+        return written_calls([ToolCall(function["name"], arguments)])
+
+
+def _value(schema: Mapping[str, Any], text: str) -> Any:
+    kind = schema.get("type")
+    if "anyOf" in schema:
+        return _value(schema["anyOf"][0], text)
+    if kind == "object":
+        inner = schema.get("properties", {})
+        return {name: _value(inner[name], text) for name in schema.get("required", inner)}
+    return {"integer": 3, "number": 3.0, "boolean": True, "array": []}.get(str(kind), text)

@@ -1,0 +1,369 @@
+"""Find every image in a LangChain message, and give back a copy with other images in their place.
+
+Pure: nothing is loaded, decoded or scanned here. `find_images` and `put_images` walk in the same
+order, so the n-th replacement belongs to the n-th image found. Whatever holds no image is the very
+same object afterwards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from langchain_core.messages import BaseMessage
+from PIL import Image
+from pydantic import BaseModel
+
+from guardalign_middleware.errors import ImageRejected, MessageError
+from langchain_guardalign.blocks import (
+    ImageSlot,
+    Part,
+    as_png,
+    block_type,
+    data_url,
+    encode,
+    names_an_image,
+    open_png,
+    read_image,
+    unreadable,
+)
+from langchain_guardalign.hidden_images import hidden_images, looks_like_image, may_hide_image
+
+METADATA_KEY = "guardalign"
+_MAX_DEPTH = 64
+
+# strict: a content block, which a model reads, so that nothing unknown may pass. loose: anything
+# else around a message. quoted: JSON inside a text, where an address is only words.
+_Mode = Literal["strict", "loose", "quoted"]
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, eq=False)
+class FoundImage:
+    """An image that was found.
+
+    Attributes:
+        part: the image as a message part of the core.
+        place: where it stands, as in `messages[0].content[1]`.
+        declared: whether a block or a type says that it is an image; otherwise only its bytes do.
+    """
+
+    part: Part
+    place: str
+    declared: bool
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What comes in the place of one image.
+
+    Attributes:
+        png: the picture as PNG bytes, or None.
+        note: the text that stands for it where `png` is None; with neither the image stays.
+        record: plain JSON values for the metadata of the message; no pixels.
+    """
+
+    png: bytes | None = None
+    note: str | None = None
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def find_images(
+    value: object, place: str = "messages", *, strict: bool = False
+) -> list[FoundImage]:
+    """Every image in a message, a list of messages, or any value of plain containers.
+
+    Args:
+        value: messages are searched in content, artifact, additional_kwargs and all other fields.
+        place: what the value is called in errors.
+        strict: whether the value itself is message content, where nothing unknown may pass.
+
+    Raises:
+        ImageRejected: an image without bytes, as one behind a file id.
+        MessageError: a content block that could hold an image and cannot be read, a block with two
+            images, or a nesting deeper than 64.
+    """
+    found: list[FoundImage] = []
+
+    def visit(image: FoundImage) -> Replacement:
+        found.append(image)
+        return Replacement()
+
+    _Walk(visit).value(value, place, "strict" if strict else "loose")
+    return found
+
+
+def put_images(
+    value: Value,
+    replacements: Sequence[Replacement],
+    place: str = "messages",
+    *,
+    strict: bool = False,
+) -> Value:
+    """A copy of the value with one replacement for each image that `find_images` finds.
+
+    The records of a message's images are in its `response_metadata["guardalign"]["verdicts"]`.
+
+    Raises:
+        ValueError: there are more or fewer replacements than images.
+    """
+    rest = iter(replacements)
+
+    def visit(image: FoundImage) -> Replacement:
+        replacement = next(rest, None)
+        if replacement is None:
+            raise ValueError(f"There are more images than the {len(replacements)} replacements.")
+        return replacement
+
+    copy: Value = _Walk(visit).value(value, place, "strict" if strict else "loose")
+    if next(rest, None) is not None:
+        raise ValueError(f"There are fewer images than the {len(replacements)} replacements.")
+    return copy
+
+
+def note_images(value: Value, note: str) -> Value:
+    """A copy of plain values with a text in the place of every image; an address is only words.
+
+    Raises:
+        MessageError: a block with two images, an image in a key, or a nesting deeper than 64.
+    """
+    copy: Value = _Walk(lambda _: Replacement(note=note)).value(value, "value", "quoted")
+    return copy
+
+
+def summary(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the metadata say about the images of one message or document, as plain JSON values."""
+    return {
+        "verdicts": [dict(record) for record in records],
+        "masked": sum(record.get("decision") == "mask" for record in records),
+        "blocked": sum(record.get("decision") == "block" for record in records),
+    }
+
+
+class _Walk:
+    """One pass over a value. `visit` says for each image what is put in its place."""
+
+    def __init__(self, visit: Callable[[FoundImage], Replacement]) -> None:
+        self._visit = visit
+        self._records: list[Mapping[str, Any]] = []
+        self._count = self._notes = 0
+        self._note = ""
+        self._depth = 0
+
+    def value(self, value: Any, place: str, mode: _Mode) -> Any:
+        if self._depth >= _MAX_DEPTH:
+            raise MessageError(
+                f"{place} is nested deeper than {_MAX_DEPTH} levels.", remedy="Flatten it."
+            )
+        self._depth += 1
+        try:
+            return self._dispatch(value, place, mode)
+        finally:
+            self._depth -= 1
+
+    def _dispatch(self, value: Any, place: str, mode: _Mode) -> Any:
+        if isinstance(value, str):
+            return self._text(value, place)
+        if isinstance(value, BaseMessage):
+            return self._message(value, place)
+        if isinstance(value, Mapping):
+            return self._mapping(value, place, mode)
+        if isinstance(value, list | tuple):
+            return self._items(value, place, mode)
+        if isinstance(value, bytes | bytearray):
+            return self._bytes(value, place)
+        if isinstance(value, Image.Image):
+            return self._leaf(value, value, place, open_png)
+        if isinstance(value, np.ndarray):
+            return self._array(value, place)
+        if isinstance(value, BaseModel):
+            changed = self._changed({**value.__dict__, **(value.model_extra or {})}, place, mode)
+            return value.model_copy(update=changed) if changed else value
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+            changed = self._changed(fields, place, "loose")
+            return dataclasses.replace(value, **changed) if changed else value
+        return value
+
+    def _message(self, message: BaseMessage, place: str) -> BaseMessage:
+        first = len(self._records)
+        fields = {**message.__dict__, **(message.model_extra or {})}
+        content = fields.pop("content")
+        changed = self._changed({"content": content}, place, "strict")
+        changed |= self._changed(fields, place, "loose")
+        records = self._records[first:]
+        home = "response_metadata" if "response_metadata" in fields else "additional_kwargs"
+        metadata = changed.get(home, fields.get(home)) or {}
+        # What was cleaned before keeps the verdict on what it was, not on what it is now.
+        if records and (changed or METADATA_KEY not in metadata):
+            changed[home] = {**metadata, METADATA_KEY: summary(records)}
+        return message.model_copy(update=changed) if changed else message
+
+    def _changed(self, fields: Mapping[str, Any], place: str, mode: _Mode) -> dict[str, Any]:
+        walked = {key: self.value(item, f"{place}.{key}", mode) for key, item in fields.items()}
+        return {key: item for key, item in walked.items() if item is not fields[key]}
+
+    def _items(self, items: Any, place: str, mode: _Mode) -> Any:
+        walked = [self.value(item, f"{place}[{index}]", mode) for index, item in enumerate(items)]
+        if all(new is old for new, old in zip(walked, items, strict=True)):
+            return items
+        if hasattr(items, "_fields"):
+            return type(items)(*walked)
+        return type(items)(walked)
+
+    def _mapping(self, block: Mapping[Any, Any], place: str, mode: _Mode) -> Any:
+        slot = _slot(block, place, mode)
+        if slot is not None:
+            return self._declared(slot, block, place, mode)
+        before, noted = self._count, self._notes
+        inner: _Mode = mode if mode != "strict" or block_type(block) in _TRANSPARENT else "loose"
+        changed = {}
+        for key, item in block.items():
+            if isinstance(key, str) and any(hidden_images(key)):
+                raise MessageError(f"{place} has an image in a key.", remedy="Put it into a value.")
+            new = self.value(item, f"{place}.{key}", inner if key in _CONTENT_KEYS else _lax(mode))
+            if new is not item:
+                changed[key] = new
+        if mode == "strict" and self._count == before:
+            _refuse_unreadable(block, place)
+        if not changed:
+            return block
+        if block.get("type") == "non_standard" and _is_note(changed.get("value")):
+            return changed["value"]
+        new = {**block, **changed}
+        if mode == "strict" and self._notes > noted and unreadable(new):
+            # Words where a model expects an image would be taken for a broken one.
+            if not find_images(list(new.values()), place):
+                return _note_block(self._note, new)
+        leaf = any(isinstance(block[key], str | bytes) for key in changed)
+        return as_png(new) if leaf else new
+
+    def _declared(self, slot: ImageSlot, block: Mapping[Any, Any], place: str, mode: _Mode) -> Any:
+        if find_images(list(slot.rest.values()), place):
+            raise MessageError(
+                f"{place} holds two images, of which a model would see one.",
+                remedy="Give each image its own block.",
+            )
+        # In quoted JSON a broken picture is removed and not refused: it is only part of a text.
+        new = self._replace(slot.part, place, mode != "quoted")
+        if new.png is not None:
+            put = slot.put(new.png)
+            return block if put == block else put
+        if new.note is None:
+            return block
+        return _note_block(new.note, block)
+
+    def _text(self, text: str, place: str) -> str:
+        if not may_hide_image(text):
+            return text
+        if text.lstrip()[:1] in {"{", "["}:
+            try:
+                data = json.loads(text)
+            except (ValueError, RecursionError):
+                data = None
+            # Read as data, so that the types stated beside an image change with it.
+            walked = data if data is None else self.value(data, place, "quoted")
+            if walked is not data:
+                return json.dumps(walked, ensure_ascii=False)
+            if data is not None:
+                return text
+        pieces, end = [], 0
+        for image in hidden_images(text):
+            new = self._replace({"type": "image", "image": image.data}, place, False)
+            old = text[image.start : image.end]
+            if new.png is not None:
+                old = data_url(new.png) if image.is_url else encode(new.png)
+            elif new.note is not None:
+                old = new.note
+            pieces += [text[end : image.start], old]
+            end = image.end
+        whole = "".join([*pieces, text[end:]])
+        return text if whole == text else whole
+
+    def _bytes(self, data: bytes | bytearray, place: str) -> bytes | bytearray:
+        if looks_like_image(data):
+            new = self._replace({"type": "image", "image": bytes(data)}, place, False)
+            if new.png is not None:
+                return data if data == new.png else type(data)(new.png)
+            return data if new.note is None else type(data)(new.note.encode())
+        # Base64 is sometimes kept as bytes.
+        text = data.decode("latin-1")
+        walked = self._text(text, place)
+        return data if walked is text else type(data)(walked.encode("latin-1", "replace"))
+
+    def _array(self, array: Any, place: str) -> Any:
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in {3, 4}:
+            return array
+        return self._leaf(
+            Image.fromarray(array), array, place, lambda png: np.asarray(open_png(png))
+        )
+
+    def _leaf(
+        self, picture: Image.Image, value: Any, place: str, put: Callable[[bytes], Any]
+    ) -> Any:
+        new = self._replace({"type": "image", "image": picture}, place, True)
+        if new.png is not None:
+            return put(new.png)
+        return value if new.note is None else new.note
+
+    def _replace(self, part: Part, place: str, declared: bool) -> Replacement:
+        self._count += 1
+        new = self._visit(FoundImage(part, place, declared))
+        if new.png is None and new.note is not None:
+            self._notes += 1
+            self._note = new.note
+        if new.record:
+            self._records.append(new.record)
+        return new
+
+
+# Their content is content of the message: what holds for its blocks holds in there.
+_TRANSPARENT = {"non_standard", "tool_result"}
+_CONTENT_KEYS = {"content", "value"}
+
+
+def _lax(mode: _Mode) -> _Mode:
+    return "quoted" if mode == "quoted" else "loose"
+
+
+def _note_block(note: str, block: Mapping[Any, Any]) -> dict[str, Any]:
+    kept = {"id": block["id"]} if isinstance(block.get("id"), str) else {}
+    return {"type": "text", "text": note, **kept}
+
+
+def _is_note(value: object) -> bool:
+    return isinstance(value, Mapping) and value.get("type") == "text"
+
+
+def _slot(block: Mapping[Any, Any], place: str, mode: _Mode) -> ImageSlot | None:
+    if mode == "strict":
+        return read_image(block, place)
+    if not names_an_image(block):
+        return None
+    if mode == "loose":
+        return read_image(block, place)
+    try:
+        slot = read_image(block, place)
+    except (ImageRejected, MessageError):
+        # No bytes to read: an address or an id in a text is nothing that a model sees as an image.
+        return None
+    if slot is None:
+        return None
+    link = str(slot.part.get("image_url", {}).get("url", ""))
+    return slot if "base64" in slot.part or link[:5].lower() == "data:" else None
+
+
+def _refuse_unreadable(block: Mapping[Any, Any], place: str) -> None:
+    """Let a block pass only when no picture can be in it."""
+    what = unreadable(block)
+    if what is None:
+        return
+    found = f"the type {block['type']!r}" if isinstance(block.get("type"), str) else "no type"
+    raise MessageError(
+        f"{place} has {found}: it {what}.",
+        remedy="Give images as base64 or as data URLs; turn pages and frames into images.",
+    )

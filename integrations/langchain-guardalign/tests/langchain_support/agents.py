@@ -1,0 +1,156 @@
+"""A LangChain agent whose model remembers what it saw, and tools that bring pictures in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tools import BaseTool, InjectedToolCallId, tool
+from langgraph.types import Command
+
+from guardalign_middleware.testing import (
+    BOX,
+    all_red,
+    base64_png,
+    data_url,
+    picture,
+    png,
+    red_guard,
+)
+from guardalign_middleware.types import CanonicalImage
+from langchain_guardalign import GuardAlignMiddleware, ImageGuardRunnable
+from langchain_guardalign.testing import RecordingModel, holds_raw
+
+# Two pictures, so that what the user brought and what a tool brought can be told apart.
+ASKED = picture(red=True)
+SHOWN = picture(red=True, colour=(255, 255, 255))
+RAW = (ASKED, SHOWN, all_red())
+
+
+def raw(value: object) -> int:
+    """How many of the original pictures stand anywhere in a value, in any encoding."""
+    text = repr(value)
+    return sum(holds_raw(value, png(image)) or repr(image.to_pil()) in text for image in RAW)
+
+
+def shown(model: RecordingModel) -> list[int]:
+    """Raw pictures in each call of a model."""
+    return [raw(messages) for messages in model.seen]
+
+
+def block(image: CanonicalImage) -> dict[str, Any]:
+    """An image block of LangChain."""
+    return {"type": "image", "base64": base64_png(image), "mime_type": "image/png"}
+
+
+def ask(*images: CanonicalImage, text: str = "what is it ?", id: str | None = None) -> HumanMessage:
+    """A question about pictures."""
+    return HumanMessage([{"type": "text", "text": text}, *map(block, images)], id=id)
+
+
+def covered(image: CanonicalImage) -> bool:
+    """Whether the red block of `ASKED` is covered with grey, and nothing else changed."""
+    x0, y0, x1, y1 = BOX
+    rest = image.pixels.copy()
+    rest[y0:y1, x0:x1] = ASKED.pixels[y0:y1, x0:x1]
+    grey = bool((image.pixels[y0:y1, x0:x1] == 127).all())
+    return grey and bool((rest == ASKED.pixels).all())
+
+
+def red_runnable(**options: Any) -> ImageGuardRunnable:
+    """The runnable around a guard that finds red things."""
+    return ImageGuardRunnable(guard=red_guard(), **options)
+
+
+@tool
+def screenshot() -> list[dict[str, Any]]:
+    """Take a screenshot."""
+    return [{"type": "text", "text": "done"}, block(SHOWN)]
+
+
+@tool
+def string_url() -> list[dict[str, Any]]:
+    """An image_url block whose url is no dictionary."""
+    return [{"type": "image_url", "image_url": data_url(SHOWN)}]
+
+
+@tool
+def mcp() -> dict[str, Any]:
+    """A dictionary, as MCP servers answer; it becomes JSON text."""
+    return {"content": [{"type": "image", "data": base64_png(SHOWN), "mimeType": "image/png"}]}
+
+
+@tool
+def page() -> str:
+    """A web page."""
+    return f"<h1>Title</h1><img src='{data_url(SHOWN)}'>"
+
+
+@tool(response_format="content_and_artifact")
+def artifact() -> tuple[str, dict[str, Any]]:
+    """An answer in words, with the picture beside it."""
+    return "seen", {"shots": [png(SHOWN), {"data": base64_png(SHOWN)}]}
+
+
+@tool
+def command(tool_call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+    """A state update in the place of an answer."""
+    message = ToolMessage([block(SHOWN)], tool_call_id=tool_call_id, artifact=png(SHOWN))
+    return Command(update={"messages": [message]})
+
+
+@tool
+def command_with_dictionary(tool_call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+    """A state update whose message is no object yet."""
+    message = {"role": "tool", "tool_call_id": tool_call_id, "content": [block(SHOWN)]}
+    return Command(update={"messages": [message]})
+
+
+@tool
+def sub_agent() -> Any:
+    """Another agent, unguarded, whose last message is handed up."""
+    inner = create_agent(RecordingModel(answers=[AIMessage([block(SHOWN)])]))
+    return inner.invoke({"messages": [HumanMessage("look")]})["messages"][-1].content
+
+
+@tool
+def guarded_sub_agent() -> Any:
+    """Another agent with a guard of its own, and with the runnable before it."""
+    inner = create_agent(RecordingModel(answers=[AIMessage([block(SHOWN)])]), middleware=[guard()])
+    chain = red_runnable() | inner
+    return chain.invoke({"messages": [ask(ASKED)]})["messages"][-1].content
+
+
+TOOLS = (
+    screenshot,
+    string_url,
+    mcp,
+    page,
+    artifact,
+    command,
+    command_with_dictionary,
+    sub_agent,
+)
+
+
+def script(*tools: BaseTool) -> RecordingModel:
+    """A model that calls the tools one after the other and then answers."""
+    calls = [
+        AIMessage("", tool_calls=[{"name": item.name, "args": {}, "id": f"call-{number}"}])
+        for number, item in enumerate(tools)
+    ]
+    return RecordingModel(answers=[*calls, AIMessage("it is a square")])
+
+
+def guard(**options: Any) -> GuardAlignMiddleware:
+    """The middleware around a guard that finds red things."""
+    return GuardAlignMiddleware(guard=red_guard(), **options)
+
+
+def guarded(model: RecordingModel, *middleware: AgentMiddleware, **options: Any) -> Any:
+    """An agent with all the tools and these middlewares."""
+    return create_agent(
+        model, tools=[*TOOLS, guarded_sub_agent], middleware=list(middleware), **options
+    )

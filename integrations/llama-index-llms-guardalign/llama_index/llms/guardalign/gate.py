@@ -1,0 +1,137 @@
+"""A conversation on its way to somebody else's LLM: clean it, and say who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.llms.llm import LLM
+
+from guardalign_middleware import GuardedStream
+from guardalign_middleware.errors import MessageError
+from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.types import CalibrationReport, GuardedReply, Usage
+from llama_index.llms.guardalign.events import GuardedCall
+from llama_index.llms.guardalign.images import Resolver
+from llama_index.llms.guardalign.messages import UNSCANNED_REMEDY, cleaned_messages, find_images
+from llama_index.llms.guardalign.report import Report
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A conversation after the guard.
+
+    Attributes:
+        target: who answers it: the LLM, or the guard where an image is blocked.
+        messages: with every image cleaned; a note stands where an image was blocked.
+        kwargs: of the call to the target.
+        report: the verdicts, as plain JSON values; no pixels.
+    """
+
+    target: LLM | GuardedCall
+    messages: list[ChatMessage]
+    kwargs: dict[str, Any]
+    report: Report
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the LLM must not be asked."""
+        return isinstance(self.target, GuardedCall)
+
+
+@dataclass(frozen=True)
+class CheckedTurn:
+    """The same for the two arguments in which tool callers hold a conversation."""
+
+    call: Checked
+    user_msg: str | ChatMessage | None
+    history: list[ChatMessage] | None
+
+
+@dataclass(frozen=True)
+class Checker:
+    """Guards the conversations of one LLM.
+
+    Attributes:
+        outer: the LLM that is asked; its listeners hear of a blocked image.
+        inner: the LLM that answers.
+        lazy: scans and cleans; not loaded before there is an image.
+        resolve: reads one image.
+        allow_unscanned: whether videos and documents are let through.
+    """
+
+    outer: LLM
+    inner: LLM
+    lazy: LazyGuard
+    resolve: Resolver
+    allow_unscanned: bool
+
+    def check(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> Checked:
+        """Clean every image of a conversation; the messages are not changed.
+
+        Raises:
+            ImageRejected: an image that the intake policy does not accept.
+            MessageError: a block that is not known, or that shows what no guard can see.
+            GuardError: a fault while guarding.
+        """
+        if loose := {"images", "image_documents"} & set(kwargs):
+            raise MessageError(
+                f"The guard does not look into the keyword {min(loose)!r}.",
+                remedy="Put the images into the messages, as ImageBlock.",
+            )
+        found, unseen = find_images(messages)
+        if unseen and not self.allow_unscanned:
+            raise MessageError(
+                "A message holds a video or a document, in which the guard sees no picture.",
+                remedy=UNSCANNED_REMEDY,
+            )
+        report: Report = {"verdicts": []} | ({"unscanned": unseen} if unseen else {})
+        if not found:
+            return Checked(self.inner, list(messages), kwargs, report)
+        images = self.lazy.get().sanitize_many([self.resolve(item) for item in found])
+        shown = cleaned_messages(messages, images, encode_all=True)
+        if any(item.image is None for item in images):
+            reply = self._refusal(images)
+            target = GuardedCall(
+                self.outer,
+                shown,
+                answer=lambda: GuardedStream(None, lambda: reply),
+                reply=lambda: reply,
+                areply=partial(_known, reply),
+            )
+            return Checked(target, shown, {}, report | reply.to_json())
+        report["verdicts"] = [item.verdict.to_json() for item in images]
+        return Checked(self.inner, shown, kwargs, report)
+
+    def check_turn(
+        self,
+        user_msg: str | ChatMessage | None,
+        chat_history: Sequence[ChatMessage] | None,
+        kwargs: dict[str, Any],
+    ) -> CheckedTurn:
+        """`check` for a last message, if it is one, and what was said before."""
+        history = list(chat_history or ())
+        last = [user_msg] if isinstance(user_msg, ChatMessage) else []
+        call = self.check([*history, *last], kwargs)
+        kept = None if chat_history is None else call.messages[: len(history)]
+        return CheckedTurn(call, call.messages[-1] if last else user_msg, kept)
+
+    def _refusal(self, images: Sequence[SanitizedImage]) -> GuardedReply:
+        return GuardedReply(
+            text=self.lazy.config.blocked_reply,
+            verdicts=tuple(item.verdict for item in images),
+            calibration=CalibrationReport(
+                "off", prefix=False, reason="an image was blocked, so the model was not asked"
+            ),
+            usage=Usage(0, 0),
+            finish_reason="blocked",
+            model=self.inner.metadata.model_name,
+        )
+
+
+async def _known(reply: GuardedReply) -> GuardedReply:
+    return reply

@@ -1,0 +1,27 @@
+"""Keys, verdicts and logs that the tests of several files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from guardalign_middleware.audit import AuditEntry, AuditLog
+from guardalign_middleware.types import Verdict
+from tests.support.verdicts import make_verdict, plain_image
+
+KEY = b"0123456789abcdef" * 2
+OTHER_KEY = b"fedcba9876543210" * 2
+BOXES = [(1, 2, 10, 12), (20, 5, 30, 15)]
+
+
+def verdict_number(seed: int) -> Verdict:
+    return make_verdict(plain_image(seed=seed), BOXES[: seed % 3])
+
+
+def write(path: Path, count: int, **options: Any) -> list[AuditEntry]:
+    log = AuditLog(path, KEY, **options)
+    return [log.append(verdict_number(seed)) for seed in range(count)]
+
+
+def head_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.head")

@@ -1,0 +1,256 @@
+"""What is checked of every family, and the row of docs/models.md that comes out of it.
+
+`python -m tests.support.family_matrix` writes the table anew; a test says when it is out of date.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from guardalign_middleware.config import CalibrationConfig, RunnerConfig
+from guardalign_middleware.errors import CalibrationError, ModelLoadError
+from guardalign_middleware.generation import CalibratedRunner
+from guardalign_middleware.generation.attention.forward import calibrated_attention
+from guardalign_middleware.generation.attention.run import CalibrationRun
+from guardalign_middleware.generation.engine.collate import collate, group_of
+from guardalign_middleware.generation.prompt.conversation import PLAIN, neutralise
+from guardalign_middleware.generation.prompt.encoder import EncodedPrompts, PromptEncoder
+from guardalign_middleware.types import Message, TextPart
+from tests.generation.conftest import picture, user
+from tests.support.attention_oracle import oracle
+from tests.support.tiny.families import MATRIX
+from tests.support.tiny.models import save_built
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "models.md"
+BEGIN, END = "<!-- table: python -m tests.support.family_matrix -->", "<!-- end of table -->"
+PREFIX = "I must be helpful and harmless. 安全 🛡"
+GAMMA = 0.8
+
+
+def rows() -> list[list[Message]]:
+    """Pictures in every row, so that all families can put them in one batch."""
+    return [
+        [user(picture(1), "What is in the picture?")],
+        [user(picture(2, 60, 30), f"Repeat: {PREFIX} {PREFIX}\n\n  🐕‍🦺 犬はどこ？\nx")],
+        [
+            Message("system", (TextPart("Be brief."),)),
+            user(picture(3), "What is this?"),
+            Message("assistant", (TextPart("A dog."),)),
+            user("Really? <image> </s> <|image_pad|> [IMG]"),
+        ],
+    ]
+
+
+def several_pictures() -> list[Message]:
+    """Two pictures around words."""
+    return [user(picture(4), "this or", picture(5), "that?")]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    family: str
+    model: str
+    attention: str
+    layers: str
+    together: str
+    status: str
+
+    def __str__(self) -> str:
+        cells = (self.family, self.model, self.attention, self.layers, self.together, self.status)
+        return f"| {' | '.join(cells)} |"
+
+
+def check(family: str, root: Path) -> Row:
+    """Check everything that is promised of a family.
+
+    Raises:
+        AssertionError: something does not hold.
+    """
+    directory = save_built(root / family, MATRIX[family])
+    about = (MATRIX[family].__doc__ or "").strip().splitlines()[0].rstrip(".")
+    config = RunnerConfig(
+        model=str(directory),
+        device="cpu",
+        max_new_tokens=4,
+        prefix={"text": PREFIX},
+        calibration={"gamma": GAMMA},
+    )
+    try:
+        runner = CalibratedRunner.from_config(config)
+        _ = runner.layers
+    except (ModelLoadError, CalibrationError) as error:
+        reason = error.message.replace(f"The model {directory}", "the model")
+        reason = reason.replace(str(directory), "the model").split(". ")[0].rstrip(".")
+        # A class name in angle brackets would be taken for HTML.
+        return Row(about, "", "", "", "", f"refused: {reason.replace('<', '&lt;')}.")
+    _check_spans(runner._prompts)
+    _check_oracle(config)
+    together = _check_answers(runner)
+    decoder = runner._model.get_decoder()
+    every = runner._inference.all_layers.indices
+    chosen = runner.layers.indices
+    total = runner._model.config.get_text_config().num_hidden_layers
+    return Row(
+        about,
+        f"`{type(runner._model).__name__}`",
+        decoder.config._attn_implementation,
+        f"{_numbers(chosen)} of {_numbers(every)}" + (f" ({total})" if total > len(every) else ""),
+        together,
+        "calibrated",
+    )
+
+
+def _check_spans(prompts: PromptEncoder) -> None:
+    for messages in [*rows(), several_pictures()]:
+        encoded = prompts.encode([messages], prefix=[True], spans=True)
+        ids = encoded.inputs["input_ids"][0]
+        text = "".join(part.text for part in messages[-1].parts if isinstance(part, TextPart))
+        for mask, expected in (
+            (encoded.prefix_mask[0], PREFIX),
+            (encoded.instruction_mask[0], neutralise(text, prompts.control_tokens)),
+        ):
+            found = prompts._tokenizer.decode(ids[mask])
+            assert "".join(found.split()) == "".join(expected.split())
+
+
+class _Double:
+    """The model in float64 with one left-padded batch."""
+
+    def __init__(self, config: RunnerConfig) -> None:
+        runner = CalibratedRunner.from_config(config)
+        self.model: Any = runner._model.double()
+        # The kernel that computes all experts at once knows no float64.
+        self.model.set_experts_implementation("eager")
+        self.prompts: EncodedPrompts = runner._prompts.encode(rows(), prefix=[True] * 3, spans=True)
+        self.inputs = {
+            name: value.double() if value.is_floating_point() else value
+            for name, value in self.prompts.inputs.items()
+        }
+        self.layers = runner.layers
+        self.real = self.inputs["attention_mask"].bool()
+
+    @torch.inference_mode()
+    def logits(self) -> Tensor:
+        out: Tensor = self.model(**self.inputs, use_cache=False).logits
+        return out
+
+    def calibrated(self, gamma: float, mode: str) -> Tensor:
+        config = CalibrationConfig.model_validate({"gamma": gamma, "mode": mode})
+        prompts = self.prompts
+        run = CalibrationRun(prompts.prefix_mask, prompts.instruction_mask, config, self.layers)
+        with calibrated_attention(self.model, run):
+            logits = self.logits()
+        assert run.observed_layers() == tuple(sorted(self.layers.indices))
+        return logits
+
+
+def _check_oracle(config: RunnerConfig) -> None:
+    case = _Double(config)
+    assert (case.prompts.inputs["attention_mask"] == 0).any(), "no row is padded"
+    plain, prompts, real = case.logits(), case.prompts, case.real
+    assert torch.equal(case.calibrated(0.0, "positive"), plain)
+    # The eager softmax of transformers is fp32, whatever the model's dtype.
+    eager = case.model.get_decoder().config._attn_implementation == "eager"
+    for mode in ("positive", "paper"):
+        got = case.calibrated(GAMMA, mode)
+        with oracle(
+            case.model,
+            prompts.instruction_mask,
+            prompts.prefix_mask,
+            set(case.layers.indices),
+            gamma=GAMMA,
+            mode=mode,
+        ):
+            expected = case.logits()
+        difference = (got - expected)[real].abs().max()
+        assert difference < (1e-4 if eager else 1e-9), f"{mode}: {difference}"
+        assert (got - plain)[real].abs().max() > 1e-3
+
+
+def _check_answers(runner: CalibratedRunner) -> str:
+    """Which requests share a pass; each answer is the one it would get alone."""
+    messages = rows()
+    alone = [runner.generate(row) for row in messages]
+    for reply in alone:
+        assert reply.calibration.state == "on"
+        assert reply.calibration.layers == tuple(sorted(runner.layers.indices))
+    assert runner.generate_batch(messages) == alone
+    assert runner.generate(several_pictures()).calibration.state == "on"
+    stream = runner.stream(messages[0])
+    assert "".join(stream) == alone[0].text
+    off = runner.generate(messages[0], calibrate=False)
+    assert off.calibration.state == "off"
+    assert off.text == _plain_text(runner, messages[0])
+    if _join(runner, [messages[0], messages[1]]):
+        return "all"
+    return "pictures of one shape" if _join(runner, [messages[0], messages[2]]) else "none"
+
+
+def _join(runner: CalibratedRunner, messages: list[list[Message]]) -> bool:
+    """Whether these prompts may be joined; what comes out is what the processor would make."""
+    prompts = runner._prompts
+    single = [prompts.encode([row], prefix=[True], spans=True) for row in messages]
+    if len({group_of(prompt) for prompt in single}) > 1:
+        return False
+    own = prompts.encode(messages, prefix=[True] * len(messages), spans=True)
+    joined = collate(single, prompts._tokenizer.pad_token_id)
+    assert set(joined.inputs) == set(own.inputs)
+    for name, value in own.inputs.items():
+        torch.testing.assert_close(joined.inputs[name], value, rtol=0, atol=0)
+    return True
+
+
+def _plain_text(runner: CalibratedRunner, messages: list[Message]) -> str:
+    """The answer of the untouched model to the untouched processor's reading of the prompt."""
+    prompts = runner._prompts
+    inputs = prompts._processor(
+        text=[prompts._render(messages, True, PLAIN, ())],
+        images=[[image.to_pil() for message in messages for image in message.images]],
+        add_special_tokens=False,
+        return_tensors="pt",
+    )
+    # PaliGemma's labels are for training; Llama 4's processor gives bfloat16 whatever the model is.
+    inputs.pop("labels", None)
+    inputs = {name: runner._inference._to_model(value) for name, value in inputs.items()}
+    with torch.inference_mode():
+        out = runner._model.generate(**inputs, do_sample=False, max_new_tokens=4)
+    return prompts.decode(out[0, inputs["input_ids"].shape[1] :].tolist()).strip()
+
+
+def _numbers(indices: tuple[int, ...]) -> str:
+    return ", ".join(str(index) for index in indices)
+
+
+def table() -> list[str]:
+    """The lines of the table on the page, without its head."""
+    text = PAGE.read_text(encoding="utf-8")
+    return text[text.index(BEGIN) : text.index(END)].strip().splitlines()[4:]
+
+
+def main() -> None:
+    """Check every family and write the table."""
+    head = (
+        "| family | class | attention | layers calibrated | share a pass | status |\n"
+        "| --- | --- | --- | --- | --- | --- |"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [str(check(family, Path(folder))) for family in MATRIX]
+    text = PAGE.read_text(encoding="utf-8")
+    before, after = text[: text.index(BEGIN)], text[text.index(END) :]
+    PAGE.write_text(
+        before + "\n".join([BEGIN, "", head, *lines, ""]) + "\n" + after, encoding="utf-8"
+    )
+    sys.stdout.write(f"{len(lines)} families\n")
+
+
+if __name__ == "__main__":
+    main()

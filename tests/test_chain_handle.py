@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from guardalign_middleware import ConfigError, GuardAlign, GuardAlignConfig
+from guardalign_middleware.config import CalibrationConfig, PrefixConfig, RunnerConfig
+from guardalign_middleware.handles import LazyChain
+from guardalign_middleware.testing import EchoRunner, red_chain, red_config
+
+
+def preset(tmp_path: Path, **changes: Any) -> Path:
+    """A preset whose files exist, so that their contents count."""
+    (tmp_path / "anchors.yaml").write_text("categories: {}", encoding="utf-8")
+    (tmp_path / "profile.json").write_text('{"threshold": 0.2}', encoding="utf-8")
+    path = tmp_path / "own.yaml"
+    data = {
+        "name": "own",
+        "detection": {
+            "encoder": {"model": "local-dir:encoder"},
+            "anchors": "anchors.yaml",
+            "profile": "profile.json",
+        },
+        "runner": {"model": "./llava"},
+        **changes,
+    }
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    return path
+
+
+def test_exactly_one_source() -> None:
+    with pytest.raises(ConfigError, match="Exactly one"):
+        LazyChain()
+    with pytest.raises(ConfigError, match="Exactly one"):
+        LazyChain(preset="mini", chain=red_chain())
+
+
+def test_a_wrong_preset_is_noticed_at_once() -> None:
+    with pytest.raises(ConfigError, match="no preset"):
+        LazyChain(preset="nope")
+
+
+async def test_a_given_chain_is_the_chain() -> None:
+    chain = red_chain()
+    lazy = LazyChain(chain=chain)
+    assert lazy.get() is chain
+    assert await lazy.aget() is chain
+    assert lazy.config is chain.config
+    assert lazy.runner_config is chain.runner.config
+
+
+def test_many_threads_load_one_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[GuardAlignConfig] = []
+    started = threading.Barrier(8)
+
+    def load(config: GuardAlignConfig) -> GuardAlign:
+        loads.append(config)
+        return red_chain()
+
+    monkeypatch.setattr(GuardAlign, "from_config", load)
+    lazy = LazyChain(preset=preset(tmp_path))
+    assert loads == []
+
+    def get(_: int) -> GuardAlign:
+        started.wait(10)
+        return lazy.get()
+
+    with ThreadPoolExecutor(8) as pool:
+        chains = list(pool.map(get, range(8)))
+    assert len(loads) == 1
+    assert all(chain is chains[0] for chain in chains)
+
+
+def test_copies_are_the_same_chain_and_pickles_load_again(tmp_path: Path) -> None:
+    lazy = LazyChain(preset=preset(tmp_path))
+    assert copy.copy(lazy) is lazy
+    assert copy.deepcopy({"a": lazy})["a"] is lazy
+    again = pickle.loads(pickle.dumps(lazy))
+    assert again.config == lazy.config
+    with pytest.raises(TypeError, match="preset"):
+        pickle.dumps(LazyChain(chain=red_chain()))
+
+
+def test_identity_is_the_same_before_and_after_loading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GuardAlign, "from_config", lambda _: red_chain())
+    lazy = LazyChain(preset=preset(tmp_path))
+    before = lazy.identity
+    lazy.get()
+    assert lazy.identity == before
+    assert LazyChain(preset=preset(tmp_path)).identity == before
+
+
+def test_identity_changes_with_whatever_could_change_an_answer(tmp_path: Path) -> None:
+    def fingerprint(**changes: Any) -> str:
+        return str(LazyChain(preset=preset(tmp_path, **changes)).identity["fingerprint"])
+
+    seen = [
+        fingerprint(),
+        fingerprint(blocked_reply="no"),
+        fingerprint(sanitize={"fill": [0, 0, 0]}),
+        fingerprint(runner={"model": "./llava", "prefix": {"text": "Be safe."}}),
+        fingerprint(runner={"model": "./llava", "calibration": {"gamma": 0.7}}),
+    ]
+    path = preset(tmp_path)
+    (tmp_path / "profile.json").write_text('{"threshold": 0.3}', encoding="utf-8")
+    seen.append(LazyChain(preset=path).identity["fingerprint"])
+    path = preset(tmp_path)
+    (tmp_path / "anchors.yaml").write_text("categories: {a: [b]}", encoding="utf-8")
+    seen.append(LazyChain(preset=path).identity["fingerprint"])
+    assert len(set(seen)) == len(seen)
+
+
+def test_identity_of_a_given_chain_knows_its_runner() -> None:
+    runner = EchoRunner()
+    runner.config = RunnerConfig(
+        model="echo",
+        prefix=PrefixConfig(text="Be safe.", policy="when_flagged"),
+        calibration=CalibrationConfig(gamma=0.7),
+    )
+    identity = LazyChain(chain=red_chain(runner=runner)).identity
+    assert identity["safety_prefix"] == "Be safe."
+    assert identity["prefix_policy"] == "when_flagged"
+    assert identity["gamma"] == 0.7
+    plain = LazyChain(chain=red_chain()).identity
+    assert plain["fingerprint"] != identity["fingerprint"]
+    other = LazyChain(chain=red_chain(red_config(blocked_reply="no")))
+    assert other.identity["fingerprint"] != plain["fingerprint"]
