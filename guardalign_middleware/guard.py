@@ -10,13 +10,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
+from guardalign_middleware import notices
 from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.generation import CalibratedRunner, Runner
 from guardalign_middleware.generation.awaiting import agenerate_batch
+from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.generation.output import OnOutput, OutputRunner
 from guardalign_middleware.guarded_stream import GuardedStream
 from guardalign_middleware.image_guard import CALIBRATION_REMEDY, ImageGuard, require_profile
@@ -35,32 +37,15 @@ from guardalign_middleware.types import (
 )
 
 __all__ = [
-    "BLOCKED_NOTE",
     "CALIBRATION_REMEDY",
     "Conversation",
     "GuardAlign",
     "GuardedPrompt",
     "ImageGuard",
-    "Options",
     "runner_config",
 ]
 
-BLOCKED_NOTE = "[blocked image]"
 Conversation = str | Sequence[Mapping[str, Any] | Message]
-
-
-class Options(TypedDict, total=False):
-    """Keywords of every call of `GuardAlign`; what is absent comes from the runner's config.
-
-    `temperature` 0 = greedy; `seed` is that of the sampling; an answer ends before the first of
-    the strings in `stop`; `tools` are JSON schemas of what the model may call.
-    """
-
-    max_new_tokens: int | None
-    temperature: float | None
-    seed: int | None
-    stop: Sequence[str] | None
-    tools: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +113,7 @@ class GuardAlign:
         guard = ImageGuard.from_config(config)
         return cls(guard, CalibratedRunner.from_config(runner), on_output=on_output)
 
-    def invoke(self, messages: Conversation, **options: Unpack[Options]) -> GuardedReply:
+    def invoke(self, messages: Conversation, **options: Unpack[GenerationOptions]) -> GuardedReply:
         """Answer one conversation.
 
         Args:
@@ -146,7 +131,7 @@ class GuardAlign:
         return self.batch([messages], **options)[0]
 
     def batch(
-        self, conversations: Sequence[Conversation], **options: Unpack[Options]
+        self, conversations: Sequence[Conversation], **options: Unpack[GenerationOptions]
     ) -> list[GuardedReply]:
         """Answer several conversations, scanning and generating together.
 
@@ -164,35 +149,42 @@ class GuardAlign:
                 )
         return self._replies(prompts, answers)
 
-    def stream(self, messages: Conversation, **options: Unpack[Options]) -> GuardedStream:
+    def stream(self, messages: Conversation, **options: Unpack[GenerationOptions]) -> GuardedStream:
         """Answer one conversation piece by piece; joined, the pieces equal `invoke`'s text.
 
         The guard has finished when this returns: no piece comes before the verdicts. Arguments and
         errors are those of `invoke`; a fault of the generation is raised by the iteration.
         """
-        return self.answer(self.prepare(messages), **options)
+        return self.stream_reply(self.prepare(messages), **options)
 
     def prepare(self, messages: Conversation) -> GuardedPrompt:
-        """Only guard one conversation; `answer` does the rest. Errors are those of `invoke`."""
+        """Guard one conversation and stop there; `reply` and `stream_reply` go on.
+
+        Errors are those of `invoke`.
+        """
         return self._prepare([messages])[0]
 
-    def answer(self, prompt: GuardedPrompt, **options: Unpack[Options]) -> GuardedStream:
-        """Answer what `prepare` made of a conversation."""
+    def stream_reply(
+        self, prompt: GuardedPrompt, **options: Unpack[GenerationOptions]
+    ) -> GuardedStream:
+        """Answer what `prepare` made of a conversation, piece by piece."""
         if prompt.blocked:
             return GuardedStream(None, lambda: self._blocked_reply(prompt))
         with typed_faults("generation"):
             tokens = self.runner.stream(prompt.messages, prefix=prompt.prefix, **options)
         return GuardedStream(tokens, lambda: self._reply(prompt, tokens.result))
 
-    def reply(self, prompt: GuardedPrompt, **options: Unpack[Options]) -> GuardedReply:
-        """`answer` at once, in the caller's thread."""
+    def reply(self, prompt: GuardedPrompt, **options: Unpack[GenerationOptions]) -> GuardedReply:
+        """Answer what `prepare` made of a conversation, in the caller's thread."""
         if prompt.blocked:
             return self._blocked_reply(prompt)
         with typed_faults("generation"):
             answer = self.runner.generate(prompt.messages, prefix=prompt.prefix, **options)
         return self._reply(prompt, answer)
 
-    async def ainvoke(self, messages: Conversation, **options: Unpack[Options]) -> GuardedReply:
+    async def ainvoke(
+        self, messages: Conversation, **options: Unpack[GenerationOptions]
+    ) -> GuardedReply:
         """`invoke` without blocking the event loop; cancelling the task stops the generation.
 
         A task that is cancelled while the images are scanned, by a timeout for instance, never asks
@@ -201,24 +193,26 @@ class GuardAlign:
         prompt = await asyncio.to_thread(self.prepare, messages)
         return await self.areply(prompt, **options)
 
-    async def areply(self, prompt: GuardedPrompt, **options: Unpack[Options]) -> GuardedReply:
+    async def areply(
+        self, prompt: GuardedPrompt, **options: Unpack[GenerationOptions]
+    ) -> GuardedReply:
         """`reply` without blocking the event loop; cancelling the task stops the generation."""
         return (await self._areplies([prompt], options))[0]
 
     async def abatch(
-        self, conversations: Sequence[Conversation], **options: Unpack[Options]
+        self, conversations: Sequence[Conversation], **options: Unpack[GenerationOptions]
     ) -> list[GuardedReply]:
         """`batch` without blocking the event loop; cancelling the task stops the generation."""
         prompts = await asyncio.to_thread(self._prepare, conversations)
         return await self._areplies(prompts, options)
 
     async def astream(
-        self, messages: Conversation, **options: Unpack[Options]
+        self, messages: Conversation, **options: Unpack[GenerationOptions]
     ) -> AsyncGenerator[GuardedChunk, None]:
         """`stream` without blocking the event loop; leaving the loop stops the generation."""
         prompt = await asyncio.to_thread(self.prepare, messages)
         # A prompt is put into the model's form in a thread as well: its images are resized there.
-        stream = await asyncio.to_thread(self.answer, prompt, **options)
+        stream = await asyncio.to_thread(self.stream_reply, prompt, **options)
         try:
             async for chunk in stream:
                 yield chunk
@@ -226,7 +220,7 @@ class GuardAlign:
             await stream.aclose()
 
     async def _areplies(
-        self, prompts: Sequence[GuardedPrompt], options: Options
+        self, prompts: Sequence[GuardedPrompt], options: GenerationOptions
     ) -> list[GuardedReply]:
         # A step of its own, since a thread cannot be stopped: who has left by now asks no model.
         asked = _asked(prompts)
@@ -327,4 +321,4 @@ def _prompt(
 
 
 def _cleaned(item: SanitizedImage) -> ImagePart | TextPart:
-    return TextPart(BLOCKED_NOTE) if item.image is None else ImagePart(item.image)
+    return TextPart(notices.UNSAFE) if item.image is None else ImagePart(item.image)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,18 @@ Box = tuple[int, int, int, int]
 """`(x0, y0, x1, y1)` in pixels of the upright image, half-open: `image[y0:y1, x0:x1]`."""
 
 Decision = Literal["allow", "mask", "block"]
+SEVERITY: tuple[Decision, ...] = get_args(Decision)
+"""Decisions from the mildest to the most severe."""
 Action = Literal["mask", "block", "flag"]
 """What a region leads to: it is hidden, the image is blocked, or it is only reported."""
 Role = Literal["system", "user", "assistant", "tool"]
+OnUnsafe = Literal["mask", "notice", "drop", "block", "flag"]
+"""What a guard does about an unsafe image; which of these an adapter knows, it says itself.
+
+`mask` shows the cleaned picture, or a notice where nothing of it may be shown; `notice` shows the
+notice in any case; `drop` leaves out the document or node that holds the image; `block` ends the
+call or the run; `flag` changes nothing and only records the verdict.
+"""
 FinishReason = Literal["stop", "length", "blocked", "cancelled"]
 
 

@@ -17,10 +17,10 @@ from guardalign_middleware import (
     ImageGuard,
     ImageRejected,
     MessageError,
+    notices,
 )
 from guardalign_middleware.config import PrefixConfig, RunnerConfig, SanitizeConfig
 from guardalign_middleware.generation import TokenStream
-from guardalign_middleware.guard import BLOCKED_NOTE
 from guardalign_middleware.testing import (
     BOX,
     EchoRunner,
@@ -295,11 +295,11 @@ class TestStream:
         chain = red_chain()
         prompt = chain.prepare(ask(picture(red=True)))
         assert prompt.messages[0].images[0].sha256 != picture(red=True).sha256
-        assert chain.answer(prompt).finish() == chain.invoke(ask(picture(red=True)))
+        assert chain.stream_reply(prompt).finish() == chain.invoke(ask(picture(red=True)))
         blocked = chain.prepare(ask(all_red()))
         assert blocked.blocked
         assert blocked.messages[0].images == ()
-        assert BLOCKED_NOTE in blocked.messages[0].text
+        assert notices.UNSAFE in blocked.messages[0].text
 
 
 class TestAsync:
@@ -388,4 +388,4 @@ def test_a_preset_without_a_runner_only_scans(tmp_path: Any) -> None:
 def test_reply_is_the_answer_at_once(image: CanonicalImage) -> None:
     chain = red_chain()
     prompt = chain.prepare(ask(image))
-    assert chain.reply(prompt, stop=["is"]) == chain.answer(prompt, stop=["is"]).finish()
+    assert chain.reply(prompt, stop=["is"]) == chain.stream_reply(prompt, stop=["is"]).finish()

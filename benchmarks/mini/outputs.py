@@ -54,7 +54,8 @@ def record(scenes: int, answers: int) -> Iterator[Record]:
         )
         guard = ImageGuard.from_config(config)
         profile = guard.detector.profile
-        assert profile is not None and config.runner is not None
+        assert profile is not None
+        assert config.runner is not None
         yield {"kind": "profile", "fingerprint": profile.fingerprint, "binding": [*profile.binding]}
         for number in track(range(scenes), "scenes", console=Console(stderr=True)):
             yield {"kind": "scene", "number": number, **_scene(guard, number)}
@@ -109,7 +110,10 @@ def _answer(chain: GuardAlign, number: int) -> Record:
     else:
         family = FAMILIES[number // 2 % len(FAMILIES)]
         text = ask(rng, family, things_in(scene), held_out=True).text
-    content = [{"type": "image", "image": CanonicalImage(scene.pixels)}, {"type": "text", "text": text}]
+    content = [
+        {"type": "image", "image": CanonicalImage(scene.pixels)},
+        {"type": "text", "text": text},
+    ]
     return chain.invoke([{"role": "user", "content": content}]).to_json()
 
 

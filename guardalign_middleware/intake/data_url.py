@@ -16,6 +16,8 @@ DATA_URL_LABEL = "<data URL>"
 _HEADER = re.compile(r"data:(image/[a-z0-9][a-z0-9.+-]*);base64", re.IGNORECASE)
 _FORM = "Write it as data:image/png;base64,… with the standard base64 alphabet and no spaces."
 
+_NO_LINE_ENDS = str.maketrans("", "", "\r\n")
+
 _FORMAT_BY_MIME = {
     "image/jpeg": "JPEG",
     "image/jpg": "JPEG",
@@ -39,6 +41,11 @@ class EncodedImage:
     mime_type: str
 
 
+def is_data_url(text: str) -> bool:
+    """Whether a string is meant as a `data:` URL."""
+    return text[:5].lower() == "data:"
+
+
 def parse_data_url(url: str, policy: IntakePolicy) -> EncodedImage:
     """Take a `data:image/…;base64,…` URL apart.
 
@@ -58,11 +65,15 @@ def parse_data_url(url: str, policy: IntakePolicy) -> EncodedImage:
 def decode_base64(text: str, policy: IntakePolicy, source: str) -> bytes:
     """Decode standard base64 strictly; the byte cap holds before the decoding.
 
+    Line ends may stand in it, as mail and many encoders write them; no other space may.
+
     Raises:
         ImageRejected: `bad_data_url`, `empty` or `too_many_bytes`.
     """
-    padding = len(text) - len(text.rstrip("="))
-    check_byte_count(max(len(text) * 3 // 4 - padding, 0), policy, source)
+    breaks = text.count("\n") + text.count("\r")
+    check_byte_count((len(text) - breaks - text[-4:].count("=")) * 3 // 4, policy, source)
+    if breaks:
+        text = text.translate(_NO_LINE_ENDS)
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -20,6 +20,7 @@ from guardalign_middleware.intake.data_url import (
     DATA_URL_LABEL,
     check_mime,
     decode_base64,
+    is_data_url,
     parse_data_url,
 )
 from guardalign_middleware.intake.decode import canonical_frames, canonical_pixels, decode_bytes
@@ -105,11 +106,6 @@ def url_not_allowed(url: str) -> ImageRejected:
         remedy="Download the image yourself and pass its bytes, or pass the path of a file; or "
         "name its host in intake.allow_url_hosts.",
     )
-
-
-def is_data_url(text: str) -> bool:
-    """Whether a string is meant as a `data:` URL."""
-    return text[:5].lower() == "data:"
 
 
 def is_remote_url(text: str) -> bool:

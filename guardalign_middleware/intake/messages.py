@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
-from urllib.parse import unquote, urlsplit
-
-from PIL import Image
 
 from guardalign_middleware.config import IntakePolicy
-from guardalign_middleware.errors import ImageRejected, MessageError
-from guardalign_middleware.intake.load import (
-    is_data_url,
-    is_remote_url,
-    load_base64,
-    load_frames,
-    url_not_allowed,
-)
-from guardalign_middleware.types import CanonicalImage, ImagePart, Message, Role, TextPart
-
-Frames = tuple[CanonicalImage, ...]
+from guardalign_middleware.errors import MessageError
+from guardalign_middleware.intake.part import ACCEPTED_PARTS, load_part
+from guardalign_middleware.types import ImagePart, Message, Role, TextPart
 
 _ROLES: tuple[Role, ...] = get_args(Role)
-_IMAGE_KEYS = ("base64", "image", "url", "path")
-_ACCEPTED = (
-    'Accepted parts: a string; {"type": "text", "text": …}; '
-    '{"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}; '
-    '{"type": "image", "base64": …, "mime_type": "image/png"}; '
-    '{"type": "image", "image": bytes or PIL image}; '
-    '{"type": "image", "path": …} if intake.allow_paths is set.'
-)
 _DEFAULT_POLICY = IntakePolicy()
 
 
@@ -119,10 +99,10 @@ def _parse_content(
     if not isinstance(content, Sequence) or isinstance(content, bytes | bytearray):
         raise MessageError(
             f"{place} should be a string or a list of parts. Received {type(content).__name__}.",
-            remedy=_ACCEPTED,
+            remedy=ACCEPTED_PARTS,
         )
     if not content:
-        raise MessageError(f"{place} has no parts.", remedy=_ACCEPTED)
+        raise MessageError(f"{place} has no parts.", remedy=ACCEPTED_PARTS)
     return tuple(
         parsed
         for index, part in enumerate(content)
@@ -139,94 +119,16 @@ def _parse_part(
         return (TextPart(part),)
     if isinstance(part, Mapping) and part.get("type") == "text":
         if not isinstance(part.get("text"), str):
-            raise MessageError(f"{place} has no string under 'text'.", remedy=_ACCEPTED)
+            raise MessageError(f"{place} has no string under 'text'.", remedy=ACCEPTED_PARTS)
         return (TextPart(part["text"]),)
-    try:
-        frames = _parse_image(part, place, policy)
-    except ImageRejected as error:
-        raise ImageRejected(
-            f"{place}: {error.message}",
-            reason=error.reason,
-            source=error.source,
-            remedy=error.remedy,
-        ) from error
+    frames = load_part(part, place, policy)
     if frames is not None:
         return tuple(map(ImagePart, frames))
     if isinstance(part, Mapping):
         kind = part.get("type")
         found = f"the unknown type {kind!r}" if isinstance(kind, str) else "no type"
-        raise MessageError(f"{place} has {found}.", remedy=_ACCEPTED)
-    raise MessageError(f"{place} is a {type(part).__name__}.", remedy=_ACCEPTED)
-
-
-def _parse_image(part: object, place: str, policy: IntakePolicy) -> Frames | None:
-    """Every frame of an image part; None when the part is of another kind."""
-    if isinstance(part, ImagePart):
-        return load_frames(part.image, policy)
-    if isinstance(part, Mapping) and part.get("type") == "image_url":
-        return _from_image_url(part, place, policy)
-    if isinstance(part, Mapping) and part.get("type") == "image":
-        return _from_image_block(part, place, policy)
-    return None
-
-
-def _from_image_url(part: Mapping[str, Any], place: str, policy: IntakePolicy) -> Frames:
-    value = part.get("image_url")
-    url = value.get("url") if isinstance(value, Mapping) else value
-    if not isinstance(url, str):
-        raise MessageError(f"{place} has no url string under 'image_url'.", remedy=_ACCEPTED)
-    return _from_string(url, policy)
-
-
-def _from_image_block(part: Mapping[str, Any], place: str, policy: IntakePolicy) -> Frames:
-    given = [key for key in _IMAGE_KEYS if part.get(key) is not None]
-    if len(given) != 1:
-        found = " and ".join(given) or "none"
-        raise MessageError(
-            f"{place} should have exactly one of {', '.join(_IMAGE_KEYS)}. Received {found}.",
-            remedy=_ACCEPTED,
-        )
-    key = given[0]
-    value = part[key]
-    if key == "base64":
-        mime_type = part.get("mime_type")
-        if not isinstance(value, str) or not isinstance(mime_type, str):
-            raise MessageError(
-                f"{place} should have strings under 'base64' and 'mime_type'.", remedy=_ACCEPTED
-            )
-        return load_base64(value, mime_type, policy)
-    if key == "image" and isinstance(value, bytes | bytearray | Image.Image | CanonicalImage):
-        return load_frames(value, policy)
-    if key in {"image", "url"} and isinstance(value, str):
-        return _from_string(value, policy)
-    if key in {"image", "path"} and isinstance(value, str | os.PathLike):
-        return _from_path(os.fspath(value), policy)
-    raise MessageError(f"{place} has a {type(value).__name__} under {key!r}.", remedy=_ACCEPTED)
-
-
-def _from_string(text: str, policy: IntakePolicy) -> Frames:
-    """A data URL, a file URL or a path; another URL only if the policy names its host."""
-    if is_data_url(text):
-        return load_frames(text, policy)
-    if not is_remote_url(text):
-        return _from_path(text, policy)
-    if text[:7].lower() != "file://":
-        return load_frames(text, policy)
-    location = urlsplit(text)
-    if location.netloc not in {"", "localhost"}:
-        raise url_not_allowed(text)
-    return _from_path(unquote(location.path), policy)
-
-
-def _from_path(path: str | bytes, policy: IntakePolicy) -> Frames:
-    if not policy.allow_paths:
-        raise ImageRejected(
-            "A message may not name a local file.",
-            reason="path_not_allowed",
-            source="<path>",
-            remedy="Read the file and pass its bytes, or set intake.allow_paths.",
-        )
-    return load_frames(os.fsdecode(path), policy)
+        raise MessageError(f"{place} has {found}.", remedy=ACCEPTED_PARTS)
+    raise MessageError(f"{place} is a {type(part).__name__}.", remedy=ACCEPTED_PARTS)
 
 
 def _says_something(part: TextPart | ImagePart) -> bool:

@@ -86,7 +86,7 @@ async def _batched(chain: GuardAlign, messages: list[Message]) -> str:
 
 async def _finished(chain: GuardAlign, messages: list[Message]) -> str:
     prompt = await asyncio.to_thread(chain.prepare, messages)
-    return (await (await asyncio.to_thread(chain.answer, prompt)).afinish()).text
+    return (await (await asyncio.to_thread(chain.stream_reply, prompt)).afinish()).text
 
 
 Ask = Callable[[GuardAlign, list[Message]], Awaitable[str]]

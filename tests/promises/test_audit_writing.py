@@ -330,5 +330,5 @@ class TestReplay:
 
 def test_a_chain_records_through_its_guard_once(log: Path) -> None:
     chain = GuardAlign(red_guard(recording(log)), EchoRunner())
-    chain.answer(chain.prepare(ask(UNSAFE))).finish()
+    chain.stream_reply(chain.prepare(ask(UNSAFE))).finish()
     assert len(entries(log)) == 1

@@ -36,7 +36,7 @@ from langchain_guardalign.tracing import tell_run
 
 if TYPE_CHECKING:
     from guardalign_middleware.generation import CalibratedRunner
-    from guardalign_middleware.guard import Options
+    from guardalign_middleware.generation.options import GenerationOptions
 
 
 class ChatGuardAlign(BaseChatModel):
@@ -302,7 +302,7 @@ class ChatGuardAlign(BaseChatModel):
         reader = AnswerReader(self._tool_template(), kwargs["tools"])
         return ReplyWriter(reader, must_call=bool(kwargs.get("must_call")))
 
-    def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> Options:
+    def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> GenerationOptions:
         """This call's keywords before the model's fields, and those before the preset's.
 
         Raises:
@@ -313,7 +313,7 @@ class ChatGuardAlign(BaseChatModel):
                 "One ChatGuardAlign answers with one model.",
                 remedy="Make another ChatGuardAlign for another preset.",
             )
-        options: Options = {
+        options: GenerationOptions = {
             "max_new_tokens": kwargs.get("max_tokens", self.max_tokens),
             "temperature": kwargs.get("temperature", self.temperature),
             "seed": kwargs.get("seed", self.seed),

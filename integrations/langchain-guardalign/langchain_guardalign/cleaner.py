@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected, MessageError
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.types import CanonicalImage, Verdict
 from langchain_guardalign.blocks import Part
-from langchain_guardalign.cache import ScanCache
 from langchain_guardalign.message_walk import FoundImage, Replacement, find_images, put_images
 
 Strategy = Literal["mask", "replace", "block", "flag"]
@@ -110,8 +110,10 @@ class ImageCleaner:
         self.strategy = strategy
         self.notice = notice
         self.cache_size = cache_size
-        self._names: ScanCache[_Name] = ScanCache(4 * cache_size, _MAX_CACHED_BYTES, lambda _: 256)
-        self._examined: ScanCache[Examined] = ScanCache(
+        self._names: BoundedCache[_Name] = BoundedCache(
+            4 * cache_size, _MAX_CACHED_BYTES, lambda _: 256
+        )
+        self._examined: BoundedCache[Examined] = BoundedCache(
             cache_size, _MAX_CACHED_BYTES, _size, _was_scanned
         )
 

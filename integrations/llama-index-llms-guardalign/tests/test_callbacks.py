@@ -24,8 +24,8 @@ from llama_index.core.llms import ImageBlock
 from llama_index.core.llms.mock import MockLLMWithNonyieldingChatStream
 from llama_index.core.prompts import PromptTemplate
 
+from guardalign_middleware import notices
 from guardalign_middleware.errors import GuardError
-from guardalign_middleware.guard import BLOCKED_NOTE
 from guardalign_middleware.testing import (
     all_red,
     base64_png,
@@ -197,7 +197,7 @@ async def test_events_of_tool_calls_and_of_blocked_images_come_once(
     await llm.achat_with_tools([], chat_history=ask(ImageBlock(image=png(all_red()))))
     starts = recorder.of(LLMChatStartEvent)
     assert len(starts) == len(recorder.of(LLMChatEndEvent)) == 4
-    assert BLOCKED_NOTE in starts[2].messages[0].content
+    assert notices.UNSAFE in starts[2].messages[0].content
     assert not recorder.holds(base64_png(picture(red=True)))
     assert not recorder.holds(base64_png(all_red()))
 

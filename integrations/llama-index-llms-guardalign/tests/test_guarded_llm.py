@@ -25,8 +25,9 @@ from llama_index.core.llms import AudioBlock, ChatMessage, ImageBlock, MockLLM, 
 from llama_index.core.schema import ImageDocument, ImageNode
 from pydantic import ValidationError
 
+from guardalign_middleware import notices
 from guardalign_middleware.errors import DetectionError, ImageRejected, MessageError
-from guardalign_middleware.guard import BLOCKED_NOTE, ImageGuard
+from guardalign_middleware.guard import ImageGuard
 from guardalign_middleware.testing import (
     all_red,
     base64_png,
@@ -277,7 +278,7 @@ def test_other_blocks_are_the_same_objects_in_the_same_places(rows: list[list[An
             if not isinstance(block, ImageBlock):
                 assert shown is block
             elif isinstance(shown, TextBlock):
-                assert shown.text == BLOCKED_NOTE
+                assert shown.text == notices.UNSAFE
             else:
                 assert shown.image != block.image or not has_red(GUARD.load(_bytes(block)))
                 assert not has_red(GUARD.load(_bytes(shown)))

@@ -26,7 +26,7 @@ from llama_index.core.llms.llm import LLM
 from llama_index.core.multi_modal_llms import MultiModalLLM
 
 from guardalign_middleware import ConfigError, GuardAlign
-from guardalign_middleware.guard import Options
+from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.handles import LazyChain
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
@@ -211,7 +211,7 @@ class _GuardedLLM(LLM):
         return GuardedCall(
             self,
             shown,
-            answer=partial(chain.answer, prompt, **options),
+            answer=partial(chain.stream_reply, prompt, **options),
             reply=partial(chain.reply, prompt, **options),
             areply=partial(chain.areply, prompt, **options),
         )
@@ -225,7 +225,7 @@ class _GuardedLLM(LLM):
     def _resolver(self) -> Resolver:
         return Resolver(self._lazy.config.intake, self.fetch)
 
-    def _options(self, given: dict[str, Any]) -> Options:
+    def _options(self, given: dict[str, Any]) -> GenerationOptions:
         """The core's keywords: what the call names, else what the model was made with."""
         unknown = sorted(set(given) - {"max_tokens", "temperature", "seed", "stop"})
         if unknown:
@@ -233,7 +233,7 @@ class _GuardedLLM(LLM):
                 f"GuardAlignMultiModal does not know the option {unknown[0]!r}.",
                 remedy="A call accepts max_tokens, temperature, seed and stop.",
             )
-        return Options(
+        return GenerationOptions(
             max_new_tokens=given.get("max_tokens", self.max_tokens),
             temperature=given.get("temperature", self.temperature),
             seed=given.get("seed", self.seed),

@@ -28,7 +28,8 @@ from llama_index.core.schema import (
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
 from guardalign_middleware.intake import load_image
-from guardalign_middleware.intake.load import is_data_url, is_remote_url
+from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.load import is_remote_url
 from guardalign_middleware.types import CanonicalImage
 
 Fetch = Callable[[str], bytes]

@@ -23,8 +23,8 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 
+from guardalign_middleware import notices
 from guardalign_middleware.errors import MessageError
-from guardalign_middleware.guard import BLOCKED_NOTE
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign.images import (
@@ -252,7 +252,7 @@ def _cleaned(block: Any, rest: Iterator[SanitizedImage], encode_all: bool) -> An
 
 def _shown(item: SanitizedImage, detail: str | None = None) -> ImageBlock | TextBlock:
     if item.image is None:
-        return TextBlock(text=BLOCKED_NOTE)
+        return TextBlock(text=notices.UNSAFE)
     return _block(item.image, detail)
 
 

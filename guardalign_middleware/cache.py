@@ -1,4 +1,4 @@
-"""A bounded, thread-safe cache of what was found out about pictures."""
+"""A bounded, thread-safe cache; what several threads ask for at once is computed once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Entry = TypeVar("Entry")
 Source = TypeVar("Source")
 
 
-class ScanCache(Generic[Entry]):
+class BoundedCache(Generic[Entry]):
     """The least recently used entries, each computed once however many threads ask.
 
     Args:

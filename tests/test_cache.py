@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_guardalign.cache import ScanCache
+from guardalign_middleware.cache import BoundedCache
 
 
-def cache(entries: int = 4, size: int = 1000) -> ScanCache[str]:
-    return ScanCache(entries, size, len)
+def cache(entries: int = 4, size: int = 1000) -> BoundedCache[str]:
+    return BoundedCache(entries, size, len)
 
 
 def upper(items: list[str]) -> list[str]:

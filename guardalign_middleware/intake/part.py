@@ -1,0 +1,179 @@
+"""The only reader of an image part, from whichever message, node or document it comes.
+
+A part is a mapping in one of the core's forms, or an `ImagePart`. Adapters translate the dialects
+of their frameworks into these forms and never decode anything themselves, so that one part gets the
+same verdict, or the same error, through every door.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from PIL import Image
+
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
+from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.load import (
+    is_remote_url,
+    load_base64,
+    load_frames,
+    url_not_allowed,
+)
+from guardalign_middleware.types import CanonicalImage, ImagePart
+
+Frames = tuple[CanonicalImage, ...]
+Fetch = Callable[[str], bytes]
+"""Gets the bytes behind an http(s) URL; it decides which hosts, sizes and redirects are fine."""
+
+ACCEPTED_PARTS = (
+    'Accepted parts: a string; {"type": "text", "text": …}; '
+    '{"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}; '
+    '{"type": "image", "base64": …, "mime_type": "image/png"}; '
+    '{"type": "image", "image": bytes or PIL image}; '
+    '{"type": "image", "path": …} if intake.allow_paths is set.'
+)
+_IMAGE_KEYS = ("base64", "image", "url", "path")
+
+
+def load_part(
+    part: object, place: str, policy: IntakePolicy, *, fetch: Fetch | None = None
+) -> Frames | None:
+    """Read every frame of an image part.
+
+    Args:
+        part: `{"type": "image_url", …}`, `{"type": "image", …}` or an `ImagePart`.
+        place: where it stands, as in `messages[0].content[1]`; every error names it.
+        policy: caps and formats, and whether a part may name a file or a URL.
+        fetch: gets http(s) URLs in place of the policy.
+
+    Returns:
+        The frames in order, one for a still image; None when the part is of another kind.
+
+    Raises:
+        MessageError: an image part that is malformed.
+        ImageRejected: an image that the policy does not accept.
+    """
+    try:
+        return _load(part, place, policy, fetch)
+    except ImageRejected as error:
+        raise ImageRejected(
+            f"{place}: {error.message}",
+            reason=error.reason,
+            source=error.source,
+            remedy=error.remedy,
+        ) from error
+
+
+def load_picture(
+    part: object, place: str, policy: IntakePolicy, *, fetch: Fetch | None = None
+) -> CanonicalImage:
+    """Read an image part that has room for one picture; for arguments and errors see `load_part`.
+
+    Raises:
+        MessageError: it is no image part, or a malformed one.
+        ImageRejected: an image that the policy does not accept; `multiple_frames` for a file of
+            several frames, of which a model might look at another one.
+    """
+    frames = load_part(part, place, policy, fetch=fetch)
+    if frames is None:
+        raise MessageError(f"{place} is no image part.", remedy=ACCEPTED_PARTS)
+    if len(frames) > 1:
+        raise ImageRejected(
+            f"{place} holds a file of {len(frames)} frames.",
+            reason="multiple_frames",
+            source=place,
+            remedy="Pass the frames as single images.",
+        )
+    return frames[0]
+
+
+def _load(part: object, place: str, policy: IntakePolicy, fetch: Fetch | None) -> Frames | None:
+    if isinstance(part, ImagePart):
+        return load_frames(part.image, policy)
+    if isinstance(part, Mapping) and part.get("type") == "image_url":
+        return _from_image_url(part, place, policy, fetch)
+    if isinstance(part, Mapping) and part.get("type") == "image":
+        return _from_image_block(part, place, policy, fetch)
+    return None
+
+
+def _from_image_url(
+    part: Mapping[str, Any], place: str, policy: IntakePolicy, fetch: Fetch | None
+) -> Frames:
+    value = part.get("image_url")
+    url = value.get("url") if isinstance(value, Mapping) else value
+    if not isinstance(url, str):
+        raise MessageError(f"{place} has no url string under 'image_url'.", remedy=ACCEPTED_PARTS)
+    return _from_string(url, policy, fetch)
+
+
+def _from_image_block(
+    part: Mapping[str, Any], place: str, policy: IntakePolicy, fetch: Fetch | None
+) -> Frames:
+    given = [key for key in _IMAGE_KEYS if part.get(key) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) or "none"
+        raise MessageError(
+            f"{place} should have exactly one of {', '.join(_IMAGE_KEYS)}. Received {found}.",
+            remedy=ACCEPTED_PARTS,
+        )
+    key = given[0]
+    value = part[key]
+    if key == "base64":
+        mime_type = part.get("mime_type")
+        if not isinstance(value, str) or not isinstance(mime_type, str):
+            raise MessageError(
+                f"{place} should have strings under 'base64' and 'mime_type'.",
+                remedy=ACCEPTED_PARTS,
+            )
+        return load_base64(value, mime_type, policy)
+    if key == "image" and isinstance(value, bytes | bytearray | Image.Image | CanonicalImage):
+        return load_frames(value, policy)
+    if key in {"image", "url"} and isinstance(value, str):
+        return _from_string(value, policy, fetch)
+    if key in {"image", "path"} and isinstance(value, str | os.PathLike):
+        return _from_path(os.fspath(value), policy)
+    raise MessageError(
+        f"{place} has a {type(value).__name__} under {key!r}.", remedy=ACCEPTED_PARTS
+    )
+
+
+def _from_string(text: str, policy: IntakePolicy, fetch: Fetch | None) -> Frames:
+    """A data URL, a file URL or a path; another URL only if the policy or `fetch` allows it."""
+    if is_data_url(text):
+        return load_frames(text, policy)
+    if not is_remote_url(text):
+        return _from_path(text, policy)
+    if text[:7].lower() == "file://":
+        location = urlsplit(text)
+        if location.netloc not in {"", "localhost"}:
+            raise url_not_allowed(text)
+        return _from_path(unquote(location.path), policy)
+    if fetch is not None and text.lower().startswith(("http://", "https://")):
+        return load_frames(_fetched(text, fetch), policy)
+    return load_frames(text, policy)
+
+
+def _fetched(url: str, fetch: Fetch) -> bytes:
+    data = fetch(url)
+    if not isinstance(data, bytes):
+        raise ConfigError(
+            f"fetch should return bytes. Received {type(data).__name__}.",
+            remedy="Return the body of the response.",
+        )
+    return data
+
+
+def _from_path(path: str | bytes, policy: IntakePolicy) -> Frames:
+    if not policy.allow_paths:
+        raise ImageRejected(
+            "A message may not name a local file.",
+            reason="path_not_allowed",
+            source="<path>",
+            remedy="Read the file and pass its bytes, or set intake.allow_paths.",
+        )
+    return load_frames(os.fsdecode(path), policy)
