@@ -16,7 +16,8 @@ from guardalign_middleware.config import (
 )
 from guardalign_middleware.detection import AnchorBank, Detector, ThresholdProfile
 from guardalign_middleware.detection.profile import Calibration
-from guardalign_middleware.guard import GuardAlign, ImageGuard
+from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing.encoders import FakeEncoder
 from guardalign_middleware.testing.runners import EchoRunner
 
