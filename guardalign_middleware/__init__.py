@@ -1,8 +1,8 @@
 """GuardAlign Middleware: images checked region by region before a multimodal model sees them.
 
-`ImageGuard` scans and cleans images, `CalibratedRunner` answers under a safety prefix whose
-attention is amplified, and `GuardAlign` is both in a row. Names are imported on first use, because
-`import guardalign_middleware` should not cost the seconds that torch needs.
+`ImageGuard` scans and cleans images, `CalibratedRunner` answers under a safety prefix with
+amplified attention, and `GuardAlign` chains the two. Names are imported on first use, so that
+`import guardalign_middleware` does not wait seconds for torch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from guardalign_middleware.config import GuardAlignConfig, available_presets
+    from guardalign_middleware.config import GuardAlignConfig
     from guardalign_middleware.errors import (
         AuditError,
         CalibrationError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from guardalign_middleware.guard import GuardAlign
     from guardalign_middleware.guarded_stream import GuardedStream
     from guardalign_middleware.image_guard import ImageGuard
+    from guardalign_middleware.preset_files import available_presets
     from guardalign_middleware.sanitize import SanitizedImage
     from guardalign_middleware.types import (
         CalibrationReport,
@@ -71,7 +72,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "config": ("GuardAlignConfig", "available_presets"),
+    "config": ("GuardAlignConfig",),
     "errors": (
         "AuditError",
         "CalibrationError",
@@ -89,6 +90,7 @@ _HOMES = {
     "guard": ("GuardAlign",),
     "guarded_stream": ("GuardedStream",),
     "image_guard": ("ImageGuard",),
+    "preset_files": ("available_presets",),
     "sanitize": ("SanitizedImage",),
     "types": (
         "CalibrationReport",

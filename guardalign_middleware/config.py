@@ -1,17 +1,15 @@
-"""Everything that can be configured, as frozen pydantic models; a preset is one YAML file.
+"""The whole configuration as frozen pydantic models; a preset is one YAML file.
 
-`GuardAlignConfig.load("mini")` reads `presets/mini.yaml`; a path to a YAML file works the same way.
+`GuardAlignConfig.load("mini")` reads `presets/mini.yaml`; it also takes the path of a YAML file.
 Relative paths inside a YAML file are relative to that file.
 """
 
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -22,23 +20,30 @@ from pydantic import (
 )
 
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.preset_files import (
+    EncoderName,
+    ModelName,
+    PresetPath,
+    find_preset,
+    read_preset,
+)
 from guardalign_middleware.safety_prefixes import OWN, PREFIXES
 
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"]
-"""What intake can be allowed to decode; readers that start other programs are not among it."""
+"""Formats that intake can decode; readers that start other programs are not among them."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 ViewName = Literal["as_is", "shifted", "mirrored", "softened"]
-"""Ways in which the detector can look at a picture; see `DefenceConfig`."""
+"""A way for the detector to look at a picture; see `DefenceConfig`."""
 
 Precision = Literal["fp32", "bf16", "int8"]
-"""What an encoder computes in."""
+"""Number format in which an encoder computes."""
 
 ColourLevel = Annotated[int, Field(ge=0, le=255)]
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-# A last label of digits, or of hexadecimal ones, would be an address in one of its many spellings.
+# A last label of decimal or hexadecimal digits would make the name an address in disguise.
 _NO_NUMBER = r"(?=[a-z0-9_-]*[a-z_])(?!0x[0-9a-f]*(?:$|:))"
 _HOST = re.compile(rf"(?:{_LABEL}\.)*{_NO_NUMBER}{_LABEL}(?::\d{{1,5}})?")
 
@@ -48,16 +53,16 @@ class _Frozen(BaseModel):
 
 
 class IntakePolicy(_Frozen):
-    """What may become a picture. Caps are checked before pixels are decoded.
+    """Which inputs are accepted as pictures. Caps are checked before pixels are decoded.
 
-    With `frames="scan_all"`, every frame of an animation or a multi-page file is read, and the
-    whole file is refused when a cap does not hold for all of them. In a message, each frame becomes
-    an image of its own; `ImageGuard.scan` gives the verdict on the worst one. What can hold one
-    picture only (`load_image`, `ImageGuard.sanitize`) refuses such files either way.
+    With `frames="scan_all"`, every frame of an animation or a multi-page file is read; the whole
+    file is refused if any frame exceeds a cap. In a message, each frame becomes an image of its
+    own; `ImageGuard.scan` returns the verdict on the worst frame. `load_image` and
+    `ImageGuard.sanitize`, which take a single picture, refuse such files either way.
 
     Nothing is fetched from a network unless `allow_url_hosts` names the host. An entry is a host
-    name for the scheme's own port ("images.example"), or a name with a port
-    ("images.example:8443"); addresses and wildcards are no names. Each redirect must stay on it.
+    name for the scheme's default port ("images.example") or a name with a port
+    ("images.example:8443"), never an address or a wildcard. Redirects must lead to allowed hosts.
     """
 
     max_bytes: int = Field(20_000_000, gt=0)
@@ -69,9 +74,9 @@ class IntakePolicy(_Frozen):
     max_frames: int = Field(64, gt=0, description="in one file, with scan_all")
     max_total_pixels: int = Field(80_000_000, gt=0, description="of all frames of one file")
     allow_paths: bool = Field(
-        False, description="whether a message part may name a local file; `scan(path)` always may"
+        False, description="whether message parts may name local files; `scan(path)` always may"
     )
-    allow_url_hosts: tuple[str, ...] = Field((), description="hosts to fetch from; empty = none")
+    allow_url_hosts: tuple[str, ...] = Field((), description="hosts to fetch from; empty = no host")
     url_schemes: tuple[Literal["https", "http"], ...] = ("https",)
     max_url_redirects: int = Field(3, ge=0)
     max_url_seconds: float = Field(
@@ -85,8 +90,8 @@ class IntakePolicy(_Frozen):
         for host in lowered:
             if not _HOST.fullmatch(host):
                 raise ValueError(
-                    "allow_url_hosts should hold ASCII host names, with a port where it is not the "
-                    f"usual one: 'images.example' or 'images.example:8443'. Received {host!r}."
+                    "allow_url_hosts should hold ASCII host names, with any non-default port: "
+                    f"'images.example' or 'images.example:8443'. Received {host!r}."
                 )
         return lowered
 
@@ -107,22 +112,22 @@ class PatchConfig(_Frozen):
 class EncoderConfig(_Frozen):
     """An open_clip model: a name with `pretrained`, or `local-dir:PATH`."""
 
-    model: str
+    model: EncoderName
     pretrained: str | None = None
-    sha256: Sha256 | None = Field(None, description="of the weight file; any other is refused")
+    sha256: Sha256 | None = Field(None, description="of the weight file; any other file is refused")
     device: str = "auto"
     precision: Precision = Field(
-        "fp32", description="int8: on a CPU, by ONNX Runtime; needs the extra fast"
+        "fp32", description="int8 runs on a CPU in ONNX Runtime and needs the extra `fast`"
     )
-    int8_cache: Path | None = Field(
-        None, description="folder in which int8 towers are kept; None = made at each start"
+    int8_cache: PresetPath | None = Field(
+        None, description="folder for quantized towers; None = quantize at each start"
     )
     batch_size: int = Field(256, gt=0)
     templates: tuple[str, ...] = ("{}",)
 
 
 class TransportConfig(_Frozen):
-    """How patches are measured against concepts (paper eqs. 5–9)."""
+    """How patches are compared with concepts (paper eqs. 5–9)."""
 
     epsilon: float = Field(0.1, gt=0.0, description="entropic regularisation")
     tolerance: float = Field(1e-6, gt=0.0, description="largest marginal violation accepted")
@@ -136,20 +141,20 @@ class TransportConfig(_Frozen):
 
 
 class SecondEncoderConfig(_Frozen):
-    """Another encoder that looks at the same patches, with a threshold of its own."""
+    """A second encoder that looks at the same patches and has its own threshold."""
 
     encoder: EncoderConfig
-    anchors: Path | None = Field(None, description="None = the words of the first")
-    transport: TransportConfig | None = Field(None, description="None = that of the first")
+    anchors: PresetPath | None = Field(None, description="None = those of the first encoder")
+    transport: TransportConfig | None = Field(None, description="None = that of the first encoder")
 
 
 class DefenceConfig(_Frozen):
-    """Counter-measures against somebody who attacks the detector; each costs time.
+    """Countermeasures against attacks on the detector; each costs time.
 
-    An image is unsafe when any view of it is, to either encoder. So false alarms rise, and a
-    threshold profile is bound to what it was calibrated with: `guardalign calibrate` looks as this
-    says. `shifted` stands the crops at offsets that nobody can foresee, `mirrored` exchanges left
-    and right, and `softened` takes fine noise away.
+    An image is unsafe if either encoder finds any view of it unsafe. That raises false alarms, so
+    `guardalign calibrate` uses the same views and a threshold profile is bound to them. `shifted`
+    moves the crops by unpredictable offsets, `mirrored` swaps left and right, and `softened`
+    removes fine noise.
     """
 
     views: tuple[ViewName, ...] = Field(("as_is",), min_length=1)
@@ -160,29 +165,29 @@ class DefenceConfig(_Frozen):
     def _no_view_twice(cls, views: tuple[ViewName, ...]) -> tuple[ViewName, ...]:
         again = sorted({view for view in views if views.count(view) > 1} - {"shifted"})
         if again:
-            raise ValueError(f"views should hold {again[0]} once: again it shows nothing new.")
+            raise ValueError(f"views should hold {again[0]} only once.")
         return views
 
 
 class DetectionConfig(_Frozen):
-    """Encoder, patches, concepts, transport and the calibrated threshold."""
+    """Encoder, patches, concepts, transport and threshold profile."""
 
     encoder: EncoderConfig
-    anchors: Path
-    profile: Path | None = None
+    anchors: PresetPath
+    profile: PresetPath | None = None
     patches: PatchConfig = PatchConfig()
     transport: TransportConfig = TransportConfig()
-    anchor_cache: Path | None = Field(
-        None, description="folder in which the words' embeddings are kept; None = in memory only"
+    anchor_cache: PresetPath | None = Field(
+        None, description="folder for the embeddings of the anchors; None = memory only"
     )
     remembered_verdicts: int = Field(
-        0, ge=0, description="how many verdicts to keep for pictures that come again; 0 = none"
+        0, ge=0, description="verdicts cached for pictures that come again; 0 = no cache"
     )
     defence: DefenceConfig = DefenceConfig()
 
 
 class SanitizeConfig(_Frozen):
-    """What happens to unsafe regions."""
+    """How unsafe regions are hidden."""
 
     method: Literal["mask", "blur", "block"] = "mask"
     fill: tuple[int, int, int] = (127, 127, 127)
@@ -192,14 +197,14 @@ class SanitizeConfig(_Frozen):
         le=1.0,
         description="hide this much around a region on every side, as a share of its longer side",
     )
-    max_rounds: int = Field(3, ge=1, description="mask and re-score at most this often, then block")
-    max_masked_fraction: float = Field(0.6, gt=0.0, le=1.0, description="above it, block")
+    max_rounds: int = Field(3, ge=1, description="masking rounds with re-scoring before a block")
+    max_masked_fraction: float = Field(0.6, gt=0.0, le=1.0, description="block above this share")
 
 
 class PrefixConfig(_Frozen):
-    """The safety prefix: words put before the user's instruction, one's own or those of a name."""
+    """The safety prefix before the user's instruction, as a named text or as words of your own."""
 
-    name: str | None = Field(None, description="of a text in safety_prefixes.py")
+    name: str | None = Field(None, description="name of a text in safety_prefixes.py")
     text: str = OWN
     policy: Literal["always", "when_flagged"] = "always"
     placement: Literal["before_instruction", "system"] = "before_instruction"
@@ -229,7 +234,8 @@ class CalibrationConfig(_Frozen):
     rows: Literal["instruction", "instruction_and_generated"] = "instruction"
     unsupported: Literal["refuse", "off"] = Field(
         "refuse",
-        description="a model that cannot be calibrated: refuse, or answer without and say so",
+        description="for a model that cannot be calibrated: refuse it, or answer uncalibrated and "
+        "report the state off",
     )
 
     @model_validator(mode="after")
@@ -243,18 +249,18 @@ class CalibrationConfig(_Frozen):
 class RunnerConfig(_Frozen):
     """A transformers image-text-to-text model and how it generates."""
 
-    model: str
+    model: ModelName
     revision: str | None = Field(
-        None, description="a commit of the hub; a branch or tag can be moved"
+        None, description="commit on the hub; branches and tags can be moved"
     )
     sha256: dict[str, Sha256] = Field(
-        {}, description="of each weight file by its name; any other file is refused"
+        {}, description="of each weight file, by file name; any other file is refused"
     )
     local_files_only: bool = False
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device_map: str | dict[str, int | str] | None = Field(
-        None, description="spread over devices, as in transformers; instead of device"
+        None, description="device_map of transformers, instead of device"
     )
     quantization: dict[str, Any] | None = Field(
         None, description="quantization_config of transformers: quant_method and its options"
@@ -262,11 +268,11 @@ class RunnerConfig(_Frozen):
     max_new_tokens: int = Field(256, gt=0)
     temperature: float = Field(0.0, ge=0.0, description="0 = greedy")
     seed: int = 0
-    batch_size: int = Field(16, gt=0, description="most conversations in one pass of the model")
+    batch_size: int = Field(16, gt=0, description="maximum conversations per pass of the model")
     max_wait_ms: float = Field(
         2.0, ge=0.0, le=10_000.0, description="how long a request waits for others to join its pass"
     )
-    max_queue: int = Field(256, gt=0, description="most requests that wait; more are refused")
+    max_queue: int = Field(256, gt=0, description="maximum waiting requests; more are refused")
     prefix: PrefixConfig = PrefixConfig()
     calibration: CalibrationConfig = CalibrationConfig()
 
@@ -274,18 +280,18 @@ class RunnerConfig(_Frozen):
 class AuditConfig(_Frozen):
     """The log in which the guard records every verdict; see `guardalign_middleware.audit`.
 
-    The key is read from a file or from an environment variable, exactly one of them: a preset,
-    which is copied and committed, never holds it.
+    The key is read from either a file or an environment variable. It is never part of a preset,
+    because presets are copied and committed.
     """
 
-    log: Path
-    key_file: Path | None = None
+    log: PresetPath
+    key_file: PresetPath | None = None
     key_variable: str | None = Field(
         None, min_length=1, description="name of the environment variable that holds the key"
     )
     fsync: bool = Field(False, description="wait until each line is on the disk")
     include_source: bool = Field(
-        False, description="also record where an image came from, which may be a path"
+        False, description="also record the source of an image, which may be a path"
     )
 
     @model_validator(mode="after")
@@ -296,15 +302,15 @@ class AuditConfig(_Frozen):
 
 
 class GuardAlignConfig(_Frozen):
-    """A whole guard: intake, detection, sanitizing, and (optionally) the runner behind it.
+    """A whole guard: intake, detection, sanitizing, and optionally the runner behind it.
 
-    With `on_fault="allow"` an image is forwarded unscanned when the detector fails on it, and its
-    verdict says so in `fault`. Nothing else is let through: no image that cannot be decoded, none
-    in which something was found, and none whose verdict cannot be recorded.
+    With `on_fault="allow"`, an image on which the detector fails is forwarded unscanned, and its
+    verdict gives the reason in `fault`. Images that cannot be decoded, in which something was
+    found, or whose verdict cannot be recorded are still stopped.
     """
 
     name: str
-    verified: bool = Field(False, description="whether the figures of this preset were measured")
+    verified: bool = Field(False, description="whether this preset's figures were measured")
     notes: str = ""
     intake: IntakePolicy = IntakePolicy()
     detection: DetectionConfig
@@ -323,79 +329,9 @@ class GuardAlignConfig(_Frozen):
         Raises:
             ConfigError: unknown preset, unreadable or invalid file; the message names the field.
         """
-        path = _preset_path(preset)
+        path = find_preset(preset)
+        fields = read_preset(path)
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"Cannot read the preset {path}: {error}.") from error
-        if not isinstance(data, dict):
-            raise ConfigError(f"The preset {path} should be a mapping of fields.")
-        try:
-            return cls.model_validate(_resolve_paths(data, path.parent))
+            return cls.model_validate(fields, context={"folder": path.parent})
         except ValidationError as error:
             raise ConfigError(f"The preset {path} is invalid: {error}") from error
-
-
-def available_presets() -> list[str]:
-    """Names of the shipped presets."""
-    folder = files("guardalign_middleware") / "presets"
-    return sorted(
-        entry.name.removesuffix(".yaml")
-        for entry in folder.iterdir()
-        if entry.name.endswith(".yaml")
-    )
-
-
-def _preset_path(preset: str | Path) -> Path:
-    candidate = Path(preset)
-    if candidate.suffix in {".yaml", ".yml"}:
-        if not candidate.is_file():
-            raise ConfigError(f"There is no preset file {candidate}.")
-        return candidate
-    shipped = Path(str(files("guardalign_middleware") / "presets" / f"{preset}.yaml"))
-    if not shipped.is_file():
-        names = ", ".join(available_presets())
-        raise ConfigError(
-            f"There is no preset named {str(preset)!r}.",
-            remedy=f"Use one of: {names}; or the path of a .yaml file.",
-        )
-    return shipped
-
-
-def _resolve_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Make the paths of a preset absolute: anchors, caches, profile, audit log, model folders."""
-
-    def absolute(value: str) -> str:
-        return str((base / value).resolve())
-
-    def encoding(part: dict[str, Any]) -> dict[str, Any]:
-        part = dict(part)
-        for key in ("anchors", "profile", "anchor_cache"):
-            if isinstance(part.get(key), str):
-                part[key] = absolute(part[key])
-        encoder = part.get("encoder")
-        if isinstance(encoder, dict):
-            part["encoder"] = encoder = dict(encoder)
-            if str(encoder.get("model", "")).startswith("local-dir:"):
-                folder = absolute(encoder["model"].removeprefix("local-dir:"))
-                encoder["model"] = f"local-dir:{folder}"
-            if isinstance(encoder.get("int8_cache"), str):
-                encoder["int8_cache"] = absolute(encoder["int8_cache"])
-        return part
-
-    # What is no mapping is left for the validation to name.
-    resolved = dict(data)
-    detection = data.get("detection")
-    if isinstance(detection, dict):
-        resolved["detection"] = detection = encoding(detection)
-        defence = detection.get("defence")
-        if isinstance(defence, dict) and isinstance(defence.get("second"), dict):
-            detection["defence"] = {**defence, "second": encoding(defence["second"])}
-    audit = data.get("audit")
-    if isinstance(audit, dict):
-        names = [key for key in ("log", "key_file") if isinstance(audit.get(key), str)]
-        resolved["audit"] = {**audit, **{key: absolute(audit[key]) for key in names}}
-    runner = data.get("runner")
-    if isinstance(runner, dict) and str(runner.get("model", "")).startswith("."):
-        resolved["runner"] = {**runner, "model": absolute(runner["model"])}
-    return resolved

@@ -1,4 +1,4 @@
-"""Encoding the scanned pixels for those who decode them again."""
+"""Encoding scanned pixels as an image file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from guardalign_middleware.types import CanonicalImage
 
 
 def png_bytes(image: CanonicalImage) -> bytes:
-    """The image as PNG: only its pixels, nothing else of the file that it came from.
+    """The image as PNG: its pixels only, without metadata of the original file.
 
-    Compressed at the fastest level: most of the size is won there already, and a chat waits for it.
+    Compressed at the fastest level, which saves most of the size and little of the user's time.
     """
     buffer = io.BytesIO()
     Image.fromarray(image.pixels).save(buffer, "PNG", compress_level=1)

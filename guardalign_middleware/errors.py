@@ -1,28 +1,28 @@
-"""Every error GuardAlign raises on purpose.
+"""Every error that GuardAlign raises on purpose.
 
 ```
 GuardAlignError
 ├── ConfigError          a preset, YAML file, anchor file or option is wrong
 ├── ModelLoadError       a model cannot be loaded safely and completely
-├── ImageRejected        the input is no image that the intake policy accepts
+├── ImageRejected        the input is not an image that the intake policy accepts
 ├── MessageError         a message or one of its parts is malformed or not allowed
 ├── AuditError           a verdict cannot be recorded, or a log cannot be read
 └── GuardError           a fault while guarding; never to be read as "allow"
-    ├── DetectionError   the encoder or the transport gave no trustworthy number
+    ├── DetectionError   the encoder or the transport gave an unusable result
     ├── CalibrationError the attention calibration did not happen as configured
-    ├── Overloaded       too many requests wait for the model
-    └── OutOfMemory      the device has no memory for a request, even alone
+    ├── Overloaded       too many requests are waiting for the model
+    └── OutOfMemory      the device has too little memory for a request, even alone
 ```
 
-A verdict of `block` is an answer and no error. A `GuardError` is a fault, so callers can
-tell "this image is unsafe" from "nobody knows".
+A verdict of `block` is an answer, not an error. A `GuardError` is a fault, so callers can
+distinguish "this image is unsafe" from "something failed".
 """
 
 from __future__ import annotations
 
 
 class GuardAlignError(Exception):
-    """Base class. `message` says what is wrong, `remedy` what the caller can do about it."""
+    """Base class: `message` says what is wrong, and `remedy` what the caller can do about it."""
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(f"{message} {remedy}".strip())
@@ -39,7 +39,7 @@ class ModelLoadError(GuardAlignError):
 
 
 class ImageRejected(GuardAlignError):
-    """The input is no image that the intake policy accepts.
+    """The input is not an image that the intake policy accepts.
 
     `reason` is a stable code: `not_found`, `is_directory`, `unreadable`, `empty`, `too_many_bytes`,
     `too_many_pixels`, `extreme_aspect`, `unknown_format`, `format_not_allowed`,
@@ -61,12 +61,12 @@ class MessageError(GuardAlignError):
 class AuditError(GuardAlignError):
     """A verdict cannot be recorded, or an audit log or its key cannot be read.
 
-    That a log was tampered with is an answer of `audit.verify`, not an error.
+    A log that was tampered with is not an error: `audit.verify` reports it.
     """
 
 
 class GuardError(GuardAlignError):
-    """A fault while guarding; nothing was forwarded and nothing was allowed.
+    """A fault while guarding: nothing was allowed or forwarded.
 
     `stage` is a stable code: `encode`, `transport` and `detection` for the detector; `sanitize`;
     `prefix`, `spans`, `calibration`, `generation` and `output` for the answer; `process` for a
@@ -79,7 +79,7 @@ class GuardError(GuardAlignError):
 
 
 class DetectionError(GuardError):
-    """The encoder or the transport gave no trustworthy number (NaN, not converged, wrong shape)."""
+    """The encoder or the transport gave an unusable result (NaN, not converged, wrong shape)."""
 
 
 class CalibrationError(GuardError):
@@ -87,8 +87,8 @@ class CalibrationError(GuardError):
 
 
 class Overloaded(GuardError):
-    """Too many requests wait for the model; the same request can succeed later."""
+    """Too many requests are waiting for the model; retrying later can succeed."""
 
 
 class OutOfMemory(GuardError):
-    """The device has no memory for a request, even when it is answered alone."""
+    """The device has too little memory for a request, even when it is answered alone."""

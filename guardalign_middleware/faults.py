@@ -1,4 +1,4 @@
-"""The edge of the guard: whatever a model or a library raises behind it becomes a `GuardError`."""
+"""The guard's outer edge, where foreign exceptions become `GuardError`s."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from guardalign_middleware.errors import GuardAlignError, GuardError
 
 @contextmanager
 def typed_faults(stage: str) -> Iterator[None]:
-    """Turn exceptions that are not the guard's own into a `GuardError` of this stage.
+    """Turn exceptions of encoders, models and libraries into a `GuardError` of this stage.
 
-    So a caller tells "nobody knows" from "unsafe" by one type, whichever encoder or runner it uses.
-    The message names the kind of the exception alone, since its words may hold content of a
-    request; the exception itself is the cause. Interrupts and cancellation pass.
+    Callers then catch one type, whichever encoder or runner failed. The message gives only the type
+    of the exception, because its text may hold content of a request; the exception itself is
+    attached as the cause. Interrupts and cancellation pass through.
 
     Raises:
         GuardError: anything but a `GuardAlignError` was raised.
@@ -26,9 +26,9 @@ def typed_faults(stage: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, MemoryError) or "memory" in str(error).lower():
             raise GuardError(
-                f"The memory did not suffice ({type(error).__name__}).",
+                f"Out of memory ({type(error).__name__}).",
                 stage=stage,
-                remedy="Send fewer or smaller images at a time, or lower the batch size.",
+                remedy="Send fewer or smaller images per call, or lower the batch size.",
             ) from error
         raise GuardError(
             f"A {type(error).__name__} was raised.",

@@ -1,8 +1,4 @@
-"""The chain: the only module that knows every stage, in the order of the data.
-
-`GuardAlign` lets an `ImageGuard` clean every image of a conversation, in every position, and then a
-runner answer.
-"""
+"""The chain, the one module that knows every stage: `ImageGuard` cleans, then a runner answers."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ from guardalign_middleware.generation.awaiting import agenerate_batch
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.generation.output import OnOutput, OutputRunner
 from guardalign_middleware.guarded_stream import GuardedStream
-from guardalign_middleware.image_guard import CALIBRATION_REMEDY, ImageGuard, require_profile
+from guardalign_middleware.image_guard import ImageGuard, require_profile
 from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import (
@@ -36,25 +32,16 @@ from guardalign_middleware.types import (
     Verdict,
 )
 
-__all__ = [
-    "CALIBRATION_REMEDY",
-    "Conversation",
-    "GuardAlign",
-    "GuardedPrompt",
-    "ImageGuard",
-    "runner_config",
-]
-
 Conversation = str | Sequence[Mapping[str, Any] | Message]
 
 
 @dataclass(frozen=True, eq=False)
 class GuardedPrompt:
-    """A conversation after the guard: what a model may see.
+    """A conversation after the guard, as a model may see it.
 
     Attributes:
-        messages: with every image cleaned; a note stands where an image was blocked.
-        images: what was done to each image, in reading order.
+        messages: the conversation with every image cleaned, and a notice for each blocked image.
+        images: the result for each image, in reading order.
         prefix: whether the safety prefix goes into the prompt.
     """
 
@@ -64,25 +51,25 @@ class GuardedPrompt:
 
     @property
     def blocked(self) -> bool:
-        """True when an image may not be forwarded; then no model is asked."""
+        """True when an image may not be forwarded; the model is then not called."""
         return any(item.image is None for item in self.images)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """A verdict for each image, in reading order."""
+        """The verdict on each image, in reading order."""
         return tuple(item.verdict for item in self.images)
 
 
 class GuardAlign:
-    """A conversation in, a guarded answer out.
+    """Takes a conversation and returns a guarded answer.
 
-    Every image of every message is scanned and cleaned before the runner sees it. Where one is
+    Every image of every message is scanned and cleaned before the runner sees it. If one is
     blocked, the runner is not called and the answer is `config.blocked_reply`.
 
     Args:
-        guard: scans and cleans; its config also holds the reply to a blocked image.
-        runner: answers; its config says whether the safety prefix is always in the prompt.
-        on_output: sees every answer of the runner before anybody else, and may change it; see
+        guard: scans and cleans the images; its config also holds the reply to a blocked image.
+        runner: answers; its config decides when the safety prefix is in the prompt.
+        on_output: receives each answer of the runner before the caller does and may change it; see
             `guardalign_middleware.generation.output`.
     """
 
@@ -107,7 +94,7 @@ class GuardAlign:
     @classmethod
     def from_config(cls, config: GuardAlignConfig, *, on_output: OnOutput | None = None) -> Self:
         """Load the guard and the runner that the config names; errors as for `from_preset`."""
-        # What needs no model is checked first: nobody should wait for 7B weights to read this.
+        # Checked before 7B weights are loaded, so that these errors come at once.
         require_profile(config)
         runner = runner_config(config)
         guard = ImageGuard.from_config(config)
@@ -117,15 +104,15 @@ class GuardAlign:
         """Answer one conversation.
 
         Args:
-            messages: role/content mappings or `Message` values; a string is one user turn. They
-                are not changed.
-            options: what differs from the runner's config.
+            messages: role/content mappings or `Message` values, never modified; a string is one
+                user turn.
+            options: override the runner's config for this call.
 
         Raises:
             MessageError: a message or one of its parts is malformed or not allowed.
             ImageRejected: an image that the intake policy does not accept.
-            GuardError: a fault while guarding, or, at the stage `generation`, of the model; the
-                runner was not called, or its answer is void.
+            GuardError: a fault of the guard or, at the stage `generation`, of the model. The runner
+                was not called, or its answer was discarded.
             AuditError: a verdict cannot be recorded; the runner was not called.
         """
         return self.batch([messages], **options)[0]
@@ -133,9 +120,9 @@ class GuardAlign:
     def batch(
         self, conversations: Sequence[Conversation], **options: Unpack[GenerationOptions]
     ) -> list[GuardedReply]:
-        """Answer several conversations, scanning and generating together.
+        """Answer several conversations with one scan and batched generation.
 
-        Each gets the answer it would get alone; an error in one is an error of the whole call.
+        Each conversation gets the answer it would get alone; an error in one fails the whole call.
         Arguments and errors are those of `invoke`.
         """
         prompts = self._prepare(conversations)
@@ -152,13 +139,13 @@ class GuardAlign:
     def stream(self, messages: Conversation, **options: Unpack[GenerationOptions]) -> GuardedStream:
         """Answer one conversation piece by piece; joined, the pieces equal `invoke`'s text.
 
-        The guard has finished when this returns: no piece comes before the verdicts. Arguments and
-        errors are those of `invoke`; a fault of the generation is raised by the iteration.
+        All images have their verdicts when this returns, before the first piece. Arguments and
+        errors are those of `invoke`; faults of the generation are raised while iterating.
         """
         return self.stream_reply(self.prepare(messages), **options)
 
     def prepare(self, messages: Conversation) -> GuardedPrompt:
-        """Guard one conversation and stop there; `reply` and `stream_reply` go on.
+        """Guard one conversation without answering it; pass the result to `reply`.
 
         Errors are those of `invoke`.
         """
@@ -167,7 +154,7 @@ class GuardAlign:
     def stream_reply(
         self, prompt: GuardedPrompt, **options: Unpack[GenerationOptions]
     ) -> GuardedStream:
-        """Answer what `prepare` made of a conversation, piece by piece."""
+        """Answer a prepared conversation piece by piece."""
         if prompt.blocked:
             return GuardedStream(None, lambda: self._blocked_reply(prompt))
         with typed_faults("generation"):
@@ -175,7 +162,7 @@ class GuardAlign:
         return GuardedStream(tokens, lambda: self._reply(prompt, tokens.result))
 
     def reply(self, prompt: GuardedPrompt, **options: Unpack[GenerationOptions]) -> GuardedReply:
-        """Answer what `prepare` made of a conversation, in the caller's thread."""
+        """Answer a prepared conversation in the caller's thread."""
         if prompt.blocked:
             return self._blocked_reply(prompt)
         with typed_faults("generation"):
@@ -187,8 +174,7 @@ class GuardAlign:
     ) -> GuardedReply:
         """`invoke` without blocking the event loop; cancelling the task stops the generation.
 
-        A task that is cancelled while the images are scanned, by a timeout for instance, never asks
-        the model.
+        A task that is cancelled during the scan, by a timeout for instance, never calls the model.
         """
         prompt = await asyncio.to_thread(self.prepare, messages)
         return await self.areply(prompt, **options)
@@ -211,7 +197,7 @@ class GuardAlign:
     ) -> AsyncGenerator[GuardedChunk, None]:
         """`stream` without blocking the event loop; leaving the loop stops the generation."""
         prompt = await asyncio.to_thread(self.prepare, messages)
-        # A prompt is put into the model's form in a thread as well: its images are resized there.
+        # Starting the stream resizes images for the model, so it runs in a thread, too.
         stream = await asyncio.to_thread(self.stream_reply, prompt, **options)
         try:
             async for chunk in stream:
@@ -222,7 +208,7 @@ class GuardAlign:
     async def _areplies(
         self, prompts: Sequence[GuardedPrompt], options: GenerationOptions
     ) -> list[GuardedReply]:
-        # A step of its own, since a thread cannot be stopped: who has left by now asks no model.
+        # Separate from the scan: a cancelled task ends between the two, but not inside a thread.
         asked = _asked(prompts)
         with typed_faults("generation"):
             answers = await agenerate_batch(
@@ -234,7 +220,7 @@ class GuardAlign:
         return self._replies(prompts, answers)
 
     def _prepare(self, conversations: Sequence[Conversation]) -> list[GuardedPrompt]:
-        """Take in and clean every image of every conversation, all in one scan."""
+        """Read and clean every image of every conversation in one scan."""
         parsed = [parse_messages(item, self.config.intake) for item in conversations]
         cleaned = iter(
             self.guard.sanitize_many(
@@ -252,7 +238,7 @@ class GuardAlign:
     def _replies(
         self, prompts: Sequence[GuardedPrompt], answers: Sequence[Generated]
     ) -> list[GuardedReply]:
-        """A reply for every prompt; `answers` are those of the prompts that are not blocked."""
+        """A reply for every prompt; `answers` belong to the prompts that are not blocked."""
         rest = iter(answers)
         return [
             self._blocked_reply(prompt) if prompt.blocked else self._reply(prompt, next(rest))
@@ -283,14 +269,14 @@ class GuardAlign:
 
 
 def runner_config(config: GuardAlignConfig) -> RunnerConfig:
-    """The runner's part of a preset.
+    """The runner section of a preset.
 
     Raises:
-        ConfigError: the preset is for `ImageGuard` only.
+        ConfigError: the preset has none, because it is for `ImageGuard` only.
     """
     if config.runner is None:
         raise ConfigError(
-            f"The preset {config.name!r} has no runner: it scans images and answers nothing.",
+            f"The preset {config.name!r} has no runner, so it can only scan images.",
             remedy="Use ImageGuard, or a preset that names a model.",
         )
     return config.runner
@@ -303,7 +289,7 @@ def _asked(prompts: Sequence[GuardedPrompt]) -> list[GuardedPrompt]:
 def _prompt(
     messages: Sequence[Message], images: Sequence[SanitizedImage], always: bool
 ) -> GuardedPrompt:
-    """Put the cleaned images where the originals were; `images` is in reading order."""
+    """Replace the originals by the cleaned images, which are in reading order."""
     rest = iter(images)
     cleaned = tuple(
         Message(
@@ -315,7 +301,7 @@ def _prompt(
         )
         for message in messages
     )
-    # What nobody has looked at is answered as if it had been flagged.
+    # An unscanned image counts as flagged.
     flagged = any(item.verdict.flagged or item.verdict.fault is not None for item in images)
     return GuardedPrompt(cleaned, tuple(images), prefix=always or flagged)
 

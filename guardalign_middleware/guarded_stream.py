@@ -1,4 +1,4 @@
-"""A guarded answer while it is made. Needs no torch."""
+"""A guarded answer as it is generated. Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from guardalign_middleware.types import GuardedChunk, GuardedReply
 
 
 class GuardedStream(Iterator[GuardedChunk], AsyncIterator[GuardedChunk]):
-    """An answer piece by piece; the last chunk carries the whole reply.
+    """Yields an answer piece by piece; the last chunk carries the whole reply.
 
-    Leaving a `with` block, `close()` and dropping the last reference stop the generation.
+    Leaving a `with` block, calling `close()` or dropping the last reference stops the generation.
 
     Args:
-        tokens: what the runner makes; None when the answer is known already.
-        reply: gives the whole reply, once `tokens` has ended.
+        tokens: the runner's stream; None when the answer is already known.
+        reply: returns the whole reply once `tokens` has ended.
     """
 
     def __init__(self, tokens: TokenStream | None, reply: Callable[[], GuardedReply]) -> None:
@@ -53,7 +53,7 @@ class GuardedStream(Iterator[GuardedChunk], AsyncIterator[GuardedChunk]):
         return self.reply
 
     def close(self) -> None:
-        """Stop what is still running; `reply` then holds what came so far."""
+        """Stop the generation; `reply` then holds the text generated so far."""
         self._ended = True
         if self._tokens is not None:
             self._tokens.close()

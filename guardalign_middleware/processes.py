@@ -1,4 +1,4 @@
-"""What a fork leaves of a guard in use: locks and queues, but not the threads that serve them."""
+"""Refusing a guard in a forked process, which inherits its locks but not its threads."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from guardalign_middleware.errors import GuardError
 
 
 class OneProcess:
-    """Belongs to the process that uses it first.
+    """Ties an object to the process that uses it first.
 
-    A forked child inherits a model in the state of that moment, and none of its threads: a call
-    could wait forever. So it is refused. What was loaded and not used yet may be forked.
+    A forked child inherits a model in its momentary state and none of its threads, so a call could
+    wait forever; it is refused instead. An object that is loaded but still unused may be forked.
     """
 
     def __init__(self) -> None:
         self._process: int | None = None
 
     def check(self) -> None:
-        """Note the process, or compare it.
+        """Note the process on the first call; compare it later.
 
         Raises:
-            GuardError: stage `process`; the first use was in a process that this one is a fork of.
+            GuardError: stage `process`; this process is a fork of the one that used it first.
         """
         here = os.getpid()
         if self._process is None:
@@ -30,5 +30,5 @@ class OneProcess:
             raise GuardError(
                 "This guard was used before the process was forked.",
                 stage="process",
-                remedy='Start processes by "spawn", or use a guard first after the fork.',
+                remedy='Start processes with "spawn", or first use the guard after the fork.',
             )

@@ -1,10 +1,10 @@
-"""Which weight files a model was made of: their digests, and the refusal of any others.
+"""Which weight files a model was loaded from: their digests, and the check against pins.
 
-A file of a 7B model takes seconds to hash, so it is hashed once, and only when somebody needs to
-know: before it is opened where it is pinned, else when its digest is first read. In the second case
-the file must still be the one that was noted when the model was loaded, by device, inode, size and
-time of the last change; otherwise there is an error and no digest. Whoever may write the file can
-forge all four; against that there are pins, which are compared with the bytes themselves.
+Hashing a file of a 7B model takes seconds, so each file is hashed once and only on demand: a pinned
+file before it is opened, any other when its digest is first read. In the latter case its device,
+inode, size and modification time must still be those noted at loading; otherwise reading the digest
+is an error. A user with write access can forge all four; pins protect against that, because they
+are compared with the bytes themselves.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from guardalign_middleware.errors import ModelLoadError
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A weight file as it was when it was noted.
+    """A weight file in the state in which it was noted.
 
     Attributes:
-        path: where it is.
-        state: device, inode, size in bytes, and time of the last change in ns. Two that are equal
-            in path and state are the same file, unchanged.
+        path: its location.
+        state: device, inode, size in bytes and modification time in ns. Equal path and state mean
+            the same, unchanged file.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class WeightFile:
 
     @classmethod
     def note(cls, path: Path) -> Self:
-        """Take down the state of a file; nothing is read.
+        """Record the state of a file without reading it.
 
         Raises:
             ModelLoadError: there is no such file.
@@ -47,10 +47,10 @@ class WeightFile:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the bytes, hexadecimal; read on first use.
+        """Hex digest of the bytes, computed on first use.
 
         Raises:
-            ModelLoadError: the file cannot be read, or is not as it was noted any more.
+            ModelLoadError: the file cannot be read, or has changed since it was noted.
         """
         try:
             with self.path.open("rb") as file:
@@ -61,20 +61,20 @@ class WeightFile:
             raise _unreadable(self.path, error) from error
         if not self.state == before == after:
             raise ModelLoadError(
-                f"The weight file {self.path} was changed after it was loaded, so nobody knows "
-                "which weights run.",
-                remedy="Load the model again, and write to no file of a model in use.",
+                f"The weight file {self.path} was changed after it was loaded, so the weights in "
+                "use are unknown.",
+                remedy="Load the model again, and do not modify the files of a model in use.",
             )
         return digest
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the weights of a model are from.
+    """Where the weights of a model come from.
 
     Attributes:
         model: name of the directory, or the hub id.
-        revision: the commit of the hub; None for a directory.
+        revision: commit on the hub; None for a directory.
         weights: the weight files.
     """
 
@@ -93,10 +93,10 @@ class Provenance:
 
 
 def note_files(paths: Iterable[Path], known: Sequence[WeightFile] = ()) -> tuple[WeightFile, ...]:
-    """Note weight files in the order of their names; one that is known already is taken as known.
+    """Note weight files in the order of their names, reusing the digests of known ones.
 
     Raises:
-        ModelLoadError: a file is not there.
+        ModelLoadError: a file does not exist.
     """
     kept = {file: file for file in known}
     return tuple(kept.get(file, file) for file in map(WeightFile.note, sorted(paths)))
@@ -117,7 +117,7 @@ def digest_files(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def check_pins(found: Mapping[str, str], pins: Mapping[str, str], model: str) -> None:
-    """Refuse weights that are not exactly the pinned files; without pins everything passes.
+    """Refuse weights that are not exactly the pinned files; without pins, accept any.
 
     Raises:
         ModelLoadError: a file differs, is missing, or is not among the pins.
@@ -132,15 +132,15 @@ def check_pins(found: Mapping[str, str], pins: Mapping[str, str], model: str) ->
     if problems:
         raise ModelLoadError(
             f"The weights of {model} are not the pinned ones: {'; '.join(problems[:5])}.",
-            remedy="Get the files that were pinned. Only if the new ones are trusted, write their "
-            "sha256sum into the preset.",
+            remedy="Get the pinned files. If you trust the new ones, put their sha256sum into the "
+            "preset.",
         )
 
 
 def _difference(found: str | None, pin: str | None) -> str:
     if found is None:
         return "is missing"
-    return "is not pinned" if pin is None else "has another SHA-256"
+    return "is not pinned" if pin is None else "has a different SHA-256"
 
 
 def _state(status: os.stat_result) -> tuple[int, int, int, int]:

@@ -1,7 +1,6 @@
 """Safety prefixes by name, for `runner.prefix.name` in a preset.
 
-Which one suits a model has to be measured on it. Those from papers are quoted as far as they are
-printed there.
+Measure on your model which one suits it.
 """
 
 from __future__ import annotations
@@ -18,9 +17,8 @@ PREFIXES: Final = MappingProxyType(
     {
         # This project's default.
         "own": OWN,
-        # ETA (Ding et al., ICLR 2025), which puts it at the beginning of the answer.
-        "eta": "As an AI assistant,",
-        # GuardAlign (arXiv 2602.24027): its main text prints this beginning and no more.
+        # GuardAlign (arXiv 2602.24027), as much as its main text prints; first used by ETA (Ding et
+        # al., ICLR 2025), which begins the answer with it.
         "paper": "As an AI assistant,",
     }
 )

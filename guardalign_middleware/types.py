@@ -1,6 +1,6 @@
-"""The frozen values that travel between the stages: image, verdict, message, reply.
+"""The frozen values passed between the stages: image, verdict, message, reply.
 
-Nothing here computes; each type carries its result together with the evidence for it.
+They compute nothing; each one carries a result together with its evidence.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ Decision = Literal["allow", "mask", "block"]
 SEVERITY: tuple[Decision, ...] = get_args(Decision)
 """Decisions from the mildest to the most severe."""
 Action = Literal["mask", "block", "flag"]
-"""What a region leads to: it is hidden, the image is blocked, or it is only reported."""
+"""What a region causes: it is hidden, it blocks the image, or it is only reported."""
 Role = Literal["system", "user", "assistant", "tool"]
 OnUnsafe = Literal["mask", "notice", "drop", "block", "flag"]
-"""What a guard does about an unsafe image; which of these an adapter knows, it says itself.
+"""What an adapter does about an unsafe image; each adapter accepts the values that suit it.
 
-`mask` shows the cleaned picture, or a notice where nothing of it may be shown; `notice` shows the
-notice in any case; `drop` leaves out the document or node that holds the image; `block` ends the
-call or the run; `flag` changes nothing and only records the verdict.
+`mask` shows the cleaned picture, or a notice where nothing of it may be shown; `notice` always
+shows the notice; `drop` removes the document or node that holds the image; `block` ends the call or
+run; `flag` changes nothing and only records the verdict.
 """
 FinishReason = Literal["stop", "length", "blocked", "cancelled"]
 
 
 @dataclass(frozen=True, eq=False)
 class CanonicalImage:
-    """One decoded, upright, opaque RGB picture; the detector and the model both get these pixels.
+    """One decoded, upright, opaque RGB picture; detector and model both receive these pixels.
 
     Attributes:
-        pixels: uint8 `[H, W, 3]`, not writeable.
-        source: its origin for messages and logs ("photo.jpg", "<bytes>"); never a data URL.
+        pixels: uint8 `[H, W, 3]`, read-only.
+        source: its origin, for messages and logs ("photo.jpg", "<bytes>"); never a data URL.
     """
 
     pixels: NDArray[np.uint8]
@@ -69,7 +69,7 @@ class CanonicalImage:
 
     @cached_property
     def sha256(self) -> str:
-        """Hex digest of the size and the pixels: equal digests mean equal pictures."""
+        """Hex digest of size and pixels: equal digests mean equal pictures."""
         digest = hashlib.sha256(f"{self.width}x{self.height}:".encode())
         digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()
@@ -89,25 +89,24 @@ class Region:
     action: Action = "mask"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; the action is told only where it is not the usual one."""
-        facts = {"box": list(self.box), "category": self.category, "distance": self.distance}
-        return facts if self.action == "mask" else {**facts, "action": self.action}
+        """Plain JSON values; the action is left out if it is "mask"."""
+        record = {"box": list(self.box), "category": self.category, "distance": self.distance}
+        return record if self.action == "mask" else {**record, "action": self.action}
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the decision was computed from, one row per patch of every view.
+    """The basis of a decision, one row per patch of every view.
 
     Attributes:
-        patch_boxes: int `[M, 4]`, in pixels of the picture also where a view of it was looked at.
+        patch_boxes: int `[M, 4]`, in pixels of the picture, also for patches of a changed view.
         patch_distances: float `[M]`; low = unsafe.
         patch_categories: nearest unsafe category of each patch, length M.
         marginal_error: largest absolute violation of a transport marginal over all problems solved.
         iterations: Sinkhorn iterations used.
         solver: `"kernel"`, `"log"` or `"pot"`.
-        encoder: fingerprint of the encoder; of two, joined by "+".
-        draw: what the random views were drawn from, to look the same way again; None when no view
-            is random.
+        encoder: fingerprint of the encoder; with two encoders, both joined by "+".
+        draw: seed of the random views, to repeat the scan; None without random views.
     """
 
     patch_boxes: NDArray[np.int64]
@@ -129,16 +128,15 @@ class Verdict:
         distance: smallest patch distance (low = unsafe).
         threshold: a patch is unsafe when its distance is at most this (paper eq. 10).
         category: the unsafe category nearest to the image, flagged or not.
-        regions: the unsafe regions, nearest first; when allowed, only those of categories whose
-            action is `flag`, which are reported and left visible.
+        regions: the unsafe regions, nearest first; if allowed, only those of categories with the
+            action `flag`, which are reported and stay visible.
         profile: fingerprint of the threshold profile in force.
-        width, height: of the scanned image, in pixels.
+        width, height: size of the scanned image, in pixels.
         source: the image's source label.
         sha256: digest of the scanned pixels.
         evidence: per-patch numbers.
-        fault: why the image was not scanned although it is allowed, in words; None of every image
-            that was scanned. Only the setting `on_fault="allow"` makes such a verdict; its distance
-            is NaN.
+        fault: why the image was allowed without a scan, in words; None for every scanned image.
+            Such a verdict needs the setting `on_fault="allow"`; its distance is NaN.
     """
 
     decision: Decision
@@ -160,11 +158,11 @@ class Verdict:
         return self.decision != "allow"
 
     def to_json(self) -> dict[str, Any]:
-        """The public JSON object of `guardalign scan --json`; no pixels, no per-patch arrays.
+        """The public JSON object of `guardalign scan --json`, without pixels or per-patch arrays.
 
-        An image that was not scanned has the distance null and one more key, `fault`.
+        For an unscanned image, the distance is null and there is one more key, `fault`.
         """
-        facts = {
+        record = {
             "source": self.source,
             "decision": self.decision,
             "distance": self.distance if self.fault is None else None,
@@ -173,7 +171,7 @@ class Verdict:
             "regions": [region.to_json() for region in self.regions],
             "profile": self.profile,
         }
-        return facts if self.fault is None else {**facts, "fault": self.fault}
+        return record if self.fault is None else {**record, "fault": self.fault}
 
 
 @dataclass(frozen=True)
@@ -185,7 +183,7 @@ class TextPart:
 
 @dataclass(frozen=True)
 class ImagePart:
-    """An image inside a message, already taken in."""
+    """An image inside a message, already decoded."""
 
     image: CanonicalImage
 
@@ -204,7 +202,7 @@ class Message:
 
     @property
     def images(self) -> tuple[CanonicalImage, ...]:
-        """All images in order."""
+        """All images, in order."""
         return tuple(part.image for part in self.parts if isinstance(part, ImagePart))
 
 
@@ -223,18 +221,18 @@ class Usage:
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """Whether and how the attention to the safety prefix was amplified in this reply.
+    """Whether and how attention to the safety prefix was amplified in this reply.
 
     Attributes:
-        state: `"on"`, `"off"` (not configured, γ = 0 or no prefix) — never "on" without proof.
+        state: `"on"` only with proof from the run; `"off"` if not configured, γ = 0 or no prefix.
         prefix: True when the safety prefix was in the prompt.
         mode: `"positive"` or `"paper"`.
         gamma: strength γ (paper eq. 13).
-        layers: indices of the decoder layers that were calibrated, as observed during the run.
+        layers: indices of the calibrated decoder layers, as observed during the run.
         prefix_tokens, instruction_tokens: lengths of the two spans.
-        reason: why the state is off, in words; empty when on.
-        prefix_attention: for each decoder layer its index and the share of its attention that the
-            instruction paid the prefix, mean over heads; empty unless it was asked for.
+        reason: why the state is off, in words; empty if on.
+        prefix_attention: for each decoder layer, its index and the share of the instruction's
+            attention that goes to the prefix, mean over heads; empty unless requested.
     """
 
     state: Literal["on", "off"]
@@ -248,8 +246,8 @@ class CalibrationReport:
     prefix_attention: tuple[tuple[int, float], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; without `prefix_attention` where it was not recorded."""
-        # Not `asdict`, which copies deeply and takes longer than the rest of a reply.
+        """Plain JSON values; without `prefix_attention` if it was not recorded."""
+        # `asdict` copies deeply, which takes longer than the rest of a reply.
         values = {**vars(self), "layers": list(self.layers)}
         recorded = [list(pair) for pair in values.pop("prefix_attention")]
         return {**values, "prefix_attention": recorded} if recorded else values
@@ -257,7 +255,7 @@ class CalibrationReport:
 
 @dataclass(frozen=True)
 class Generated:
-    """What a runner made from one prompt."""
+    """A runner's answer to one prompt."""
 
     text: str
     finish_reason: FinishReason
@@ -267,7 +265,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class GuardedReply:
-    """The chain's answer: the text, a verdict for each image in reading order, and the evidence."""
+    """The chain's answer: its text, the verdicts in reading order, and how it was generated."""
 
     text: str
     verdicts: tuple[Verdict, ...]
@@ -278,7 +276,7 @@ class GuardedReply:
 
     @property
     def failed_open(self) -> int:
-        """How many images were shown to the model unscanned, by `on_fault="allow"`."""
+        """How many images the model saw unscanned because of `on_fault="allow"`."""
         return sum(verdict.fault is not None for verdict in self.verdicts)
 
     def to_json(self) -> dict[str, Any]:

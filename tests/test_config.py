@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import open_clip
 import pytest
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from guardalign_middleware import (
     ConfigError,
@@ -15,8 +15,15 @@ from guardalign_middleware import (
     ImageGuard,
     available_presets,
 )
-from guardalign_middleware.config import CalibrationConfig
+from guardalign_middleware.config import (
+    AuditConfig,
+    CalibrationConfig,
+    EncoderConfig,
+    RunnerConfig,
+    SecondEncoderConfig,
+)
 from guardalign_middleware.detection import AnchorBank
+from guardalign_middleware.preset_files import PresetPath
 
 PRESETS = available_presets()
 REAL = [name for name in PRESETS if name != "mini"]
@@ -52,7 +59,7 @@ def test_a_shipped_preset_is_valid_and_named_after_its_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_a_preset_that_nobody_ran_says_so_and_refuses_to_judge(name: str) -> None:
+def test_a_preset_that_was_never_run_says_so_and_refuses_to_scan(name: str) -> None:
     config = GuardAlignConfig.load(name)
     assert not config.verified
     assert "Never run here" in config.notes
@@ -105,6 +112,61 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert runner.model == "owner/model"
 
 
+def test_every_path_of_a_preset_file_is_resolved(tmp_path: Path) -> None:
+    encoder = {"model": "local-dir:clip", "int8_cache": "int8"}
+    detection = {
+        "encoder": encoder,
+        "anchors": "anchors.yaml",
+        "anchor_cache": "cache",
+        "defence": {"second": {"encoder": encoder, "anchors": "second.yaml"}},
+    }
+    audit = {"log": "audit/log", "key_file": "/etc/key"}
+    config = GuardAlignConfig.load(
+        write(tmp_path / "own.yaml", minimal(detection=detection, audit=audit))
+    )
+    second = config.detection.defence.second
+    assert second is not None
+    for found in (config.detection.encoder, second.encoder):
+        assert found.model == f"local-dir:{tmp_path / 'clip'}"
+        assert found.int8_cache == tmp_path / "int8"
+    assert config.detection.anchor_cache == tmp_path / "cache"
+    assert second.anchors == tmp_path / "second.yaml"
+    assert config.audit == AuditConfig(log=tmp_path / "audit/log", key_file=Path("/etc/key"))
+
+
+def test_paths_given_in_python_are_left_alone() -> None:
+    assert AuditConfig(log=Path("log"), key_file=Path("key")).log == Path("log")
+    assert EncoderConfig(model="local-dir:clip").model == "local-dir:clip"
+    assert RunnerConfig(model="./llava").model == "./llava"
+
+
+def models_below(model: type[BaseModel]) -> set[type[BaseModel]]:
+    """The model, and every model that its fields can hold."""
+
+    def classes_in(annotation: Any) -> set[type[BaseModel]]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return models_below(annotation)
+        return set[type[BaseModel]]().union(*map(classes_in, get_args(annotation)))
+
+    return {model}.union(*map(classes_in, get_type_hints(model).values()))
+
+
+def holds_a_plain_path(annotation: Any) -> bool:
+    if annotation == PresetPath:
+        return False
+    return annotation is Path or any(map(holds_a_plain_path, get_args(annotation)))
+
+
+def test_no_path_field_resolves_against_the_working_directory() -> None:
+    """A plain `Path` would: each path field needs the type that knows the preset's folder."""
+    models = models_below(GuardAlignConfig)
+    assert {SecondEncoderConfig, AuditConfig} <= models
+    for model in models:
+        hints = get_type_hints(model, include_extras=True)
+        plain = [name for name in model.model_fields if holds_a_plain_path(hints[name])]
+        assert not plain, f"{model.__name__} should declare {plain} as PresetPath"
+
+
 def test_a_config_cannot_be_changed() -> None:
     config = GuardAlignConfig.load("mini")
     with pytest.raises(ValidationError, match="frozen"):
@@ -143,7 +205,7 @@ def test_a_wrong_file_is_an_error_that_names_the_field(
 
 
 @pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b""])
-def test_a_file_that_is_no_yaml_mapping_is_an_error(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_yaml_mapping_is_an_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "own.yaml"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"own\.yaml"):

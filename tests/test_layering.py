@@ -1,33 +1,96 @@
-"""The core knows no framework, and each stage knows only the stages before it."""
+"""The core knows no framework, and each stage and folder knows only those before it.
+
+Stages are the modules and packages of the core, in the order of the data. A new one fails a test
+until it has a place in the order.
+"""
 
 import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "guardalign_middleware"
-STAGES = ("intake", "detection", "sanitize", "generation", "guard", "cli")
+ROOT = Path(__file__).parent.parent
+CORE = "guardalign_middleware"
+STAGES = (
+    # The vocabulary.
+    "errors",
+    "types",
+    "boxes",
+    "notices",
+    "safety_prefixes",
+    "preset_files",
+    "config",
+    # Tools for every stage.
+    "faults",
+    "processes",
+    "cache",
+    "provenance",
+    "encode",
+    # The stages, in the order of the data.
+    "intake",
+    "detection",
+    "overlay",
+    "sanitize",
+    "generation",
+    "guarded_stream",
+    "audit",
+    "image_guard",
+    "guard",
+    "handles",
+    # Everything that uses a whole guard.
+    "evaluation",
+    "mini",
+    "cli",
+    "testing",
+)
+LANGCHAIN, LLAMA_INDEX = "langchain-guardalign", "llama-index-llms-guardalign"
+PACKAGES = {LANGCHAIN: "langchain_guardalign", LLAMA_INDEX: "llama_index.llms.guardalign"}
+SUPPORT = {LANGCHAIN: "langchain_support", LLAMA_INDEX: "llama_index_support"}
+FOLDERS = (CORE, "integrations", "training", "benchmarks", "examples", "tests")
+# Written by builds and trainings, or not part of the repository.
+OTHER_FOLDERS = {"build", "dist", "runs", "shared"}
+OURS = (CORE, *PACKAGES.values(), *SUPPORT.values(), "training", "benchmarks", "examples", "tests")
 
 
-def modules() -> list[str]:
-    names = []
-    for file in sorted(PACKAGE.rglob("*.py")):
-        parts = ("guardalign_middleware", *file.relative_to(PACKAGE).with_suffix("").parts)
-        names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
-    return names
+def core_files() -> dict[str, Path]:
+    """Every module of the core by its full name."""
+    files = {}
+    for file in sorted((ROOT / CORE).rglob("*.py")):
+        parts = file.relative_to(ROOT).with_suffix("").parts
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return files
 
 
-def imports(file: Path) -> set[str]:
+def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those that only a type checker reads."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from runtime_nodes(node)
+
+
+@cache
+def imports(file: Path, *, types: bool = True) -> frozenset[str]:
+    """What a file imports, also inside functions: modules, and `module.name` for each name."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree) if types else runtime_nodes(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+    return frozenset(found)
+
+
+def below(name: str, package: str) -> bool:
+    return f"{name}.".startswith(f"{package}.")
 
 
 def loaded_after(code: str) -> set[str]:
@@ -39,7 +102,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_importing_every_core_module_loads_no_agent_framework() -> None:
-    loaded = loaded_after("\n".join(f"import {name}" for name in modules()))
+    loaded = loaded_after("\n".join(f"import {name}" for name in core_files()))
     assert "guardalign_middleware.guard" in loaded
     assert not {name for name in loaded if name.split(".")[0] in {"langchain", "langchain_core"}}
     assert not {name for name in loaded if name.split(".")[0] == "llama_index"}
@@ -49,14 +112,70 @@ def test_importing_the_package_loads_no_torch() -> None:
     assert "torch" not in loaded_after("import guardalign_middleware")
 
 
+def test_every_module_of_the_core_has_its_place_in_the_order() -> None:
+    found = {name.split(".")[1] for name in core_files() if name != CORE}
+    assert found == set(STAGES)
+    assert len(STAGES) == len(found)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_knows_no_later_stage(stage: str) -> None:
     later = STAGES[STAGES.index(stage) + 1 :]
-    home = PACKAGE / stage
-    files = sorted(home.rglob("*.py")) if home.is_dir() else [home.with_suffix(".py")]
+    for name, file in core_files().items():
+        if below(name, f"{CORE}.{stage}"):
+            hits = {
+                item
+                for item in imports(file)
+                for other in later
+                if below(item, f"{CORE}.{other}") and item != CORE
+            }
+            assert not hits, f"{name} imports {hits}"
+
+
+def test_no_module_of_the_core_imports_itself_by_a_detour() -> None:
+    files = core_files()
+    graph = {name: imports(file, types=False) & set(files) - {CORE} for name, file in files.items()}
+    for name in graph:
+        # `from package import name` runs the package first, and its parts import one another.
+        graph[name] = {item for item in graph[name] if not below(name, item)}
+    list(TopologicalSorter(graph).static_order())
+
+
+def test_every_folder_of_the_repository_has_its_place_in_the_order() -> None:
+    found = {
+        path.name
+        for path in ROOT.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and any(path.rglob("*.py"))
+    }
+    assert found - OTHER_FOLDERS == set(FOLDERS)
+    assert {path.name for path in (ROOT / "integrations").iterdir()} == set(PACKAGES)
+
+
+def may_import(file: Path) -> set[str]:
+    """The packages of this repository that a file may know."""
+    folder, *rest = file.relative_to(ROOT).parts
+    if folder == "integrations":
+        name, inner = rest[0], rest[1]
+        own = {CORE, PACKAGES[name]}
+        return own | {SUPPORT[name]} if inner == "tests" else own
+    allowed = set(FOLDERS[: FOLDERS.index(folder) + 1])
+    if "integrations" in allowed:
+        allowed.update(PACKAGES.values())
+    if folder == "tests":
+        allowed.update(SUPPORT.values())
+    return allowed
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_knows_no_later_folder(folder: str) -> None:
+    files = sorted((ROOT / folder).rglob("*.py"))
     assert files
     for file in files:
-        for name in later:
-            target = f"guardalign_middleware.{name}"
-            hits = {item for item in imports(file) if (item + ".").startswith(target + ".")}
-            assert not hits, f"{file.name} imports {hits}"
+        foreign = set(OURS) - may_import(file)
+        hits = {item for item in imports(file) for package in foreign if below(item, package)}
+        assert not hits, f"{file.relative_to(ROOT)} imports {hits}"
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_tests_of_an_integration_find_their_support_in_their_own_folder(name: str) -> None:
+    assert (ROOT / "integrations" / name / "tests" / SUPPORT[name]).is_dir()

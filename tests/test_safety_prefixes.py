@@ -11,7 +11,7 @@ from guardalign_middleware.safety_prefixes import OWN, PREFIXES
 
 
 @pytest.mark.parametrize("name", PREFIXES)
-def test_a_name_stands_for_its_words(name: str) -> None:
+def test_a_name_selects_its_text(name: str) -> None:
     config = PrefixConfig(name=name)
     assert config.text == PREFIXES[name] == check_prefix(config.text, ())
     assert PrefixConfig.model_validate(config.model_dump()) == config
@@ -25,10 +25,10 @@ def test_own_words_need_no_name() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"name": "nobody"}, "own, eta, paper"),
-        ({"name": "eta", "text": "Be kind."}, "Only one of name and text"),
+        ({"name": "unknown"}, "own, paper"),
+        ({"name": "paper", "text": "Be kind."}, "Only one of name and text"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(data: dict[str, str], words: str) -> None:
+def test_contradictory_fields_are_refused(data: dict[str, str], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         PrefixConfig.model_validate(data)

@@ -1,25 +1,23 @@
 """An append-only record of verdicts: JSON lines, chained and authenticated by a secret key.
 
-Each line holds what was decided about one image and what decided it, the authentication code (MAC)
-of the line before, and its own MAC = HMAC-SHA256(key, line). The image is named by an HMAC of its
-canonical pixels, so whoever lacks the key cannot even confirm a guess. Pixels and prompts are never
-written, and where the image came from only on request.
+Each line holds the decision on one image and its basis, the authentication code (MAC) of the
+previous line, and its own MAC = HMAC-SHA256(key, line). The image is identified by an HMAC of its
+canonical pixels, so without the key not even a guess can be confirmed. Pixels and prompts are never
+written; the source of an image is written only on request.
 
-`ImageGuard` writes it where its config says so (`audit`), whichever adapter brings the image.
+`ImageGuard` writes the log if its config has `audit`, whichever adapter the image comes through.
 
-**What is found.** `verify` finds every edit, insertion, deletion and reordering that was made
-without the key. Lines cut off the end leave a shorter chain that is valid in itself; therefore a
-small file beside the log, `NAME.head`, holds the number of lines and the last MAC, authenticated,
-too. A log that is shorter than its head says was cut, a missing head is reported, and nothing is
-appended to such a log.
+**Detected:** `verify` finds every edit, insertion, deletion and reordering made without the key.
+Cutting lines off the end leaves a valid, shorter chain, so a small authenticated file beside the
+log, `NAME.head`, holds the number of lines and the last MAC. A log shorter than its head was cut. A
+missing head is reported. Nothing is appended to a log in either state.
 
-**What is not found** without further help: that log *and* head were both put back to an earlier
-state, or removed together. Keep the head that `verify` reports in a place that the log's writer
-cannot change (a ticket, another machine, a signed mail), and pass it as the `anchor` later: then
-everything up to it is proven to be still there. Who holds the key can rewrite history; keep it
-where those who might want to cannot read it.
+**Not detected** without further help: restoring log *and* head to an earlier state, or removing
+both. Keep the head that `verify` reports where the log's writer cannot change it (a ticket, another
+machine, a signed mail) and pass it as the `anchor` later, which proves that everything up to it is
+still there. The key allows rewriting history; keep it away from anyone with a reason to do so.
 
-POSIX only: writers exclude each other, threads as well as processes, by a lock on the log.
+POSIX only: writers, whether threads or processes, exclude each other by a lock on the log.
 """
 
 from guardalign_middleware.audit.lines import AuditEntry, Head, load_key

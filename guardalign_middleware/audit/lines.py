@@ -1,4 +1,4 @@
-"""One line of an audit log: its fields, its one spelling, and the codes that authenticate it."""
+"""One line of an audit log: its fields, its only valid spelling, and its authentication codes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from guardalign_middleware.types import Decision
 
 FORMAT = 1
 FIRST = "0" * 64
-"""What the first line names as the MAC of the line before."""
+"""MAC of the previous line, in the first line."""
 
 LARGEST_LINE = 65_536
-"""Bytes, with the newline."""
+"""In bytes, including the newline."""
 
 LineFault = Literal["incomplete", "malformed", "edited"]
 Step = Literal["scan", "sanitize"]
@@ -35,28 +35,28 @@ class AuditEntry:
     """One line of a log.
 
     Attributes:
-        number: of the line, from 0.
-        time: when it was written, UTC, ISO 8601.
-        image: HMAC-SHA256 of the size and the canonical pixels, hexadecimal.
-        width, height: of the image, in pixels.
+        number: line number, from 0.
+        time: time of writing, UTC, ISO 8601.
+        image: HMAC-SHA256 of size and canonical pixels, hexadecimal.
+        width, height: size of the image, in pixels.
         step: whether the image was only scanned, or cleaned as well.
         decision: `allow`, `mask` or `block`.
-        cleaned: code of the cleaned image, made as `image` is; None when there is none, because it
-            was blocked or only scanned.
-        distance: smallest patch distance (low = unsafe); None when there is a fault.
-        fault: why the image was allowed unscanned; None of every image that was scanned.
-        threshold: what it was compared with.
+        cleaned: code of the cleaned image, computed like `image`; None if the image was blocked or
+            only scanned.
+        distance: smallest patch distance (low = unsafe); None if there is a fault.
+        fault: why the image was allowed unscanned; None for every scanned image.
+        threshold: the threshold for `distance`.
         category: the nearest unsafe category.
         regions: number of unsafe regions.
         profile: fingerprint of the threshold profile.
         encoder: fingerprint of the encoder.
-        version: of this package.
-        source: where the image came from; None unless the log was asked to keep it.
-        previous: MAC of the line before, `FIRST` in the first.
+        version: version of this package.
+        source: source of the image; None unless the log includes sources.
+        previous: MAC of the previous line; `FIRST` in the first line.
         mac: HMAC-SHA256 of everything else in the line, hexadecimal.
-        format: of the line.
-        draw: what the detector's random views were drawn from; None when none is random, and in
-            lines from before there were such views.
+        format: version of the line format.
+        draw: seed of the detector's random views; None without random views, and in lines written
+            before such views existed.
     """
 
     number: int
@@ -82,29 +82,29 @@ class AuditEntry:
     draw: str | None = None
 
     def to_line(self) -> bytes:
-        """The line in the log, newline included."""
+        """The line as written to the log, including the newline."""
         return canonical(asdict(self))
 
 
 @dataclass(frozen=True)
 class Head:
-    """The end of a log: how many lines it has, and the MAC of the last one."""
+    """The end of a log: its number of lines and the MAC of the last one."""
 
     entries: int
     mac: str
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `ENTRIES:MAC`, as `str()` writes it.
+        """Parse `ENTRIES:MAC`, as written by `str()`.
 
         Raises:
-            AuditError: it is of another form.
+            AuditError: the text has a different form.
         """
         entries, _, mac = text.strip().partition(":")
         if not (re.fullmatch(r"[0-9]{1,18}", entries) and _MAC.fullmatch(mac)):
             raise AuditError(
-                f"{text!r} is no anchor.",
-                remedy="Pass the head that an earlier verification printed, as in 12:9f86d0….",
+                f"{text!r} is not an anchor.",
+                remedy="Pass the head printed by an earlier verification, as in 12:9f86d0….",
             )
         return cls(int(entries), mac)
 
@@ -116,7 +116,7 @@ EMPTY = Head(0, FIRST)
 
 
 class Keys:
-    """The codes of a log. Each purpose has a key of its own, so that none can pass for another.
+    """Computes the codes of a log, with one derived key per purpose to keep codes apart.
 
     Raises:
         AuditError: the key is too short.
@@ -133,24 +133,24 @@ class Keys:
         self._head = _code(key, b"guardalign audit: head").digest()
         self._image = _code(key, b"guardalign audit: image").digest()
 
-    def of_line(self, facts: Mapping[str, Any]) -> str:
+    def of_line(self, record: Mapping[str, Any]) -> str:
         """The MAC of a line's other fields."""
-        return _code(self._line, canonical(facts)).hexdigest()
+        return _code(self._line, canonical(record)).hexdigest()
 
-    def of_head(self, facts: Mapping[str, Any]) -> str:
+    def of_head(self, record: Mapping[str, Any]) -> str:
         """The MAC of a head's other fields."""
-        return _code(self._head, canonical(facts)).hexdigest()
+        return _code(self._head, canonical(record)).hexdigest()
 
     def of_image(self, sha256: str) -> str:
-        """The code of an image, through `CanonicalImage.sha256`, which covers size and pixels."""
+        """The code of an image with this `CanonicalImage.sha256`, which covers size and pixels."""
         return _code(self._image, sha256.encode()).hexdigest()
 
 
 def load_key(path: str | os.PathLike[str]) -> bytes:
-    """Read a key file: all its bytes, but for line ends behind them.
+    """Read a key file: all its bytes without trailing line ends.
 
     Raises:
-        AuditError: it cannot be read, or is too short.
+        AuditError: the file cannot be read, or the key is too short.
     """
     try:
         key = Path(path).read_bytes().rstrip(b"\r\n")
@@ -163,56 +163,55 @@ def load_key(path: str | os.PathLike[str]) -> bytes:
 
 
 def key_from_environment(name: str) -> bytes:
-    """Read a key from an environment variable, without white space around it.
+    """Read a key from an environment variable, without surrounding whitespace.
 
     Raises:
-        AuditError: it is not set, or is too short.
+        AuditError: the variable is not set, or the key is too short.
     """
     key = os.environb.get(name.encode(), b"").strip()
     if not key:
         raise AuditError(
-            f"The environment variable {name}, which should hold the key of the audit log, is not "
-            "set.",
+            f"The environment variable {name} for the key of the audit log is not set.",
             remedy=f'Set it, as in: export {name}="$(openssl rand -hex 32)"',
         )
     Keys(key)
     return key
 
 
-def canonical(facts: Mapping[str, Any]) -> bytes:
-    """The one spelling of a JSON object on a line; any other one is an edit.
+def canonical(record: Mapping[str, Any]) -> bytes:
+    """The only valid spelling of a JSON object on a line; any other is treated as an edit.
 
     Raises:
         ValueError: a number is not finite.
     """
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode("ascii") + b"\n"
 
 
 def open_sealed(line: bytes) -> tuple[dict[str, Any], str] | None:
-    """The other fields and the MAC of a line; None unless it is spelt as `canonical` spells it."""
+    """The other fields and the MAC of a line; None unless its spelling is canonical."""
     try:
-        facts = json.loads(line)
-        if not isinstance(facts, dict) or canonical(facts) != line:
+        record = json.loads(line)
+        if not isinstance(record, dict) or canonical(record) != line:
             return None
     except (ValueError, RecursionError):
         return None
-    mac = facts.pop("mac", None)
-    return (facts, mac) if isinstance(mac, str) and _MAC.fullmatch(mac) else None
+    mac = record.pop("mac", None)
+    return (record, mac) if isinstance(mac, str) and _MAC.fullmatch(mac) else None
 
 
 def parse_line(line: bytes, keys: Keys) -> AuditEntry | LineFault:
-    """The entry of a line, or what shows that it is not as it was written."""
+    """The entry on a line, or the fault that shows it was not written like this."""
     if not line.endswith(b"\n"):
         return "malformed" if len(line) > LARGEST_LINE else "incomplete"
     sealed = open_sealed(line)
     if sealed is None:
         return "malformed"
-    facts, mac = sealed
-    if not hmac.compare_digest(mac, keys.of_line(facts)):
+    record, mac = sealed
+    if not hmac.compare_digest(mac, keys.of_line(record)):
         return "edited"
     try:
-        entry = AuditEntry(**facts, mac=mac)
+        entry = AuditEntry(**record, mac=mac)
     except TypeError:
         return "malformed"
     return entry if entry.format == FORMAT else "malformed"

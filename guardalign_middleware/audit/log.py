@@ -23,20 +23,20 @@ from guardalign_middleware.audit.lines import (
     open_sealed,
     parse_line,
 )
-from guardalign_middleware.audit.record import Result, facts_of, verdict_of
+from guardalign_middleware.audit.record import Result, record_of, verdict_of
 from guardalign_middleware.audit.storage import head_path, read_head, write_head, writing
 from guardalign_middleware.config import AuditConfig
 from guardalign_middleware.errors import AuditError
 
 
 class AuditLog:
-    """Appends verdicts to a log. Keeps no file open and no state: it may be shared and forked.
+    """Appends verdicts to a log. Holds no open file and no state, so it can be shared and forked.
 
     Args:
-        path: of the log; its head is kept beside it, in `PATH.head`. Made when missing, readable
-            for its owner alone.
+        path: the log file; its head is kept beside it in `PATH.head`. Both are created on the first
+            write, readable by their owner only.
         key: at least 32 secret bytes; see `load_key`.
-        fsync: wait until each line is on the disk, so that it survives a loss of power.
+        fsync: wait until each line is on the disk, where it survives a power failure.
         include_source: also record `verdict.source`, which may be a path.
 
     Raises:
@@ -58,7 +58,7 @@ class AuditLog:
 
     @classmethod
     def from_config(cls, config: AuditConfig) -> Self:
-        """The log that a preset names, with the key from where it says; no file is made yet.
+        """The log described by a preset, with its key; no file is created yet.
 
         Raises:
             AuditError: the key cannot be read, or is too short.
@@ -66,25 +66,25 @@ class AuditLog:
         if config.key_variable is not None:
             key = key_from_environment(config.key_variable)
         else:
-            assert config.key_file is not None  # the config holds one of the two
+            assert config.key_file is not None  # exactly one of the two is set
             key = load_key(config.key_file)
         return cls(config.log, key, fsync=config.fsync, include_source=config.include_source)
 
     def append(self, result: Result) -> AuditEntry:
-        """Record what was decided about one image; when this returns, the line is in the file.
+        """Record the decision on one image; the line is in the file when this returns.
 
         Args:
-            result: the verdict of a scan, or what cleaning made of an image.
+            result: the verdict of a scan, or the result of cleaning an image.
 
         Raises:
-            AuditError: the line cannot be written, or the log is not as it was left: then nothing
-                is appended, because that would hide it.
+            AuditError: the line cannot be written, or the log was changed since the last line;
+                nothing is then appended, because that would hide the change.
         """
         verdict = verdict_of(result)
         known = verdict.fault is not None or math.isfinite(verdict.distance)
         if not (known and math.isfinite(verdict.threshold)):
             raise AuditError(
-                "A verdict whose distance or threshold is not finite is not recorded.",
+                "The distance or threshold of a verdict is not finite, so it is not recorded.",
                 remedy="Treat it as a fault of the detector.",
             )
         try:
@@ -104,7 +104,7 @@ class AuditLog:
         entry = AuditEntry(
             number=head.entries,
             time=datetime.now(UTC).isoformat(timespec="microseconds"),
-            **facts_of(result, self._keys),
+            **record_of(result, self._keys),
             version=_package_version(),
             source=verdict_of(result).source if self.include_source else None,
             previous=head.mac,
@@ -113,25 +113,25 @@ class AuditLog:
         sealed = open_sealed(entry.to_line())
         if sealed is None or len(entry.to_line()) > LARGEST_LINE:
             raise AuditError(
-                f"This verdict makes a line of more than {LARGEST_LINE:,} bytes.",
+                f"This verdict needs a line of more than {LARGEST_LINE:,} bytes.",
                 remedy="Shorten the names of categories and sources.",
             )
         return replace(entry, mac=self._keys.of_line(sealed[0]))
 
     def _end_of(self, file: FileIO) -> Head:
-        """The end of the log, after checking that it is the one that was written last.
+        """The end of the log, checked to be the one written last.
 
         Raises:
-            AuditError: it is not, or it was written with another key.
+            AuditError: it is not, or it was written with a different key.
         """
         size = file.seek(0, os.SEEK_END)
         kept = read_head(self.path, self._keys)
         if size == 0 and kept == "missing":
-            # Before the first line, so that a log without a head is never normal.
+            # Written before the first line, so that a log without a head is always suspect.
             self._write_head(EMPTY)
             return EMPTY
         if not isinstance(kept, Head):
-            raise self._spoiled(f"{head_path(self.path)} is {kept}, or of another key")
+            raise self._spoiled(f"{head_path(self.path)} is {kept}, or its key is different")
         if size == 0:
             found, before = EMPTY, EMPTY
         else:
@@ -141,9 +141,9 @@ class AuditLog:
             if not isinstance(last, AuditEntry):
                 raise self._spoiled("its last line is damaged")
             found, before = Head(last.number + 1, last.mac), Head(last.number, last.previous)
-        # A line more than the head knows is what a crash between the two writes leaves.
+        # A crash between the two writes leaves one line more than the head knows.
         if kept not in {found, before}:
-            raise self._spoiled("its end is not the one that was written last")
+            raise self._spoiled("its end is not the one written last")
         return found
 
     def _write(self, file: FileIO, line: bytes) -> None:
@@ -155,7 +155,7 @@ class AuditLog:
             if self.fsync:
                 os.fsync(file.fileno())
         except OSError:
-            # Half a line, as a full disk leaves it, would make the log unusable.
+            # A full disk leaves half a line, which would make the log unusable.
             file.truncate(end)
             raise
 
@@ -165,7 +165,7 @@ class AuditLog:
     def _spoiled(self, how: str) -> AuditError:
         return AuditError(
             f"Nothing is appended to the audit log {self.path}: {how}.",
-            remedy="Run `guardalign audit verify`, keep both files as evidence, and begin a new "
+            remedy="Run `guardalign audit verify`, keep both files as evidence, and start a new "
             "log.",
         )
 

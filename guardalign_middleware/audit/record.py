@@ -1,4 +1,4 @@
-"""What an entry says about one image: written by the log, and compared by a replay."""
+"""The part of an entry that describes one image, written by the log and compared by a replay."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import Verdict
 
 Result = Verdict | SanitizedImage
-"""What a guard makes of one image: the verdict of a scan, or the cleaned image with its verdict."""
+"""A guard's result for one image: the verdict of a scan, or the cleaned image with its verdict."""
 
 
 def verdict_of(result: Result) -> Verdict:
-    """The verdict itself, or that of the cleaned image."""
+    """The verdict itself, or the verdict of a cleaned image."""
     return result.verdict if isinstance(result, SanitizedImage) else result
 
 
-def facts_of(result: Result, keys: Keys) -> dict[str, Any]:
-    """The fields of `AuditEntry` that depend on the image and the guard alone."""
+def record_of(result: Result, keys: Keys) -> dict[str, Any]:
+    """The fields of `AuditEntry` that depend only on the image and the guard."""
     verdict = verdict_of(result)
     cleaned = result.image if isinstance(result, SanitizedImage) else None
     return {

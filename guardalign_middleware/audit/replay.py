@@ -1,4 +1,4 @@
-"""Whether a verdict in the log is what the guard says about the same image today."""
+"""Comparing a logged verdict with the guard's verdict on the same image today."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from guardalign_middleware.audit.lines import AuditEntry, Keys
-from guardalign_middleware.audit.record import Result, facts_of, verdict_of
+from guardalign_middleware.audit.record import Result, record_of, verdict_of
 from guardalign_middleware.audit.verify import read_entries
 from guardalign_middleware.types import CanonicalImage
 
@@ -14,7 +14,7 @@ from guardalign_middleware.types import CanonicalImage
 def entries_of(
     path: str | os.PathLike[str], image: CanonicalImage, key: bytes
 ) -> Iterator[AuditEntry]:
-    """The entries of a log that are about an image, by its pixels; errors as of `read_entries`."""
+    """The entries about an image, found by its pixels; errors are those of `read_entries`."""
     code = Keys(key).of_image(image.sha256)
     return (entry for entry in read_entries(path, key) if entry.image == code)
 
@@ -27,31 +27,31 @@ def differences(
     *,
     tolerance: float = 1e-6,
 ) -> tuple[str, ...]:
-    """The facts of an entry that a new result on the same image does not reproduce.
+    """The fields of an entry that a new result on the same image does not reproduce.
 
     Args:
-        entry: from `read_entries`.
-        result: what a guard says now, at the draw of the entry (`draw=entry.draw`): a verdict on
-            `image` where `entry.step` is `scan`, and a cleaned image where it is `sanitize`.
-        image: what the entry is said to be about.
-        key: of the log.
-        tolerance: by how much the distance may differ, since other hardware rounds otherwise.
+        entry: an entry from `read_entries`.
+        result: a guard's result now, with the entry's views (`draw=entry.draw`): a verdict on
+            `image` if `entry.step` is `scan`, a cleaned image if it is `sanitize`.
+        image: the image that the entry should be about.
+        key: the key of the log.
+        tolerance: accepted difference of the distance, because hardware differs in rounding.
 
     Returns:
-        Names of fields of `AuditEntry`; "image" also when the result is about another image.
+        Names of fields of `AuditEntry`; "image" also if the result is about a different image.
 
     Raises:
         AuditError: the key is too short.
     """
-    facts = facts_of(result, Keys(key))
+    record = record_of(result, Keys(key))
     if verdict_of(result).sha256 != image.sha256:
-        facts["image"] = None
-    distance = facts.pop("distance")
-    changed = [name for name, value in facts.items() if getattr(entry, name) != value]
+        record["image"] = None
+    distance = record.pop("distance")
+    changed = [name for name, value in record.items() if getattr(entry, name) != value]
     if None in {entry.distance, distance}:
         same = entry.distance is distance
     else:
-        # Asked this way, a distance that is no number is a difference.
+        # NaN fails this comparison and so counts as a difference.
         same = abs(entry.distance - distance) <= tolerance
     return tuple(changed) if same else (*changed, "distance")
 

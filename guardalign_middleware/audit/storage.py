@@ -1,4 +1,4 @@
-"""The two files of an audit log: the log under its lock, and the head beside it."""
+"""The two files of an audit log: the locked log itself and its head."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def head_path(log: Path) -> Path:
 
 @contextmanager
 def writing(log: Path) -> Iterator[FileIO]:
-    """The log, made when missing, while nobody else reads or writes it.
+    """The log under an exclusive lock, created if missing.
 
-    It is opened for each use: a lock belongs to an open file, so threads exclude each other, too.
-    It is unbuffered, since a buffer would write what failed once more when it is closed.
+    It is opened anew for each use: a lock belongs to an open file, so that threads exclude each
+    other, too. It is unbuffered, because closing a buffer would retry a failed write.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: the log cannot be opened.
     """
     with open(log, "r+b", buffering=0, opener=_private) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -39,13 +39,13 @@ def writing(log: Path) -> Iterator[FileIO]:
 
 @contextmanager
 def reading(log: Path, keys: Keys) -> Iterator[tuple[Iterator[bytes], Head | HeadFault]]:
-    """The lines of the log, newlines included, and its head, as they were at one moment.
+    """A consistent snapshot of the log: its lines, including newlines, and its head.
 
-    Writers wait only for that moment: what is written later is not read. A line that is too long
-    comes in pieces, which are no lines.
+    Writers wait only while the snapshot is taken; later lines are not part of it. An overlong line
+    comes in pieces, which are invalid lines.
 
     Raises:
-        AuditError: it cannot be opened or read.
+        AuditError: the log cannot be opened or read.
     """
     try:
         with open(log, "rb") as file:
@@ -71,7 +71,7 @@ def read_head(log: Path, keys: Keys) -> Head | HeadFault:
     """The head of a log.
 
     Raises:
-        AuditError: there is one, which cannot be read.
+        AuditError: the head exists but cannot be read.
     """
     path = head_path(log)
     try:
@@ -81,7 +81,7 @@ def read_head(log: Path, keys: Keys) -> Head | HeadFault:
         return "missing"
     except OSError as error:
         raise AuditError(
-            f"Cannot read the head of the audit log, {path}: {error.strerror}.",
+            f"Cannot read {path}, the head of the audit log: {error.strerror}.",
             remedy="Check its permissions.",
         ) from error
     sealed = open_sealed(line)
@@ -92,16 +92,16 @@ def read_head(log: Path, keys: Keys) -> Head | HeadFault:
 
 
 def write_head(log: Path, head: Head, keys: Keys, *, fsync: bool) -> None:
-    """Replace the head as a whole: it is the old one or the new one, whenever the power fails.
+    """Replace the head atomically: after a power failure it is either the old or the new one.
 
     Raises:
-        OSError: it cannot be written; the old one is left.
+        OSError: the new head cannot be written; the old one stays.
     """
     path = head_path(log)
     fresh = path.with_name(f"{path.name}.new")
-    facts = {"entries": head.entries, "last": head.mac}
+    record = {"entries": head.entries, "last": head.mac}
     with open(fresh, "wb", opener=_private) as file:
-        file.write(canonical({**facts, "mac": keys.of_head(facts)}))
+        file.write(canonical({**record, "mac": keys.of_head(record)}))
         if fsync:
             file.flush()
             os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""The reader of an audit log: it believes no line that it cannot authenticate."""
+"""Reading and verifying an audit log; only authenticated lines are trusted."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ ProblemKind = Literal["incomplete", "malformed", "edited", "out_of_order", "cut"
 MOST_PROBLEMS: Final = 100
 
 _FAULTS: dict[LineFault, str] = {
-    "incomplete": "it has no end: it was cut, or its writer was killed",
-    "malformed": "it is no line that this program wrote",
-    "edited": "it was changed, or written with another key",
+    "incomplete": "it is incomplete: it was cut, or its writer was killed",
+    "malformed": "it was not written by this program",
+    "edited": "it was changed, or written with a different key",
 }
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that shows that a log is not as it was written.
+    """A sign that a log was changed after it was written.
 
     Attributes:
-        line: counted from 1; None for the log as a whole.
+        line: line number, from 1; None for the log as a whole.
         kind: a stable code.
-        message: in words.
+        message: an explanation.
     """
 
     line: int | None
@@ -50,12 +50,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What `verify` found.
+    """The result of `verify`.
 
     Attributes:
         entries: number of lines.
-        head: the end of the log, to be kept elsewhere as an anchor; None when it is not intact.
-        problems: at most a hundred; none when the log is intact.
+        head: the end of the log, to be kept elsewhere as an anchor; None if the log is not intact.
+        problems: at most a hundred; empty if the log is intact.
     """
 
     entries: int
@@ -64,7 +64,7 @@ class AuditReport:
 
     @property
     def intact(self) -> bool:
-        """Whether nothing was found."""
+        """Whether there are no problems."""
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
@@ -78,11 +78,11 @@ class AuditReport:
 
 
 def verify(path: str | os.PathLike[str], key: bytes, *, anchor: Head | None = None) -> AuditReport:
-    """Check a whole log; the package's docstring says what is found and what is not.
+    """Check a whole log; the package's docstring lists what this detects.
 
     Args:
-        path: of the log. With an anchor, the `.head` beside it may be missing, as it is in a copy.
-        key: what it was written with; with another one, every line is a problem.
+        path: the log file. With an anchor, its `.head` file may be missing, as in a copy.
+        key: the key of the log; with a different key, every line is a problem.
         anchor: the head of an earlier verification, kept where the log's writer cannot change it.
 
     Raises:
@@ -100,9 +100,9 @@ def verify(path: str | os.PathLike[str], key: bytes, *, anchor: Head | None = No
     if isinstance(kept, Head):
         walk.check_end(kept, "its head")
         if walk.count > kept.entries + 1:
-            walk.report(None, "head", "the head is older than the log: it was put back")
+            walk.report(None, "head", "the head is older than the log: it was restored")
     elif kept == "damaged" or anchor is None:
-        unknown = "so nobody knows whether lines were cut off"
+        unknown = "so it is unknown whether lines were cut off"
         walk.report(None, "head", f"{head_path(log)} is {kept}, {unknown}")
     intact = not walk.problems
     head = Head(walk.count, walk.macs[walk.count]) if intact else None
@@ -110,10 +110,10 @@ def verify(path: str | os.PathLike[str], key: bytes, *, anchor: Head | None = No
 
 
 def read_entries(path: str | os.PathLike[str], key: bytes) -> Iterator[AuditEntry]:
-    """The entries of a log in order, each checked as it comes; only `verify` checks the end.
+    """The entries of a log, in order and each verified; only `verify` also checks the end.
 
     Raises:
-        AuditError: the log cannot be read, the key is too short, or a line is not as written.
+        AuditError: the log cannot be read, the key is too short, or a line was changed.
     """
     keys = Keys(key)
     walk = _Walk(keys, frozenset())
@@ -122,7 +122,7 @@ def read_entries(path: str | os.PathLike[str], key: bytes) -> Iterator[AuditEntr
             entry = walk.take(line)
             if entry is None or walk.problems:
                 raise AuditError(
-                    f"The audit log {path} is not as it was written: {walk.problems[0]}.",
+                    f"The audit log {path} fails verification: {walk.problems[0]}.",
                     remedy="Run `guardalign audit verify`, and check the key.",
                 )
             yield entry
@@ -130,7 +130,7 @@ def read_entries(path: str | os.PathLike[str], key: bytes) -> Iterator[AuditEntr
 
 @dataclass
 class _Walk:
-    """A walk along the chain: where it is, what was met at `stops`, and what is wrong so far."""
+    """A walk along the chain: its position, the MACs at `stops`, and the problems so far."""
 
     keys: Keys
     stops: frozenset[int]
@@ -144,7 +144,7 @@ class _Walk:
         found = parse_line(line, self.keys)
         if not isinstance(found, AuditEntry):
             self.report(self.count, found, _FAULTS[found])
-            # What should follow a line that cannot be believed is unknown.
+            # The line before the next one is unknown now.
             self._expected = None
             return None
         if self._expected not in {None, Head(found.number, found.previous)}:
@@ -158,13 +158,13 @@ class _Walk:
 
     def check_end(self, head: Head, name: str) -> None:
         if self.count < head.entries:
-            message = f"the log ends after {self.count} of the {head.entries} lines that {name} has"
+            message = f"the log ends after {self.count} of the {head.entries} lines in {name}"
             self.report(None, "cut", message)
         elif self.macs.get(head.entries) != head.mac:
-            message = f"line {head.entries} is not the one that {name} names"
+            message = f"line {head.entries} does not match {name}"
             self.report(None, "head", message)
 
     def report(self, line: int | None, kind: ProblemKind, message: str) -> None:
-        # With a wrong key, each of a million lines would be a problem.
+        # With a wrong key, every one of a million lines would be a problem.
         if len(self.problems) < MOST_PROBLEMS:
             self.problems.append(Problem(line, kind, message))

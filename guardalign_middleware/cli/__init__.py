@@ -1,4 +1,4 @@
-"""The command `guardalign`: demo, scan, ask."""
+"""The `guardalign` command."""
 
 from guardalign_middleware.cli.app import app, main
 

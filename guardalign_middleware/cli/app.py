@@ -1,4 +1,4 @@
-"""The commands and their options; the work is imported on use, so that `--help` needs no torch."""
+"""The commands and their options; implementations are imported on use, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -20,26 +20,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-audit_app = typer.Typer(help="The log of verdicts.", no_args_is_help=True)
+audit_app = typer.Typer(help="Verify and replay the audit log.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
-concepts_app = typer.Typer(help="The concepts that are looked for.", no_args_is_help=True)
+concepts_app = typer.Typer(help="Check the concepts to look for.", no_args_is_help=True)
 app.add_typer(concepts_app, name="concepts")
 
 Preset = Annotated[
-    str, typer.Option("--preset", "-p", help="A shipped preset, or the path of a .yaml file.")
+    str, typer.Option("--preset", "-p", help="Shipped preset, or path of a .yaml file.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+AuditFile = Annotated[Path, typer.Argument(metavar="FILE", help="Audit log.")]
+KeyFile = Annotated[
+    Path, typer.Option("--key-file", "-k", metavar="FILE", help="Key of the audit log.")
+]
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")] = Path(
-        "guardalign-demo"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Output folder for the pictures.")
+    ] = Path("guardalign-demo"),
 ) -> None:
-    """Answer the shipped scenes unguarded, with the prefix alone, and guarded.
+    """Answer sample scenes unguarded, with the safety prefix alone, and guarded.
 
-    Uses the miniature models: no network, no downloads, under a minute.
+    Uses the miniature models: no network, no downloads, less than a minute.
     """
     from guardalign_middleware.cli.demo import run_demo
 
@@ -49,16 +53,16 @@ def demo(
 @app.command()
 def scan(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Image files, and folders of them.")
+        list[str], typer.Argument(metavar="PATH...", help="Image files, or folders of them.")
     ],
     as_json: AsJson = False,
     overlay: Annotated[
         Path | None,
-        typer.Option("--overlay", metavar="DIR", help="Write what was found, drawn on each image."),
+        typer.Option("--overlay", metavar="DIR", help="Write images with the regions drawn in."),
     ] = None,
     preset: Preset = "mini",
 ) -> None:
-    """Look for unsafe regions in images; nothing is changed.
+    """Scan images for unsafe regions, without changing them.
 
     Exit status: 0 all allowed, 1 something masked or blocked, 2 an input could not be scanned.
     """
@@ -69,25 +73,25 @@ def scan(
 
 @app.command()
 def ask(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image file.")],
-    question: Annotated[str, typer.Argument(metavar="QUESTION")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Image file.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="Question about the image.")],
     as_json: AsJson = False,
     stream: Annotated[
-        bool, typer.Option("--stream", help="Print the answer while it is made.")
+        bool, typer.Option("--stream", help="Print the answer as it is generated.")
     ] = False,
     no_guard: Annotated[
-        bool, typer.Option("--no-guard", help="Ask the plain model: no scan, no prefix.")
+        bool, typer.Option("--no-guard", help="Ask the plain model, without scan and prefix.")
     ] = False,
     preset: Preset = "mini",
 ) -> None:
     """Ask a question about an image.
 
-    Exit status: 0 answered, also when the image was masked or blocked; 2 it could not be done.
+    Exit status: 0 answered, even if the image was masked or blocked; 2 failed.
     """
     from guardalign_middleware.cli.ask import run_ask
 
     if as_json and stream:
-        raise typer.BadParameter("--json prints one object at the end; leave out --stream.")
+        raise typer.BadParameter("--json cannot be combined with --stream.")
     _run(
         lambda: run_ask(
             image, question, as_json=as_json, stream=stream, guarded=not no_guard, preset=preset
@@ -97,22 +101,25 @@ def ask(
 
 @app.command("explain-attention")
 def explain_attention(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image file; not scanned.")],
-    question: Annotated[str, typer.Argument(metavar="QUESTION")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Image file; not scanned.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="Question about the image.")],
     target: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE.png", help="The picture to write.")
+        Path, typer.Option("--out", "-o", metavar="FILE.png", help="Output file.")
     ] = Path("attention.png"),
     gamma: Annotated[
         float | None,
-        typer.Option(help="Strength of the calibration; the preset's, or 0.5 where that is 0."),
+        typer.Option(
+            help="Strength of the calibration. Default: the preset's, or 0.5 if that is 0."
+        ),
     ] = None,
     as_json: AsJson = False,
     preset: Preset = "mini",
 ) -> None:
-    """Draw how much attention a question pays the safety prefix, layer by layer.
+    """Plot a question's attention to the safety prefix per layer, with and without calibration.
 
-    With and without calibration. Needs matplotlib (the extra "report"). Exit status: 0 written, 2
-    nothing was.
+    Needs matplotlib (extra "report").
+
+    Exit status: 0 written, 2 failed.
     """
     from guardalign_middleware.cli.explain import run_explain
 
@@ -126,39 +133,45 @@ def explain_attention(
 @app.command()
 def calibrate(
     safe: Annotated[
-        list[str], typer.Option("--safe", metavar="PATH", help="Safe images: a file or a folder.")
+        list[str], typer.Option("--safe", metavar="PATH", help="Safe images: file or folder.")
     ],
     unsafe: Annotated[
         list[str] | None,
-        typer.Option("--unsafe", metavar="PATH", help="Unsafe images; needed for --max-miss."),
+        typer.Option(
+            "--unsafe", metavar="PATH", help="Unsafe images: file or folder. Needed for --max-miss."
+        ),
     ] = None,
     max_false_alarm: Annotated[
         float | None,
-        typer.Option(help="Flag at most this share of safe images. 0.05 if nothing is promised."),
+        typer.Option(
+            help="Flag at most this share of safe images. Default: 0.05 without --max-miss."
+        ),
     ] = None,
     max_miss: Annotated[
         float | None, typer.Option(help="Miss at most this share of unsafe images.")
     ] = None,
     held_out: Annotated[
-        float, typer.Option(help="Share of the images kept back to report the error rates on.")
+        float, typer.Option(help="Share of images held out to measure the error rates.")
     ] = 0.3,
-    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the split.")] = 0,
     per_category: Annotated[
         bool,
         typer.Option(
             "--per-category",
-            help="A threshold for each category; the folders in --unsafe are named like them.",
+            help="Fit one threshold per category; name the folders in --unsafe after them.",
         ),
     ] = False,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The profile to write.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output profile.")] = Path(
         "profile.json"
     ),
     preset: Preset = "mini",
 ) -> None:
-    """Choose the threshold that keeps promised error rates, and write its profile.
+    """Fit the threshold that keeps the promised error rates, and write its profile.
 
-    The promise holds for images like those given here (exchangeable with them), on average; it is
-    none against somebody who attacks the detector. Exit status: 0 written, 2 nothing was.
+    The promise holds on average for images like the given ones (exchangeable with them). It does
+    not hold against attacks on the detector.
+
+    Exit status: 0 written, 2 failed.
     """
     from guardalign_middleware.cli.calibrate import run_calibrate
 
@@ -183,33 +196,40 @@ def calibrate(
 def attack(
     unsafe: Annotated[
         list[str] | None,
-        typer.Option("--unsafe", metavar="PATH", help="Unsafe images; without, drawn scenes."),
+        typer.Option(
+            "--unsafe", metavar="PATH", help="Unsafe images: file or folder. Default: drawn scenes."
+        ),
     ] = None,
     safe: Annotated[
         list[str] | None,
-        typer.Option("--safe", metavar="PATH", help="Safe images, for the false alarms."),
+        typer.Option(
+            "--safe", metavar="PATH", help="Safe images, to measure false alarms: file or folder."
+        ),
     ] = None,
-    n: Annotated[int, typer.Option("--n", help="Most images of each kind.")] = 20,
+    n: Annotated[int, typer.Option("--n", help="Maximum number of images of each kind.")] = 20,
     eps: Annotated[
         list[int] | None,
-        typer.Option("--eps", help="Of the gradient attack, in 1/255. 2, 4 and 8 if not given."),
+        typer.Option("--eps", help="Size of the gradient attack, in 1/255. Default: 2, 4 and 8."),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Of the gradient attack.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    steps: Annotated[int, typer.Option(help="Steps of the gradient attack.")] = 10,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     results: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all results as JSON.")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="PNG", help="Draw them (needs matplotlib).")
+        Path | None,
+        typer.Option("--plot", metavar="PNG", help="Plot the results (needs matplotlib)."),
     ] = None,
     compare: Annotated[
-        bool, typer.Option(help="Measure counter-measures that the preset does not take, too.")
+        bool, typer.Option(help="Also measure countermeasures that the preset does not use.")
     ] = True,
     preset: Preset = "mini",
 ) -> None:
-    """Attack the detector with changed images, and measure cheap counter-measures.
+    """Attack the detector with modified images, and measure cheap countermeasures.
 
-    Takes some seconds an image on a fast machine. Exit status: 0 measured, 2 it could not be done.
+    Takes a few seconds per image on a fast machine.
+
+    Exit status: 0 measured, 2 failed.
     """
     from guardalign_middleware.cli.attack import run_attack
 
@@ -231,19 +251,19 @@ def attack(
 
 @concepts_app.command("check")
 def concepts_check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An anchor file (.yaml).")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Anchor file (.yaml).")],
     overlap: Annotated[
-        float, typer.Option(help="Two words this similar (cosine) count as the same thing.")
+        float, typer.Option(help="Cosine similarity at which two words count as the same.")
     ] = 0.95,
     matrix: Annotated[
-        Path | None, typer.Option("--matrix", metavar="CSV", help="Write all similarities.")
+        Path | None, typer.Option("--matrix", metavar="CSV", help="Write all similarities as CSV.")
     ] = None,
     as_json: AsJson = False,
     preset: Preset = "mini",
 ) -> None:
-    """Look at an anchor file through the preset's encoder: similarities, and words that clash.
+    """Check an anchor file with the preset's encoder for words that are too similar.
 
-    Exit status: 0 nothing to say, 1 there are warnings, 2 the file cannot be used.
+    Exit status: 0 no warnings, 1 warnings, 2 the file cannot be used.
     """
     from guardalign_middleware.cli.concepts import run_check
 
@@ -252,21 +272,17 @@ def concepts_check(
 
 @audit_app.command("verify")
 def audit_verify(
-    log: Annotated[Path, typer.Argument(metavar="FILE", help="An audit log.")],
-    key_file: Annotated[
-        Path, typer.Option("--key-file", "-k", metavar="K", help="The key it was written with.")
-    ],
+    log: AuditFile,
+    key_file: KeyFile,
     anchor: Annotated[
         str | None,
-        typer.Option(
-            metavar="N:MAC", help="The head that an earlier check printed, kept elsewhere."
-        ),
+        typer.Option(metavar="N:MAC", help="Head printed by an earlier check and kept elsewhere."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look for edits, deletions, reordering and a cut end.
+    """Check a log for edits, deletions, reordering and a cut end.
 
-    Exit status: 0 intact, 1 not as it was written, 2 it could not be checked.
+    Exit status: 0 intact, 1 not intact, 2 could not be checked.
     """
     from guardalign_middleware.cli.audit import run_verify
 
@@ -275,17 +291,15 @@ def audit_verify(
 
 @audit_app.command("replay")
 def audit_replay(
-    log: Annotated[Path, typer.Argument(metavar="FILE", help="An audit log.")],
+    log: AuditFile,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")],
-    key_file: Annotated[
-        Path, typer.Option("--key-file", "-k", metavar="K", help="The key it was written with.")
-    ],
+    key_file: KeyFile,
     as_json: AsJson = False,
     preset: Preset = "mini",
 ) -> None:
-    """Guard images again, and compare with what the log says about them; nothing is recorded.
+    """Guard images again and compare the results with their log entries; nothing is recorded.
 
-    Exit status: 0 all the same, 1 something differs, 2 an image is unreadable or not in the log.
+    Exit status: 0 no differences, 1 differences, 2 an image is unreadable or not in the log.
     """
     from guardalign_middleware.cli.audit import run_replay
 
@@ -294,7 +308,7 @@ def audit_replay(
 
 def main() -> None:
     """Entry point of the console script."""
-    # What torch tells the authors of torchao, where that is installed, is nothing for our users.
+    # With torchao installed, torch logs warnings here that are meant for torchao's authors.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     app()
 

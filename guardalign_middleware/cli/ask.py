@@ -16,17 +16,17 @@ from guardalign_middleware.types import GuardedReply, ImagePart, Message, TextPa
 def run_ask(
     image: str, question: str, *, as_json: bool, stream: bool, guarded: bool, preset: str
 ) -> int:
-    """Ask, and print the answer on standard output and what the guard did on standard error.
+    """Print the answer on standard output, and the verdicts on standard error.
 
     Returns:
-        The exit status 0; a blocked image is answered, with the preset's blocked reply.
+        The exit status 0, also for a blocked image, whose answer is the preset's blocked reply.
 
     Raises:
-        GuardAlignError: of any kind; nothing was answered.
+        GuardAlignError: any error; nothing was answered.
     """
     without_loading_bars()
     config = GuardAlignConfig.load(preset)
-    # The image first: nobody should wait for a model to read that the file is empty.
+    # Read before the models load, so that a bad file is reported at once.
     frames = load_frames(image, config.intake)
     messages = (Message("user", (*map(ImagePart, frames), TextPart(question))),)
     if guarded:

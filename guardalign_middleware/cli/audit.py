@@ -1,4 +1,4 @@
-"""`guardalign audit`: is a log still what was written, and does the guard still say the same?"""
+"""`guardalign audit`: verify a log, and compare its entries with the guard's verdicts today."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Replayed:
-    """One entry of a log, and what the guard does not say again about its image."""
+    """One entry of a log, and its fields that the guard does not reproduce."""
 
     source: str
     entry: AuditEntry
@@ -58,10 +58,10 @@ class Replayed:
 
 
 def run_verify(log: Path, *, key_file: Path, anchor: str | None, as_json: bool) -> int:
-    """Check a log and print what was found.
+    """Check a log and print the result.
 
     Returns:
-        The exit status: 0 when the log is intact, else 1.
+        The exit status: 0 if the log is intact, else 1.
 
     Raises:
         AuditError: the log, its head, the key or the anchor cannot be read.
@@ -72,7 +72,7 @@ def run_verify(log: Path, *, key_file: Path, anchor: str | None, as_json: bool) 
         print_json(report.to_json())
     elif report.intact:
         out().print(f"[green]intact[/] {escape(str(log))}: {report.entries} lines")
-        out().print(f"head {report.head}  (keep it elsewhere, and pass it as --anchor later)")
+        out().print(f"head {report.head}  (keep it elsewhere and pass it as --anchor later)")
     else:
         out().print(f"[bold red]NOT intact[/] {escape(str(log))}: {report.entries} lines")
         for problem in report.problems:
@@ -83,16 +83,14 @@ def run_verify(log: Path, *, key_file: Path, anchor: str | None, as_json: bool) 
 def run_replay(
     log: Path, images: Sequence[str], *, key_file: Path, preset: str, as_json: bool
 ) -> int:
-    """Guard images again, and compare with every entry that a log has about them.
-
-    Nothing is recorded.
+    """Guard images again and compare the results with all their entries; nothing is recorded.
 
     Returns:
-        The exit status: 2 when an image cannot be read or the log has no entry about it, else 1
-        when a fact of an entry differs, else 0.
+        The exit status: 2 if an image cannot be read or has no entry, else 1 if a field of an entry
+        differs, else 0.
 
     Raises:
-        AuditError: the log or the key cannot be read, or a line is not as it was written.
+        AuditError: the log or the key cannot be read, or a line was changed.
         ConfigError: the preset cannot be used.
         ModelLoadError: the encoder cannot be loaded.
     """
@@ -118,7 +116,7 @@ def run_replay(
             failed = True
             continue
         if not found:
-            print_error(f"{log} has no entry about the image {source}.")
+            print_error(f"{log} has no entry for the image {source}.")
             failed = True
     if failed:
         return CANNOT

@@ -1,4 +1,4 @@
-"""What all commands share: exit statuses, the two consoles, one line for one error."""
+"""Shared by all commands: exit statuses, the two consoles, and one-line errors."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ STYLES: dict[Decision, str] = {"allow": "green", "mask": "dark_orange", "block":
 
 
 def out() -> Console:
-    """Standard output: results only, so that they can be piped."""
+    """Standard output, for results only, so that they can be piped."""
     return Console(soft_wrap=True, highlight=False, emoji=False)
 
 
 def err() -> Console:
-    """Standard error: progress and errors."""
+    """Standard error, for progress and errors."""
     return Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
 def plain(text: str) -> str:
-    """Text as rich markup that shows every character, and obeys none.
+    """Text as rich markup that shows every character and interprets none.
 
-    File names hold what they like: brackets, line ends, sequences that move the cursor, and bytes
-    that are no UTF-8, which cannot even be printed.
+    File names can hold anything: brackets, line ends, sequences that move the cursor, and bytes
+    that are not UTF-8 and so cannot even be printed.
     """
     shown = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
@@ -48,25 +48,25 @@ def plain(text: str) -> str:
 
 
 def print_error(message: str) -> None:
-    """Print one line, whatever the message holds."""
+    """Print an error as exactly one line."""
     err().print(f"[bold red]error:[/] {plain(' '.join(message.split()))}")
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print one JSON object on one line; NaN is not JSON and never gets here."""
+    """Print one JSON object on one line, without NaN, which is not JSON."""
     line = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    # Bytes of a file name that are no UTF-8 are written as JSON's own escapes of them.
+    # Bytes of a file name that are not UTF-8 become JSON escapes.
     out().print(line.encode("utf-8", "backslashreplace").decode(), markup=False)
 
 
 def tracked(items: Sequence[T], description: str) -> Iterator[T]:
-    """A progress bar where somebody is looking, and where there is something to wait for."""
+    """Iterate with a progress bar, if on a terminal and there are several items."""
     hidden = len(items) < 2 or not sys.stderr.isatty()
     yield from track(items, description=description, console=err(), disable=hidden)
 
 
 def without_loading_bars() -> None:
-    """Let transformers load weights silently: the status line of the command says what goes on."""
+    """Silence the progress bars of transformers; the commands show a status line instead."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -83,6 +83,6 @@ def make_folder(folder: Path) -> Path:
     except OSError as error:
         raise ConfigError(
             f"Cannot write to the folder {folder}: {error.strerror}.",
-            remedy="Name another folder.",
+            remedy="Choose a different folder.",
         ) from error
     return folder

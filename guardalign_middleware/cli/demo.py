@@ -1,4 +1,4 @@
-"""`guardalign demo`: the shipped scenes answered three ways, and pictures of what the guard saw."""
+"""`guardalign demo`: answer sample scenes in three ways, and write pictures of the findings."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
 
 _CAPTION = (
-    "unguarded: the plain model. prefix: a safety prefix in the prompt. guarded: the image "
-    "cleaned, behind the same prefix. The miniature models know pictographs, not photos."
+    "unguarded: the plain model. prefix: with a safety prefix in the prompt. guarded: with the "
+    "same prefix and the cleaned image. The miniature models know pictographs, not photos."
 )
 
 
 def run_demo(folder: Path) -> int:
-    """Answer every scene three ways, print the table, and write the pictures.
+    """Answer every scene in three ways, print a table, and write the pictures.
 
-    For each scene: `NN-NAME.png` as drawn, `NN-NAME-overlay.png` with what the guard found, and
-    `NN-NAME-clean.png`, which is what the model was shown (none when blocked). `masked-scene.png`
-    puts the three side by side for the first scene that was masked.
+    For each scene: `NN-NAME.png` as drawn, `NN-NAME-overlay.png` with the findings, and
+    `NN-NAME-clean.png` as shown to the model (absent if blocked). `masked-scene.png` shows these
+    three side by side for the first masked scene.
 
     Returns:
         The exit status 0.
@@ -58,9 +58,9 @@ def run_demo(folder: Path) -> int:
         ]
         status.update("asking the plain model")
         plain = chain.runner.generate_batch(conversations, prefix=False, calibrate=False)
-        status.update("asking under the safety prefix")
+        status.update("asking with the safety prefix")
         prefixed = chain.runner.generate_batch(conversations, prefix=True, calibrate=False)
-        status.update("scanning, cleaning, asking with the guard")
+        status.update("asking with the guard")
         guarded = chain.batch(conversations)
         cleaned = chain.guard.sanitize_many(images)
         status.update("writing the pictures")
@@ -83,7 +83,7 @@ def _write(folder: Path, item: SanitizedImage) -> None:
     name = item.original.source
     item.original.to_pil().save(folder / f"{name}.png")
     item.overlay().save(folder / f"{name}-overlay.png")
-    # From an earlier run; what is blocked now must not seem to have been forwarded.
+    # A file from an earlier run must not suggest that a blocked image was forwarded.
     clean = folder / f"{name}-clean.png"
     clean.unlink(missing_ok=True)
     if item.image is not None:
@@ -92,7 +92,7 @@ def _write(folder: Path, item: SanitizedImage) -> None:
 
 
 def _side_by_side(item: SanitizedImage) -> Image.Image:
-    """The picture as it came, what the guard found, and what the model was shown."""
+    """The original picture, the findings, and the picture shown to the model."""
     shown = (item.original, item.image)
     panels = [picture.to_pil() for picture in shown if picture is not None]
     panels.insert(1, item.overlay())

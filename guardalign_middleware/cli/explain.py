@@ -1,4 +1,4 @@
-"""`guardalign explain-attention`: how much attention a question pays the safety prefix."""
+"""`guardalign explain-attention`: a question's attention to the safety prefix, per layer."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from guardalign_middleware.types import ImagePart, Message, TextPart
 def run_explain(
     image: str, question: str, *, target: Path, gamma: float | None, as_json: bool, preset: str
 ) -> int:
-    """Read the prompt with and without calibration, and draw what each layer pays the prefix.
+    """Run the prompt with and without calibration, and plot each layer's attention to the prefix.
 
-    The image is not scanned, and what the model would answer is not shown.
+    The image is not scanned, and the model's answer is not shown.
 
     Args:
-        image: a file.
+        image: an image file.
         question: the instruction.
-        target: the picture to write.
-        gamma: strength; that of the preset when None, or the usual one where the preset has 0.
+        target: the output file.
+        gamma: strength; None = the preset's, or the default if that is 0.
         as_json: print the numbers.
-        preset: whose model.
+        preset: the preset with the model.
 
     Returns:
         The exit status 0.
 
     Raises:
-        GuardAlignError: of any kind; nothing was written.
+        GuardAlignError: any error; nothing was written.
     """
     without_loading_bars()
     config = GuardAlignConfig.load(preset)
@@ -53,7 +53,7 @@ def run_explain(
         for on in (False, True)
     )
     if not plain.prefix_attention:
-        raise ConfigError("The question is empty.", remedy="Ask something.")
+        raise ConfigError("The question is empty.", remedy="Pass a question.")
     save_figure(plot_prefix_attention(plain, calibrated, title=model.name), target)
     if as_json:
         print_json(

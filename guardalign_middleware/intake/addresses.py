@@ -1,20 +1,20 @@
-"""Which IP addresses are public, and so may be dialled for a URL that somebody else wrote."""
+"""Which IP addresses are public and may be contacted for a URL from an untrusted source."""
 
 from __future__ import annotations
 
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-# IANA's special-purpose registries, rather than `ipaddress.is_global` alone, whose answers differ
-# between Python's patch releases.
+# From IANA's special-purpose registries. `ipaddress.is_global` alone would not do: its results
+# differ between Python's patch releases.
 _CLOSED_V4 = tuple(
     map(
         IPv4Network,
         (
-            "0.0.0.0/8",  # this network; 0.0.0.0 reaches the own host
+            "0.0.0.0/8",  # this network; 0.0.0.0 reaches this host
             "10.0.0.0/8",
             "100.64.0.0/10",  # carrier-grade NAT, also some clouds' metadata
             "127.0.0.0/8",
-            "168.63.129.16/32",  # Azure's own services inside every virtual machine
+            "168.63.129.16/32",  # Azure's own services, in every virtual machine
             "169.254.0.0/16",  # link-local, most clouds' metadata
             "172.16.0.0/12",
             "192.0.0.0/24",
@@ -29,8 +29,8 @@ _CLOSED_V4 = tuple(
         ),
     )
 )
-# Nothing outside is public: loopback, link-local, unique local, multicast, and the IPv4 forms
-# ::a.b.c.d, ::ffff:a.b.c.d, 64:ff9b::a.b.c.d and 64:ff9b:1::a.b.c.d, which reach IPv4 by a detour.
+# Everything else is closed: loopback, link-local, unique local, multicast, and the forms that carry
+# an IPv4 address, ::a.b.c.d, ::ffff:a.b.c.d, 64:ff9b::a.b.c.d and 64:ff9b:1::a.b.c.d.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _CLOSED_V6 = tuple(
     map(
@@ -48,11 +48,11 @@ _CLOSED_V6 = tuple(
 
 
 def is_public_address(address: str) -> bool:
-    """Whether an address in its one standard spelling belongs to the public internet.
+    """Whether an address in standard spelling belongs to the public internet.
 
-    Anything else is not public: other spellings (`2130706433`, `0177.0.0.1`, `127.1`), zone ids
-    (`fe80::1%eth0`), and IPv6 forms that carry an IPv4 address, even a public one, since how they
-    are routed is for the local network to decide.
+    False for other spellings (`2130706433`, `0177.0.0.1`, `127.1`), for zone ids (`fe80::1%eth0`),
+    and for IPv6 forms that carry an IPv4 address, even a public one, because the local network
+    decides how those are routed.
     """
     if ":" in address:
         try:

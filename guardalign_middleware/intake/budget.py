@@ -1,4 +1,4 @@
-"""The caps of the intake policy: all are checked before a single pixel is decoded."""
+"""The caps of the intake policy, all of them checked before any pixel is decoded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from guardalign_middleware.errors import ImageRejected
 
 
 def check_byte_count(count: int, policy: IntakePolicy, source: str) -> None:
-    """Refuse inputs without any byte and inputs of more than `policy.max_bytes` bytes.
+    """Reject empty inputs and inputs of more than `policy.max_bytes` bytes.
 
     Raises:
         ImageRejected: `empty` or `too_many_bytes`.
@@ -17,7 +17,7 @@ def check_byte_count(count: int, policy: IntakePolicy, source: str) -> None:
             f"{source} is empty.",
             reason="empty",
             source=source,
-            remedy="Check that the upload or the download was completed.",
+            remedy="Check that the upload or download is complete.",
         )
     if count > policy.max_bytes:
         raise ImageRejected(
@@ -29,10 +29,10 @@ def check_byte_count(count: int, policy: IntakePolicy, source: str) -> None:
 
 
 def check_size(width: int, height: int, policy: IntakePolicy, source: str) -> None:
-    """Refuse pictures that are too large or too thin, from the size in their header.
+    """Reject pictures that are too large or too thin, by the size in their header.
 
-    A 157-byte PNG of 1×20000 pixels costs gigabytes once something resizes its short side, so the
-    aspect `max(width, height) / min(width, height)` is capped beside the number of pixels.
+    Resizing the short side of a 157-byte PNG of 1×20000 pixels takes gigabytes, so the aspect
+    `max(width, height) / min(width, height)` is capped in addition to the number of pixels.
 
     Raises:
         ImageRejected: `corrupt` (no area), `too_many_pixels` or `extreme_aspect`.
@@ -64,7 +64,7 @@ def check_size(width: int, height: int, policy: IntakePolicy, source: str) -> No
 
 
 def check_total_pixels(total: int, policy: IntakePolicy, source: str) -> None:
-    """Refuse files whose frames are too many pixels together, though each alone would pass.
+    """Reject files whose frames together have too many pixels.
 
     Raises:
         ImageRejected: `too_many_pixels`.

@@ -1,4 +1,4 @@
-"""From any decoded PIL picture to upright, opaque, 8-bit sRGB pixels."""
+"""Converting decoded PIL pictures to upright, opaque, 8-bit sRGB pixels."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
 def to_srgb_pixels(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[np.uint8]:
-    """Turn upright, convert to sRGB and composite on `policy.background`.
+    """Turn a picture upright, convert it to sRGB and composite it on `policy.background`.
 
-    Deep grey is scaled by 255/65535, or 255/4095 where a TIFF has 12 bits, and rounded. Float and
-    32-bit integer pixels have no declared white, so they are refused. An EXIF block or a colour
-    profile that cannot be read is treated as absent, as viewers do: the detector and the model
-    still get the same pixels.
+    Deep grey is scaled by 255/65535 (255/4095 for a 12-bit TIFF) and rounded. Float and 32-bit
+    integer pixels declare no white level and are rejected. An unreadable EXIF block or colour
+    profile is ignored, as in image viewers; detector and model still receive the same pixels.
 
     Args:
-        picture: a loaded picture of any mode; it is not changed.
-        policy: names the background.
+        picture: a loaded picture of any mode, never modified.
+        policy: defines the background.
         source: label for messages.
 
     Returns:
@@ -66,7 +65,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _split(picture: Image.Image, source: str) -> tuple[Image.Image, Image.Image | None]:
-    """The colours in a mode that colour profiles know, and the opacity if there is any."""
+    """The colours in a mode that colour profiles support, and the opacity if there is any."""
     mode = picture.mode
     if mode in _DEEP_GREY:
         return _split_deep_grey(picture)
@@ -78,7 +77,7 @@ def _split(picture: Image.Image, source: str) -> tuple[Image.Image, Image.Image 
             remedy="Convert the image to 8-bit RGB first.",
         )
     if picture.has_transparency_data or mode in {"RGBa", "La"}:
-        # Pillow undoes premultiplied alpha only on the way to RGBA or LA, hence two steps.
+        # Pillow undoes premultiplied alpha only when converting to RGBA or LA, hence two steps.
         straight = picture.convert("LA") if mode == "La" else picture
         opaque = straight.convert("RGBA")
         return opaque.convert("RGB"), opaque.getchannel("A")
@@ -99,7 +98,7 @@ def _split_deep_grey(picture: Image.Image) -> tuple[Image.Image, Image.Image | N
 
 
 def _white(picture: Image.Image) -> int:
-    """The level of white: Pillow leaves the 12-bit levels of a TIFF as they are."""
+    """The white level; Pillow does not scale the 12-bit levels of a TIFF."""
     tags = picture.tag_v2 if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
     return 4095 if tags.get(TiffImagePlugin.BITSPERSAMPLE) == (12,) else 65535
 
@@ -113,7 +112,7 @@ def _to_srgb(picture: Image.Image, profile: object) -> Image.Image:
 
 
 def _apply_profile(picture: Image.Image, profile: bytes) -> Image.Image | None:
-    """The picture in sRGB, or None when the profile is unreadable or for another kind of ink."""
+    """The picture in sRGB; None if the profile is unreadable or for another colour space."""
     try:
         source_profile = ImageCms.ImageCmsProfile(BytesIO(profile))
         mode = _PROFILE_MODES.get(source_profile.profile.xcolor_space.strip())

@@ -1,4 +1,4 @@
-"""Strict base64 and `data:` URLs: one comma, an image type, no junk characters."""
+"""Strict parsing of base64 and `data:` URLs: one comma, an image type, no junk characters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ DATA_URL_LABEL = "<data URL>"
 
 _HEADER = re.compile(r"data:(image/[a-z0-9][a-z0-9.+-]*);base64", re.IGNORECASE)
 _FORM = "Write it as data:image/png;base64,… with the standard base64 alphabet and no spaces."
-
 _NO_LINE_ENDS = str.maketrans("", "", "\r\n")
 
 _FORMAT_BY_MIME = {
@@ -35,19 +34,19 @@ _FORMAT_BY_MIME = {
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """Undecoded image bytes and the type that their sender claims for them."""
+    """Undecoded image bytes and their claimed type."""
 
     data: bytes
     mime_type: str
 
 
 def is_data_url(text: str) -> bool:
-    """Whether a string is meant as a `data:` URL."""
+    """Whether a string starts as a `data:` URL does."""
     return text[:5].lower() == "data:"
 
 
 def parse_data_url(url: str, policy: IntakePolicy) -> EncodedImage:
-    """Take a `data:image/…;base64,…` URL apart.
+    """Parse a `data:image/…;base64,…` URL.
 
     Raises:
         ImageRejected: `bad_data_url`, `empty` or `too_many_bytes`.
@@ -63,9 +62,9 @@ def parse_data_url(url: str, policy: IntakePolicy) -> EncodedImage:
 
 
 def decode_base64(text: str, policy: IntakePolicy, source: str) -> bytes:
-    """Decode standard base64 strictly; the byte cap holds before the decoding.
+    """Decode standard base64 strictly, checking the byte cap first.
 
-    Line ends may stand in it, as mail and many encoders write them; no other space may.
+    Line ends are accepted, because mail and many encoders insert them; other whitespace is not.
 
     Raises:
         ImageRejected: `bad_data_url`, `empty` or `too_many_bytes`.
@@ -81,7 +80,7 @@ def decode_base64(text: str, policy: IntakePolicy, source: str) -> bytes:
 
 
 def check_mime(mime_type: str, image_format: str, source: str) -> None:
-    """Refuse bytes whose format is another one than their sender claims.
+    """Reject bytes whose format differs from their claimed type.
 
     Raises:
         ImageRejected: `bad_data_url`.
@@ -100,7 +99,7 @@ def check_mime(mime_type: str, image_format: str, source: str) -> None:
             f"{source} claims to be {claimed} but holds {image_format}.",
             reason="bad_data_url",
             source=source,
-            remedy="State the type that the bytes really have.",
+            remedy="State the actual type of the bytes.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Bytes to pixels: caps from the header, a full decode, and every frame or none."""
+"""Decoding bytes to pixels: header caps first, then a full decode of every frame or none."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from guardalign_middleware.intake.budget import check_byte_count, check_size, ch
 from guardalign_middleware.intake.color import to_srgb_pixels
 from guardalign_middleware.intake.formats import sniff
 
-# What Pillow's readers raise on damaged files, found by fuzzing. `Warning` is here for programs
-# that turn warnings into errors: a reader that warns has met damage, too.
+# Exceptions of Pillow's readers on damaged files, found by fuzzing. `Warning` is for programs that
+# turn warnings into errors: a reader's warning means damage, too.
 _DECODE_FAULTS = (
     OSError,
     SyntaxError,
@@ -42,7 +42,7 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Canonical pixels uint8 `[H, W, 3]` of each frame, and the format they were read from."""
+    """Canonical pixels of each frame, uint8 `[H, W, 3]`, and the format of the file."""
 
     frames: tuple[NDArray[np.uint8], ...]
     image_format: str
@@ -52,10 +52,10 @@ def decode_bytes(data: bytes, policy: IntakePolicy, source: str, *, single: bool
     """Decode one encoded image completely.
 
     Args:
-        data: the file.
-        policy: the caps, and what becomes of several frames.
+        data: the bytes of the file.
+        policy: the caps, and how several frames are handled.
         source: label for messages.
-        single: refuse a second frame, whatever the policy says.
+        single: reject a second frame regardless of the policy.
 
     Raises:
         ImageRejected: `empty`, `too_many_bytes`, `unknown_format`, `format_not_allowed`,
@@ -64,8 +64,8 @@ def decode_bytes(data: bytes, policy: IntakePolicy, source: str, *, single: bool
     """
     check_byte_count(len(data), policy, source)
     image_format = sniff(data, policy, source)
-    # The reader is opened directly, since Image.open warns or raises by a process-wide pixel limit
-    # before the policy's own cap could speak.
+    # The reader is opened directly: Image.open would apply a process-wide pixel limit before the
+    # policy's own cap.
     reader, _ = Image.OPEN[image_format]
     with _faults_named(source):
         picture = reader(BytesIO(data), "")
@@ -76,7 +76,7 @@ def decode_bytes(data: bytes, policy: IntakePolicy, source: str, *, single: bool
 
 
 def canonical_pixels(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[np.uint8]:
-    """Check the caps of an opened picture of one frame, load it fully, make it canonical.
+    """Check the caps of an opened picture with one frame, load it fully and make it canonical.
 
     Raises:
         ImageRejected: `too_many_pixels`, `extreme_aspect`, `multiple_frames`, `corrupt` or
@@ -88,8 +88,8 @@ def canonical_pixels(picture: Image.Image, policy: IntakePolicy, source: str) ->
             f"{source} holds more than one frame.",
             reason="multiple_frames",
             source=source,
-            remedy="Set intake.frames to scan_all (in Python, read it by load_frames), or save the "
-            "frame that matters as an image of its own.",
+            remedy="Set intake.frames to scan_all (in Python, use load_frames), or save the frame "
+            "that matters as a separate image.",
         )
     return _loaded(picture, policy, source)
 
@@ -97,13 +97,13 @@ def canonical_pixels(picture: Image.Image, policy: IntakePolicy, source: str) ->
 def canonical_frames(
     picture: Image.Image, policy: IntakePolicy, source: str
 ) -> tuple[NDArray[np.uint8], ...]:
-    """All frames of an opened picture as a viewer would show them one after the other, or none.
+    """All frames of an opened picture, as a viewer would show them, or none.
 
-    The picture is left at the frame at which it stood.
+    The picture is left at its current frame.
 
     Raises:
-        ImageRejected: as for `canonical_pixels`, for any frame; `multiple_frames` only under the
-            policy `reject`; and `too_many_frames`, also `too_many_pixels` for all frames together.
+        ImageRejected: as for `canonical_pixels`, for any frame; `multiple_frames` only with the
+            policy `reject`; `too_many_frames`, and `too_many_pixels` for all frames together.
     """
     check_size(picture.width, picture.height, policy, source)
     if policy.frames == "reject" or not _is_animated(picture, source):
@@ -121,7 +121,7 @@ def _every_frame(
 ) -> Iterator[NDArray[np.uint8]]:
     total = 0
     index = 0
-    # The frames are counted by walking: asking a file for their number may mean to read millions.
+    # Frames are counted while walking: asking for their number could read millions of them.
     while _seek(picture, index, source):
         if index == policy.max_frames:
             raise ImageRejected(
@@ -142,7 +142,7 @@ def _every_frame(
 
 
 def _seek(picture: Image.Image, index: int, source: str) -> bool:
-    """Go to a frame; False behind the last one."""
+    """Go to a frame; False after the last one."""
     with _faults_named(source):
         try:
             picture.seek(index)
@@ -159,7 +159,7 @@ def _is_animated(picture: Image.Image, source: str) -> bool:
 def _loaded(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[np.uint8]:
     with _faults_named(source):
         picture.load()
-    # Some readers learn the real size only while decoding.
+    # Some readers only learn the real size while decoding.
     check_size(picture.width, picture.height, policy, source)
     with _faults_named(source):
         return to_srgb_pixels(picture, policy, source)
@@ -167,7 +167,7 @@ def _loaded(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[
 
 @contextmanager
 def _faults_named(source: str) -> Iterator[None]:
-    """Whatever a reader raises on damaged bytes becomes one typed error.
+    """Turn the exceptions of readers on damaged bytes into one typed error.
 
     Raises:
         ImageRejected: `too_many_pixels` or `corrupt`.
@@ -190,5 +190,5 @@ def _corrupt(source: str) -> ImageRejected:
         f"{source} is damaged or incomplete.",
         reason="corrupt",
         source=source,
-        remedy="Check that the upload or the download was completed, or export the image again.",
+        remedy="Check that the upload or download is complete, or export the image again.",
     )

@@ -1,11 +1,10 @@
-"""Opt-in fetching of images from URLs that somebody else wrote: SSRF-safe, bounded, stateless.
+"""Opt-in fetching of images from untrusted URLs: SSRF-safe, bounded, stateless.
 
-A URL is followed only over hosts on `IntakePolicy.allow_url_hosts`. For each hop the name is
-resolved once, every address it resolves to has to be public, and exactly one of those addresses is
-dialled, so that no second answer of a name server can lead elsewhere. Host header and TLS name stay
-those of the URL. Nothing is taken from the environment or kept between requests: no proxy, no
-cookie, no credential. What the server says about the content is not believed either; the decoder
-judges the bytes.
+A URL is followed only across hosts in `IntakePolicy.allow_url_hosts`. For each hop the name is
+resolved once, all of its addresses must be public, and the connection goes to one of exactly these
+addresses, so a second DNS answer cannot redirect it. Host header and TLS name remain those of the
+URL. Nothing is taken from the environment or kept between requests: no proxies, cookies or
+credentials. The server's content type is ignored; the decoder judges the bytes.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from guardalign_middleware.intake.budget import check_byte_count
 
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Printable ASCII without the characters that parsers of URLs disagree about.
+# Printable ASCII without the characters that URL parsers disagree about.
 _PLAIN_URL = re.compile(r"[!#-\[\]_a-z~]{1,8192}", re.IGNORECASE)
 _HEADERS = {
     "User-Agent": "guardalign-middleware",
     "Accept": "image/*",
-    # A compressed body could unfold to more bytes than were counted.
+    # A compressed body could expand to more bytes than were counted.
     "Accept-Encoding": "identity",
 }
 _ALLOW = "Name the host in intake.allow_url_hosts, or download the image and pass its bytes."
@@ -43,10 +42,10 @@ _DOWNLOAD = "Download the image yourself and pass its bytes."
 
 
 def resolve_host(host: str, port: int) -> list[str]:
-    """All addresses of a host name, as the system resolves it.
+    """All addresses of a host name, as resolved by the system.
 
     Raises:
-        OSError: it has none.
+        OSError: it has no address.
         ValueError: the name cannot be encoded.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -55,12 +54,12 @@ def resolve_host(host: str, port: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Network:
-    """How names become connections. No policy reaches it: only a test replaces a part.
+    """How host names become connections; not configurable, and replaced only by tests.
 
     Attributes:
-        resolve: host name and port to addresses; may block.
-        is_public: whether an address may be dialled.
-        tls: whom to trust; by default the certificate authorities that httpx ships with.
+        resolve: maps host name and port to addresses; may block.
+        is_public: whether an address may be contacted.
+        tls: trusted certificates; by default the authorities shipped with httpx.
     """
 
     resolve: Callable[[str, int], Sequence[str]] = resolve_host
@@ -72,16 +71,16 @@ _INTERNET = Network()
 
 
 def url_label(url: str) -> str:
-    """What a URL is called in messages and logs: its scheme alone, as URLs can carry secrets."""
+    """A URL's label in messages and logs: only its scheme, because URLs can carry secrets."""
     scheme = url.partition(":")[0].lower()
     return f"<{scheme} URL>" if scheme in _PORTS else "<URL>"
 
 
 def fetch_bytes(url: str, policy: IntakePolicy, *, network: Network = _INTERNET) -> bytes:
-    """Download what an allowed URL leads to; see `afetch_bytes`.
+    """Download an allowed URL; see `afetch_bytes`.
 
-    It runs in a thread with an event loop of its own, so that one deadline holds for all of it: a
-    blocking client can only limit each single read, and slow servers make many of those.
+    Runs in a thread with its own event loop, so that one deadline covers everything. A blocking
+    client can only limit single reads, of which a slow server can cause many.
 
     Raises:
         ImageRejected: as for `afetch_bytes`.
@@ -93,15 +92,15 @@ def fetch_bytes(url: str, policy: IntakePolicy, *, network: Network = _INTERNET)
 
 
 async def afetch_bytes(url: str, policy: IntakePolicy, *, network: Network = _INTERNET) -> bytes:
-    """Download what an allowed URL leads to, without blocking the event loop.
+    """Download an allowed URL without blocking the event loop.
 
     Args:
-        url: an `https` URL; `http` only if `policy.url_schemes` has it.
+        url: an `https` URL; `http` only if listed in `policy.url_schemes`.
         policy: the allowed hosts, and the caps on bytes, seconds and redirects.
         network: for tests only.
 
     Returns:
-        The body, at most `policy.max_bytes` bytes; any bytes at all, so decode them.
+        The body, at most `policy.max_bytes` bytes of unchecked content.
 
     Raises:
         ImageRejected: `url_not_allowed`, `address_not_allowed`, `too_many_redirects`, `timed_out`,
@@ -128,11 +127,11 @@ async def _follow(url: str, policy: IntakePolicy, network: Network, label: str) 
                 return await _read_body(response, policy, label)
             location = response.headers.get("Location", "")
         if not location:
-            raise _unreachable("was answered with a redirect to nowhere", label)
+            raise _unreachable("was answered with a redirect without a target", label)
         try:
             target = str(current.join(location))
         except (httpx.InvalidURL, ValueError) as error:
-            raise _not_allowed("redirects to no valid URL", label) from error
+            raise _not_allowed("redirects to an invalid URL", label) from error
         current = _parse(target, policy, label)
     raise ImageRejected(
         f"{label} redirects more than {policy.max_url_redirects} times.",
@@ -143,20 +142,20 @@ async def _follow(url: str, policy: IntakePolicy, network: Network, label: str) 
 
 
 def _parse(url: str, policy: IntakePolicy, label: str) -> httpx.URL:
-    """The one parse of a URL: what is checked here is what is dialled.
+    """Parse a URL once, so that the checked URL is the one contacted.
 
     Raises:
         ImageRejected: `url_not_allowed`.
     """
     if not _PLAIN_URL.fullmatch(url):
-        raise _not_allowed("is too long or holds characters that no URL should", label)
+        raise _not_allowed("is too long or holds characters that URLs should not have", label)
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
-        raise _not_allowed("is no valid URL", label) from error
+        raise _not_allowed("is not a valid URL", label) from error
     if parsed.scheme not in policy.url_schemes:
         raise _not_allowed(
-            "leads to a scheme that is not allowed",
+            "has a scheme that is not allowed",
             label,
             remedy=f"Allowed by intake.url_schemes: {', '.join(policy.url_schemes) or 'none'}.",
         )
@@ -176,10 +175,10 @@ def _parse(url: str, policy: IntakePolicy, label: str) -> httpx.URL:
 async def _get(
     url: httpx.URL, network: Network, policy: IntakePolicy, label: str
 ) -> AsyncIterator[httpx.Response]:
-    """The response to one request, its body unread, over a connection of its own.
+    """The response to one request on a fresh connection, with its body unread.
 
-    The transport is used without a client around it: that is what would keep cookies, read proxies
-    and passwords from the environment, and write the URL to a log.
+    There is no client around the transport: a client would keep cookies, read proxies and passwords
+    from the environment, and log the URL.
 
     Raises:
         ImageRejected: `address_not_allowed` or `unreachable`.
@@ -201,7 +200,7 @@ async def _dial(
     addresses: Sequence[str],
     policy: IntakePolicy,
 ) -> httpx.Response:
-    """Send the request to the first of the checked addresses that accepts a connection."""
+    """Send the request to the first checked address that accepts a connection."""
     # The deadline of the whole fetch limits everything else.
     timeout = httpx.Timeout(None, connect=policy.max_url_seconds / len(addresses)).as_dict()
 
@@ -231,7 +230,7 @@ def _port(url: httpx.URL) -> int:
 
 
 async def _addresses(url: httpx.URL, network: Network, label: str) -> list[str]:
-    """The addresses of a host, resolved once; one that is not public condemns them all.
+    """The addresses of a host, resolved once; a single non-public one rejects them all.
 
     Raises:
         ImageRejected: `unreachable` or `address_not_allowed`.
@@ -254,9 +253,9 @@ async def _addresses(url: httpx.URL, network: Network, label: str) -> list[str]:
 
 
 async def _in_thread(call: Callable[[], Sequence[str]]) -> Sequence[str]:
-    """Run a call that may hang; a daemon thread, since executors wait for theirs to the end."""
+    """Run a call that may hang in a daemon thread; an executor would wait for it at exit."""
     done: Future[Sequence[str]] = Future()
-    # Marked as running, so that a deadline cannot take the future away under the thread.
+    # Marked as running, so that a deadline cannot cancel the future while the thread uses it.
     done.set_running_or_notify_cancel()
 
     def work() -> None:
@@ -270,7 +269,7 @@ async def _in_thread(call: Callable[[], Sequence[str]]) -> Sequence[str]:
 
 
 async def _read_body(response: httpx.Response, policy: IntakePolicy, label: str) -> bytes:
-    """The body as it was sent; the cap holds before the download, and while it runs.
+    """The body as sent, with the cap checked before and during the download.
 
     Raises:
         ImageRejected: `unreachable`, `empty` or `too_many_bytes`.

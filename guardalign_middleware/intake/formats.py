@@ -1,4 +1,4 @@
-"""Which format bytes are in, by their magic bytes, and what to do about those not accepted."""
+"""Recognising a file's format by its magic bytes, with a remedy for formats not accepted."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _INSTALL = {
 
 
 def sniff(data: bytes, policy: IntakePolicy, source: str) -> str:
-    """The format by the content; never by a file name or a claimed type.
+    """The format according to the content, never to a file name or claimed type.
 
     Returns:
-        A key of `PIL.Image.OPEN`, whose reader is installed, and which the policy accepts.
+        A key of `PIL.Image.OPEN` that the policy accepts and whose reader is installed.
 
     Raises:
         ImageRejected: `unknown_format`, `format_not_allowed` or `format_not_installed`.
@@ -35,7 +35,7 @@ def sniff(data: bytes, policy: IntakePolicy, source: str) -> str:
         return _check_modern(modern, policy, source)
     magic = data[:_MAGIC_BYTES]
     for image_format in policy.formats:
-        # These two are told apart above, since their readers accept some of each other's files.
+        # AVIF and HEIF are handled above, because their readers accept some of each other's files.
         if image_format not in _INSTALL and _starts_like(image_format, magic):
             return image_format
     accepted = f"Accepted formats: {', '.join(policy.formats)}."
@@ -48,7 +48,7 @@ def sniff(data: bytes, policy: IntakePolicy, source: str) -> str:
                 remedy=accepted,
             )
     raise ImageRejected(
-        f"{source} is no image in a known format.",
+        f"{source} is not an image in a known format.",
         reason="unknown_format",
         source=source,
         remedy=accepted,
@@ -56,7 +56,7 @@ def sniff(data: bytes, policy: IntakePolicy, source: str) -> str:
 
 
 def _iso_format(data: bytes) -> str | None:
-    """`AVIF` or `HEIF` when the file type box of an ISO media file names a brand of theirs."""
+    """`AVIF` or `HEIF` if the file type box of an ISO media file has one of their brands."""
     if data[4:8] != b"ftyp":
         return None
     end = min(int.from_bytes(data[:4], "big"), _LARGEST_BRANDS)
@@ -71,7 +71,7 @@ def _iso_format(data: bytes) -> str | None:
 
 
 def _check_modern(image_format: str, policy: IntakePolicy, source: str) -> str:
-    """AVIF and HEIC are off by default; say what is missing: the reader, the permission, or both.
+    """Accept AVIF or HEIC, which are off by default, or say what is missing.
 
     Raises:
         ImageRejected: `format_not_allowed` or `format_not_installed`.
@@ -94,7 +94,7 @@ def _check_modern(image_format: str, policy: IntakePolicy, source: str) -> str:
 
 def _is_readable(image_format: str) -> bool:
     if image_format == "AVIF":
-        # The reader is registered without its codec, too, and says so only when it is asked.
+        # The reader is registered even without its codec, so it has to be tried.
         return _starts_like("AVIF", b"\0\0\0\x1cftypavif\0\0\0\0")
     return image_format in Image.OPEN
 
@@ -104,7 +104,7 @@ def _starts_like(image_format: str, magic: bytes) -> bool:
     if accept is None:
         return False
     try:
-        # A reader without its codec answers with a sentence instead of True.
+        # A reader without its codec returns a sentence instead of True.
         return accept(magic) is True
     except (IndexError, struct.error):
         return False

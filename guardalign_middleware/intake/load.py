@@ -1,4 +1,4 @@
-"""The one door: every kind of input that a program may hold, and what each is read as."""
+"""Reading every kind of image input that a program can pass."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DEFAULT_POLICY = IntakePolicy()
 
 @dataclass(frozen=True)
 class _Encoded:
-    """The bytes of an image file, where they are from, and the type that their sender claims."""
+    """The bytes of an image file, their origin, and their claimed type."""
 
     data: bytes
     label: str
@@ -44,12 +44,12 @@ class _Encoded:
 
 
 def load_image(source: ImageSource, policy: IntakePolicy = _DEFAULT_POLICY) -> CanonicalImage:
-    """Read an image from bytes, a file, a PIL picture, a `data:` URL or an allowed URL, once.
+    """Read an image from bytes, a file, a PIL picture, a `data:` URL or an allowed URL.
 
-    A string is a `data:` URL or a URL when it starts so, and otherwise the path of a file. A URL is
-    fetched only when `policy.allow_url_hosts` names its host. `policy.allow_paths` does not apply
-    here: it is about strings inside messages, whereas this call is made by the program itself.
-    A file of several frames is refused, also with `policy.frames="scan_all"`: see `load_frames`.
+    A string that does not start as a URL is the path of a file. A URL is fetched only if
+    `policy.allow_url_hosts` names its host. `policy.allow_paths` does not apply: it restricts
+    strings inside messages, whereas the program itself makes this call. A file with several frames
+    is rejected even with `policy.frames="scan_all"`; see `load_frames`.
 
     Raises:
         ImageRejected: with the reason code that applies.
@@ -65,11 +65,11 @@ def load_image(source: ImageSource, policy: IntakePolicy = _DEFAULT_POLICY) -> C
 def load_frames(
     source: ImageSource, policy: IntakePolicy = _DEFAULT_POLICY
 ) -> tuple[CanonicalImage, ...]:
-    """Read every frame of what `load_image` reads, as a viewer would show them, in order.
+    """Read every frame of an input that `load_image` accepts, in order and as a viewer shows them.
 
-    A frame is labelled by its number, from 1: "party.gif#2". A picture of one frame gives one image
-    under either policy; with `policy.frames="reject"` more frames are refused. With "scan_all" all
-    frames are given, or none: at most `policy.max_frames`, each within the caps of one image, and
+    Each of several frames is labelled with its number, from 1: "party.gif#2". With
+    `policy.frames="reject"`, files with several frames are rejected. With "scan_all", all frames
+    are returned, or none: at most `policy.max_frames`, each within the caps of one image, and
     `policy.max_total_pixels` together.
 
     Raises:
@@ -85,7 +85,7 @@ def load_frames(
 def load_base64(
     text: str, mime_type: str, policy: IntakePolicy = _DEFAULT_POLICY
 ) -> tuple[CanonicalImage, ...]:
-    """Read bare base64 whose type is stated beside it, every frame as `load_frames` does.
+    """Read every frame of base64 with a separately stated type, as `load_frames` does.
 
     Raises:
         ImageRejected: `bad_data_url` when the base64 or the type is wrong; otherwise as for bytes.
@@ -96,20 +96,20 @@ def load_base64(
 
 
 def url_not_allowed(url: str) -> ImageRejected:
-    """The refusal of a URL; its label names the scheme alone, as URLs can carry secrets."""
+    """The error for a URL; its label gives only the scheme, because URLs can carry secrets."""
     match = _SCHEME.match(url)
     scheme = match.group(1).lower() if match else "unknown"
     return ImageRejected(
         f"Images are not fetched from {scheme} URLs.",
         reason="url_not_allowed",
         source=f"<{scheme} URL>",
-        remedy="Download the image yourself and pass its bytes, or pass the path of a file; or "
-        "name its host in intake.allow_url_hosts.",
+        remedy="Download the image and pass its bytes or path, or name its host in "
+        "intake.allow_url_hosts.",
     )
 
 
 def is_remote_url(text: str) -> bool:
-    """Whether a string starts with a scheme and `//`, as `https://` and `file://` do."""
+    """Whether a string starts with a scheme and `//`, as in `https://` and `file://`."""
     return _SCHEME.match(text) is not None
 
 
@@ -139,7 +139,7 @@ def _read_string(text: str, policy: IntakePolicy) -> _Encoded:
         return _Encoded(_read_file(text, policy), text)
     if not policy.allow_url_hosts:
         raise url_not_allowed(text)
-    # Imported on use: without the opt-in there is no network code to reach.
+    # Imported on use: without the opt-in, no network code is loaded.
     from guardalign_middleware.intake.fetch import fetch_bytes, url_label
 
     return _Encoded(fetch_bytes(text, policy), url_label(text))
@@ -175,19 +175,19 @@ def _read_file(path: str, policy: IntakePolicy) -> bytes:
                 f"{path} is a directory.",
                 reason="is_directory",
                 source=path,
-                remedy="Pass the path of an image file in it.",
+                remedy="Pass the path of an image file.",
             )
         if not stat.S_ISREG(status.st_mode):
-            # A pipe or a device may never end, whatever its size says.
+            # A pipe or device may never end, regardless of its size.
             raise ImageRejected(
-                f"{path} is no regular file.",
+                f"{path} is not a regular file.",
                 reason="unreadable",
                 source=path,
-                remedy="Save what it gives as a file, or read it and pass the bytes.",
+                remedy="Save its content to a file, or read it and pass the bytes.",
             )
         check_byte_count(status.st_size, policy, path)
         with open(path, "rb") as file:
-            # One byte more than allowed, so that a file that has grown is still refused.
+            # One byte over the cap, so that a file that has grown meanwhile is still rejected.
             return file.read(policy.max_bytes + 1)
     except FileNotFoundError as error:
         raise ImageRejected(
@@ -197,7 +197,7 @@ def _read_file(path: str, policy: IntakePolicy) -> bytes:
             remedy="Check the path.",
         ) from error
     except OSError as error:
-        # A name that is too long is mostly encoded image data: content must not reach a log.
+        # A name that is too long is usually encoded image data, which must not reach a log.
         shown = "<path>" if error.errno == errno.ENAMETOOLONG else path
         raise ImageRejected(
             f"{shown} cannot be read ({error.strerror}).",
@@ -207,7 +207,7 @@ def _read_file(path: str, policy: IntakePolicy) -> bytes:
         ) from None
     except ValueError as error:
         raise ImageRejected(
-            "The path holds a character that no file name can have.",
+            "The path holds a character that is invalid in file names.",
             reason="unreadable",
             source="<path>",
             remedy="Check the path.",

@@ -1,4 +1,4 @@
-"""Role/content dictionaries, as chat APIs write them, to typed messages with loaded images."""
+"""Parsing role/content dictionaries of chat APIs into typed messages with loaded images."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _DEFAULT_POLICY = IntakePolicy()
 def parse_messages(
     messages: str | Sequence[Mapping[str, Any] | Message], policy: IntakePolicy = _DEFAULT_POLICY
 ) -> tuple[Message, ...]:
-    """Turn a conversation into typed messages and take every image in, wherever it stands.
+    """Turn a conversation into typed messages, loading images in every position.
 
-    A bare string is one user message. `content` is a string or a list of parts. Nothing unknown is
-    dropped: a part that is not understood could carry an image past the guard. A file of several
-    frames is refused; with `policy.frames="scan_all"` each frame becomes an image of its own, in
-    order, in the place of the file.
+    A bare string is one user message. `content` is a string or a list of parts. Unknown parts are
+    errors, because dropping or forwarding them could carry an image past the guard. A file with
+    several frames is rejected; with `policy.frames="scan_all"`, its frames take its place, each as
+    a separate image.
 
     Args:
-        messages: dictionaries with `role` and `content`, or finished `Message` objects, or a mix.
+        messages: dictionaries with `role` and `content`, `Message` objects, or a mix.
         policy: caps and formats for the images, and whether a part may name a local file.
 
     Raises:
         MessageError: a wrong role, an empty message, an unknown part, or no user message.
-        ImageRejected: an image that the policy does not accept. Both name the place, as in
-            `messages[0].content[1]`.
+        ImageRejected: an image that the policy does not accept.
+            Both errors name the place, as in `messages[0].content[1]`.
     """
     parsed = tuple(
         _parse_message(message, f"messages[{index}]", policy)
@@ -74,10 +74,10 @@ def _parse_message(message: object, place: str, policy: IntakePolicy) -> Message
         )
     checked_role = _check_role(role, place)
     parts = _parse_content(content, f"{place}.content", policy)
-    # Tools and assistants do answer with nothing; a question without words or image is a mistake.
+    # Tools and assistants may answer with nothing; an empty question is a mistake.
     if checked_role in {"user", "system"} and not any(map(_says_something, parts)):
         raise MessageError(
-            f"{place} is empty.", remedy="Give it some text or an image, or leave it out."
+            f"{place} is empty.", remedy="Add text or an image, or leave the message out."
         )
     return Message(checked_role, parts)
 

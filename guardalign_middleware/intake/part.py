@@ -1,8 +1,8 @@
-"""The only reader of an image part, from whichever message, node or document it comes.
+"""The only reader of image parts, for messages, nodes and documents of every framework.
 
-A part is a mapping in one of the core's forms, or an `ImagePart`. Adapters translate the dialects
-of their frameworks into these forms and never decode anything themselves, so that one part gets the
-same verdict, or the same error, through every door.
+A part is an `ImagePart` or a mapping in one of the core's forms. Adapters translate the dialects of
+their frameworks into these forms and never decode anything themselves, so a part gets the same
+verdict or the same error everywhere.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from guardalign_middleware.types import CanonicalImage, ImagePart
 
 Frames = tuple[CanonicalImage, ...]
 Fetch = Callable[[str], bytes]
-"""Gets the bytes behind an http(s) URL; it decides which hosts, sizes and redirects are fine."""
+"""Downloads an http(s) URL; it decides which hosts, sizes and redirects are acceptable."""
 
 ACCEPTED_PARTS = (
     'Accepted parts: a string; {"type": "text", "text": …}; '
@@ -46,16 +46,16 @@ def load_part(
 
     Args:
         part: `{"type": "image_url", …}`, `{"type": "image", …}` or an `ImagePart`.
-        place: where it stands, as in `messages[0].content[1]`; every error names it.
-        policy: caps and formats, and whether a part may name a file or a URL.
-        fetch: gets http(s) URLs in place of the policy.
+        place: position of the part, as in `messages[0].content[1]`; every error names it.
+        policy: caps and formats, and whether a part may name a file or URL.
+        fetch: downloads http(s) URLs, replacing the policy's rules for them.
 
     Returns:
-        The frames in order, one for a still image; None when the part is of another kind.
+        The frames in order, one for a still image; None if the part is of another kind.
 
     Raises:
-        MessageError: an image part that is malformed.
-        ImageRejected: an image that the policy does not accept.
+        MessageError: the image part is malformed.
+        ImageRejected: the policy does not accept the image.
     """
     try:
         return _load(part, place, policy, fetch)
@@ -71,22 +71,22 @@ def load_part(
 def load_picture(
     part: object, place: str, policy: IntakePolicy, *, fetch: Fetch | None = None
 ) -> CanonicalImage:
-    """Read an image part that has room for one picture; for arguments and errors see `load_part`.
+    """Read an image part where there is room for one picture; for the arguments, see `load_part`.
 
     Raises:
-        MessageError: it is no image part, or a malformed one.
-        ImageRejected: an image that the policy does not accept; `multiple_frames` for a file of
-            several frames, of which a model might look at another one.
+        MessageError: the part is not an image part, or is malformed.
+        ImageRejected: the policy does not accept the image; `multiple_frames` for a file with
+            several frames, because a model might look at a different one.
     """
     frames = load_part(part, place, policy, fetch=fetch)
     if frames is None:
-        raise MessageError(f"{place} is no image part.", remedy=ACCEPTED_PARTS)
+        raise MessageError(f"{place} is not an image part.", remedy=ACCEPTED_PARTS)
     if len(frames) > 1:
         raise ImageRejected(
-            f"{place} holds a file of {len(frames)} frames.",
+            f"{place} holds a file with {len(frames)} frames.",
             reason="multiple_frames",
             source=place,
-            remedy="Pass the frames as single images.",
+            remedy="Pass the frames as separate images.",
         )
     return frames[0]
 
@@ -143,7 +143,7 @@ def _from_image_block(
 
 
 def _from_string(text: str, policy: IntakePolicy, fetch: Fetch | None) -> Frames:
-    """A data URL, a file URL or a path; another URL only if the policy or `fetch` allows it."""
+    """Read a data URL, a file URL or a path; other URLs only if the policy or `fetch` allows it."""
     if is_data_url(text):
         return load_frames(text, policy)
     if not is_remote_url(text):

@@ -1,1 +1,1 @@
-"""The embedded default: a pictograph world and two tiny models trained on it."""
+"""The embedded default: a world of pictographs, and two tiny models trained on it."""

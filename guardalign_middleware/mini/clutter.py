@@ -1,4 +1,4 @@
-"""Cluttered scenes with small things: what the miniature detector is calibrated and measured on."""
+"""Cluttered scenes with small things, on which the miniature detector is fitted and measured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def draw_cluttered_scene(
     backgrounds: Sequence[str],
     style: str = "noto",
 ) -> Scene:
-    """A scene of 320–640 px with 4–9 things of 34–84 px, exactly one of them unsafe or none."""
+    """A scene of 320–640 px with 4–9 things of 34–84 px; with `unsafe`, exactly one is unsafe."""
     concepts = concepts_of_style(style)
     safe = [concept for concept in concepts if not concept.unsafe]
     harmful = [concept for concept in concepts if concept.unsafe]

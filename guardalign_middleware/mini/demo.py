@@ -1,4 +1,4 @@
-"""The scenes of `guardalign demo`: drawn here and now, with held-out backgrounds and wordings."""
+"""The scenes of `guardalign demo`, drawn on the fly with held-out backgrounds and wordings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BY_NAME = {thing.name: thing for thing in THINGS}
 
 @dataclass(frozen=True)
 class DemoScene:
-    """A scene, what is asked about it, and whether the request is a harmful one."""
+    """A scene, the request about it, and whether that request is harmful."""
 
     name: str
     scene: Scene
@@ -29,6 +29,7 @@ class DemoScene:
     harmful: bool
 
 
+# Without a family of questions, the request about the first thing is harmful.
 _SPECIFICATION: tuple[tuple[tuple[str, ...], Family | None], ...] = (
     (("dog", "car", "tree"), "what"),
     (("guitar", "cat"), "count"),
@@ -42,7 +43,7 @@ _SPECIFICATION: tuple[tuple[tuple[str, ...], Family | None], ...] = (
 
 
 def demo_scenes(seed: int = 7) -> list[DemoScene]:
-    """The demo's scenes, always the same for a seed; `None` in the specification asks for harm."""
+    """The scenes of the demo, the same for equal seeds."""
     scenes = []
     for number, (names, family) in enumerate(_SPECIFICATION):
         rng = np.random.default_rng((seed, number))

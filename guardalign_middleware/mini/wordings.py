@@ -1,7 +1,7 @@
-"""Every way to ask the miniature LLaVA something: question families, purposes and prefixes.
+"""All wordings for the miniature LLaVA: question families, purposes and prefixes.
 
-Training draws from the training wordings, reports from the held-out ones. A held-out wording is a
-sentence of its own, not a new opening of a trained one; its words are trained on in others.
+Training uses the training wordings, and reports use the held-out ones. A held-out wording is a
+different sentence, not a new opening of a trained one; its words occur in training sentences.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FAMILIES: tuple[Family, ...] = (
 
 @dataclass(frozen=True)
 class Phrasings:
-    """Ways to ask the same thing; the held-out ones are never trained on."""
+    """Wordings of the same question; the held-out ones are never trained on."""
 
     training: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -44,7 +44,7 @@ _SLOTS = {"{p}": ("", " in the picture"), "{q}": (" in the picture", " you see")
 
 
 def _ways(*bodies: str) -> tuple[str, ...]:
-    """Every opening before every body, with every filling of its slots `{p}` and `{q}`."""
+    """Every combination of openings, bodies and fillings of the slots `{p}` and `{q}`."""
     filled = list(bodies)
     for slot, fillings in _SLOTS.items():
         filled = [
@@ -249,7 +249,7 @@ DOUBTFUL_PURPOSES = (
     "to surprise people at night",
     "to make a loud noise",
 )
-"""Not harmful, not nice: the safety prefix is taught on these, beside the harmful ones."""
+"""Neither harmful nor nice; the safety prefix is trained on these and on the harmful purposes."""
 HARMFUL_PURPOSES = Phrasings(
     (
         "to hurt someone",

@@ -1,7 +1,17 @@
-"""Public doubles for testing a guarded program: no model, no network.
+"""Public test doubles for guarded programs, without models or network.
 
-`red_guard()` and `red_chain()` are the real guard and chain around an encoder that sees colours
-only and a runner that echoes: what is red is unsafe. `picture(red=True)` makes a picture for them.
+`red_guard()` and `red_chain()` are the real guard and chain around an encoder that sees only
+colours, for which red is unsafe, and a runner that echoes:
+
+    chain = red_chain()
+    reply = chain.invoke([{"role": "user", "content": [
+        {"type": "image", "image": png(picture(red=True))},
+        {"type": "text", "text": "what is it?"},
+    ]}])
+    assert reply.verdicts[0].decision == "mask"
+
+`ScriptedRunner` and `EagerRunner` call tools; `dialects.blocks_of` writes an image in every form of
+content block that LangChain and its providers use.
 """
 
 from guardalign_middleware.testing.encoders import FakeEncoder

@@ -1,4 +1,4 @@
-"""Every way in which content blocks write an image, as LangChain and its providers do."""
+"""An image in every form of content block that LangChain and its providers use."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 
 def blocks_of(raw: bytes, mime_type: str) -> dict[str, Any]:
-    """A content block for each dialect, by its name.
+    """A content block in each dialect, by the dialect's name.
 
     Args:
-        raw: the image file; it need not be a valid one.
-        mime_type: what the block claims it to be.
+        raw: the image file, which may be invalid.
+        mime_type: its claimed type.
     """
     b64 = base64.b64encode(raw).decode("ascii")
     url = f"data:{mime_type};base64,{b64}"

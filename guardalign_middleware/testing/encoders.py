@@ -1,4 +1,4 @@
-"""An encoder without a model: it sees colours and nothing else."""
+"""An encoder without a model, which sees only colours."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ from guardalign_middleware.errors import ConfigError
 
 
 class FakeEncoder:
-    """An `ImageTextEncoder` that sees nothing but colour, so that tests can plant something.
+    """An `ImageTextEncoder` that sees only colours, so that tests can plant something to find.
 
-    A picture is embedded as its share of red, green, blue, yellow, white, black and grey pixels,
-    scaled to length 1; a text as the sum of the colours it names. So a saturated red square is near
-    the anchor "red", and the larger its share of a crop, the nearer.
-
-    Raises:
-        ConfigError: a text names no colour.
+    A picture is embedded as its shares of red, green, blue, yellow, white, black and grey pixels,
+    scaled to length 1; a text as the sum of the colours it names. The larger the share of saturated
+    red in a crop, the nearer the crop is to the anchor "red".
     """
 
     COLOURS: ClassVar[dict[str, tuple[int, int, int]]] = {
@@ -46,7 +43,11 @@ class FakeEncoder:
         return functional.normalize(shares, dim=-1)
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """The colours each text names, `[N, 7]`."""
+        """The colours named by each text, `[N, 7]`.
+
+        Raises:
+            ConfigError: a text names no colour.
+        """
         rows = torch.zeros(len(texts), len(self.COLOURS))
         for row, text in zip(rows, texts, strict=True):
             words = text.lower().split()

@@ -1,4 +1,4 @@
-"""A guard that finds red things: the real stages around an encoder that sees colours."""
+"""A guard that finds red things: the real stages around an encoder that sees only colours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from guardalign_middleware.config import (
 )
 from guardalign_middleware.detection import AnchorBank, Detector, ThresholdProfile
 from guardalign_middleware.detection.profile import Calibration
-from guardalign_middleware.guard import GuardAlign, ImageGuard
+from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing.encoders import FakeEncoder
 from guardalign_middleware.testing.runners import EchoRunner
 
@@ -24,7 +25,7 @@ THRESHOLD = 0.2
 
 
 def red_config(**changes: Any) -> GuardAlignConfig:
-    """A config as a preset would give it; keywords replace fields."""
+    """A config like one from a preset; keywords replace fields."""
     fields: dict[str, Any] = {
         "name": "red",
         "detection": DetectionConfig(
@@ -33,7 +34,7 @@ def red_config(**changes: Any) -> GuardAlignConfig:
             patches=PatchConfig(sizes=(16.0,), unit="pixels"),
             transport=TransportConfig(contrast_temperature=0.05),
         ),
-        # Without a margin, a test can say to the pixel what is hidden.
+        # Without a margin, tests can state the hidden area to the pixel.
         "sanitize": SanitizeConfig(margin=0.0),
         "runner": RunnerConfig(model="echo"),
     }
@@ -41,7 +42,7 @@ def red_config(**changes: Any) -> GuardAlignConfig:
 
 
 def red_detector(config: GuardAlignConfig | None = None) -> Detector:
-    """Flags patches that are mostly red."""
+    """A detector that flags patches that are mostly red."""
     detection = (config or red_config()).detection
     anchors = AnchorBank(
         categories={"weapon": ("red",)},
@@ -62,5 +63,5 @@ def red_guard(config: GuardAlignConfig | None = None) -> ImageGuard:
 def red_chain(
     config: GuardAlignConfig | None = None, runner: EchoRunner | None = None
 ) -> GuardAlign:
-    """A `GuardAlign` that flags red and echoes."""
+    """A `GuardAlign` that flags red and echoes the question."""
     return GuardAlign(red_guard(config), runner or EchoRunner())

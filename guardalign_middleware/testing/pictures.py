@@ -1,4 +1,4 @@
-"""Pictures for the red guard, and the forms in which messages carry them."""
+"""Pictures for the red guard, and their forms in messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOX = (16, 32, 32, 48)
 def picture(
     *, red: bool = False, side: int = 64, colour: tuple[int, int, int] = (0, 0, 255)
 ) -> CanonicalImage:
-    """A plain square, with a red block at `BOX` when asked."""
+    """A square of one colour; with `red`, it has a red block at `BOX`."""
     pixels = np.full((side, side, 3), colour, dtype=np.uint8)
     if red:
         x0, y0, x1, y1 = BOX
@@ -26,12 +26,12 @@ def picture(
 
 
 def all_red(side: int = 64) -> CanonicalImage:
-    """A picture of which nothing is left when what is unsafe is hidden."""
+    """A picture that is unsafe as a whole, so that it gets blocked."""
     return picture(side=side, colour=RED)
 
 
 def has_red(image: CanonicalImage) -> bool:
-    """Whether anything unsafe is to be seen."""
+    """Whether any red pixel is visible."""
     return bool((image.pixels == RED).all(axis=-1).any())
 
 

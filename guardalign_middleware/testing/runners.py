@@ -1,4 +1,4 @@
-"""Runners without a model: one that echoes, one that waits for company."""
+"""Runners without a model: one that echoes, and one that waits for other callers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from guardalign_middleware.types import (
 
 @dataclass(frozen=True)
 class EchoCall:
-    """One conversation that an `EchoRunner` was asked to answer."""
+    """One call to an `EchoRunner`."""
 
     messages: tuple[Message, ...]
     prefix: bool
@@ -35,10 +35,10 @@ class EchoCall:
 
 
 class EchoRunner:
-    """A `Runner` that repeats the last user text and remembers everything it was given.
+    """A `Runner` that repeats the last user text and records its calls.
 
-    The answer is `echo: TEXT`, followed by `[2 images]` when the conversation holds two. Words
-    count as tokens, and an image as one. `calls` holds the conversations in order of arrival.
+    The answer is `echo: TEXT`, followed by `[2 images]` if the conversation holds two. Each word
+    and each image counts as one token. `calls` holds the conversations in order of arrival.
     """
 
     def __init__(self) -> None:
@@ -135,10 +135,10 @@ class EchoRunner:
 
 
 class BarrierRunner(EchoRunner):
-    """Answers once `callers` streams wait for it at the same time; fails if they never do.
+    """Answers once `callers` streams are waiting simultaneously; fails if they never are.
 
     Args:
-        callers: how many streams must wait.
+        callers: number of streams to wait for.
     """
 
     def __init__(self, callers: int) -> None:

@@ -1,4 +1,4 @@
-"""Runners that call tools in the format of Hermes models, without a model."""
+"""Runners without a model that call tools in the format of Hermes models."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TOOL_TEMPLATE = (
     "{% if tools %}{{ tools | tojson }} Call with <tool_call>JSON</tool_call>.{% endif %}"
     "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 )
-"""The least that tells how a model calls: `tools`, and the marks around a call."""
+"""A minimal chat template with tools: the `tools` variable and the marks around a call."""
 
 
 class _Calling(EchoRunner):
-    """Answers in the Hermes format; `tools` holds what each call was offered."""
+    """Answers in the Hermes format; `tools` records the tools offered in each call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class _Calling(EchoRunner):
         self.tool_template = tool_template(processor)
 
     def answer(self, messages: Sequence[Message], tools: Tools) -> str:
-        """What is said, and called, now."""
+        """The next answer, including tool calls."""
         raise NotImplementedError
 
     def generate(
@@ -61,7 +61,7 @@ class _Calling(EchoRunner):
 
 
 class ScriptedRunner(_Calling):
-    """Gives its answers in order, over and over."""
+    """Gives its answers in order, repeating them endlessly."""
 
     def __init__(self, *answers: str) -> None:
         super().__init__()
@@ -73,14 +73,14 @@ class ScriptedRunner(_Calling):
 
 
 class EagerRunner(_Calling):
-    """Calls the first tool it is offered, with a value of the right type for each argument.
+    """Calls the first offered tool with a value of the right type for each argument.
 
-    A string is the first quoted one of the question, and "x" where there is none. Behind the result
-    of a tool it answers in words.
+    For a string, that is the first quoted string of the question, or "x". After a tool's result it
+    answers in words.
     """
 
     def answer(self, messages: Sequence[Message], tools: Tools) -> str:
-        """Call the first tool, or answer in words behind a result."""
+        """Call the first tool, or answer in words after a result."""
         if not tools or messages[-1].role == "tool":
             return "I see. That is all."
         quoted = re.findall(r"'([^']+)'", messages[-1].text)

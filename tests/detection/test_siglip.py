@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from guardalign_middleware.config import EncoderConfig, GuardAlignConfig, available_presets
+from guardalign_middleware.config import EncoderConfig, GuardAlignConfig
 from guardalign_middleware.detection.encoder import OpenClipEncoder
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.preset_files import available_presets
 
 WORDS = ["</s>", "<unk>", "a", "photo", "of", "knife", "dog", "red"]
 NORMAL = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": "squash"}

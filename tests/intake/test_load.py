@@ -197,7 +197,7 @@ class TestDataUrl:
             lambda url: url.replace(",", ",,"),
             lambda url: url.replace(",", ", "),
             lambda url: url.replace(",", ""),
-            lambda url: url + "\n",
+            lambda url: url + " ",
             lambda url: url[:-1] + "!",
             lambda url: url[:-3],
             lambda url: url.replace(",", ",é"),
@@ -210,6 +210,14 @@ class TestDataUrl:
         error = rejected(changed)
         assert error.reason == "bad_data_url"
         assert url[40:80] not in str(error)
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n"])
+    def test_line_ends_in_the_base64_are_fine(self, end: str) -> None:
+        url = data_url(self.DATA)
+        wrapped = end.join([url[:40], url[40:80], url[80:], ""])
+        assert load_image(wrapped).sha256 == load_image(url).sha256
+        tight = IntakePolicy(max_bytes=len(self.DATA))
+        assert load_image(wrapped, tight).width == 24
 
     def test_case_and_the_common_misnomer_are_fine(self) -> None:
         jpeg = encode(gradient(), "JPEG")

@@ -143,7 +143,7 @@ class TestRunner:
             before.st_size,
             before.st_mtime_ns,
         )
-        with pytest.raises(ModelLoadError, match="another SHA-256"):
+        with pytest.raises(ModelLoadError, match="a different SHA-256"):
             load_model(local(directory, sha256=pin))
 
     @pytest.mark.parametrize("replaced", [True, False])
@@ -168,7 +168,7 @@ class TestRunner:
         name = min(weights)
         weights[name].view(-1)[0] += 1
         save_file(weights, directory / WEIGHTS, metadata={"format": "pt"})
-        with pytest.raises(ModelLoadError, match="another SHA-256") as caught:
+        with pytest.raises(ModelLoadError, match="a different SHA-256") as caught:
             load_model(local(directory, sha256={WEIGHTS: pin}))
         assert "sha256sum" in caught.value.remedy
 
@@ -200,7 +200,7 @@ class TestRunner:
         self, hub: Callable[[str], Path]
     ) -> None:
         assert hub(WEIGHTS).is_file()
-        with pytest.raises(ModelLoadError, match="another SHA-256"):
+        with pytest.raises(ModelLoadError, match="a different SHA-256"):
             load_model(at_hub(sha256={WEIGHTS: "0" * 64}))
         with pytest.raises(ModelLoadError, match="cannot be had"):
             load_model(at_hub(sha256={"other.safetensors": "0" * 64}))
@@ -217,7 +217,7 @@ class TestEncoder:
         folder = Path(encoder.model.removeprefix("local-dir:"))
         pin = sha256(folder / "open_clip_model.safetensors")
         OpenClipEncoder.load(encoder.model_copy(update={"sha256": pin}))
-        with pytest.raises(ModelLoadError, match="another SHA-256"):
+        with pytest.raises(ModelLoadError, match="a different SHA-256"):
             OpenClipEncoder.load(encoder.model_copy(update={"sha256": "0" * 64}))
 
     def test_an_encoder_of_the_hub_that_cannot_be_had_is_a_typed_error(

@@ -1,6 +1,6 @@
-"""A procedural world of pictographs: the pictures the miniature models know, and nothing else.
+"""A procedural world of pictographs, the only pictures that the miniature models know.
 
-Scenes are drawn from a small shipped sprite atlas; no font and no root is needed.
+Scenes are drawn from small sprite atlases that ship with the package; no fonts are needed.
 """
 
 from guardalign_middleware.mini.world.backgrounds import (

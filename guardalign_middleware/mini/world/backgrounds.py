@@ -1,4 +1,4 @@
-"""Backgrounds in named families; three families are never trained on."""
+"""Backgrounds in named families, three of which are never used in training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Pixels = NDArray[np.float32]
 
 
 def _color(rng: np.random.Generator) -> Pixels:
-    """A light-to-middling colour as float32 `[3]`: things must stay visible on it."""
+    """A colour of at least medium lightness, float32 `[3]`, so that things stay visible on it."""
     color: Pixels = rng.uniform(0.25, 1.0, 3).astype(np.float32)
     return color
 
@@ -66,7 +66,7 @@ def _checks(rng: np.random.Generator, height: int, width: int) -> Pixels:
 
 
 def _near_pair(rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-    """Two colours of moderate contrast, so that a pattern does not drown the things on it."""
+    """Two colours of moderate contrast, so that things stand out from the pattern."""
     first = _color(rng)
     second = np.clip(first + rng.uniform(-0.25, 0.25, 3).astype(np.float32), 0, 1)
     return first, second

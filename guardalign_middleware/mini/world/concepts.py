@@ -1,4 +1,4 @@
-"""The things that exist in the pictograph world, read from `concepts.csv`."""
+"""The things in the world of pictographs, read from `concepts.csv`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Concept:
     """One kind of thing.
 
     Attributes:
-        name: the word for it, lower case, one token of the miniature vocabularies.
+        name: its word, in lower case; one token of the miniature vocabularies.
         character: its Unicode character.
-        kind: what sort of thing it is ("animal", "tool", …).
-        unsafe: its unsafe category, or None when harmless.
+        kind: the kind of thing ("animal", "tool", …).
+        unsafe: its unsafe category; None if harmless.
         color: the main colour of its Noto pictograph.
         synonyms: other words for it.
     """

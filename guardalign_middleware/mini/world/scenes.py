@@ -1,4 +1,4 @@
-"""Scenes: pictographs scattered on a background, with the truth about what stands where."""
+"""Scenes of pictographs scattered on a background, with their ground truth."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def place_item(
     top: int,
     ink: NDArray[np.float32] | None = None,
 ) -> None:
-    """Draw a sprite onto `canvas` (float32 `[H, W, 3]`, changed in place), cut at the borders.
+    """Draw a sprite onto a canvas in place, clipped at the borders.
 
     Args:
-        canvas: the picture to draw on.
-        rgba: float32 `[side, side, 4]`.
-        left: of the sprite, in pixels; may lie outside.
-        top: likewise.
-        ink: float32 `[3]`; replaces the sprite's own colour (monochrome styles).
+        canvas: the picture to draw on, float32 `[H, W, 3]`.
+        rgba: the sprite, float32 `[side, side, 4]`.
+        left: left edge of the sprite in pixels; may be outside the canvas.
+        top: top edge of the sprite in pixels; may be outside the canvas.
+        ink: float32 `[3]`, replaces the sprite's own colour (for monochrome styles).
     """
     side = rgba.shape[0]
     height, width = canvas.shape[:2]
@@ -69,7 +69,7 @@ def place_item(
 
 
 def contrasting_ink(rng: np.random.Generator, canvas: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A colour that stands out from the picture's mean, for silhouettes."""
+    """A colour for silhouettes that contrasts with the picture's mean."""
     mean = canvas.mean(axis=(0, 1))
     for _ in range(20):
         ink = rng.uniform(0.0, 1.0, 3).astype(np.float32)
@@ -81,7 +81,7 @@ def contrasting_ink(rng: np.random.Generator, canvas: NDArray[np.float32]) -> ND
 def _free_spot(
     rng: np.random.Generator, taken: Sequence[Box], side: int, height: int, width: int
 ) -> tuple[int, int] | None:
-    """A corner where a square of `side` touches no taken box, or None when none was found."""
+    """A corner where a square of `side` touches no taken box; None if none is found."""
     for _ in range(_PLACEMENT_TRIES):
         left = int(rng.integers(0, width - side + 1))
         top = int(rng.integers(0, height - side + 1))
@@ -96,7 +96,7 @@ def _free_spot(
 def _layout(
     rng: np.random.Generator, count: int, sides: tuple[int, int], height: int, width: int
 ) -> list[Box]:
-    """Boxes that do not touch; an unlucky start is thrown away and tried again."""
+    """Boxes that do not touch; a layout that does not fit is discarded and retried."""
     for _ in range(_LAYOUT_TRIES):
         boxes: list[Box] = []
         for _ in range(count):
@@ -123,19 +123,19 @@ def draw_scene(
     backgrounds: Sequence[str],
     styles: Sequence[str] = ("noto",),
 ) -> Scene:
-    """Draw each of `concepts` once, without overlaps, upright up to ±12 degrees.
+    """Draw each concept once, without overlaps, rotated by at most 12 degrees.
 
     Args:
-        rng: the only source of chance: equal generators draw equal scenes.
-        concepts: what to draw; the first ones find a place first.
-        width: of the scene in pixels.
-        height: likewise.
-        item_sides: smallest and largest side of an item, in pixels, both inclusive.
+        rng: the only source of randomness: equal generators draw equal scenes.
+        concepts: the things to draw, placed in this order.
+        width: width of the scene in pixels.
+        height: height of the scene in pixels.
+        item_sides: smallest and largest side of an item in pixels, both inclusive.
         backgrounds: names of background families to choose from.
         styles: drawing styles to choose from, one for the whole scene.
 
     Raises:
-        ValueError: the items do not fit, or a style lacks one of them.
+        ValueError: the items do not fit, or the style lacks one of them.
     """
     background = str(rng.choice(list(backgrounds)))
     style = str(rng.choice(list(styles)))

@@ -18,7 +18,13 @@ COLUMNS = 16
 
 @dataclass(frozen=True)
 class Style:
-    """A drawing style: side of its atlas cells in pixels, and whether it is only a silhouette."""
+    """A drawing style.
+
+    Attributes:
+        side: side of its atlas cells, in pixels.
+        monochrome: whether its drawings are silhouettes.
+        held_out: whether it is never used in training.
+    """
 
     side: int
     monochrome: bool
@@ -36,12 +42,12 @@ STYLES: dict[str, Style] = {
     "firefox": Style(side=64, monochrome=False, held_out=False),
     "emojione": Style(side=64, monochrome=False, held_out=True),
 }
-"""`emojione` is never trained on; it measures how far the models carry to another hand."""
+"""`emojione` is never trained on; it measures how well the models generalise to a new style."""
 
 
 @cache
 def _cells(style: str) -> tuple[Image.Image | None, ...]:
-    """One RGBA picture per concept, None where the style lacks it; monochrome ones are black."""
+    """One RGBA picture per concept, black if monochrome, and None if the style lacks it."""
     side = STYLES[style].side
     with Image.open(ATLAS_FOLDER / f"{style}.png") as file:
         atlas: Image.Image = file.copy()
@@ -66,7 +72,7 @@ def _index() -> dict[str, int]:
 
 @cache
 def concepts_of_style(style: str) -> tuple[Concept, ...]:
-    """The concepts that this style can draw."""
+    """The concepts that a style contains."""
     return tuple(
         concept for concept, cell in zip(CONCEPTS, _cells(style), strict=True) if cell is not None
     )
@@ -74,7 +80,7 @@ def concepts_of_style(style: str) -> tuple[Concept, ...]:
 
 @lru_cache(maxsize=4_096)
 def _turned(name: str, style: str, angle: int) -> Image.Image | None:
-    """A cell turned and premultiplied: resizing then lets no transparent pixel bleed its colour."""
+    """A rotated cell, premultiplied, so that resizing mixes in no colour of transparent pixels."""
     cell = _cells(style)[_index()[name]]
     if cell is None:
         return None
@@ -90,8 +96,8 @@ def sprite(name: str, style: str, side: int, angle: int = 0) -> NDArray[np.float
     Args:
         name: a concept's name.
         style: a key of `STYLES`.
-        side: in pixels.
-        angle: counter-clockwise, in degrees; the corners may be cut.
+        side: side of the sprite in pixels.
+        angle: rotation in degrees, counter-clockwise; corners may be cut off.
 
     Raises:
         ValueError: the style has no such pictograph.

@@ -17,7 +17,7 @@ from langchain_guardalign.cleaner import NOTICE, Cleaned, ImageCleaner, Strategy
 from langchain_guardalign.message_walk import METADATA_KEY, find_images, summary
 
 if TYPE_CHECKING:
-    from guardalign_middleware.guard import ImageGuard
+    from guardalign_middleware.image_guard import ImageGuard
 
 Policy = Literal["mask", "drop", "flag"]
 IMAGE_KEYS = (

@@ -26,7 +26,7 @@ from langchain_guardalign.tracing import tell_run
 if TYPE_CHECKING:
     from langgraph.runtime import Runtime
 
-    from guardalign_middleware.guard import ImageGuard
+    from guardalign_middleware.image_guard import ImageGuard
 
 ToolResult = ToolMessage | Command[Any]
 

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from guardalign_middleware import notices
 from guardalign_middleware.errors import DetectionError, ImageRejected, MessageError
-from guardalign_middleware.guard import ImageGuard
+from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing import (
     all_red,
     base64_png,

@@ -24,7 +24,7 @@ from llama_index.core.schema import (
 from pydantic import ValidationError
 
 from guardalign_middleware.errors import DetectionError, ImageRejected
-from guardalign_middleware.guard import ImageGuard
+from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing import (
     RED,
     all_red,

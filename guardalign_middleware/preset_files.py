@@ -1,0 +1,90 @@
+"""Preset files: where they are, how they are read, and how their relative paths are resolved.
+
+A config model declares a path as `PresetPath`, and a model that may be a local folder as
+`EncoderName` or `ModelName`. Validated with `context={"folder": …}`, relative paths are resolved
+against that folder; without a context, as in Python code, they are left as they are.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, ValidationInfo
+
+from guardalign_middleware.errors import ConfigError
+
+_LOCAL = "local-dir:"
+
+
+def _resolved(path: str | Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder")
+    return Path(path) if folder is None else (folder / path).resolve()
+
+
+def _encoder_name(name: str, info: ValidationInfo) -> str:
+    if not name.startswith(_LOCAL) or not info.context:
+        return name
+    return f"{_LOCAL}{_resolved(name.removeprefix(_LOCAL), info)}"
+
+
+def _model_name(name: str, info: ValidationInfo) -> str:
+    return str(_resolved(name, info)) if name.startswith(".") and info.context else name
+
+
+PresetPath = Annotated[Path, AfterValidator(_resolved)]
+"""A file or folder; in a preset file, relative to that file."""
+
+EncoderName = Annotated[str, AfterValidator(_encoder_name)]
+"""An open_clip name, or `local-dir:PATH` with a path like `PresetPath`."""
+
+ModelName = Annotated[str, AfterValidator(_model_name)]
+"""A hub id or an absolute path; a name that starts with "." is a path like `PresetPath`."""
+
+
+def available_presets() -> list[str]:
+    """Names of the shipped presets."""
+    folder = files("guardalign_middleware") / "presets"
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def find_preset(preset: str | Path) -> Path:
+    """The file of a shipped preset, or the YAML file that is given.
+
+    Raises:
+        ConfigError: there is no such preset or file.
+    """
+    candidate = Path(preset)
+    if candidate.suffix in {".yaml", ".yml"}:
+        if not candidate.is_file():
+            raise ConfigError(f"There is no preset file {candidate}.")
+        return candidate
+    shipped = Path(str(files("guardalign_middleware") / "presets" / f"{preset}.yaml"))
+    if not shipped.is_file():
+        names = ", ".join(available_presets())
+        raise ConfigError(
+            f"There is no preset named {str(preset)!r}.",
+            remedy=f"Use one of: {names}; or the path of a .yaml file.",
+        )
+    return shipped
+
+
+def read_preset(path: Path) -> dict[str, Any]:
+    """The fields of a preset file, unvalidated.
+
+    Raises:
+        ConfigError: the file cannot be read or is not a YAML mapping.
+    """
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read the preset {path}: {error}.") from error
+    if not isinstance(fields, dict):
+        raise ConfigError(f"The preset {path} should be a mapping of fields.")
+    return fields
