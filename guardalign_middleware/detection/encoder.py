@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 import open_clip
 import torch
-from open_clip.pretrained import download_pretrained_from_hf
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
 from guardalign_middleware.config import EncoderConfig
+from guardalign_middleware.detection.encoder_files import (
+    fingerprint,
+    refuse_remote_code,
+    safetensors_file,
+)
 from guardalign_middleware.detection.quantized import (
-    RECIPE,
     QuantizedTower,
     probe_pictures,
     quantized_tower,
@@ -29,9 +29,6 @@ from guardalign_middleware.detection.quantized import (
 from guardalign_middleware.errors import ConfigError, DetectionError, ModelLoadError
 from guardalign_middleware.provenance import check_pins, digest_files
 
-_LOCAL = "local-dir:"
-_HUB = "hf-hub:"
-_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
 _LOAD_FAULTS = (
     OSError,
     RuntimeError,
@@ -41,7 +38,6 @@ _LOAD_FAULTS = (
     UserWarning,
     SafetensorError,
 )
-_PICKLES = (".bin", ".pt", ".pth", ".npz", ".npy")
 
 
 class ImageTextEncoder(Protocol):
@@ -138,10 +134,10 @@ class OpenClipEncoder:
             if "{}" not in template:
                 raise ConfigError(f"The template {template!r} should hold {{}} for the concept.")
         try:
-            weights = _require_safetensors(config)
+            weights = safetensors_file(config)
             pins = {} if config.sha256 is None else {weights.name: config.sha256}
             check_pins(digest_files([weights]) if pins else {}, pins, config.model)
-            _refuse_remote_code(config)
+            refuse_remote_code(config)
             with warnings.catch_warnings():
                 # open_clip only warns when the weights were trained with another activation.
                 warnings.filterwarnings("error", message="QuickGELU mismatch")
@@ -159,7 +155,7 @@ class OpenClipEncoder:
                 remedy="Check encoder.model and encoder.pretrained; a hub model needs the network "
                 "or a filled cache.",
             ) from error
-        return cls(model, tokenizer, config, fingerprint=_fingerprint(model, tokenizer, config))
+        return cls(model, tokenizer, config, fingerprint=fingerprint(model, tokenizer, config))
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """Normalise with the model's own mean and deviation and embed.
@@ -266,78 +262,6 @@ class OpenClipEncoder:
                 f"{prompt!r} is {length} tokens long; the encoder reads {limit}.",
                 remedy="Shorten the anchor or the template.",
             )
-
-
-def _require_safetensors(config: EncoderConfig) -> Path:
-    """The weight file; anything whose weights are a pickle is refused before it is opened."""
-    if config.model.startswith(_LOCAL):
-        folder = Path(config.model.removeprefix(_LOCAL))
-        if not folder.is_dir():
-            raise ModelLoadError(
-                f"There is no model directory {folder}.",
-                remedy="Check encoder.model; it should be local-dir:PATH.",
-            )
-        for name in _WEIGHTS:
-            if (folder / name).is_file():
-                return folder / name
-        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES)
-        found = f" Only {', '.join(pickles)}, which may run code when opened." if pickles else ""
-        raise ModelLoadError(
-            f"{folder} has no {_WEIGHTS[0]}.{found}",
-            remedy="Save the weights with safetensors.torch.save_file under that name.",
-        )
-    if config.model.startswith(_HUB):
-        path = download_pretrained_from_hf(config.model.removeprefix(_HUB))
-    elif config.pretrained is None:
-        raise ModelLoadError(
-            f"encoder.pretrained is missing for {config.model!r}; its weights would be random.",
-            remedy="Name a pretrained tag or a .safetensors file.",
-        )
-    elif Path(config.pretrained).suffix:
-        path = config.pretrained
-    else:
-        tag = open_clip.get_pretrained_cfg(config.model, config.pretrained)
-        if not tag:
-            raise ModelLoadError(
-                f"open_clip knows no weights {config.pretrained!r} for {config.model!r}.",
-                remedy="See open_clip.list_pretrained().",
-            )
-        path = open_clip.download_pretrained(tag, prefer_hf_hub=True)
-    if Path(path).suffix != ".safetensors":
-        raise ModelLoadError(
-            f"The weights of {config.model!r} are {Path(path).name}, no safetensors file.",
-            remedy="Choose a pretrained tag that is published as safetensors.",
-        )
-    return Path(path)
-
-
-def _refuse_remote_code(config: EncoderConfig) -> None:
-    """open_clip hands a folder's tokenizer options on to transformers, this one too."""
-    if "trust_remote_code" in json.dumps(open_clip.get_model_config(config.model)):
-        raise ModelLoadError(
-            f"The configuration of {config.model!r} asks for remote code, which is never run.",
-            remedy="Remove trust_remote_code and keep the tokenizer in the folder.",
-        )
-
-
-def _fingerprint(model: torch.nn.Module, tokenizer: Any, config: EncoderConfig) -> str:
-    digest = hashlib.sha256()
-    facts = {
-        "preprocess": open_clip.get_model_preprocess_cfg(model),
-        "model_cfg": open_clip.get_model_config(config.model),
-        "templates": config.templates,
-        "precision": config.precision,
-    }
-    if config.precision == "int8":
-        facts["quantization"] = RECIPE
-    digest.update(json.dumps(facts, sort_keys=True).encode())
-    inner = getattr(tokenizer, "tokenizer", None)
-    if inner is not None:
-        digest.update(json.dumps(inner.get_vocab(), sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _unit_rows(rows: Tensor, kind: str) -> Tensor:
