@@ -21,7 +21,7 @@ from guardalign_middleware.generation.awaiting import agenerate_batch
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.generation.output import OnOutput, OutputRunner
 from guardalign_middleware.guarded_stream import GuardedStream
-from guardalign_middleware.image_guard import CALIBRATION_REMEDY, ImageGuard, require_profile
+from guardalign_middleware.image_guard import PROFILE_REMEDY, ImageGuard, require_profile
 from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import (
@@ -37,7 +37,7 @@ from guardalign_middleware.types import (
 )
 
 __all__ = [
-    "CALIBRATION_REMEDY",
+    "PROFILE_REMEDY",
     "Conversation",
     "GuardAlign",
     "GuardedPrompt",

@@ -106,7 +106,7 @@ class Evidence:
         iterations: Sinkhorn iterations used.
         solver: `"kernel"`, `"log"` or `"pot"`.
         encoder: fingerprint of the encoder; of two, joined by "+".
-        draw: what the random views were drawn from, to look the same way again; None when no view
+        view_seed: seed of the random views, with which they can be repeated; None when no view
             is random.
     """
 
@@ -117,7 +117,7 @@ class Evidence:
     iterations: int
     solver: str
     encoder: str
-    draw: str | None = None
+    view_seed: str | None = None
 
 
 @dataclass(frozen=True)

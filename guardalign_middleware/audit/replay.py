@@ -31,8 +31,8 @@ def differences(
 
     Args:
         entry: from `read_entries`.
-        result: what a guard says now, at the draw of the entry (`draw=entry.draw`): a verdict on
-            `image` where `entry.step` is `scan`, and a cleaned image where it is `sanitize`.
+        result: what a guard says now, with `view_seed=entry.draw`: a verdict on `image` where
+            `entry.step` is `scan`, and a cleaned image where it is `sanitize`.
         image: what the entry is said to be about.
         key: of the log.
         tolerance: by how much the distance may differ, since other hardware rounds otherwise.
