@@ -1,4 +1,4 @@
-"""Encoders that put pictures and words into one space."""
+"""Encoders that embed pictures and words in one space."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ _LOAD_FAULTS = (
 
 
 class ImageTextEncoder(Protocol):
-    """What the detector needs of an encoder.
+    """The interface that the meter needs.
 
     Attributes:
         image_size: side S of the square input in pixels.
-        fingerprint: changes with whatever can change an embedding.
+        fingerprint: changes with anything that can change an embedding.
     """
 
     image_size: int
     fingerprint: str
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """Float `[M, 3, S, S]` in [0, 1] to unit rows `[M, D]`; a row depends on its picture."""
+        """Float `[M, 3, S, S]` in [0, 1] to unit rows `[M, D]`, one row for each picture."""
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
@@ -62,10 +62,10 @@ class ImageTextEncoder(Protocol):
 
 @contextmanager
 def _root_logger_left_alone() -> Iterator[None]:
-    """open_clip logs by `logging.info`, which gives a root logger without handlers one to keep.
+    """Keep open_clip's `logging.info` from configuring a root logger without handlers.
 
-    The application's own `logging.basicConfig` would then do nothing. What Python uses when there
-    is no handler stands in for one meanwhile, so warnings are told as ever.
+    Otherwise the application's own `logging.basicConfig` would have no effect. Python's handler of
+    last resort is installed meanwhile, so warnings appear as usual.
     """
     root = logging.getLogger()
     if root.handlers:
@@ -82,13 +82,12 @@ def _root_logger_left_alone() -> Iterator[None]:
 class OpenClipEncoder:
     """An open_clip model in eval mode.
 
-    A text is put into every template; its embedding is the normalised mean over the templates.
-    Pictures go through in chunks of `batch_size`; a picture's embedding does not depend on its
-    neighbours except for the rounding of the matrix products. Inference holds no state, so threads
-    may share one encoder.
+    A text's embedding is the normalised mean over all templates. Pictures are encoded in chunks of
+    `batch_size`; a picture's embedding depends on its neighbours only through the rounding of the
+    matrix products. Inference is stateless, so threads may share one encoder.
 
-    In bf16 both towers compute in bfloat16. In int8 pictures go through `quantized_tower` on the
-    CPU, and words through the tower as it is.
+    In bf16 both towers compute in bfloat16. In int8 pictures pass through `quantized_tower` on the
+    CPU, and words through the text tower in fp32.
     """
 
     def __init__(
@@ -124,15 +123,15 @@ class OpenClipEncoder:
 
         Raises:
             ModelLoadError: directory, config or weights are missing, pickled, damaged or do not
-                fit.
-            ConfigError: a template has no `{}`, or precision int8 lacks its packages, is asked of
-                another device than the CPU, or cannot write to its folder.
+                fit together.
+            ConfigError: a template has no `{}`; or for int8, packages are missing, the device is
+                not the CPU, or the folder cannot be written.
         """
         if config.precision == "int8":
             require_packages()
         for template in config.templates:
             if "{}" not in template:
-                raise ConfigError(f"The template {template!r} should hold {{}} for the concept.")
+                raise ConfigError(f"The template {template!r} should contain {{}} for the concept.")
         try:
             weights = safetensors_file(config)
             pins = {} if config.sha256 is None else {weights.name: config.sha256}
@@ -158,7 +157,7 @@ class OpenClipEncoder:
         return cls(model, tokenizer, config, fingerprint=fingerprint(model, tokenizer, config))
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """Normalise with the model's own mean and deviation and embed.
+        """Normalise with the model's own mean and deviation, and embed.
 
         Args:
             pixels: float `[M, 3, S, S]` in [0, 1].
@@ -174,10 +173,10 @@ class OpenClipEncoder:
             return self._embed(pixels)
 
     def embed_images(self, pixels: Tensor) -> Tensor:
-        """`encode_images` for whoever needs the gradient with respect to the pixels.
+        """`encode_images`, differentiable with respect to the pixels.
 
         Raises:
-            ConfigError: there is none, in int8.
+            ConfigError: the precision is int8, which has no gradient.
         """
         if self._config.precision == "int8":
             raise ConfigError(
@@ -193,7 +192,7 @@ class OpenClipEncoder:
         return _unit_rows(torch.cat(rows), "image")
 
     def normalised(self, pixels: Tensor) -> Tensor:
-        """What the image tower is given for pictures in [0, 1], on its device and in its dtype.
+        """Normalise pictures in [0, 1] for the image tower, on its device and in its dtype.
 
         Raises:
             ValueError: wrong shape.
@@ -208,7 +207,7 @@ class OpenClipEncoder:
 
     @property
     def visual(self) -> torch.nn.Module:
-        """The frozen image tower, for whoever measures its inner tokens."""
+        """The frozen image tower, for measurements of its inner tokens."""
         tower: torch.nn.Module = self._model.visual
         return tower
 
@@ -236,12 +235,12 @@ class OpenClipEncoder:
             )
 
     def _check_words(self, prompt: str) -> None:
-        """A small vocabulary would turn an unknown word into confident nonsense."""
+        """Reject unknown words: a small vocabulary would turn them into confident nonsense."""
         inner = getattr(self._tokenizer, "tokenizer", None)
         if inner is None:
             length = len(self._tokenizer.encode(prompt)) + 2
         else:
-            cleaned = self._tokenizer.clean_fn(prompt)  # SigLIP's drops case and punctuation
+            cleaned = self._tokenizer.clean_fn(prompt)  # SigLIP drops case and punctuation
             ids = inner(cleaned).input_ids
             length = len(ids)
             unknown = inner.unk_token_id
@@ -259,7 +258,7 @@ class OpenClipEncoder:
         limit = self._tokenizer.context_length
         if length > limit:
             raise ConfigError(
-                f"{prompt!r} is {length} tokens long; the encoder reads {limit}.",
+                f"{prompt!r} is {length} tokens long; the encoder reads at most {limit}.",
                 remedy="Shorten the anchor or the template.",
             )
 
@@ -268,7 +267,7 @@ def _unit_rows(rows: Tensor, kind: str) -> Tensor:
     norms = rows.norm(dim=-1)
     if not bool((torch.isfinite(norms) & (norms > 0)).all()):
         raise DetectionError(
-            f"The encoder gave an {kind} embedding that is NaN, infinite or zero.",
+            f"The encoder's {kind} embedding is NaN, infinite or zero.",
             stage="encode",
             remedy="Check the weights, or use precision fp32.",
         )
@@ -289,4 +288,4 @@ def _device(config: EncoderConfig) -> torch.device:
     try:
         return torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"encoder.device {name!r} is no device.") from error
+        raise ConfigError(f"encoder.device {name!r} is not a device.") from error

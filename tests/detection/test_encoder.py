@@ -226,7 +226,7 @@ def test_a_name_needs_known_safe_weights() -> None:
 
 
 def test_unknown_device(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="no device"):
+    with pytest.raises(ConfigError, match="not a device"):
         load(folder, device="toaster")
 
 
