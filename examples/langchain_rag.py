@@ -70,7 +70,7 @@ class Album(BaseRetriever):
     def _embedded(self, picture: str) -> list[float]:
         # The mean of the patches, because a thing in the picture may be small.
         image = self.guard.load(base64.b64decode(picture))
-        encoder = self.guard.detector.encoder
+        encoder = self.guard.detector.meters[0].encoder
         boxes = patch_boxes(image.width, image.height, self.guard.config.detection.patches)
         rows = encoder.encode_images(crop_patches(image, boxes, encoder.image_size))
         vector: list[float] = rows.mean(dim=0).tolist()
@@ -79,7 +79,7 @@ class Album(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun
     ) -> list[Document]:
-        vector = self.guard.detector.encoder.encode_texts([query])[0].tolist()
+        vector = self.guard.detector.meters[0].encoder.encode_texts([query])[0].tolist()
         table = lancedb.connect(self.folder).open_table("album")
         found: Any = table.search(vector)
         rows = found.metric("cosine").limit(1).to_list()

@@ -56,7 +56,7 @@ class GuardsEncoder(MultiModalEmbedding):
         if not isinstance(img_file_path, io.BytesIO):
             raise TypeError("Give bytes: a node with its image in it.")
         image = self._guard.load(img_file_path.getvalue())
-        encoder = self._guard.detector.encoder
+        encoder = self._guard.detector.meters[0].encoder
         boxes = patch_boxes(image.width, image.height, self._guard.config.detection.patches)
         rows = encoder.encode_images(crop_patches(image, boxes, encoder.image_size))
         return cast(Embedding, rows.mean(dim=0).tolist())
@@ -65,7 +65,8 @@ class GuardsEncoder(MultiModalEmbedding):
         return await asyncio.to_thread(self._get_image_embedding, img_file_path)
 
     def _get_text_embedding(self, text: str) -> Embedding:
-        return cast(Embedding, self._guard.detector.encoder.encode_texts([text])[0].tolist())
+        encoder = self._guard.detector.meters[0].encoder
+        return cast(Embedding, encoder.encode_texts([text])[0].tolist())
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return self._get_text_embedding(query)

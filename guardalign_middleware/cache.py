@@ -1,7 +1,8 @@
-"""A bounded, thread-safe cache; what several threads ask for at once is computed once."""
+"""A bounded, thread-safe cache that computes each entry once, however many threads ask for it."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -13,20 +14,20 @@ Source = TypeVar("Source")
 
 
 class BoundedCache(Generic[Entry]):
-    """The least recently used entries, each computed once however many threads ask.
+    """The most recently used entries; evicts the least recently used. Threads may share it.
 
     Args:
-        max_entries: how many are kept; 0 keeps none.
-        max_bytes: how large they may be together.
-        size: of one entry, in bytes.
-        keep: whether an entry is remembered; all are by default.
+        max_entries: most entries kept; 0 keeps none.
+        max_bytes: most bytes they take together.
+        size: bytes of one entry.
+        keep: whether to keep an entry; all are kept by default.
     """
 
     def __init__(
         self,
         max_entries: int,
-        max_bytes: int,
-        size: Callable[[Entry], int],
+        max_bytes: float = math.inf,
+        size: Callable[[Entry], int] = lambda _: 0,
         keep: Callable[[Entry], bool] = lambda _: True,
     ) -> None:
         self._max_entries = max_entries
@@ -43,27 +44,33 @@ class BoundedCache(Generic[Entry]):
             return len(self._entries)
 
     def get(self, key: str) -> Entry | None:
-        """One entry, if it is there; nothing is computed or waited for."""
+        """The entry of a key, or None; computes nothing and waits for nothing."""
         with self._lock:
             return self._use(key)
+
+    def put(self, key: str, entry: Entry) -> None:
+        """Keep an entry."""
+        with self._lock:
+            if self._use(key) is None:
+                self._keep(key, entry)
 
     def get_many(
         self,
         sources: Mapping[str, Source],
         compute: Callable[[list[Source]], list[Entry]],
     ) -> dict[str, Entry]:
-        """An entry for each key; what is missing is computed in one call.
+        """An entry for each key; missing ones are computed in one call.
 
-        What another thread is computing at the moment is waited for. Whoever computes does not
-        wait before it has finished, so threads cannot wait for each other in a circle.
+        Entries that another thread is computing are waited for. A thread finishes its own
+        computation before it waits, which rules out deadlocks.
 
         Args:
-            sources: what to compute an entry from, by key.
-            compute: one entry for each source, in order.
+            sources: key → the source to compute its entry from.
+            compute: maps sources to one entry each, in order.
 
         Raises:
-            GuardAlignError: whatever `compute` raises, here or in the thread that was waited for;
-                then nothing is kept.
+            GuardAlignError: anything `compute` raises, here or in the thread that was waited for;
+                nothing is kept then.
         """
         found: dict[str, Entry] = {}
         awaited: dict[str, Future[Entry]] = {}

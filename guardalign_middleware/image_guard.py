@@ -1,4 +1,4 @@
-"""The guard for single images: take in, scan, clean, record."""
+"""The guard for single images: load, scan, clean, record."""
 
 from __future__ import annotations
 
@@ -16,36 +16,35 @@ from PIL import Image
 
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
-from guardalign_middleware.detection.view_seed import check_draw, following
+from guardalign_middleware.detection.view_seed import check_view_seed, derived_seed
 from guardalign_middleware.errors import ConfigError, GuardError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.intake import load_frames, load_image
 from guardalign_middleware.processes import OneProcess
 from guardalign_middleware.sanitize import SanitizedImage, sanitize
-from guardalign_middleware.types import CanonicalImage, Decision, Evidence, Verdict
+from guardalign_middleware.types import SEVERITY, CanonicalImage, Evidence, Verdict
 
 if TYPE_CHECKING:
     from guardalign_middleware.audit import AuditLog
 
 ImageSource = bytes | str | os.PathLike[str] | Image.Image | CanonicalImage
-CALIBRATION_REMEDY = (
-    "Calibrate one on images of your own with `guardalign calibrate`, and name its file as "
+PROFILE_REMEDY = (
+    "Fit one on your own images with `guardalign calibrate`, and name its file as "
     "detection.profile."
 )
-_SEVERITY: tuple[Decision, ...] = ("allow", "mask", "block")
 _LOGGER = logging.getLogger(__name__)
 Result = TypeVar("Result", Verdict, SanitizedImage)
 
 
 class ImageGuard:
-    """Scans images and cleans them.
+    """Scans images and cleans them; threads may share one.
 
-    Threads may share one. Where the config names an audit log, each image is recorded in it before
-    its verdict is given, once for every call in which it was handed in.
+    Where the config names an audit log, each image is recorded in it before its verdict is
+    returned, once for every call it was passed to.
 
     Args:
-        config: intake caps, what happens to unsafe regions and on faults, and the audit log.
-        detector: what scans; must hold a threshold profile.
+        config: intake limits, handling of unsafe regions and of faults, and the audit log.
+        detector: scans the images; must hold a threshold profile.
 
     Raises:
         AuditError: the key of the audit log cannot be read.
@@ -75,7 +74,7 @@ class ImageGuard:
         """Load the encoder, the anchors and the threshold profile that the config names.
 
         Raises:
-            ConfigError: there is no threshold profile, or it was calibrated for something else.
+            ConfigError: there is no threshold profile, or it was fitted for other parts.
             ModelLoadError: the encoder cannot be loaded safely and completely.
             AuditError: the key of the audit log cannot be read.
         """
@@ -89,125 +88,128 @@ class ImageGuard:
             return self._failed_open
 
     def load(self, source: ImageSource) -> CanonicalImage:
-        """Take an image in by this guard's policy; a path is fine, because the program names it.
+        """Load an image under this guard's intake policy; paths are allowed here.
 
         Raises:
-            ImageRejected: no image that the policy accepts, or one of several frames.
+            ImageRejected: the policy does not accept it, or it has several frames.
         """
         return load_image(source, self.config.intake)
 
     def load_frames(self, source: ImageSource) -> tuple[CanonicalImage, ...]:
-        """Take in every frame of a file, where the policy says `scan_all`; else as `load` does.
+        """Load every frame of a file where the policy says `scan_all`; otherwise like `load`.
 
-        `scan_many` and `sanitize_many` then give one result a frame.
+        `scan_many` and `sanitize_many` return one result for each frame passed to them.
 
         Raises:
-            ImageRejected: no image that the policy accepts; all frames are taken in, or none.
+            ImageRejected: the policy does not accept it; either all frames are loaded or none.
         """
         return load_frames(source, self.config.intake)
 
-    def scan(self, source: ImageSource, *, draw: str | None = None) -> Verdict:
-        """Measure one image against the unsafe concepts; nothing is changed.
+    def scan(self, source: ImageSource, *, view_seed: str | None = None) -> Verdict:
+        """Scan one image; nothing is changed.
 
-        The decision is that of the detector: `mask` may still become `block` in `sanitize`, where
-        the masked picture is scored again. A file of several frames is judged by its worst frame,
-        whose number ends the verdict's source, as in "party.gif#2".
+        The decision is the detector's: `mask` may still become `block` in `sanitize`, which scans
+        the masked picture again. The verdict on a file of several frames is that of its worst
+        frame, whose number ends the verdict's source, as in "party.gif#2".
 
         Args:
             source: the image.
-            draw: of an earlier verdict (`evidence.draw`), to look where its random views looked.
+            view_seed: `evidence.view_seed` of an earlier verdict, to repeat its random views.
 
         Raises:
-            ImageRejected: no image that the policy accepts.
+            ImageRejected: the policy does not accept it.
             GuardError: the detector gave no trustworthy number.
             AuditError: the verdict cannot be recorded.
         """
-        return self._scan_files([source], draw)[0]
+        return self._scan_files([source], view_seed)[0]
 
     def scan_many(self, sources: Sequence[ImageSource]) -> list[Verdict]:
-        """Scan several images together, equal pictures only once; errors are those of `scan`."""
+        """Scan several images together, equal pictures once; raises as `scan` does."""
         return self._scan_files(sources, None)
 
-    def _scan_files(self, sources: Sequence[ImageSource], draw: str | None) -> list[Verdict]:
+    def _scan_files(self, sources: Sequence[ImageSource], view_seed: str | None) -> list[Verdict]:
         files = [self.load_frames(source) for source in sources]
         frames = [frame for file in files for frame in file]
-        verdicts = iter(self._recorded(self._scan(frames, draw)))
+        verdicts = iter(self._recorded(self._scan(frames, view_seed)))
         return [max(islice(verdicts, len(file)), key=_severity) for file in files]
 
-    def sanitize(self, source: ImageSource, *, draw: str | None = None) -> SanitizedImage:
-        """Scan one image and hide what is unsafe in it, until the rest passes; else block it.
+    def sanitize(self, source: ImageSource, *, view_seed: str | None = None) -> SanitizedImage:
+        """Scan one image and mask its unsafe regions until it passes; otherwise block it.
 
         Args:
             source: the image.
-            draw: as of `scan`; what the scans of masked copies draw follows from it.
+            view_seed: as for `scan`; the seeds of the masked copies derive from it.
 
         Raises:
-            ImageRejected: no image that the policy accepts; also one of several frames, which
-                `sanitize_many(load_frames(…))` cleans.
-            GuardError: the detector gave no trustworthy number.
+            ImageRejected: the policy does not accept it, or it has several frames; clean those
+                with `sanitize_many(load_frames(…))`.
+            GuardError: the detector gave no trustworthy number, or its regions cannot be masked.
             AuditError: the verdict cannot be recorded.
         """
-        return self._sanitize_files([source], draw)[0]
+        return self._sanitize_files([source], view_seed)[0]
 
     def sanitize_many(self, sources: Sequence[ImageSource]) -> list[SanitizedImage]:
-        """Scan several images together and clean each; errors are those of `sanitize`."""
+        """Scan several images together and clean each; raises as `sanitize` does."""
         return self._sanitize_files(sources, None)
 
     def _sanitize_files(
-        self, sources: Sequence[ImageSource], draw: str | None
+        self, sources: Sequence[ImageSource], view_seed: str | None
     ) -> list[SanitizedImage]:
         images = [self.load(source) for source in sources]
         cleaned: dict[str, SanitizedImage] = {}
-        for image, verdict in zip(images, self._scan(images, draw), strict=True):
+        for image, verdict in zip(images, self._scan(images, view_seed), strict=True):
             if image.sha256 not in cleaned:
                 cleaned[image.sha256] = self._clean(image, verdict)
         return self._recorded([_named(cleaned[image.sha256], image) for image in images])
 
-    def _scan(self, images: Sequence[CanonicalImage], draw: str | None) -> list[Verdict]:
+    def _scan(self, images: Sequence[CanonicalImage], view_seed: str | None) -> list[Verdict]:
         self._process.check()
-        if draw is not None:
-            check_draw(draw)  # here, because a wrong argument is no fault of the detector
+        if view_seed is not None:
+            check_view_seed(view_seed)  # here: a wrong argument is not a fault of the detector
         distinct = {image.sha256: image for image in images}
-        verdicts = dict(zip(distinct, self._judge(list(distinct.values()), draw), strict=True))
+        verdicts = dict(
+            zip(distinct, self._scan_all(list(distinct.values()), view_seed), strict=True)
+        )
         return [
             self._as_configured(replace(verdicts[image.sha256], source=image.source))
             for image in images
         ]
 
-    def _judge(self, images: list[CanonicalImage], draw: str | None) -> list[Verdict]:
+    def _scan_all(self, images: list[CanonicalImage], view_seed: str | None) -> list[Verdict]:
         try:
-            if draw is not None:
-                return [self._rescan(image, draw) for image in images]
+            if view_seed is not None:
+                return [self._scan_one(image, view_seed) for image in images]
             with typed_faults("detection"):
                 return self.detector.scan_many(images)
         except GuardError:
             if self.config.on_fault == "raise":
                 raise
-        # One by one: a fault in one picture is no reason to let the others through unscanned.
-        return [self._judge_or_allow(image, draw) for image in images]
+        # One by one: a fault in one picture must not let the others through unscanned.
+        return [self._scan_or_allow(image, view_seed) for image in images]
 
-    def _judge_or_allow(self, image: CanonicalImage, draw: str | None) -> Verdict:
+    def _scan_or_allow(self, image: CanonicalImage, view_seed: str | None) -> Verdict:
         try:
-            return self._rescan(image, draw)
+            return self._scan_one(image, view_seed)
         except GuardError as error:
             with self._lock:
                 self._failed_open += 1
             _LOGGER.warning("An image is allowed unscanned after a fault at %s.", error.stage)
             return _unscanned(image, self.detector, f"{error.stage}: {error.message}")
 
-    def _rescan(self, image: CanonicalImage, draw: str | None) -> Verdict:
+    def _scan_one(self, image: CanonicalImage, view_seed: str | None) -> Verdict:
         with typed_faults("detection"):
-            return self.detector.scan(image, draw=draw)
+            return self.detector.scan(image, view_seed=view_seed)
 
     def _clean(self, image: CanonicalImage, verdict: Verdict) -> SanitizedImage:
         if verdict.fault is not None:
             return SanitizedImage(image, image, verdict, 0, 0.0, verdict.distance)
-        draw = verdict.evidence.draw
+        seed = verdict.evidence.view_seed
 
         def rescan(masked: CanonicalImage) -> Verdict:
-            return self._rescan(masked, None if draw is None else following(draw, masked))
+            return self._scan_one(masked, None if seed is None else derived_seed(seed, masked))
 
-        return sanitize(image, verdict, rescan, self.config.sanitize)
+        with typed_faults("sanitize"):
+            return sanitize(image, verdict, rescan, self.config.sanitize)
 
     def _as_configured(self, verdict: Verdict) -> Verdict:
         if verdict.decision == "mask" and self.config.sanitize.method == "block":
@@ -222,16 +224,16 @@ class ImageGuard:
 
 
 def require_profile(config: GuardAlignConfig) -> None:
-    """Refuse a config of which nobody knows what distance is unsafe.
+    """Reject a config without a threshold profile.
 
     Raises:
-        ConfigError: it names no threshold profile.
+        ConfigError: it names none.
     """
     if config.detection.profile is None:
         raise ConfigError(
-            f"The preset {config.name!r} has no threshold profile, so nobody knows which distance "
-            "is unsafe.",
-            remedy=CALIBRATION_REMEDY,
+            f"The preset {config.name!r} has no threshold profile, which says from which distance "
+            "on an image is unsafe.",
+            remedy=PROFILE_REMEDY,
         )
 
 
@@ -245,10 +247,10 @@ def _audit_log(config: GuardAlignConfig) -> AuditLog | None:
 
 
 def _severity(verdict: Verdict) -> tuple[int, bool, float]:
-    """Larger = worse; of two that are allowed, the one that nobody has seen is worse."""
-    unseen = verdict.fault is not None
-    below = 0.0 if unseen else verdict.threshold - verdict.distance
-    return _SEVERITY.index(verdict.decision), unseen, below
+    """Sort key, worst last; of two allowed images, the unscanned one is worse."""
+    unscanned = verdict.fault is not None
+    below = 0.0 if unscanned else verdict.threshold - verdict.distance
+    return SEVERITY.index(verdict.decision), unscanned, below
 
 
 def _unscanned(image: CanonicalImage, detector: Detector, fault: str) -> Verdict:
@@ -261,7 +263,7 @@ def _unscanned(image: CanonicalImage, detector: Detector, fault: str) -> Verdict
         marginal_error=float("nan"),
         iterations=0,
         solver="",
-        encoder=detector.encoders,
+        encoder=detector.encoder,
     )
     return Verdict(
         decision="allow",
@@ -280,7 +282,7 @@ def _unscanned(image: CanonicalImage, detector: Detector, fault: str) -> Verdict
 
 
 def _named(cleaned: SanitizedImage, image: CanonicalImage) -> SanitizedImage:
-    """The result for an equal picture that came from elsewhere."""
+    """The same result under the source of an equal picture."""
     if cleaned.original is image:
         return cleaned
     return replace(cleaned, original=image, verdict=replace(cleaned.verdict, source=image.source))

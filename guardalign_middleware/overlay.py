@@ -1,4 +1,4 @@
-"""Draw a verdict on its image, so that a person sees at a glance what was found, and where."""
+"""Draw a verdict on its image: what was found, and where."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from guardalign_middleware.boxes import area, intersection
 from guardalign_middleware.types import Box, CanonicalImage, Decision, Region, Verdict
 
 Color = tuple[int, int, int]
@@ -39,22 +40,22 @@ _REPORTED_BOX: Color = (20, 90, 200)
 def draw_overlay(image: CanonicalImage, verdict: Verdict) -> Image.Image:
     """Draw the heat of the patches, the flagged boxes and the decision over an image.
 
-    A bar above states the decision, what was found, the smallest distance and the threshold. What
-    led to the decision is boxed in red; what is only reported (action `flag`) in blue, and the bar
-    counts it apart, since the model still sees it. The heat is transparent for patches at or beyond
-    the median distance and reddest at the smallest one; half strength is the threshold, so an
-    allowed image never turns deep red. The longer side is brought to between 512 and 1600 pixels.
-    At most 12 boxes, the nearest, are labelled.
+    A bar above states the decision, the categories found, the distance and the threshold. Regions
+    behind the decision are boxed in red. Regions that are only reported (action `flag`) are boxed
+    in blue and counted apart, because the model still sees them. The heat is transparent from the
+    median distance on and strongest at the smallest; half strength is the threshold, so an allowed
+    image never turns deep red. The longer side is scaled to between 512 and 1600 pixels. At most 12
+    boxes, the nearest, are labelled.
 
     Args:
         image: the scanned picture.
-        verdict: its verdict.
+        verdict: the verdict on it.
 
     Returns:
         A new RGB picture, larger than the image by its bars.
 
     Raises:
-        ValueError: the verdict is of a picture of another size, or a patch distance is not finite.
+        ValueError: the verdict is on a picture of another size, or a patch distance is not finite.
     """
     if (image.width, image.height) != (verdict.width, verdict.height):
         raise ValueError(
@@ -98,13 +99,13 @@ def _with_heat(picture: Image.Image, verdict: Verdict) -> Image.Image:
 
 
 def _heat_color(strength: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Yellow over orange to red: strength `[...]` in 0–1 → RGB `[..., 3]` in 0–255."""
+    """From yellow through orange to red: strength `[...]` in 0–1 → RGB `[..., 3]` in 0–255."""
     channels = [np.interp(strength, [0.0, 0.5, 1.0], stops) for stops in _HEAT_STOPS.T]
     return np.stack(channels, axis=-1)
 
 
 def _heat(verdict: Verdict) -> Image.Image:
-    """Strength as grey on a coarse grid: the mean over the patches at a place, small ones first."""
+    """Strength as grey on a coarse grid: a mean over patches, in which small ones weigh most."""
     width, height, evidence = verdict.width, verdict.height, verdict.evidence
     cells = _HEAT_GRID / max(width, height)
     rows, columns = max(1, round(height * cells)), max(1, round(width * cells))
@@ -113,8 +114,8 @@ def _heat(verdict: Verdict) -> Image.Image:
     for box, strength in zip(evidence.patch_boxes, strengths, strict=True):
         x0, y0, x1, y1 = (int(value) for value in box)
         place = np.s_[_cells(y0, y1, rows / height), _cells(x0, x1, columns / width)]
-        # A small patch says where; a large one only that there is something somewhere.
-        share = (width * height / ((x1 - x0) * (y1 - y0))) ** 2
+        # A small patch shows where; a large one only that there is something.
+        share = (width * height / area((x0, y0, x1, y1))) ** 2
         total[place] += share * strength
         weight[place] += share
     mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
@@ -154,7 +155,7 @@ def _draw_boxes(picture: Image.Image, verdict: Verdict) -> None:
         x0, y0, x1, y1 = _placed(region.box, verdict, picture.size)
         draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=_box_color(region), width=3)
         if min(x1 - x0, y1 - y0) > 12:
-            # A light line inside the strong one: one of both stands out on any background.
+            # A light line inside the strong one: one of them stands out on any background.
             draw.rectangle((x0 + 3, y0 + 3, x1 - 4, y1 - 4), outline=_WHITE, width=1)
 
 
@@ -169,11 +170,11 @@ def _draw_labels(
         box = (left + x0, top + y0, left + x1, top + y1)
         place = min(
             _label_places(box, label.size, stage.size),
-            key=lambda spot: sum(_shared_area(spot, other) for other in taken),
+            key=lambda spot: sum(intersection(spot, other) for other in taken),
         )
         taken.append(place)
         if place[1] >= box[3] or place[3] <= box[1]:
-            # Away from its box: a line tells which box it belongs to.
+            # Away from its box: a line connects the two.
             anchor = (max(place[0], box[0]) + 4, box[3] if place[1] >= box[3] else box[1])
             draw.line(
                 (anchor, (anchor[0], (place[1] + place[3]) // 2)), fill=_box_color(region), width=3
@@ -182,7 +183,7 @@ def _draw_labels(
 
 
 def _label_places(box: Box, size: tuple[int, int], stage: tuple[int, int]) -> Iterator[Box]:
-    """Places for a label, best first: above, below, inside, then further and further down."""
+    """Places for a label, best first: above, below, inside, then further down."""
     width, height = size
     x0, y0, x1, y1 = box
     tops = [y0 - height, y1, y0, y1 - height]
@@ -196,11 +197,6 @@ def _label_places(box: Box, size: tuple[int, int], stage: tuple[int, int]) -> It
     y = min(max(y0, 0), max(0, stage[1] - height))
     x = min(max(x0, 0), stage[0] - width)
     yield x, y, x + width, y + height
-
-
-def _shared_area(a: Box, b: Box) -> int:
-    across, down = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    return max(0, across) * max(0, down)
 
 
 def _label(region: Region, widest: int) -> Image.Image:
@@ -235,7 +231,7 @@ def _header(verdict: Verdict, width: int) -> Image.Image:
 
 
 def _counted(regions: Sequence[Region]) -> str:
-    """As in "weapon in 2 regions, drug in 1 region", the nearest first; empty without any."""
+    """Like "weapon in 2 regions, drug in 1 region", nearest first; empty without regions."""
     counts = Counter(region.category for region in regions)
     return ", ".join(
         f"{category} in {count} region{'' if count == 1 else 's'}"
@@ -244,7 +240,7 @@ def _counted(regions: Sequence[Region]) -> str:
 
 
 def _bar(lines: list[tuple[str, int]], color: Color, width: int) -> Image.Image:
-    """A bar of this width with lines of text in these sizes."""
+    """A bar of this width with lines of text in the given sizes."""
     block = _text_block(lines, color, width - 2 * _PADDING, _PADDING)
     header = Image.new("RGB", (width, block.height), color)
     header.paste(block, (0, 0))
@@ -252,7 +248,7 @@ def _bar(lines: list[tuple[str, int]], color: Color, width: int) -> Image.Image:
 
 
 def _footer(verdict: Verdict, width: int) -> Image.Image:
-    """The scale of the heat, and how many boxes are drawn without a label."""
+    """The scale of the heat, and the number of boxes without a label."""
     text = "heat: how near to an unsafe concept"
     if len(verdict.regions) > _MOST_LABELS:
         text += f"; {len(verdict.regions) - _MOST_LABELS} further boxes without a label"
@@ -270,13 +266,13 @@ def _footer(verdict: Verdict, width: int) -> Image.Image:
 def _text_block(
     lines: list[tuple[str, int]], background: Color, widest: int, padding: int
 ) -> Image.Image:
-    """White text on a plain block, wrapped so that nothing is cut off.
+    """White text on a plain block, wrapped rather than cut off.
 
     Args:
         lines: text and font size of each line.
         background: colour of the block.
-        widest: of the whole block, in pixels.
-        padding: around the text, in pixels.
+        widest: maximum width of the block, in pixels.
+        padding: space around the text, in pixels.
     """
     wrapped = [
         (piece, _font(size))
@@ -295,7 +291,7 @@ def _text_block(
 
 
 def _wrap(text: str, size: int, widest: int) -> list[str]:
-    """Break between words where that helps, inside a word where it must."""
+    """Break lines between words, and inside a word that is too long for a line."""
     font = _font(size)
     lines, line = [], ""
     for word in text.split():

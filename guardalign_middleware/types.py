@@ -106,7 +106,7 @@ class Evidence:
         iterations: Sinkhorn iterations used.
         solver: `"kernel"`, `"log"` or `"pot"`.
         encoder: fingerprint of the encoder; with two encoders, both joined by "+".
-        draw: seed of the random views, to repeat the scan; None without random views.
+        view_seed: seed of the random views, to repeat the scan; None without random views.
     """
 
     patch_boxes: NDArray[np.int64]
@@ -116,7 +116,7 @@ class Evidence:
     iterations: int
     solver: str
     encoder: str
-    draw: str | None = None
+    view_seed: str | None = None
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def test_a_preset_that_was_never_run_says_so_and_refuses_to_scan(name: str) -> N
     config = GuardAlignConfig.load(name)
     assert not config.verified
     assert "Never run here" in config.notes
-    with pytest.raises(ConfigError, match=r"no threshold profile.*Calibrate") as caught:
+    with pytest.raises(ConfigError, match=r"no threshold profile.*Fit one") as caught:
         ImageGuard.from_preset(name)
     assert "detection.profile" in caught.value.remedy
     with pytest.raises(ConfigError, match="no threshold profile"):

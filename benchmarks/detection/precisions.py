@@ -52,7 +52,7 @@ def margins(scenes: int, seed: int = 0) -> dict[str, Margins]:
         scene = draw_cluttered_scene(rng, unsafe=bool(index % 2), backgrounds=HELD_OUT_BACKGROUNDS)
         image = CanonicalImage(scene.pixels)
         for precision, detector in detectors.items():
-            found[precision].append(margin(detector.distances(image), profile))
+            found[precision].append(margin(detector.distances(image)[0], profile))
     return {precision: np.array(values) for precision, values in found.items()}
 
 

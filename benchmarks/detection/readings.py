@@ -95,7 +95,7 @@ def look(detector: Detector, bank: Bank, index: int, seed: int) -> Seen:
     rng = np.random.default_rng((_SEED, seed, index))
     scene = draw_cluttered_scene(rng, unsafe=unsafe, backgrounds=HELD_OUT_BACKGROUNDS)
     transport = detector.config.transport
-    encoder: Any = detector.encoder
+    encoder: Any = detector.meters[0].encoder
     layouts, sweep = {}, {}
     for name, patches in encode_layouts(encoder, CanonicalImage(scene.pixels)).items():
         read, iterations = patch_distances(patches.embeddings, bank, transport)
@@ -293,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     config = GuardAlignConfig.load("mini").detection
     detector = Detector.from_config(config)
-    bank = embed_bank(detector.encoder, detector.anchors)
+    bank = embed_bank(detector.meters[0].encoder, detector.meters[0].anchors)
     scenes: list[Seen] = []
     start = time.monotonic()
     for index in track(range(options.n), description="pairs of scenes"):

@@ -41,9 +41,14 @@ from guardalign_middleware.config import (
     PatchConfig,
     Precision,
 )
-from guardalign_middleware.detection import AnchorBank, Detector, OpenClipEncoder, ThresholdProfile
+from guardalign_middleware.detection import (
+    AnchorBank,
+    Detector,
+    OpenClipEncoder,
+    ThresholdFit,
+    ThresholdProfile,
+)
 from guardalign_middleware.detection.patches import crop_patches, patch_boxes
-from guardalign_middleware.detection.profile import Calibration
 from guardalign_middleware.types import CanonicalImage
 
 RESULT = Path(__file__).parents[1] / "results" / "detection_speed.json"
@@ -117,10 +122,10 @@ class Subject:
             patches=patches,
             remembered_verdicts=remembered,
         )
-        nothing = Calibration(max_false_alarm=None, safe_images=0, false_alarm=0.0)
-        binding = Detector(encoder, self.bank, config).binding
-        profile = ThresholdProfile(-1.0, "none: for timing", nothing, binding)
-        detector = Detector(encoder, self.bank, config, profile)
+        nothing = ThresholdFit(max_false_alarm=None, safe_images=0, false_alarm=0.0)
+        bare = Detector.from_parts(encoder, self.bank, config)
+        profile = ThresholdProfile(-1.0, "none: for timing", nothing, bare.meters[0].binding)
+        detector = Detector(bare.meters, config, profile)
         return ImageGuard(GuardAlignConfig(name="speed", detection=config), detector)
 
     def encode(self, precision: Precision, crops: Tensor) -> Call:

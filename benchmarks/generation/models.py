@@ -26,8 +26,13 @@ from guardalign_middleware.config import (
     GuardAlignConfig,
     RunnerConfig,
 )
-from guardalign_middleware.detection import AnchorBank, Detector, OpenClipEncoder, ThresholdProfile
-from guardalign_middleware.detection.profile import Calibration
+from guardalign_middleware.detection import (
+    AnchorBank,
+    Detector,
+    OpenClipEncoder,
+    ThresholdFit,
+    ThresholdProfile,
+)
 from guardalign_middleware.generation import CalibratedRunner, LoadedModel, load_model
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
@@ -160,10 +165,10 @@ def build_guard(encoder: str, device: torch.device) -> ImageGuard:
             fingerprint="random",
         )
     anchors = AnchorBank.load(detection.anchors)
-    binding = Detector(images, anchors, detection).binding
-    nothing = Calibration(max_false_alarm=0.05, safe_images=100, false_alarm=0.0)
-    profile = ThresholdProfile(-1.0, "none: made for a benchmark", nothing, binding)
-    detector = Detector(images, anchors, detection, profile)
+    bare = Detector.from_parts(images, anchors, detection)
+    nothing = ThresholdFit(max_false_alarm=0.05, safe_images=100, false_alarm=0.0)
+    profile = ThresholdProfile(-1.0, "none: made for a benchmark", nothing, bare.meters[0].binding)
+    detector = Detector(bare.meters, detection, profile)
     return ImageGuard(config.model_copy(update={"detection": detection}), detector)
 
 

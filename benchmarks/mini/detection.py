@@ -55,14 +55,15 @@ class GlobalClip:
     """The baseline: the whole picture as one crop, softmax of its cosines over the same words."""
 
     def __init__(self, guard: ImageGuard) -> None:
-        self._encoder = guard.detector.encoder
-        anchors = guard.detector.anchors
+        meter = guard.detector.meters[0]
+        self._encoder = meter.encoder
+        anchors = meter.anchors
         banks = [*anchors.categories.values(), *anchors.neutral.values()]
         rows = self._encoder.encode_texts([text for bank in banks for text in bank])
         means = [part.mean(dim=0) for part in rows.split([len(bank) for bank in banks])]
         self._means = torch.nn.functional.normalize(torch.stack(means), dim=-1)
         self._unsafe = len(anchors.categories)
-        self._temperature = guard.detector.config.transport.contrast_temperature
+        self._temperature = meter.transport.contrast_temperature
 
     def distance(self, image: CanonicalImage) -> float:
         """Mass of the neutral words; low = unsafe."""

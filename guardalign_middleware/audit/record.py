@@ -35,5 +35,5 @@ def record_of(result: Result, keys: Keys) -> dict[str, Any]:
         "regions": len(verdict.regions),
         "profile": verdict.profile,
         "encoder": verdict.evidence.encoder,
-        "draw": verdict.evidence.draw,
+        "draw": verdict.evidence.view_seed,
     }

@@ -31,7 +31,7 @@ def differences(
 
     Args:
         entry: an entry from `read_entries`.
-        result: a guard's result now, with the entry's views (`draw=entry.draw`): a verdict on
+        result: a guard's result now, with the entry's views (`view_seed=entry.draw`): a verdict on
             `image` if `entry.step` is `scan`, a cleaned image if it is `sanitize`.
         image: the image that the entry should be about.
         key: the key of the log.

@@ -1,4 +1,4 @@
-"""`guardalign attack`: what it takes to get an unsafe image past the detector."""
+"""`guardalign attack`: measure how easily an unsafe image gets past the detector."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from guardalign_middleware.cli.console import ALLOWED, err, out, tracked
 from guardalign_middleware.cli.scan import expand
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
-from guardalign_middleware.detection.view_seed import draw_for
+from guardalign_middleware.detection.view_seed import seed_for
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.attacks import AttackReport, Target, run_attacks
 from guardalign_middleware.evaluation.attacks.plot import save_plot
@@ -40,20 +40,20 @@ def run_attack(
 ) -> int:
     """Attack unsafe images, the first `n` of each kind, and print what is still detected.
 
-    The detector is the preset's, with the counter-measures that it is configured with; with
-    `compare`, others are measured beside them.
+    The detector is the preset's, with its configured counter-measures; with `compare`, others are
+    measured beside them.
 
-    Without images, scenes of the miniature world are drawn. Images in which nothing is found to
-    begin with are left out: what is missed anyway needs no attack. Where the things in own images
-    are is taken from what is found; in drawn scenes it is known.
+    Without images, scenes of the miniature world are generated. Images that are missed without an
+    attack are left out. In given images the detected regions serve as the boxes of the things; in
+    generated scenes the boxes are known.
 
     Returns:
-        The exit status 0, whatever came out.
+        The exit status 0.
 
     Raises:
         ConfigError: there is nothing to attack, an option is out of range, or a file cannot be
             written.
-        GuardAlignError: an image cannot be read, or the encoder not loaded.
+        GuardAlignError: an image cannot be read, or the encoder cannot be loaded.
     """
     if n < 1 or steps < 1 or not all(1 <= level <= 255 for level in levels):
         raise ConfigError("--n and --steps should be >= 1, and each --eps in 1..255.")
@@ -95,8 +95,8 @@ def _loaded(paths: Sequence[str], config: GuardAlignConfig, n: int) -> list[Cano
 
 
 def _scanned(detector: Detector, image: CanonicalImage, seed: int) -> Verdict:
-    """At a draw from the seed, so that random views find the same images again."""
-    return detector.scan(image, draw=draw_for(str(seed).encode(), image))
+    """Scan with a view seed that follows from `seed`, which makes random views repeatable."""
+    return detector.scan(image, view_seed=seed_for(str(seed).encode(), image))
 
 
 def _targets(detector: Detector, images: Sequence[CanonicalImage], seed: int) -> list[Target]:
@@ -107,7 +107,7 @@ def _targets(detector: Detector, images: Sequence[CanonicalImage], seed: int) ->
     if len(found) < len(images):
         err().print(f"{len(images) - len(found)} of {len(images)} unsafe images are not detected")
     if not found:
-        raise ConfigError("In none of the unsafe images anything is found, so nothing is attacked.")
+        raise ConfigError("Nothing is found in any of the unsafe images, so nothing is attacked.")
     return found
 
 

@@ -134,8 +134,9 @@ def _replayed(guard: ImageGuard, source: str, log: Path, key: bytes) -> Iterator
             yield Replayed(image.source, entry, changed)
 
 
-def _guarded(guard: ImageGuard, image: CanonicalImage, step: Step, draw: str | None) -> Result:
-    return guard.sanitize(image, draw=draw) if step == "sanitize" else guard.scan(image, draw=draw)
+def _guarded(guard: ImageGuard, image: CanonicalImage, step: Step, seed: str | None) -> Result:
+    ask = guard.sanitize if step == "sanitize" else guard.scan
+    return ask(image, view_seed=seed)
 
 
 def _line(result: Replayed) -> str:

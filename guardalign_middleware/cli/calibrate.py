@@ -1,4 +1,4 @@
-"""`guardalign calibrate`: a threshold profile from a folder of safe and one of unsafe images."""
+"""`guardalign calibrate`: fit a threshold profile to folders of safe and unsafe images."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from guardalign_middleware.cli.console import ALLOWED, err, print_error, tracked
 from guardalign_middleware.cli.scan import expand
 from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
 from guardalign_middleware.detection import Detector, ThresholdProfile
-from guardalign_middleware.detection.fit import Measured, calibrate_detector, measure
-from guardalign_middleware.detection.view_seed import draw_for
+from guardalign_middleware.detection.fit import ImageDistances, fit_profile, measure
+from guardalign_middleware.detection.view_seed import seed_for
 from guardalign_middleware.errors import ConfigError, GuardAlignError
 from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.intake import load_image
@@ -34,18 +34,19 @@ def run_calibrate(
     out: Path,
     preset: str,
 ) -> int:
-    """Measure the images, choose the threshold on one part, report on the rest, write the profile.
+    """Measure the images, fit the threshold on one part, test it on the rest, write the profile.
 
-    Equal pictures count once: a copy is no further evidence. With `per_category` each category gets
-    a threshold of its own, and the unsafe images lie in folders named like their category. Images
-    are looked at as the preset's `detection.defence` says, and the profile fits nothing else.
+    Equal pictures count once, because a copy is no further evidence. With `per_category` each
+    category gets its own threshold, and the unsafe images lie in folders named after their
+    categories. The profile is valid only with the views and encoders of the preset's
+    `detection.defence`.
 
     Returns:
         The exit status 0.
 
     Raises:
-        ConfigError: an image cannot be read, there are too few, no threshold keeps the promises,
-            or the profile cannot be written. Nothing is written then.
+        ConfigError: an image cannot be read, there are too few, no threshold keeps the bounds, or
+            the profile cannot be written. Nothing is written then.
         ModelLoadError: the encoder cannot be loaded.
     """
     if not 0.0 < held_out < 1.0:
@@ -55,8 +56,8 @@ def run_calibrate(
         detector = Detector.from_config(config.detection.model_copy(update={"profile": None}))
     rng = np.random.default_rng(seed)
     groups = {"safe": safe, **(_by_folder(unsafe) if per_category else {"unsafe": unsafe})}
-    kept: dict[str, list[Measured]] = {}
-    rest: dict[str, list[Measured]] = {}
+    kept: dict[str, list[ImageDistances]] = {}
+    rest: dict[str, list[ImageDistances]] = {}
     for name, paths in groups.items():
         images = _measured(detector, config.intake, name, paths, seed)
         order = rng.permutation(len(images)).tolist()
@@ -65,7 +66,7 @@ def run_calibrate(
         rest[name] = [images[index] for index in order[:first]]
     safe_kept, safe_rest = kept.pop("safe"), rest.pop("safe")
     unsafe_rest = [image for images in rest.values() for image in images]
-    profile = calibrate_detector(
+    profile = fit_profile(
         detector,
         safe_kept,
         kept,
@@ -86,48 +87,47 @@ def run_calibrate(
 
 
 def _by_folder(paths: Sequence[str]) -> dict[str, list[str]]:
-    """The folders in these folders, by their names, which are those of the categories.
+    """Category → the folders named after it, inside these folders.
 
     Raises:
-        ConfigError: one is no folder, or holds files beside folders, of which nobody knows the
-            category.
+        ConfigError: a path is not a folder, or holds files, whose category would be unknown.
     """
     groups: dict[str, list[str]] = {}
     for path in paths:
         entries = sorted(Path(path).iterdir()) if Path(path).is_dir() else []
         if not entries or any(not entry.is_dir() for entry in entries):
             raise ConfigError(
-                f"With --per-category, {path} should hold nothing but one folder of images for "
-                "each category, named like it.",
+                f"With --per-category, {path} should hold one folder of images for each category, "
+                "named after it, and nothing else.",
             )
         for entry in entries:
             groups.setdefault(entry.name, []).append(str(entry))
     if "safe" in groups:
-        raise ConfigError("A category named 'safe' cannot be calibrated; name it otherwise.")
+        raise ConfigError("No threshold can be fitted for a category named 'safe'. Rename it.")
     return groups
 
 
 def _measured(
     detector: Detector, policy: IntakePolicy, name: str, paths: Sequence[str], seed: int
-) -> list[Measured]:
-    """Distances in order of the files; every unreadable file is named before it fails."""
-    seen: dict[str, Measured] = {}
+) -> list[ImageDistances]:
+    """Distances in the order of the files; prints every unreadable file before it fails."""
+    seen: dict[str, ImageDistances] = {}
     failed = 0
     sources = [source for path in paths for source in expand(path)]
     for source in tracked(sources, f"{name} images"):
         try:
             image = load_image(source, policy)
             if image.sha256 not in seen:
-                # From the seed, so that random views give the same profile again.
-                draw = draw_for(str(seed).encode(), image)
-                seen[image.sha256] = measure(detector, image, draw=draw)
+                # Derived from --seed, which makes the profile of random views repeatable.
+                view_seed = seed_for(str(seed).encode(), image)
+                seen[image.sha256] = measure(detector, image, view_seed=view_seed)
         except GuardAlignError as error:
             print_error(str(error))
             failed += 1
     if failed:
         raise ConfigError(
             f"{failed} of {len(sources)} {name} images cannot be used.",
-            remedy="Mend or remove them, and calibrate again.",
+            remedy="Repair or remove them, and run the command again.",
         )
     if len(seen) < len(sources):
         err().print(f"{name}: {len(sources) - len(seen)} copies of other images left out")
@@ -135,20 +135,20 @@ def _measured(
 
 
 def _with_held_out(
-    profile: ThresholdProfile, safe: Sequence[Measured], unsafe: Sequence[Measured]
+    profile: ThresholdProfile, safe: Sequence[ImageDistances], unsafe: Sequence[ImageDistances]
 ) -> ThresholdProfile:
     flagged = sum(profile.flags(*image) for image in safe)
     missed = sum(not profile.flags(*image) for image in unsafe)
-    calibration = replace(
-        profile.calibrated_on,
+    fit = replace(
+        profile.fit,
         held_out_safe=(flagged, len(safe)),
         held_out_unsafe=(missed, len(unsafe)),
     )
-    return replace(profile, calibrated_on=calibration)
+    return replace(profile, fit=fit)
 
 
 def _show(console: Console, profile: ThresholdProfile) -> None:
-    calibration = profile.calibrated_on
+    fit = profile.fit
     title = " and ".join(
         "by category" if one.by_category else f"{one.threshold:.4f}" for one in profile.members
     )
@@ -157,18 +157,18 @@ def _show(console: Console, profile: ThresholdProfile) -> None:
         table.add_column(column)
     table.add_row(
         "safe images flagged",
-        _bound(calibration.max_false_alarm),
-        str(calibration.safe_images),
-        f"{calibration.false_alarm:.3f}",
-        _estimate(calibration.held_out_safe),
+        _bound(fit.max_false_alarm),
+        str(fit.safe_images),
+        f"{fit.false_alarm:.3f}",
+        _estimate(fit.held_out_safe),
     )
-    detected = calibration.detected
+    detected = fit.detected
     table.add_row(
         "unsafe images missed",
-        _bound(calibration.max_miss),
-        str(calibration.unsafe_images),
+        _bound(fit.max_miss),
+        str(fit.unsafe_images),
         "-" if detected is None else f"{1.0 - detected:.3f}",
-        _estimate(calibration.held_out_unsafe),
+        _estimate(fit.held_out_unsafe),
     )
     console.print(table)
     for one in profile.members:

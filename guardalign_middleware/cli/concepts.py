@@ -1,4 +1,4 @@
-"""`guardalign concepts check`: what an encoder makes of an anchor file."""
+"""`guardalign concepts check`: how similar the words of an anchor file are to an encoder."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from guardalign_middleware.errors import ConfigError
 def run_check(
     file: Path, *, overlap: float, matrix: Path | None, as_json: bool, preset: str
 ) -> int:
-    """Print the similarities of the categories and the words that clash.
+    """Print the similarities of the categories, and the words that overlap.
 
     Returns:
-        The exit status: 1 when two words clash, else 0.
+        The exit status: 1 when two words overlap, else 0.
 
     Raises:
-        ConfigError: the file is wrong, holds a word that the encoder does not know, or the matrix
-            cannot be written.
+        ConfigError: the file is wrong or has a word unknown to the encoder, or the matrix cannot be
+            written.
         ModelLoadError: the encoder cannot be loaded.
     """
     if not 0.0 < overlap <= 1.0:
@@ -40,7 +40,7 @@ def run_check(
     if matrix is not None:
         _write(matrix, report)
     if as_json:
-        print_json(_facts(report, unsafe))
+        print_json(_to_record(report, unsafe))
     else:
         out().print(_table(report, unsafe))
         for pair in report.overlaps:
@@ -53,7 +53,7 @@ def run_check(
 
 
 def _table(report: AnchorReport, unsafe: list[Entry]) -> Table:
-    """Cosines between the categories' mean words; the diagonal, always 1, holds the action."""
+    """Cosines between the categories' mean words; the diagonal (always 1) shows the action."""
     table = Table(title="similarity of the categories", title_justify="left")
     table.add_column("")
     for number in range(1, len(unsafe) + 1):
@@ -71,7 +71,7 @@ def _table(report: AnchorReport, unsafe: list[Entry]) -> Table:
     return table
 
 
-def _facts(report: AnchorReport, unsafe: list[Entry]) -> dict[str, object]:
+def _to_record(report: AnchorReport, unsafe: list[Entry]) -> dict[str, object]:
     places = {name: place for place, name in enumerate(report.concepts)}
     order = [places[entry.name] for entry in unsafe]
     part = report.concept_similarity[order][:, order]
@@ -93,7 +93,7 @@ def _facts(report: AnchorReport, unsafe: list[Entry]) -> dict[str, object]:
 
 
 def _write(path: Path, report: AnchorReport) -> None:
-    """All words against all words, as a table that a spreadsheet opens."""
+    """Write the similarities of all words as CSV."""
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file)

@@ -1,4 +1,4 @@
-"""`guardalign scan`: one verdict for each image or frame, one line for each input that failed."""
+"""`guardalign scan`: one verdict for each image or frame, one line for each failed input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.overlay import draw_overlay
 from guardalign_middleware.types import CanonicalImage, Verdict
 
-# Also those that few intake policies accept: an image that is left out is not "all allowed".
+# Including those that few intake policies accept: skipping an image is not "all allowed".
 SUFFIXES = frozenset(
     ".apng .avif .bmp .gif .heic .heif .jfif .jpe .jpeg .jpg .png .tif .tiff .webp".split()
 )
@@ -39,7 +39,7 @@ def run_scan(paths: Sequence[str], *, as_json: bool, overlay: Path | None, prese
         The exit status: 2 if an input could not be scanned, else 1 if one is unsafe, else 0.
 
     Raises:
-        ConfigError: the preset, or the overlay folder, cannot be used.
+        ConfigError: the preset or the overlay folder cannot be used.
         ModelLoadError: the encoder cannot be loaded.
     """
     folder = None if overlay is None else make_folder(overlay)
@@ -64,12 +64,12 @@ def run_scan(paths: Sequence[str], *, as_json: bool, overlay: Path | None, prese
                 failed = True
                 continue
             unsafe = unsafe or any(verdict.flagged for verdict in verdicts)
-            # Allowed or not, it could not be scanned, and that is what this command is asked for.
+            # Even if it is allowed, it could not be scanned, which this command is for.
             failed = failed or any(verdict.fault is not None for verdict in verdicts)
             for index, (image, verdict) in enumerate(zip(frames, verdicts, strict=True), start=1):
                 frame = index if len(frames) > 1 else None
                 if as_json:
-                    print_json(_facts(verdict, frame))
+                    print_json(_to_record(verdict, frame))
                 else:
                     out().print(describe(verdict))
                 if folder is not None:
@@ -81,19 +81,19 @@ def run_scan(paths: Sequence[str], *, as_json: bool, overlay: Path | None, prese
 
 
 def expand(path: str) -> list[str]:
-    """The images that a PATH argument stands for: itself, or those in a folder and below it.
+    """The images of a PATH argument: the file itself, or all images below a folder.
 
     Links to folders are not followed.
 
     Raises:
-        ImageRejected: an empty path, a folder that cannot be read, at any depth, or one without
-            images; what was not scanned is not "all allowed".
+        ImageRejected: the path is empty, or a folder at any depth cannot be read or has no images;
+            unscanned is not "all allowed".
     """
     if not path:
         raise ImageRejected(
-            "An empty path names no image.",
+            "The path is empty.",
             reason="not_found",
-            remedy="Check the variable that it came from; the folder here is named by a dot.",
+            remedy="Check the variable it came from; the current folder is a dot.",
         )
     if not os.path.isdir(path):
         return [path]
@@ -105,7 +105,7 @@ def expand(path: str) -> list[str]:
     )
     if not found:
         raise ImageRejected(
-            f"The folder {path} holds no image file.",
+            f"The folder {path} contains no image file.",
             reason="is_directory",
             source=path,
             remedy=f"Looked for {', '.join(sorted(SUFFIXES))}.",
@@ -136,7 +136,7 @@ def _unreadable(error: OSError) -> None:
         f"The folder {error.filename} cannot be read ({error.strerror}).",
         reason="unreadable",
         source=str(error.filename),
-        remedy="Check its permissions, or name the folders that are to be scanned.",
+        remedy="Check its permissions, or name the folders to scan.",
     )
 
 
@@ -149,12 +149,12 @@ def _save_overlay(image: CanonicalImage, verdict: Verdict, path: Path) -> None:
         ) from error
 
 
-def _facts(verdict: Verdict, frame: int | None) -> dict[str, Any]:
-    """The line of an image; a frame of a file has its number, and the file as its source."""
-    facts = verdict.to_json()
+def _to_record(verdict: Verdict, frame: int | None) -> dict[str, Any]:
+    """The JSON line of an image; a frame carries its number, and the file as its source."""
+    record = verdict.to_json()
     if frame is None:
-        return facts
-    return {**facts, "source": verdict.source.removesuffix(f"#{frame}"), "frame": frame}
+        return record
+    return {**record, "source": verdict.source.removesuffix(f"#{frame}"), "frame": frame}
 
 
 def _located(source: str, error: GuardAlignError) -> str:
@@ -163,5 +163,5 @@ def _located(source: str, error: GuardAlignError) -> str:
 
 
 def _stem(source: str) -> str:
-    # A number before it tells them apart, so a long name may be cut to what file systems take.
+    # A number precedes it, so a long name may be cut to what file systems accept.
     return "image" if source.startswith("data:") else Path(source).stem[:_LONGEST_STEM]

@@ -1,26 +1,24 @@
 """Patches against concepts: from a canonical image to a verdict with its evidence."""
 
 from guardalign_middleware.detection.anchors import AnchorBank
-from guardalign_middleware.detection.category_threshold import calibrate_by_category
+from guardalign_middleware.detection.conformal import fit_by_category, fit_pair, fit_threshold
 from guardalign_middleware.detection.detector import Detector
 from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEncoder
-from guardalign_middleware.detection.meter import PatchDistances
-from guardalign_middleware.detection.pair_threshold import calibrate_pair
-from guardalign_middleware.detection.profile import (
-    Calibration,
-    ThresholdProfile,
-    calibrate_threshold,
-)
+from guardalign_middleware.detection.fit import fit_profile
+from guardalign_middleware.detection.meter import Meter, PatchDistances
+from guardalign_middleware.detection.profile import ThresholdFit, ThresholdProfile
 
 __all__ = [
     "AnchorBank",
-    "Calibration",
     "Detector",
     "ImageTextEncoder",
+    "Meter",
     "OpenClipEncoder",
     "PatchDistances",
+    "ThresholdFit",
     "ThresholdProfile",
-    "calibrate_by_category",
-    "calibrate_pair",
-    "calibrate_threshold",
+    "fit_by_category",
+    "fit_pair",
+    "fit_profile",
+    "fit_threshold",
 ]

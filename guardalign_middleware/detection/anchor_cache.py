@@ -1,4 +1,4 @@
-"""Anchor embeddings kept on disk: a real text tower takes seconds for hundreds of words."""
+"""Anchor embeddings on disk: a real text tower takes seconds for hundreds of words."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from guardalign_middleware.detection.encoder import ImageTextEncoder
 from guardalign_middleware.errors import ConfigError
 
 _NAME = "anchors"
-# Other hardware rounds otherwise; another encoder would be far away.
+# Other hardware rounds differently; another encoder would be far away.
 _TOLERANCE = 1e-3
 
 
 def embedded_texts(encoder: ImageTextEncoder, texts: Sequence[str], folder: Path | None) -> Tensor:
-    """Embeddings of texts, from the folder where they lie there, else computed and put there.
+    """Embeddings of texts, read from the folder, or computed and stored there.
 
-    The file's name is a digest of the encoder's fingerprint and the texts, so it is never about
+    The file's name is a digest of the encoder's fingerprint and the texts, so it never belongs to
     other weights, templates or words. The first text is embedded anyway and compared; a file that
-    does not agree, or is damaged, is made anew. Whoever can write to the folder can change what is
-    found, as whoever can write to the weights can.
+    disagrees or is damaged is replaced. Write access to the folder can change detections, like
+    write access to the weights.
 
     Args:
-        encoder: embeds what is not known.
+        encoder: embeds texts that are not stored.
         texts: at least one.
-        folder: created if it is not there; None = nothing is kept.
+        folder: created if missing; None = nothing is stored.
 
     Returns:
         Unit rows `[N, D]` on the encoder's device.
@@ -43,8 +43,8 @@ def embedded_texts(encoder: ImageTextEncoder, texts: Sequence[str], folder: Path
     """
     if folder is None:
         return encoder.encode_texts(texts)
-    facts = json.dumps([encoder.fingerprint, list(texts)])
-    file = folder / f"{hashlib.sha256(facts.encode()).hexdigest()}.safetensors"
+    record = json.dumps([encoder.fingerprint, list(texts)])
+    file = folder / f"{hashlib.sha256(record.encode()).hexdigest()}.safetensors"
     first = encoder.encode_texts(texts[:1])
     kept = _read(file, (len(texts), first.shape[1]))
     if kept is not None:
@@ -57,7 +57,7 @@ def embedded_texts(encoder: ImageTextEncoder, texts: Sequence[str], folder: Path
 
 
 def _read(file: Path, shape: tuple[int, int]) -> Tensor | None:
-    """The rows of a file; None when there is none, or it is not what was written."""
+    """The rows of a file; None when it is missing or damaged."""
     try:
         rows = load_file(file)[_NAME]
     except (OSError, SafetensorError, KeyError):
@@ -68,7 +68,7 @@ def _read(file: Path, shape: tuple[int, int]) -> Tensor | None:
 
 
 def _write(file: Path, rows: Tensor) -> None:
-    """Written beside its place and then moved there: a reader never sees half of it."""
+    """Write a temporary file and move it into place; a reader never sees half of it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(suffix=".tmp", dir=file.parent)
@@ -78,5 +78,5 @@ def _write(file: Path, rows: Tensor) -> None:
     except OSError as error:
         raise ConfigError(
             f"Cannot write anchor embeddings to {file.parent}: {error.strerror}.",
-            remedy="Name another folder as detection.anchor_cache, or none.",
+            remedy="Set detection.anchor_cache to another folder, or remove it.",
         ) from error

@@ -1,4 +1,4 @@
-"""How an encoder sees the concepts of an anchor file, before any image is looked at."""
+"""How similar the words of an anchor file are to an encoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from guardalign_middleware.detection.encoder import ImageTextEncoder
 
 @dataclass(frozen=True)
 class Word:
-    """One text of an anchor file; `neutral` also for those of an allowed category."""
+    """One text of an anchor file; `neutral` includes the texts of allowed categories."""
 
     text: str
     concept: str
@@ -24,7 +24,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Two words that the encoder hardly tells apart although they mean different things to us."""
+    """Two words of different meaning that the encoder hardly distinguishes."""
 
     first: Word
     second: Word
@@ -32,11 +32,11 @@ class Overlap:
 
     @property
     def message(self) -> str:
-        """What it is, where, and what comes of it."""
+        """The two words, their lines, and the effect."""
         if self.second.neutral:
-            effect = "what looks like either counts as neutral"
+            effect = "anything similar to either counts as neutral"
         else:
-            effect = "which category is named is chance"
+            effect = "which category is reported is arbitrary"
         first, second = (
             f"{word.text!r} ({word.concept}, line {word.line})"
             for word in (self.first, self.second)
@@ -53,8 +53,8 @@ class AnchorReport:
         similarity: cosines of the words, float64 `[N, N]`.
         concepts: names in the file's order.
         concept_similarity: cosines of the concepts' normalised mean words, float64 `[C, C]`.
-        overlaps: pairs of an unsafe word with a neutral one, or with one of another category, that
-            are at least as similar as asked; most similar first.
+        overlaps: pairs of an unsafe word with a neutral one, or with one of another category, at or
+            above the given similarity; most similar first.
     """
 
     words: tuple[Word, ...]
@@ -64,7 +64,7 @@ class AnchorReport:
     overlaps: tuple[Overlap, ...]
 
     def nearest_neutral(self, category: str) -> tuple[Word, Word, float] | None:
-        """The word of a category and the neutral word that are most similar; None without any."""
+        """The category's word and the neutral word that are most similar; None without any."""
         rows = [i for i, word in enumerate(self.words) if word.concept == category]
         columns = [i for i, word in enumerate(self.words) if word.neutral]
         if not columns:
@@ -80,9 +80,9 @@ def check_anchors(
     """Embed all words and compare them.
 
     Args:
-        encoder: that will look for them.
-        entries: of the file, from `read_entries`.
-        overlap: cosine from which two words count as the same thing, in (0, 1].
+        encoder: the encoder of the detector.
+        entries: from `read_entries`.
+        overlap: cosine from which two words count as the same, in (0, 1].
 
     Raises:
         ValueError: `overlap` is out of range.
@@ -103,7 +103,7 @@ def check_anchors(
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     unsafe = np.array([not word.neutral for word in words])
     apart = numbers[:, None] != numbers[None, :]
-    # Each pair once, the unsafe word first; two neutral words may be as similar as they like.
+    # Each pair once, the unsafe word first; two neutral words may be similar.
     pairs = apart & unsafe[:, None] & (~unsafe[None, :] | np.triu(np.ones_like(apart)))
     found = [
         Overlap(words[i], words[j], float(similarity[i, j]))

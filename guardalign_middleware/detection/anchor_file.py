@@ -1,4 +1,4 @@
-"""Reads an anchor file, and names the line of whatever is wrong with it.
+"""Reads an anchor file, and reports errors by line.
 
 ```yaml
 categories:
@@ -23,7 +23,7 @@ import yaml
 from guardalign_middleware.errors import ConfigError
 
 FileAction = Literal["mask", "block", "flag", "allow"]
-"""What happens to a region of a category; with `allow` its things count as neutral ones."""
+"""The action on a region of a category; `allow` makes it a neutral concept."""
 
 ACTIONS: Final[tuple[FileAction, ...]] = get_args(FileAction)
 _TEXT = "tag:yaml.org,2002:str"
@@ -36,9 +36,9 @@ class Entry:
 
     Attributes:
         bank: `categories` or `neutral`.
-        name: of the concept.
-        action: of a category; `allow` for neutral ones.
-        variants: the texts, stripped.
+        name: its name.
+        action: its action; `allow` for neutral concepts.
+        variants: its texts, stripped.
         lines: the line of each text, from 1.
     """
 
@@ -53,8 +53,8 @@ def read_entries(path: str | os.PathLike[str]) -> tuple[Entry, ...]:
     """All concepts in the file's order, unsafe categories first.
 
     Raises:
-        ConfigError: unreadable; or an entry is empty, unknown, no text, or there twice. Names file,
-            line and key.
+        ConfigError: the file is unreadable, or an entry is empty, unknown, duplicated or not a
+            text; the message names file, line and key.
     """
     return _Reader(Path(path)).entries()
 
@@ -76,7 +76,9 @@ class _Reader:
         banks = self._items(root, "the file")
         for key, node in banks.items():
             if key not in ("categories", "neutral"):
-                self._fail(node, f"{key!r} is no key of the mapping; use categories and neutral.")
+                self._fail(
+                    node, f"{key!r} is not a key of the mapping; use categories and neutral."
+                )
         if "categories" not in banks:
             self._fail(root, "categories should be a mapping with at least one entry.")
         found: list[Entry] = []
@@ -122,7 +124,7 @@ class _Reader:
                 value = _KINDS.get(type(item)) or item.value.strip() or "nothing"
                 self._fail(
                     item,
-                    f"{place} holds {value}, which is no text.",
+                    f"{place} holds {value}, which is not a text.",
                     "Put words such as yes, no, on and numbers in quotes.",
                 )
             text = item.value.strip()
@@ -135,14 +137,14 @@ class _Reader:
         return variants
 
     def _items(self, node: yaml.MappingNode, place: str) -> dict[str, yaml.Node]:
-        """The entries of a mapping; YAML itself would let the last of two equal keys win."""
+        """The entries of a mapping; rejects duplicate keys, of which YAML would keep the last."""
         items: dict[str, yaml.Node] = {}
         for key, value in node.value:
             if not _is_text(key):
                 name = getattr(key, "value", None)
                 self._fail(key, f"the name {name} in {place} should be a text.")
             if key.value in items:
-                self._fail(key, f"{key.value!r} is there twice in {place}.")
+                self._fail(key, f"{key.value!r} appears twice in {place}.")
             items[key.value] = value
         return items
 

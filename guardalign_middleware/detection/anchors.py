@@ -1,4 +1,4 @@
-"""What to look for, in words: unsafe categories and the neutral bank, from an editable YAML."""
+"""What to look for, in words: unsafe categories and the neutral bank, from a YAML file."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class AnchorBank:
 
     Attributes:
         categories: unsafe category → variants, in the file's order.
-        neutral: neutral concept → variants; empty when the file has none. A category with the
-            action `allow` is one of them.
-        actions: unsafe category → what happens to its regions; `mask` for those not named.
+        neutral: neutral concept → variants; empty when the file has none. Categories with the
+            action `allow` belong here.
+        actions: unsafe category → action on its regions; `mask` where not named.
     """
 
     categories: Bank
@@ -34,11 +34,11 @@ class AnchorBank:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> AnchorBank:
-        """Read an anchor file; `detection.anchor_file` says what it looks like.
+        """Read an anchor file; its format is in `detection.anchor_file`.
 
         Raises:
-            ConfigError: unreadable or wrong, or every category is allowed; names file, line and
-                key.
+            ConfigError: the file is unreadable or wrong, or allows every category; the message
+                names file, line and key.
         """
         entries = read_entries(path)
         unsafe = [entry for entry in entries if entry.action != "allow"]
@@ -54,16 +54,16 @@ class AnchorBank:
         )
 
     def action(self, category: str) -> Action:
-        """What happens to a region of an unsafe category."""
+        """The action on a region of an unsafe category."""
         return self.actions.get(category, "mask")
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with any name or variant, or their order.
+        """Digest of all names and variants, in order.
 
-        Actions are no part of it: they change no distance, so a threshold stays calibrated.
+        Actions are not part of it: they change no distance, so a threshold stays valid.
         """
-        facts = [
+        record = [
             [[k, list(v)] for k, v in bank.items()] for bank in (self.categories, self.neutral)
         ]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(record).encode()).hexdigest()

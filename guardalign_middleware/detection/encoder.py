@@ -1,26 +1,26 @@
-"""Encoders that put pictures and words into one space."""
+"""Encoders that embed pictures and words in one space."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 import open_clip
 import torch
-from open_clip.pretrained import download_pretrained_from_hf
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
 from guardalign_middleware.config import EncoderConfig
+from guardalign_middleware.detection.encoder_files import (
+    fingerprint,
+    refuse_remote_code,
+    safetensors_file,
+)
 from guardalign_middleware.detection.quantized import (
-    RECIPE,
     QuantizedTower,
     probe_pictures,
     quantized_tower,
@@ -29,9 +29,6 @@ from guardalign_middleware.detection.quantized import (
 from guardalign_middleware.errors import ConfigError, DetectionError, ModelLoadError
 from guardalign_middleware.provenance import check_pins, digest_files
 
-_LOCAL = "local-dir:"
-_HUB = "hf-hub:"
-_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
 _LOAD_FAULTS = (
     OSError,
     RuntimeError,
@@ -41,22 +38,21 @@ _LOAD_FAULTS = (
     UserWarning,
     SafetensorError,
 )
-_PICKLES = (".bin", ".pt", ".pth", ".npz", ".npy")
 
 
 class ImageTextEncoder(Protocol):
-    """What the detector needs of an encoder.
+    """The interface that the meter needs.
 
     Attributes:
         image_size: side S of the square input in pixels.
-        fingerprint: changes with whatever can change an embedding.
+        fingerprint: changes with anything that can change an embedding.
     """
 
     image_size: int
     fingerprint: str
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """Float `[M, 3, S, S]` in [0, 1] to unit rows `[M, D]`; a row depends on its picture."""
+        """Float `[M, 3, S, S]` in [0, 1] to unit rows `[M, D]`, one row for each picture."""
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
@@ -66,10 +62,10 @@ class ImageTextEncoder(Protocol):
 
 @contextmanager
 def _root_logger_left_alone() -> Iterator[None]:
-    """open_clip logs by `logging.info`, which gives a root logger without handlers one to keep.
+    """Keep open_clip's `logging.info` from configuring a root logger without handlers.
 
-    The application's own `logging.basicConfig` would then do nothing. What Python uses when there
-    is no handler stands in for one meanwhile, so warnings are told as ever.
+    Otherwise the application's own `logging.basicConfig` would have no effect. Python's handler of
+    last resort is installed meanwhile, so warnings appear as usual.
     """
     root = logging.getLogger()
     if root.handlers:
@@ -86,13 +82,12 @@ def _root_logger_left_alone() -> Iterator[None]:
 class OpenClipEncoder:
     """An open_clip model in eval mode.
 
-    A text is put into every template; its embedding is the normalised mean over the templates.
-    Pictures go through in chunks of `batch_size`; a picture's embedding does not depend on its
-    neighbours except for the rounding of the matrix products. Inference holds no state, so threads
-    may share one encoder.
+    A text's embedding is the normalised mean over all templates. Pictures are encoded in chunks of
+    `batch_size`; a picture's embedding depends on its neighbours only through the rounding of the
+    matrix products. Inference is stateless, so threads may share one encoder.
 
-    In bf16 both towers compute in bfloat16. In int8 pictures go through `quantized_tower` on the
-    CPU, and words through the tower as it is.
+    In bf16 both towers compute in bfloat16. In int8 pictures pass through `quantized_tower` on the
+    CPU, and words through the text tower in fp32.
     """
 
     def __init__(
@@ -128,20 +123,20 @@ class OpenClipEncoder:
 
         Raises:
             ModelLoadError: directory, config or weights are missing, pickled, damaged or do not
-                fit.
-            ConfigError: a template has no `{}`, or precision int8 lacks its packages, is asked of
-                another device than the CPU, or cannot write to its folder.
+                fit together.
+            ConfigError: a template has no `{}`; or for int8, packages are missing, the device is
+                not the CPU, or the folder cannot be written.
         """
         if config.precision == "int8":
             require_packages()
         for template in config.templates:
             if "{}" not in template:
-                raise ConfigError(f"The template {template!r} should hold {{}} for the concept.")
+                raise ConfigError(f"The template {template!r} should contain {{}} for the concept.")
         try:
-            weights = _require_safetensors(config)
+            weights = safetensors_file(config)
             pins = {} if config.sha256 is None else {weights.name: config.sha256}
             check_pins(digest_files([weights]) if pins else {}, pins, config.model)
-            _refuse_remote_code(config)
+            refuse_remote_code(config)
             with warnings.catch_warnings():
                 # open_clip only warns when the weights were trained with another activation.
                 warnings.filterwarnings("error", message="QuickGELU mismatch")
@@ -159,10 +154,10 @@ class OpenClipEncoder:
                 remedy="Check encoder.model and encoder.pretrained; a hub model needs the network "
                 "or a filled cache.",
             ) from error
-        return cls(model, tokenizer, config, fingerprint=_fingerprint(model, tokenizer, config))
+        return cls(model, tokenizer, config, fingerprint=fingerprint(model, tokenizer, config))
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """Normalise with the model's own mean and deviation and embed.
+        """Normalise with the model's own mean and deviation, and embed.
 
         Args:
             pixels: float `[M, 3, S, S]` in [0, 1].
@@ -178,10 +173,10 @@ class OpenClipEncoder:
             return self._embed(pixels)
 
     def embed_images(self, pixels: Tensor) -> Tensor:
-        """`encode_images` for whoever needs the gradient with respect to the pixels.
+        """`encode_images`, differentiable with respect to the pixels.
 
         Raises:
-            ConfigError: there is none, in int8.
+            ConfigError: the precision is int8, which has no gradient.
         """
         if self._config.precision == "int8":
             raise ConfigError(
@@ -197,7 +192,7 @@ class OpenClipEncoder:
         return _unit_rows(torch.cat(rows), "image")
 
     def normalised(self, pixels: Tensor) -> Tensor:
-        """What the image tower is given for pictures in [0, 1], on its device and in its dtype.
+        """Normalise pictures in [0, 1] for the image tower, on its device and in its dtype.
 
         Raises:
             ValueError: wrong shape.
@@ -212,7 +207,7 @@ class OpenClipEncoder:
 
     @property
     def visual(self) -> torch.nn.Module:
-        """The frozen image tower, for whoever measures its inner tokens."""
+        """The frozen image tower, for measurements of its inner tokens."""
         tower: torch.nn.Module = self._model.visual
         return tower
 
@@ -240,12 +235,12 @@ class OpenClipEncoder:
             )
 
     def _check_words(self, prompt: str) -> None:
-        """A small vocabulary would turn an unknown word into confident nonsense."""
+        """Reject unknown words: a small vocabulary would turn them into confident nonsense."""
         inner = getattr(self._tokenizer, "tokenizer", None)
         if inner is None:
             length = len(self._tokenizer.encode(prompt)) + 2
         else:
-            cleaned = self._tokenizer.clean_fn(prompt)  # SigLIP's drops case and punctuation
+            cleaned = self._tokenizer.clean_fn(prompt)  # SigLIP drops case and punctuation
             ids = inner(cleaned).input_ids
             length = len(ids)
             unknown = inner.unk_token_id
@@ -263,88 +258,16 @@ class OpenClipEncoder:
         limit = self._tokenizer.context_length
         if length > limit:
             raise ConfigError(
-                f"{prompt!r} is {length} tokens long; the encoder reads {limit}.",
+                f"{prompt!r} is {length} tokens long; the encoder reads at most {limit}.",
                 remedy="Shorten the anchor or the template.",
             )
-
-
-def _require_safetensors(config: EncoderConfig) -> Path:
-    """The weight file; anything whose weights are a pickle is refused before it is opened."""
-    if config.model.startswith(_LOCAL):
-        folder = Path(config.model.removeprefix(_LOCAL))
-        if not folder.is_dir():
-            raise ModelLoadError(
-                f"There is no model directory {folder}.",
-                remedy="Check encoder.model; it should be local-dir:PATH.",
-            )
-        for name in _WEIGHTS:
-            if (folder / name).is_file():
-                return folder / name
-        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES)
-        found = f" Only {', '.join(pickles)}, which may run code when opened." if pickles else ""
-        raise ModelLoadError(
-            f"{folder} has no {_WEIGHTS[0]}.{found}",
-            remedy="Save the weights with safetensors.torch.save_file under that name.",
-        )
-    if config.model.startswith(_HUB):
-        path = download_pretrained_from_hf(config.model.removeprefix(_HUB))
-    elif config.pretrained is None:
-        raise ModelLoadError(
-            f"encoder.pretrained is missing for {config.model!r}; its weights would be random.",
-            remedy="Name a pretrained tag or a .safetensors file.",
-        )
-    elif Path(config.pretrained).suffix:
-        path = config.pretrained
-    else:
-        tag = open_clip.get_pretrained_cfg(config.model, config.pretrained)
-        if not tag:
-            raise ModelLoadError(
-                f"open_clip knows no weights {config.pretrained!r} for {config.model!r}.",
-                remedy="See open_clip.list_pretrained().",
-            )
-        path = open_clip.download_pretrained(tag, prefer_hf_hub=True)
-    if Path(path).suffix != ".safetensors":
-        raise ModelLoadError(
-            f"The weights of {config.model!r} are {Path(path).name}, no safetensors file.",
-            remedy="Choose a pretrained tag that is published as safetensors.",
-        )
-    return Path(path)
-
-
-def _refuse_remote_code(config: EncoderConfig) -> None:
-    """open_clip hands a folder's tokenizer options on to transformers, this one too."""
-    if "trust_remote_code" in json.dumps(open_clip.get_model_config(config.model)):
-        raise ModelLoadError(
-            f"The configuration of {config.model!r} asks for remote code, which is never run.",
-            remedy="Remove trust_remote_code and keep the tokenizer in the folder.",
-        )
-
-
-def _fingerprint(model: torch.nn.Module, tokenizer: Any, config: EncoderConfig) -> str:
-    digest = hashlib.sha256()
-    facts = {
-        "preprocess": open_clip.get_model_preprocess_cfg(model),
-        "model_cfg": open_clip.get_model_config(config.model),
-        "templates": config.templates,
-        "precision": config.precision,
-    }
-    if config.precision == "int8":
-        facts["quantization"] = RECIPE
-    digest.update(json.dumps(facts, sort_keys=True).encode())
-    inner = getattr(tokenizer, "tokenizer", None)
-    if inner is not None:
-        digest.update(json.dumps(inner.get_vocab(), sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _unit_rows(rows: Tensor, kind: str) -> Tensor:
     norms = rows.norm(dim=-1)
     if not bool((torch.isfinite(norms) & (norms > 0)).all()):
         raise DetectionError(
-            f"The encoder gave an {kind} embedding that is NaN, infinite or zero.",
+            f"The encoder's {kind} embedding is NaN, infinite or zero.",
             stage="encode",
             remedy="Check the weights, or use precision fp32.",
         )
@@ -365,4 +288,4 @@ def _device(config: EncoderConfig) -> torch.device:
     try:
         return torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"encoder.device {name!r} is no device.") from error
+        raise ConfigError(f"encoder.device {name!r} is not a device.") from error

@@ -1,79 +1,86 @@
-"""The threshold profile of a detector, from what its encoders measure of safe and unsafe images."""
+"""Fit the thresholds of a detector to measured safe and unsafe images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from guardalign_middleware.detection.category_threshold import calibrate_by_category
+from guardalign_middleware.detection.conformal import (
+    CategoryDistances,
+    fit_by_category,
+    fit_pair,
+    fit_threshold,
+)
 from guardalign_middleware.detection.detector import Detector
-from guardalign_middleware.detection.pair_threshold import Distances, calibrate_pair
-from guardalign_middleware.detection.profile import ThresholdProfile, calibrate_threshold
+from guardalign_middleware.detection.profile import ThresholdProfile
 from guardalign_middleware.types import CanonicalImage
 
-Measured = tuple[Distances, ...]
-"""The distance of one image to each category, by each encoder."""
+ImageDistances = tuple[CategoryDistances, ...]
+"""The smallest distance of one image to each category, by each encoder."""
 
 
-def measure(detector: Detector, image: CanonicalImage, *, draw: str | None = None) -> Measured:
-    """What calibration asks of an image.
+def measure(
+    detector: Detector, image: CanonicalImage, *, view_seed: str | None = None
+) -> ImageDistances:
+    """Measure one image as `fit_profile` needs it.
 
     Args:
-        detector: with all views and encoders that are calibrated.
+        detector: with the views and encoders to fit.
         image: safe or unsafe.
-        draw: of the random views.
+        view_seed: seed of the random views.
 
     Raises:
-        DetectionError: as of `Detector.distances`.
+        DetectionError: from `Detector.distances`.
     """
-    return tuple(member.distances(image, draw=draw).by_category() for member in detector.members)
+    return tuple(one.by_category() for one in detector.distances(image, view_seed=view_seed))
 
 
-def calibrate_detector(
+def fit_profile(
     detector: Detector,
-    safe: Sequence[Measured],
-    unsafe: Mapping[str, Sequence[Measured]],
+    safe: Sequence[ImageDistances],
+    unsafe: Mapping[str, Sequence[ImageDistances]],
     max_false_alarm: float | None = 0.05,
     *,
     max_miss: float | None = None,
     per_category: bool = False,
 ) -> ThresholdProfile:
-    """The profile that keeps the promises for this detector, with one encoder or two.
+    """A profile that keeps the guaranteed error rates for this detector, with one encoder or two.
 
     Args:
-        detector: its own profile is ignored.
-        safe: what `measure` says of each.
-        unsafe: likewise, in groups; with `per_category` named like their categories.
-        max_false_alarm: α in (0, 1) for an image, or None for no such promise.
-        max_miss: β in (0, 1), or None for no such promise.
-        per_category: a threshold for each category.
+        detector: what measured the images; its own profile is ignored.
+        safe: `measure` of each safe image.
+        unsafe: `measure` of each unsafe image, in groups; with `per_category`, groups are named
+            after categories.
+        max_false_alarm: α in (0, 1) for an image, or None for no guarantee.
+        max_miss: β in (0, 1), or None for no guarantee.
+        per_category: fit one threshold for each category.
 
     Raises:
-        ConfigError: there are too few images, no threshold keeps the promises, or a group has a
-            name that is no category's.
+        ConfigError: there are too few images, no threshold keeps the bounds, or a group is named
+            after no category.
     """
     all_unsafe = [image for images in unsafe.values() for image in images]
 
-    def calibrate(
-        member: int, max_false_alarm: float | None, max_miss: float | None
+    def fit_one(
+        number: int, max_false_alarm: float | None, max_miss: float | None
     ) -> ThresholdProfile:
-        own = detector.members[member]
+        meter = detector.meters[number]
         if per_category:
-            return calibrate_by_category(
-                [image[member] for image in safe],
-                {name: [image[member] for image in images] for name, images in unsafe.items()},
-                tuple(own.anchors.categories),
+            return fit_by_category(
+                [image[number] for image in safe],
+                {name: [image[number] for image in images] for name, images in unsafe.items()},
+                tuple(meter.anchors.categories),
                 max_false_alarm,
                 max_miss=max_miss,
-                binding=own.binding,
+                binding=meter.binding,
             )
-        return calibrate_threshold(
-            [min(image[member].values()) for image in safe],
-            [min(image[member].values()) for image in all_unsafe] or None,
+        return fit_threshold(
+            [min(image[number].values()) for image in safe],
+            [min(image[number].values()) for image in all_unsafe],
             max_false_alarm,
             max_miss=max_miss,
-            binding=own.binding,
+            binding=meter.binding,
         )
 
-    if detector.second is None:
-        return calibrate(0, max_false_alarm, max_miss)
-    return calibrate_pair(calibrate, safe, all_unsafe, max_false_alarm, max_miss=max_miss)
+    if len(detector.meters) == 1:
+        return fit_one(0, max_false_alarm, max_miss)
+    return fit_pair(fit_one, safe, all_unsafe, max_false_alarm, max_miss=max_miss)

@@ -1,4 +1,4 @@
-"""Square crops that together cover every pixel, at more than one scale."""
+"""Square crops that together cover every pixel, at several scales."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _CHUNK_BYTES = 32 * 2**20
 def patch_boxes(width: int, height: int, config: PatchConfig) -> NDArray[np.int64]:
     """Boxes of the patches of a `width` × `height` image, small ones first.
 
-    At each size s the crops stand at most `round(s * (1 - overlap))` pixels apart and the last one
-    of a row or column is flush with the border, so each size alone covers every pixel. Where that
-    makes more than `max_patches`, all sizes grow by one common factor until it does not, which is
-    the same as scanning a smaller copy: coverage stays, the smallest things go.
+    At each size s, crops start at most `round(s * (1 - overlap))` pixels apart, and the last one of
+    a row or column is flush with the border, so each size alone covers every pixel. When these are
+    more than `max_patches`, all sizes grow by a common factor until they are not, which amounts to
+    scanning a smaller copy: every pixel stays covered, but the smallest things are lost.
 
     Args:
         width: image width in pixels.
@@ -37,6 +37,12 @@ def patch_boxes(width: int, height: int, config: PatchConfig) -> NDArray[np.int6
     Raises:
         ValueError: the image has no pixel.
         ConfigError: even the largest crops are more than `max_patches`.
+
+    Examples:
+        >>> patch_boxes(6, 4, PatchConfig(sizes=(4,), unit="pixels", overlap=0.5)).tolist()
+        [[0, 0, 4, 4], [2, 0, 6, 4]]
+        >>> len(patch_boxes(640, 480, PatchConfig()))  # 10 · 7 + 5 · 3 + 2 · 1
+        87
     """
     if width < 1 or height < 1:
         raise ValueError(f"width and height should be >= 1. Received {width} and {height}.")
@@ -66,10 +72,10 @@ def patch_boxes(width: int, height: int, config: PatchConfig) -> NDArray[np.int6
 
 
 def crop_patches(image: CanonicalImage, boxes: NDArray[np.int64], side: int) -> Tensor:
-    """Cut the boxes out of an image and resize them, one batched bicubic antialiased resize a size.
+    """Cut boxes out of an image and resize them: bicubic, antialiased, batched by size.
 
-    The resize works on 8-bit levels as Pillow's does, so an encoder sees what its own preprocessing
-    would show it, to within one level.
+    The resize works on 8-bit levels like Pillow's, so the crops equal those of the encoder's own
+    preprocessing to within one level.
 
     Args:
         image: the canonical image.
@@ -83,9 +89,9 @@ def crop_patches(image: CanonicalImage, boxes: NDArray[np.int64], side: int) -> 
         ValueError: a box is not square or leaves the image.
     """
     _check_boxes(image, boxes)
-    # A copy, because torch warns about read-only arrays.
+    # A copy: torch warns about read-only arrays.
     pixels = torch.from_numpy(image.pixels.copy())
-    # Channels last throughout: the resize is fastest there, and nothing has to be reordered.
+    # Channels last throughout: the resize is fastest there, and nothing is reordered.
     crops = torch.empty((len(boxes), 3, side, side), memory_format=torch.channels_last)
     sides = boxes[:, 2] - boxes[:, 0]
     for size in np.unique(sides).tolist():
@@ -99,7 +105,7 @@ def crop_patches(image: CanonicalImage, boxes: NDArray[np.int64], side: int) -> 
                 cut = functional.interpolate(
                     cut, size=(side, side), mode="bicubic", align_corners=False, antialias=True
                 )
-            if chunk[-1] - chunk[0] == len(chunk) - 1:  # as `patch_boxes` orders them
+            if chunk[-1] - chunk[0] == len(chunk) - 1:  # consecutive, as from `patch_boxes`
                 torch.div(cut, 255.0, out=crops[chunk[0] : chunk[-1] + 1])
             else:
                 crops[torch.from_numpy(chunk)] = cut.div(255.0)

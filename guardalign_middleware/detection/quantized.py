@@ -1,12 +1,12 @@
 """An image tower in 8-bit integers, run by ONNX Runtime on a CPU (extra `fast`).
 
-Weights are quantized once; activations are, at every step, by their own range ("dynamic"), so
-nothing has to be calibrated on pictures. Two choices keep what an encoder promises:
+Weights are quantized once. Activations are quantized at every step by their own range ("dynamic"),
+so no calibration pictures are needed. Two choices keep the contract of an encoder:
 
-- ONNX Runtime takes one range for all that passes together. So pictures pass one at a time, or a
+- ONNX Runtime uses one range for a whole batch. Pictures therefore pass one by one; otherwise a
   picture's embedding would depend on its neighbours.
 - Weights have 7 bits. With 8, sums overflow on x86 processors without VNNI, and one fingerprint
-  would mean two encoders.
+  would cover two different encoders.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from torch.nn import functional
 from guardalign_middleware.errors import ConfigError, ModelLoadError
 
 RECIPE = "dynamic int8, 7-bit weights by channel in MatMul, one picture at a time, 1"
-"""Belongs to the encoder's fingerprint: other embeddings need another name."""
+"""Part of the encoder's fingerprint: change it whenever embeddings change."""
 
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _INPUT = "pixels"
-# Far below what quantization costs a healthy tower; a damaged or foreign one is far below this.
+# Well below the effect of quantization on a healthy tower, and well above a damaged tower.
 _LEAST_COSINE = 0.95
 
 
 class QuantizedTower:
-    """Pictures to embeddings by ONNX Runtime; threads may share it.
+    """Embeds pictures with ONNX Runtime; threads may share it.
 
-    It runs on as many threads as torch has when it is loaded.
+    It uses as many threads as torch has at load time.
 
     Args:
         model: an ONNX model of one picture, `[1, 3, S, S]` to `[1, D]`.
 
     Raises:
-        ModelLoadError: it is none.
+        ModelLoadError: ONNX Runtime cannot read it.
     """
 
     def __init__(self, model: bytes) -> None:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
-        # Builds for Windows report their use otherwise.
+        # Windows builds send telemetry by default.
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3  # errors; its warnings are hints for who exports models
+        options.log_severity_level = 3  # errors; its warnings concern the export
         try:
             self._session = onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]
@@ -70,7 +70,7 @@ class QuantizedTower:
             raise ModelLoadError(f"ONNX Runtime cannot read the int8 tower: {error}") from error
 
     def takes(self, pixels: Tensor) -> bool:
-        """Whether its input is a picture of such a size."""
+        """Whether the model accepts pictures of this size."""
         inputs = [(one.name, one.type, one.shape) for one in self._session.get_inputs()]
         return inputs == [(_INPUT, "tensor(float)", [1, *pixels.shape[1:]])]
 
@@ -81,8 +81,8 @@ class QuantizedTower:
             pixels: float32 `[M, 3, S, S]` on the CPU.
 
         Returns:
-            float32 `[M, D]`, not normalised; NaN for a picture with NaN or infinity, which
-            integers would turn into an ordinary number.
+            float32 `[M, D]`, not normalised; NaN for a picture with NaN or infinity, which integer
+            arithmetic would turn into ordinary numbers.
         """
         rows = [
             self._session.run(None, {_INPUT: picture[None]})[0]
@@ -94,10 +94,10 @@ class QuantizedTower:
 
 
 def require_packages() -> None:
-    """Check that the extra is there, before anything is loaded.
+    """Check that the extra is installed, before anything is loaded.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: a package is missing.
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
@@ -108,7 +108,7 @@ def require_packages() -> None:
 
 
 def probe_pictures(side: int) -> Tensor:
-    """Four pictures of coloured clouds, always the same: `[4, 3, side, side]` in [0, 1]."""
+    """Four fixed pictures of coloured clouds: `[4, 3, side, side]` in [0, 1]."""
     seeds = torch.rand(4, 3, 7, 7, generator=torch.Generator().manual_seed(0))
     return functional.interpolate(seeds, size=(side, side), mode="bilinear")
 
@@ -116,17 +116,16 @@ def probe_pictures(side: int) -> Tensor:
 def quantized_tower(
     model: torch.nn.Module, probes: Tensor, folder: Path | None, name: str
 ) -> QuantizedTower:
-    """The image tower of an open_clip model, from the folder where it lies there, else made anew.
+    """The image tower of an open_clip model in int8, read from the folder, or exported anew.
 
-    Either way it is compared with the model on the probes; a file that is damaged or does not agree
-    is made anew. Whoever can write to the folder can change what is found, as whoever can write to
-    the weights can.
+    Either way it is compared with the model on the probes; a file that is damaged or disagrees is
+    replaced. Write access to the folder can change detections, like write access to the weights.
 
     Args:
         model: in fp32, on the CPU.
         probes: normalised pictures `[P, 3, S, S]`.
-        folder: created if it is not there; None = nothing is kept.
-        name: a digest of weights and `RECIPE`, for the file.
+        folder: created if missing; None = nothing is stored.
+        name: a digest of weights and `RECIPE`; the file's name.
 
     Raises:
         ModelLoadError: the tower's output is NaN or infinite, it cannot be exported, or int8
@@ -153,7 +152,7 @@ def quantized_tower(
 
 
 class _ImageTower(torch.nn.Module):
-    """The half of an open_clip model that is exported."""
+    """The image half of an open_clip model, for export."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -165,14 +164,14 @@ class _ImageTower(torch.nn.Module):
 
 
 def _likeness(tower: QuantizedTower, probes: Tensor, expected: Tensor) -> float:
-    """Least cosine to the expected unit rows; -1 for a tower of another shape."""
+    """Smallest cosine to the expected unit rows; -1 for a tower of another shape."""
     if not tower.takes(probes) or (rows := tower(probes)).shape != expected.shape:
         return -1.0
     return float((functional.normalize(rows, dim=-1) * expected).sum(dim=-1).min())
 
 
 def _read(file: Path) -> QuantizedTower | None:
-    """The tower of a file; None when there is none, or it is not what was written."""
+    """The tower of a file; None when it is missing or damaged."""
     try:
         return QuantizedTower(file.read_bytes())
     except (OSError, ModelLoadError):
@@ -180,7 +179,7 @@ def _read(file: Path) -> QuantizedTower | None:
 
 
 def _make(tower: torch.nn.Module, example: Tensor, folder: Path | None, name: str) -> bytes:
-    """Export and quantize; the file is moved to its place whole, as a reader must find it."""
+    """Export and quantize; the finished file is moved into place."""
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -193,7 +192,7 @@ def _make(tower: torch.nn.Module, example: Tensor, folder: Path | None, name: st
     except OSError as error:
         raise ConfigError(
             f"Cannot write the int8 tower to {folder or tempfile.gettempdir()}: {error.strerror}.",
-            remedy="Name another folder as encoder.int8_cache, or none.",
+            remedy="Set encoder.int8_cache to another folder, or remove it.",
         ) from error
 
 
@@ -206,13 +205,13 @@ def _quantize(tower: torch.nn.Module, example: Tensor, scratch: Path) -> Path:
     )
     try:
         with warnings.catch_warnings():
-            # Of the exporter's own parts that are deprecated.
+            # Deprecations inside the exporter.
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 tower, (example,), dynamo=True, input_names=[_INPUT], verbose=False
             )
-        assert program is not None  # as always with dynamo
-        # Weights beside the file: towers of more than 2 GB do not fit into one.
+        assert program is not None  # always a program with dynamo
+        # External weights: a file cannot hold more than 2 GB.
         program.save(exported, external_data=True)
     except RuntimeError as error:
         raise ModelLoadError(
@@ -230,7 +229,7 @@ def _quantize(tower: torch.nn.Module, example: Tensor, scratch: Path) -> Path:
     quantize_dynamic(
         prepared,
         quantized,
-        # Integer convolutions are slower than those of floats.
+        # Integer convolutions are slower than floating-point ones.
         op_types_to_quantize=["MatMul"],
         per_channel=True,
         reduce_range=True,

@@ -1,11 +1,11 @@
-"""From flagged patches to boxes that hug what was found.
+"""From flagged patches to boxes that fit tightly around what was found.
 
 A flagged patch votes for its pixels, more strongly the farther it lies below the threshold; the
 heat of a pixel is the mean vote of all patches of one size that show it, flagged or not. Crops that
-overlap agree on the thing they share, so the pixels with a good part of the local maximum lie on
-it. Small crops place a thing best and are asked first; a larger one is asked only if it does not
-touch what smaller ones found: what else it may show is seen when that is covered and the picture is
-scanned again. So every flagged patch is touched by a region.
+overlap agree on the thing they share, so the pixels near the local maximum lie on it. Small crops
+place a thing best and come first; a larger one counts only if it touches no region found by smaller
+ones. Anything else it shows is found when that region is masked and the picture is scanned again.
+So every flagged patch is touched by a region.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from guardalign_middleware.boxes import area, intersection
 from guardalign_middleware.types import Box, Region
 
-# Below one half, so that a pixel on which two equal patches disagree is in.
+# Below one half, which includes a pixel on which two equal patches disagree.
 _PEAK_SHARE = 0.4
 _EXPLAINED = 0.25
 _MIN_VOTE = 0.1
@@ -43,7 +44,7 @@ def find_regions(
     flagged = np.flatnonzero(distances <= threshold)
     if flagged.size == 0:
         return ()
-    # Squares, but for those of a view that reach beyond the picture's border and are cut there.
+    # Square, except for boxes of a view that reach beyond the picture's border and are cut there.
     all_sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
     sides = all_sides[flagged]
     span = -float(beyond[flagged].min())
@@ -73,9 +74,9 @@ def _region(
     distances: NDArray[np.float64],
     categories: tuple[str, ...],
 ) -> Region:
-    # A large patch that only touches the region may have been flagged for something else in it.
+    # A large patch that only touches the region may be flagged for something else that it shows.
     explained = (p for p in nearest_first if _explained(boxes[p], [box]))
-    # Where several clusters of patches cross, what is left of one may be explained by none of them.
+    # Where clusters of patches cross, the rest of one may be explained by no patch.
     touching = (p for p in nearest_first if _touches(boxes[p], [box]))
     best = next(chain(explained, touching))
     return Region(box, categories[best], float(distances[best]))
@@ -83,15 +84,15 @@ def _region(
 
 def _touches(patch: NDArray[np.int64], regions: list[Box]) -> bool:
     own = tuple(patch.tolist())
-    return any(_intersection(own, region) > 0 for region in regions)
+    return any(intersection(own, region) > 0 for region in regions)
 
 
 def _explained(patch: NDArray[np.int64], regions: list[Box]) -> bool:
     """True when a region covers a quarter of the patch, or the patch most of a region."""
-    area = _area(tuple(patch.tolist()))
+    own = tuple(patch.tolist())
     for region in regions:
-        shared = _intersection(tuple(patch.tolist()), region)
-        if shared >= _EXPLAINED * area or shared > 0.5 * _area(region):
+        shared = intersection(own, region)
+        if shared >= _EXPLAINED * area(own) or shared > 0.5 * area(region):
             return True
     return False
 
@@ -99,10 +100,10 @@ def _explained(patch: NDArray[np.int64], regions: list[Box]) -> bool:
 def _hot_boxes(
     boxes: NDArray[np.int64], votes: NDArray[np.float64], all_boxes: NDArray[np.int64]
 ) -> list[Box]:
-    """Bounding boxes of the connected pixels that are nearly as hot as the hottest around them.
+    """Bounding boxes of the connected pixels that are nearly as hot as the local maximum.
 
-    Heat is constant between the patches' edges, so those edges are the grid. A cluster of patches
-    that holds several peaks gives up the hottest; the caller asks again for the rest.
+    Heat is constant between the patches' edges, so these edges are the grid. Of a cluster of
+    patches with several peaks only the hottest is returned; the caller asks again for the rest.
     """
     xs, ys = np.unique(all_boxes[:, [0, 2]]), np.unique(all_boxes[:, [1, 3]])
     shown = _stack(all_boxes, np.ones(len(all_boxes)), xs, ys)
@@ -161,13 +162,3 @@ def _components(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
                     stack.append((r, c))
         groups.append(group)
     return groups
-
-
-def _area(box: Box) -> int:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _intersection(first: Box, second: Box) -> int:
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    return max(width, 0) * max(height, 0)

@@ -63,10 +63,10 @@ class TransportResult:
 
 
 def pack_anchors(anchor_embeddings: Sequence[Tensor]) -> PackedAnchors:
-    """Group concepts by number of variants, rounded up to a power of two, and pad within a group.
+    """Group concepts by number of variants, rounded up to a power of two, and pad each group.
 
-    Padded variants carry no mass, and a group at most doubles its work, so one concept with many
-    variants does not slow two hundred with one.
+    Padding carries no mass and at most doubles a group's work. One concept with many variants thus
+    does not slow down two hundred concepts with one variant each.
 
     Args:
         anchor_embeddings: for each concept, unit rows `[N_i, D]`.
@@ -101,18 +101,18 @@ def entropy_weights(
     temperature: float,
     literal: bool = False,
 ) -> Tensor:
-    """Patch weights from how sure the encoder is of each patch (paper eq. 7).
+    """Patch weights from the encoder's certainty about each patch (paper eq. 7).
 
     p(c | m) = softmax_c(cos(x^m, z̄_c) / logit_temperature), H(m) = −Σ_c p ln p in nats, and
-    a^m = softmax_m(−H(m) / temperature): sure patches get more mass, as the paper's sentence says.
-    `literal=True` takes the sign of the printed formula, which gives *unsure* patches more mass.
+    a^m = softmax_m(−H(m) / temperature): certain patches get more mass, as the paper describes in
+    words. `literal=True` uses the sign of the printed formula, which favours *uncertain* patches.
 
     Args:
         patch_embeddings: unit rows `[M, D]`.
         mean_anchors: unit rows `[C, D]`.
         logit_temperature: temperature of the class probabilities.
         temperature: temperature of the weights.
-        literal: take eq. 7's printed sign.
+        literal: use the printed sign of eq. 7.
 
     Returns:
         float64 `[M]`, sums to 1.
@@ -142,10 +142,10 @@ def cost_matrix(patch_embeddings: Tensor, anchor_embeddings: Tensor) -> Tensor:
 def transport_distances(
     patch_embeddings: Tensor, patch_weights: Tensor, anchors: PackedAnchors, config: TransportConfig
 ) -> TransportResult:
-    """Solve one transport problem for each concept and read off per-mass patch distances.
+    """Solve one transport problem for each concept, and return patch distances per unit of mass.
 
-    d_i(m) is the cost of patch m per unit of its own mass, and so does not depend on a^m's size; a
-    patch of no mass has its limit, the cost it would pay at the same dual prices.
+    d_i(m) is the cost of patch m per unit of its own mass, and so independent of the size of a^m. A
+    patch without mass gets the limit, which is its cost at the same dual prices.
 
     Args:
         patch_embeddings: unit rows `[M, D]`.
@@ -156,6 +156,15 @@ def transport_distances(
     Raises:
         DetectionError: a number is NaN or infinite, or a marginal is violated by more than the
             tolerance after `max_iterations` in both domains.
+
+    Examples:
+        >>> patches = torch.eye(3)[:2]  # M = 2 patches
+        >>> concepts = pack_anchors([torch.eye(3)[:1], torch.eye(3)[1:]])  # 1 and 2 variants
+        >>> found = transport_distances(patches, torch.ones(2), concepts, TransportConfig())
+        >>> found.distances.shape, found.solver
+        (torch.Size([2, 2]), 'kernel')
+        >>> found.distances[0].tolist()  # 1 − cosine to the only variant of the first concept
+        [0.0, 1.0]
     """
     a = _checked_marginal(patch_weights)
     distances = torch.empty(
@@ -186,9 +195,9 @@ def transport_distances(
 def sinkhorn(cost: Tensor, a: Tensor, b: Tensor, config: TransportConfig) -> TransportResult:
     """Minimise ⟨T, C⟩ − ε H(T) with marginals a and b, for G problems at once (paper eqs. 2, 8).
 
-    Kernel domain in the cost's precision; where that under- or overflows, or does not reach the
-    tolerance, log domain in float64. The row scaling comes last, so rows are exact and the columns
-    carry the error; it is looked at every tenth iteration, to keep the device busy.
+    Runs in the kernel domain in the cost's precision. Where that under- or overflows, or misses the
+    tolerance, it falls back to the log domain in float64. Rows are scaled last, so they are exact
+    and the columns carry the error. It is checked every tenth iteration to keep the device busy.
 
     Args:
         cost: `[G, M, N]`.
@@ -199,7 +208,7 @@ def sinkhorn(cost: Tensor, a: Tensor, b: Tensor, config: TransportConfig) -> Tra
     Raises:
         DetectionError: not converged.
     """
-    if cost.shape[-1] == 1:  # one variant: the plan is a itself
+    if cost.shape[-1] == 1:  # one variant: the plan is a
         return TransportResult(cost[..., 0].double(), 0.0, 0, "kernel")
     result = _kernel_domain(cost, a, b, config)
     if result is None:
@@ -245,7 +254,7 @@ def _log_domain(
 ) -> TransportResult | None:
     scores = -cost / config.epsilon
     log_a = a.log()[None, :].expand(len(cost), -1)
-    # Not minus infinity, through which no gradient passes.
+    # Not minus infinity, which no gradient passes through.
     log_b = torch.where(b > 0, b.log(), _NO_MASS)
     f = torch.zeros_like(log_a)
     g = torch.where(b > 0, 0.0, _NO_MASS)
@@ -266,7 +275,7 @@ def _log_domain(
 
 
 def _solve_pot(cost: Tensor, a: Tensor, b: Tensor, config: TransportConfig) -> TransportResult:
-    """One `ot.sinkhorn` in float64 for each concept: the reference, slow."""
+    """One `ot.sinkhorn` in float64 for each concept: the slow reference."""
     costs = cost.double().cpu().numpy()
     mass, weights = a.cpu().numpy(), b.cpu().numpy()
     rows = mass > 0  # POT divides by each mass
@@ -295,7 +304,7 @@ def _solve_pot(cost: Tensor, a: Tensor, b: Tensor, config: TransportConfig) -> T
                 stage="transport",
                 remedy="Raise transport.epsilon or transport.max_iterations.",
             )
-        # Dual prices give every patch its limit, also one of no mass.
+        # Dual prices give every patch its limit, even one without mass.
         share = np.exp(-matrix[:, columns] / config.epsilon) * log["v"].reshape(1, -1)
         distances[row] = (share * matrix[:, columns]).sum(axis=1) / share.sum(axis=1)
         error, iterations = max(error, violation), max(iterations, int(log["niter"]))

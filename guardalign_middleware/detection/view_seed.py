@@ -1,8 +1,8 @@
-"""Random numbers that nobody can foresee, and anybody who was told the draw can repeat.
+"""View seeds: unpredictable without the detector's secret, repeatable once known.
 
-A draw is made from a secret of the detector and the picture. So an equal picture is looked at
-equally, as often as it comes; a picture changed in one bit is not; and to know the draws of some
-pictures helps with no other.
+A seed is an HMAC of the picture under the detector's secret. An equal picture always gets the same
+views, a picture changed in one bit gets different ones, and the seeds of some pictures reveal
+nothing about those of others.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ import re
 
 from guardalign_middleware.types import CanonicalImage
 
-_DRAW = re.compile(r"[0-9a-f]{32}")
+_SEED = re.compile(r"[0-9a-f]{32}")
 
 
-def draw_for(secret: bytes, image: CanonicalImage) -> str:
-    """The draw of a picture: 32 hexadecimal digits."""
+def seed_for(secret: bytes, image: CanonicalImage) -> str:
+    """The view seed of a picture: 32 hexadecimal digits."""
     return hmac.new(secret, image.sha256.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def following(draw: str, image: CanonicalImage) -> str:
-    """The draw of a picture that was made of another one, from the other one's draw.
+def derived_seed(view_seed: str, image: CanonicalImage) -> str:
+    """The view seed of a picture made from another one, derived from that one's seed.
 
-    A replay that knows the first draw so repeats the scans of all masked copies too.
+    A replay that knows the first seed thus repeats the scans of all masked copies too.
     """
-    return draw_for(draw.encode(), image)
+    return seed_for(view_seed.encode(), image)
 
 
-def check_draw(draw: str) -> None:
-    """Refuse what is no draw.
+def check_view_seed(view_seed: str) -> None:
+    """Reject anything but a view seed.
 
     Raises:
         ValueError: it is not 32 hexadecimal digits.
     """
-    if not _DRAW.fullmatch(draw):
-        raise ValueError(f"draw should be 32 hexadecimal digits. Received {draw!r}.")
+    if not _SEED.fullmatch(view_seed):
+        raise ValueError(f"view_seed should be 32 hexadecimal digits. Received {view_seed!r}.")
 
 
-def drawn_number(draw: str, purpose: str, largest: int) -> int:
-    """A whole number from 0 to `largest`, the same for the same draw and purpose."""
-    digest = hashlib.sha256(f"{draw}:{purpose}".encode()).digest()
+def seeded_number(view_seed: str, purpose: str, largest: int) -> int:
+    """An integer from 0 to `largest`, the same for the same seed and purpose."""
+    digest = hashlib.sha256(f"{view_seed}:{purpose}".encode()).digest()
     return int.from_bytes(digest[:8]) % (largest + 1)

@@ -1,7 +1,7 @@
-"""Views: ways to look at a picture, where an attacker cannot foresee, or more than once.
+"""Views: ways to look at a picture that an attacker cannot predict, or more than one of them.
 
-A view is a changed copy. It is differentiable, so whoever wants to know what an attacker can do who
-knows of it, can attack through it; and what is found in it is told in pixels of the picture itself.
+A view is a changed copy. It is differentiable, which lets an adaptive attacker be simulated, and
+what is found in it is reported in pixels of the picture itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from guardalign_middleware.config import PatchConfig, ViewName
 from guardalign_middleware.detection.patches import patch_boxes
-from guardalign_middleware.detection.view_seed import drawn_number
+from guardalign_middleware.detection.view_seed import seeded_number
 from guardalign_middleware.types import CanonicalImage
 
 _RANDOM: frozenset[ViewName] = frozenset({"shifted"})
@@ -26,7 +26,7 @@ _SOFTENING = 0.75
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a picture, with what was drawn for it.
+    """One way to look at a picture, with its random offsets.
 
     Attributes:
         name: what is done to the picture.
@@ -37,8 +37,8 @@ class View:
     left: int = 0
     top: int = 0
 
-    def of(self, pixels: Tensor) -> Tensor:
-        """The changed copy of a picture `[C, H, W]`, uint8 or float; a gradient flows back."""
+    def apply(self, pixels: Tensor) -> Tensor:
+        """The changed copy of a picture `[C, H, W]`, uint8 or float; differentiable."""
         match self.name:
             case "as_is":
                 return pixels
@@ -52,16 +52,16 @@ class View:
                 columns = torch.arange(-self.left, pixels.shape[2]).abs()
                 return pixels[:, rows][:, :, columns]
 
-    def places(self, boxes: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-        """Where in the picture the pixels lie that boxes of the changed copy show.
+    def to_image(self, boxes: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+        """Map boxes of the changed copy back to the picture.
 
         Args:
             boxes: int64 `[M, 4]` in pixels of the changed copy.
-            width: of the picture.
+            width: of the picture, in pixels.
 
         Returns:
-            int64 `[M, 4]`, the smallest box of the picture around them; no square where a box
-            shows mirrored pixels beside those that they mirror.
+            int64 `[M, 4]`, the smallest boxes of the picture that hold the same pixels. A box that
+            shows mirrored pixels beside their originals does not stay square.
         """
         x0, y0, x1, y1 = boxes.T
         match self.name:
@@ -75,80 +75,82 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """A view of a picture, cut into patches.
+class ViewPatches:
+    """The patches of one view of a picture.
 
     Attributes:
         image: the picture.
-        view: of it.
+        view: the view of it.
         boxes: int64 `[M, 4]`, the patches in pixels of the changed copy.
-        places: int64 `[M, 4]`, where they lie in the picture.
+        image_boxes: int64 `[M, 4]`, the same patches in pixels of the picture.
     """
 
     image: CanonicalImage
     view: View
     boxes: NDArray[np.int64]
-    places: NDArray[np.int64]
+    image_boxes: NDArray[np.int64]
 
-    def picture(self) -> CanonicalImage:
-        """The changed copy; the picture itself as it is."""
+    def view_image(self) -> CanonicalImage:
+        """The changed copy; for `as_is` the picture itself."""
         if self.view.name == "as_is":
             return self.image
         pixels = torch.from_numpy(self.image.pixels.copy()).permute(2, 0, 1)
-        changed = self.view.of(pixels).permute(1, 2, 0).contiguous().numpy()
+        changed = self.view.apply(pixels).permute(1, 2, 0).contiguous().numpy()
         changed.flags.writeable = False
         return CanonicalImage(changed, self.image.source)
 
 
 def is_random(names: Sequence[ViewName]) -> bool:
-    """Whether any of the views has to be drawn."""
+    """Whether any of the views is random."""
     return not _RANDOM.isdisjoint(names)
 
 
-def draw_views(
-    names: Sequence[ViewName], width: int, height: int, patches: PatchConfig, draw: str | None
+def views_for(
+    names: Sequence[ViewName], width: int, height: int, patches: PatchConfig, view_seed: str | None
 ) -> tuple[View, ...]:
     """The views of a `width` × `height` picture.
 
-    `shifted` adds up to one stride of the smallest crops at the left and at the top, so that these
-    crops may stand anywhere.
+    `shifted` adds up to one stride of the smallest crops at the left and at the top, which lets
+    these crops start anywhere.
 
     Args:
         names: which views.
         width: in pixels.
         height: in pixels.
-        patches: how the crops stand.
-        draw: from `draws`; needed when a view is random.
+        patches: sizes and overlap of the crops.
+        view_seed: 32 hexadecimal digits; required when a view is random.
 
     Raises:
-        ValueError: a view is random and there is no draw.
+        ValueError: a view is random and `view_seed` is None.
     """
     return tuple(
-        _shift(width, height, patches, draw, number) if name == "shifted" else View(name)
+        _shift(width, height, patches, view_seed, number) if name == "shifted" else View(name)
         for number, name in enumerate(names)
     )
 
 
-def look(image: CanonicalImage, view: View, patches: PatchConfig) -> Look:
-    """Cut a view into patches."""
+def view_patches(image: CanonicalImage, view: View, patches: PatchConfig) -> ViewPatches:
+    """Lay the patches over a view of a picture."""
     boxes = patch_boxes(image.width + view.left, image.height + view.top, patches)
-    return Look(image, view, boxes, view.places(boxes, image.width))
+    return ViewPatches(image, view, boxes, view.to_image(boxes, image.width))
 
 
-def _shift(width: int, height: int, patches: PatchConfig, draw: str | None, number: int) -> View:
-    if draw is None:
-        raise ValueError("A random view needs a draw.")
+def _shift(
+    width: int, height: int, patches: PatchConfig, view_seed: str | None, number: int
+) -> View:
+    if view_seed is None:
+        raise ValueError("A random view needs a view seed.")
     boxes = patch_boxes(width, height, patches)
     stride = round(int((boxes[:, 2] - boxes[:, 0]).min()) * (1.0 - patches.overlap))
     reach = min(max(1, stride), min(width, height) - 1)
-    left = drawn_number(draw, f"view {number}: left", reach)
-    return View("shifted", left, drawn_number(draw, f"view {number}: top", reach))
+    left = seeded_number(view_seed, f"view {number}: left", reach)
+    return View("shifted", left, seeded_number(view_seed, f"view {number}: top", reach))
 
 
 def _unshifted(
     low: NDArray[np.int64], high: NDArray[np.int64], offset: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Along one axis, what `[low, high)` shows: pixel i of the copy is pixel |i − offset|."""
+    """The range that `[low, high)` shows along one axis: pixel i of the copy is |i − offset|."""
     mirrored = low < offset
     first = np.where(mirrored, np.maximum(offset - high + 1, 0), low - offset)
     last = np.maximum(high - offset, np.where(mirrored, offset - low + 1, 0))
@@ -156,7 +158,7 @@ def _unshifted(
 
 
 def _softened(pixels: Tensor) -> Tensor:
-    """Made smaller and large again."""
+    """Shrink and enlarge again, which removes fine noise."""
     size = list(pixels.shape[-2:])
     small = [max(1, round(side * _SOFTENING)) for side in size]
     shrunk = functional.interpolate(pixels[None], size=small, mode="bilinear", antialias=True)

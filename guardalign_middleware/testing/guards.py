@@ -14,8 +14,12 @@ from guardalign_middleware.config import (
     SanitizeConfig,
     TransportConfig,
 )
-from guardalign_middleware.detection import AnchorBank, Detector, ThresholdProfile
-from guardalign_middleware.detection.profile import Calibration
+from guardalign_middleware.detection import (
+    AnchorBank,
+    Detector,
+    ThresholdFit,
+    ThresholdProfile,
+)
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing.encoders import FakeEncoder
@@ -48,10 +52,11 @@ def red_detector(config: GuardAlignConfig | None = None) -> Detector:
         categories={"weapon": ("red",)},
         neutral={colour: (colour,) for colour in ("green", "blue", "white", "black", "grey")},
     )
-    bare = Detector(FakeEncoder(), anchors, detection)
-    calibration = Calibration(max_false_alarm=0.05, safe_images=100, false_alarm=0.0)
-    profile = ThresholdProfile(THRESHOLD, "none: made for tests", calibration, bare.binding)
-    return Detector(FakeEncoder(), anchors, detection, profile)
+    detector = Detector.from_parts(FakeEncoder(), anchors, detection)
+    fit = ThresholdFit(max_false_alarm=0.05, safe_images=100, false_alarm=0.0)
+    binding = detector.meters[0].binding
+    profile = ThresholdProfile(THRESHOLD, "none: made for tests", fit, binding)
+    return Detector(detector.meters, detection, profile)
 
 
 def red_guard(config: GuardAlignConfig | None = None) -> ImageGuard:

@@ -42,9 +42,9 @@ def test_anything_but_a_folder_is_itself(tmp_path: Path, name: str) -> None:
 
 def test_a_folder_without_images_and_an_empty_path_are_errors(tmp_path: Path) -> None:
     touched(tmp_path / "notes.txt")
-    with pytest.raises(ImageRejected, match="holds no image file"):
+    with pytest.raises(ImageRejected, match="contains no image file"):
         expand(str(tmp_path))
-    with pytest.raises(ImageRejected, match="empty path"):
+    with pytest.raises(ImageRejected, match="path is empty"):
         expand("")
 
 

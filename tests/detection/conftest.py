@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from guardalign_middleware.config import DetectionConfig, EncoderConfig, PatchConfig
 from guardalign_middleware.detection.anchors import AnchorBank
@@ -13,6 +14,9 @@ from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import Box, CanonicalImage
 
 torch.set_num_threads(1)
+# A busy machine must not fail a test.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 def scene(width: int, height: int, squares: dict[Box, tuple[int, int, int]]) -> CanonicalImage:
@@ -39,4 +43,4 @@ def colour_config() -> DetectionConfig:
 
 @pytest.fixture
 def detector(colour_config: DetectionConfig) -> Detector:
-    return Detector(FakeEncoder(), COLOUR_BANK, colour_config)
+    return Detector.from_parts(FakeEncoder(), COLOUR_BANK, colour_config)

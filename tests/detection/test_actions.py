@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from guardalign_middleware.detection.anchors import AnchorBank
+from guardalign_middleware.detection.conformal import fit_threshold
 from guardalign_middleware.detection.detector import Detector
-from guardalign_middleware.detection.profile import CategoryThreshold, calibrate_threshold
+from guardalign_middleware.detection.profile import CategoryThreshold
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.sanitize import sanitize
+from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import Action
 from tests.detection.conftest import COLOUR_BANK, scene
 
@@ -22,8 +24,8 @@ CLOSE = scene(200, 160, {(60, 60, 100, 100): RED, (100, 60, 140, 100): YELLOW})
 
 def acting(detector: Detector, **actions: Action) -> Detector:
     bank = AnchorBank(COLOUR_BANK.categories, COLOUR_BANK.neutral, actions)
-    profile = replace(calibrate_threshold([0.5] * 100, binding=detector.binding), threshold=0.4)
-    return Detector(detector.encoder, bank, detector.config, profile)
+    profile = replace(fit_threshold([0.5] * 100, binding=detector.meters[0].binding), threshold=0.4)
+    return Detector.from_parts(FakeEncoder(), bank, detector.config, profile)
 
 
 def test_block_blocks_the_image_and_flag_only_reports(detector: Detector) -> None:
@@ -60,13 +62,12 @@ def test_a_reported_thing_does_not_shield_its_neighbour(detector: Detector, repo
 
 
 def test_each_category_has_its_own_threshold(detector: Detector) -> None:
-    fire = detector.distances(ONLY_FIRE)
+    (fire,) = detector.distances(ONLY_FIRE)
     assert fire.by_category()["fire"] == fire.distance
-    profile = calibrate_threshold([0.5] * 100, binding=detector.binding)
+    profile = fit_threshold([0.5] * 100, binding=detector.meters[0].binding)
     strict, lenient = CategoryThreshold(0.4, 0.0), CategoryThreshold(fire.distance / 2, 0.0)
     own = Detector(
-        detector.encoder,
-        detector.anchors,
+        detector.meters,
         detector.config,
         replace(profile, threshold=0.4, by_category={"fire": lenient, "toxic": strict}),
     )
@@ -77,10 +78,9 @@ def test_each_category_has_its_own_threshold(detector: Detector) -> None:
     allowed = own.scan(ONLY_FIRE)
     assert (allowed.decision, allowed.regions) == ("allow", ())
     assert allowed.distance > allowed.threshold
-    with pytest.raises(ConfigError, match="other categories"):
+    with pytest.raises(ConfigError, match="categories .* differ"):
         Detector(
-            detector.encoder,
-            detector.anchors,
+            detector.meters,
             detector.config,
             replace(profile, by_category={"fire": strict}),
         )

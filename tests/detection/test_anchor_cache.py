@@ -79,10 +79,10 @@ def test_the_detector_says_the_same_with_and_without(
     colour_config: DetectionConfig, tmp_path: Path
 ) -> None:
     image = scene(100, 80, {(20, 20, 60, 60): (255, 0, 0)})
-    plain = Detector(FakeEncoder(), COLOUR_BANK, colour_config).distances(image)
+    (plain,) = Detector.from_parts(FakeEncoder(), COLOUR_BANK, colour_config).distances(image)
     config = colour_config.model_copy(update={"anchor_cache": tmp_path})
     for _ in range(2):
-        cached = Detector(FakeEncoder(), COLOUR_BANK, config).distances(image)
+        (cached,) = Detector.from_parts(FakeEncoder(), COLOUR_BANK, config).distances(image)
         assert cached.distance == plain.distance
 
 

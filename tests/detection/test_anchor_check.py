@@ -55,7 +55,7 @@ def test_finds_what_clashes_and_where(tmp_path: Path) -> None:
     near = report.nearest_neutral("fire")
     assert near is not None
     assert (near[0].text, near[1].text) == ("red grey", "grey grey")
-    # Neutral words may be alike (grey, grey grey); with a lower bar the neutral clash is told.
+    # Neutral words may be similar (grey, grey grey); a lower limit reports the neutral overlap.
     lower = check_anchors(WordEncoder(), read_entries(file), overlap=0.7)
     assert any("counts as neutral" in one.message for one in lower.overlaps)
     assert not any(one.first.neutral for one in lower.overlaps)

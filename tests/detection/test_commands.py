@@ -78,7 +78,7 @@ def test_check_says_what_is_wrong_and_where(tmp_path: Path) -> None:
     assert run("concepts", "check", file, "--overlap", 1.5).exit_code == 2
 
 
-def test_calibrate_by_category(images: Path, tmp_path: Path) -> None:
+def test_fit_by_category(images: Path, tmp_path: Path) -> None:
     file = tmp_path / "profile.json"
     folders = ("--safe", images / "safe", "--unsafe", images / "unsafe")
     rates = ("--per-category", "--max-false-alarm", 0.5, "--out", file)
@@ -89,8 +89,8 @@ def test_calibrate_by_category(images: Path, tmp_path: Path) -> None:
     assert set(profile.by_category) == {"weapon", "explosive", "drug", "death", "alcohol"}
     assert profile.by_category["weapon"].max_false_alarm == pytest.approx(0.1)
     assert profile.by_category["weapon"].unsafe_images == 3
-    assert profile.calibrated_on.held_out_safe is not None
-    assert profile.calibrated_on.held_out_safe[1] == 5
+    assert profile.fit.held_out_safe is not None
+    assert profile.fit.held_out_safe[1] == 5
     file.unlink()
     few = run("calibrate", *folders, "--per-category", "--max-false-alarm", 0.05, "--out", file)
     assert few.exit_code == 2

@@ -9,8 +9,9 @@ import torch
 
 from guardalign_middleware.config import DetectionConfig, TransportConfig
 from guardalign_middleware.detection.anchors import AnchorBank
+from guardalign_middleware.detection.conformal import fit_threshold
 from guardalign_middleware.detection.detector import Detector
-from guardalign_middleware.detection.profile import ThresholdProfile, calibrate_threshold
+from guardalign_middleware.detection.profile import ThresholdProfile
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import CanonicalImage
@@ -20,13 +21,13 @@ RED, BLUE, YELLOW = (255, 0, 0), (0, 0, 255), (255, 255, 0)
 
 
 def profile_for(detector: Detector, threshold: float = 0.4) -> ThresholdProfile:
-    calibrated = calibrate_threshold([0.5] * 100, binding=detector.binding)
-    return replace(calibrated, threshold=threshold)
+    fitted = fit_threshold([0.5] * 100, binding=detector.meters[0].binding)
+    return replace(fitted, threshold=threshold)
 
 
 @pytest.fixture
 def guarded(detector: Detector) -> Detector:
-    return Detector(detector.encoder, detector.anchors, detector.config, profile_for(detector))
+    return Detector(detector.meters, detector.config, profile_for(detector))
 
 
 def test_finds_a_planted_square_and_names_it(guarded: Detector) -> None:
@@ -65,7 +66,7 @@ def test_evidence_is_complete(guarded: Detector) -> None:
     assert verdict.distance == evidence.patch_distances.min()
     assert evidence.marginal_error <= 1e-6
     assert evidence.solver == "kernel"
-    assert evidence.encoder == guarded.encoder.fingerprint
+    assert evidence.encoder == guarded.encoder == "fake-encoder-16"
     assert guarded.profile is not None
     assert verdict.profile == guarded.profile.fingerprint
     assert (verdict.width, verdict.height, verdict.sha256) == (100, 70, image.sha256)
@@ -96,29 +97,30 @@ def test_threads_may_share_a_detector(guarded: Detector) -> None:
     assert [v.regions for v in threaded] == [guarded.scan(i).regions for i in images]
 
 
-def test_without_profile_it_measures_but_does_not_judge(detector: Detector) -> None:
+def test_without_a_profile_it_measures_but_does_not_decide(detector: Detector) -> None:
     image = scene(100, 70, {(0, 0, 30, 30): RED})
-    assert detector.distances(image).distance < 0.4
-    assert detector.distances(image).category == "fire"
+    (measured,) = detector.distances(image)
+    assert measured.distance < 0.4
+    assert measured.category == "fire"
     with pytest.raises(ConfigError, match="profile"):
         detector.scan(image)
 
 
-def test_a_profile_of_other_parts_is_refused(detector: Detector) -> None:
+def test_a_profile_of_other_parts_is_rejected(detector: Detector) -> None:
     profile = profile_for(detector)
     other = AnchorBank({"fire": ("red",)}, {"sky": ("blue",)})
-    with pytest.raises(ConfigError, match="another anchors"):
-        Detector(detector.encoder, other, detector.config, profile)
-    with pytest.raises(ConfigError, match="another encoder"):
-        Detector(FakeEncoder(8), COLOUR_BANK, detector.config, profile)
+    with pytest.raises(ConfigError, match="different anchors"):
+        Detector.from_parts(FakeEncoder(), other, detector.config, profile)
+    with pytest.raises(ConfigError, match="different encoder"):
+        Detector.from_parts(FakeEncoder(8), COLOUR_BANK, detector.config, profile)
     changed = detector.config.model_copy(update={"transport": TransportConfig(epsilon=0.2)})
-    with pytest.raises(ConfigError, match="another transport"):
-        Detector(detector.encoder, COLOUR_BANK, changed, profile)
+    with pytest.raises(ConfigError, match="different transport"):
+        Detector.from_parts(FakeEncoder(), COLOUR_BANK, changed, profile)
 
 
 def test_contrast_needs_a_neutral_bank(colour_config: DetectionConfig) -> None:
     with pytest.raises(ConfigError, match="neutral"):
-        Detector(FakeEncoder(), AnchorBank({"fire": ("red",)}, {}), colour_config)
+        Detector.from_parts(FakeEncoder(), AnchorBank({"fire": ("red",)}, {}), colour_config)
 
 
 @pytest.mark.parametrize("weights", ["entropy", "uniform"])
@@ -128,9 +130,9 @@ def test_without_contrast_the_distance_is_a_cost(
     transport = TransportConfig.model_validate({"contrast": "none", "patch_weights": weights})
     config = colour_config.model_copy(update={"transport": transport})
     bank = AnchorBank({"fire": ("red",)}, {})
-    detector = Detector(FakeEncoder(), bank, config)
-    red = detector.distances(scene(64, 64, {(0, 0, 64, 64): RED}))
-    blue = detector.distances(scene(64, 64, {(0, 0, 64, 64): BLUE}))
+    detector = Detector.from_parts(FakeEncoder(), bank, config)
+    (red,) = detector.distances(scene(64, 64, {(0, 0, 64, 64): RED}))
+    (blue,) = detector.distances(scene(64, 64, {(0, 0, 64, 64): BLUE}))
     assert red.distance == pytest.approx(0.0, abs=1e-6)
     assert blue.distance == pytest.approx(1.0, abs=1e-6)
 
@@ -138,10 +140,10 @@ def test_without_contrast_the_distance_is_a_cost(
 def test_the_papers_sum_is_the_plan_cost_of_each_patch(colour_config: DetectionConfig) -> None:
     transport = TransportConfig(aggregation="paper", patch_weights="uniform")
     config = colour_config.model_copy(update={"transport": transport})
-    detector = Detector(
+    detector = Detector.from_parts(
         FakeEncoder(), AnchorBank({"fire": ("red",), "toxic": ("yellow",)}, {}), config
     )
-    measured = detector.distances(scene(96, 64, {(0, 0, 96, 64): RED}))
+    (measured,) = detector.distances(scene(96, 64, {(0, 0, 96, 64): RED}))
     count = len(measured.evidence.patch_boxes)
     np.testing.assert_allclose(measured.evidence.patch_distances, 1.0 / count, atol=1e-6)
 
@@ -150,9 +152,9 @@ def test_a_neutral_mass_near_zero_keeps_its_digits(detector: Detector) -> None:
     config = detector.config.model_copy(
         update={"transport": TransportConfig(contrast_temperature=0.02)}
     )
-    sharp = Detector(detector.encoder, detector.anchors, config)
-    distance = sharp.distances(scene(64, 64, {(0, 0, 64, 64): RED})).distance
-    assert 0.0 < distance < 1e-15
+    sharp = Detector.from_parts(FakeEncoder(), COLOUR_BANK, config)
+    (measured,) = sharp.distances(scene(64, 64, {(0, 0, 64, 64): RED}))
+    assert 0.0 < measured.distance < 1e-15
 
 
 class _Broken(FakeEncoder):
@@ -164,7 +166,7 @@ class _Broken(FakeEncoder):
 
 def test_nan_from_an_encoder_is_a_fault_not_an_allow(colour_config: DetectionConfig) -> None:
     with pytest.raises(DetectionError):
-        Detector(_Broken(), COLOUR_BANK, colour_config).distances(scene(64, 64, {}))
+        Detector.from_parts(_Broken(), COLOUR_BANK, colour_config).distances(scene(64, 64, {}))
 
 
 def test_the_fake_encoder_knows_only_colours() -> None:

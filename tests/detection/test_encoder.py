@@ -197,7 +197,7 @@ def test_missing_weights(copy: Path) -> None:
 
 def test_pickles_are_refused_unopened(copy: Path) -> None:
     (copy / "open_clip_model.safetensors").rename(copy / "open_clip_pytorch_model.bin")
-    with pytest.raises(ModelLoadError, match="may run code"):
+    with pytest.raises(ModelLoadError, match="can run code"):
         load(copy)
 
 
@@ -219,14 +219,14 @@ def test_incomplete_weights(copy: Path) -> None:
 def test_a_name_needs_known_safe_weights() -> None:
     with pytest.raises(ModelLoadError, match="pretrained is missing"):
         OpenClipEncoder.load(EncoderConfig(model="ViT-B-32"))
-    with pytest.raises(ModelLoadError, match="knows no weights"):
+    with pytest.raises(ModelLoadError, match="has no weights"):
         OpenClipEncoder.load(EncoderConfig(model="ViT-B-32", pretrained="nonsense"))
-    with pytest.raises(ModelLoadError, match="no safetensors"):
+    with pytest.raises(ModelLoadError, match="not a safetensors"):
         OpenClipEncoder.load(EncoderConfig(model="ViT-B-32", pretrained="weights.bin"))
 
 
 def test_unknown_device(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="no device"):
+    with pytest.raises(ConfigError, match="not a device"):
         load(folder, device="toaster")
 
 

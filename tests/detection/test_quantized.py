@@ -191,10 +191,10 @@ def test_gradients_are_refused(encoder: OpenClipEncoder, crops: torch.Tensor) ->
 def test_a_profile_of_fp32_is_refused(encoder: OpenClipEncoder, exact: OpenClipEncoder) -> None:
     assert MINI.profile is not None
     anchors, profile = AnchorBank.load(MINI.anchors), ThresholdProfile.load(MINI.profile)
-    Detector(exact, anchors, MINI, profile)
+    Detector.from_parts(exact, anchors, MINI, profile)
     for other in (encoder, load(precision="bf16")):
-        with pytest.raises(ConfigError, match=r"another encoder.*Calibrate"):
-            Detector(other, anchors, MINI, profile)
+        with pytest.raises(ConfigError, match=r"different encoder.*calibrate"):
+            Detector.from_parts(other, anchors, MINI, profile)
 
 
 def test_a_relative_folder_is_relative_to_the_preset(tmp_path: Path) -> None:

@@ -25,9 +25,10 @@ from guardalign_middleware.detection import (
     AnchorBank,
     Detector,
     ThresholdProfile,
-    calibrate_pair,
-    calibrate_threshold,
+    fit_pair,
+    fit_threshold,
 )
+from guardalign_middleware.detection.detector import Parts
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import Action, CanonicalImage
@@ -35,11 +36,8 @@ from tests.detection.conftest import COLOUR_BANK, scene
 
 RED, YELLOW, BLACK = (255, 0, 0), (255, 255, 0), (0, 0, 0)
 NIGHT = AnchorBank({"night": ("black",)}, {"wall": ("grey", "white"), "fire": ("red",)})
-
-
-def second_of(config: DetectionConfig, bank: AnchorBank = NIGHT) -> Detector:
-    """An encoder that looks for black things."""
-    return Detector(FakeEncoder(8), bank, config)
+SECOND = (FakeEncoder(8), NIGHT)
+"""An encoder that looks for black things."""
 
 
 def with_second(config: DetectionConfig, *views: ViewName) -> DetectionConfig:
@@ -48,29 +46,24 @@ def with_second(config: DetectionConfig, *views: ViewName) -> DetectionConfig:
     return config.model_copy(update={"defence": defence})
 
 
-def alone(config: DetectionConfig, *views: ViewName) -> DetectionConfig:
-    return config.model_copy(update={"defence": DefenceConfig(views=views or ("as_is",))})
-
-
 def profile_for(detector: Detector) -> ThresholdProfile:
     both = [
-        replace(calibrate_threshold([0.5] * 100, binding=one.binding), threshold=0.4)
-        for one in detector.members
+        replace(fit_threshold([0.5] * 100, binding=one.binding), threshold=0.4)
+        for one in detector.meters
     ]
     return replace(both[0], second=both[1]) if len(both) > 1 else both[0]
 
 
-def pair(config: DetectionConfig, *views: ViewName, second: Detector | None = None) -> Detector:
-    second = second or second_of(alone(config, *views))
+def pair(config: DetectionConfig, *views: ViewName, second: Parts = SECOND) -> Detector:
     config = with_second(config, *views)
-    bare = Detector(FakeEncoder(), COLOUR_BANK, config, second=second)
-    return Detector(bare.encoder, bare.anchors, config, profile_for(bare), second)
+    bare = Detector.from_parts(FakeEncoder(), COLOUR_BANK, config, second=second)
+    return Detector(bare.meters, config, profile_for(bare))
 
 
 def test_either_is_enough(colour_config: DetectionConfig) -> None:
     detector = pair(colour_config)
-    first = Detector(FakeEncoder(), COLOUR_BANK, colour_config)
-    first = Detector(FakeEncoder(), COLOUR_BANK, colour_config, profile_for(first))
+    first = Detector.from_parts(FakeEncoder(), COLOUR_BANK, colour_config)
+    first = Detector(first.meters, colour_config, profile_for(first))
     black = scene(320, 200, {(240, 130, 290, 180): BLACK})
     assert first.scan(black).decision == "allow"
     verdict = detector.scan(black)
@@ -89,7 +82,7 @@ def test_a_category_of_the_second_has_its_own_action(
     colour_config: DetectionConfig, action: Action, decision: str
 ) -> None:
     bank = AnchorBank(NIGHT.categories, NIGHT.neutral, {"night": action})
-    detector = pair(colour_config, second=second_of(colour_config, bank))
+    detector = pair(colour_config, second=(FakeEncoder(8), bank))
     verdict = detector.scan(scene(200, 160, {(60, 60, 110, 110): BLACK}))
     assert verdict.decision == decision
     assert [region.action for region in verdict.regions] == [action]
@@ -102,7 +95,7 @@ def test_both_look_at_the_same_random_views(colour_config: DetectionConfig) -> N
     half = len(boxes) // 2
     np.testing.assert_array_equal(boxes[:half], boxes[half:])
     again = pair(colour_config, "shifted").scan(
-        scene(200, 160, {(60, 60, 110, 110): RED}), draw=verdict.evidence.draw
+        scene(200, 160, {(60, 60, 110, 110): RED}), view_seed=verdict.evidence.view_seed
     )
     assert again == verdict
 
@@ -113,27 +106,26 @@ class _Broken(FakeEncoder):
 
 
 def test_a_fault_of_the_second_is_a_fault(colour_config: DetectionConfig) -> None:
-    broken = Detector(_Broken(8), NIGHT, colour_config)
     with pytest.raises(DetectionError):
-        pair(colour_config, second=broken).scan(scene(64, 64, {}))
+        pair(colour_config, second=(_Broken(8), NIGHT)).scan(scene(64, 64, {}))
 
 
-def test_what_does_not_belong_together_is_refused(colour_config: DetectionConfig) -> None:
+def test_parts_that_do_not_belong_together_are_rejected(colour_config: DetectionConfig) -> None:
     detector = pair(colour_config)
-    first = Detector(FakeEncoder(), COLOUR_BANK, colour_config)
-    second, both = second_of(colour_config), with_second(colour_config)
+    first = Detector.from_parts(FakeEncoder(), COLOUR_BANK, colour_config)
+    both = with_second(colour_config)
     with pytest.raises(ConfigError, match="2 encoder.*and 1"):
-        Detector(FakeEncoder(), COLOUR_BANK, colour_config, profile_for(detector))
+        Detector(first.meters, colour_config, profile_for(detector))
     with pytest.raises(ConfigError, match="1 encoder.*and 2"):
-        Detector(FakeEncoder(), COLOUR_BANK, both, profile_for(first), second)
-    other = Detector(FakeEncoder(4), NIGHT, colour_config)
-    with pytest.raises(ConfigError, match="another encoder"):
-        Detector(FakeEncoder(), COLOUR_BANK, both, profile_for(detector), other)
-    for config, given in ((both, None), (colour_config, second)):
+        Detector(detector.meters, both, profile_for(first))
+    other = Detector.from_parts(FakeEncoder(), COLOUR_BANK, both, second=(FakeEncoder(4), NIGHT))
+    with pytest.raises(ConfigError, match="different encoder"):
+        Detector(other.meters, both, profile_for(detector))
+    for config, given in ((both, None), (colour_config, SECOND)):
         with pytest.raises(ConfigError, match="or neither"):
-            Detector(FakeEncoder(), COLOUR_BANK, config, None, given)
-    with pytest.raises(ConfigError, match="same views"):
-        Detector(FakeEncoder(), COLOUR_BANK, with_second(colour_config, "mirrored"), None, second)
+            Detector.from_parts(FakeEncoder(), COLOUR_BANK, config, second=given)
+    with pytest.raises(ConfigError, match="configured views"):
+        Detector(detector.meters, with_second(colour_config, "mirrored"))
     with pytest.raises(ConfigError, match="two encoders at most"):
         replace(profile_for(first), second=profile_for(detector))
 
@@ -168,11 +160,11 @@ def test_the_pair_keeps_its_promise_over_redraws(shared: float) -> None:
     for _ in range(300):
         safe = drawn(59)
 
-        def calibrate(member: int, alarm: float | None, miss: float | None) -> ThresholdProfile:
-            distances = [image[member]["x"] for image in safe]  # noqa: B023
-            return calibrate_threshold(distances, None, alarm, max_miss=miss, binding={})
+        def fit_one(number: int, alarm: float | None, miss: float | None) -> ThresholdProfile:
+            distances = [image[number]["x"] for image in safe]  # noqa: B023
+            return fit_threshold(distances, (), alarm, max_miss=miss, binding={})
 
-        profile = calibrate_pair(calibrate, safe, [], 0.1)
+        profile = fit_pair(fit_one, safe, [], 0.1)
         rates.append(np.mean([profile.flags(*image) for image in drawn(200)]))
     assert np.mean(rates) <= 0.1 + 3 * np.std(rates) / np.sqrt(len(rates))
     # Half for each is no more than is needed where they never agree.
@@ -184,22 +176,22 @@ def test_promises_of_two() -> None:
     unsafe = [({"x": k / 100}, {"x": 0.9}) for k in range(19)]
     asked: list[tuple[int, float | None, float | None]] = []
 
-    def calibrate(member: int, alarm: float | None, miss: float | None) -> ThresholdProfile:
-        asked.append((member, alarm, miss))
-        distances = [[image[member]["x"] for image in images] for images in (safe, unsafe)]
-        return calibrate_threshold(distances[0], distances[1], alarm, max_miss=miss, binding={})
+    def fit_one(number: int, alarm: float | None, miss: float | None) -> ThresholdProfile:
+        asked.append((number, alarm, miss))
+        distances = [[image[number]["x"] for image in images] for images in (safe, unsafe)]
+        return fit_threshold(distances[0], distances[1], alarm, max_miss=miss, binding={})
 
-    both = calibrate_pair(calibrate, safe, unsafe, 0.05, max_miss=0.05)
+    both = fit_pair(fit_one, safe, unsafe, 0.05, max_miss=0.05)
     assert asked == [(0, 0.025, 0.05), (1, 0.025, None)]
-    assert both.calibrated_on.detected == 1.0
-    assert both.calibrated_on.max_false_alarm == 0.05
+    assert both.fit.detected == 1.0
+    assert both.fit.max_false_alarm == 0.05
     assert "either of two encoders, because each flags at most 2.50%" in both.guarantee
     assert "missed by both" in both.guarantee
     asked.clear()
-    calibrate_pair(calibrate, safe, unsafe, None, max_miss=0.05)
+    fit_pair(fit_one, safe, unsafe, None, max_miss=0.05)
     assert asked == [(0, None, 0.05), (1, None, 0.05)]
     with pytest.raises(ConfigError, match=r"^the first encoder: 39 safe images cannot") as caught:
-        calibrate_pair(calibrate, safe, unsafe, 0.02)
+        fit_pair(fit_one, safe, unsafe, 0.02)
     assert "at least 99" in str(caught.value)
 
 
@@ -233,20 +225,19 @@ def test_calibrate_writes_what_the_guard_of_the_preset_takes(tmp_path: Path) -> 
         assert result.exit_code == 0, result.output
         assert "either of two encoders" in " ".join(result.stdout.split())
         written.append((tmp_path / name).read_bytes())
-    assert written[0] == written[1]  # what is drawn follows from the seed
+    assert written[0] == written[1]  # view seeds follow from --seed
     detector = Detector.from_config(GuardAlignConfig.load(preset).detection)
-    assert len(detector.members) == 2
-    first, second = (member.config.transport for member in detector.members)
+    first, second = (meter.transport for meter in detector.meters)
     assert first == second != TransportConfig()
     image = CanonicalImage(rng.integers(0, 256, (64, 72, 3), dtype=np.uint8))
-    assert detector.scan(image).evidence.draw is not None
+    assert detector.scan(image).evidence.view_seed is not None
     other = {"encoder": encoder, "transport": {"epsilon": 0.05}}
     defence = {"views": ["shifted"], "second": other}
     own = yaml.safe_dump({"name": "mine", "detection": {**facts, "defence": defence}})
     preset.write_text(own)
-    with pytest.raises(ConfigError, match="another transport"):
+    with pytest.raises(ConfigError, match="different transport"):
         Detector.from_config(GuardAlignConfig.load(preset).detection)
     plain = yaml.safe_dump({"name": "mine", "detection": {**facts, "defence": {}}})
     preset.write_text(plain)
-    with pytest.raises(ConfigError, match="calibrated for 2"):
+    with pytest.raises(ConfigError, match="fitted for 2"):
         Detector.from_config(GuardAlignConfig.load(preset).detection)

@@ -1,4 +1,4 @@
-"""Random views can be repeated by who knows the draw, and by nobody else."""
+"""Random views can be repeated with their seed, and only with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from guardalign_middleware.audit import AuditLog, differences, read_entries, ver
 from guardalign_middleware.audit.lines import Head, Keys, canonical
 from guardalign_middleware.audit.storage import write_head
 from guardalign_middleware.config import AuditConfig, DefenceConfig, GuardAlignConfig
-from guardalign_middleware.detection.view_seed import draw_for, drawn_number, following
+from guardalign_middleware.detection.view_seed import derived_seed, seed_for, seeded_number
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing import picture, red_config, red_detector, red_guard
 from guardalign_middleware.types import CanonicalImage, Verdict
@@ -44,80 +44,80 @@ def pictures(count: int) -> list[CanonicalImage]:
     return images
 
 
-def test_a_draw_belongs_to_secret_and_picture() -> None:
+def test_a_seed_belongs_to_secret_and_picture() -> None:
     first, second = pictures(2)
     again = CanonicalImage(first.pixels.copy(), "another name")
-    assert draw_for(b"secret", first) == draw_for(b"secret", again)
-    others = {draw_for(b"secret", second), draw_for(b"other", first), following("0" * 32, first)}
-    assert len(others | {draw_for(b"secret", first)}) == 4
-    counts = np.bincount([drawn_number(f"{k:032x}", "x", 4) for k in range(1000)], minlength=5)
+    assert seed_for(b"secret", first) == seed_for(b"secret", again)
+    others = {seed_for(b"secret", second), seed_for(b"other", first), derived_seed("0" * 32, first)}
+    assert len(others | {seed_for(b"secret", first)}) == 4
+    counts = np.bincount([seeded_number(f"{k:032x}", "x", 4) for k in range(1000)], minlength=5)
     assert (counts > 150).all()
 
 
-def test_an_equal_picture_gets_an_equal_verdict_and_another_detector_another_draw() -> None:
+def test_equal_pictures_get_equal_verdicts_and_each_detector_has_its_own_seeds() -> None:
     images = pictures(4)
     detector, other = red_detector(shifting()), red_detector(shifting())
     verdicts = detector.scan_many(images)
     assert [detector.scan(image) for image in images] == verdicts
-    draws = [verdict.evidence.draw for verdict in verdicts]
-    assert len(set(draws)) == 4
-    assert {other.scan(image).evidence.draw for image in images}.isdisjoint(draws)
+    seeds = [verdict.evidence.view_seed for verdict in verdicts]
+    assert len(set(seeds)) == 4
+    assert {other.scan(image).evidence.view_seed for image in images}.isdisjoint(seeds)
 
 
-def test_whoever_knows_the_draw_repeats_the_verdict() -> None:
+def test_the_seed_repeats_the_verdict() -> None:
     for image in pictures(4):
         verdict = red_detector(shifting()).scan(image)
         other = red_detector(shifting())
-        again = other.scan(image, draw=verdict.evidence.draw)
+        again = other.scan(image, view_seed=verdict.evidence.view_seed)
         assert again == verdict
-        assert again.evidence.draw == verdict.evidence.draw
+        assert again.evidence.view_seed == verdict.evidence.view_seed
         np.testing.assert_array_equal(again.evidence.patch_boxes, verdict.evidence.patch_boxes)
-        measured = other.distances(image, draw=verdict.evidence.draw)
+        (measured,) = other.distances(image, view_seed=verdict.evidence.view_seed)
         assert measured.distance == verdict.distance
 
 
-@pytest.mark.parametrize("draw", ["", "7", "x" * 32, "A" * 32, "0" * 33])
-def test_what_is_no_draw_is_refused_and_lets_nothing_through(draw: str) -> None:
+@pytest.mark.parametrize("view_seed", ["", "7", "x" * 32, "A" * 32, "0" * 33])
+def test_anything_but_a_seed_is_rejected_and_lets_nothing_through(view_seed: str) -> None:
     guard = ImageGuard(config := shifting(on_fault="allow"), red_detector(config))
     for ask in (guard.scan, guard.sanitize, guard.detector.scan, guard.detector.distances):
         with pytest.raises(ValueError, match="32 hexadecimal"):
-            ask(picture(), draw=draw)
+            ask(picture(), view_seed=view_seed)
     assert guard.failed_open == 0
 
 
-def test_without_random_views_a_draw_changes_nothing() -> None:
+def test_without_random_views_a_seed_changes_nothing() -> None:
     image = picture(red=True)
-    verdict = red_detector().scan(image, draw="0" * 32)
+    verdict = red_detector().scan(image, view_seed="0" * 32)
     assert verdict == red_detector().scan(image)
-    assert verdict.evidence.draw is None
+    assert verdict.evidence.view_seed is None
 
 
-def test_a_chosen_draw_is_never_remembered_for_others() -> None:
+def test_a_verdict_for_an_explicit_seed_is_cached_under_that_seed_only() -> None:
     detector = red_detector(remembering(8))
     image = pictures(1)[0]
-    chosen = detector.scan(image, draw="0" * 32)
+    chosen = detector.scan(image, view_seed="0" * 32)
     own = detector.scan(image)
-    assert own.evidence.draw != "0" * 32
+    assert own.evidence.view_seed != "0" * 32
     assert detector.scan(image).evidence is own.evidence
-    assert detector.scan(image, draw="0" * 32).evidence is chosen.evidence
+    assert detector.scan(image, view_seed="0" * 32).evidence is chosen.evidence
 
 
-def test_masked_copies_are_scanned_at_draws_that_follow_from_the_first(
+def test_seeds_of_masked_copies_derive_from_the_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def scans(guard: ImageGuard, draw: str | None) -> dict[str, str | None]:
-        """Picture → draw, of all scans that cleaning one picture takes."""
+    def scans(guard: ImageGuard, view_seed: str | None) -> dict[str, str | None]:
+        """Picture → seed, of all scans that cleaning one picture takes."""
         seen: dict[str, str | None] = {}
         scan = guard.detector.scan
 
-        def watched(image: CanonicalImage, *, draw: str | None = None) -> Verdict:
-            verdict = scan(image, draw=draw)
-            seen[image.sha256] = verdict.evidence.draw
+        def watched(image: CanonicalImage, *, view_seed: str | None = None) -> Verdict:
+            verdict = scan(image, view_seed=view_seed)
+            seen[image.sha256] = verdict.evidence.view_seed
             return verdict
 
         monkeypatch.setattr(guard.detector, "scan", watched)
-        result = guard.sanitize(image, draw=draw)
-        seen[image.sha256] = result.verdict.evidence.draw
+        result = guard.sanitize(image, view_seed=view_seed)
+        seen[image.sha256] = result.verdict.evidence.view_seed
         return seen
 
     image = pictures(1)[0]
@@ -126,7 +126,7 @@ def test_masked_copies_are_scanned_at_draws_that_follow_from_the_first(
     assert scans(red_guard(shifting()), first[image.sha256]) == first
 
 
-def test_an_audit_replay_repeats_the_draws_of_masked_copies_too(tmp_path: Path) -> None:
+def test_an_audit_replay_repeats_the_seeds_of_masked_copies_too(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(KEY)
     log = AuditConfig(log=tmp_path / "log", key_file=tmp_path / "key")
     images = pictures(6)
@@ -138,7 +138,7 @@ def test_an_audit_replay_repeats_the_draws_of_masked_copies_too(tmp_path: Path) 
     for entry, image in zip(read_entries(tmp_path / "log", KEY), images * 2, strict=True):
         assert entry.draw is not None
         ask = guard.sanitize if entry.step == "sanitize" else guard.scan
-        assert differences(entry, ask(image, draw=entry.draw), image, KEY) == ()
+        assert differences(entry, ask(image, view_seed=entry.draw), image, KEY) == ()
         named |= set(differences(entry, ask(image), image, KEY))
         plain = red_guard()
         changed = differences(entry, plain.scan(image), image, KEY)
@@ -146,7 +146,7 @@ def test_an_audit_replay_repeats_the_draws_of_masked_copies_too(tmp_path: Path) 
     assert "draw" in named
 
 
-def test_lines_from_before_there_were_draws_are_read(tmp_path: Path) -> None:
+def test_lines_older_than_view_seeds_are_read(tmp_path: Path) -> None:
     log = tmp_path / "log"
     AuditLog(log, KEY).append(red_guard().scan(picture()))
     facts = json.loads(log.read_bytes())

@@ -17,9 +17,10 @@ from guardalign_middleware.config import (
     PatchConfig,
     ViewName,
 )
+from guardalign_middleware.detection.conformal import fit_threshold
 from guardalign_middleware.detection.detector import Detector
-from guardalign_middleware.detection.profile import ThresholdProfile, calibrate_threshold
-from guardalign_middleware.detection.views import View, draw_views, is_random, look
+from guardalign_middleware.detection.profile import ThresholdProfile
+from guardalign_middleware.detection.views import View, is_random, view_patches, views_for
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import CanonicalImage
@@ -37,15 +38,15 @@ def hexadecimal(number: int) -> str:
 def looking(
     config: DetectionConfig, *views: ViewName, encoder: FakeEncoder | None = None
 ) -> Detector:
-    """A detector with a profile that was calibrated for these views."""
+    """A detector with a profile that was fitted for these views."""
     config = config.model_copy(update={"defence": DefenceConfig(views=views)})
     encoder = encoder or FakeEncoder()
-    bare = Detector(encoder, COLOUR_BANK, config)
-    return Detector(encoder, COLOUR_BANK, config, profile_for(bare))
+    bare = Detector.from_parts(encoder, COLOUR_BANK, config)
+    return Detector(bare.meters, config, profile_for(bare))
 
 
 def profile_for(detector: Detector) -> ThresholdProfile:
-    return replace(calibrate_threshold([0.5] * 100, binding=detector.binding), threshold=0.4)
+    return replace(fit_threshold([0.5] * 100, binding=detector.meters[0].binding), threshold=0.4)
 
 
 def coordinates(width: int, height: int) -> Tensor:
@@ -59,18 +60,18 @@ def coordinates(width: int, height: int) -> Tensor:
     height=st.integers(2, 90),
     name=st.sampled_from(["as_is", "shifted", "mirrored"]),
     overlap=st.sampled_from([0.0, 0.5, 0.75]),
-    draw=st.integers(0, 2**128 - 1).map(hexadecimal),
+    view_seed=st.integers(0, 2**128 - 1).map(hexadecimal),
 )
 @settings(max_examples=60, deadline=None)
-def test_places_are_where_the_shown_pixels_lie(
-    width: int, height: int, name: ViewName, overlap: float, draw: str
+def test_boxes_map_back_to_the_pixels_they_show(
+    width: int, height: int, name: ViewName, overlap: float, view_seed: str
 ) -> None:
     patches = PatchConfig(sizes=(20, 40), unit="pixels", overlap=overlap)
-    (view,) = draw_views([name], width, height, patches, draw)
-    shown = view.of(coordinates(width, height))
-    seen = look(CanonicalImage(np.zeros((height, width, 3), dtype=np.uint8)), view, patches)
+    (view,) = views_for([name], width, height, patches, view_seed)
+    shown = view.apply(coordinates(width, height))
+    seen = view_patches(CanonicalImage(np.zeros((height, width, 3), dtype=np.uint8)), view, patches)
     assert (seen.boxes[:, 2:] <= [shown.shape[2], shown.shape[1]]).all()
-    for (x0, y0, x1, y1), place in zip(seen.boxes.tolist(), seen.places.tolist(), strict=True):
+    for (x0, y0, x1, y1), place in zip(seen.boxes.tolist(), seen.image_boxes.tolist(), strict=True):
         columns, rows = shown[:, y0:y1, x0:x1].flatten(1)
         assert place == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
@@ -79,44 +80,44 @@ def test_a_view_changes_a_picture_as_it_says() -> None:
     pixels = torch.from_numpy(
         np.random.default_rng(0).integers(0, 256, (3, 50, 70), dtype=np.uint8)
     )
-    assert torch.equal(View("mirrored").of(View("mirrored").of(pixels)), pixels)
-    shifted = View("shifted", 7, 4).of(pixels)
+    assert torch.equal(View("mirrored").apply(View("mirrored").apply(pixels)), pixels)
+    shifted = View("shifted", 7, 4).apply(pixels)
     assert torch.equal(shifted[:, 4:, 7:], pixels)
     assert torch.equal(shifted[:, 4:, 6], pixels[:, :, 1])
-    soft = View("softened").of(pixels)
+    soft = View("softened").apply(pixels)
     assert soft.shape == pixels.shape
     assert soft.float().std() < 0.8 * pixels.float().std()
     for view in (View("mirrored"), View("shifted", 7, 4), View("softened")):
-        exact = view.of(pixels.float())
-        assert (view.of(pixels).float() - exact).abs().max() <= 2.0
+        exact = view.apply(pixels.float())
+        assert (view.apply(pixels).float() - exact).abs().max() <= 2.0
 
 
 def test_a_gradient_flows_back_through_every_view() -> None:
     for view in (*map(View, ("as_is", "mirrored", "softened")), View("shifted", 5, 9)):
         pixels = torch.rand(3, 30, 40, requires_grad=True)
-        (gradient,) = torch.autograd.grad(view.of(pixels).sum(), pixels)
+        (gradient,) = torch.autograd.grad(view.apply(pixels).sum(), pixels)
         assert (gradient > 0.2).all()
 
 
-def test_offsets_reach_over_one_stride_and_belong_to_the_draw() -> None:
+def test_offsets_reach_over_one_stride_and_follow_from_the_seed() -> None:
     drawn = [
-        draw_views(["shifted", "shifted"], 200, 150, PATCHES, hexadecimal(number))
+        views_for(["shifted", "shifted"], 200, 150, PATCHES, hexadecimal(number))
         for number in range(400)
     ]
     for values in ({one.left for one, _ in drawn}, {one.top for one, _ in drawn}):
         assert values == set(range(17))
     assert sum(first == second for first, second in drawn) < 20
-    assert drawn[3] == draw_views(["shifted", "shifted"], 200, 150, PATCHES, hexadecimal(3))
-    assert draw_views(["shifted"], 1, 1, PATCHES, hexadecimal(0)) == (View("shifted"),)
-    with pytest.raises(ValueError, match="draw"):
-        draw_views(["shifted"], 200, 150, PATCHES, None)
+    assert drawn[3] == views_for(["shifted", "shifted"], 200, 150, PATCHES, hexadecimal(3))
+    assert views_for(["shifted"], 1, 1, PATCHES, hexadecimal(0)) == (View("shifted"),)
+    with pytest.raises(ValueError, match="view seed"):
+        views_for(["shifted"], 200, 150, PATCHES, None)
     assert is_random(["as_is", "shifted"])
     assert not is_random(["as_is", "mirrored", "softened"])
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("left", [0, 60, 168])
-def test_regions_are_told_in_pixels_of_the_picture(
+def test_regions_are_in_pixels_of_the_picture(
     colour_config: DetectionConfig, name: ViewName, left: int
 ) -> None:
     verdict = looking(colour_config, name).scan(scene(200, 160, {(left, 100, left + 32, 132): RED}))
@@ -142,10 +143,10 @@ def test_views_of_one_thing_make_one_region(colour_config: DetectionConfig) -> N
 
 def test_as_is_costs_nothing(colour_config: DetectionConfig) -> None:
     image = scene(100, 80, {})
-    assert look(image, View("as_is"), PATCHES).picture() is image
+    assert view_patches(image, View("as_is"), PATCHES).view_image() is image
     detector = looking(colour_config, "as_is")
-    assert detector.scan(image).evidence.draw is None
-    assert "views" not in detector.binding
+    assert detector.scan(image).evidence.view_seed is None
+    assert "views" not in detector.meters[0].binding
 
 
 class OneEyed(FakeEncoder):
@@ -181,7 +182,7 @@ class FailsAtThe(FakeEncoder):
 def test_a_fault_in_one_view_is_a_fault(
     colour_config: DetectionConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("guardalign_middleware.detection.detector._PATCHES_IN_FLIGHT", 1)
+    monkeypatch.setattr("guardalign_middleware.detection.meter._PATCHES_IN_FLIGHT", 1)
     image = scene(64, 64, {})
     assert looking(colour_config, "as_is", encoder=FailsAtThe(2)).scan(image).decision == "allow"
     with pytest.raises(DetectionError):
@@ -193,20 +194,22 @@ def test_company_does_not_change_what_views_show(colour_config: DetectionConfig)
     images = [scene(64 + k, 90, {(0, 0, 30, 20 + k): RED}) for k in range(5)]
     together = detector.scan_many(images)
     assert together == [detector.scan(image) for image in images]
-    by_hand = detector.distances_many(images)
-    assert [one.distance for one in by_hand] == [verdict.distance for verdict in together]
+    measured = [detector.distances(image)[0] for image in images]
+    assert [one.distance for one in measured] == [verdict.distance for verdict in together]
 
 
 def test_a_profile_belongs_to_its_views(colour_config: DetectionConfig) -> None:
     def bare(*views: ViewName) -> Detector:
         changes = {"defence": DefenceConfig(views=views)}
-        return Detector(FakeEncoder(), COLOUR_BANK, colour_config.model_copy(update=changes))
+        return Detector.from_parts(
+            FakeEncoder(), COLOUR_BANK, colour_config.model_copy(update=changes)
+        )
 
     plain, two, turned = bare("as_is"), bare("as_is", "mirrored"), bare("mirrored", "as_is")
-    for calibrated, used in ((plain, two), (two, plain), (two, bare("as_is", "shifted"))):
-        with pytest.raises(ConfigError, match="another views"):
-            Detector(used.encoder, used.anchors, used.config, profile_for(calibrated))
-    Detector(turned.encoder, turned.anchors, turned.config, profile_for(two))
+    for fitted, used in ((plain, two), (two, plain), (two, bare("as_is", "shifted"))):
+        with pytest.raises(ConfigError, match="different views"):
+            Detector(used.meters, used.config, profile_for(fitted))
+    Detector(turned.meters, turned.config, profile_for(two))
 
 
 def test_the_config_names_views() -> None:

@@ -19,6 +19,7 @@ from guardalign_middleware.config import (
     SecondEncoderConfig,
 )
 from guardalign_middleware.detection import AnchorBank, Detector
+from guardalign_middleware.detection.detector import Parts
 from guardalign_middleware.detection.patches import crop_patches, patch_boxes
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.attacks import ATTACKS, Target, run_attacks
@@ -64,6 +65,16 @@ def target(detector: Detector) -> Target:
         if detector.scan(image).flagged:
             return Target(image, (scene.items[0].box,))
     raise AssertionError("no scene is found")
+
+
+def parts_of(detector: Detector) -> Parts:
+    (meter,) = detector.meters
+    return meter.encoder, meter.anchors
+
+
+def nearest(detector: Detector, image: CanonicalImage) -> float:
+    """The distance of an image to the first encoder."""
+    return detector.distances(image)[0].distance
 
 
 def red_square() -> Target:
@@ -123,19 +134,19 @@ def test_float_crops_are_the_detectors_crops(target: Target) -> None:
 def test_the_gradient_goes_through_encoder_and_transport(
     detector: Detector, target: Target
 ) -> None:
-    clean = detector.distances(target.image).distance
+    clean = nearest(detector, target.image)
     threshold = detector.profile.threshold if detector.profile else 0.0
     evaded = evade(detector, target, [threshold], levels=8, steps=6, rng=np.random.default_rng(0))
     change = evaded.image.pixels.astype(int) - target.image.pixels
     assert 0 < np.abs(change).max() <= 8
-    after = detector.distances(evaded.image).distance
+    after = nearest(detector, evaded.image)
     assert after > 3 * clean
     rng = np.random.default_rng(0)
     noise = rng.integers(-8, 9, target.image.pixels.shape)
     noisy = np.clip(target.image.pixels + noise, 0, 255).astype(np.uint8)
-    assert after > detector.distances(CanonicalImage(noisy)).distance
+    assert after > nearest(detector, CanonicalImage(noisy))
     # What a gradient was asked of still scans as before.
-    assert detector.distances(target.image).distance == pytest.approx(clean, abs=1e-6)
+    assert nearest(detector, target.image) == pytest.approx(clean, abs=1e-6)
 
 
 def test_a_gradient_that_overflows_in_single_precision(detector: Detector) -> None:
@@ -152,11 +163,11 @@ def test_a_gradient_that_overflows_in_single_precision(detector: Detector) -> No
     # At a small ε the kernel's values span more than single precision holds the derivatives of.
     sharp = detector.config.transport.model_copy(update={"epsilon": 0.02})
     config = detector.config.model_copy(update={"transport": sharp})
-    sharper = Detector(detector.encoder, detector.anchors, config)
-    clean = sharper.distances(target.image).distance
+    sharper = Detector.from_parts(*parts_of(detector), config)
+    clean = nearest(sharper, target.image)
     rng = np.random.default_rng(0)
     evaded = evade(sharper, target, [0.2], levels=8, steps=10, rng=rng)
-    assert sharper.distances(evaded.image).distance > 2 * clean
+    assert nearest(sharper, evaded.image) > 2 * clean
 
 
 def test_the_report_is_whole(detector: Detector, target: Target) -> None:
@@ -182,14 +193,12 @@ def doubled(detector: Detector) -> Detector:
     config = detector.config
     second = SecondEncoderConfig(encoder=config.encoder, transport=config.transport)
     defence = DefenceConfig(views=("shifted", "mirrored"))
-    plain = config.model_copy(update={"defence": defence})
-    other = Detector(detector.encoder, detector.anchors, plain)
     both = config.model_copy(update={"defence": defence.model_copy(update={"second": second})})
-    bare = Detector(detector.encoder, detector.anchors, both, second=other)
+    bare = Detector.from_parts(*parts_of(detector), both, second=parts_of(detector))
     assert detector.profile is not None
-    own = replace(detector.profile, binding=bare.binding)
-    profile = replace(own, second=replace(own, binding=other.binding))
-    return Detector(detector.encoder, detector.anchors, both, profile, other)
+    own = replace(detector.profile, binding=bare.meters[0].binding)
+    profile = replace(own, second=replace(own, binding=bare.meters[1].binding))
+    return Detector(bare.meters, both, profile)
 
 
 def test_what_is_configured_is_attacked_and_compared(
@@ -208,7 +217,7 @@ def test_what_is_configured_is_attacked_and_compared(
     assert all(row.false_alarms is None for row in report.defences)
     assert report.attacks[0].detected.value == 1.0
     alone = replace(Defence("x", ("mirrored", "shifted")), second=True).applied(guarded)
-    assert [one.config.defence.views for one in alone.members] == [("mirrored", "shifted")] * 2
+    assert [meter.views for meter in alone.meters] == [("mirrored", "shifted")] * 2
     assert defences_for(alone)[-1].views == ("mirrored", "shifted")
     assert defences_for(DEFENCES[2].applied(guarded)) == DEFENCES  # it is compared already
 
@@ -227,12 +236,12 @@ def test_only_what_is_configured_may_be_measured(detector: Detector) -> None:
 def test_who_knows_of_the_views_goes_through_them(detector: Detector, target: Target) -> None:
     assert detector.profile is not None
     mirrored = Defence("mirrored", ("mirrored",)).applied(detector)
-    threshold, draw = detector.profile.threshold, "0" * 32
-    before = mirrored.distances(target.image, draw=draw).distance
+    threshold = detector.profile.threshold
+    before = nearest(mirrored, target.image)
     rng = np.random.default_rng(0)
     known = evade(mirrored, target, [threshold], levels=8, steps=12, rng=rng)
     unknown = evade(detector, target, [threshold], levels=8, steps=12, rng=rng)
-    after = [mirrored.distances(one.image).distance for one in (known, unknown)]
+    after = [nearest(mirrored, one.image) for one in (known, unknown)]
     assert after[0] > 3 * before
     assert after[0] > after[1]
 
@@ -255,16 +264,17 @@ def test_a_gradient_goes_through_both_encoders(detector: Detector, target: Targe
 
 
 def test_views_only_add_to_what_is_found(detector: Detector, target: Target) -> None:
-    draw = "5" * 32
-    plain = NO_DEFENCE.applied(detector).distances(target.image, draw=draw).by_category()
-    assert plain == pytest.approx(detector.distances(target.image).by_category())
+    seed = "5" * 32
+    (measured,) = NO_DEFENCE.applied(detector).distances(target.image, view_seed=seed)
+    plain = measured.by_category()
+    assert plain == pytest.approx(detector.distances(target.image)[0].by_category())
     several = DEFENCES[3].applied(detector)
-    found = several.distances(target.image, draw=draw).by_category()
+    (measured,) = several.distances(target.image, view_seed=seed)
+    found = measured.by_category()
     assert all(found[name] <= value + 1e-6 for name, value in plain.items())
     assert detector.profile is not None
-    assert flagged(several, detector.profile, target.image, draw)
-    evidence = several.distances(target.image, draw=draw).evidence
-    assert patches_of(several, target.image, draw) == len(evidence.patch_boxes)
+    assert flagged(several, detector.profile, target.image, seed)
+    assert patches_of(several, target.image, seed) == len(measured.evidence.patch_boxes)
 
 
 def test_what_cannot_be_attacked() -> None:
@@ -272,7 +282,7 @@ def test_what_cannot_be_attacked() -> None:
         encoder=EncoderConfig(model="fake"), anchors=Path("unused.yaml"), patches=PATCHES
     )
     bank = AnchorBank({"fire": ("red",)}, {"wall": ("grey",)})
-    fake = Detector(FakeEncoder(), bank, config)
+    fake = Detector.from_parts(FakeEncoder(), bank, config)
     with pytest.raises(ConfigError, match="open_clip"):
         evade(fake, red_square(), [0.1], levels=8, rng=np.random.default_rng(0))
     with pytest.raises(ConfigError, match="profile"):

@@ -67,7 +67,7 @@ def test_decisions_and_answers_do_not_depend_on_the_batch(chain: GuardAlign) -> 
 
 def test_an_unknown_word_in_the_anchors_is_an_error(chain: GuardAlign) -> None:
     with pytest.raises(ConfigError, match="bazooka"):
-        chain.guard.detector.encoder.encode_texts(["a bazooka"])
+        chain.guard.detector.meters[0].encoder.encode_texts(["a bazooka"])
 
 
 def test_the_anchors_hold_only_words_the_encoder_knows(chain: GuardAlign) -> None:
@@ -75,7 +75,7 @@ def test_the_anchors_hold_only_words_the_encoder_knows(chain: GuardAlign) -> Non
     texts = [
         text for bank in (bank.categories, bank.neutral) for row in bank.values() for text in row
     ]
-    assert len(chain.guard.detector.encoder.encode_texts(texts)) == len(texts)
+    assert len(chain.guard.detector.meters[0].encoder.encode_texts(texts)) == len(texts)
 
 
 def test_the_shipped_weights_are_those_of_the_card(chain: GuardAlign) -> None:

@@ -11,8 +11,12 @@ import torch
 from torch import Tensor
 
 from guardalign_middleware.config import GuardAlignConfig, TransportConfig
-from guardalign_middleware.detection import AnchorBank, Detector, ThresholdProfile
-from guardalign_middleware.detection.profile import Calibration
+from guardalign_middleware.detection import (
+    AnchorBank,
+    Detector,
+    ThresholdFit,
+    ThresholdProfile,
+)
 from guardalign_middleware.generation import TokenStream
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
@@ -64,7 +68,7 @@ def guard_with(
     """A guard that finds red, until its encoder breaks."""
     config = red_config(**changes)
     detector = red_detector(config)
-    detector.encoder = BrokenEncoder(encode, healthy_calls=healthy_calls)
+    detector.meters[0].encoder = BrokenEncoder(encode, healthy_calls=healthy_calls)
     return ImageGuard(config, detector)
 
 
@@ -80,10 +84,10 @@ def guard_that_does_not_converge(solver: str, **changes: Any) -> ImageGuard:
     anchors = AnchorBank(
         categories={"weapon": ("red", "red white")}, neutral={"sky": ("blue", "blue white")}
     )
-    bare = Detector(FakeEncoder(), anchors, config.detection)
-    calibration = Calibration(max_false_alarm=0.05, safe_images=100, false_alarm=0.0)
-    profile = ThresholdProfile(0.2, "none: made for tests", calibration, bare.binding)
-    return ImageGuard(config, Detector(FakeEncoder(), anchors, config.detection, profile))
+    bare = Detector.from_parts(FakeEncoder(), anchors, config.detection)
+    fit = ThresholdFit(max_false_alarm=0.05, safe_images=100, false_alarm=0.0)
+    profile = ThresholdProfile(0.2, "none: made for tests", fit, bare.meters[0].binding)
+    return ImageGuard(config, Detector(bare.meters, config.detection, profile))
 
 
 class BrokenRunner(EchoRunner):

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
-from guardalign_middleware.detection.fit import Measured, calibrate_detector, measure
+from guardalign_middleware.detection.fit import ImageDistances, fit_profile, measure
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.types import CanonicalImage
@@ -24,7 +24,7 @@ from guardalign_middleware.types import CanonicalImage
 _SEED = 31_337
 
 
-def measured(detector: Detector, *, unsafe: bool, scenes: int) -> list[Measured]:
+def measured(detector: Detector, *, unsafe: bool, scenes: int) -> list[ImageDistances]:
     """What the detector measures of `scenes` calibration scenes."""
     images = []
     for index in track(range(scenes), description="unsafe" if unsafe else "safe"):
@@ -46,7 +46,7 @@ def main() -> None:
     torch.set_num_threads(1)
     config = GuardAlignConfig.load(options.preset).detection
     detector = Detector.from_config(config.model_copy(update={"profile": None}))
-    profile = calibrate_detector(
+    profile = fit_profile(
         detector,
         measured(detector, unsafe=False, scenes=options.safe),
         {"unsafe": measured(detector, unsafe=True, scenes=options.unsafe)},

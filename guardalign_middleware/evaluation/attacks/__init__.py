@@ -1,4 +1,4 @@
-"""What somebody could do to an image so that the detector does not find what is in it."""
+"""Attacks on the detector: ways to change an unsafe image until it passes."""
 
 from guardalign_middleware.evaluation.attacks.pictures import ATTACKS, Target
 from guardalign_middleware.evaluation.attacks.report import AttackReport, run_attacks

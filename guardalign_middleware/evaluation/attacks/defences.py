@@ -1,4 +1,4 @@
-"""Counter-measures to compare: how else the detector could be configured to look."""
+"""Counter-measures to compare: other ways to configure the detector."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from guardalign_middleware.config import DefenceConfig, ViewName
 from guardalign_middleware.detection import Detector, ThresholdProfile
-from guardalign_middleware.detection.views import look
+from guardalign_middleware.detection.views import view_patches
 from guardalign_middleware.types import CanonicalImage
 
 
@@ -15,10 +15,10 @@ class Defence:
     """A counter-measure.
 
     Attributes:
-        name: for the table.
-        views: what is looked at.
+        name: its name in the table.
+        views: the views of each image.
         overlap: of the crops; None = the configured one.
-        second: whether the configured second encoder looks too.
+        second: whether the configured second encoder takes part.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Defence:
     second: bool = False
 
     def applied(self, detector: Detector) -> Detector:
-        """The detector with this counter-measure instead of its own ones; without a profile."""
+        """The detector with this counter-measure instead of its own; without a profile."""
         config = detector.config
         patches = config.patches
         if self.overlap is not None:
@@ -35,11 +35,9 @@ class Defence:
         other = config.defence.second if self.second else None
         defence = DefenceConfig(views=self.views, second=other)
         changes = {"patches": patches, "defence": defence, "profile": None}
-        alone = replace(self, second=False)
-        second = alone.applied(detector.second) if detector.second and self.second else None
-        return Detector(
-            detector.encoder, detector.anchors, config.model_copy(update=changes), second=second
-        )
+        first, *rest = [(meter.encoder, meter.anchors) for meter in detector.meters]
+        second = rest[0] if rest and self.second else None
+        return Detector.from_parts(*first, config.model_copy(update=changes), second=second)
 
 
 NO_DEFENCE = Defence("none")
@@ -53,14 +51,14 @@ DEFENCES = (
 
 
 def defences_for(detector: Detector, *, compare: bool = True) -> tuple[Defence, ...]:
-    """What is measured: none of them, what is configured, and what it is compared with.
+    """The counter-measures to measure: none, the configured ones, and others to compare with.
 
     Args:
-        detector: as it is configured.
-        compare: with all of the above, and with its second encoder alone.
+        detector: the detector as configured.
+        compare: include all of `DEFENCES`, and the second encoder on its own.
     """
     views = detector.config.defence.views
-    second = detector.second is not None
+    second = len(detector.meters) > 1
     known = (*DEFENCES, *([Defence("two encoders", second=True)] if second else []))
     same = [one for one in known if (one.views, one.overlap, one.second) == (views, None, second)]
     own = same or [Defence("as configured", views, second=second)]
@@ -68,25 +66,25 @@ def defences_for(detector: Detector, *, compare: bool = True) -> tuple[Defence, 
 
 
 def flagged(
-    detector: Detector, profile: ThresholdProfile, image: CanonicalImage, draw: str
+    detector: Detector, profile: ThresholdProfile, image: CanonicalImage, view_seed: str
 ) -> bool:
-    """Whether a detector finds something, at the thresholds of a profile it need not be bound to.
+    """Whether a detector flags an image, at the thresholds of a profile it need not be bound to.
 
     Args:
-        detector: with as many encoders as it likes to use of those of the profile.
+        detector: with both encoders of the profile, or the first alone.
         profile: the thresholds.
-        image: to be looked at.
-        draw: of its random views.
+        image: the image.
+        view_seed: seed of its random views.
     """
-    thresholds = profile if detector.second is not None else replace(profile, second=None)
-    measured = (one.distances(image, draw=draw) for one in detector.members)
+    thresholds = profile if len(detector.meters) > 1 else replace(profile, second=None)
+    measured = detector.distances(image, view_seed=view_seed)
     return thresholds.flags(*(one.by_category() for one in measured))
 
 
-def patches_of(detector: Detector, image: CanonicalImage, draw: str) -> int:
-    """How many patches a scan of the image embeds, over all views and encoders."""
+def patches_of(detector: Detector, image: CanonicalImage, view_seed: str) -> int:
+    """Number of patches that a scan of the image embeds, over all views and encoders."""
     return sum(
-        len(look(image, view, one.config.patches).boxes)
-        for one in detector.members
-        for view in one.views_of(image.width, image.height, draw)
+        len(view_patches(image, view, meter.patches).boxes)
+        for meter in detector.meters
+        for view in meter.views_of(image.width, image.height, view_seed)
     )

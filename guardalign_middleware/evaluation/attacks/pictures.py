@@ -1,7 +1,7 @@
-"""Attacks that need no model: what a person with a picture editor can do.
+"""Attacks that need no model, only a picture editor.
 
-Each takes a picture and the boxes of the unsafe things in it, and gives the changed picture with
-the boxes where the things are now.
+Each takes a picture and the boxes of the unsafe things in it, and returns the changed picture with
+the new boxes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from guardalign_middleware.boxes import intersection
 from guardalign_middleware.config import PatchConfig
 from guardalign_middleware.detection.patches import patch_boxes
 from guardalign_middleware.types import Box, CanonicalImage
@@ -35,7 +36,7 @@ Attack = Callable[[Target, PatchConfig, np.random.Generator], Target]
 
 
 def jpeg(quality: int) -> Attack:
-    """Compress."""
+    """Compress the picture."""
 
     def attack(target: Target, _: PatchConfig, __: np.random.Generator) -> Target:
         buffer = io.BytesIO()
@@ -46,7 +47,7 @@ def jpeg(quality: int) -> Attack:
 
 
 def rescale(factor: float) -> Attack:
-    """Make the whole picture smaller or larger."""
+    """Resize the whole picture."""
 
     def attack(target: Target, _: PatchConfig, __: np.random.Generator) -> Target:
         picture = target.image.to_pil()
@@ -60,7 +61,7 @@ def rescale(factor: float) -> Attack:
 
 
 def tiny(factor: float) -> Attack:
-    """Shrink everything and put it on a plain canvas of the old size."""
+    """Shrink the picture and place it on a plain canvas of the old size."""
 
     def attack(target: Target, config: PatchConfig, rng: np.random.Generator) -> Target:
         small = rescale(factor)(target, config, rng)
@@ -75,7 +76,7 @@ def tiny(factor: float) -> Attack:
 
 
 def rotate(degrees: float) -> Attack:
-    """Turn the whole picture; what was outside is filled with its median colour."""
+    """Rotate the whole picture; new corners get its median colour."""
 
     def attack(target: Target, _: PatchConfig, __: np.random.Generator) -> Target:
         picture = target.image.to_pil()
@@ -116,10 +117,10 @@ def typography(target: Target, _: PatchConfig, rng: np.random.Generator) -> Targ
 
 
 def straddle(target: Target, config: PatchConfig, _: np.random.Generator) -> Target:
-    """Move the picture so that no small crop holds more of the first thing than can be helped.
+    """Shift the picture until every small crop holds as little of the first thing as possible.
 
-    Pixels are added at the left and the top, a mirror image of those beside them; of 8 × 8 offsets
-    up to one stride, the one that leaves the best small crop with the least of the thing is taken.
+    Mirrored pixels are added at the left and the top. Of 8 × 8 offsets up to one stride, the one
+    that leaves the best small crop with the least of the thing is taken.
     """
     first = patch_boxes(target.image.width, target.image.height, config)
     reach = max(1, round(int((first[:, 2] - first[:, 0]).min()) * (1.0 - config.overlap)))
@@ -175,7 +176,7 @@ def copies(count: int) -> Attack:
             left = int(rng.integers(0, target.image.width - (x1 - x0) + 1))
             top = int(rng.integers(0, target.image.height - (y1 - y0) + 1))
             box = (left, top, left + x1 - x0, top + y1 - y0)
-            if all(_shared(box, other) == 0 for other in boxes):
+            if all(intersection(box, other) == 0 for other in boxes):
                 pixels[top : box[3], left : box[2]] = thing
                 boxes.append(box)
         return Target(CanonicalImage(pixels), tuple(boxes))
@@ -222,12 +223,6 @@ def _turned(box: Box, degrees: float, before: tuple[int, int], after: tuple[int,
         min(math.ceil(max(xs)), after[0]),
         min(math.ceil(max(ys)), after[1]),
     )
-
-
-def _shared(first: Box, second: Box) -> int:
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    return max(width, 0) * max(height, 0)
 
 
 ATTACKS: Mapping[str, Attack] = {

@@ -10,7 +10,7 @@ from guardalign_middleware.evaluation.metrics import Estimate
 
 
 def save_plot(report: AttackReport, path: Path) -> None:
-    """Draw the share detected under each attack, and with each counter-measure, with intervals.
+    """Plot the share detected under each attack and with each counter-measure, with intervals.
 
     Raises:
         ConfigError: matplotlib is not installed, or the file cannot be written.

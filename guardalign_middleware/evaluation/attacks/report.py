@@ -17,7 +17,7 @@ from guardalign_middleware.evaluation.attacks.defences import (
     flagged,
     patches_of,
 )
-from guardalign_middleware.evaluation.attacks.gradient import evade, random_draw
+from guardalign_middleware.evaluation.attacks.gradient import evade, random_view_seed
 from guardalign_middleware.evaluation.attacks.pictures import ATTACKS, Target
 from guardalign_middleware.evaluation.localisation import covered
 from guardalign_middleware.evaluation.metrics import Estimate, rate
@@ -30,12 +30,12 @@ LEVELS: Final = (2, 4, 8)
 
 @dataclass(frozen=True)
 class AttackRow:
-    """One attack against the detector as it is configured.
+    """One attack against the detector as configured.
 
     Attributes:
         attack: its name.
         detected: share of the images in which something was still found.
-        located: share in which the found regions cover at least half of every unsafe thing.
+        located: share in which the regions cover at least half of every unsafe thing.
     """
 
     attack: str
@@ -49,7 +49,7 @@ class DefenceRow:
 
     Attributes:
         defence: its name.
-        scans: what it costs, in patches embedded per patch of a plain scan.
+        scans: its cost, in patches embedded per patch of a plain scan.
         false_alarms: share of the safe images that it flags; None without safe images.
         detected: attack → share of the attacked images in which something was found.
     """
@@ -62,7 +62,7 @@ class DefenceRow:
 
 @dataclass(frozen=True)
 class AttackReport:
-    """What the attacks did; `images` unsafe ones were attacked, `safe` ones measured."""
+    """The outcome of all attacks on `images` unsafe and of the scans of `safe` safe images."""
 
     images: int
     safe: int
@@ -85,25 +85,25 @@ def run_attacks(
     compare: bool = True,
     progress: Callable[[Sequence[Target]], Iterable[Target]] = iter,
 ) -> AttackReport:
-    """Attack each picture in every way.
+    """Run every attack on each picture.
 
-    The detector is attacked as it is configured, by somebody who knows that. The counter-measures,
-    its own ones among them, are measured without an attack, on pictures moved onto crop borders,
-    and against the gradient with the largest ε: once of an attacker who takes the detector for a
-    plain one, and once of one who knows better and attacks through all its views and encoders.
+    The detector is attacked as configured, by an attacker who knows its configuration. The
+    counter-measures, its own included, are measured without an attack, on pictures moved onto crop
+    borders, and against the gradient with the largest ε: once by an attacker who assumes a plain
+    detector, and once by one who attacks through all its views and encoders.
 
     Args:
         detector: with a threshold profile; its thresholds stay the same for all counter-measures.
-        targets: unsafe pictures and where the things are.
+        targets: unsafe pictures and the boxes of the things.
         safe: pictures that should not be flagged.
         levels: ε of the gradient attack, in 8-bit levels.
-        steps: of the gradient attack.
-        seed: of everything random.
-        compare: counter-measures that are not configured too, which takes most of the time.
+        steps: number of steps of the gradient attack.
+        seed: random seed.
+        compare: also measure counter-measures that are not configured; takes most of the time.
         progress: wraps the loop over the targets.
 
     Raises:
-        ConfigError: no profile, no target, or an encoder without gradients.
+        ConfigError: there is no profile or no target, or an encoder has no gradients.
         DetectionError: the detector gave no trustworthy number.
     """
     if detector.profile is None or not targets or not levels:
@@ -139,7 +139,7 @@ class _Tally:
 
     def attack(self, target: Target, levels: Sequence[int], rng: np.random.Generator) -> None:
         for name, detector in self._defences.items():
-            self._patches[name] += patches_of(detector, target.image, random_draw(rng))
+            self._patches[name] += patches_of(detector, target.image, random_view_seed(rng))
         self._scan(CLEAN, target, rng)
         for name, attack in ATTACKS.items():
             attacked = attack(target, self._detector.config.patches, rng)
@@ -158,7 +158,7 @@ class _Tally:
         self._defend(_unknown(self._strongest), unaware, rng)
         for name, detector in self._defences.items():
             if name == NO_DEFENCE.name:
-                continue  # nothing to know
+                continue  # there is nothing to know
             adapted = self._evaded(detector, target, self._strongest, rng)
             found = self._flagged(detector, adapted.image, rng)
             self._defended[name][_known(self._strongest)].append(found)
@@ -166,14 +166,14 @@ class _Tally:
     def _evaded(
         self, detector: Detector, target: Target, level: int, rng: np.random.Generator
     ) -> Target:
-        thresholds = [one.threshold for one in self._profile.members][: len(detector.members)]
+        thresholds = [one.threshold for one in self._profile.members][: len(detector.meters)]
         return evade(detector, target, thresholds, levels=level, steps=self._steps, rng=rng)
 
     def _flagged(self, detector: Detector, image: CanonicalImage, rng: np.random.Generator) -> bool:
-        return flagged(detector, self._profile, image, random_draw(rng))
+        return flagged(detector, self._profile, image, random_view_seed(rng))
 
     def _scan(self, name: str, target: Target, rng: np.random.Generator) -> None:
-        verdict = self._detector.scan(target.image, draw=random_draw(rng))
+        verdict = self._detector.scan(target.image, view_seed=random_view_seed(rng))
         regions = [region.box for region in verdict.regions]
         self._found[name].append(bool(regions))
         self._located[name].append(all(covered(box, regions) >= 0.5 for box in target.boxes))
@@ -194,7 +194,7 @@ class _Tally:
         )
         known, unknown = _known(self._strongest), _unknown(self._strongest)
         plain = self._defended[NO_DEFENCE.name]
-        plain[known] = plain[unknown]  # nothing to know
+        plain[known] = plain[unknown]  # there is nothing to know
         defences = tuple(
             DefenceRow(
                 defence=name,

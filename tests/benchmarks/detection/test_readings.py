@@ -42,16 +42,16 @@ def test_the_shipped_reading_is_what_the_detector_says(detector: Detector) -> No
     rng = np.random.default_rng(5)
     scene = draw_cluttered_scene(rng, unsafe=True, backgrounds=HELD_OUT_BACKGROUNDS)
     image = CanonicalImage(scene.pixels)
-    encoder: Any = detector.encoder
+    encoder: Any = detector.meters[0].encoder
     layouts = encode_layouts(encoder, image)
     assert {WHOLE, *CROP_LAYOUTS} < set(layouts)
-    bank = embed_bank(encoder, detector.anchors)
+    bank = embed_bank(encoder, detector.meters[0].anchors)
     patches = layouts[SHIPPED]
     read, iterations = patch_distances(patches.embeddings, bank, detector.config.transport)
     assert iterations >= 10
     assert set(read) == set(READINGS)
     assert all(bool(torch.isfinite(row).all()) for row in read.values())
-    measured = detector.distances(image)
+    (measured,) = detector.distances(image)
     np.testing.assert_array_equal(patches.boxes, measured.evidence.patch_boxes)
     np.testing.assert_allclose(read[OT_SOFTMAX], measured.evidence.patch_distances, atol=1e-5)
     sweep = swept(patches.embeddings, bank, detector.config.transport)
@@ -63,7 +63,7 @@ def test_the_shipped_reading_is_what_the_detector_says(detector: Detector) -> No
 
 
 def test_pooled_tokens_are_the_encoders_own_and_values_are_local(detector: Detector) -> None:
-    encoder: Any = detector.encoder
+    encoder: Any = detector.meters[0].encoder
     side = encoder.image_size
     pixels = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     output = tower_output(encoder, pixels)

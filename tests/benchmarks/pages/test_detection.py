@@ -34,8 +34,8 @@ def test_the_stored_tables_are_those_of_the_measurements() -> None:
 
 def test_the_pair_that_is_attacked_fits_its_profile() -> None:
     preset = GuardAlignConfig.load("benchmarks/second/preset.yaml").detection
-    first, second = Detector.from_config(preset).members
-    shipped = Detector.from_config(GuardAlignConfig.load("mini").detection)
+    first, second = Detector.from_config(preset).meters
+    (shipped,) = Detector.from_config(GuardAlignConfig.load("mini").detection).meters
     assert first.binding == shipped.binding != second.binding
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from guardalign_middleware.detection.category_threshold import calibrate_by_category
-from guardalign_middleware.detection.profile import ThresholdProfile, highest_threshold
+from guardalign_middleware.detection.conformal import fit_by_category, highest_threshold
+from guardalign_middleware.detection.profile import ThresholdProfile
 from guardalign_middleware.errors import ConfigError
 
 BINDING = {"encoder": "e", "anchors": "a", "patches": "p", "transport": "t"}
@@ -30,7 +30,7 @@ def test_the_promise_for_the_image_holds_over_redraws_and_unsplit_thresholds_bre
     together, alone, unsplit = [], [], []
     for _ in range(1000):
         calibration = safe_images(rng, 99)
-        profile = calibrate_by_category(as_images(calibration), {}, NAMES, 0.05, binding=BINDING)
+        profile = fit_by_category(as_images(calibration), {}, NAMES, 0.05, binding=BINDING)
         flagged = fresh <= [profile.threshold_of(name) for name in NAMES]
         together.append(flagged.any(axis=1).mean())
         alone.append(flagged.mean(axis=0))
@@ -47,7 +47,7 @@ def test_misses_are_promised_category_by_category_over_redraws() -> None:
     missed: dict[str, list[float]] = {"weapon": [], "drug": []}
     for _ in range(1000):
         unsafe = {name: [{name: value} for value in rng.random(39).tolist()] for name in missed}
-        profile = calibrate_by_category(
+        profile = fit_by_category(
             [],
             unsafe,
             tuple(missed),
@@ -64,15 +64,15 @@ def test_misses_are_promised_category_by_category_over_redraws() -> None:
 def test_reports_what_each_category_does_and_survives_a_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     unsafe = {"weapon": [{"weapon": 0.001, "drug": 0.9}] * 3 + [{"drug": 0.0005}]}
-    profile = calibrate_by_category(
+    profile = fit_by_category(
         as_images(safe_images(rng, 199)), unsafe, NAMES, 0.05, binding=BINDING
     )
     weapon = profile.by_category["weapon"]
     assert weapon.max_false_alarm == pytest.approx(0.01)
     assert (weapon.unsafe_images, weapon.missed) == (4, 0.25)
     assert profile.by_category["gore"].missed is None
-    assert profile.calibrated_on.detected == 1.0
-    assert profile.calibrated_on.false_alarm <= 0.05
+    assert profile.fit.detected == 1.0
+    assert profile.fit.false_alarm <= 0.05
     assert profile.threshold == max(one.threshold for one in profile.by_category.values())
     assert "any of the 5 categories" in profile.guarantee
     assert "1.00%" in profile.guarantee
@@ -86,7 +86,7 @@ def test_reports_what_each_category_does_and_survives_a_file(tmp_path: Path) -> 
 
 def test_a_category_that_no_safe_image_comes_near_gets_a_finite_threshold() -> None:
     safe = [{"weapon": 0.5 + i / 1000} for i in range(100)]
-    profile = calibrate_by_category(safe, {}, ("weapon", "drug"), 0.05, binding=BINDING)
+    profile = fit_by_category(safe, {}, ("weapon", "drug"), 0.05, binding=BINDING)
     assert profile.threshold_of("drug") == pytest.approx(0.599)
     assert profile.threshold_of("weapon") < 0.503
 
@@ -94,23 +94,23 @@ def test_a_category_that_no_safe_image_comes_near_gets_a_finite_threshold() -> N
 def test_what_cannot_be_promised_names_the_category() -> None:
     safe = as_images(safe_images(np.random.default_rng(3), 98))
     with pytest.raises(ConfigError, match="weapon: 98 safe images .* at least 99"):
-        calibrate_by_category(safe, {}, NAMES, 0.05, binding=BINDING)
+        fit_by_category(safe, {}, NAMES, 0.05, binding=BINDING)
     unsafe = {name: [{name: 0.001}] * 19 for name in NAMES}
     with pytest.raises(ConfigError, match="drug: 0 unsafe images"):
-        calibrate_by_category(
+        fit_by_category(
             safe, {"weapon": unsafe["weapon"]}, NAMES, None, max_miss=0.05, binding=BINDING
         )
     far = {**unsafe, "gore": [{"gore": 2.0}] * 19}
-    with pytest.raises(ConfigError, match="gore: no threshold keeps both .* flag 100.0%"):
-        calibrate_by_category(safe, far, NAMES, 0.2, max_miss=0.05, binding=BINDING)
+    with pytest.raises(ConfigError, match="gore: No threshold keeps both .* flag 100.0%"):
+        fit_by_category(safe, far, NAMES, 0.2, max_miss=0.05, binding=BINDING)
     elsewhere = {**unsafe, "hate": [{"gore": 0.1}] * 19}
     with pytest.raises(ConfigError, match="hate: .*no patch"):
-        calibrate_by_category(safe, elsewhere, NAMES, None, max_miss=0.05, binding=BINDING)
+        fit_by_category(safe, elsewhere, NAMES, None, max_miss=0.05, binding=BINDING)
     with pytest.raises(ConfigError, match="no category 'knives'"):
-        calibrate_by_category(safe, {"knives": []}, NAMES, 0.2, binding=BINDING)
+        fit_by_category(safe, {"knives": []}, NAMES, 0.2, binding=BINDING)
     with pytest.raises(ConfigError, match="other categories"):
-        calibrate_by_category(safe, {}, NAMES[:2], 0.2, binding=BINDING)
+        fit_by_category(safe, {}, NAMES[:2], 0.2, binding=BINDING)
     with pytest.raises(ConfigError, match="finite"):
-        calibrate_by_category([{"weapon": math.nan}], {}, NAMES, 0.2, binding=BINDING)
+        fit_by_category([{"weapon": math.nan}], {}, NAMES, 0.2, binding=BINDING)
     with pytest.raises(ConfigError, match="At least one"):
-        calibrate_by_category(safe, {}, NAMES, None, binding=BINDING)
+        fit_by_category(safe, {}, NAMES, None, binding=BINDING)

@@ -8,8 +8,8 @@ import pytest
 from torch import Tensor
 
 from guardalign_middleware.config import DetectionConfig
+from guardalign_middleware.detection.conformal import fit_threshold
 from guardalign_middleware.detection.detector import Detector
-from guardalign_middleware.detection.profile import calibrate_threshold
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import CanonicalImage
 from tests.detection.conftest import COLOUR_BANK, scene
@@ -30,9 +30,9 @@ class CountingEncoder(FakeEncoder):
 def remembering(config: DetectionConfig, size: int) -> tuple[Detector, CountingEncoder]:
     encoder = CountingEncoder()
     config = config.model_copy(update={"remembered_verdicts": size})
-    bare = Detector(encoder, COLOUR_BANK, config)
-    profile = replace(calibrate_threshold([0.5] * 100, binding=bare.binding), threshold=0.4)
-    return Detector(encoder, COLOUR_BANK, config, profile), encoder
+    bare = Detector.from_parts(encoder, COLOUR_BANK, config)
+    profile = replace(fit_threshold([0.5] * 100, binding=bare.meters[0].binding), threshold=0.4)
+    return Detector(bare.meters, config, profile), encoder
 
 
 def named(image: CanonicalImage, source: str) -> CanonicalImage:
