@@ -23,7 +23,7 @@ from guardalign_middleware.generation.stream import Ticket, TokenStream
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.testing import EchoRunner, red_guard
 from guardalign_middleware.types import CalibrationReport, Generated, Message, Usage
-from tests.generation.conftest import picture, user
+from tests.support.messages import picture, user
 
 CALLERS = 16
 SECONDS = 30
@@ -201,10 +201,10 @@ async def test_a_task_that_is_cancelled_while_its_prompt_is_made_leaves_nothing_
     encoding, go_on = threading.Event(), threading.Event()
     encode = own_runner._encode
 
-    def slow(*args: Any) -> Any:
+    def slow(*args: Any, **settings: Any) -> Any:
         encoding.set()
         assert go_on.wait(SECONDS)
-        return encode(*args)
+        return encode(*args, **settings)
 
     submitted: list[Any] = []
     submit = own_runner._service.submit

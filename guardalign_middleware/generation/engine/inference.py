@@ -73,8 +73,8 @@ class Inference:
             CalibrationError: calibration was asked for and did not happen exactly as configured.
             GuardError: the model gave no trustworthy scores.
         """
-        settings = [job.settings for job in jobs]
-        options = self._options(max(row.max_new_tokens for row in settings))
+        rows = [job.settings.options for job in jobs]
+        options = self._options(max(row.max_new_tokens for row in rows))
         prompts = collate([job.prompt for job in jobs], int(options.pad_token_id or 0))
         inputs = {name: self._to_model(value) for name, value in prompts.inputs.items()}
         with model_lock(self.model), torch.inference_mode():
@@ -106,8 +106,8 @@ class Inference:
                     logits_processor=LogitsProcessorList(
                         [
                             NextTokens(
-                                [row.temperature for row in settings],
-                                [row.seed for row in settings],
+                                [row.temperature for row in rows],
+                                [row.seed for row in rows],
                             )
                         ]
                     ),
@@ -138,7 +138,7 @@ class Inference:
         prefix_tokens = int(job.prompt.prefix_mask.sum())
         instruction_tokens = int(job.prompt.instruction_mask.sum())
         attention = () if run is None or not settings.explain else run.prefix_attention(row)
-        reason = settings.why_off
+        reason = settings.off_reason
         if not reason and not settings.prefix:
             reason = "there is no safety prefix in the prompt"
         if not reason and instruction_tokens == 0:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from guardalign_middleware.generation.engine.collate import group_of
 from guardalign_middleware.generation.engine.decoding import RowDecoder
+from guardalign_middleware.generation.options import ResolvedOptions
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
 from guardalign_middleware.types import CalibrationReport, Generated, Usage
 
@@ -18,21 +19,18 @@ class Settings:
     """How one request is answered.
 
     Attributes:
+        options: length, sampling, stop strings and tools.
         prefix: whether the safety prefix is in the prompt.
         gamma: strength of the calibration; 0 = none.
-        max_new_tokens, temperature, seed, stop: as for `CalibratedRunner.generate`.
         explain: record the attention to the prefix.
-        why_off: why gamma is 0 although there is a prefix; empty when it is not.
+        off_reason: why gamma is 0 although there is a prefix; empty when it is not.
     """
 
+    options: ResolvedOptions
     prefix: bool
     gamma: float
-    max_new_tokens: int
-    temperature: float
-    seed: int
-    stop: tuple[str, ...]
     explain: bool = False
-    why_off: str = ""
+    off_reason: str = ""
 
 
 class Job:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from transformers import ProcessorMixin
 from transformers.utils.chat_parsing import ResponseParser
 
-Tools = Sequence[Mapping[str, Any]]
+from guardalign_middleware.generation.options import Tools
 
 _MARKS = ("<tool_call>", "</tool_call>")
 # Qwen 3.5 writes XML between the same marks.

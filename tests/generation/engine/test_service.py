@@ -18,6 +18,7 @@ from guardalign_middleware.generation.engine.decoding import RowDecoder
 from guardalign_middleware.generation.engine.job import Job, Settings
 from guardalign_middleware.generation.engine.queue import BatchPolicy
 from guardalign_middleware.generation.engine.service import GenerationService
+from guardalign_middleware.generation.options import ResolvedOptions
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
 from guardalign_middleware.types import CalibrationReport
 
@@ -32,7 +33,7 @@ def job(number: int = 0, emit: Callable[[str], None] | None = None) -> Job:
     prompt = EncodedPrompts({"input_ids": ids, "attention_mask": ids * 0 + 1}, blank, blank)
     return Job(
         prompt,
-        Settings(False, 0.0, 3, 0.0, 0, ()),
+        Settings(ResolvedOptions(3, 0.0, 0, (), ()), prefix=False, gamma=0.0),
         lambda cancelled: RowDecoder(
             lambda ids: "".join(f"{token} " for token in ids),
             eos=[],
