@@ -19,7 +19,7 @@ from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.engine import inference as inference_module
 from guardalign_middleware.generation.engine.decoding import NextTokens
 from guardalign_middleware.types import Generated, Message, TextPart
-from tests.generation.conftest import conversations, picture, user
+from tests.support.messages import conversations, picture, user
 
 Ask = Callable[[CalibratedRunner], Generated]
 

@@ -15,7 +15,7 @@ from guardalign_middleware.generation.output import OutputRunner
 from guardalign_middleware.generation.stream import Emit
 from guardalign_middleware.testing import EchoRunner, picture, red_guard
 from guardalign_middleware.types import Generated, Message
-from tests.generation.conftest import user
+from tests.support.messages import user
 
 
 def shout(messages: Sequence[Message], answer: Generated) -> Generated:

@@ -18,9 +18,9 @@ from guardalign_middleware.errors import (
 )
 from guardalign_middleware.generation import CalibratedRunner, Runner
 from guardalign_middleware.generation.engine import inference as inference_module
-from guardalign_middleware.generation.prompt.conversation import PLAIN
+from guardalign_middleware.generation.prompt.span_marks import NO_MARKS
 from guardalign_middleware.types import Message, TextPart
-from tests.generation.conftest import conversations, picture, user
+from tests.support.messages import conversations, picture, user
 
 
 def make(model_directory: Callable[[str], Path], **overrides: Any) -> CalibratedRunner:
@@ -83,7 +83,7 @@ def test_without_calibration_it_is_the_plain_model(
 ) -> None:
     runner = make(model_directory, calibration={"gamma": 0.0 if how == "gamma" else 1.0})
     reply = runner.generate(question(), calibrate=how == "gamma")
-    prompt = runner._prompts._render(question(), True, PLAIN, ())
+    prompt = runner._prompts._render(question(), True, NO_MARKS, ())
     inputs = runner._prompts._processor(
         text=[prompt],
         images=[[picture().to_pil()]],

@@ -17,14 +17,15 @@ from torch import Tensor
 from guardalign_middleware.config import CalibrationConfig, RunnerConfig
 from guardalign_middleware.errors import CalibrationError, ModelLoadError
 from guardalign_middleware.generation import CalibratedRunner
-from guardalign_middleware.generation.attention.forward import calibrated_attention
+from guardalign_middleware.generation.attention.activate import calibrated_attention
 from guardalign_middleware.generation.attention.run import CalibrationRun
 from guardalign_middleware.generation.engine.collate import collate, group_of
-from guardalign_middleware.generation.prompt.conversation import PLAIN, neutralise
+from guardalign_middleware.generation.prompt.control_tokens import neutralise
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts, PromptEncoder
+from guardalign_middleware.generation.prompt.span_marks import NO_MARKS
 from guardalign_middleware.types import Message, TextPart
-from tests.generation.conftest import picture, user
 from tests.support.attention_oracle import oracle
+from tests.support.messages import picture, user
 from tests.support.tiny.families import MATRIX
 from tests.support.tiny.models import save_built
 
@@ -213,7 +214,7 @@ def _plain_text(runner: CalibratedRunner, messages: list[Message]) -> str:
     """The answer of the untouched model to the untouched processor's reading of the prompt."""
     prompts = runner._prompts
     inputs = prompts._processor(
-        text=[prompts._render(messages, True, PLAIN, ())],
+        text=[prompts._render(messages, True, NO_MARKS, ())],
         images=[[image.to_pil() for message in messages for image in message.images]],
         add_special_tokens=False,
         return_tensors="pt",

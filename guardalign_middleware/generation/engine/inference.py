@@ -14,7 +14,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from guardalign_middleware.config import CalibrationConfig
 from guardalign_middleware.errors import CalibrationError
-from guardalign_middleware.generation.attention.forward import (
+from guardalign_middleware.generation.attention.activate import (
     calibrated_attention,
     find_attention_layers,
     model_lock,

@@ -17,7 +17,7 @@ from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import ModelLoadError
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.engine.loading import load_model, pick_device
-from tests.generation.conftest import conversations
+from tests.support.messages import conversations
 from tests.support.tiny.decoders import paligemma2
 from tests.support.tiny.models import save_built
 

@@ -16,13 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AttentionInterface
 
 from guardalign_middleware.generation import CalibratedRunner
-from guardalign_middleware.generation.attention.forward import (
-    IMPLEMENTATION,
-    calibrated_attention_forward,
-)
+from guardalign_middleware.generation.attention.activate import IMPLEMENTATION
+from guardalign_middleware.generation.attention.forward import calibrated_attention_forward
 from guardalign_middleware.generation.engine.job import Job
 from guardalign_middleware.types import Message
-from tests.generation.conftest import conversations, picture, user
+from tests.support.messages import conversations, picture, user
 
 TOKENS = 5
 
@@ -93,8 +91,8 @@ class Shapes(TorchDispatchMode):
 
 def largest(runner: CalibratedRunner, rows: list[list[Message]], *, calibrate: bool) -> int:
     """Elements of the largest tensor while a batch of prompts is read."""
-    call = runner._call(calibrate, 1, None, None, None, ())
-    jobs: list[Job] = [runner._job(row, True, call) for row in rows]
+    options = runner._resolve({"max_new_tokens": 1})
+    jobs: list[Job] = [runner._job(row, options, prefix=True, calibrate=calibrate) for row in rows]
     with Shapes() as made:
         runner._inference.answer(jobs)
     return max(made.sizes)
