@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from tests.support.tiny.families import MATRIX
 # Processors of PaliGemma and GLM make numpy arrays of torch tensors.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("family", MATRIX)
-def test_the_page_says_what_was_found(family: str, tmp_path: Path) -> None:
-    assert str(check(family, tmp_path)) in table()
+def test_the_page_says_what_was_found(family: str, model_directory: Callable[[str], Path]) -> None:
+    assert str(check(family, model_directory(family))) in table()
 
 
 def test_the_page_names_every_family_once() -> None:

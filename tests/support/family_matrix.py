@@ -70,13 +70,16 @@ class Row:
         return f"| {' | '.join(cells)} |"
 
 
-def check(family: str, root: Path) -> Row:
-    """Check everything that is promised of a family.
+def check(family: str, directory: Path) -> Row:
+    """Check everything that the project promises of a family.
+
+    Args:
+        family: a key of `MATRIX`.
+        directory: its saved tiny model.
 
     Raises:
         AssertionError: something does not hold.
     """
-    directory = save_built(root / family, MATRIX[family])
     about = (MATRIX[family].__doc__ or "").strip().splitlines()[0].rstrip(".")
     config = RunnerConfig(
         model=str(directory),
@@ -244,7 +247,10 @@ def main() -> None:
         "| --- | --- | --- | --- | --- | --- |"
     )
     with tempfile.TemporaryDirectory() as folder:
-        lines = [str(check(family, Path(folder))) for family in MATRIX]
+        lines = [
+            str(check(family, save_built(Path(folder) / family, build)))
+            for family, build in MATRIX.items()
+        ]
     text = PAGE.read_text(encoding="utf-8")
     before, after = text[: text.index(BEGIN)], text[text.index(END) :]
     PAGE.write_text(
