@@ -31,21 +31,21 @@ from guardalign_middleware.types import Generated, Message
 
 
 class CalibratedRunner:
-    """A local vision-language model with the safety prefix and the calibrated attention to it.
+    """A local vision-language model with a safety prefix and calibrated attention to it.
 
-    Any number of threads may call it. Prompts are encoded in the thread of the caller; one thread
-    runs the model and answers what has gathered meanwhile in one pass, up to `config.batch_size`
-    conversations. Each gets the answer it would get alone. Nothing stays on the model after a
-    call, whether it succeeds, fails or is cancelled.
+    Any number of threads may call it. Each caller's thread encodes its prompt. One thread runs the
+    model and answers all waiting requests in one pass, up to `config.batch_size` conversations.
+    Each conversation gets the answer it would get alone. A call leaves the model unchanged, whether
+    it succeeds, fails or is cancelled.
 
     Args:
         loaded: model and processor.
         config: defaults of every call, and the sizes of batches and queue.
 
     Attributes:
-        name: of the model.
-        provenance: the weight files it was made of; None for a model that was not loaded from any.
-        tool_template: the template by which tool calls are read; None where the model cannot call.
+        name: name of the model.
+        provenance: its weight files; None for a model that was not loaded from files.
+        tool_template: template for reading tool calls; None if the model cannot call tools.
     """
 
     def __init__(self, loaded: LoadedModel, config: RunnerConfig) -> None:
@@ -69,10 +69,10 @@ class CalibratedRunner:
 
     @classmethod
     def from_config(cls, config: RunnerConfig) -> Self:
-        """Load the model that the config names.
+        """Load the model named in the config.
 
         Raises:
-            ModelLoadError: it cannot be loaded safely and completely.
+            ModelLoadError: the model cannot be loaded safely and completely.
             ConfigError: the safety prefix is empty or contains control tokens.
         """
         return cls(load_model(config), config)
@@ -82,8 +82,8 @@ class CalibratedRunner:
         """Load a model directory or hub id; keywords are fields of `RunnerConfig`.
 
         Raises:
-            ModelLoadError: it cannot be loaded safely and completely.
-            ConfigError: an unknown or invalid field.
+            ModelLoadError: the model cannot be loaded safely and completely.
+            ConfigError: a field is unknown or invalid.
         """
         try:
             config = RunnerConfig(model=str(model), **overrides)
@@ -183,7 +183,7 @@ class CalibratedRunner:
         return TokenStream.of(start)
 
     def token_ids(self, text: str) -> list[int]:
-        """The tokens of a text alone: no template, no special tokens."""
+        """The tokens of a text, without template and special tokens."""
         return self._prompts.token_ids(text)
 
     def count_tokens(
@@ -192,14 +192,14 @@ class CalibratedRunner:
         """Length of the prompt with its template, images and safety prefix; nothing is generated.
 
         Raises:
-            MessageError: messages the model cannot be asked.
+            MessageError: messages that the model cannot answer.
         """
         prompt = self._prompts.encode([messages], prefix=[prefix], spans=False, tools=tools)
         return prompt.input_tokens[0]
 
     @property
     def layers(self) -> AttentionLayers:
-        """The decoder layers that calibration reaches, found by a short forward on first use.
+        """The decoder layers to calibrate, found by a short forward on first use.
 
         Raises:
             CalibrationError: this model family cannot be calibrated; the message says why.

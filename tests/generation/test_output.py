@@ -63,7 +63,7 @@ def test_a_hook_that_forgets_to_return_fails_closed() -> None:
 
 
 class Endless(EchoRunner):
-    """Streams until it is told to stop."""
+    """Streams until it is stopped."""
 
     def __init__(self) -> None:
         super().__init__()

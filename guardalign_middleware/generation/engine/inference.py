@@ -1,4 +1,4 @@
-"""One batch through the model: inputs to the device, calibrated attention, tokens to their rows."""
+"""Running one batch: inputs to the device, calibrated attention, tokens to their rows."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _PROBE_TEXT = "What is in the picture?"
 
 
 class Inference:
-    """Answers batches of jobs with one model; nothing stays on the model afterwards.
+    """Answers batches of jobs with one model, and leaves the model unchanged.
 
     Args:
         loaded: model and processor.
-        config: mode, band and rows of the calibration; its strength is that of each job.
+        config: mode, band and rows of the calibration; each job has its own strength.
     """
 
     def __init__(self, loaded: LoadedModel, config: CalibrationConfig) -> None:
@@ -46,7 +46,7 @@ class Inference:
 
     @cached_property
     def all_layers(self) -> AttentionLayers:
-        """The decoder layers that attention can be calibrated in, found by a short forward.
+        """The decoder layers whose attention can be calibrated, found by a short forward.
 
         Raises:
             CalibrationError: this model family cannot be calibrated; the message says why.
@@ -56,7 +56,7 @@ class Inference:
 
     @cached_property
     def layers(self) -> AttentionLayers:
-        """Those inside the configured band; errors are those of `all_layers`."""
+        """The layers inside the configured band; errors are those of `all_layers`."""
         return self.all_layers.band(*self._config.band)
 
     @property
@@ -70,7 +70,7 @@ class Inference:
         """Answer every job of a batch, each as soon as its row ends.
 
         Raises:
-            CalibrationError: calibration was asked for and did not happen exactly as configured.
+            CalibrationError: calibration was requested and did not happen exactly as configured.
             GuardError: the model gave no trustworthy scores.
         """
         rows = [job.settings.options for job in jobs]
@@ -83,7 +83,7 @@ class Inference:
             ends: list[int] = []
 
             def started() -> None:
-                # Before any text leaves: the prompt was read, so the evidence is complete.
+                # The prompt has been read and no text sent yet: check the evidence now.
                 if run is not None:
                     layers.extend(run.observed_layers())
                     if restore is not None and not run.generated:
@@ -91,7 +91,7 @@ class Inference:
 
             def ended(row: int) -> None:
                 ends.append(row)
-                # Whoever got the last answer finds the model as it was; see below.
+                # The last row is finished below, when the model is restored.
                 if len(ends) < len(jobs):
                     jobs[row].finish(self._report(jobs[row], run, row, tuple(layers)))
 

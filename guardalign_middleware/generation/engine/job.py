@@ -1,4 +1,4 @@
-"""One request on its way through the runner: what was asked, how far it is, who waits for it."""
+"""One request on its way through the runner: its prompt, its settings and its future."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Settings:
 
 
 class Job:
-    """A request with its own decoder and future; rows of a batch are jobs.
+    """A request with its own decoder and future; each row of a batch is a job.
 
     Args:
-        prompt: of one conversation.
+        prompt: the prompt of one conversation.
         settings: how it is answered.
-        make_decoder: gives the row's decoder, for a question whether the job is cancelled.
+        make_decoder: makes the row's decoder; its argument returns True once the job is cancelled.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Job:
 
     @property
     def group(self) -> Hashable:
-        """Jobs of one group can be rows of one batch; how they are decoded may differ by row.
+        """Jobs with the same group may share a batch; their decoding options may differ.
 
-        Calibrated and plain rows are kept apart, so that no fault of the calibration can reach a
-        request that did not ask for it.
+        Calibrated and plain rows never share one, so a fault of the calibration cannot reach a
+        request that does not use it.
         """
         calibrated = self.settings.gamma > 0.0 and bool(self.prompt.prefix_mask.any())
         return group_of(self.prompt), calibrated, self.settings.explain
@@ -69,7 +69,7 @@ class Job:
         self._cancelled.set()
 
     def finish(self, calibration: CalibrationReport) -> None:
-        """Give the answer to whoever waits for it."""
+        """Set the answer."""
         text = self.decoder.finish()
         self.future.set_result(
             Generated(
@@ -89,6 +89,6 @@ class Job:
         self.future.set_result(Generated("", "cancelled", report, usage))
 
     def fail(self, error: BaseException) -> None:
-        """Give the error to whoever waits, unless there is an answer already."""
+        """Set the error, unless there is an answer already."""
         if not self.future.done():
             self.future.set_exception(error)

@@ -157,11 +157,11 @@ def test_every_refusal_names_a_remedy(tmp_path: Path) -> None:
 
 
 def test_unknown_device() -> None:
-    with pytest.raises(ModelLoadError, match="no device"):
+    with pytest.raises(ModelLoadError, match="not a device"):
         pick_device("abacus")
 
 
-def test_a_device_map_places_the_model_and_answers_alike(copy_of_model: Path) -> None:
+def test_a_device_map_places_the_model_and_changes_no_answer(copy_of_model: Path) -> None:
     plain = CalibratedRunner.from_pretrained(str(copy_of_model), device="cpu", max_new_tokens=4)
     mapped = CalibratedRunner.from_pretrained(
         str(copy_of_model), device_map={"": "cpu"}, max_new_tokens=4

@@ -112,7 +112,7 @@ def test_jobs_submitted_together_are_one_batch() -> None:
     assert model.batches == [[0, 1, 2, 3]]
 
 
-def test_a_request_waits_for_company_as_long_as_it_was_told() -> None:
+def test_a_request_waits_for_others_up_to_max_wait() -> None:
     model = Model()
     service = GenerationService(model, BatchPolicy(max_batch=2, max_wait=SECONDS))
     first, second = job(1), job(2)
@@ -129,7 +129,7 @@ def test_a_full_queue_is_said_at_once_and_harms_nobody() -> None:
     jobs = [job(1), job(2)]
     with model.held(service):
         service.submit(jobs)
-        with pytest.raises(Overloaded, match="at most 2"):
+        with pytest.raises(Overloaded, match="the limit is 2"):
             service.submit([job(3)])
     assert [text(item) for item in jobs] == [answer(1), answer(2)]
 
@@ -192,7 +192,7 @@ def test_a_fault_reaches_only_who_causes_it() -> None:
         text(jobs[1])
 
 
-def test_nobody_waits_for_ever_whatever_goes_wrong() -> None:
+def test_every_future_is_set_whatever_goes_wrong() -> None:
     class Strange(BaseException):
         pass
 
