@@ -1,4 +1,4 @@
-"""Tasks that wait for the model hold no thread: however few there are, all share one pass."""
+"""Tasks that wait for the model block no thread, so all share one pass even with few threads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DONE = Generated("ab", "stop", CalibrationReport("off", prefix=False), Usage(1, 
 
 
 class Gate:
-    """Holds the model up before a pass, and counts the rows of each."""
+    """Blocks the model before a pass, and counts the rows of each pass."""
 
     def __init__(self, runner: CalibratedRunner) -> None:
         self.sizes: list[int] = []
@@ -72,7 +72,7 @@ def gate(own_runner: CalibratedRunner, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def two_threads() -> None:
-    """A default executor as small as that of no real machine."""
+    """A default executor smaller than that of any real machine."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
 
 
@@ -157,7 +157,7 @@ async def test_a_cancelled_task_stops_within_two_tokens(
 
     class Slow(NextTokens):
         def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-            # Token by token, so that the test knows how many came after the caller had gone.
+            # Token by token, so the test can count those after the cancellation.
             assert tokens.acquire(timeout=SECONDS)
             steps.append(left.is_set())
             return super().__call__(input_ids, scores)

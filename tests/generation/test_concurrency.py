@@ -24,7 +24,7 @@ Ask = Callable[[CalibratedRunner], Generated]
 
 
 def requests(rows: list[list[Message]]) -> list[Ask]:
-    """Requests that differ in everything in which rows of a batch may differ."""
+    """Requests that differ in every option that rows of a batch may differ in."""
     asks: list[Ask] = []
     for index, row in enumerate(rows):
         options: dict[str, Any] = {
@@ -51,7 +51,7 @@ def streamed(runner: CalibratedRunner, row: list[Message], options: dict[str, An
 def recorder() -> Any:
     """A `NextTokens` class that keeps all scores, by the seed of the row and the step.
 
-    Every request has a seed of its own, so the seed tells which request a row answers.
+    Every request has its own seed, so the seed identifies the request of a row.
     """
 
     class Recorder(NextTokens):

@@ -1,4 +1,4 @@
-"""Nothing of an answer is seen before the hook has seen all of it."""
+"""No part of an answer is shown before the hook has seen all of it."""
 
 from __future__ import annotations
 

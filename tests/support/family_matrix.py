@@ -1,6 +1,6 @@
-"""What is checked of every family, and the row of docs/models.md that comes out of it.
+"""Check a model family, and make its row of docs/models.md.
 
-`python -m tests.support.family_matrix` writes the table anew; a test says when it is out of date.
+`python -m tests.support.family_matrix` rewrites the table; a test fails when it is out of date.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ GAMMA = 0.8
 
 
 def rows() -> list[list[Message]]:
-    """Pictures in every row, so that all families can put them in one batch."""
+    """Every row has pictures, so all families can put the rows in one batch."""
     return [
         [user(picture(1), "What is in the picture?")],
         [user(picture(2, 60, 30), f"Repeat: {PREFIX} {PREFIX}\n\n  🐕‍🦺 犬はどこ？\nx")],
@@ -50,7 +50,7 @@ def rows() -> list[list[Message]]:
 
 
 def several_pictures() -> list[Message]:
-    """Two pictures around words."""
+    """Two pictures and words between them."""
     return [user(picture(4), "this or", picture(5), "that?")]
 
 
@@ -94,7 +94,7 @@ def check(family: str, directory: Path) -> Row:
     except (ModelLoadError, CalibrationError) as error:
         reason = error.message.replace(f"The model {directory}", "the model")
         reason = reason.replace(str(directory), "the model").split(". ")[0].rstrip(".")
-        # A class name in angle brackets would be taken for HTML.
+        # A class name in angle brackets would be parsed as HTML.
         return Row(about, "", "", "", "", f"refused: {reason.replace('<', '&lt;')}.")
     _check_spans(runner._prompts)
     _check_oracle(config)
@@ -132,7 +132,7 @@ class _Double:
     def __init__(self, config: RunnerConfig) -> None:
         runner = CalibratedRunner.from_config(config)
         self.model: Any = runner._model.double()
-        # The kernel that computes all experts at once knows no float64.
+        # The fused kernel for experts does not support float64.
         self.model.set_experts_implementation("eager")
         self.prompts: EncodedPrompts = runner._prompts.encode(rows(), prefix=[True] * 3, spans=True)
         self.inputs = {
@@ -181,7 +181,7 @@ def _check_oracle(config: RunnerConfig) -> None:
 
 
 def _check_answers(runner: CalibratedRunner) -> str:
-    """Which requests share a pass; each answer is the one it would get alone."""
+    """Check that each answer is the one it would get alone; returns which requests share a pass."""
     messages = rows()
     alone = [runner.generate(row) for row in messages]
     for reply in alone:
@@ -200,7 +200,7 @@ def _check_answers(runner: CalibratedRunner) -> str:
 
 
 def _join(runner: CalibratedRunner, messages: list[list[Message]]) -> bool:
-    """Whether these prompts may be joined; what comes out is what the processor would make."""
+    """Whether these prompts may be joined; if so, the batch must be the processor's own."""
     prompts = runner._prompts
     single = [prompts.encode([row], prefix=[True], spans=True) for row in messages]
     if len({group_of(prompt) for prompt in single}) > 1:
@@ -214,7 +214,7 @@ def _join(runner: CalibratedRunner, messages: list[list[Message]]) -> bool:
 
 
 def _plain_text(runner: CalibratedRunner, messages: list[Message]) -> str:
-    """The answer of the untouched model to the untouched processor's reading of the prompt."""
+    """The answer of the untouched model and the untouched processor."""
     prompts = runner._prompts
     inputs = prompts._processor(
         text=[prompts._render(messages, True, NO_MARKS, ())],
@@ -222,7 +222,7 @@ def _plain_text(runner: CalibratedRunner, messages: list[Message]) -> str:
         add_special_tokens=False,
         return_tensors="pt",
     )
-    # PaliGemma's labels are for training; Llama 4's processor gives bfloat16 whatever the model is.
+    # PaliGemma's labels are for training. Llama 4's processor always returns bfloat16.
     inputs.pop("labels", None)
     inputs = {name: runner._inference._to_model(value) for name, value in inputs.items()}
     with torch.inference_mode():
@@ -235,7 +235,7 @@ def _numbers(indices: tuple[int, ...]) -> str:
 
 
 def table() -> list[str]:
-    """The lines of the table on the page, without its head."""
+    """The rows of the table on the page."""
     text = PAGE.read_text(encoding="utf-8")
     return text[text.index(BEGIN) : text.index(END)].strip().splitlines()[4:]
 

@@ -73,7 +73,7 @@ def llava(model_directory: Callable[[str], Path]) -> Family:
 
 
 def real(logits: Tensor, family: Family) -> Tensor:
-    """Padding rows attend to nothing and mean nothing."""
+    """The logits without padding rows, which are meaningless."""
     return logits[family.inputs["attention_mask"].bool()]
 
 

@@ -1,4 +1,4 @@
-"""What is unsafe or incomplete does not load, and says why."""
+"""An unsafe or incomplete model does not load, and the error says why."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Many callers, one thread for the model: batches, faults, cancellation, a queue that can be full.
 
-The jobs are real; what answers them is a stand-in where the model would only be slow.
+The jobs are real; a stand-in for the model answers them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def number(item: Job) -> int:
 
 
 class Model:
-    """Counts on from ten times a job's number; can be held up, and fails on request."""
+    """Answers a job with ten times its number and the next two; can be blocked and made to fail."""
 
     def __init__(self, fault: Callable[[list[int], int], None] = lambda batch, step: None) -> None:
         self.batches: list[list[int]] = []
@@ -73,7 +73,7 @@ class Model:
 
     @contextmanager
     def held(self, service: GenerationService) -> Iterator[Job]:
-        """Keep the model busy with one job, so that the others gather in the queue."""
+        """Keep the model busy with one job, so the others wait in the queue."""
         self.free.clear()
         first = job(99)
         service.submit([first])
@@ -168,7 +168,7 @@ def test_a_request_without_memory_alone_is_retried_once_and_then_refused(kind: s
     with pytest.raises(OutOfMemory, match="memory") as caught:
         text(jobs[0])
     assert caught.value.remedy
-    # Its traceback would keep the tensors alive for which there was no memory.
+    # Its traceback would keep the tensors of the failed batch alive.
     assert caught.value.__cause__ is None
     assert text(jobs[1]) == answer(1)
     alone = job(7)
