@@ -111,7 +111,7 @@ def prefix_shares(
     *,
     gamma: float,
 ) -> Tensor:
-    """The rows' mean attention to the columns, over heads and rows, `[B, layers]`; NaN if no rows."""
+    """Mean attention of the rows to the columns, over heads and rows: `[B, layers]`, NaN if none."""
     seen: list[Tensor] = []
     with oracle(model, rows, columns, layers, gamma=gamma, mode="positive"):
         _STATE["weights"] = seen
