@@ -22,9 +22,9 @@ from benchmarks.generation.models import Widths, conversation
 from guardalign_middleware.config import CalibrationConfig
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.generation import CalibratedRunner
-from guardalign_middleware.generation.attention import forward as attention_module
+from guardalign_middleware.generation.attention.activate import calibrated_attention
 from guardalign_middleware.generation.attention.forward import (
-    calibrated_attention,
+    ACTIVE_RUN,
     calibrated_attention_forward,
 )
 from guardalign_middleware.generation.attention.run import AttentionLayers, CalibrationRun
@@ -207,10 +207,10 @@ def compiled(runner: CalibratedRunner, widths: Widths, backend: str) -> Iterator
     try:
         graphs: dict[str, tuple[int, int]] = {}
         for how in ("plain", "calibrated"):
-            call = runner._call(how == "calibrated", _COMPILED_TOKENS, None, None, None, ())
 
-            def answer(call: Any = call) -> None:
-                job = runner._job(messages, True, call)
+            def answer(calibrate: bool = how == "calibrated") -> None:
+                options = runner._resolve({"max_new_tokens": _COMPILED_TOKENS})
+                job = runner._job(messages, options, prefix=True, calibrate=calibrate)
                 runner._inference.answer([job])
                 job.future.result(0)
 
@@ -256,8 +256,8 @@ def _relative(got: Tensor, expected: Tensor) -> float:
 
 @contextmanager
 def _active(run: CalibrationRun) -> Iterator[None]:
-    token = attention_module._RUN.set(run)
+    token = ACTIVE_RUN.set(run)
     try:
         yield
     finally:
-        attention_module._RUN.reset(token)
+        ACTIVE_RUN.reset(token)

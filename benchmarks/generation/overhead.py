@@ -177,8 +177,8 @@ class _Arms:
 
     def read_prompt(self, *, calibrate: bool) -> Memory:
         runner = self.runner
-        call = runner._call(calibrate, 1, None, None, None, ())
-        job = runner._job(self.messages, True, call)
+        options = runner._resolve({"max_new_tokens": 1})
+        job = runner._job(self.messages, options, prefix=True, calibrate=calibrate)
         return measure_memory(lambda: runner._inference.answer([job]), runner._model)
 
 

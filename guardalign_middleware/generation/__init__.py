@@ -1,7 +1,7 @@
-"""Answering under the safety prefix: prompt, spans, calibrated attention, runner.
+"""Answering under the safety prefix: prompt, calibrated attention, engine, runner.
 
-The names that need torch and transformers are imported on first use: the stream and the `Runner`
-contract are for programs that have neither.
+Names that need torch and transformers are imported on first use, so the stream and the `Runner`
+protocol work without them.
 """
 
 from __future__ import annotations

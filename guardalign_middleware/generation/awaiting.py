@@ -1,33 +1,35 @@
-"""Waiting for a runner in an event loop, without a thread that waits along. Needs no torch.
+"""Waiting for a runner in an event loop without blocking a thread. Needs no torch.
 
-A thread is used only while prompts are put into the model's form. So any number of tasks can wait
-at once and be answered in one pass, on a machine whose default executor has a handful of threads.
+A thread is used only while prompts are encoded. So any number of tasks can wait at once and be
+answered in one pass, even where the default executor has a handful of threads.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, Unpack, runtime_checkable
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.generation.stream import Runner, Ticket
 from guardalign_middleware.types import Generated, Message
 
 
 @runtime_checkable
 class BatchStarter(Protocol):
-    """A runner that can begin several answers at once and return before they are made."""
+    """A runner that can start several answers at once and return before they are complete."""
 
     def start_batch(
         self,
         rows: Sequence[Sequence[Message]],
         *,
         prefix: bool | Sequence[bool] = True,
-        **options: Any,
+        calibrate: bool = True,
+        **options: Unpack[GenerationOptions],
     ) -> list[Ticket]:
-        """Begin to answer several conversations, all or none."""
+        """Start answering several conversations, all or none."""
 
 
 def start_batch(
@@ -35,20 +37,25 @@ def start_batch(
     rows: Sequence[Sequence[Message]],
     *,
     prefix: bool | Sequence[bool] = True,
-    **options: Any,
+    calibrate: bool = True,
+    **options: Unpack[GenerationOptions],
 ) -> list[Ticket]:
-    """Begin several answers, by one stream for each where the runner has no better way.
+    """Start several answers; a runner without `start_batch` gets one `stream` for each.
 
     Args:
-        runner: any.
+        runner: makes the answers.
         rows: conversations.
-        prefix: whether the safety prefix is in the prompt, for all or for each.
-        options: further keywords of `Runner.stream`.
+        prefix: whether the safety prefix is in the prompt; one value for all, or one per row.
+        calibrate: as for `Runner.generate`.
+        options: see `GenerationOptions`.
     """
     if isinstance(runner, BatchStarter):
-        return runner.start_batch(rows, prefix=prefix, **options)
-    pairs = zip(rows, flags_of(prefix, len(rows)), strict=True)
-    return [runner.stream(row, prefix=flag, **options).ticket for row, flag in pairs]
+        return runner.start_batch(rows, prefix=prefix, calibrate=calibrate, **options)
+    pairs = zip(rows, prefix_flags(prefix, len(rows)), strict=True)
+    return [
+        runner.stream(row, prefix=flag, calibrate=calibrate, **options).ticket
+        for row, flag in pairs
+    ]
 
 
 async def agenerate_batch(
@@ -56,18 +63,19 @@ async def agenerate_batch(
     rows: Sequence[Sequence[Message]],
     *,
     prefix: bool | Sequence[bool] = True,
-    **options: Any,
+    calibrate: bool = True,
+    **options: Unpack[GenerationOptions],
 ) -> list[Generated]:
     """`Runner.generate_batch` for an event loop; cancelling the task stops every answer.
 
-    It returns, or raises, when nothing of it is at work any more, which after a cancellation is a
-    token or two later. Arguments are those of `start_batch`.
+    It returns or raises only when all work has ended; after a cancellation that takes a token or
+    two. Arguments are those of `start_batch`.
     """
-    flags = flags_of(prefix, len(rows))
+    flags = prefix_flags(prefix, len(rows))
     answers: list[Generated] = []
-    for part in parts_of(len(rows), runner.config):
+    for batch in batch_slices(len(rows), runner.config):
         tickets = await asyncio.to_thread(
-            start_batch, runner, rows[part], prefix=flags[part], **options
+            start_batch, runner, rows[batch], prefix=flags[batch], calibrate=calibrate, **options
         )
         try:
             for ticket in tickets:
@@ -81,11 +89,11 @@ async def agenerate_batch(
     return answers
 
 
-def flags_of(prefix: bool | Sequence[bool], count: int) -> list[bool]:
+def prefix_flags(prefix: bool | Sequence[bool], count: int) -> list[bool]:
     """One value of `prefix` for each of `count` conversations.
 
     Raises:
-        ConfigError: there are more or fewer.
+        ConfigError: the number of values is not `count`.
     """
     flags = [prefix] * count if isinstance(prefix, bool) else list(prefix)
     if len(flags) != count:
@@ -95,7 +103,7 @@ def flags_of(prefix: bool | Sequence[bool], count: int) -> list[bool]:
     return flags
 
 
-def parts_of(count: int, config: RunnerConfig) -> list[slice]:
-    """`count` conversations in parts that the queue has room for and one pass can answer."""
+def batch_slices(count: int, config: RunnerConfig) -> list[slice]:
+    """Split `count` conversations into batches that fit the queue and one pass of the model."""
     size = min(config.batch_size, config.max_queue)
     return [slice(start, start + size) for start in range(0, count, size)]

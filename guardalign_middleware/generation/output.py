@@ -1,7 +1,4 @@
-"""A place for a text guard: every answer passes through a hook before anybody sees it.
-
-Needs no torch.
-"""
+"""A hook for a text guard: it gets every answer before the caller does. Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,30 +6,31 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.generation.awaiting import start_batch
+from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.generation.stream import Emit, Runner, Ticket, TokenStream
 from guardalign_middleware.types import Generated, Message
 
 OnOutput = Callable[[Sequence[Message], Generated], Generated]
-"""Gets the conversation as the model saw it and the answer; gives the answer to show.
+"""Takes the conversation as the model saw it and the answer; returns the answer to show.
 
-It may return the answer as it is or with another text (`dataclasses.replace(answer, text=…)`), or
-raise, which is an error of the call. It is called from several threads.
+It may return the answer unchanged or with another text (`dataclasses.replace(answer, text=…)`), or
+raise, which makes the call fail. It is called from several threads.
 """
 
 
 class OutputRunner:
-    """A runner whose answers are those of another one after a hook has seen them.
+    """A runner that passes every answer of another runner through a hook.
 
-    An answer is shown in one piece, also by `stream`: before its end nobody can judge it.
+    `stream` gives the answer in one piece, because it cannot be judged before it is complete.
 
     Args:
         runner: makes the answers.
-        on_output: sees each of them.
+        on_output: is called with each of them.
     """
 
     def __init__(self, runner: Runner, on_output: OnOutput) -> None:
@@ -46,55 +44,78 @@ class OutputRunner:
 
     @property
     def config(self) -> RunnerConfig:
-        """How it generates unless a call says otherwise."""
+        """Defaults of every call."""
         return self.inner.config
 
     @property
     def tool_template(self) -> Mapping[str, Any] | None:
-        """How the model calls tools; None where it cannot, or nobody knows."""
+        """How the model writes tool calls; None if it cannot call any, or in an unknown format."""
         template: Mapping[str, Any] | None = getattr(self.inner, "tool_template", None)
         return template
 
-    def generate(self, messages: Sequence[Message], **options: Any) -> Generated:
+    def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        prefix: bool = True,
+        calibrate: bool = True,
+        **options: Unpack[GenerationOptions],
+    ) -> Generated:
         """Answer one conversation; keywords and errors are those of the inner runner.
 
         Raises:
-            GuardError: the hook gave something that is no answer.
+            GuardError: the hook returned something other than an answer.
         """
-        return self._checked(messages, self.inner.generate(messages, **options))
+        answer = self.inner.generate(messages, prefix=prefix, calibrate=calibrate, **options)
+        return self._judged(messages, answer)
 
-    def generate_batch(self, rows: Sequence[Sequence[Message]], **options: Any) -> list[Generated]:
+    def generate_batch(
+        self,
+        rows: Sequence[Sequence[Message]],
+        *,
+        prefix: bool | Sequence[bool] = True,
+        calibrate: bool = True,
+        **options: Unpack[GenerationOptions],
+    ) -> list[Generated]:
         """Answer several conversations; keywords and errors are those of the inner runner."""
-        answers = self.inner.generate_batch(rows, **options)
-        return [self._checked(row, answer) for row, answer in zip(rows, answers, strict=True)]
+        answers = self.inner.generate_batch(rows, prefix=prefix, calibrate=calibrate, **options)
+        return [self._judged(row, answer) for row, answer in zip(rows, answers, strict=True)]
 
-    def stream(self, messages: Sequence[Message], **options: Any) -> TokenStream:
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        prefix: bool = True,
+        calibrate: bool = True,
+        **options: Unpack[GenerationOptions],
+    ) -> TokenStream:
         """Answer one conversation, in one piece; closing the stream stops the inner runner."""
-        inner = self.inner.stream(messages, **options).ticket
-        return TokenStream.of(lambda emit: self._then_checked(messages, inner, emit))
+        inner = self.inner.stream(messages, prefix=prefix, calibrate=calibrate, **options).ticket
+        return TokenStream.of(lambda emit: self._after_hook(messages, inner, emit))
 
     def start_batch(
         self,
         rows: Sequence[Sequence[Message]],
         *,
         prefix: bool | Sequence[bool] = True,
-        **options: Any,
+        calibrate: bool = True,
+        **options: Unpack[GenerationOptions],
     ) -> list[Ticket]:
-        """Begin to answer several conversations, as the inner runner does."""
-        inner = start_batch(self.inner, rows, prefix=prefix, **options)
-        return [self._then_checked(row, ticket) for row, ticket in zip(rows, inner, strict=True)]
+        """Start answering several conversations, as the inner runner does."""
+        inner = start_batch(self.inner, rows, prefix=prefix, calibrate=calibrate, **options)
+        return [self._after_hook(row, ticket) for row, ticket in zip(rows, inner, strict=True)]
 
-    def _then_checked(
+    def _after_hook(
         self, messages: Sequence[Message], inner: Ticket, emit: Emit = lambda _: None
     ) -> Ticket:
-        """The inner answer once the hook has seen it, in a thread of its own: a hook may block."""
+        """The inner answer after the hook, which may block and so runs in its own thread."""
 
         def work() -> Generated:
             answer = inner.future.result()
             if answer.finish_reason == "cancelled":
-                # Nobody judged the beginning of an answer.
+                # An incomplete answer was not judged, so none of it is shown.
                 return replace(answer, text="")
-            answer = self._checked(messages, answer)
+            answer = self._judged(messages, answer)
             if answer.text:
                 emit(answer.text)
             return answer
@@ -104,12 +125,12 @@ class OutputRunner:
         executor.shutdown(wait=False)
         return ticket
 
-    def _checked(self, messages: Sequence[Message], answer: Generated) -> Generated:
-        checked = self._on_output(messages, answer)
-        if not isinstance(checked, Generated):
+    def _judged(self, messages: Sequence[Message], answer: Generated) -> Generated:
+        judged = self._on_output(messages, answer)
+        if not isinstance(judged, Generated):
             raise GuardError(
-                f"on_output should return the answer. It gave {type(checked).__name__}.",
+                f"on_output should return the answer. It gave {type(judged).__name__}.",
                 stage="output",
-                remedy="Return the answer it was given, or dataclasses.replace(answer, text=…).",
+                remedy="Return the answer unchanged, or dataclasses.replace(answer, text=…).",
             )
-        return checked
+        return judged

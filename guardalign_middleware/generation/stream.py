@@ -1,20 +1,21 @@
-"""The `Runner` contract and the token stream every runner answers with. Needs no torch."""
+"""The `Runner` protocol, and the token stream of its answers. Needs no torch."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self, Unpack
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import GuardError
+from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.types import Generated, Message
 
 Emit = Callable[[str], None]
@@ -22,9 +23,9 @@ Emit = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Ticket:
-    """Work under way: its answer to come, and how to stop it soon.
+    """A running generation: the future of its answer, and a way to stop it.
 
-    Dropping the last reference stops it as well.
+    Dropping the last reference also stops it.
     """
 
     future: Future[Generated]
@@ -34,10 +35,10 @@ class Ticket:
         weakref.finalize(self, self.cancel)
 
     async def ended(self) -> None:
-        """Wait in an event loop for the end of the work, good or bad.
+        """Wait in an event loop until the work has ended, with an answer or an error.
 
-        A task that is cancelled while it waits leaves the future alone: whoever works on it still
-        has to be able to set it. That is why this is not `asyncio.wrap_future(self.future)`.
+        Cancelling a waiting task must not cancel the future, because the worker still sets it. So
+        this is not `asyncio.wrap_future(self.future)`.
         """
         if not self.future.done():
             bell: Future[None] = Future()
@@ -46,15 +47,15 @@ class Ticket:
 
 
 class TokenStream(Iterator[str], AsyncIterator[str]):
-    """Pieces of an answer while it is made; joined they equal `result.text`.
+    """Pieces of an answer as it is generated; joined, they equal `result.text`.
 
-    It is read in a thread or in an event loop, by one reader. The work runs in a thread of its own.
-    Leaving a `with` block, `close()` and dropping the last reference cancel it; an error of the
-    work is raised by the iteration.
+    One reader iterates over it, in a thread or in an event loop. The work runs in its own thread.
+    Leaving a `with` block, `close()` and dropping the last reference cancel it. The iteration
+    raises errors of the work.
 
     Args:
-        produce: does the work: calls `emit(text)` for every piece, returns soon after the event is
-            set, and returns what was generated.
+        produce: does the work: calls `emit(text)` for every piece, and returns the answer, soon
+            after the event is set if it is set.
     """
 
     def __init__(self, produce: Callable[[Emit, threading.Event], Generated]) -> None:
@@ -70,17 +71,17 @@ class TokenStream(Iterator[str], AsyncIterator[str]):
 
     @classmethod
     def of(cls, start: Callable[[Emit], Ticket]) -> Self:
-        """A stream of work that runs elsewhere, in a thread that it shares with other work.
+        """A stream of work that runs elsewhere, in a thread shared with other work.
 
         Args:
-            start: begins the work, which calls `emit(text)` for every piece.
+            start: starts the work, which calls `emit(text)` for every piece.
         """
         stream = cls.__new__(cls)
         stream._begin(start)
         return stream
 
     def _begin(self, start: Callable[[Emit], Ticket]) -> None:
-        # The work must not hold the stream, or a dropped stream would never be collected.
+        # The work must not refer to the stream, or a dropped stream would never be collected.
         self._inbox = inbox = _Inbox()
         self.ticket = start(inbox.put)
         self.ticket.future.add_done_callback(lambda _: inbox.put(None))
@@ -128,19 +129,19 @@ class TokenStream(Iterator[str], AsyncIterator[str]):
         return self.ticket.future.result()
 
     async def aresult(self) -> Generated:
-        """The whole answer, once it is there; the pieces need not be read."""
+        """Wait for the whole answer; the pieces need not be read."""
         await self.ticket.ended()
         self._ended = True
         return self.result
 
     def cancel(self) -> None:
-        """Let the work end soon, without waiting for it; what came so far can still be read."""
+        """Ask the work to end and do not wait; pieces that have arrived can still be read."""
         self.ticket.cancel()
 
     def close(self) -> None:
-        """Cancel what is still running and wait for its end, which is at most a token or two."""
+        """Cancel the work and wait until it ends, which takes a token or two at most."""
         self.cancel()
-        # An error of the work is kept for `result`; closing is for leaving early.
+        # Not raised here: closing is for leaving early, and `result` raises it.
         self.ticket.future.exception()
         self._ended = True
 
@@ -163,7 +164,7 @@ class TokenStream(Iterator[str], AsyncIterator[str]):
 
 
 class _Inbox:
-    """Pieces on their way to the one reader of a stream, who waits in a thread or in a loop."""
+    """The queue to the one reader of a stream, who waits in a thread or in an event loop."""
 
     def __init__(self) -> None:
         self._pieces: SimpleQueue[str | None] = SimpleQueue()
@@ -191,13 +192,13 @@ class _Inbox:
 
 
 def _ring(bell: Future[None]) -> None:
-    """Wake who waits, unless its task was cancelled meanwhile."""
+    """Wake the waiting reader, unless its task was cancelled meanwhile."""
     if bell.set_running_or_notify_cancel():
         bell.set_result(None)
 
 
 class Runner(Protocol):
-    """What answers a prompt: a local calibrated model, a remote one, or a test double."""
+    """Answers prompts: a local calibrated model, a remote one, or a test double."""
 
     @property
     def name(self) -> str:
@@ -205,7 +206,7 @@ class Runner(Protocol):
 
     @property
     def config(self) -> RunnerConfig:
-        """How it generates unless a call says otherwise."""
+        """Defaults of every call."""
 
     def generate(
         self,
@@ -213,11 +214,7 @@ class Runner(Protocol):
         *,
         prefix: bool = True,
         calibrate: bool = True,
-        max_new_tokens: int | None = None,
-        temperature: float | None = None,
-        seed: int | None = None,
-        stop: Sequence[str] | None = None,
-        tools: Sequence[Mapping[str, Any]] = (),
+        **options: Unpack[GenerationOptions],
     ) -> Generated:
         """Answer one conversation."""
 
@@ -227,11 +224,7 @@ class Runner(Protocol):
         *,
         prefix: bool | Sequence[bool] = True,
         calibrate: bool = True,
-        max_new_tokens: int | None = None,
-        temperature: float | None = None,
-        seed: int | None = None,
-        stop: Sequence[str] | None = None,
-        tools: Sequence[Mapping[str, Any]] = (),
+        **options: Unpack[GenerationOptions],
     ) -> list[Generated]:
         """Answer several conversations; each answer is the one it would get alone."""
 
@@ -241,10 +234,6 @@ class Runner(Protocol):
         *,
         prefix: bool = True,
         calibrate: bool = True,
-        max_new_tokens: int | None = None,
-        temperature: float | None = None,
-        seed: int | None = None,
-        stop: Sequence[str] | None = None,
-        tools: Sequence[Mapping[str, Any]] = (),
+        **options: Unpack[GenerationOptions],
     ) -> TokenStream:
         """Answer one conversation piece by piece."""

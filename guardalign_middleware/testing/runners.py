@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import MessageError
-from guardalign_middleware.generation.awaiting import flags_of
+from guardalign_middleware.generation.awaiting import prefix_flags
+from guardalign_middleware.generation.options import GenerationOptions, resolve_options
 from guardalign_middleware.generation.stream import Emit, TokenStream
 from guardalign_middleware.types import (
     CalibrationReport,
@@ -53,17 +54,16 @@ class EchoRunner:
         *,
         prefix: bool = True,
         calibrate: bool = True,
-        max_new_tokens: int | None = None,
-        temperature: float | None = None,
-        seed: int | None = None,
-        stop: Sequence[str] | None = None,
-        tools: Sequence[Mapping[str, Any]] = (),
+        **options: Unpack[GenerationOptions],
     ) -> Generated:
         """Repeat the last user text.
 
         Raises:
+            TypeError: an unknown keyword.
             MessageError: there is no user message.
+            ConfigError: an option out of range.
         """
+        resolved = resolve_options(self.config, options)
         call = EchoCall(tuple(messages), prefix, calibrate)
         with self._lock:
             self.calls.append(call)
@@ -73,11 +73,10 @@ class EchoRunner:
         count = len(call.images)
         suffix = f" [{count} image{'s' if count > 1 else ''}]" if count else ""
         text = f"echo: {user[-1].text}{suffix}"
-        for item in stop or ():
+        for item in resolved.stop:
             text = text.split(item)[0]
         words = text.split()
-        limit = self.config.max_new_tokens if max_new_tokens is None else max_new_tokens
-        kept = words[:limit]
+        kept = words[: resolved.max_new_tokens]
         return Generated(
             text=" ".join(kept),
             finish_reason="stop" if len(kept) == len(words) else "length",
@@ -91,18 +90,12 @@ class EchoRunner:
         *,
         prefix: bool | Sequence[bool] = True,
         calibrate: bool = True,
-        max_new_tokens: int | None = None,
-        temperature: float | None = None,
-        seed: int | None = None,
-        stop: Sequence[str] | None = None,
-        tools: Sequence[Mapping[str, Any]] = (),
+        **options: Unpack[GenerationOptions],
     ) -> list[Generated]:
         """Repeat the last user text of each conversation."""
-        flags = flags_of(prefix, len(rows))
+        flags = prefix_flags(prefix, len(rows))
         return [
-            self.generate(
-                row, prefix=flag, calibrate=calibrate, max_new_tokens=max_new_tokens, stop=stop
-            )
+            self.generate(row, prefix=flag, calibrate=calibrate, **options)
             for row, flag in zip(rows, flags, strict=True)
         ]
 
@@ -112,16 +105,10 @@ class EchoRunner:
         *,
         prefix: bool = True,
         calibrate: bool = True,
-        max_new_tokens: int | None = None,
-        temperature: float | None = None,
-        seed: int | None = None,
-        stop: Sequence[str] | None = None,
-        tools: Sequence[Mapping[str, Any]] = (),
+        **options: Unpack[GenerationOptions],
     ) -> TokenStream:
         """Repeat the last user text word by word."""
-        answer = self.generate(
-            messages, prefix=prefix, calibrate=calibrate, max_new_tokens=max_new_tokens, stop=stop
-        )
+        answer = self.generate(messages, prefix=prefix, calibrate=calibrate, **options)
 
         def produce(emit: Emit, cancel: threading.Event) -> Generated:
             words = answer.text.split(" ")
@@ -145,9 +132,16 @@ class BarrierRunner(EchoRunner):
         super().__init__()
         self._barrier = threading.Barrier(callers)
 
-    def stream(self, messages: Sequence[Message], **options: Any) -> TokenStream:
-        """Answer when everybody is there."""
-        answer = self.generate(messages)
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        prefix: bool = True,
+        calibrate: bool = True,
+        **options: Unpack[GenerationOptions],
+    ) -> TokenStream:
+        """Answer once all callers are waiting."""
+        answer = self.generate(messages, prefix=prefix, calibrate=calibrate, **options)
 
         def produce(emit: Any, cancel: threading.Event) -> Generated:
             self._barrier.wait(20)

@@ -6,11 +6,11 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Unpack
 
+from guardalign_middleware.generation.options import GenerationOptions, Tools
 from guardalign_middleware.generation.prompt.tool_calls import (
     ToolCall,
-    Tools,
     tool_template,
     written_calls,
 )
@@ -40,14 +40,17 @@ class _Calling(EchoRunner):
         raise NotImplementedError
 
     def generate(
-        self, messages: Sequence[Message], *, tools: Tools = (), **options: Any
+        self,
+        messages: Sequence[Message],
+        *,
+        prefix: bool = True,
+        calibrate: bool = True,
+        **options: Unpack[GenerationOptions],
     ) -> Generated:
-        echo = super().generate(messages, **options)
+        echo = super().generate(messages, prefix=prefix, calibrate=calibrate, **options)
+        tools = options.get("tools", ())
         self.tools.append(tools)
         return Generated(self.answer(messages, tools), "stop", echo.calibration, echo.usage)
-
-    def generate_batch(self, rows: Any, *, prefix: Any = True, **options: Any) -> list[Generated]:
-        return [self.generate(row, **options) for row in rows]
 
     def stream(self, messages: Sequence[Message], **options: Any) -> TokenStream:
         answer = self.generate(messages, **options)

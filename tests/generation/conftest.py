@@ -1,28 +1,25 @@
-"""Tiny models, saved once per run, and messages to ask them."""
+"""Tiny models, made and loaded once per run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
-from guardalign_middleware.generation import CalibratedRunner
-from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
-from tests.support.tiny.models import FAMILIES, save_tiny_model
+from guardalign_middleware.config import RunnerConfig
+from guardalign_middleware.generation import CalibratedRunner, LoadedModel, load_model
+from tests.support.tiny.families import MATRIX
+from tests.support.tiny.models import FAMILIES, save_built
 
 
 @pytest.fixture(scope="session")
 def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Directory of a tiny model by family name."""
+    """Directory of a tiny model by family name; not to be changed."""
     root = tmp_path_factory.mktemp("models")
-
-    def directory(family: str) -> Path:
-        path = root / family
-        return path if path.exists() else save_tiny_model(path, family)
-
-    return directory
+    return cache(lambda family: save_built(root / family, MATRIX[family]))
 
 
 @pytest.fixture(scope="session", params=sorted(FAMILIES))
@@ -36,40 +33,23 @@ def family_runner(
 
 
 @pytest.fixture(scope="session")
-def runner(model_directory: Callable[[str], Path]) -> CalibratedRunner:
+def llava(model_directory: Callable[[str], Path]) -> LoadedModel:
+    """A LLaVA that runners may share; a test that changes the model changes it back."""
+    return load_model(RunnerConfig(model=str(model_directory("llava")), device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def make_runner(llava: LoadedModel) -> Callable[..., CalibratedRunner]:
+    """Makes a LLaVA runner; keywords are fields of its config."""
+
+    def make(**fields: Any) -> CalibratedRunner:
+        fields = {"model": llava.name, "device": "cpu", "max_new_tokens": 8, **fields}
+        return CalibratedRunner(llava, RunnerConfig.model_validate(fields))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def runner(make_runner: Callable[..., CalibratedRunner]) -> CalibratedRunner:
     """A LLaVA runner; not to be changed."""
-    return CalibratedRunner.from_pretrained(
-        str(model_directory("llava")), device="cpu", max_new_tokens=8
-    )
-
-
-def picture(seed: int = 0, width: int = 40, height: int = 30) -> CanonicalImage:
-    """Seeded noise."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return CanonicalImage(pixels)
-
-
-def user(*parts: str | CanonicalImage) -> Message:
-    """A user message of texts and images."""
-    return Message(
-        "user", tuple(TextPart(p) if isinstance(p, str) else ImagePart(p) for p in parts)
-    )
-
-
-def conversations() -> list[list[Message]]:
-    """One image, text only with history and system, several images, an image in an older turn."""
-    return [
-        [user(picture(1), "What is in the picture?")],
-        [
-            Message("system", (TextPart("Be brief."),)),
-            user("Hello"),
-            Message("assistant", (TextPart("Hello. How can I help?"),)),
-            user("Tell me how to bake bread,\nplease. 🍞 谢谢"),
-        ],
-        [user(picture(2), picture(3), "x")],
-        [
-            user(picture(4), "What is this?"),
-            Message("assistant", (TextPart("A dog."),)),
-            user("Really?"),
-        ],
-    ]
+    return make_runner()

@@ -1,4 +1,4 @@
-"""Tasks that wait for the model hold no thread: however few there are, all share one pass."""
+"""Tasks that wait for the model block no thread, so all share one pass even with few threads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from guardalign_middleware.generation.stream import Ticket, TokenStream
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.testing import EchoRunner, red_guard
 from guardalign_middleware.types import CalibrationReport, Generated, Message, Usage
-from tests.generation.conftest import picture, user
+from tests.support.messages import picture, user
 
 CALLERS = 16
 SECONDS = 30
@@ -31,7 +30,7 @@ DONE = Generated("ab", "stop", CalibrationReport("off", prefix=False), Usage(1, 
 
 
 class Gate:
-    """Holds the model up before a pass, and counts the rows of each."""
+    """Blocks the model before a pass, and counts the rows of each pass."""
 
     def __init__(self, runner: CalibratedRunner) -> None:
         self.sizes: list[int] = []
@@ -47,10 +46,21 @@ class Gate:
 
 
 @pytest.fixture
-def own_runner(model_directory: Callable[[str], Path]) -> CalibratedRunner:
-    return CalibratedRunner.from_pretrained(
-        str(model_directory("llava")), device="cpu", max_new_tokens=3
-    )
+def own_runner(make_runner: Callable[..., CalibratedRunner]) -> CalibratedRunner:
+    return make_runner(max_new_tokens=3)
+
+
+@pytest.fixture(scope="module")
+def questions() -> list[list[Message]]:
+    return [[user(picture(i), f"What is {i}?")] for i in range(CALLERS)]
+
+
+@pytest.fixture(scope="module")
+def answered_alone(
+    make_runner: Callable[..., CalibratedRunner], questions: list[list[Message]]
+) -> list[str]:
+    chain = GuardAlign(red_guard(), make_runner(max_new_tokens=3))
+    return [chain.invoke(question).text for question in questions]
 
 
 @pytest.fixture
@@ -62,7 +72,7 @@ def gate(own_runner: CalibratedRunner, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def two_threads() -> None:
-    """A default executor as small as that of no real machine."""
+    """A default executor smaller than that of any real machine."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
 
 
@@ -96,26 +106,25 @@ WAYS: list[Ask] = [_invoked, _batched, _streamed, _finished]
 @pytest.mark.parametrize("ask", WAYS)
 @pytest.mark.parametrize("hooked", [False, True])
 async def test_as_many_tasks_as_a_pass_has_rows_share_it(
-    own_runner: CalibratedRunner, gate: Gate, ask: Ask, hooked: bool
+    own_runner: CalibratedRunner,
+    gate: Gate,
+    questions: list[list[Message]],
+    answered_alone: list[str],
+    ask: Ask,
+    hooked: bool,
 ) -> None:
     two_threads()
     hook = (lambda messages, answer: answer) if hooked else None
     chain = GuardAlign(red_guard(), own_runner, on_output=hook)
-    questions = [[user(picture(i), f"What is {i}?")] for i in range(CALLERS)]
-    gate.free.set()
-    alone = [chain.invoke(question).text for question in questions]
-    gate.free.clear()
-    gate.entered.clear()
-    gate.sizes.clear()
     first = asyncio.ensure_future(ask(chain, [user("first")]))
     await until(gate.entered.is_set)
     rest: list[asyncio.Future[str]] = []
     for question in questions:
-        # One after another, so that whoever waits in a thread would keep it from the next.
+        # One after another, so a caller that blocks a thread would keep it from the next.
         rest.append(asyncio.ensure_future(ask(chain, question)))
         await until(lambda: len(own_runner._service._queue) == len(rest))
     gate.free.set()
-    assert await asyncio.gather(*rest) == alone
+    assert await asyncio.gather(*rest) == answered_alone
     assert await first
     assert gate.sizes == [1, CALLERS]
 
@@ -131,11 +140,9 @@ async def test_a_batch_is_begun_as_one(own_runner: CalibratedRunner, gate: Gate)
 
 
 async def test_a_batch_larger_than_the_queue_is_answered(
-    model_directory: Callable[[str], Path],
+    make_runner: Callable[..., CalibratedRunner],
 ) -> None:
-    runner = CalibratedRunner.from_pretrained(
-        str(model_directory("llava")), device="cpu", max_new_tokens=2, max_queue=3
-    )
+    runner = make_runner(max_new_tokens=2, max_queue=3)
     rows = [[user(f"What is {i}?")] for i in range(7)]
     assert await agenerate_batch(runner, rows) == runner.generate_batch(rows)
 
@@ -150,11 +157,17 @@ async def test_a_cancelled_task_stops_within_two_tokens(
 
     class Slow(NextTokens):
         def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-            # Token by token, so that the test knows how many came after the caller had gone.
+            # Token by token, so the test can count those after the cancellation.
             assert tokens.acquire(timeout=SECONDS)
             steps.append(left.is_set())
             return super().__call__(input_ids, scores)
 
+    def stop(job: Any) -> None:
+        cancel(job)
+        stopped.set()
+
+    stopped, cancel = threading.Event(), own_runner._service.cancel
+    monkeypatch.setattr(own_runner._service, "cancel", stop)
     monkeypatch.setattr(inference_module, "NextTokens", Slow)
     monkeypatch.setattr(
         own_runner, "config", own_runner.config.model_copy(update={"max_new_tokens": 200})
@@ -164,6 +177,8 @@ async def test_a_cancelled_task_stops_within_two_tokens(
     await until(lambda: len(steps) == 5)
     left.set()
     task.cancel()
+    # The event loop has to deliver it first, however busy the machine is.
+    await until(stopped.is_set)
     tokens.release(1000)
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -201,10 +216,10 @@ async def test_a_task_that_is_cancelled_while_its_prompt_is_made_leaves_nothing_
     encoding, go_on = threading.Event(), threading.Event()
     encode = own_runner._encode
 
-    def slow(*args: Any) -> Any:
+    def slow(*args: Any, **settings: Any) -> Any:
         encoding.set()
         assert go_on.wait(SECONDS)
-        return encode(*args)
+        return encode(*args, **settings)
 
     submitted: list[Any] = []
     submit = own_runner._service.submit

@@ -7,7 +7,7 @@ import pytest
 from guardalign_middleware.errors import ConfigError, MessageError
 from guardalign_middleware.generation import Runner
 from guardalign_middleware.testing import EchoRunner
-from tests.generation.conftest import picture, user
+from tests.support.messages import picture, user
 
 
 def test_it_remembers_what_it_was_given() -> None:

@@ -1,7 +1,8 @@
-"""Every family in docs/models.md holds what the page says, on a tiny random model of its own."""
+"""What docs/models.md says about each family is true of a tiny random model of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,11 @@ from tests.support.family_matrix import check, table
 from tests.support.tiny.families import MATRIX
 
 
-# Processors of PaliGemma and GLM make numpy arrays of torch tensors.
+# The processors of PaliGemma and GLM convert torch tensors to numpy arrays.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("family", MATRIX)
-def test_the_page_says_what_was_found(family: str, tmp_path: Path) -> None:
-    assert str(check(family, tmp_path)) in table()
+def test_the_page_says_what_was_found(family: str, model_directory: Callable[[str], Path]) -> None:
+    assert str(check(family, model_directory(family))) in table()
 
 
 def test_the_page_names_every_family_once() -> None:

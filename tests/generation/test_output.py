@@ -1,4 +1,4 @@
-"""Nothing of an answer is seen before the hook has seen all of it."""
+"""No part of an answer is shown before the hook has seen all of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from guardalign_middleware.generation.output import OutputRunner
 from guardalign_middleware.generation.stream import Emit
 from guardalign_middleware.testing import EchoRunner, picture, red_guard
 from guardalign_middleware.types import Generated, Message
-from tests.generation.conftest import user
+from tests.support.messages import user
 
 
 def shout(messages: Sequence[Message], answer: Generated) -> Generated:
@@ -63,7 +63,7 @@ def test_a_hook_that_forgets_to_return_fails_closed() -> None:
 
 
 class Endless(EchoRunner):
-    """Streams until it is told to stop."""
+    """Streams until it is stopped."""
 
     def __init__(self) -> None:
         super().__init__()

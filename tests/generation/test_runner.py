@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,12 @@ from guardalign_middleware.errors import (
 )
 from guardalign_middleware.generation import CalibratedRunner, Runner
 from guardalign_middleware.generation.engine import inference as inference_module
-from guardalign_middleware.generation.prompt.conversation import PLAIN
-from guardalign_middleware.types import Message, TextPart
-from tests.generation.conftest import conversations, picture, user
+from guardalign_middleware.generation.options import GenerationOptions
+from guardalign_middleware.generation.prompt.span_marks import NO_MARKS
+from guardalign_middleware.types import Generated, Message, TextPart
+from tests.support.messages import conversations, picture, user
 
-
-def make(model_directory: Callable[[str], Path], **overrides: Any) -> CalibratedRunner:
-    overrides = {"device": "cpu", "max_new_tokens": 8, **overrides}
-    return CalibratedRunner.from_pretrained(str(model_directory("llava")), **overrides)
+MakeRunner = Callable[..., CalibratedRunner]
 
 
 def untouched(runner: CalibratedRunner) -> bool:
@@ -43,9 +42,27 @@ def test_it_fulfils_the_contract(runner: CalibratedRunner) -> None:
     assert contract.config.max_new_tokens == 8
 
 
-def test_every_family_answers_under_proven_calibration(family_runner: CalibratedRunner) -> None:
-    for messages in conversations():
-        reply = family_runner.generate(messages)
+SAMPLED: GenerationOptions = {"temperature": 0.7, "seed": 3}
+WAYS: list[GenerationOptions] = [{}, SAMPLED]
+
+
+@pytest.fixture(scope="module")
+def alone(family_runner: CalibratedRunner) -> Callable[..., Generated]:
+    """The answer to one conversation asked alone, generated once for all tests of a family."""
+
+    @cache
+    def generated(index: int, prefix: bool, sampled: bool) -> Generated:
+        messages = conversations()[index]
+        return family_runner.generate(messages, prefix=prefix, **WAYS[sampled])
+
+    return generated
+
+
+def test_every_family_answers_under_proven_calibration(
+    family_runner: CalibratedRunner, alone: Callable[..., Generated]
+) -> None:
+    for index in range(4):
+        reply = alone(index, True, False)
         report = reply.calibration
         assert report.state == "on"
         assert report.reason == ""
@@ -56,34 +73,30 @@ def test_every_family_answers_under_proven_calibration(family_runner: Calibrated
     assert untouched(family_runner)
 
 
-def test_a_batch_answers_as_single_calls_do(family_runner: CalibratedRunner) -> None:
-    rows = conversations()
+@pytest.mark.parametrize("sampled", [False, True])
+def test_a_batch_answers_as_single_calls_do(
+    family_runner: CalibratedRunner, alone: Callable[..., Generated], sampled: bool
+) -> None:
+    rows, options = conversations(), WAYS[sampled]
     flags = [True, False, True, True]
-    options: dict[str, Any] = {"temperature": 0.7, "seed": 3}
-    for more in ({}, options):
-        single = [
-            family_runner.generate(row, prefix=flag, **more)
-            for row, flag in zip(rows, flags, strict=True)
-        ]
-        assert family_runner.generate_batch(rows, prefix=flags, **more) == single
-        turned = family_runner.generate_batch(rows[::-1], prefix=flags[::-1], **more)
-        assert turned == single[::-1]
+    single = [alone(index, flag, sampled) for index, flag in enumerate(flags)]
+    assert family_runner.generate_batch(rows, prefix=flags, **options) == single
+    turned = family_runner.generate_batch(rows[::-1], prefix=flags[::-1], **options)
+    assert turned == single[::-1]
 
 
-def test_large_batches_are_split(model_directory: Callable[[str], Path]) -> None:
-    small = make(model_directory, batch_size=3)
+def test_large_batches_are_split(make_runner: MakeRunner) -> None:
+    small = make_runner(batch_size=3)
     rows = conversations() * 2
     assert small.generate_batch(rows) == [small.generate(row) for row in rows]
     assert small.generate_batch([]) == []
 
 
 @pytest.mark.parametrize("how", ["gamma", "calibrate"])
-def test_without_calibration_it_is_the_plain_model(
-    model_directory: Callable[[str], Path], how: str
-) -> None:
-    runner = make(model_directory, calibration={"gamma": 0.0 if how == "gamma" else 1.0})
+def test_without_calibration_it_is_the_plain_model(make_runner: MakeRunner, how: str) -> None:
+    runner = make_runner(calibration={"gamma": 0.0 if how == "gamma" else 1.0})
     reply = runner.generate(question(), calibrate=how == "gamma")
-    prompt = runner._prompts._render(question(), True, PLAIN, ())
+    prompt = runner._prompts._render(question(), True, NO_MARKS, ())
     inputs = runner._prompts._processor(
         text=[prompt],
         images=[[picture().to_pil()]],
@@ -102,7 +115,7 @@ def test_without_calibration_it_is_the_plain_model(
 
 
 def test_the_answer_depends_on_gamma_mode_and_rows(
-    model_directory: Callable[[str], Path],
+    make_runner: MakeRunner,
 ) -> None:
     settings: list[dict[str, Any]] = [
         {"gamma": 0.0},
@@ -112,8 +125,7 @@ def test_the_answer_depends_on_gamma_mode_and_rows(
         {"gamma": 3.0, "band": (0.0, 0.3)},
     ]
     texts = {
-        make(model_directory, calibration=c, max_new_tokens=60).generate(question()).text
-        for c in settings
+        make_runner(calibration=c, max_new_tokens=60).generate(question()).text for c in settings
     }
     assert len(texts) == len(settings)
 
@@ -130,8 +142,8 @@ def test_an_image_without_words_is_answered_and_reported_off(runner: CalibratedR
     assert "no text" in report.reason
 
 
-def test_the_prefix_in_the_system_message(model_directory: Callable[[str], Path]) -> None:
-    runner = make(model_directory, prefix={"placement": "system"})
+def test_the_prefix_in_the_system_message(make_runner: MakeRunner) -> None:
+    runner = make_runner(prefix={"placement": "system"})
     assert runner.generate(question()).calibration.state == "on"
 
 
@@ -150,14 +162,15 @@ def test_the_model_gets_the_very_pixels(
     assert [image.tobytes() for image in seen] == [picture(i).pixels.tobytes() for i in (5, 6)]
 
 
-def test_stream_joins_to_generate(family_runner: CalibratedRunner) -> None:
-    for messages in conversations():
-        sampled: dict[str, Any] = {"temperature": 1.0, "seed": 5}
-        for options in ({}, sampled):
-            whole = family_runner.generate(messages, **options)
-            stream = family_runner.stream(messages, **options)
-            assert "".join(stream) == whole.text
-            assert stream.result == whole
+@pytest.mark.parametrize("sampled", [False, True])
+def test_stream_joins_to_generate(
+    family_runner: CalibratedRunner, alone: Callable[..., Generated], sampled: bool
+) -> None:
+    for index, messages in enumerate(conversations()):
+        whole = alone(index, True, sampled)
+        stream = family_runner.stream(messages, **WAYS[sampled])
+        assert "".join(stream) == whole.text
+        assert stream.result == whole
 
 
 def test_closing_a_stream_stops_the_model(runner: CalibratedRunner) -> None:
@@ -231,9 +244,9 @@ def test_a_fault_of_the_model_leaves_nothing_behind(
 
 
 def test_a_model_that_ignores_the_interface_fails_closed(
-    model_directory: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = make(model_directory)
+    runner = make_runner()
     assert runner.layers.indices == (1, 2)
     decoder = runner._model.get_decoder()
     monkeypatch.setattr(decoder, "set_attn_implementation", lambda name: None)
@@ -246,10 +259,10 @@ def cannot(*args: Any) -> None:
 
 
 def test_an_uncalibratable_family_is_refused_with_the_reason(
-    model_directory: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inference_module, "find_attention_layers", cannot)
-    runner = make(model_directory)
+    runner = make_runner()
     for ask in (runner.generate, runner.stream):
         with pytest.raises(CalibrationError, match="s_aux"):
             ask(question())
@@ -258,10 +271,10 @@ def test_an_uncalibratable_family_is_refused_with_the_reason(
 
 
 def test_an_uncalibratable_family_answers_without_only_if_allowed_and_says_so(
-    model_directory: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inference_module, "find_attention_layers", cannot)
-    runner = make(model_directory, calibration={"unsupported": "off"})
+    runner = make_runner(calibration={"unsupported": "off"})
     reply = runner.generate(question())
     assert reply.text == runner.generate(question(), calibrate=False).text
     assert (reply.calibration.state, reply.calibration.prefix) == ("off", True)
@@ -271,9 +284,9 @@ def test_an_uncalibratable_family_answers_without_only_if_allowed_and_says_so(
 
 
 def test_explaining_tells_what_the_instruction_pays_the_prefix(
-    model_directory: Callable[[str], Path],
+    make_runner: MakeRunner,
 ) -> None:
-    runner = make(model_directory, calibration={"gamma": 2.0})
+    runner = make_runner(calibration={"gamma": 2.0})
     silent = runner.generate(question())
     assert silent.calibration.prefix_attention == ()
     assert "prefix_attention" not in silent.calibration.to_json()
@@ -336,7 +349,8 @@ def test_one_prefix_flag_per_row(runner: CalibratedRunner) -> None:
 
 
 def test_bad_fields_are_a_config_error(model_directory: Callable[[str], Path]) -> None:
+    directory = str(model_directory("llava"))
     with pytest.raises(ConfigError, match="gama"):
-        make(model_directory, gama=1)
+        CalibratedRunner.from_pretrained(directory, gama=1)
     with pytest.raises(ConfigError, match="empty"):
-        make(model_directory, prefix={"text": "  "})
+        CalibratedRunner.from_pretrained(directory, device="cpu", prefix={"text": "  "})

@@ -1,4 +1,4 @@
-"""The stream: pieces in order, errors where they belong, cancellation that reaches the work."""
+"""The stream: pieces in order, errors in the right place, cancellation that reaches the work."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ class TestRunner:
         assert hub(WEIGHTS).is_file()
         with pytest.raises(ModelLoadError, match="a different SHA-256"):
             load_model(at_hub(sha256={WEIGHTS: "0" * 64}))
-        with pytest.raises(ModelLoadError, match="cannot be had"):
+        with pytest.raises(ModelLoadError, match="cannot be fetched"):
             load_model(at_hub(sha256={"other.safetensors": "0" * 64}))
 
     @pytest.mark.usefixtures("hub")

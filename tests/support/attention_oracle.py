@@ -1,4 +1,4 @@
-"""An independent reading of paper eqs. 13 and 14: dense, uncached, in float64."""
+"""An independent implementation of paper eqs. 13 and 14: dense, uncached, in float64."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def dense_attention(
     else:
         amplified = z + gamma * dots.clamp(min=0) * z
     z = torch.where(where[:, None], amplified, z).masked_fill(~allowed, float("-inf"))
-    # Padding rows may attend to nothing; like SDPA, give them zeros.
+    # Padding rows may attend to no key; like SDPA, give them zeros.
     weights = z.softmax(-1).nan_to_num(0.0)
     if "weights" in _STATE:
         _STATE["weights"].append(weights)
@@ -52,7 +52,7 @@ def _forward(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
     if not hasattr(module, "layer_idx"):
-        # A tower inside the decoder, which nothing is said about.
+        # A vision tower inside the decoder is not calibrated.
         return sdpa_attention_forward(module, query, key, value, mask, **kwargs)
     length = query.shape[2]
     if mask is None:
@@ -89,7 +89,7 @@ def oracle(
     gamma: float,
     mode: str,
 ) -> Iterator[None]:
-    """Run the decoder's forwards through the oracle; `rows` and `columns` are bool `[B, L]`."""
+    """Compute the decoder's attention with the oracle; `rows` and `columns` are bool `[B, L]`."""
     _STATE.update(
         where=rows[:, :, None] & columns[:, None, :], layers=layers, gamma=gamma, mode=mode
     )
@@ -111,7 +111,7 @@ def prefix_shares(
     *,
     gamma: float,
 ) -> Tensor:
-    """What the rows pay the columns, mean over heads and rows, `[B, layers]`; NaN without rows."""
+    """Mean attention of the rows to the columns, over heads and rows: `[B, layers]`, NaN if none."""
     seen: list[Tensor] = []
     with oracle(model, rows, columns, layers, gamma=gamma, mode="positive"):
         _STATE["weights"] = seen

@@ -1,6 +1,6 @@
-"""What is checked of every family, and the row of docs/models.md that comes out of it.
+"""Check a model family, and make its row of docs/models.md.
 
-`python -m tests.support.family_matrix` writes the table anew; a test says when it is out of date.
+`python -m tests.support.family_matrix` rewrites the table; a test fails when it is out of date.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from torch import Tensor
 from guardalign_middleware.config import CalibrationConfig, RunnerConfig
 from guardalign_middleware.errors import CalibrationError, ModelLoadError
 from guardalign_middleware.generation import CalibratedRunner
-from guardalign_middleware.generation.attention.forward import calibrated_attention
+from guardalign_middleware.generation.attention.activate import calibrated_attention
 from guardalign_middleware.generation.attention.run import CalibrationRun
 from guardalign_middleware.generation.engine.collate import collate, group_of
-from guardalign_middleware.generation.prompt.conversation import PLAIN, neutralise
+from guardalign_middleware.generation.prompt.control_tokens import neutralise
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts, PromptEncoder
+from guardalign_middleware.generation.prompt.span_marks import NO_MARKS
 from guardalign_middleware.types import Message, TextPart
-from tests.generation.conftest import picture, user
 from tests.support.attention_oracle import oracle
+from tests.support.messages import picture, user
 from tests.support.tiny.families import MATRIX
 from tests.support.tiny.models import save_built
 
@@ -35,7 +36,7 @@ GAMMA = 0.8
 
 
 def rows() -> list[list[Message]]:
-    """Pictures in every row, so that all families can put them in one batch."""
+    """Every row has pictures, so all families can put the rows in one batch."""
     return [
         [user(picture(1), "What is in the picture?")],
         [user(picture(2, 60, 30), f"Repeat: {PREFIX} {PREFIX}\n\n  🐕‍🦺 犬はどこ？\nx")],
@@ -49,7 +50,7 @@ def rows() -> list[list[Message]]:
 
 
 def several_pictures() -> list[Message]:
-    """Two pictures around words."""
+    """Two pictures and words between them."""
     return [user(picture(4), "this or", picture(5), "that?")]
 
 
@@ -69,13 +70,16 @@ class Row:
         return f"| {' | '.join(cells)} |"
 
 
-def check(family: str, root: Path) -> Row:
-    """Check everything that is promised of a family.
+def check(family: str, directory: Path) -> Row:
+    """Check everything that the project promises of a family.
+
+    Args:
+        family: a key of `MATRIX`.
+        directory: its saved tiny model.
 
     Raises:
         AssertionError: something does not hold.
     """
-    directory = save_built(root / family, MATRIX[family])
     about = (MATRIX[family].__doc__ or "").strip().splitlines()[0].rstrip(".")
     config = RunnerConfig(
         model=str(directory),
@@ -90,7 +94,7 @@ def check(family: str, root: Path) -> Row:
     except (ModelLoadError, CalibrationError) as error:
         reason = error.message.replace(f"The model {directory}", "the model")
         reason = reason.replace(str(directory), "the model").split(". ")[0].rstrip(".")
-        # A class name in angle brackets would be taken for HTML.
+        # A class name in angle brackets would be parsed as HTML.
         return Row(about, "", "", "", "", f"refused: {reason.replace('<', '&lt;')}.")
     _check_spans(runner._prompts)
     _check_oracle(config)
@@ -128,7 +132,7 @@ class _Double:
     def __init__(self, config: RunnerConfig) -> None:
         runner = CalibratedRunner.from_config(config)
         self.model: Any = runner._model.double()
-        # The kernel that computes all experts at once knows no float64.
+        # The fused kernel for experts does not support float64.
         self.model.set_experts_implementation("eager")
         self.prompts: EncodedPrompts = runner._prompts.encode(rows(), prefix=[True] * 3, spans=True)
         self.inputs = {
@@ -177,7 +181,7 @@ def _check_oracle(config: RunnerConfig) -> None:
 
 
 def _check_answers(runner: CalibratedRunner) -> str:
-    """Which requests share a pass; each answer is the one it would get alone."""
+    """Check that each answer is the one it would get alone; returns which requests share a pass."""
     messages = rows()
     alone = [runner.generate(row) for row in messages]
     for reply in alone:
@@ -196,7 +200,7 @@ def _check_answers(runner: CalibratedRunner) -> str:
 
 
 def _join(runner: CalibratedRunner, messages: list[list[Message]]) -> bool:
-    """Whether these prompts may be joined; what comes out is what the processor would make."""
+    """Whether these prompts may be joined; if so, the batch must be the processor's own."""
     prompts = runner._prompts
     single = [prompts.encode([row], prefix=[True], spans=True) for row in messages]
     if len({group_of(prompt) for prompt in single}) > 1:
@@ -210,15 +214,15 @@ def _join(runner: CalibratedRunner, messages: list[list[Message]]) -> bool:
 
 
 def _plain_text(runner: CalibratedRunner, messages: list[Message]) -> str:
-    """The answer of the untouched model to the untouched processor's reading of the prompt."""
+    """The answer of the untouched model and the untouched processor."""
     prompts = runner._prompts
     inputs = prompts._processor(
-        text=[prompts._render(messages, True, PLAIN, ())],
+        text=[prompts._render(messages, True, NO_MARKS, ())],
         images=[[image.to_pil() for message in messages for image in message.images]],
         add_special_tokens=False,
         return_tensors="pt",
     )
-    # PaliGemma's labels are for training; Llama 4's processor gives bfloat16 whatever the model is.
+    # PaliGemma's labels are for training. Llama 4's processor always returns bfloat16.
     inputs.pop("labels", None)
     inputs = {name: runner._inference._to_model(value) for name, value in inputs.items()}
     with torch.inference_mode():
@@ -231,7 +235,7 @@ def _numbers(indices: tuple[int, ...]) -> str:
 
 
 def table() -> list[str]:
-    """The lines of the table on the page, without its head."""
+    """The rows of the table on the page."""
     text = PAGE.read_text(encoding="utf-8")
     return text[text.index(BEGIN) : text.index(END)].strip().splitlines()[4:]
 
@@ -243,7 +247,10 @@ def main() -> None:
         "| --- | --- | --- | --- | --- | --- |"
     )
     with tempfile.TemporaryDirectory() as folder:
-        lines = [str(check(family, Path(folder))) for family in MATRIX]
+        lines = [
+            str(check(family, save_built(Path(folder) / family, build)))
+            for family, build in MATRIX.items()
+        ]
     text = PAGE.read_text(encoding="utf-8")
     before, after = text[: text.index(BEGIN)], text[text.index(END) :]
     PAGE.write_text(

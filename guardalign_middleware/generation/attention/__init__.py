@@ -1,1 +1,1 @@
-"""Attention calibration (paper eqs. 13, 14): the attention forward, and one calibrated run."""
+"""Attention calibration (paper eqs. 13, 14): compute it, turn it on, and prove that it happened."""

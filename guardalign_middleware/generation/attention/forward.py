@@ -7,46 +7,59 @@ keys j are amplified:
     mode "paper":     Z'(i, j) = Z(i, j) + gamma S(i, j) Z(i, j),  S = max(0, <q_i, k_j>)
 
 Z = scaling * <q, k> is what enters the softmax, after the soft cap where a model has one. The
-model's own attention, SDPA or eager, runs for all rows; then only the calibrated rows are computed
-again, with fp32 scores, and written back, so every other row stays bit-identical. The spans live in
-a `ContextVar`: a `generate` in another thread, on the same model, sees none.
+model's own attention, SDPA or eager, runs for all rows. Then only the calibrated rows are computed
+again, with fp32 scores, and written back, so every other row stays bit-identical. The spans are in
+a `ContextVar`, so a `generate` on the same model in another thread is not affected.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, NoReturn, cast
-from weakref import WeakKeyDictionary
+from typing import Any, Literal, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import eager_mask, sdpa_mask
 
 from guardalign_middleware.errors import CalibrationError
-from guardalign_middleware.generation.attention.run import AttentionLayers, CalibrationRun, Step
+from guardalign_middleware.generation.attention.run import CalibrationRun, Step
 
-# transformers switches behaviour on "sdpa", "flash" or "flex_attention" inside the name.
-IMPLEMENTATION = "guardalign_calibrated"
-EAGER = "guardalign_calibrated_eager"
-_CALIBRATED = {"sdpa": IMPLEMENTATION, "eager": EAGER}
-
-# Scores held at once: 64 MiB in fp32, whatever the length of instruction and prompt.
+# Most scores in memory at once: 64 MiB in fp32, for any length of instruction and prompt.
 _MAX_SCORES = 2**24
 
 _UNSUPPORTED = ("s_aux", "position_bias", "cache")
 AttentionFunction = Callable[..., tuple[Tensor, Tensor | None]]
-_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
-_LOCKS_GUARD = threading.Lock()
+
+ACTIVE_RUN: ContextVar[CalibrationRun | None] = ContextVar(
+    "guardalign_calibration_run", default=None
+)
+PROBED_MODULES: ContextVar[list[nn.Module] | None] = ContextVar(
+    "guardalign_probed_modules", default=None
+)
 
 
-_RUN: ContextVar[CalibrationRun | None] = ContextVar("guardalign_calibration_run", default=None)
-_PROBE: ContextVar[list[nn.Module] | None] = ContextVar("guardalign_probe", default=None)
+def amplify_scores(
+    scores: Tensor, dots: Tensor, gamma: Tensor, prefix: Tensor, mode: Literal["positive", "paper"]
+) -> Tensor:
+    """The amplified scores Z' (paper eqs. 13, 14; see the top of this module).
+
+    Args:
+        scores: Z, `[B, H, R, Lk]`, what would enter the softmax.
+        dots: <q, k>, the same shape; used by mode "paper".
+        gamma: strength per row of the batch, broadcastable to `scores`.
+        prefix: bool, broadcastable to `scores`: which keys are safety prefix.
+        mode: "positive" or "paper".
+
+    With one query, three keys and the first two of them safety prefix:
+
+    >>> z = torch.tensor([2.0, -1.0, 3.0])
+    >>> amplify_scores(z, 4 * z, torch.tensor(0.5), torch.tensor([True, True, False]), "positive")
+    tensor([ 3., -1.,  3.])
+    """
+    gain = scores.relu() if mode == "positive" else dots.relu() * scores
+    return scores + gamma * gain * prefix
 
 
 def calibrated_attention_forward(
@@ -59,7 +72,7 @@ def calibrated_attention_forward(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """SDPA for every row; the rows of the active `CalibrationRun` once more, calibrated.
+    """SDPA for every row, then calibrated attention for the rows of the active `CalibrationRun`.
 
     Args:
         module: the attention module.
@@ -67,23 +80,23 @@ def calibrated_attention_forward(
         key: `[B, Hkv, Lk, D]` with the cache, heads not repeated.
         value: `[B, Hkv, Lk, Dv]`.
         attention_mask: bool or additive, broadcastable to `[B, H, Lq, Lk]`; None means causal.
-        dropout: passed on.
+        dropout: passed to SDPA.
         scaling: factor of <q, k>; `D ** -0.5` when None.
-        **kwargs: passed on.
+        **kwargs: passed to SDPA.
 
     Returns:
         The output `[B, Lq, H, Dv]` and None for the weights.
 
     Raises:
-        CalibrationError: the module's attention is of a kind that cannot be calibrated.
+        CalibrationError: this kind of attention cannot be calibrated.
     """
     if kwargs.get("softcap") is not None:
         _refuse(module, ["a soft cap, which SDPA ignores"])
     base = cast(AttentionFunction, sdpa_attention_forward)
-    # As SDPA decides it, where no mask says what may be attended to.
+    # The rule of `sdpa_attention_forward` for a call without a mask.
     causal = kwargs.get("is_causal")
     causal = bool(getattr(module, "is_causal", True) if causal is None else causal)
-    return _calibrated(
+    return _base_then_rows(
         base, causal, module, query, key, value, attention_mask, dropout, scaling, kwargs
     )
 
@@ -98,19 +111,19 @@ def calibrated_eager_forward(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """As `calibrated_attention_forward`, over the eager attention of the module's own family.
+    """`calibrated_attention_forward` over the eager attention of the module's own family.
 
-    For models with a soft cap, which no fused kernel of torch knows.
+    For models with a soft cap, which no fused kernel of torch supports.
     """
     base = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     if base is None:
         _refuse(module, ["an eager attention of its own"])
-    return _calibrated(
+    return _base_then_rows(
         base, False, module, query, key, value, attention_mask, dropout, scaling, kwargs
     )
 
 
-def _calibrated(
+def _base_then_rows(
     base: AttentionFunction,
     causal: bool,
     module: nn.Module,
@@ -125,11 +138,11 @@ def _calibrated(
     output, _ = base(
         module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
     )
-    probe = _PROBE.get()
+    probe = PROBED_MODULES.get()
     if probe is not None:
         _check_supported(module, kwargs)
         probe.append(module)
-    run = _RUN.get()
+    run = ACTIVE_RUN.get()
     active = run.step_for(module) if run is not None else None
     if run is None or active is None:
         return output, None
@@ -189,7 +202,7 @@ def _write_rows(
 ) -> None:
     """Overwrite the rows of `step` in `output` (`[B, Lq, H, Dv]`) with calibrated attention.
 
-    Where the layer is observed, what the rows pay the prefix is recorded, calibrated or not.
+    In an observed layer, also record the attention of these rows to the prefix, calibrated or not.
     """
     batch, heads, _, _ = query.shape
     kv_heads, key_length = key.shape[1], key.shape[2]
@@ -210,8 +223,8 @@ def _write_rows(
         if softcap is not None:
             scores = (scores / softcap).tanh() * softcap
         if strength is not None:
-            gain = scores.relu() if run.mode == "positive" else dots.relu() * scores
-            scores = scores + strength[:, None, None, None] * gain * columns
+            gamma = strength[:, None, None, None]
+            scores = amplify_scores(scores, dots, gamma, columns, run.mode)
         if causal or attention_mask is not None:
             scores = _masked(scores, attention_mask, part.index, positions, step.offset)
         weights = scores.softmax(dim=-1)
@@ -224,7 +237,7 @@ def _write_rows(
         rows_out = (grouped_weights @ values).view(batch, heads, rows, -1).transpose(1, 2)
         at_batch, at_row, at_query = part.at_batch, part.at_row, part.at_query
         if run.some_are_plain:
-            # A row of strength 0 keeps its bits.
+            # A row of strength 0 stays bit-identical.
             used = strength[at_batch] > 0.0
             at_batch, at_row, at_query = at_batch[used], at_row[used], at_query[used]
         output[at_batch, at_query] = rows_out[at_batch, at_row].to(output.dtype)
@@ -244,123 +257,3 @@ def _masked(
     if picked.dtype == torch.bool:
         return scores.masked_fill(~picked, float("-inf"))
     return scores + picked
-
-
-def model_lock(model: nn.Module) -> threading.RLock:
-    """The lock under which this model generates; the same for everybody who holds the model."""
-    with _LOCKS_GUARD:
-        return _LOCKS.setdefault(model, threading.RLock())
-
-
-def find_attention_layers(model: PreTrainedModel, input_ids: Tensor) -> AttentionLayers:
-    """The decoder's self-attention layers, observed in a short text-only forward.
-
-    Vision towers and cross-attention layers do not run on text and so are never found.
-
-    Args:
-        model: an image-text-to-text model.
-        input_ids: int64 `[1, n]`, a few ordinary words.
-
-    Raises:
-        CalibrationError: the model does not run its attention through the attention interface,
-            or cannot take text alone.
-    """
-    seen: list[nn.Module] = []
-    token = _PROBE.set(seen)
-    try:
-        with _implementation(model), torch.inference_mode():
-            model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids), use_cache=False)
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise CalibrationError(
-            f"{type(model).__name__} cannot be probed with text alone: {error}.",
-            stage="calibration",
-            remedy="Use calibrate=False or gamma 0 with this model.",
-        ) from error
-    finally:
-        _PROBE.reset(token)
-    indices = [getattr(module, "layer_idx", None) for module in seen]
-    if not seen or len(set(indices)) != len(indices) or None in indices:
-        raise CalibrationError(
-            f"{type(model).__name__} shows no plain stack of attention layers. Got {indices}.",
-            stage="calibration",
-            remedy="Use calibrate=False or gamma 0 with this model.",
-        )
-    return AttentionLayers(tuple(seen), tuple(int(i) for i in indices if i is not None))
-
-
-@contextmanager
-def calibrated_attention(
-    model: PreTrainedModel, run: CalibrationRun
-) -> Iterator[Callable[[], None]]:
-    """Calibrate every forward of `model` in this thread; leave the model as it was afterwards.
-
-    Gives a function that ends it earlier. Once the prompt is read, only `run.generated` leaves
-    anything to calibrate: without it, generating takes the path of a model nobody ever touched,
-    with no hook in it and nothing that a compiler would have to trace.
-    """
-    with _implementation(model) as restore:
-        token = _RUN.set(run)
-        try:
-            yield restore
-        finally:
-            _RUN.reset(token)
-
-
-@contextmanager
-def _implementation(model: PreTrainedModel) -> Iterator[Callable[[], None]]:
-    decoder = _decoder(model)
-    with model_lock(model):
-        before = decoder.config._attn_implementation
-        if before not in _CALIBRATED:
-            raise CalibrationError(
-                f"The decoder runs {before!r} attention; only 'sdpa' and 'eager' can be "
-                "calibrated.",
-                stage="calibration",
-                remedy="Load the model with one of these, or use calibrate=False or gamma 0.",
-            )
-        hook = decoder.register_forward_pre_hook(_before_forward, with_kwargs=True)
-
-        def restore() -> None:
-            decoder.set_attn_implementation(before)
-            hook.remove()
-
-        try:
-            decoder.set_attn_implementation(_CALIBRATED[before])
-            yield restore
-        finally:
-            restore()
-
-
-def _before_forward(decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    run = _RUN.get()
-    if run is None:
-        return
-    inputs = kwargs.get("inputs_embeds")
-    if inputs is None:
-        inputs = kwargs.get("input_ids", args[0] if args else None)
-    if inputs is None:
-        raise CalibrationError("The decoder was called without inputs.", stage="calibration")
-    run.begin_forward(inputs.shape[0], inputs.shape[1], kwargs.get("past_key_values"))
-
-
-def _decoder(model: PreTrainedModel) -> PreTrainedModel:
-    decoder = model.get_decoder()  # type: ignore[no-untyped-call]
-    if not isinstance(decoder, PreTrainedModel):
-        raise CalibrationError(
-            f"{type(model).__name__} has no decoder that can be calibrated.",
-            stage="calibration",
-            remedy="Use calibrate=False or gamma 0 with this model.",
-        )
-    return decoder
-
-
-def _register() -> None:
-    register: Callable[[str, Any], None] = AttentionInterface.register
-    register(IMPLEMENTATION, calibrated_attention_forward)
-    register(EAGER, calibrated_eager_forward)
-    # Without a mask function of the same name the mask is silently None: padding would be read.
-    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
-    AttentionMaskInterface.register(EAGER, eager_mask)
-
-
-_register()

@@ -1,4 +1,4 @@
-"""The attention that an instruction pays the safety prefix, layer by layer, as a picture."""
+"""Plot the attention of an instruction to the safety prefix, layer by layer."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _PLAIN, _CALIBRATED = "#7f7f7f", "#c2410c"
 def plot_prefix_attention(
     plain: CalibrationReport, calibrated: CalibrationReport, *, title: str
 ) -> Figure:
-    """Draw both over the depth of the decoder (the paper's Figure 1b).
+    """Plot both reports over the depth of the decoder (the paper's Figure 1b).
 
     Args:
-        plain: of an answer with `explain=True` and without calibration.
-        calibrated: of the same question, calibrated; its layers are shaded.
-        title: above the picture.
+        plain: report of an answer with `explain=True` and without calibration.
+        calibrated: report of the same question with calibration; its layers are shaded.
+        title: title of the plot.
 
     Raises:
-        ConfigError: matplotlib is not installed, or the two are not of one model.
+        ConfigError: matplotlib is not installed, or the reports are not of one model.
     """
     try:
         from matplotlib.figure import Figure
@@ -68,10 +68,10 @@ def plot_prefix_attention(
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a picture; its format follows from the ending of the name.
+    """Write a figure; the suffix of the path sets the format.
 
     Raises:
-        ConfigError: an unknown format, or the file cannot be written.
+        ConfigError: the format is unknown or the file cannot be written.
     """
     try:
         figure.savefig(path, dpi=150)

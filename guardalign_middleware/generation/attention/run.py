@@ -1,4 +1,4 @@
-"""What one `generate` call calibrates, rows by columns by layers, and the proof that it did."""
+"""One calibrated run: which rows, columns and layers it calibrates, and the proof that it did."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class AttentionLayers:
 class Block:
     """Some of the calibrated rows, on the device of the attention.
 
-    `index` is int64 `[B, R]`, query positions padded with 0; entry `(at_batch[n], at_row[n])` is
-    used and stands for query position `at_query[n]`.
+    `index` is int64 `[B, R]`: query positions, padded with 0. Only the entries
+    `(at_batch[n], at_row[n])` are used; their query position is `at_query[n]`.
     """
 
     index: Tensor
@@ -66,7 +66,7 @@ class Step:
         self._blocks: dict[tuple[int, torch.device], list[Block]] = {}
 
     def blocks(self, size: int, device: torch.device) -> list[Block]:
-        """The rows in blocks of at most `size`; moved to the device once, not once a layer."""
+        """The rows in blocks of at most `size`, moved to the device once for all layers."""
         if (size, device) not in self._blocks:
             self._blocks[size, device] = [
                 self._block(start, size, device) for start in range(0, self._used.shape[1], size)
@@ -86,15 +86,15 @@ class CalibrationRun:
     Args:
         prefix_mask: bool `[B, L]`, tokens of the safety prefix in the (padded) prompt.
         instruction_mask: bool `[B, L]`, tokens of the instruction.
-        config: mode and rows; the band is taken from `layers`.
+        config: mode and rows; its band is not used.
         layers: the layers to calibrate.
-        gammas: strength of each row, `config.gamma` by default; a row with 0 is left as it is.
+        gammas: strength of each row, by default `config.gamma`; 0 leaves the row unchanged.
         observed: layers in which the attention of the instruction to the prefix is recorded.
 
     Attributes:
         mode: how scores are amplified.
         generated: whether the tokens of the answer are calibrated as well.
-        some_are_plain: whether the strength of some row is 0.
+        some_are_plain: whether some row has strength 0.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class CalibrationRun:
         self._columns: dict[tuple[int, int], Tensor] = {}
 
     def begin_forward(self, batch: int, query_length: int, cache: Any) -> None:
-        """Find the calibrated rows of the decoder forward that is about to run."""
+        """Determine the calibrated rows of the decoder forward that is about to run."""
         self._step = None
         prompt_length = self._prefix.shape[1]
         offset = 0 if cache is None else int(cache.get_seq_length())
@@ -174,7 +174,7 @@ class CalibrationRun:
             columns = torch.zeros(self._prefix.shape[0], length, dtype=torch.bool)
             part = self._prefix[:, first : first + length]
             columns[:, : part.shape[1]] = part
-            # One entry per layer kind and step; older steps never come back.
+            # One entry per kind of layer and step; older steps are not needed again.
             self._columns = {
                 k: v for k, v in self._columns.items() if k[0] + k[1] == first + length
             }
@@ -186,7 +186,7 @@ class CalibrationRun:
         return layer in self._calibrated
 
     def strength(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Strength of each row `[B]`; moved to the device once, not once a layer."""
+        """Strength of each row `[B]`, moved to the device once for all layers."""
         if (device, dtype) not in self._strengths:
             self._strengths[device, dtype] = self._gamma.to(device, dtype)
         return self._strengths[device, dtype]
@@ -196,10 +196,10 @@ class CalibrationRun:
         return layer in self._attention
 
     def record_attention(self, layer: int, at_batch: Tensor, at: Tensor, share: Tensor) -> None:
-        """Add what query rows pay the prefix; those that are no instruction do not count.
+        """Add the attention of query rows to the prefix; only instruction rows count.
 
         Args:
-            layer: index.
+            layer: index of the layer.
             at_batch: int64 `[N]`, the batch row of each query row.
             at: int64 `[N]`, its position in the sequence.
             share: `[N]`, attention weight on the prefix, mean over heads.
@@ -210,7 +210,7 @@ class CalibrationRun:
         self._attention[layer].index_add_(0, at_batch[inside], share[inside])
 
     def prefix_attention(self, row: int) -> tuple[tuple[int, float], ...]:
-        """Each observed layer with the share of its attention that the instruction pays."""
+        """For each observed layer, the share of the instruction's attention on the prefix."""
         count = max(int(self._instruction[row].sum()), 1)
         return tuple((i, float(total[row]) / count) for i, total in self._attention.items())
 

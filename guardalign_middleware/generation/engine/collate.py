@@ -1,9 +1,9 @@
-"""Prompts that were encoded one by one, put together into one batch.
+"""Joining prompts that were encoded one by one into one batch.
 
-Every caller encodes its own prompt in its own thread, so the thread that runs the model never
-waits for pictures to be resized. What the processors of all families do with a batch is then to
-pad the sequences on the left and to join the pictures in reading order; prompts for which that
-could be anything else get different groups and are never put together.
+Each caller encodes its own prompt in its own thread, so the model's thread never waits for pictures
+to be resized. For a batch, the processors of all families left-pad the sequences and concatenate
+the pictures in reading order. Prompts for which this may not hold get different groups and are
+never joined.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
 
 
 def group_of(prompt: EncodedPrompts) -> Hashable:
-    """What prompts must have in common to be put together: inputs, shapes and dtypes.
+    """The key that prompts of one batch must share: inputs, shapes and dtypes.
 
     Args:
-        prompt: of one conversation.
+        prompt: the prompt of one conversation.
     """
     shape = prompt.inputs["input_ids"].shape
     parts: list[Hashable] = []
     for name, value in sorted(prompt.inputs.items()):
         if not isinstance(value, Tensor) or value.ndim == 0:
-            # Lists and scalars mean something only their family knows.
+            # Only the family knows how to join lists and scalars.
             return id(prompt)
         kind = "sequence" if _is_sequence(value, shape) else tuple(value.shape[1:])
         parts.append((name, str(value.dtype), kind))
@@ -37,14 +37,14 @@ def group_of(prompt: EncodedPrompts) -> Hashable:
 
 
 def collate(prompts: Sequence[EncodedPrompts], pad_token_id: int) -> EncodedPrompts:
-    """One batch, left-padded to the longest prompt, of prompts that have one `group_of`.
+    """Join prompts with the same `group_of` into one batch, left-padded to the longest.
 
     Args:
-        prompts: of one conversation each.
+        prompts: one conversation each.
         pad_token_id: fills `input_ids`; everything else is filled with zeros.
 
     Raises:
-        GuardError: they do not belong together.
+        GuardError: their groups differ.
     """
     if len(prompts) == 1:
         return prompts[0]

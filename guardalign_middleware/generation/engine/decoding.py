@@ -1,6 +1,6 @@
-"""Choosing tokens, knowing when to stop, and turning tokens into text that never has to be unsaid.
+"""Sampling, stopping, and streaming only text that later tokens cannot change.
 
-All of it is per row: what one row of a batch does never depends on the others.
+Everything is per row: no row of a batch depends on another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from guardalign_middleware.types import FinishReason
 
 Decode = Callable[[Sequence[int]], str]
 
-# Spaces end a word, and scripts from CJK upwards write without them. What follows may still change.
+# The last word may still change. Spaces end a word; CJK and later scripts write without them.
 _UNSETTLED = re.compile(r"[^\s\u2e80-\U0010ffff]*$")
 
 
@@ -26,8 +26,8 @@ class NextTokens(LogitsProcessor):
     """Checks the scores and, above temperature 0, turns the greedy choice into sampling.
 
     argmax_v(score_v / temperature + g_v), with g_v independent standard Gumbel noise, is
-    distributed as softmax(score / temperature). Every row draws from its own generator, so
-    a row's answer depends on its seed alone, not on its neighbours, nor on global random state.
+    distributed as softmax(score / temperature). Every row has its own generator, so its answer
+    depends on its seed alone, and not on other rows or on global random state.
 
     Args:
         temperatures: one per row; 0 = greedy.
@@ -42,7 +42,7 @@ class NextTokens(LogitsProcessor):
         """Scores `[B, V]` whose argmax is the next token.
 
         Raises:
-            GuardError: the model gave NaN.
+            GuardError: a score is NaN.
         """
         if bool(scores.isnan().any()):
             raise GuardError(
@@ -66,15 +66,15 @@ class NextTokens(LogitsProcessor):
 
 
 class RowDecoder:
-    """One answer from its first token to its last: when it ends, and its settled text meanwhile.
+    """Decodes one answer token by token: when it ends, and which text is settled so far.
 
     Args:
         decode: token ids to text.
         eos: tokens that end an answer.
-        stop: strings that end it and are not part of it.
-        max_new_tokens: it has at most this many tokens.
-        emit: called with every settled piece of text; joined they equal `text`.
-        cancelled: asked at each token whether somebody still waits for the answer.
+        stop: strings that end the answer and are not part of it.
+        max_new_tokens: maximum length of the answer.
+        emit: called with every settled piece of text; joined, the pieces equal the final text.
+        cancelled: called at each token; True ends the answer.
     """
 
     def __init__(
@@ -95,20 +95,20 @@ class RowDecoder:
         self._limit = max_new_tokens
         self._emit = emit
         self._cancelled = cancelled
-        # Text that could be the beginning of a stop string is not settled.
+        # Text that may be the beginning of a stop string is not settled.
         self._reserve = max((len(item) - 1 for item in self._stop), default=0)
         self._sent = ""
-        # Text of the first `_read` tokens; what follows is decoded from `_window` on.
+        # The text of the first `_read` tokens; later ones are decoded from token `_window` on.
         self._text, self._window, self._read = "", 0, 0
 
     def restart(self) -> None:
-        """Forget the tokens, to make the same answer again; what was sent is not sent twice."""
+        """Forget the tokens, to generate the same answer again; no text is sent twice."""
         self.ids = []
         self.reason = None
         self._text, self._window, self._read = "", 0, 0
 
     def put(self, token: int) -> bool:
-        """Take the next token; True when it was the last."""
+        """Take the next token; returns True if it is the last."""
         self.ids.append(token)
         if token in self._eos:
             self.reason = "stop"
@@ -125,10 +125,10 @@ class RowDecoder:
         return self.reason is not None
 
     def finish(self) -> str:
-        """The text of the whole answer, after the pieces that were still missing are sent.
+        """Send the rest of the text, and return the whole answer.
 
         Raises:
-            GuardError: text that was already sent is not the beginning of the final text.
+            GuardError: the final text does not begin with the text that was already sent.
         """
         text = final_text(self._decode(self.ids), self._stop)
         if not text.startswith(self._sent):
@@ -141,10 +141,10 @@ class RowDecoder:
         return text
 
     def _grown(self) -> str:
-        """The text so far, decoding only the last tokens: the answer may be long.
+        """The text so far; only the last tokens are decoded, because the answer may be long.
 
-        A few tokens before the new ones are decoded along, because some tokenizers treat the
-        beginning of what they are given differently.
+        A few earlier tokens are decoded with them, because some tokenizers treat the first token
+        differently.
         """
         before = self._decode(self.ids[self._window : self._read])
         after = self._decode(self.ids[self._window :])
@@ -165,11 +165,11 @@ class RowDecoder:
 
 
 class BatchWatch(StoppingCriteria):
-    """Hands every row its tokens, and tells at once when a row has ended.
+    """Passes each row its tokens, and reports a row as soon as it ends.
 
     Args:
         rows: one decoder per row.
-        started: called once, after the prompts were read and before any token is handed on.
+        started: called once, after the model has read the prompts and before the first token.
         ended: called with the index of each row that ends.
     """
 
@@ -198,12 +198,12 @@ class BatchWatch(StoppingCriteria):
 
 
 def find_stop(text: str, stop: Sequence[str]) -> int:
-    """Where the first stop string begins in the text; -1 when there is none."""
+    """The index of the first stop string in the text; -1 if there is none."""
     found = [at for at in (text.find(item) for item in stop) if at >= 0]
     return min(found, default=-1)
 
 
 def final_text(text: str, stop: Sequence[str]) -> str:
-    """The answer: text up to the first stop string, without surrounding white space."""
+    """The text up to the first stop string, without surrounding white space."""
     at = find_stop(text, stop)
     return (text if at < 0 else text[:at]).strip()

@@ -1,4 +1,4 @@
-"""One batch through the model: inputs to the device, calibrated attention, tokens to their rows."""
+"""Running one batch: inputs to the device, calibrated attention, tokens to their rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from guardalign_middleware.config import CalibrationConfig
 from guardalign_middleware.errors import CalibrationError
-from guardalign_middleware.generation.attention.forward import (
+from guardalign_middleware.generation.attention.activate import (
     calibrated_attention,
     find_attention_layers,
     model_lock,
@@ -31,11 +31,11 @@ _PROBE_TEXT = "What is in the picture?"
 
 
 class Inference:
-    """Answers batches of jobs with one model; nothing stays on the model afterwards.
+    """Answers batches of jobs with one model, and leaves the model unchanged.
 
     Args:
         loaded: model and processor.
-        config: mode, band and rows of the calibration; its strength is that of each job.
+        config: mode, band and rows of the calibration; each job has its own strength.
     """
 
     def __init__(self, loaded: LoadedModel, config: CalibrationConfig) -> None:
@@ -46,7 +46,7 @@ class Inference:
 
     @cached_property
     def all_layers(self) -> AttentionLayers:
-        """The decoder layers that attention can be calibrated in, found by a short forward.
+        """The decoder layers whose attention can be calibrated, found by a short forward.
 
         Raises:
             CalibrationError: this model family cannot be calibrated; the message says why.
@@ -56,7 +56,7 @@ class Inference:
 
     @cached_property
     def layers(self) -> AttentionLayers:
-        """Those inside the configured band; errors are those of `all_layers`."""
+        """The layers inside the configured band; errors are those of `all_layers`."""
         return self.all_layers.band(*self._config.band)
 
     @property
@@ -70,11 +70,11 @@ class Inference:
         """Answer every job of a batch, each as soon as its row ends.
 
         Raises:
-            CalibrationError: calibration was asked for and did not happen exactly as configured.
+            CalibrationError: calibration was requested and did not happen exactly as configured.
             GuardError: the model gave no trustworthy scores.
         """
-        settings = [job.settings for job in jobs]
-        options = self._options(max(row.max_new_tokens for row in settings))
+        rows = [job.settings.options for job in jobs]
+        options = self._options(max(row.max_new_tokens for row in rows))
         prompts = collate([job.prompt for job in jobs], int(options.pad_token_id or 0))
         inputs = {name: self._to_model(value) for name, value in prompts.inputs.items()}
         with model_lock(self.model), torch.inference_mode():
@@ -83,7 +83,7 @@ class Inference:
             ends: list[int] = []
 
             def started() -> None:
-                # Before any text leaves: the prompt was read, so the evidence is complete.
+                # The prompt has been read and no text sent yet: check the evidence now.
                 if run is not None:
                     layers.extend(run.observed_layers())
                     if restore is not None and not run.generated:
@@ -91,7 +91,7 @@ class Inference:
 
             def ended(row: int) -> None:
                 ends.append(row)
-                # Whoever got the last answer finds the model as it was; see below.
+                # The last row is finished below, when the model is restored.
                 if len(ends) < len(jobs):
                     jobs[row].finish(self._report(jobs[row], run, row, tuple(layers)))
 
@@ -106,8 +106,8 @@ class Inference:
                     logits_processor=LogitsProcessorList(
                         [
                             NextTokens(
-                                [row.temperature for row in settings],
-                                [row.seed for row in settings],
+                                [row.temperature for row in rows],
+                                [row.seed for row in rows],
                             )
                         ]
                     ),
@@ -138,7 +138,7 @@ class Inference:
         prefix_tokens = int(job.prompt.prefix_mask.sum())
         instruction_tokens = int(job.prompt.instruction_mask.sum())
         attention = () if run is None or not settings.explain else run.prefix_attention(row)
-        reason = settings.why_off
+        reason = settings.off_reason
         if not reason and not settings.prefix:
             reason = "there is no safety prefix in the prompt"
         if not reason and instruction_tokens == 0:

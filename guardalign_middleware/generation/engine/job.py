@@ -1,4 +1,4 @@
-"""One request on its way through the runner: what was asked, how far it is, who waits for it."""
+"""One request on its way through the runner: its prompt, its settings and its future."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from guardalign_middleware.generation.engine.collate import group_of
 from guardalign_middleware.generation.engine.decoding import RowDecoder
+from guardalign_middleware.generation.options import ResolvedOptions
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
 from guardalign_middleware.types import CalibrationReport, Generated, Usage
 
@@ -18,30 +19,27 @@ class Settings:
     """How one request is answered.
 
     Attributes:
+        options: length, sampling, stop strings and tools.
         prefix: whether the safety prefix is in the prompt.
         gamma: strength of the calibration; 0 = none.
-        max_new_tokens, temperature, seed, stop: as for `CalibratedRunner.generate`.
         explain: record the attention to the prefix.
-        why_off: why gamma is 0 although there is a prefix; empty when it is not.
+        off_reason: why gamma is 0 although there is a prefix; empty when it is not.
     """
 
+    options: ResolvedOptions
     prefix: bool
     gamma: float
-    max_new_tokens: int
-    temperature: float
-    seed: int
-    stop: tuple[str, ...]
     explain: bool = False
-    why_off: str = ""
+    off_reason: str = ""
 
 
 class Job:
-    """A request with its own decoder and future; rows of a batch are jobs.
+    """A request with its own decoder and future; each row of a batch is a job.
 
     Args:
-        prompt: of one conversation.
+        prompt: the prompt of one conversation.
         settings: how it is answered.
-        make_decoder: gives the row's decoder, for a question whether the job is cancelled.
+        make_decoder: makes the row's decoder; its argument returns True once the job is cancelled.
     """
 
     def __init__(
@@ -58,10 +56,10 @@ class Job:
 
     @property
     def group(self) -> Hashable:
-        """Jobs of one group can be rows of one batch; how they are decoded may differ by row.
+        """Jobs with the same group may share a batch; their decoding options may differ.
 
-        Calibrated and plain rows are kept apart, so that no fault of the calibration can reach a
-        request that did not ask for it.
+        Calibrated and plain rows never share one, so a fault of the calibration cannot reach a
+        request that does not use it.
         """
         calibrated = self.settings.gamma > 0.0 and bool(self.prompt.prefix_mask.any())
         return group_of(self.prompt), calibrated, self.settings.explain
@@ -71,7 +69,7 @@ class Job:
         self._cancelled.set()
 
     def finish(self, calibration: CalibrationReport) -> None:
-        """Give the answer to whoever waits for it."""
+        """Set the answer."""
         text = self.decoder.finish()
         self.future.set_result(
             Generated(
@@ -91,6 +89,6 @@ class Job:
         self.future.set_result(Generated("", "cancelled", report, usage))
 
     def fail(self, error: BaseException) -> None:
-        """Give the error to whoever waits, unless there is an answer already."""
+        """Set the error, unless there is an answer already."""
         if not self.future.done():
             self.future.set_exception(error)

@@ -1,7 +1,7 @@
-"""Loading a model so that nothing runs that should not, and nothing is missing that should exist.
+"""Loading a model safely and completely.
 
-Weights are read from safetensors only, remote code is never executed, and a checkpoint that does
-not fit its architecture exactly is refused: transformers would fill the gap with random numbers.
+Weights are read from safetensors only, and remote code is never executed. A checkpoint that does
+not fit its architecture exactly is refused, because transformers fills gaps with random weights.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, 
 class LoadedModel:
     """A model in evaluation mode on its device, with the processor that belongs to it.
 
-    `provenance` names the weight files; None for a model that was not loaded from any.
+    `provenance` names the weight files; None for a model that was not loaded from files.
     """
 
     name: str
@@ -46,11 +46,11 @@ class LoadedModel:
 def load_model(config: RunnerConfig) -> LoadedModel:
     """Load a local directory or a hub id.
 
-    Pinned weight files are hashed and compared before they are opened. Others are only noted; they
-    are hashed when somebody reads `provenance.files`.
+    Pinned weight files are hashed and compared before they are opened. Others are only listed, and
+    hashed when `provenance.files` is read.
 
     Raises:
-        ModelLoadError: missing, unsafe or incomplete; the message names the remedy.
+        ModelLoadError: the model is missing, unsafe or incomplete; the error names the remedy.
     """
     directory = _local_directory(config.model)
     if directory is not None:
@@ -91,7 +91,7 @@ def pick_device(name: str) -> torch.device:
     """The torch device of that name; `auto` prefers CUDA, then MPS, then the CPU.
 
     Raises:
-        ModelLoadError: no such device.
+        ModelLoadError: torch knows no such device.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -101,7 +101,7 @@ def pick_device(name: str) -> torch.device:
         return torch.device(name)
     except RuntimeError as error:
         raise ModelLoadError(
-            f"{name!r} is no device of torch.", remedy="Use 'auto', 'cpu', 'cuda' or 'cuda:0'."
+            f"{name!r} is not a device of torch.", remedy="Use 'auto', 'cpu', 'cuda' or 'cuda:0'."
         ) from error
 
 
@@ -124,7 +124,7 @@ def _local_directory(model: str) -> Path | None:
 
 
 def _from_hub(config: RunnerConfig) -> list[Path]:
-    """The pinned files, downloaded or from the cache, where transformers will look for them."""
+    """The pinned files, downloaded or cached, at the paths that transformers uses."""
     try:
         return [
             Path(
@@ -139,13 +139,13 @@ def _from_hub(config: RunnerConfig) -> list[Path]:
         ]
     except _FAULTS as error:
         raise ModelLoadError(
-            f"The pinned weights of {config.model} cannot be had: {_short(error)}",
+            f"The pinned weights of {config.model} cannot be fetched: {_short(error)}",
             remedy="Check runner.sha256, the revision and the network, or fill the cache.",
         ) from error
 
 
 def _snapshot(config: RunnerConfig) -> Path:
-    """The folder of the cache from which a hub model was just loaded, named by its commit."""
+    """The cache folder of a hub model that was just loaded; its name is the commit."""
     try:
         folder = snapshot_download(config.model, revision=config.revision, local_files_only=True)
     except _FAULTS as error:
@@ -159,7 +159,7 @@ def _snapshot(config: RunnerConfig) -> Path:
 def _check_directory(directory: Path) -> None:
     if not (directory / "config.json").is_file():
         raise ModelLoadError(
-            f"{directory} holds no config.json, so it is no model directory.",
+            f"{directory} holds no config.json, so it is not a model directory.",
             remedy="Give a directory written by save_pretrained.",
         )
     if any(directory.glob("*.safetensors")):
@@ -242,14 +242,14 @@ def _quantization(options: dict[str, Any]) -> Any:
         return AutoQuantizationConfig.from_dict(dict(options))
     except _FAULTS as error:
         raise ModelLoadError(
-            f"The quantization {options} is none that transformers knows: {_short(error)}",
+            f"transformers does not know the quantization {options}: {_short(error)}",
             remedy="Give quant_method and its options, as in {quant_method: bitsandbytes, "
             "load_in_4bit: true}, and install the package behind it.",
         ) from error
 
 
 def _place(model: PreTrainedModel, config: RunnerConfig) -> torch.device:
-    """Move the model to its device, unless it was loaded there; gives where its inputs belong."""
+    """Move the model to its device unless it was loaded there; returns its inputs' device."""
     if config.device_map is not None or config.quantization is not None:
         embeddings: Any = model.get_input_embeddings()
         return torch.device(embeddings.weight.device)
@@ -265,7 +265,7 @@ def _place(model: PreTrainedModel, config: RunnerConfig) -> torch.device:
 
 
 def _keep_soft_cap(model: PreTrainedModel) -> None:
-    """SDPA ignores a soft cap of the scores, so such a decoder runs its own eager attention."""
+    """Run a decoder with a soft cap on its own eager attention, because SDPA ignores the cap."""
     text: Any = model.config.get_text_config()
     if getattr(text, "attn_logit_softcapping", None) is not None:
         decoder: Any = model.get_decoder()  # type: ignore[no-untyped-call]
@@ -273,6 +273,6 @@ def _keep_soft_cap(model: PreTrainedModel) -> None:
 
 
 def _short(error: BaseException) -> str:
-    """The first paragraph of an error of transformers, which can be pages long."""
+    """The first paragraph of an error message; those of transformers can be pages long."""
     text = str(error).strip() or type(error).__name__
     return " ".join(text.split("\n\n")[0].split())[:400]

@@ -1,8 +1,8 @@
-"""Which waiting requests are answered together: a bounded queue with no thread, clock or model.
+"""A bounded queue that groups waiting requests into batches; no thread, clock or model.
 
 Requests of one group can share a forward pass. The oldest request decides which group is next, so
-nobody waits for ever; its group is taken in order of arrival, as soon as a batch is full or the
-oldest has waited long enough for company.
+no request starves. A batch of its group is due, in order of arrival, as soon as it is full or the
+oldest request has waited `max_wait`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class BatchPolicy:
     """How batches are made.
 
     Attributes:
-        max_batch: most requests in one batch.
-        max_wait: seconds that the oldest request waits for others; 0 = none.
-        max_queue: most requests that wait; what comes on top is refused.
+        max_batch: maximum number of requests in one batch.
+        max_wait: how long the oldest request waits for others, in seconds.
+        max_queue: maximum number of waiting requests; more are refused.
     """
 
     max_batch: int = 16
@@ -39,7 +39,7 @@ class _Waiting(Generic[T]):
 
 
 class BatchQueue(Generic[T]):
-    """Requests in order of arrival; one caller at a time.
+    """Requests in order of arrival. Not thread-safe.
 
     Args:
         policy: sizes and times.
@@ -60,15 +60,14 @@ class BatchQueue(Generic[T]):
         """
         if len(self._waiting) + len(items) > self.policy.max_queue:
             raise Overloaded(
-                f"{len(self._waiting)} requests wait already, and at most "
-                f"{self.policy.max_queue} may.",
+                f"{len(self._waiting)} requests are waiting; the limit is {self.policy.max_queue}.",
                 stage="generation",
                 remedy="Ask again later, or raise the runner's max_queue.",
             )
         self._waiting += [_Waiting(item, group, now) for item, group in items]
 
     def remove(self, item: T) -> bool:
-        """Take a request out; False when it does not wait any more."""
+        """Remove a request; returns False if it is not waiting any more."""
         for index, waiting in enumerate(self._waiting):
             if waiting.item is item:
                 del self._waiting[index]
@@ -76,7 +75,7 @@ class BatchQueue(Generic[T]):
         return False
 
     def ready_in(self, now: float) -> float | None:
-        """Seconds until the next batch is due, 0 when it is; None when nothing waits."""
+        """Seconds until the next batch is due, 0 if it is due now; None for an empty queue."""
         if not self._waiting:
             return None
         oldest = self._waiting[0]
@@ -86,7 +85,7 @@ class BatchQueue(Generic[T]):
         return max(0.0, oldest.since + self.policy.max_wait - now)
 
     def take(self) -> list[T]:
-        """The next batch, due or not; empty when nothing waits."""
+        """Remove and return the next batch, due or not; empty for an empty queue."""
         if not self._waiting:
             return []
         group = self._waiting[0].group

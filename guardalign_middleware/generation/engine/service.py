@@ -1,10 +1,9 @@
 """The thread that runs a model: takes batches from the queue, answers them, contains faults.
 
-Keys and values of the prompt's constant beginning are not kept between requests. That would be
-exact only up to rounding (another shape of matrix product), while plain generation here is
-bit-identical to the unguarded model; in a left-padded batch they would stand somewhere else in
-every row; and where the prefix stands right before the instruction, behind the picture, the
-constant part is a handful of tokens.
+Keys and values of the prompt's constant beginning are not cached between requests. The result would
+be exact only up to rounding (the matrix products have another shape), while plain generation here
+is bit-identical to the unguarded model. In a left-padded batch their positions would differ by row.
+And where the prefix follows the picture, the constant part is a handful of tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from guardalign_middleware.errors import GuardAlignError, GuardError, OutOfMemor
 from guardalign_middleware.generation.engine.job import Job
 from guardalign_middleware.generation.engine.queue import BatchPolicy, BatchQueue
 
-# What a model's code raises on input it cannot take; torch's out-of-memory is a RuntimeError.
+# What a model's code raises on input it cannot process; torch's out-of-memory is a RuntimeError.
 _FAULTS = (
     GuardAlignError,
     RuntimeError,
@@ -37,8 +36,8 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 class GenerationService:
     """Answers jobs in batches, in one thread of its own.
 
-    A batch that fails is dropped, and its unfinished rows are tried again, once and one by one;
-    so a fault reaches only the request that causes it.
+    When a batch fails, its unfinished rows are tried once more, one by one, so a fault reaches only
+    the request that causes it.
 
     Args:
         generate: answers the jobs of one batch; runs in the service's thread.
@@ -52,7 +51,7 @@ class GenerationService:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guardalign-model")
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Put jobs into the queue, all or none; their futures tell what became of them.
+        """Put jobs into the queue, all or none; their futures get the answers or errors.
 
         Raises:
             Overloaded: there is no room for all of them.
@@ -61,11 +60,11 @@ class GenerationService:
             self._queue.put([(job, job.group) for job in jobs], time.monotonic())
             self._changed.notify()
         for _ in jobs:
-            # One turn for each job: a turn that finds the queue empty costs microseconds.
+            # One turn per job: a turn that finds the queue empty costs microseconds.
             self._executor.submit(self._turn)
 
     def cancel(self, job: Job) -> None:
-        """Stop a job: at once where it waits, at its next token where it runs."""
+        """Stop a job: at once while it is waiting, at its next token while it is running."""
         job.stop_soon()
         with self._changed:
             waited = self._queue.remove(job)
@@ -130,12 +129,12 @@ def _typed(error: Exception) -> Exception:
     if not _is_out_of_memory(error):
         return error
     typed = OutOfMemory(
-        f"The device has no memory for this request: {str(error).splitlines()[0]}",
+        f"Out of memory: {str(error).splitlines()[0]}",
         stage="generation",
         remedy="Send fewer or smaller images or ask for fewer tokens, lower the runner's "
         "batch_size, or use a larger device.",
     )
-    # Not as __cause__: its traceback holds the tensors for which there was no memory.
+    # Not as __cause__: its traceback would keep the tensors of the failed batch alive.
     return typed
 
 

@@ -1,1 +1,1 @@
-"""What the model reads: the conversation with its safety prefix, its spans, and tools."""
+"""The model's prompt: the conversation with its safety prefix, the token spans, and tool calls."""

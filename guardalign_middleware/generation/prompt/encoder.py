@@ -1,8 +1,8 @@
-"""From messages to model inputs, knowing exactly which tokens are prefix and which instruction.
+"""Messages to model inputs, with the exact tokens of the safety prefix and of the instruction.
 
-The chat template is rendered with private-use marks around both spans. A copy of the processor,
-whose tokenizer is a thin proxy, expands image placeholders as always; the proxy takes the marks out
-of the final text, notes where they stood and tokenizes with offsets. The model inputs are those of
+The chat template is rendered with private-use marks around both spans. A copy of the processor
+expands image placeholders as usual, but its tokenizer is a `MarkReader`: it removes the marks from
+the final text, records their positions and tokenizes with offsets. The model inputs are those of
 the plain processor call, token for token.
 """
 
@@ -18,23 +18,26 @@ import torch
 from jinja2 import TemplateError
 from PIL import Image
 from torch import Tensor
-from transformers import BatchEncoding, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 from guardalign_middleware.errors import CalibrationError, MessageError
+from guardalign_middleware.generation.options import Tools
+from guardalign_middleware.generation.prompt.control_tokens import control_tokens, neutralise_json
 from guardalign_middleware.generation.prompt.conversation import (
-    MARKED,
-    PLAIN,
-    SENTINELS,
-    Marks,
     Placement,
     build_conversation,
     check_prefix,
-    neutralised,
 )
-from guardalign_middleware.generation.prompt.tool_calls import Tools
+from guardalign_middleware.generation.prompt.span_marks import (
+    MARKS,
+    NO_MARKS,
+    MarkReader,
+    SpanMarks,
+    pair_marks,
+    strip_marks,
+    tokens_in,
+)
 from guardalign_middleware.types import Message
-
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +65,9 @@ class PromptEncoder:
 
     Args:
         processor: of the model.
-        prefix: words of the safety prefix.
-        placement: where they go.
-        max_tokens: the longest prompt the model knows positions for; None when it has no limit.
+        prefix: text of the safety prefix.
+        placement: position of the prefix.
+        max_tokens: the longest prompt that the model has positions for; None = no limit.
     """
 
     def __init__(
@@ -77,18 +80,18 @@ class PromptEncoder:
     ) -> None:
         self._processor = processor
         self._tokenizer: PreTrainedTokenizerBase = processor.tokenizer
-        # Fast tokenizers keep padding state and refuse to be used by two threads at once.
+        # Fast tokenizers keep padding state, and raise when two threads use them at once.
         self._lock = threading.Lock()
-        self.control_tokens = _control_tokens(processor)
+        self.control_tokens = control_tokens(processor)
         self.prefix = check_prefix(prefix, self.control_tokens)
         self.placement: Placement = placement
         self._max_tokens = max_tokens
-        # An unknown word is no control token, even where <unk> is one.
+        # Unknown words map to <unk>, which must not make them control tokens.
         ids = self._tokenizer.convert_tokens_to_ids(list(self.control_tokens))
         self._control_ids = frozenset(ids) - {self._tokenizer.unk_token_id, None}
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of generated token ids, special tokens left out."""
+        """The text of generated token ids, without special tokens."""
         with self._lock:
             return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
@@ -109,13 +112,13 @@ class PromptEncoder:
 
         Args:
             rows: one conversation per row.
-            prefix: whether the safety prefix goes into that row.
+            prefix: whether to put the safety prefix into each row.
             spans: locate the tokens of prefix and instruction in the rows that have the prefix.
-            tools: what the model may call, as JSON schemas that its chat template writes.
+            tools: JSON schemas of what the model may call; its chat template writes them.
 
         Raises:
-            MessageError: messages that the model's chat template or processor refuses, or that
-                make a prompt longer than the model can read.
+            MessageError: the model's chat template or processor refuses the messages, or the
+                prompt is longer than the model can read.
             CalibrationError: the spans cannot be located with certainty, or the template drops
                 the prefix.
         """
@@ -127,11 +130,11 @@ class PromptEncoder:
             )
         plain, marked = (
             [self._render(row, use, marks, tools) for row, use in zip(rows, prefix, strict=True)]
-            for marks in (PLAIN, MARKED)
+            for marks in (NO_MARKS, MARKS)
         )
         for prompt, use in zip(marked, prefix, strict=True):
-            # The words alone prove nothing: the instruction may quote them.
-            if use and f"{MARKED.prefix_open}{self.prefix}{MARKED.prefix_close}" not in prompt:
+            # Search with the marks: the instruction may quote the words of the prefix.
+            if use and f"{MARKS.prefix_open}{self.prefix}{MARKS.prefix_close}" not in prompt:
                 raise CalibrationError(
                     "The model's chat template drops or changes the safety prefix.",
                     stage="prefix",
@@ -144,7 +147,7 @@ class PromptEncoder:
             blank = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
             return EncodedPrompts(inputs, blank, blank)
         for with_marks, without in zip(marked, plain, strict=True):
-            if _strip(with_marks)[0] != without:
+            if strip_marks(with_marks)[0] != without:
                 raise CalibrationError(
                     "The model's chat template treats marked text differently from plain text.",
                     stage="spans",
@@ -152,7 +155,9 @@ class PromptEncoder:
                 )
         return self._encode_marked(marked, images, prefix)
 
-    def _render(self, messages: Sequence[Message], prefix: bool, marks: Marks, tools: Tools) -> str:
+    def _render(
+        self, messages: Sequence[Message], prefix: bool, marks: SpanMarks, tools: Tools
+    ) -> str:
         conversation = build_conversation(
             messages,
             prefix=self.prefix if prefix else None,
@@ -163,7 +168,7 @@ class PromptEncoder:
         try:
             prompt = self._processor.apply_chat_template(
                 conversation,
-                tools=[neutralised(tool, self.control_tokens) for tool in tools] or None,
+                tools=[neutralise_json(tool, self.control_tokens) for tool in tools] or None,
                 tokenize=False,
                 add_generation_prompt=True,
             )
@@ -193,7 +198,7 @@ class PromptEncoder:
                 f"The model's processor refuses these messages: {error}",
                 remedy="Check that the model takes this many images, in these roles.",
             ) from error
-        # PaliGemma's processor also makes labels, which are for training.
+        # PaliGemma's processor also makes labels for training.
         batch.pop("labels", None)
         longest = int(batch["attention_mask"].sum(dim=1).max())
         if self._max_tokens is not None and longest > self._max_tokens:
@@ -207,31 +212,31 @@ class PromptEncoder:
         self, prompts: list[str], images: list[list[Image.Image]], prefix: Sequence[bool]
     ) -> EncodedPrompts:
         processor = copy.copy(self._processor)
-        proxy = _MarkReader(self._tokenizer)
-        processor.tokenizer = proxy
+        reader = MarkReader(self._tokenizer)
+        processor.tokenizer = reader
         with self._lock:
             inputs = self._call(processor, prompts, images)
-        if len(proxy.calls) != 1:
+        if len(reader.calls) != 1:
             raise CalibrationError(
-                f"The processor should tokenize the prompt once. Got {len(proxy.calls)} calls.",
+                f"The processor should tokenize the prompt once. Got {len(reader.calls)} calls.",
                 stage="spans",
                 remedy="This model family is not supported; generate with calibrate=False.",
             )
-        marks, encoding = proxy.calls[0]
+        call = reader.calls[0]
         ids = inputs["input_ids"]
         prefix_mask = torch.zeros_like(ids, dtype=torch.bool)
         instruction_mask = torch.zeros_like(ids, dtype=torch.bool)
-        for row, row_marks in enumerate(marks):
-            prefix_spans, instruction_spans = _pair_marks(row_marks, expect_prefix=prefix[row])
-            text, offsets = encoding.texts[row], encoding.offsets(row)
+        for row, row_marks in enumerate(call.marks):
+            prefix_spans, instruction_spans = pair_marks(row_marks, expect_prefix=prefix[row])
+            text, offsets = call.texts[row], call.offsets(row)
             if len(offsets) != ids.shape[1]:
                 raise CalibrationError(
                     "offsets should have one entry per token of input_ids "
                     f"({ids.shape[1]}). Got {len(offsets)}.",
                     stage="spans",
                 )
-            prefix_mask[row] = _tokens_of(prefix_spans, text, offsets)
-            instruction_mask[row] = _tokens_of(instruction_spans, text, offsets)
+            prefix_mask[row] = tokens_in(prefix_spans, text, offsets)
+            instruction_mask[row] = tokens_in(instruction_spans, text, offsets)
             self._check_row(ids[row], prefix_mask[row], instruction_mask[row], prefix[row])
         return EncodedPrompts(inputs, prefix_mask, instruction_mask)
 
@@ -247,117 +252,13 @@ class PromptEncoder:
             if last >= first:
                 # Causal attention would make the calibration a no-op.
                 raise CalibrationError(
-                    f"The safety prefix ends at token {last}, the instruction starts at {first}.",
+                    f"The safety prefix ends at token {last}, but the instruction starts at "
+                    f"token {first}.",
                     stage="spans",
-                    remedy="The prefix has to come first; check the chat template.",
+                    remedy="The prefix should come first; check the chat template.",
                 )
         if not self._control_ids.isdisjoint(ids[instruction].tolist()):
             raise MessageError(
                 "The instruction contains a control token of the model in disguise.",
                 remedy="Remove the model's special tokens from the text.",
             )
-
-
-@dataclass(frozen=True)
-class _Encoding:
-    texts: list[str]
-    batch: BatchEncoding
-
-    def offsets(self, row: int) -> list[Span]:
-        encodings = self.batch.encodings
-        if encodings is None:
-            raise CalibrationError("The tokenizer gave no offsets.", stage="spans")
-        return [(int(start), int(end)) for start, end in encodings[row].offsets]
-
-
-class _MarkReader:
-    """Stands in for a tokenizer during one processor call and takes the marks out of the text."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        self.calls: list[tuple[list[list[tuple[str, int]]], _Encoding]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tokenizer, name)
-
-    def __len__(self) -> int:
-        return len(self._tokenizer)
-
-    def __call__(self, text: str | list[str], **kwargs: Any) -> BatchEncoding:
-        texts = [text] if isinstance(text, str) else list(text)
-        stripped = [_strip(item) for item in texts]
-        clean = [item for item, _ in stripped]
-        batch = self._tokenizer(clean, **kwargs)
-        self.calls.append(([marks for _, marks in stripped], _Encoding(clean, batch)))
-        return _MarkedEncoding(batch, [marks for _, marks in stripped])
-
-
-class _MarkedEncoding(BatchEncoding):
-    """A `BatchEncoding` that is asked about characters of the text that still had its marks."""
-
-    def __init__(self, batch: BatchEncoding, marks: list[list[tuple[str, int]]]) -> None:
-        super().__init__(dict(batch), encoding=batch.encodings)
-        self._marks = marks
-
-    def char_to_token(  # type: ignore[override]
-        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
-    ) -> int | None:
-        row = 0 if char_index is None else batch_or_char_index
-        char = batch_or_char_index if char_index is None else char_index
-        # The k-th mark stood k characters further right in the marked text.
-        before = sum(at + k < char for k, (_, at) in enumerate(self._marks[row]))
-        token = super().char_to_token(row, char - before, sequence_index)
-        return None if token is None else int(token)
-
-
-def _strip(text: str) -> tuple[str, list[tuple[str, int]]]:
-    """The text without marks, and each mark with the index of the character it stood before."""
-    marks: list[tuple[str, int]] = []
-    clean: list[str] = []
-    for char in text:
-        if char in SENTINELS:
-            marks.append((char, len(clean)))
-        else:
-            clean.append(char)
-    return "".join(clean), marks
-
-
-def _pair_marks(
-    marks: list[tuple[str, int]], *, expect_prefix: bool
-) -> tuple[list[Span], list[Span]]:
-    """Character spans of prefix and instruction; the order of the marks is checked."""
-    names = [name for name, _ in marks]
-    prefix = [MARKED.prefix_open, MARKED.prefix_close]
-    instruction = [MARKED.instruction_open, MARKED.instruction_close]
-    head = prefix if expect_prefix else []
-    pieces = (len(names) - len(head)) // 2 if expect_prefix else 0
-    if names != head + instruction * max(pieces, 0):
-        raise CalibrationError(
-            "The marks of prefix and instruction are missing or out of order in the prompt.",
-            stage="spans",
-            remedy="The chat template reorders or repeats the text; use calibrate=False.",
-        )
-    spans = [(marks[i][1], marks[i + 1][1]) for i in range(0, len(marks), 2)]
-    return spans[: len(head) // 2], spans[len(head) // 2 :]
-
-
-def _tokens_of(spans: list[Span], text: str, offsets: list[Span]) -> Tensor:
-    """Mark the tokens, bool `[L]`, that overlap a non-space character of one of the spans."""
-    inside = [False] * len(text)
-    for start, end in spans:
-        for at in range(start, end):
-            inside[at] = not text[at].isspace()
-    return torch.tensor([any(inside[start:end]) for start, end in offsets], dtype=torch.bool)
-
-
-def _control_tokens(processor: ProcessorMixin) -> tuple[str, ...]:
-    """Every string that the tokenizer or the processor reads as more than text."""
-    tokenizer = processor.tokenizer
-    tokens = set(tokenizer.all_special_tokens)
-    tokens.update(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
-    for holder in (processor, tokenizer):
-        for name in vars(holder):
-            value = getattr(holder, name)
-            if name.endswith("_token") and isinstance(value, str):
-                tokens.add(value)
-    return tuple(sorted(token for token in tokens if token.strip()))

@@ -1,7 +1,7 @@
-"""Tool calls as Hermes and Qwen write them: a JSON object between `<tool_call>` and `</tool_call>`.
+"""Tool calls in the format of Hermes and Qwen: JSON between `<tool_call>` and `</tool_call>`.
 
-Whether a model does so is said by its chat template. The reading is that of transformers, which
-takes the format as a response template.
+The model's chat template shows whether it uses this format. transformers parses the answer, with
+the format as a response template.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, Protocol, runtime_checkable
 from transformers import ProcessorMixin
 from transformers.utils.chat_parsing import ResponseParser
 
-Tools = Sequence[Mapping[str, Any]]
+from guardalign_middleware.generation.options import Tools
 
 _MARKS = ("<tool_call>", "</tool_call>")
 # Qwen 3.5 writes XML between the same marks.
 _OTHER = "<function="
 _HERMES: dict[str, Any] = {
     "defaults": {"role": "assistant"},
-    # Only looked for in the prompt, which the reader is not given: nothing of the answer is in it.
+    # Only searched for in the prompt, which the reader does not get.
     "start_anchor": "<|im_start|>assistant\n",
     "fields": {
         "tool_calls": {
@@ -38,16 +38,16 @@ _HERMES: dict[str, Any] = {
 
 @runtime_checkable
 class ToolRunner(Protocol):
-    """A runner that may know how its model calls tools."""
+    """A runner whose model may be able to call tools."""
 
     @property
     def tool_template(self) -> Mapping[str, Any] | None:
-        """The response template of the calls; None where the model cannot call."""
+        """Template for reading tool calls; None if the model cannot call tools."""
 
 
 @dataclass(frozen=True)
 class ToolCall:
-    """One call: the name of a tool, and JSON values to call it with."""
+    """One call: the name of a tool, and its arguments as JSON values."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -55,13 +55,13 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was said and what was called.
+    """An answer, parsed into text and tool calls.
 
     Attributes:
-        text: without the calls.
-        calls: in order.
-        broken: the text of an answer whose calls cannot be read; then there are none.
-        fault: why they cannot be read.
+        text: the answer without its calls.
+        calls: the calls in order.
+        broken: the whole answer if its calls cannot be parsed; then `calls` is empty.
+        fault: why they cannot be parsed.
     """
 
     text: str
@@ -71,9 +71,9 @@ class Answer:
 
 
 def tool_template(processor: ProcessorMixin) -> Mapping[str, Any] | None:
-    """The template by which calls are read; None where the model cannot call, or nobody can read.
+    """Template for reading tool calls; None if the model cannot call or its format is unknown.
 
-    Calls marked by special tokens cannot be read: those are left out of every answer's text.
+    Calls marked by special tokens cannot be read, because decoding drops special tokens.
     """
     chat_template = _chat_template(processor)
     if not all(word in chat_template for word in ("tools", *_MARKS)) or _OTHER in chat_template:
@@ -83,7 +83,7 @@ def tool_template(processor: ProcessorMixin) -> Mapping[str, Any] | None:
 
 
 def written_calls(calls: Sequence[ToolCall]) -> str:
-    """Calls as the model itself would have written them, for the history of a conversation."""
+    """Calls in the format that the model itself writes, for the history of a conversation."""
     written = [
         json.dumps({"name": call.name, "arguments": dict(call.arguments)}, ensure_ascii=False)
         for call in calls
@@ -92,11 +92,11 @@ def written_calls(calls: Sequence[ToolCall]) -> str:
 
 
 class AnswerReader:
-    """Reads an answer while it is made; what belongs to a call is never given out as text.
+    """Parses an answer as it is generated; no part of a tool call is returned as text.
 
     Args:
-        template: of the model's answers.
-        tools: what may be called, as JSON schemas of OpenAI's form; arguments get their types.
+        template: response template of the model.
+        tools: the tools that may be called; their JSON schemas give the arguments their types.
     """
 
     def __init__(self, template: Mapping[str, Any], tools: Tools) -> None:
@@ -106,9 +106,9 @@ class AnswerReader:
         self._fault = ""
 
     def feed(self, piece: str) -> str:
-        """The next piece of the answer; gives what of it is text and certain by now."""
+        """Take the next piece of the answer; returns the text that is certain so far."""
         self._raw += piece
-        return self._said(self._parser.feed, piece)
+        return self._text_from(self._parser.feed, piece)
 
     def finish(self) -> tuple[str, Answer]:
         """The rest of the text, and the whole answer."""
@@ -119,7 +119,7 @@ class AnswerReader:
             message.update(parsed)
             return events
 
-        rest = self._said(finalize)
+        rest = self._text_from(finalize)
         if not self._fault:
             try:
                 calls = tuple(map(_call, message.get("tool_calls") or ()))
@@ -129,7 +129,7 @@ class AnswerReader:
                 return rest, Answer(self._text, calls)
         return rest, Answer(self._text, broken=self._raw, fault=self._fault)
 
-    def _said(self, step: Any, *arguments: str) -> str:
+    def _text_from(self, step: Any, *arguments: str) -> str:
         if self._fault:
             return ""
         try:

@@ -35,11 +35,11 @@ class Attention(nn.Module):
 
 @contextmanager
 def active(run: CalibrationRun) -> Iterator[None]:
-    token = attention_module._RUN.set(run)
+    token = attention_module.ACTIVE_RUN.set(run)
     try:
         yield
     finally:
-        attention_module._RUN.reset(token)
+        attention_module.ACTIVE_RUN.reset(token)
 
 
 def single_layer(module: nn.Module) -> AttentionLayers:

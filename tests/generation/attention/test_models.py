@@ -16,16 +16,16 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, DynamicCach
 
 from guardalign_middleware.config import CalibrationConfig
 from guardalign_middleware.errors import CalibrationError
-from guardalign_middleware.generation.attention import forward as attention_module
-from guardalign_middleware.generation.attention.forward import (
+from guardalign_middleware.generation.attention.activate import (
     calibrated_attention,
     find_attention_layers,
     model_lock,
 )
+from guardalign_middleware.generation.attention.forward import ACTIVE_RUN
 from guardalign_middleware.generation.attention.run import CalibrationRun
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts, PromptEncoder
-from tests.generation.conftest import conversations
 from tests.support.attention_oracle import oracle, prefix_shares
+from tests.support.messages import conversations
 from tests.support.tiny.models import FAMILIES
 
 MODES = ["positive", "paper"]
@@ -73,7 +73,7 @@ def llava(model_directory: Callable[[str], Path]) -> Family:
 
 
 def real(logits: Tensor, family: Family) -> Tensor:
-    """Padding rows attend to nothing and mean nothing."""
+    """The logits without padding rows, which are meaningless."""
     return logits[family.inputs["attention_mask"].bool()]
 
 
@@ -227,7 +227,7 @@ def test_nothing_stays_on_the_model(llava: Family) -> None:
 
     pytest.raises(KeyboardInterrupt, fail)
     assert untouched(llava.model)
-    assert attention_module._RUN.get() is None
+    assert ACTIVE_RUN.get() is None
 
 
 def test_another_thread_on_the_same_model_sees_no_calibration(llava: Family) -> None:

@@ -1,4 +1,4 @@
-"""Bands, rows and the proof of coverage."""
+"""Bands, rows and the proof that all of them were calibrated."""
 
 from __future__ import annotations
 

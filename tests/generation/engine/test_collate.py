@@ -10,7 +10,7 @@ from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.engine.collate import collate, group_of
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
 from guardalign_middleware.types import Message
-from tests.generation.conftest import conversations, picture, user
+from tests.support.messages import conversations, picture, user
 
 ONE_PICTURE = [
     [user(picture(1), "What is in the picture?")],

@@ -1,4 +1,4 @@
-"""What is unsafe or incomplete does not load, and says why."""
+"""An unsafe or incomplete model does not load, and the error says why."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import ModelLoadError
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.engine.loading import load_model, pick_device
-from tests.generation.conftest import conversations
+from tests.support.messages import conversations
 from tests.support.tiny.decoders import paligemma2
 from tests.support.tiny.models import save_built
 
@@ -157,11 +157,11 @@ def test_every_refusal_names_a_remedy(tmp_path: Path) -> None:
 
 
 def test_unknown_device() -> None:
-    with pytest.raises(ModelLoadError, match="no device"):
+    with pytest.raises(ModelLoadError, match="not a device"):
         pick_device("abacus")
 
 
-def test_a_device_map_places_the_model_and_answers_alike(copy_of_model: Path) -> None:
+def test_a_device_map_places_the_model_and_changes_no_answer(copy_of_model: Path) -> None:
     plain = CalibratedRunner.from_pretrained(str(copy_of_model), device="cpu", max_new_tokens=4)
     mapped = CalibratedRunner.from_pretrained(
         str(copy_of_model), device_map={"": "cpu"}, max_new_tokens=4

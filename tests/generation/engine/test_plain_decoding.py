@@ -1,6 +1,6 @@
-"""What calibration must not cost: steps in which it has nothing to do, and a score for all pairs.
+"""Costs that calibration must not have: work in plain steps, and a score for every pair.
 
-The prompt is read under calibration; the tokens of the answer are then made by the model as it was.
+The prompt is read under calibration; the untouched model then generates the answer.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AttentionInterface
 
 from guardalign_middleware.generation import CalibratedRunner
-from guardalign_middleware.generation.attention.forward import (
-    IMPLEMENTATION,
-    calibrated_attention_forward,
-)
+from guardalign_middleware.generation.attention.activate import IMPLEMENTATION
+from guardalign_middleware.generation.attention.forward import calibrated_attention_forward
 from guardalign_middleware.generation.engine.job import Job
 from guardalign_middleware.types import Message
-from tests.generation.conftest import conversations, picture, user
+from tests.support.messages import conversations, picture, user
 
 TOKENS = 5
 
@@ -35,7 +33,7 @@ def make_runner(directory: Path, **changes: Any) -> CalibratedRunner:
 
 @pytest.fixture
 def query_lengths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Length of the queries, for every time the calibrated attention is called."""
+    """The number of queries in each call of the calibrated attention."""
     seen: list[int] = []
 
     def counted(module: nn.Module, query: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -77,7 +75,7 @@ def test_rows_of_the_answer_stay_calibrated_where_that_was_asked_for(
 
 
 class Shapes(TorchDispatchMode):
-    """Remembers the number of elements of everything that an operation makes."""
+    """Records the number of elements of every tensor that an operation makes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,8 +91,8 @@ class Shapes(TorchDispatchMode):
 
 def largest(runner: CalibratedRunner, rows: list[list[Message]], *, calibrate: bool) -> int:
     """Elements of the largest tensor while a batch of prompts is read."""
-    call = runner._call(calibrate, 1, None, None, None, ())
-    jobs: list[Job] = [runner._job(row, True, call) for row in rows]
+    options = runner._resolve({"max_new_tokens": 1})
+    jobs: list[Job] = [runner._job(row, options, prefix=True, calibrate=calibrate) for row in rows]
     with Shapes() as made:
         runner._inference.answer(jobs)
     return max(made.sizes)
@@ -105,7 +103,7 @@ def test_no_tensor_has_a_score_for_every_head_query_and_key(
     model_directory: Callable[[str], Path], rows: str
 ) -> None:
     directory = model_directory("llava")
-    # Long before the instruction, as a prompt with hundreds of image tokens is; one row is padded.
+    # As long before the instruction as a prompt with hundreds of image tokens; one row is padded.
     story = Message("system", user("a story of dogs " * 60).parts)
     prompts = [[story, *conversation] for conversation in conversations()[:1] * 2]
     prompts[1] = [*prompts[1][:1], user(picture(2), "Is it red, or what else is it?")]
@@ -118,7 +116,7 @@ def test_no_tensor_has_a_score_for_every_head_query_and_key(
     calibrated = largest(runner, prompts, calibrate=True)
     assert calibrated < every_score
     assert calibrated <= 1.02 * plain
-    # The measure sees such a tensor where there is one.
+    # The recorder sees such a tensor if there is one.
     runner._model.get_decoder().set_attn_implementation("eager")
     with torch.inference_mode():
         assert largest(runner, prompts, calibrate=False) >= every_score

@@ -26,7 +26,7 @@ def fill(queue: BatchQueue[Item], groups: list[int], now: float = 0.0) -> list[I
 
 
 @given(groups=st.lists(st.integers(0, 3), max_size=40), size=st.integers(1, 6))
-def test_everybody_is_served_once_in_pure_batches_oldest_first(
+def test_every_request_is_served_once_in_pure_batches_oldest_first(
     groups: list[int], size: int
 ) -> None:
     queue: BatchQueue[Item] = BatchQueue(BatchPolicy(max_batch=size, max_queue=40))
@@ -43,13 +43,13 @@ def test_everybody_is_served_once_in_pure_batches_oldest_first(
     assert len(queue) == 0
 
 
-def test_the_oldest_waits_for_company_and_a_full_batch_for_nobody() -> None:
+def test_the_oldest_waits_for_others_and_a_full_batch_is_due_at_once() -> None:
     queue: BatchQueue[Item] = BatchQueue(BatchPolicy(max_batch=2, max_wait=0.5))
     assert queue.ready_in(0.0) is None
     fill(queue, [1], now=10.0)
     assert queue.ready_in(10.0) == 0.5
     fill(queue, [2], now=10.2)
-    # Company of another group is none.
+    # A request of another group does not count.
     assert queue.ready_in(10.2) == pytest.approx(0.3)
     fill(queue, [1], now=10.3)
     assert queue.ready_in(10.3) == 0.0
@@ -61,7 +61,7 @@ def test_the_oldest_waits_for_company_and_a_full_batch_for_nobody() -> None:
 def test_a_full_queue_refuses_all_or_takes_all() -> None:
     queue: BatchQueue[Item] = BatchQueue(BatchPolicy(max_queue=3))
     fill(queue, [0, 0])
-    with pytest.raises(Overloaded, match="2 requests wait") as caught:
+    with pytest.raises(Overloaded, match="2 requests are waiting; the limit is 3") as caught:
         queue.put([(Item(0, 2), 0), (Item(0, 3), 0)], 0.0)
     assert isinstance(caught.value, GuardError)
     assert caught.value.remedy

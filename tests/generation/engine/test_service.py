@@ -1,6 +1,6 @@
 """Many callers, one thread for the model: batches, faults, cancellation, a queue that can be full.
 
-The jobs are real; what answers them is a stand-in where the model would only be slow.
+The jobs are real; a stand-in for the model answers them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from guardalign_middleware.generation.engine.decoding import RowDecoder
 from guardalign_middleware.generation.engine.job import Job, Settings
 from guardalign_middleware.generation.engine.queue import BatchPolicy
 from guardalign_middleware.generation.engine.service import GenerationService
+from guardalign_middleware.generation.options import ResolvedOptions
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
 from guardalign_middleware.types import CalibrationReport
 
@@ -32,7 +33,7 @@ def job(number: int = 0, emit: Callable[[str], None] | None = None) -> Job:
     prompt = EncodedPrompts({"input_ids": ids, "attention_mask": ids * 0 + 1}, blank, blank)
     return Job(
         prompt,
-        Settings(False, 0.0, 3, 0.0, 0, ()),
+        Settings(ResolvedOptions(3, 0.0, 0, (), ()), prefix=False, gamma=0.0),
         lambda cancelled: RowDecoder(
             lambda ids: "".join(f"{token} " for token in ids),
             eos=[],
@@ -49,7 +50,7 @@ def number(item: Job) -> int:
 
 
 class Model:
-    """Counts on from ten times a job's number; can be held up, and fails on request."""
+    """Answers a job with ten times its number and the next two; can be blocked and made to fail."""
 
     def __init__(self, fault: Callable[[list[int], int], None] = lambda batch, step: None) -> None:
         self.batches: list[list[int]] = []
@@ -72,7 +73,7 @@ class Model:
 
     @contextmanager
     def held(self, service: GenerationService) -> Iterator[Job]:
-        """Keep the model busy with one job, so that the others gather in the queue."""
+        """Keep the model busy with one job, so the others wait in the queue."""
         self.free.clear()
         first = job(99)
         service.submit([first])
@@ -111,7 +112,7 @@ def test_jobs_submitted_together_are_one_batch() -> None:
     assert model.batches == [[0, 1, 2, 3]]
 
 
-def test_a_request_waits_for_company_as_long_as_it_was_told() -> None:
+def test_a_request_waits_for_others_up_to_max_wait() -> None:
     model = Model()
     service = GenerationService(model, BatchPolicy(max_batch=2, max_wait=SECONDS))
     first, second = job(1), job(2)
@@ -128,7 +129,7 @@ def test_a_full_queue_is_said_at_once_and_harms_nobody() -> None:
     jobs = [job(1), job(2)]
     with model.held(service):
         service.submit(jobs)
-        with pytest.raises(Overloaded, match="at most 2"):
+        with pytest.raises(Overloaded, match="the limit is 2"):
             service.submit([job(3)])
     assert [text(item) for item in jobs] == [answer(1), answer(2)]
 
@@ -167,7 +168,7 @@ def test_a_request_without_memory_alone_is_retried_once_and_then_refused(kind: s
     with pytest.raises(OutOfMemory, match="memory") as caught:
         text(jobs[0])
     assert caught.value.remedy
-    # Its traceback would keep the tensors alive for which there was no memory.
+    # Its traceback would keep the tensors of the failed batch alive.
     assert caught.value.__cause__ is None
     assert text(jobs[1]) == answer(1)
     alone = job(7)
@@ -191,7 +192,7 @@ def test_a_fault_reaches_only_who_causes_it() -> None:
         text(jobs[1])
 
 
-def test_nobody_waits_for_ever_whatever_goes_wrong() -> None:
+def test_every_future_is_set_whatever_goes_wrong() -> None:
     class Strange(BaseException):
         pass
 

@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 from transformers import AutoProcessor
 
 from guardalign_middleware.errors import CalibrationError, MessageError
-from guardalign_middleware.generation.prompt.conversation import (
-    MARKED,
-    PLAIN,
-    SENTINELS,
-    neutralise,
+from guardalign_middleware.generation.prompt.control_tokens import neutralise
+from guardalign_middleware.generation.prompt.encoder import PromptEncoder
+from guardalign_middleware.generation.prompt.span_marks import (
+    MARK_CHARACTERS,
+    MARKS,
+    NO_MARKS,
+    MarkReader,
 )
-from guardalign_middleware.generation.prompt.encoder import PromptEncoder, _MarkReader
 from guardalign_middleware.types import Message, TextPart
-from tests.generation.conftest import conversations, picture, user
+from tests.support.messages import conversations, picture, user
 from tests.support.tiny.models import FAMILIES, LLAVA_TEMPLATE
 
 PREFIX = "As an AI assistant, I must be helpful and harmless. 安全 🛡"
@@ -79,7 +80,7 @@ def test_inputs_equal_the_plain_processor_call(processor: Any) -> None:
     prompts = encoder(processor)
     rows = conversations()
     marked = prompts.encode(rows, prefix=[True] * 4, spans=True).inputs
-    prompt_texts = [prompts._render(row, True, PLAIN, ()) for row in rows]
+    prompt_texts = [prompts._render(row, True, NO_MARKS, ()) for row in rows]
     plain = processor(
         text=prompt_texts,
         images=[[image.to_pil() for message in row for image in message.images] for row in rows],
@@ -91,7 +92,7 @@ def test_inputs_equal_the_plain_processor_call(processor: Any) -> None:
     assert set(marked) == set(plain)
     for name, value in plain.items():
         torch.testing.assert_close(marked[name], value, rtol=0, atol=0)
-    assert not SENTINELS & set("".join(prompt_texts))
+    assert not MARK_CHARACTERS & set("".join(prompt_texts))
 
 
 def test_rows_without_prefix_have_empty_masks(llava_processor: Any) -> None:
@@ -143,8 +144,8 @@ def test_the_beginning_of_the_prompt_is_written_once(processor: Any) -> None:
 
 def test_processors_may_ask_for_the_token_of_a_marked_character(llava_processor: Any) -> None:
     text = "one two three"
-    marked = f"{MARKED.prefix_open}one{MARKED.prefix_close} two three"
-    reader = _MarkReader(llava_processor.tokenizer)
+    marked = f"{MARKS.prefix_open}one{MARKS.prefix_close} two three"
+    reader = MarkReader(llava_processor.tokenizer)
     asked, plain = reader([marked]), llava_processor.tokenizer([text])
     for char in ("o", "e", "t", "r"):
         expected = plain.char_to_token(0, text.index(char))

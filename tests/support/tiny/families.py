@@ -1,4 +1,4 @@
-"""Every family that has been tried, as tiny random models; docs/models.md is made from these."""
+"""Every family that has been tested, as a tiny random model; docs/models.md is made from these."""
 
 from __future__ import annotations
 

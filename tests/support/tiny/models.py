@@ -1,6 +1,6 @@
 """Tiny random vision-language models of real families, saved as ordinary model directories.
 
-Made from each family's own config classes: the code that runs is that of a 7B model.
+They are made from each family's own config classes, so the code that runs is that of a 7B model.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ LLAVA_TEMPLATE = (
 
 
 def make_tokenizer(*extra: str, **named: str) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer that knows any text, with extra special tokens."""
+    """A byte-level BPE tokenizer for any text, with extra special tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -63,7 +63,7 @@ def make_tokenizer(*extra: str, **named: str) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
-    # As in Llama: a plain call puts <s> in front, also where a template has written it already.
+    # As in Llama: a plain call prepends <s>, even if the template has already written it.
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
     )
@@ -84,7 +84,7 @@ def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> Any:
 
 
 def text_config(config: type, tokenizer: PreTrainedTokenizerFast, **more: Any) -> Any:
-    """A decoder of four narrow layers; keywords are further fields of its config."""
+    """The config of a decoder with four narrow layers; keywords are further fields."""
     base: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "hidden_size": 32,
@@ -93,7 +93,7 @@ def text_config(config: type, tokenizer: PreTrainedTokenizerFast, **more: Any) -
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 1024,
-        # Large enough weights that attention and answers really depend on the prompt.
+        # Large weights, so attention and answers really depend on the prompt.
         "initializer_range": 0.3,
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": tokenizer.bos_token_id,
@@ -235,12 +235,12 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
 
 
 def save_tiny_model(directory: Path, family: str = "llava", *, seed: int = 0) -> Path:
-    """Make a tiny random model of a family and save it; the same seed gives the same weights."""
+    """Make and save a tiny random model of a family; the same seed gives the same weights."""
     return save_built(directory, FAMILIES[family], seed=seed)
 
 
 def save_built(directory: Path, build: Callable[[], tuple[Any, Any]], *, seed: int = 0) -> Path:
-    """Save what `build` makes with that seed."""
+    """Build a model with this seed, and save it."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model, processor = build()

@@ -1,4 +1,4 @@
-"""Parts that the tiny families of several files share."""
+"""Parts that tiny families in several files share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def template(image: str) -> str:
 
 
 def clip(**more: Any) -> T.CLIPVisionConfig:
-    """A CLIP tower of 4 patches."""
+    """The config of a CLIP tower with 4 patches."""
     return T.CLIPVisionConfig(
         **{
             "hidden_size": 32,
@@ -36,7 +36,7 @@ def clip(**more: Any) -> T.CLIPVisionConfig:
 
 
 def siglip(**more: Any) -> T.SiglipVisionConfig:
-    """A SigLIP tower, of 4 patches unless the keywords say otherwise."""
+    """The config of a SigLIP tower, with 4 patches by default."""
     return T.SiglipVisionConfig(
         **{
             "hidden_size": 32,

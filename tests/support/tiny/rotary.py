@@ -1,4 +1,4 @@
-"""Tiny random models whose decoders turn positions in three dimensions: time, height, width."""
+"""Tiny random models with rotary positions in three dimensions: time, height, width."""
 
 from __future__ import annotations
 

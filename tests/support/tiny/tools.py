@@ -1,4 +1,4 @@
-"""A tiny model that really calls a tool: trained on one answer, which takes a second or two."""
+"""A tiny model that really calls a tool: it is trained on one answer, in a second or two."""
 
 from __future__ import annotations
 

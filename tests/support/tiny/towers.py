@@ -1,4 +1,4 @@
-"""Tiny random models of the LLaVA kind: a tower, a projector, a decoder of another family."""
+"""Tiny random models like LLaVA: a vision tower, a projector, and a decoder of another family."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def idefics3() -> Built:
 
 def smolvlm() -> Built:
     """SmolVLM: Idefics3 made small; the processor asks for num2words, which only videos need."""
-    # The package is not among the tests' own: a stand-in lets the processor load.
+    # num2words is not a test dependency; a stand-in lets the processor load.
     processing_smolvlm.num2words = str
     tokenizer = make_tokenizer(
         "<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>", "<video>"
