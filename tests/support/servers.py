@@ -1,4 +1,4 @@
-"""Small HTTP servers on loopback addresses that can be slow, endless and malicious."""
+"""Small HTTP servers on loopback addresses that can be slow, endless or malicious."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def redirect(location: str, *headers: str, status: int = 302) -> bytes:
 
 
 def drip(data: bytes, seconds: float = 0.05) -> Callable[[socket.socket], None]:
-    """Send byte after byte, each soon enough for a limit on single reads."""
+    """Send byte after byte, each within any limit on single reads."""
 
     def send(connection: socket.socket) -> None:
         for byte in data:
@@ -38,7 +38,7 @@ def drip(data: bytes, seconds: float = 0.05) -> Callable[[socket.socket], None]:
 
 
 class Server:
-    """Answers by path and remembers the heads of all requests, as they came."""
+    """Answers by path and records the heads of all requests."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Server:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # A blocked accept does not notice that its socket was closed; a shutdown wakes it.
+        # Closing a socket does not wake a blocked accept; a shutdown does.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
