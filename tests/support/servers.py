@@ -27,7 +27,7 @@ def redirect(location: str, *headers: str, status: int = 302) -> bytes:
 
 
 def drip(data: bytes, seconds: float = 0.05) -> Callable[[socket.socket], None]:
-    """Send byte after byte, each within any limit on single reads."""
+    """Send byte after byte, each soon enough for a limit on single reads."""
 
     def send(connection: socket.socket) -> None:
         for byte in data:
@@ -65,7 +65,7 @@ class Server:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Closing a socket does not wake a blocked accept; a shutdown does.
+        # A blocked accept does not notice that its socket was closed; a shutdown wakes it.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
