@@ -1,4 +1,4 @@
-"""The command as a person uses it: exit statuses, JSON, and one clear line for bad input."""
+"""The command as users run it: exit statuses, JSON, and one clear line for bad input."""
 
 import io
 import json
@@ -82,7 +82,7 @@ def test_a_bad_file_is_one_clear_error(tmp_path: Path, name: str) -> None:
 
 @pytest.fixture
 def odd(tmp_path: Path) -> list[Path]:
-    """Things in a file system, and files, that are no single picture."""
+    """Entries of a file system, and files, that are not a single picture."""
     os.mkfifo(tmp_path / "pipe.png")
     os.symlink("loop.png", tmp_path / "loop.png")
     os.symlink("gone.png", tmp_path / "dangling.png")
@@ -107,7 +107,7 @@ def test_each_odd_thing_is_one_line_and_no_json(odd: list[Path]) -> None:
         assert len(asked.stderr.splitlines()) == 1
 
 
-def test_a_name_that_is_no_utf8_is_no_fault(pictures: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_accepted(pictures: Path, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.png")
     path.write_bytes((pictures / "hammer.png").read_bytes())
     result = run("scan", "--json", path, "--overlay", tmp_path / "seen")
@@ -139,13 +139,13 @@ def test_a_model_directory_without_weights_is_an_error(pictures: Path, tmp_path:
     assert "Traceback" not in result.stderr
 
 
-def test_an_unknown_preset_names_those_there_are(pictures: Path) -> None:
+def test_an_unknown_preset_names_the_known_ones(pictures: Path) -> None:
     result = run("scan", pictures, "--preset", "nonsense")
     assert result.exit_code == 2
     assert "mini" in result.stderr
 
 
-def test_scan_prints_one_object_a_line_and_tells_by_its_status(
+def test_scan_prints_one_object_per_line_and_exits_by_the_verdicts(
     pictures: Path, tmp_path: Path
 ) -> None:
     result = run("scan", "--json", pictures, "--overlay", tmp_path / "seen")
@@ -184,9 +184,9 @@ def test_ask_answers_in_words_in_json_and_in_pieces(pictures: Path) -> None:
     plain = run("ask", pictures / "hammer.png", question)
     assert plain.exit_code == 0
     assert plain.stdout.strip()
-    facts = json.loads(run("ask", pictures / "hammer.png", question, "--json").stdout)
-    assert facts["answer"] == plain.stdout.strip()
-    assert set(facts) >= {"answer", "verdicts", "calibration", "usage"}
+    record = json.loads(run("ask", pictures / "hammer.png", question, "--json").stdout)
+    assert record["answer"] == plain.stdout.strip()
+    assert set(record) >= {"answer", "verdicts", "calibration", "usage"}
     streamed = run("ask", pictures / "hammer.png", question, "--stream")
     assert streamed.stdout.strip() == plain.stdout.strip()
     bare = json.loads(run("ask", pictures / "bomb.png", question, "--json", "--no-guard").stdout)
@@ -216,9 +216,9 @@ def test_calibrate_writes_a_profile_that_the_guard_then_uses(
     result = run("calibrate", *folders, *rates, "--out", profile)
     assert result.exit_code == 0, result.stderr
     assert "safe images flagged" in result.stdout
-    facts = json.loads(profile.read_text())["calibrated_on"]
-    assert (facts["safe_images"], facts["unsafe_images"]) == (21, 21)
-    assert facts["held_out_safe"][1] == facts["held_out_unsafe"][1] == 9
+    record = json.loads(profile.read_text())["calibrated_on"]
+    assert (record["safe_images"], record["unsafe_images"]) == (21, 21)
+    assert record["held_out_safe"][1] == record["held_out_unsafe"][1] == 9
     preset = tmp_path / "mine.yaml"
     config = GuardAlignConfig.load("mini").model_dump(mode="json")
     config["detection"] |= {"profile": str(profile)}

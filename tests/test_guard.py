@@ -101,7 +101,7 @@ class TestImageGuard:
         assert [item.verdict.source for item in cleaned] == ["red.png", "other.png"]
         assert cleaned[1].original is same
 
-    def test_decisions_do_not_depend_on_the_company(self) -> None:
+    def test_decisions_do_not_depend_on_the_other_images(self) -> None:
         guard = red_guard()
         images = [picture(red=index % 3 == 0, side=64 + index) for index in range(6)]
         together = guard.scan_many(images)
@@ -270,7 +270,7 @@ class TestStream:
         chain = red_chain()
         assert chain.stream("a b").finish() == chain.invoke("a b")
 
-    def test_the_reply_is_not_to_be_had_early(self) -> None:
+    def test_the_reply_is_not_available_early(self) -> None:
         stream = red_chain(runner=EndlessRunner()).stream("a b")
         with pytest.raises(GuardError, match="not ended"):
             _ = stream.reply
@@ -291,7 +291,7 @@ class TestStream:
         del stream
         assert runner.stopped.wait(10)
 
-    def test_prepare_and_answer_are_the_two_halves(self) -> None:
+    def test_prepare_and_reply_are_the_two_halves(self) -> None:
         chain = red_chain()
         prompt = chain.prepare(ask(picture(red=True)))
         assert prompt.messages[0].images[0].sha256 != picture(red=True).sha256
@@ -303,7 +303,7 @@ class TestStream:
 
 
 class TestAsync:
-    async def test_they_equal_their_twins(self) -> None:
+    async def test_they_equal_the_blocking_calls(self) -> None:
         chain = red_chain()
         conversation = ask(picture(red=True))
         reply = chain.invoke(conversation)
@@ -332,7 +332,7 @@ class TestAsync:
             await task
         assert runner.stopped.is_set()
 
-    async def test_the_loop_keeps_turning(self) -> None:
+    async def test_the_event_loop_is_not_blocked(self) -> None:
         turned = asyncio.Event()
 
         class Waiting(EchoRunner):

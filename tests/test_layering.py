@@ -54,7 +54,7 @@ PACKAGES = {LANGCHAIN: "langchain_guardalign", LLAMA_INDEX: "llama_index.llms.gu
 SUPPORT = {LANGCHAIN: "langchain_support", LLAMA_INDEX: "llama_index_support"}
 FOLDERS = (CORE, "integrations", "training", "benchmarks", "examples", "tests")
 # Written by builds and trainings, or not part of the repository.
-OTHER_FOLDERS = {"build", "dist", "runs", "shared"}
+OTHER_FOLDERS = {"build", "dist", "fuzz-findings", "runs", "shared"}
 OURS = (CORE, *PACKAGES.values(), *SUPPORT.values(), "training", "benchmarks", "examples", "tests")
 
 

@@ -30,7 +30,7 @@ class TestCommand:
         assert head in result.stdout
         assert self.run(log, "--key-file", key_file, "--anchor", head).exit_code == 0
 
-    def test_tampered_is_1_and_told_by_line(self, log: Path, key_file: Path) -> None:
+    def test_tampered_is_1_and_names_the_line(self, log: Path, key_file: Path) -> None:
         log.write_bytes(log.read_bytes().replace(b'"allow"', b'"block"', 1))
         result = self.run(log, "--key-file", key_file)
         assert result.exit_code == 1
@@ -45,9 +45,9 @@ class TestCommand:
         assert self.run(log, "-k", key_file, "--anchor", head).exit_code == 1
 
     def test_json(self, log: Path, key_file: Path) -> None:
-        facts = json.loads(self.run(log, "-k", key_file, "--json").stdout)
-        assert facts == verify(log, KEY).to_json()
-        assert facts["intact"] is True
+        record = json.loads(self.run(log, "-k", key_file, "--json").stdout)
+        assert record == verify(log, KEY).to_json()
+        assert record["intact"] is True
         log.write_bytes(b"x\n")
         result = self.run(log, "-k", key_file, "--json")
         assert result.exit_code == 1

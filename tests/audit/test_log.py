@@ -25,19 +25,19 @@ class TestWhatIsWritten:
         verdict = make_verdict(image, BOXES)
         entry = AuditLog(tmp_path / "log", KEY).append(verdict)
         (line,) = (tmp_path / "log").read_text().splitlines()
-        facts = json.loads(line)
-        assert facts == asdict(entry)
-        assert set(facts) == {
+        record = json.loads(line)
+        assert record == asdict(entry)
+        assert set(record) == {
             "number", "time", "image", "width", "height", "decision", "distance", "threshold",
             "category", "regions", "profile", "encoder", "version", "source", "previous", "mac",
             "format", "step", "cleaned", "fault", "draw",
         }  # fmt: skip
-        assert (facts["step"], facts["cleaned"], facts["fault"]) == ("scan", None, None)
-        assert facts["decision"] == "mask"
-        assert facts["regions"] == 2
-        assert facts["encoder"] == "fake"
-        assert facts["time"].endswith("+00:00")
-        assert facts["source"] is None
+        assert (record["step"], record["cleaned"], record["fault"]) == ("scan", None, None)
+        assert record["decision"] == "mask"
+        assert record["regions"] == 2
+        assert record["encoder"] == "fake"
+        assert record["time"].endswith("+00:00")
+        assert record["source"] is None
 
     def test_no_pixel_no_path_and_no_plain_digest_is_written(self, tmp_path: Path) -> None:
         image = CanonicalImage(np.full((5, 5, 3), 77, np.uint8), "/home/canary/photo.png")

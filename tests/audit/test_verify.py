@@ -27,12 +27,12 @@ class TestVerify:
         assert Head.parse(str(report.head)) == report.head
         assert verify(log, KEY, anchor=report.head).intact
 
-    def test_a_log_that_has_only_begun(self, tmp_path: Path) -> None:
+    def test_a_log_with_one_line(self, tmp_path: Path) -> None:
         path = tmp_path / "log"
         entry = write(path, 1)[0]
         assert verify(path, KEY).head == Head(1, entry.mac)
 
-    def test_another_key_fits_no_line_and_not_too_many_are_told(self, log: Path) -> None:
+    def test_with_another_key_every_line_is_a_problem_and_few_are_reported(self, log: Path) -> None:
         report = verify(log, OTHER_KEY)
         assert report.head is None
         assert [problem.line for problem in report.problems if problem.kind == "edited"] == [
@@ -61,7 +61,7 @@ class TestVerify:
             (lambda lines: [], "cut", None),
         ],
     )
-    def test_what_was_done_is_named(
+    def test_each_kind_of_change_is_named(
         self, log: Path, change: Callable[[list[bytes]], list[bytes]], kind: str, line: int | None
     ) -> None:
         lines = log.read_bytes().splitlines(keepends=True)
@@ -114,7 +114,7 @@ class TestVerify:
             with pytest.raises(AuditError, match="Nothing is appended"):
                 write(log, 1)
 
-    def test_a_head_that_was_put_back_is_told(self, log: Path) -> None:
+    def test_a_restored_head_is_reported(self, log: Path) -> None:
         old = head_of(log).read_bytes()
         write(log, 2)
         head_of(log).write_bytes(old)
@@ -122,7 +122,7 @@ class TestVerify:
         with pytest.raises(AuditError, match="Nothing is appended"):
             write(log, 1)
 
-    def test_only_an_anchor_shows_that_both_files_were_put_back(self, log: Path) -> None:
+    def test_only_an_anchor_shows_that_both_files_were_restored(self, log: Path) -> None:
         before = (log.read_bytes(), head_of(log).read_bytes())
         write(log, 2)
         anchor = verify(log, KEY).head
@@ -147,7 +147,7 @@ class TestVerify:
         log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:5]))
         assert kinds(verify(log, KEY, anchor=anchor)) == {"cut"}
 
-    def test_a_crash_between_the_two_files_is_no_tampering(self, log: Path) -> None:
+    def test_a_crash_between_the_two_files_is_not_tampering(self, log: Path) -> None:
         old = head_of(log).read_bytes()
         write(log, 1)
         head_of(log).write_bytes(old)
@@ -200,16 +200,16 @@ def test_any_change_of_the_lines_is_found(original: Path, data: st.DataObject) -
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-def test_any_change_of_a_fact_is_found(original: Path, data: st.DataObject) -> None:
+def test_any_change_of_a_field_is_found(original: Path, data: st.DataObject) -> None:
     """Also when the line is spelt as this program would spell it."""
     lines = original.read_bytes().splitlines(keepends=True)
     number = data.draw(st.integers(0, len(lines) - 1))
-    facts = json.loads(lines[number])
-    name = data.draw(st.sampled_from(sorted(facts)))
-    facts[name] = data.draw(
+    record = json.loads(lines[number])
+    name = data.draw(st.sampled_from(sorted(record)))
+    record[name] = data.draw(
         st.one_of(st.none(), st.integers(0, 9), st.floats(0, 1), st.text(max_size=5))
     )
-    lines[number] = json.dumps(facts, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    lines[number] = json.dumps(record, sort_keys=True, separators=(",", ":")).encode() + b"\n"
     assume(b"".join(lines) != original.read_bytes())
     assert_found(original, b"".join(lines))
 

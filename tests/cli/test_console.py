@@ -8,11 +8,11 @@ from rich.text import Text
 from guardalign_middleware.cli.console import out, plain, print_error, print_json
 
 # What a file on Linux may be called: brackets, an emoji's name, a line end, an escape sequence that
-# clears the screen, a byte that is no UTF-8.
+# clears the screen, a byte that is not UTF-8.
 NAME = "[bold]a[/] :bomb: é\n\x1b[2J\udcff.png"
 
 
-def test_every_character_of_a_name_is_shown_and_none_is_obeyed() -> None:
+def test_every_character_of_a_name_is_shown_and_none_is_interpreted() -> None:
     shown = Text.from_markup(plain(NAME), emoji=False)
     assert shown.plain == r"[bold]a[/] :bomb: é\n\x1b[2J\udcff.png"
     assert not shown.spans

@@ -1,4 +1,4 @@
-"""What `guardalign scan` looks at, and what it says of a verdict; tests/test_cli.py runs it."""
+"""How `guardalign scan` expands paths and describes verdicts; tests/test_cli.py runs it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_folder_without_images_and_an_empty_path_are_errors(tmp_path: Path) ->
 def test_a_folder_that_cannot_be_read_is_not_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
 ) -> None:
-    """Also for whoever runs as root, whom no permission stops."""
+    """Simulated, because permissions do not stop tests that run as root."""
     touched(tmp_path / "a.png", tmp_path / "below" / "b.png")
     scandir: Callable[[Any], Any] = os.scandir
 
@@ -67,7 +67,7 @@ def test_a_folder_that_cannot_be_read_is_not_left_out(
     assert caught.value.reason == "unreadable"
 
 
-def test_a_line_tells_what_is_only_reported() -> None:
+def test_a_line_marks_what_is_only_reported() -> None:
     verdict = make_verdict(plain_image(), [(1, 2, 10, 12)])
     reported = Region((20, 5, 30, 15), "drug", 0.35, "flag")
     line = Text.from_markup(describe(replace(verdict, regions=(*verdict.regions, reported)))).plain

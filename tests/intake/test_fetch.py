@@ -31,7 +31,7 @@ from tests.support.pictures import gradient
 from tests.support.servers import Server, drip, ok, redirect
 
 
-def nobody(host: str, port: int) -> list[str]:
+def unresolvable(host: str, port: int) -> list[str]:
     raise AssertionError(f"{host} was looked up")
 
 
@@ -75,13 +75,13 @@ class TestWhatIsAsked:
         ],
     )
     def test_anything_off_the_list_is_refused_unasked(self, fetch: Fetch, url: str) -> None:
-        error = rejected(fetch, url, self.POLICY, Network(resolve=nobody))
+        error = rejected(fetch, url, self.POLICY, Network(resolve=unresolvable))
         assert error.reason == "url_not_allowed"
 
     def test_no_policy_allows_a_host_by_default(self, fetch: Fetch) -> None:
         url = "https://images.example/a.png"
         assert (
-            rejected(fetch, url, IntakePolicy(), Network(resolve=nobody)).reason
+            rejected(fetch, url, IntakePolicy(), Network(resolve=unresolvable)).reason
             == "url_not_allowed"
         )
 
@@ -116,7 +116,7 @@ class TestWhatIsAsked:
         assert error.reason == "address_not_allowed"
 
     @pytest.mark.parametrize("fault", [socket.gaierror(-2, "unknown"), UnicodeError("label")])
-    def test_a_name_that_nobody_knows_is_unreachable(self, fetch: Fetch, fault: Exception) -> None:
+    def test_an_unknown_name_is_unreachable(self, fetch: Fetch, fault: Exception) -> None:
         def unknown(host: str, port: int) -> list[str]:
             raise fault
 
@@ -149,7 +149,7 @@ class TestTheDownload:
 
     def test_the_second_address_is_tried_when_the_first_does_not_answer(self, fetch: Fetch) -> None:
         with Server({"/a.png": ok(PNG)}) as server:
-            # Nobody listens on this port of 127.0.0.2.
+            # No server listens on this port of 127.0.0.2.
             anything = Network(lambda host, port: [INNER, OUTER], lambda address: True)
             assert fetch(url_of(server), policy_for(server), network=anything) == PNG
 
@@ -206,7 +206,7 @@ class TestTheDownload:
             error = rejected(fetch, url_of(server), policy_for(server), network())
         assert error.reason == "unreachable"
 
-    def test_nobody_there_is_unreachable(self, fetch: Fetch) -> None:
+    def test_a_port_without_a_server_is_unreachable(self, fetch: Fetch) -> None:
         with Server({}) as server:
             pass
         error = rejected(fetch, url_of(server), policy_for(server), network())

@@ -89,7 +89,7 @@ class TestForgery:
     def test_whatever_a_policy_names_the_own_host_is_never_dialled(
         self, fetch: Fetch, host: str
     ) -> None:
-        """With the real name resolution; a policy past its own validation is no way in either."""
+        """With the real name resolution, and a policy that bypasses its own validation."""
         with Server({"/a.png": ok(PNG)}) as server:
             hole = {"allow_url_hosts": (f"{host}:{server.port}",)}
             policy = policy_for(server).model_copy(update=hole)
@@ -128,7 +128,7 @@ class TestTls:
             other = url.replace("images.example", "b.test")
             error = rejected(fetch, other, policy, network(tls=trusting))
             assert error.reason == "unreachable"
-            # Nobody vouches for this certificate.
+            # No authority has signed this certificate.
             assert rejected(fetch, url, policy, network()).reason == "unreachable"
         assert len(server.heads) == 1
         assert f"Host: images.example:{server.port}\r\n" in server.heads[0]

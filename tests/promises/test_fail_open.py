@@ -25,8 +25,8 @@ from guardalign_middleware.config import (
     IntakePolicy,
     PrefixConfig,
     RunnerConfig,
-    available_presets,
 )
+from guardalign_middleware.preset_files import available_presets
 from guardalign_middleware.testing import (
     BOX,
     EchoRunner,

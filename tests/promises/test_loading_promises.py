@@ -20,13 +20,13 @@ from guardalign_middleware.config import (
     EncoderConfig,
     GuardAlignConfig,
     RunnerConfig,
-    available_presets,
 )
 from guardalign_middleware.detection.encoder import OpenClipEncoder
 from guardalign_middleware.errors import ConfigError, ModelLoadError
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.engine import loading
 from guardalign_middleware.generation.engine.loading import load_model
+from guardalign_middleware.preset_files import available_presets
 from guardalign_middleware.provenance import WeightFile, check_pins, digest_files
 from tests.support.tiny.models import save_tiny_model
 

@@ -1,4 +1,4 @@
-"""Keys, verdicts and logs that the tests of several files share."""
+"""Keys, verdicts and logs shared by several test files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Policies, names and addresses for tests that fetch from the servers of `servers.py`.
 
-Only `Network`, which no policy reaches, lets them dial those.
+Only `Network`, which is not configurable by a policy, lets them contact those.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from guardalign_middleware.intake.fetch import Network
 from tests.support.pictures import encode, gradient
 from tests.support.servers import Server
 
-# 127.0.0.1 plays the internet, and 127.0.0.2 the inner network. Both can be reached from here, so a
-# hole in the code would be seen by the second server.
+# 127.0.0.1 plays the internet, and 127.0.0.2 the private network. Both can be reached from here, so
+# the second server notices any hole in the code.
 OUTER, INNER = "127.0.0.1", "127.0.0.2"
 local_servers = pytest.mark.allow_hosts([OUTER, INNER])
 PNG = encode(gradient())
@@ -38,7 +38,7 @@ def may_dial(address: str) -> bool:
 
 
 def network(*answers: Sequence[str], tls: ssl.SSLContext | None = None) -> Network:
-    """Names resolve to the answers one after the other; the last one is repeated."""
+    """Names resolve to each of the answers in turn; the last one is repeated."""
     rest = list(answers or [[OUTER]])
     return Network(
         resolve=lambda host, port: rest.pop(0) if len(rest) > 1 else rest[0],

@@ -1,4 +1,4 @@
-"""Small HTTP servers on loopback addresses that can be slow, endless and malicious."""
+"""Small HTTP servers on loopback addresses that can be slow, endless or malicious."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def drip(data: bytes, seconds: float = 0.05) -> Callable[[socket.socket], None]:
 
 
 class Server:
-    """Answers by path and remembers the heads of all requests, as they came."""
+    """Answers by path and records the heads of all requests."""
 
     def __init__(
         self,
