@@ -25,13 +25,13 @@ from rich.progress import track
 from rich.table import Table
 from scipy import stats
 
-from benchmarks.mini.requests import Request, harmful_requests, harmless_requests
-from benchmarks.mini.safety import Answer, plain
 from guardalign_middleware.config import CalibrationConfig, PrefixConfig, RunnerConfig
 from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.generation import CalibratedRunner, LoadedModel, load_model
 from guardalign_middleware.mini.questions import is_correct
 from guardalign_middleware.mini.wordings import SAFETY_PREFIX
+from training.answers import Answer, runner_alone
+from training.requests import Request, harmful_requests, harmless_requests
 
 GAMMAS = (0.5, 1.0, 2.0)
 BANDS = ((0.0, 0.16), (0.0, 0.5), (0.3, 0.7), (0.5, 1.0), (0.0, 1.0))
@@ -200,7 +200,7 @@ def _respond(
         prefix=PrefixConfig(text=SAFETY_PREFIX),
         calibration=calibration,
     )
-    return plain(CalibratedRunner(model, config), prefix=True, calibrate=True)(requests)
+    return runner_alone(CalibratedRunner(model, config), prefix=True, calibrate=True)(requests)
 
 
 def show(console: Console, alone: Setting, settings: Sequence[Setting]) -> None:

@@ -20,14 +20,14 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.mini.requests import Request, Split, harmful_requests, harmless_requests
-from benchmarks.mini.safety import Answer
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.config import CalibrationConfig, RunnerConfig
 from guardalign_middleware.generation import load_model
 from guardalign_middleware.mini.wordings import FAMILIES
+from training.answers import Answer
 from training.llava.sweep import MOST_OTHER, PREFIX_ALONE, Setting, choose, compare, row, show
 from training.llava.views import MOST
+from training.requests import Request, Split, harmful_requests, harmless_requests
 from training.study.arms import Arm, Asked, Case, Guarding, screened
 from training.study.tower import Remembered, RememberingTower
 
