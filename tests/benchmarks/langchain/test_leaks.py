@@ -64,7 +64,7 @@ def test_what_ours_shows_is_the_masked_picture(monkeypatch: pytest.MonkeyPatch) 
     assert covered(red_guard().load(f"data:image/png;base64,{found.part['base64']}"))
 
 
-def test_the_rivals_work_where_they_look() -> None:
+def test_the_other_guards_work_in_the_places_they_cover() -> None:
     text = BLOCKS["text with a data url"]
     for arm in (pii, moderation):
         assert run(POSITIONS["user message"](text), arm, RAW) != "raw"
