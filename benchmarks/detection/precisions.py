@@ -11,7 +11,7 @@ from rich.progress import track
 
 from benchmarks.statistics import detected_at_false_alarm
 from benchmarks.tables import Table, estimate, table
-from guardalign_middleware.config import GuardAlignConfig, Precision
+from guardalign_middleware.config import GuardAlignConfig, PatchConfig, Precision
 from guardalign_middleware.detection import Detector, PatchDistances, ThresholdProfile
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
@@ -29,10 +29,15 @@ def margin(measured: PatchDistances, profile: ThresholdProfile) -> float:
     return min(value - profile.threshold_of(name) for name, value in measured.by_category().items())
 
 
-def margins(scenes: int, seed: int = 0) -> dict[str, Margins]:
-    """Margins `[scenes]` by precision, on the same scenes, alternately safe and unsafe.
+def margins(scenes: int, seed: int = 0, patches: PatchConfig | None = None) -> dict[str, Margins]:
+    """Margins by precision, on the same scenes, alternately safe and unsafe: `[scenes]`.
 
     The threshold is the shipped one, which was fitted in fp32.
+
+    Args:
+        scenes: number of scenes.
+        seed: of the scenes.
+        patches: None = the shipped ones.
     """
     config = GuardAlignConfig.load("mini").detection
     assert config.profile is not None
@@ -42,6 +47,7 @@ def margins(scenes: int, seed: int = 0) -> dict[str, Margins]:
             config.model_copy(
                 update={
                     "encoder": config.encoder.model_copy(update={"precision": precision}),
+                    "patches": patches or config.patches,
                     "profile": None,
                 }
             )

@@ -28,9 +28,15 @@ from langchain_guardalign.testing import IdleModel
 RESULT = RESULTS / "langchain_overhead.json"
 
 
-def measure(pairs: int, calls: int) -> dict[str, Any]:
-    """All comparisons, and the number of times that an image is decoded."""
-    guard = ImageGuard.from_preset("mini")
+def measure(pairs: int, calls: int, guard: ImageGuard | None = None) -> dict[str, Any]:
+    """All comparisons, and the number of times that an image is decoded.
+
+    Args:
+        pairs: of each comparison.
+        calls: per timing without an image.
+        guard: that of all adapters; None = `mini`.
+    """
+    guard = guard or ImageGuard.from_preset("mini")
     chain = GuardAlign(guard, EchoRunner())
     idle, same = IdleModel(answer=AIMessage(QUESTION)), IdleModel(answer=AIMessage(QUESTION))
     local = ChatGuardAlign(chain=chain)

@@ -47,10 +47,16 @@ class InstantRunner(EchoRunner):
         return [self.answer] * len(rows)
 
 
-def measure(pairs: int, calls: int) -> dict[str, Any]:
-    """All comparisons, and the number of times that an image is decoded."""
+def measure(pairs: int, calls: int, guard: ImageGuard | None = None) -> dict[str, Any]:
+    """All comparisons, and the number of times that an image is decoded.
+
+    Args:
+        pairs: of each comparison; half as many with an image.
+        calls: per timing without an image.
+        guard: that of all adapters; None = `mini`.
+    """
     data = demo_png()
-    guard = ImageGuard.from_preset("mini")
+    guard = guard or ImageGuard.from_preset("mini")
     chain = GuardAlign(guard, InstantRunner())
     mock, same = _mock(), _mock()
     local = GuardAlignMultiModal(chain=chain)
@@ -90,7 +96,7 @@ def measure(pairs: int, calls: int) -> dict[str, Any]:
         ),
     ]
     found = [
-        compare(name, base, other, pairs=pairs if count > 1 else max(20, pairs // 2), calls=count)
+        compare(name, base, other, pairs=pairs if count > 1 else (pairs + 1) // 2, calls=count)
         for name, base, other, count in rows
     ]
     decodings = {
