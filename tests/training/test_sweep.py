@@ -1,4 +1,4 @@
-"""The sweep compares pairs, and ships no calibration that did not show it helps."""
+"""The sweep compares pairs, and chooses only a calibration that demonstrably helps."""
 
 import pytest
 
