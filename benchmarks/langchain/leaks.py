@@ -279,13 +279,9 @@ def main() -> None:
         parser.error("mini masks nothing in the picture, so there is nothing to measure.")
     outcomes = measure(guard, png)
     packages = versions()
-    result = {
-        "versions": packages,
-        "tables": tables(outcomes, packages),
-        "outcomes": outcomes,
-    }
-    write_json(RESULT, result)
-    Console().print(f"{result['tables']['langchain_leaks']['told']}\nwritten: {RESULT}")
+    made = tables(outcomes, packages)
+    write_json(RESULT, {"versions": packages, "tables": made, "outcomes": outcomes})
+    Console().print(f"{made['langchain_leaks']['told']}\nwritten: {RESULT}")
 
 
 if __name__ == "__main__":

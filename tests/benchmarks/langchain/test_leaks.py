@@ -19,7 +19,7 @@ from langchain_guardalign.testing import RecordingModel, holds_raw
 from langchain_support.agents import covered
 
 RAW = png(picture(red=True))
-SOME = ("v1 base64", "mcp", "bedrock", "text with a data url")
+SOME = ("v1 base64", "bedrock", "text with a data url")
 BLOCKS = blocks_of(RAW, "image/png")
 
 
