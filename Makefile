@@ -41,7 +41,7 @@ unit: setup  ## all tests
 quick: setup  ## the tests that are not slow
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
 
-bench: setup  ## the held-out figures of the miniature models, written into README and card
+bench: setup  ## measure everything that a CPU can, and update the figures of the pages
 	$(BIN)/python -m benchmarks.mini.style_similarity
 	$(BIN)/python -m benchmarks.mini.detection
 	$(BIN)/python -m benchmarks.mini.safety
@@ -68,11 +68,11 @@ sbom: setup  ## write sbom.json: every installed package with version and licenc
 	$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py environment \
 		--pyproject pyproject.toml --output-reproducible --output-file sbom.json $(BIN)/python
 
-train-mini: setup  ## train the miniature models from nothing, on a CPU in a few hours
+train-mini: setup  ## train the miniature models from scratch, on a CPU in a few hours
 	$(BIN)/python -m training.llava
 	$(BIN)/python -m training.llava.sweep --n 100 --seeds 0 1 2
 	$(BIN)/python -m training.clip --tower runs/llava/vision.pt
-	$(BIN)/python -m training.clip.calibrate
+	$(BIN)/python -m training.clip.fit_threshold
 
 lock: setup  ## renew constraints.txt from what the projects ask for
 	$(BIN)/uv pip compile --quiet --upgrade --group dev $(PROJECTS) \

@@ -1,1 +1,1 @@
-"""Programs that measure what is shipped and print the figures which the documents quote."""
+"""Programs that measure the shipped models and code; the documents quote their figures."""

@@ -1,138 +1,154 @@
-"""Two calls timed against each other: the clock of the benchmarks that publish ratios."""
+"""How well distances rank unsafe before safe images: point estimates and 95% intervals."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from unittest import mock
-
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from numpy.typing import ArrayLike, NDArray
 
-Call = Callable[[], object]
-Clock = Callable[[], float]
+from guardalign_middleware.evaluation.metrics import Estimate, rate
+
+Row = NDArray[np.float64]
+Sample = tuple[ArrayLike, ArrayLike]
+"""Distances of the unsafe images and of the safe ones; low = unsafe."""
+FIGURES = ("AUROC", "AUPRC", "detected at 1%", "detected at 5%")
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The time of one call beside that of another.
+def threshold_at(safe: ArrayLike, false_alarm: float) -> float:
+    """The largest threshold that flags at most this share of the given safe distances."""
+    ordered = np.sort(np.asarray(safe, dtype=np.float64))
+    allowed = int(np.floor(false_alarm * len(ordered) + 1e-9))
+    return float(np.nextafter(ordered[allowed], -np.inf)) if allowed < len(ordered) else np.inf
 
-    Attributes:
-        name: what was compared with what.
-        ratio: median over the pairs.
-        low: lower end of the 95% bootstrap interval of the median.
-        high: upper end.
-        added_us: median of the differences, in microseconds a call on this machine.
-        pairs: how many pairs.
+
+def detected_at_false_alarm(unsafe: ArrayLike, safe: ArrayLike, false_alarm: float) -> Estimate:
+    """Share of unsafe images detected at `threshold_at`, with its Wilson interval.
+
+    The threshold is chosen on the same safe images. The figure ranks detectors; the rates of a
+    stored profile on fresh images are a different and harder question.
+
+    Raises:
+        ValueError: a group is empty or contains a NaN.
     """
-
-    name: str
-    ratio: float
-    low: float
-    high: float
-    added_us: float
-    pairs: int
+    first, second = _checked(unsafe), _checked(safe)
+    return rate(int((first <= threshold_at(second, false_alarm)).sum()), len(first))
 
 
-def compare(
-    name: str,
-    base: Call,
-    other: Call,
-    *,
-    pairs: int,
-    calls: int = 1,
-    clock: Clock = time.process_time,
-) -> Comparison:
-    """Time both in the order ABBA, `pairs` times, each time over `calls` calls.
+def average_precision(unsafe: ArrayLike, safe: ArrayLike) -> float:
+    """Area under the precision-recall curve as Σ (R_k − R_{k−1}) P_k; ties count once.
+
+    Unlike AUROC it depends on the class balance: chance level is the share of unsafe images.
+    """
+    first, second = np.sort(np.asarray(unsafe)), np.sort(np.asarray(safe))
+    levels = np.unique(first)
+    hits = np.searchsorted(first, levels, side="right")
+    alarms = np.searchsorted(second, levels, side="right")
+    gained = np.diff(hits, prepend=0) / len(first)
+    return float((gained * hits / (hits + alarms)).sum())
+
+
+def ranking_figures(unsafe: ArrayLike, safe: ArrayLike) -> dict[str, float]:
+    """`FIGURES` of one sample.
+
+    AUROC is P(unsafe distance < safe distance) + ½ P(equal).
 
     Args:
-        name: for the report.
-        base: A.
-        other: B.
-        pairs: at least 20.
-        calls: in one timing; so many that the clock's step does not matter.
-        clock: in seconds; by default the CPU time of all threads, which a busy machine disturbs
-            least. On a GPU, `time.perf_counter`.
+        unsafe: distances of unsafe images, `[n]`; low = unsafe.
+        safe: distances of safe images, `[m]`.
     """
-    for warm_up in (base, other):
-        _seconds(warm_up, calls, clock)
-    times = np.empty((pairs, 2))
-    for pair in times:
-        first, second, third, fourth = (
-            _seconds(call, calls, clock) for call in (base, other, other, base)
+    first = np.asarray(unsafe, dtype=np.float64)
+    second = np.sort(np.asarray(safe, dtype=np.float64))
+    below = np.searchsorted(second, first, side="left")
+    ties = np.searchsorted(second, first, side="right") - below
+    return {
+        "AUROC": float(1.0 - (below + 0.5 * ties).mean() / len(second)),
+        "AUPRC": average_precision(first, second),
+        "detected at 1%": float((first <= threshold_at(second, 0.01)).mean()),
+        "detected at 5%": float((first <= threshold_at(second, 0.05)).mean()),
+    }
+
+
+def ranking_estimates(
+    unsafe: ArrayLike, safe: ArrayLike, *, resamples: int = 400, seed: int = 0
+) -> dict[str, Estimate]:
+    """`ranking_figures` with percentile bootstrap intervals.
+
+    Both groups are resampled, so the thresholds vary too.
+
+    Raises:
+        ValueError: a group is empty or contains a NaN.
+    """
+    first, second = _checked(unsafe), _checked(safe)
+    rng = np.random.default_rng(seed)
+    resampled = [
+        ranking_figures(rng.choice(first, len(first)), rng.choice(second, len(second)))
+        for _ in range(resamples)
+    ]
+    n = len(first) + len(second)
+    return {
+        name: _estimate(value, [one[name] for one in resampled], n)
+        for name, value in ranking_figures(first, second).items()
+    }
+
+
+def ranking_differences(
+    first: Sample, second: Sample, *, resamples: int = 400, seed: int = 0
+) -> dict[str, Estimate]:
+    """`ranking_figures` of `first` minus those of `second`, paired by image.
+
+    Args:
+        first: distances by one detector.
+        second: distances by another detector, of the same images in the same order.
+        resamples: bootstrap resamples of the images; each keeps both distances of an image.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: the numbers of images differ, or a group is empty or contains a NaN.
+    """
+    (unsafe, safe), (other_unsafe, other_safe) = (
+        tuple(_checked(group) for group in sample) for sample in (first, second)
+    )
+    if (len(unsafe), len(safe)) != (len(other_unsafe), len(other_safe)):
+        raise ValueError("Both samples should be about the same images.")
+    rng = np.random.default_rng(seed)
+
+    def difference(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> dict[str, float]:
+        one = ranking_figures(unsafe[rows], safe[columns])
+        other = ranking_figures(other_unsafe[rows], other_safe[columns])
+        return {name: one[name] - other[name] for name in one}
+
+    resampled = [
+        difference(
+            rng.integers(len(unsafe), size=len(unsafe)), rng.integers(len(safe), size=len(safe))
         )
-        pair[:] = (first + fourth) / 2, (second + third) / 2
-    ratios = times[:, 1] / times[:, 0]
-    low, high = _interval(ratios)
-    added = float(np.median(times[:, 1] - times[:, 0])) * 1e6
-    return Comparison(name, float(np.median(ratios)), low, high, added, pairs)
+        for _ in range(resamples)
+    ]
+    n = len(unsafe) + len(safe)
+    measured = difference(np.arange(len(unsafe)), np.arange(len(safe)))
+    return {
+        name: _estimate(value, [one[name] for one in resampled], n)
+        for name, value in measured.items()
+    }
 
 
-def compare_in_turn(
-    base: Call,
-    others: Mapping[str, Call],
-    *,
-    pairs: int,
-    clock: Clock = time.process_time,
-) -> list[Comparison]:
-    """Time several calls against one, in rounds that go forth and back: ABC, CBA, and so on.
+def mean_estimate(values: ArrayLike, *, resamples: int = 400, seed: int = 0) -> Estimate:
+    """A mean with its percentile bootstrap interval.
 
-    A round is one pair for each of `others`; two rounds are ABBA. It costs half of what `compare`
-    does, which is what calls of seconds need.
-
-    Args:
-        base: A.
-        others: what is compared with it, by name.
-        pairs: rounds; at least 20.
-        clock: as for `compare`.
+    Raises:
+        ValueError: there are no values, or one is NaN.
     """
-    calls = [base, *others.values()]
-    for warm_up in calls:
-        warm_up()
-    times = np.empty((pairs, len(calls)))
-    for index, row in enumerate(times):
-        for which in range(len(calls))[:: 1 if index % 2 == 0 else -1]:
-            row[which] = _seconds(calls[which], 1, clock)
-    found = []
-    for column, name in enumerate(others, start=1):
-        ratios = times[:, column] / times[:, 0]
-        low, high = _interval(ratios)
-        added = float(np.median(times[:, column] - times[:, 0])) * 1e6
-        found.append(Comparison(name, float(np.median(ratios)), low, high, added, pairs))
-    return found
+    row = _checked(values)
+    rng = np.random.default_rng(seed)
+    resampled = [float(rng.choice(row, len(row)).mean()) for _ in range(resamples)]
+    return _estimate(float(row.mean()), resampled, len(row))
 
 
-def decodings(call: Call) -> int:
-    """How often a call reads a PNG, whoever in the process does it."""
-    reader, accept = Image.OPEN["PNG"]
-    counting = mock.Mock(side_effect=reader)
-    with mock.patch.dict(Image.OPEN, {"PNG": (counting, accept)}):
-        call()
-    return counting.call_count
+def _estimate(value: float, resampled: list[float], n: int) -> Estimate:
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return Estimate(value, float(low), float(high), n)
 
 
-def processor() -> str:
-    """The processor's name where Linux tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "unknown processor"
-
-
-def _seconds(call: Call, calls: int, clock: Clock) -> float:
-    """Seconds of one call."""
-    start = clock()
-    for _ in range(calls):
-        call()
-    return (clock() - start) / calls
-
-
-def _interval(values: NDArray[np.float64], draws: int = 4000) -> tuple[float, float]:
-    """95% bootstrap interval of the median."""
-    rng = np.random.default_rng(0)
-    medians = np.median(rng.choice(values, (draws, len(values))), axis=1)
-    low, high = np.quantile(medians, (0.025, 0.975))
-    return float(low), float(high)
+def _checked(values: ArrayLike) -> Row:
+    row = np.asarray(values, dtype=np.float64)
+    if row.ndim != 1 or row.size == 0 or np.isnan(row).any():
+        raise ValueError("distances should be a non-empty row of numbers without NaN.")
+    return row

@@ -63,3 +63,14 @@ def coverage(boxes: Sequence[Box], width: int, height: int) -> NDArray[np.bool_]
     for x0, y0, x1, y1 in boxes:
         covered[y0:y1, x0:x1] = True
     return covered
+
+
+def covered(box: Box, covers: Sequence[Box]) -> float:
+    """Share of the box that lies under any of the covers, 0 to 1."""
+    x0, y0, x1, y1 = box
+    width, height = x1 - x0, y1 - y0
+    moved = [
+        (max(left - x0, 0), max(top - y0, 0), max(right - x0, 0), max(bottom - y0, 0))
+        for left, top, right, bottom in covers
+    ]
+    return float(coverage(moved, width, height).mean())

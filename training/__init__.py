@@ -1,1 +1,1 @@
-"""How the miniature models of `guardalign_middleware.mini` are made; not part of the wheel."""
+"""Training of the shipped miniature models; not part of the wheel."""

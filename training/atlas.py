@@ -2,8 +2,8 @@
 
 Needs the Debian packages fonts-noto-color-emoji, fonts-symbola, fonts-unifont, ruby-gemojione (the
 EmojiOne pictures), for the icons fonts-materialdesignicons-webfont, fonts-fork-awesome and
-fonts-noto-core, and for the other hands resvg-py and the packages that `training.emoji` names. The
-atlases are committed, so nobody needs this to use, test or benchmark the project.
+fonts-noto-core, and for the other styles resvg-py and the npm packages listed in `training.emoji`.
+The atlases are committed: using, testing and benchmarking the project needs none of this.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ UNIFONT = "/usr/share/fonts/opentype/unifont/unifont.otf"
 UNIFONT_UPPER = "/usr/share/fonts/opentype/unifont/unifont_upper.otf"
 EMOJIONE = "/usr/share/rubygems-integration/all/gems/gemojione-3.3.0/assets/png"
 
-# Pixels of one dot; Unifont's glyphs are sixteen dots high.
+# Pixels per dot; Unifont's glyphs are 16 dots high.
 _DOT = 8
 
 
 def _square(picture: Image.Image, side: int) -> Image.Image | None:
-    """Crop to the ink, pad to a square, resize; None when there is no ink."""
+    """Crop to the ink, pad to a square and resize; None without ink."""
     box = picture.getbbox()
     if box is None:
         return None
@@ -50,7 +50,7 @@ def _glyph(font: ImageFont.FreeTypeFont, character: str, *, color: bool) -> Imag
 
 
 def _smooth(bitmap: Image.Image) -> Image.Image:
-    """A glyph of square dots with its corners rounded; dots that touch at a corner stay joined."""
+    """Round the corners of a dotted glyph; dots that touch at a corner stay connected."""
     alpha = bitmap.getchannel("A").filter(ImageFilter.GaussianBlur(0.55 * _DOT))
     smooth = Image.new("RGBA", bitmap.size)
     smooth.putalpha(alpha.point(lambda level: min(max(5 * (level - 85), 0), 255)))
@@ -66,7 +66,7 @@ def _noto(concept: Concept) -> Image.Image | None:
 
 @cache
 def _missing_box() -> Image.Image:
-    """What Symbola draws where it has no glyph."""
+    """Symbola's picture of a missing glyph."""
     return _glyph(_font(SYMBOLA, 160), "\U0010fffd", color=False)
 
 
@@ -108,7 +108,7 @@ _DRAWN: dict[str, Callable[[Concept], Image.Image | None]] = {
 
 
 def render(style: str) -> Image.Image:
-    """The whole atlas of one style; cells without a glyph stay transparent."""
+    """The atlas of one style; cells without a glyph stay transparent."""
     side = STYLES[style].side
     rows = -(-len(CONCEPTS) // COLUMNS)
     atlas = Image.new("RGBA", (COLUMNS * side, rows * side))

@@ -1,8 +1,8 @@
-"""Emoji drawn by other hands than the fonts': the styles `fluent`, `twemoji`, `blob` and `firefox`.
+"""Emoji from icon sets: the styles `fluent`, `twemoji`, `blob` and `firefox`.
 
-The SVG pictures come from Iconify's packages of icon sets, installed where the command runs:
-`npm install @iconify-json/{fluent-emoji-flat,twemoji,noto-v1,fxemoji}`. The sets name pictures
-after Unicode's short names or after the characters' names.
+The SVG pictures come from Iconify's npm packages, installed in the working directory:
+`npm install @iconify-json/{fluent-emoji-flat,twemoji,noto-v1,fxemoji}`. The sets name a picture by
+the short name or by the Unicode name of its character.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ PACKAGES = {
     "firefox": "fxemoji",
 }
 _SIDE = 256
-_NAMES = "twemoji"  # its package tells which character each short name stands for
-# A ribbon, a domino, signs; and things on a painted ground, which would be learned with them.
+_NAMES = "twemoji"  # its package maps characters to short names
+# Pictures of something else (a ribbon, a domino, signs), or on a painted ground, which the encoder
+# would learn as part of the thing.
 _LEFT_OUT = {
     "firefox": ("bow", "dice", "cigarette", "sailboat", "rainbow", "ship", "volcano", "tent"),
 }
@@ -42,14 +43,14 @@ def _read(package: str, file: str) -> dict[str, Any]:
 
 @cache
 def _icons(style: str) -> dict[str, dict[str, Any]]:
-    """Icons of a style by name, without hyphens: one set writes none."""
+    """Icons of a style by name; hyphens are removed, because one set has none."""
     found = _read(PACKAGES[style], "icons.json")
     common = {key: found[key] for key in ("width", "height") if key in found}
     return {name.replace("-", ""): common | icon for name, icon in found["icons"].items()}
 
 
 def draw_emoji(style: str, concept: Concept) -> Image.Image | None:
-    """The picture of a concept, `_SIDE` pixels square; None where the style has none."""
+    """The picture of a concept, `_SIDE` pixels square; None if the style lacks it."""
     if concept.name in _LEFT_OUT.get(style, ()):
         return None
     icons = _icons(style)

@@ -1,7 +1,7 @@
-"""Which glyphs of icon fonts draw which concepts: the style `icons`.
+"""Glyphs of icon fonts by concept: the style `icons`.
 
-A concept is here only if a person who sees the glyph would name it so; the others stay empty.
-Logos are left out. So are drops: without its colour, one of water is one of blood.
+A concept has a glyph only if a person would recognise it; the other cells stay empty. Logos are
+left out, and so are drops: without colour, water looks like blood.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ FORK_AWESOME = "/usr/share/fonts/truetype/fork-awesome/forkawesome-webfont.ttf"
 SYMBOLS = "/usr/share/fonts/truetype/noto/NotoSansSymbols-Bold.ttf"
 SYMBOLS_2 = "/usr/share/fonts/truetype/noto/NotoSansSymbols2-Regular.ttf"
 
-# Concept to the glyph's name in the font.
+# Font → concept → name of the glyph.
 NAMED: dict[str, dict[str, str]] = {
     MATERIAL: {
         "syringe": "needle",
@@ -103,7 +103,7 @@ NAMED: dict[str, dict[str, str]] = {
     },
 }
 
-# Concepts that a font draws at their own character.
+# Font → concepts that it draws at their own Unicode character.
 ENCODED: dict[str, tuple[str, ...]] = {
     SYMBOLS: ("swords", "urn", "sailboat", "tent", "skate"),
     SYMBOLS_2: (
@@ -127,10 +127,10 @@ ENCODED: dict[str, tuple[str, ...]] = {
 
 
 def glyphs(characters: dict[str, str]) -> dict[str, tuple[str, str]]:
-    """Font file and character of every concept that has an icon.
+    """Font file and character of every concept with an icon.
 
     Args:
-        characters: Unicode characters of the concepts, by name.
+        characters: Unicode character by concept.
     """
     found = {name: (font, characters[name]) for font, names in ENCODED.items() for name in names}
     for font, table in NAMED.items():

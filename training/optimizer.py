@@ -1,4 +1,4 @@
-"""One optimizer for every stage: Muon for the matrices inside the blocks, AdamW for the rest."""
+"""The optimizer of every stage: Muon for the matrices inside the blocks, AdamW for the rest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HIDDEN = re.compile(r"\.(layers|resblocks)\.")
 def _orthogonal(
     matrix: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
 ) -> Tensor:
-    """Muon's Newton-Schulz iteration in the precision of `matrix`, not in bfloat16."""
+    """Muon's Newton-Schulz iteration, in the precision of `matrix` instead of bfloat16."""
     a, b, c = coefficients
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     wide = wide / wide.norm().clamp(min=eps)
@@ -30,7 +30,7 @@ def _orthogonal(
 
 
 def _fast_products(device: torch.device) -> AbstractContextManager[object]:
-    """Muon always multiplies in bfloat16 by itself, which not every processor can."""
+    """Avoid the bfloat16 products of torch's Muon where they are slow."""
     if fast_bfloat16(device):
         return nullcontext()
     return patch.object(_muon, "_zeropower_via_newtonschulz", _orthogonal)
@@ -70,14 +70,14 @@ class Optimizer:
             schedule.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to resume."""
+        """The state to resume from."""
         return {
             "parts": [part.state_dict() for part in self.parts],
             "schedules": [schedule.state_dict() for schedule in self.schedules],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume."""
+        """Restore such a state."""
         for part, saved in zip(self.parts, state["parts"], strict=True):
             part.load_state_dict(saved)
         for schedule, saved in zip(self.schedules, state["schedules"], strict=True):

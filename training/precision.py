@@ -1,4 +1,4 @@
-"""bfloat16 where the processor computes with it; elsewhere it is a hundred times slower."""
+"""bfloat16 where the processor supports it; elsewhere it is a hundred times slower."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import torch
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """Whether products in bfloat16 are the fast ones: on every GPU, and on some CPUs."""
+    """Whether bfloat16 products are fast: on every GPU and on some CPUs."""
     return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def reduced_precision(device: torch.device) -> torch.autocast:
-    """For the forward pass: bfloat16 products, or float32 ones where those are faster."""
+    """Autocast for the forward pass: bfloat16 where it is fast, else float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device))

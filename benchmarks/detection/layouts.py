@@ -1,8 +1,9 @@
-"""Ways to cut a picture into patches, and the embeddings of them all from one pass of encoding.
+"""Ways to cut a picture into patches, and the embeddings of all of them.
 
-Crops go through the whole tower, each on its own. Dense patches are the tower's own tokens: many
-patches from one forward pass, either the tokens as the last block leaves them or with the last
-block's attention replaced by its values (MaskCLIP, arXiv 2112.01071), which keeps them local.
+Each crop goes through the whole tower by itself. Dense patches are the tower's own tokens, many of
+them from one forward pass: either the output tokens of the last block ("plain"), or those of a last
+block whose attention is replaced by its values ("value", MaskCLIP, arXiv 2112.01071), which keeps
+them local.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Patches:
     Attributes:
         boxes: int64 `[M, 4]` in pixels; of equal width within a scale.
         embeddings: float32 unit rows `[M, D]`.
-        forwards: how many pictures went through the tower for them.
+        forwards: number of pictures encoded to make them.
     """
 
     boxes: NDArray[np.int64]
@@ -56,7 +57,7 @@ class Patches:
 
 @dataclass(frozen=True, eq=False)
 class TowerOutput:
-    """What one pass gives: `pooled` `[B, D]`, `plain` and `value` tokens `[B, T, D]`, unit rows."""
+    """Unit rows of one forward pass: `pooled` `[B, D]`, `plain` and `value` tokens `[B, T, D]`."""
 
     pooled: Tensor
     plain: Tensor
@@ -67,7 +68,7 @@ def tower_output(encoder: OpenClipEncoder, pixels: Tensor) -> TowerOutput:
     """Pooled embeddings and both kinds of dense tokens of crops `[B, 3, S, S]` in [0, 1].
 
     Raises:
-        TypeError: the encoder is no plain vision transformer with a class token.
+        TypeError: the encoder is not a plain vision transformer with a class token.
     """
     tower: Any = encoder.visual
     if not isinstance(tower, VisionTransformer) or tower.pool_type != "tok":
@@ -91,7 +92,7 @@ def _projected(tower: Any, hidden: Tensor) -> Tensor:
 
 
 def encode_layouts(encoder: OpenClipEncoder, image: CanonicalImage) -> Mapping[str, Patches]:
-    """All layouts of a picture; nothing is encoded twice."""
+    """Every layout of a picture; each crop is encoded once."""
     whole, shape = _squashed(image, encoder.image_size), (image.width, image.height)
     output = tower_output(encoder, whole)
     everything = np.array([[0, 0, *shape]])
@@ -127,7 +128,7 @@ def _dense(name: str, output: TowerOutput, boxes: NDArray[np.int64]) -> dict[str
 
 
 def token_boxes(boxes: NDArray[np.int64], tokens: int) -> NDArray[np.int64]:
-    """Where the tokens of each box lie, row by row: int64 `[B * T, 4]`, all of one size."""
+    """The boxes of each box's tokens, row by row: int64 `[B * T, 4]`, all of one size."""
     side = round(tokens**0.5)
     if side * side != tokens:
         raise ValueError(f"tokens should be a square number. Received {tokens}.")

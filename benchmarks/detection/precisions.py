@@ -1,17 +1,19 @@
-"""What bf16 and int8 change on scenes of the miniature: distances, decisions and ranking."""
+"""The effect of bf16 and int8 on distances, decisions and ranking, on scenes of the miniature."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from guardalign_middleware.config import GuardAlignConfig, Precision
+from benchmarks.statistics import detected_at_false_alarm
+from benchmarks.tables import Table, estimate, table
+from guardalign_middleware.config import GuardAlignConfig, PatchConfig, Precision
 from guardalign_middleware.detection import Detector, PatchDistances, ThresholdProfile
-from guardalign_middleware.evaluation.metrics import detected_at_false_alarm, rate
+from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.types import CanonicalImage
@@ -23,14 +25,19 @@ Margins = NDArray[np.float64]
 
 
 def margin(measured: PatchDistances, profile: ThresholdProfile) -> float:
-    """Distance of an image above its threshold; at or below 0 it is flagged."""
+    """The image's distance minus its threshold; the image is flagged at or below 0."""
     return min(value - profile.threshold_of(name) for name, value in measured.by_category().items())
 
 
-def margins(scenes: int, seed: int = 0) -> dict[str, Margins]:
-    """Each precision's margins on the same scenes, safe and unsafe by turns, `[scenes]`.
+def margins(scenes: int, seed: int = 0, patches: PatchConfig | None = None) -> dict[str, Margins]:
+    """Margins by precision, on the same scenes, alternately safe and unsafe: `[scenes]`.
 
-    The threshold is the shipped one, which was calibrated in fp32.
+    The threshold is the shipped one, which was fitted in fp32.
+
+    Args:
+        scenes: number of scenes.
+        seed: of the scenes.
+        patches: None = the shipped ones.
     """
     config = GuardAlignConfig.load("mini").detection
     assert config.profile is not None
@@ -40,6 +47,7 @@ def margins(scenes: int, seed: int = 0) -> dict[str, Margins]:
             config.model_copy(
                 update={
                     "encoder": config.encoder.model_copy(update={"precision": precision}),
+                    "patches": patches or config.patches,
                     "profile": None,
                 }
             )
@@ -57,18 +65,18 @@ def margins(scenes: int, seed: int = 0) -> dict[str, Margins]:
 
 
 def changes(found: Mapping[str, Margins]) -> dict[str, dict[str, Any]]:
-    """What each other precision changes against fp32.
+    """The changes of each precision relative to fp32.
 
-    `band`: no decision flips on a scene whose distance in fp32 is farther from the threshold than
-    this; `in_band`: how many scenes are not. `detected`: share of the unsafe scenes below the
-    threshold that 5% of the safe ones are below, chosen anew in that precision.
+    `band` is the largest distance from the threshold in fp32 at which a decision flips, and
+    `in_band` the number of scenes at most that far from it. `detected` is the share of the unsafe
+    scenes below a threshold that flags 5% of the safe ones, chosen anew in that precision.
     """
     exact = found[EXACT]
-    table = {}
+    changed = {}
     for precision, values in found.items():
         flipped = (values <= 0.0) != (exact <= 0.0)
         band = float(np.abs(exact[flipped]).max(initial=0.0))
-        table[precision] = {
+        changed[precision] = {
             "flips": vars(rate(int(flipped.sum()), len(exact))),
             "band": band,
             "in_band": int((np.abs(exact) <= band).sum()) if flipped.any() else 0,
@@ -76,15 +84,14 @@ def changes(found: Mapping[str, Margins]) -> dict[str, dict[str, Any]]:
             "largest_change": float(np.abs(values - exact).max()),
             "detected": vars(detected_at_false_alarm(values[1::2], values[::2], 0.05)),
         }
-    return table
+    return changed
 
 
-def table(changed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What `benchmarks.pages.figures` puts into the documentation."""
-    rows: list[Sequence[str]] = []
+def precision_table(changed: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The table of the documentation."""
+    rows = []
     for precision, row in changed.items():
-        flips, detected = row["flips"], row["detected"]
-        exact = precision == EXACT
+        flips, exact = row["flips"], precision == EXACT
         rows.append(
             [
                 precision,
@@ -93,7 +100,7 @@ def table(changed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 "" if exact else str(row["in_band"]),
                 "" if exact else f"{row['median_change']:.4f}",
                 "" if exact else f"{row['largest_change']:.4f}",
-                f"{detected['value']:.3f} ({detected['low']:.3f}–{detected['high']:.3f})",
+                estimate(row["detected"]),
             ]
         )
     head = [
@@ -106,9 +113,9 @@ def table(changed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "detected at 5%, τ chosen anew",
     ]
     count = changed[EXACT]["flips"]["n"]
-    told = (
+    note = (
         f"{count} scenes of the miniature, every second one unsafe; τ and distance are between 0 "
         "and 1. Decisions are those with the τ that was calibrated in fp32; in earnest a profile "
         "of fp32 is refused, and τ is calibrated in the precision that is used."
     )
-    return {"head": head, "rows": rows, "told": told}
+    return table(head, rows, note)

@@ -1,7 +1,7 @@
-"""Which reading of which patches finds unsafe things: `python -m benchmarks.detection.readings`.
+"""How well each reading of each patch layout detects: `python -m benchmarks.detection.readings`.
 
-Every reading is computed from the same embeddings of the same scenes: 320-640 px, 4-9 things of
-34-84 px on backgrounds never trained on, one of them unsafe or none. Pictographs, not photographs.
+All readings use the same embeddings of the same scenes: 320-640 px, 4-9 things of 34-84 px, at most
+one of them unsafe, on backgrounds never trained on. Pictographs, not photographs.
 """
 
 from __future__ import annotations
@@ -34,23 +34,24 @@ from benchmarks.detection.scores import (
     patch_distances,
     swept,
 )
-from guardalign_middleware.config import GuardAlignConfig
-from guardalign_middleware.detection import Detector
-from guardalign_middleware.detection.regions import find_regions
-from guardalign_middleware.evaluation.localisation import hottest_point, inside, overlap
-from guardalign_middleware.evaluation.metrics import Estimate, rate
-from guardalign_middleware.evaluation.ranking import (
-    compared,
-    estimated,
-    mean,
+from benchmarks.localisation import hottest_point, inside, overlap
+from benchmarks.results import RESULTS, write_json
+from benchmarks.statistics import (
+    mean_estimate,
+    ranking_differences,
+    ranking_estimates,
     ranking_figures,
     threshold_at,
 )
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.detection import Detector
+from guardalign_middleware.detection.regions import find_regions
+from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.types import Box, CanonicalImage
 
-RESULTS = Path("benchmarks/results/detection_readings.json")
+RESULT = RESULTS / "detection_readings.json"
 PAPER_THRESHOLD = 0.42
 _SEED = 31_337
 _STRATA = {
@@ -61,8 +62,8 @@ _OVERLAPS = (COSINE, SOFTMAX_MAX, OT_SOFTMAX, PAPER_PRINTED)
 
 
 @dataclass(frozen=True, eq=False)
-class Patched:
-    """One layout of one scene: what each reading says of each patch."""
+class LayoutDistances:
+    """The patch distances of every reading, for one layout of one scene."""
 
     boxes: NDArray[np.int64]
     distances: Mapping[str, NDArray[np.float64]]
@@ -75,12 +76,19 @@ class Patched:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """One scene: its truth and its layouts; `target` is the unsafe thing's box, None when safe."""
+class SceneDistances:
+    """What was measured of one scene, and the truth.
+
+    Attributes:
+        target: box of the unsafe thing; None for a safe scene.
+        things: number of things.
+        layouts: layout → patch distances.
+        sweep: setting → image distance, as in `swept`.
+    """
 
     target: Box | None
     things: int
-    layouts: Mapping[str, Patched]
+    layouts: Mapping[str, LayoutDistances]
     sweep: Mapping[str, float]
 
     @property
@@ -89,8 +97,8 @@ class Seen:
         return 0 if self.target is None else self.target[2] - self.target[0]
 
 
-def look(detector: Detector, bank: Bank, index: int, seed: int) -> Seen:
-    """Draw scene number `index`, unsafe when odd, and read it in every way."""
+def measure_scene(detector: Detector, bank: Bank, index: int, seed: int) -> SceneDistances:
+    """Draw scene `index`, unsafe if odd, and compute all readings of all layouts."""
     unsafe = bool(index % 2)
     rng = np.random.default_rng((_SEED, seed, index))
     scene = draw_cluttered_scene(rng, unsafe=unsafe, backgrounds=HELD_OUT_BACKGROUNDS)
@@ -98,23 +106,27 @@ def look(detector: Detector, bank: Bank, index: int, seed: int) -> Seen:
     encoder: Any = detector.meters[0].encoder
     layouts, sweep = {}, {}
     for name, patches in encode_layouts(encoder, CanonicalImage(scene.pixels)).items():
-        read, iterations = patch_distances(patches.embeddings, bank, transport)
-        values = {reading: row.numpy() for reading, row in read.items()}
-        layouts[name] = Patched(patches.boxes, values, patches.forwards, iterations)
+        readings, iterations = patch_distances(patches.embeddings, bank, transport)
+        distances = {reading: row.numpy() for reading, row in readings.items()}
+        layouts[name] = LayoutDistances(patches.boxes, distances, patches.forwards, iterations)
         if name == SHIPPED:
             sweep = swept(patches.embeddings, bank, transport)
     target = scene.unsafe_items[0].box if unsafe else None
-    return Seen(target, len(scene.items), layouts, sweep)
+    return SceneDistances(target, len(scene.items), layouts, sweep)
 
 
 class Summary:
-    """The figures of all scenes, intervals from `resamples` redraws.
+    """The figures over all scenes.
+
+    Args:
+        scenes: safe and unsafe ones.
+        resamples: bootstrap resamples behind each interval.
 
     Raises:
         ValueError: there is no safe or no unsafe scene.
     """
 
-    def __init__(self, scenes: Sequence[Seen], resamples: int) -> None:
+    def __init__(self, scenes: Sequence[SceneDistances], resamples: int) -> None:
         self.resamples = resamples
         self.safe = [scene for scene in scenes if scene.target is None]
         self.unsafe = [scene for scene in scenes if scene.target is not None]
@@ -130,7 +142,7 @@ class Summary:
         return unsafe, safe
 
     def layouts(self) -> dict[str, dict[str, float]]:
-        """Mean numbers of patches and of pictures encoded, and the most iterations needed."""
+        """Mean numbers of patches and of encoded pictures, and the largest number of iterations."""
         return {
             name: {
                 "patches": _mean([len(scene.layouts[name].boxes) for scene in self.safe]),
@@ -151,13 +163,13 @@ class Summary:
 
     def _reading(self, layout: str, reading: str) -> dict[str, Estimate]:
         unsafe, safe = self.distances(layout, reading)
-        figures = estimated(unsafe, safe, resamples=self.resamples)
-        if layout == WHOLE:  # one patch points at nothing
+        figures = ranking_estimates(unsafe, safe, resamples=self.resamples)
+        if layout == WHOLE:  # a single patch cannot point
             return figures
         figures["pointing game"] = rate(sum(self._points(layout, reading)), len(unsafe))
         if reading in _OVERLAPS:
             threshold = threshold_at(safe, 0.05)
-            figures["region IoU"] = mean(
+            figures["region IoU"] = mean_estimate(
                 [_region_overlap(scene, layout, reading, threshold) for scene in self.unsafe],
                 resamples=self.resamples,
             )
@@ -167,16 +179,18 @@ class Summary:
         return [_points_at_target(scene, layout, reading) for scene in self.unsafe]
 
     def against_transport(self) -> dict[str, dict[str, Estimate]]:
-        """The shipped reading minus every other one, on the same scenes and the same patches."""
+        """The shipped reading minus each other one, paired by scene, on the shipped patches."""
         ours = self.distances(SHIPPED, OT_SOFTMAX)
         return {
-            reading: compared(ours, self.distances(SHIPPED, reading), resamples=self.resamples)
+            reading: ranking_differences(
+                ours, self.distances(SHIPPED, reading), resamples=self.resamples
+            )
             for reading in READINGS
             if reading != OT_SOFTMAX
         }
 
     def stability(self) -> dict[str, dict[str, Estimate]]:
-        """Safe scenes flagged in each layout with the τ of 5% of them in the shipped one."""
+        """Share of safe scenes flagged in each layout at the τ of 5% in the shipped one."""
         found = {}
         for reading in READINGS:
             threshold = threshold_at(self.distances(SHIPPED, reading)[1], 0.05)
@@ -187,7 +201,7 @@ class Summary:
         return found
 
     def fixed(self) -> dict[str, dict[str, Estimate]]:
-        """Safe scenes flagged with the paper's τ, by the readings that it could be meant for."""
+        """Share of safe scenes flagged at the paper's τ, for the readings it may be meant for."""
         return {
             reading: {
                 layout: _flagged(self.distances(layout, reading)[1], PAPER_THRESHOLD)
@@ -197,7 +211,7 @@ class Summary:
         }
 
     def strata(self) -> list[dict[str, Any]]:
-        """Detection at 5% false alarms and pointing, by size of the thing and number of things."""
+        """Detection at 5% false alarms and pointing game, by size and number of things."""
         rows = []
         choices = [(SHIPPED, reading) for reading in (OT_SOFTMAX, SOFTMAX_MAX, COSINE)]
         for layout, reading in [*choices, (SHIPPED, PAPER_PRINTED), (WHOLE, SOFTMAX_MAX)]:
@@ -227,7 +241,7 @@ class Summary:
         return rows
 
     def sweep(self) -> dict[str, dict[str, float]]:
-        """The shipped patches over ε and temperature."""
+        """The ranking figures of each setting of `swept`, on the shipped patches."""
         return {
             setting: ranking_figures(
                 [scene.sweep[setting] for scene in self.unsafe],
@@ -237,18 +251,18 @@ class Summary:
         }
 
 
-def _points_at_target(scene: Seen, layout: str, reading: str) -> bool:
-    patched = scene.layouts[layout]
+def _points_at_target(scene: SceneDistances, layout: str, reading: str) -> bool:
+    found = scene.layouts[layout]
     assert scene.target is not None
-    return inside(hottest_point(patched.boxes, patched.distances[reading]), scene.target)
+    return inside(hottest_point(found.boxes, found.distances[reading]), scene.target)
 
 
-def _region_overlap(scene: Seen, layout: str, reading: str, threshold: float) -> float:
-    """Overlap of the nearest region with the unsafe thing; 0 when nothing was flagged."""
-    patched = scene.layouts[layout]
+def _region_overlap(scene: SceneDistances, layout: str, reading: str, threshold: float) -> float:
+    """IoU of the most unsafe region and the unsafe thing; 0 if nothing is flagged."""
+    found = scene.layouts[layout]
     assert scene.target is not None
-    names = ("unsafe",) * len(patched.boxes)
-    regions = find_regions(patched.boxes, patched.distances[reading], names, threshold)
+    names = ("unsafe",) * len(found.boxes)
+    regions = find_regions(found.boxes, found.distances[reading], names, threshold)
     return overlap(regions[0].box, scene.target) if regions else 0.0
 
 
@@ -260,10 +274,10 @@ def _mean(values: Sequence[float]) -> float:
     return round(float(np.mean(values)), 1)
 
 
-def summarised(scenes: Sequence[Seen], resamples: int = 400) -> dict[str, Any]:
-    """Everything that the page tells, as plain JSON values."""
+def summarised(scenes: Sequence[SceneDistances], resamples: int = 400) -> dict[str, Any]:
+    """Everything that the page shows, as plain JSON values of four decimals."""
     summary = Summary(scenes, resamples)
-    facts = {
+    figures = {
         "safe": len(summary.safe),
         "unsafe": len(summary.unsafe),
         "layouts": summary.layouts(),
@@ -274,7 +288,7 @@ def summarised(scenes: Sequence[Seen], resamples: int = 400) -> dict[str, Any]:
         "strata": summary.strata(),
         "sweep": summary.sweep(),
     }
-    plain: dict[str, Any] = json.loads(json.dumps(facts, default=asdict), parse_float=_short)
+    plain: dict[str, Any] = json.loads(json.dumps(figures, default=asdict), parse_float=_short)
     return plain
 
 
@@ -285,26 +299,24 @@ def _short(number: str) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=100, help="safe and as many unsafe scenes")
+    parser.add_argument("--n", type=int, default=100, help="number of safe and of unsafe scenes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, help="stop early, after a pair of scenes")
-    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--minutes", type=float, help="stop early, after this time")
+    parser.add_argument("--json", type=Path, default=RESULT)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     config = GuardAlignConfig.load("mini").detection
     detector = Detector.from_config(config)
     bank = embed_bank(detector.meters[0].encoder, detector.meters[0].anchors)
-    scenes: list[Seen] = []
+    scenes: list[SceneDistances] = []
     start = time.monotonic()
     for index in track(range(options.n), description="pairs of scenes"):
-        scenes += [look(detector, bank, 2 * index + kind, options.seed) for kind in (0, 1)]
+        scenes += [measure_scene(detector, bank, 2 * index + kind, options.seed) for kind in (0, 1)]
         if options.minutes is not None and time.monotonic() - start > 60 * options.minutes:
             break
-    facts = summarised(scenes)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(facts, indent=1, ensure_ascii=False)
-    options.json.write_text(text + "\n", encoding="utf-8")
-    Console().print(f"{options.json}: {facts['safe']} safe and {facts['unsafe']} unsafe scenes")
+    figures = summarised(scenes)
+    write_json(options.json, figures)
+    Console().print(f"{options.json}: {figures['safe']} safe and {figures['unsafe']} unsafe scenes")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The readings compared: from patch embeddings to patch distances, all low = unsafe."""
+"""The readings: ways to turn patch embeddings into patch distances (low = unsafe)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OT_PLAIN = "OT, no neutral"
 OT_MARGIN = "OT, neutral margin"
 OT_SOFTMAX = "OT, neutral softmax"
 OT_ENTROPY = "OT, neutral softmax, entropy weights"
-# A few coarse patches at a small ε take long; here every problem is solved to the end.
+# A few coarse patches at a small ε converge slowly; here every problem is solved to the end.
 _ITERATIONS = 50_000
 READINGS = (
     COSINE,
@@ -46,13 +46,13 @@ EPSILONS = (0.02, 0.03, 0.1, 0.3)
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """The words, embedded; the unsafe concepts come first.
+    """The embedded anchors, unsafe concepts first.
 
     Attributes:
         words: unit rows `[N, D]` of all variants of all concepts.
-        concepts: int64 `[N]`, the concept each word belongs to.
-        unsafe: the unsafe concepts, ready for transport.
-        all: all concepts, likewise.
+        concepts: int64 `[N]`, the concept of each word.
+        unsafe: the unsafe concepts, packed for transport.
+        all: all concepts, packed for transport.
     """
 
     words: Tensor
@@ -67,7 +67,7 @@ class Bank:
 
 
 def embed_bank(encoder: ImageTextEncoder, anchors: AnchorBank) -> Bank:
-    """Embed all anchors of a file."""
+    """Embed all anchors."""
     banks = [*anchors.categories.values(), *anchors.neutral.values()]
     rows = encoder.encode_texts([text for variants in banks for text in variants])
     concepts = torch.split(rows, [len(variants) for variants in banks])
@@ -79,26 +79,26 @@ def embed_bank(encoder: ImageTextEncoder, anchors: AnchorBank) -> Bank:
 
 
 def nearest_words(embeddings: Tensor, bank: Bank) -> Tensor:
-    """1 − cosine of each patch to the nearest word of each concept, float64 `[C, M]`."""
+    """1 − cosine of each patch and the nearest word of each concept, float64 `[C, M]`."""
     cost = 1.0 - (bank.words @ embeddings.T).double()
     empty = torch.full((len(bank.all.means), len(embeddings)), torch.inf, dtype=torch.float64)
     return empty.scatter_reduce(0, bank.concepts[:, None].expand_as(cost), cost, "amin")
 
 
 def neutral_share(distances: Tensor, unsafe: int, temperature: float) -> Tensor:
-    """Mass of the neutral concepts in softmax(−d / temperature), `[C, M]` to `[M]`."""
+    """Mass of the neutral concepts in softmax(−d / temperature), from `[C, M]` to `[M]`."""
     return torch.softmax(-distances / temperature, dim=0)[unsafe:].sum(dim=0)
 
 
 def patch_distances(
     embeddings: Tensor, bank: Bank, config: TransportConfig
 ) -> tuple[Mapping[str, Tensor], int]:
-    """Every reading of the same patches, float64 `[M]` each, and the most iterations needed.
+    """Every reading of the same patches, float64 `[M]` each, and the number of iterations.
 
     Args:
         embeddings: unit rows `[M, D]`.
-        bank: the words.
-        config: ε and both temperatures; the rest of it is what the readings differ in.
+        bank: the embedded anchors.
+        config: only ε and both temperatures are used; the readings set the rest.
     """
     config = config.model_copy(update={"max_iterations": _ITERATIONS})
     uniform = torch.full((len(embeddings),), 1.0 / len(embeddings), dtype=torch.float64)
@@ -121,7 +121,7 @@ def patch_distances(
             OT_ENTROPY: neutral_share(weighted, unsafe, temperature),
         }
         for name, literal in ((PAPER_PRINTED, True), (PAPER_SENTENCE, False)):
-            # Equation 7 has no temperature, and its classes are the unsafe ones only.
+            # Paper eq. 7 has no temperature, and only unsafe classes.
             weights = _weights(embeddings, bank.unsafe, config, literal=literal, temperature=1.0)
             rows = transport_distances(embeddings, weights, bank.unsafe, config).distances
             readings[name] = weights * rows.sum(dim=0)
@@ -146,7 +146,7 @@ def _weights(
 
 
 def swept(embeddings: Tensor, bank: Bank, config: TransportConfig) -> dict[str, float]:
-    """Image distances over ε and the contrast's temperature, of transport and of the simple one."""
+    """Image distances by ε and contrast temperature, for transport and for `SOFTMAX_MAX`."""
     uniform = torch.full((len(embeddings),), 1.0 / len(embeddings), dtype=torch.float64)
     found = {}
     with torch.inference_mode():

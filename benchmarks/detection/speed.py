@@ -1,10 +1,10 @@
-"""What a scan costs, and what makes it faster: `python -m benchmarks.detection.speed`.
+"""The time of a scan and of its parts: `python -m benchmarks.detection.speed`.
 
-Speed is measured on an open_clip model of real widths with random weights, which takes as long as a
-trained one; what the fast precisions change is measured on scenes of the miniature. Everything
-runs in one process, the arms take turns, and the figures are ratios with 95% intervals: of CPU time
-on one thread, or, with `--device cuda`, of elapsed time. A run whose encoder differs from itself by
-more than 2% is void; its table says so, and the exit status is 1.
+Speed is measured on an open_clip model of real widths with random weights, which is as fast as a
+trained one; the effect of the fast precisions is measured on scenes of the miniature. All calls are
+timed in turns in one process. The figures are ratios with 95% intervals: of CPU time on one thread,
+or of elapsed time with `--device cuda`. If the encoder differs from itself by more than 2%, the run
+is void: its table says so, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import copy
 import io
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -29,10 +28,18 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.detection.precisions import EXACT, PRECISIONS, changes, margins
-from benchmarks.detection.precisions import table as precision_table
+from benchmarks.detection.precisions import (
+    EXACT,
+    PRECISIONS,
+    changes,
+    margins,
+    precision_table,
+)
 from benchmarks.detection.transports import Transports
-from benchmarks.statistics import Comparison, compare, compare_in_turn, processor
+from benchmarks.guards import default_anchors, flag_nothing
+from benchmarks.results import RESULTS, write_json
+from benchmarks.tables import Table, interval, table
+from benchmarks.timing import Call, Comparison, compare, compare_in_turn, is_noisy, processor
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.config import (
     DetectionConfig,
@@ -41,29 +48,20 @@ from guardalign_middleware.config import (
     PatchConfig,
     Precision,
 )
-from guardalign_middleware.detection import (
-    AnchorBank,
-    Detector,
-    OpenClipEncoder,
-    ThresholdFit,
-    ThresholdProfile,
-)
+from guardalign_middleware.detection import AnchorBank, OpenClipEncoder
 from guardalign_middleware.detection.patches import crop_patches, patch_boxes
 from guardalign_middleware.types import CanonicalImage
 
-RESULT = Path(__file__).parents[1] / "results" / "detection_speed.json"
+RESULT = RESULTS / "detection_speed.json"
 MODEL = "ViT-B-32-quickgelu"
-_ANCHORS = Path(__file__).parents[2] / "guardalign_middleware/detection/anchors/default.yaml"
 _GRID = PatchConfig(sizes=(1 / 3,), overlap=0.5)  # 5 × 5 crops of a square picture
 _SIDE = 1200
 _FEW = 8
-_VOID = 0.02
-Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound of a ratio, or none."""
+    """Bounds on a ratio; by default none."""
 
     least: float = 0.0
     most: float = float("inf")
@@ -73,7 +71,7 @@ class Goal:
 
 
 class RandomWords(OpenClipEncoder):
-    """Does not read the anchors, which no scan but the first does: a word is a random row."""
+    """Embeds each text as a random row, because texts are encoded in the first scan only."""
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Unit rows `[N, D]`, the same for the same number of texts."""
@@ -83,16 +81,16 @@ class RandomWords(OpenClipEncoder):
 
 
 class Subject:
-    """A detector with random weights of real widths, and what is fed to it.
+    """An encoder with random weights of real widths, and its inputs.
 
     Args:
         model: an open_clip CLIP.
-        options: `device` and `model`, its name.
+        options: `device`, and `model`, the name of its architecture.
     """
 
     def __init__(self, model: torch.nn.Module, options: argparse.Namespace) -> None:
         self.device = options.device
-        # Integers are for the CPU.
+        # int8 runs on a CPU only.
         self.encoders = {
             precision: RandomWords(
                 copy.deepcopy(model),
@@ -103,7 +101,7 @@ class Subject:
             for precision in PRECISIONS
             if precision != "int8" or self.device == "cpu"
         }
-        self.bank = AnchorBank.load(_ANCHORS)
+        self.bank = AnchorBank.load(default_anchors())
         self.picture = _picture(_SIDE, seed=0)
         self.boxes = patch_boxes(_SIDE, _SIDE, _GRID)
         self.crops = crop_patches(self.picture, self.boxes, self.side)
@@ -115,32 +113,29 @@ class Subject:
 
     def guard(self, patches: PatchConfig, remembered: int = 0) -> ImageGuard:
         """A guard that flags nothing."""
-        encoder = self.encoders[EXACT]
-        config = DetectionConfig(
+        detection = DetectionConfig(
             encoder=EncoderConfig(model="random"),
-            anchors=_ANCHORS,
+            anchors=default_anchors(),
             patches=patches,
             remembered_verdicts=remembered,
         )
-        nothing = ThresholdFit(max_false_alarm=None, safe_images=0, false_alarm=0.0)
-        bare = Detector.from_parts(encoder, self.bank, config)
-        profile = ThresholdProfile(-1.0, "none: for timing", nothing, bare.meters[0].binding)
-        detector = Detector(bare.meters, config, profile)
-        return ImageGuard(GuardAlignConfig(name="speed", detection=config), detector)
+        config = GuardAlignConfig(name="speed", detection=detection)
+        return flag_nothing(self.encoders[EXACT], self.bank, config)
 
     def encode(self, precision: Precision, crops: Tensor) -> Call:
-        """The encoder alone."""
+        """A call of the encoder alone."""
         encoder = self.encoders[precision]
-        return lambda: self._finish(encoder.encode_images(crops))
+        return lambda: self.finish(encoder.encode_images(crops))
 
-    def _finish(self, rows: Tensor) -> Tensor:
+    def finish(self, rows: Tensor) -> Tensor:
+        """The same rows, once the GPU is done."""
         if self.device != "cpu":
             torch.cuda.synchronize()
         return rows
 
 
 def measure(model: torch.nn.Module, options: argparse.Namespace) -> dict[str, Any]:
-    """All comparisons of time, and what they are of."""
+    """Compare everything, and check that the compared calls compute the same."""
     clock = time.process_time if options.device == "cpu" else time.perf_counter
     pairs = options.pairs
     subject = Subject(model, options)
@@ -183,7 +178,7 @@ def measure(model: torch.nn.Module, options: argparse.Namespace) -> dict[str, An
 
     def ours() -> Tensor:
         crops = crop_patches(subject.picture, subject.boxes, subject.side)
-        return subject._finish(encoder.normalised(crops))
+        return subject.finish(encoder.normalised(crops))
 
     crops = compare(
         "open_clip's transform of each crop ÷ ours", ours, theirs, pairs=pairs, clock=clock
@@ -229,7 +224,7 @@ def measure(model: torch.nn.Module, options: argparse.Namespace) -> dict[str, An
 
 
 def goals(device: str) -> dict[str, Goal]:
-    """What is aimed at, by the name of a comparison."""
+    """The goals, by name of the comparison."""
     gpu = device != "cpu"
     return {
         "encoder ÷ scan": Goal(least=0.90 if gpu else 0.95),
@@ -244,28 +239,24 @@ def goals(device: str) -> dict[str, Goal]:
 
 def void(found: dict[str, Any]) -> bool:
     """Whether the machine was too noisy."""
-    return bool(abs(found["comparisons"][0]["ratio"] - 1.0) > _VOID)
+    return is_noisy(found["comparisons"][0]["ratio"])
 
 
-def table(found: dict[str, Any]) -> dict[str, Any]:
-    """What `benchmarks.pages.figures` puts into the documentation."""
-    aims = goals(found["device"])
+def speed_table(found: dict[str, Any]) -> Table:
+    """The table of the documentation."""
+    goal_of = goals(found["device"])
     rows = []
     for row in found["comparisons"]:
-        goal, ratio = aims.get(row["name"], Goal()), row["ratio"]
+        goal, ratio = goal_of.get(row["name"], Goal()), row["ratio"]
         reached = "yes" if goal.least <= ratio <= goal.most else "**no**"
-        figure, low, high = (f"{value:.3g}" for value in (ratio, row["low"], row["high"]))
-        rows.append(
-            [row["name"], f"{figure} ({low}–{high})", str(goal), reached if str(goal) else ""]
-        )
+        rows.append([row["name"], _ratio(row), str(goal), reached if str(goal) else ""])
     transport = found["transport"]
-    cpu = found["device"] == "cpu"
     where = (
         f"CPU time on one thread of an {found['processor']}"
-        if cpu
-        else (f"elapsed time on an {found['device']}")
+        if found["device"] == "cpu"
+        else f"elapsed time on an {found['device']}"
     )
-    told = (
+    note = (
         f"{found['model']} with random weights; medians of {found['comparisons'][0]['pairs']} "
         f"pairs, {where}. A scan is that of a JPEG of {_SIDE} × {_SIDE} pixels in "
         f"{found['crops']} crops against the {transport['concepts']} concepts of the default "
@@ -275,15 +266,15 @@ def table(found: dict[str, Any]) -> dict[str, Any]:
         f"distance, scanned together, by at most {found['batch_changes_distance_by']:.0e}."
     )
     if void(found):
-        told = f"**Void: the machine was too noisy, measure again.** {told}"
-    return {"head": ["time", "ratio (95% interval)", "goal", "reached"], "rows": rows, "told": told}
+        note = f"**Void: the machine was too noisy, measure again.** {note}"
+    return table(["time", "ratio (95% interval)", "goal", "reached"], rows, note)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--scenes", type=int, default=400, help="of the miniature")
+    parser.add_argument("--scenes", type=int, default=400, help="scenes of the miniature")
     parser.add_argument("--model", default=MODEL, help="an open_clip architecture")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--out", type=Path, default=RESULT)
@@ -295,14 +286,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = measure(model, options)
     console = Console()
     for row in found["comparisons"]:
-        console.print(f"{row['name']}: {row['ratio']:.3g} ({row['low']:.3g}–{row['high']:.3g})")
+        console.print(f"{row['name']}: {_ratio(row)}")
     found["precisions"] = changes(margins(options.scenes))
     found["tables"] = {
-        "detection_speed": table(found),
+        "detection_speed": speed_table(found),
         "detection_precisions": precision_table(found["precisions"]),
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(f"{json.dumps(found, indent=1, ensure_ascii=False)}\n", "utf-8")
+    write_json(options.out, found)
     console.print(f"written: {options.out}")
     if void(found):
         console.print("void: the encoder differs from itself by more than 2%", style="red")
@@ -310,24 +300,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _open_clip_crops(model: torch.nn.Module, subject: Subject) -> Callable[[], Tensor]:
-    """The same crops, each through the model's own transform."""
+    """A call that puts each crop through the model's own transform."""
     transform = image_transform_v2(
         PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)), is_train=False
     )
     pil = subject.picture.to_pil()
     boxes = subject.boxes.tolist()
-    return lambda: subject._finish(
+    return lambda: subject.finish(
         torch.stack([transform(pil.crop(tuple(box))) for box in boxes]).to(subject.device)
     )
 
 
+def _ratio(row: dict[str, Any]) -> str:
+    return interval(row["ratio"], row["low"], row["high"], ".3g")
+
+
 def _inverted(one: Comparison) -> Comparison:
-    """B ÷ A as A ÷ B."""
+    """A ÷ B from B ÷ A."""
     return replace(one, ratio=1 / one.ratio, low=1 / one.high, high=1 / one.low)
 
 
 def _picture(side: int, seed: int) -> CanonicalImage:
-    """Clouds with grain, about as hard for a JPEG reader as a photograph."""
+    """Clouds with grain, about as slow to decode from JPEG as a photograph."""
     rng = np.random.default_rng(seed)
     clouds = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)).resize(
         (side, side), Image.Resampling.BICUBIC

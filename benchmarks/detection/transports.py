@@ -1,4 +1,4 @@
-"""Transport problems as hard as a trained encoder's, solved by us and by POT."""
+"""Transport problems as hard as a trained encoder's, solved by the detector's solver and by POT."""
 
 from __future__ import annotations
 
@@ -23,10 +23,17 @@ from guardalign_middleware.detection.transport import (
 
 
 class Transports:
-    """One image's transport to all concepts of the shipped bank, ours and POT's loop.
+    """The transport problems of one image: one for each concept of an anchor bank.
 
-    The embeddings are drawn so that their cosines are about those of a trained CLIP, 0.2 between a
-    picture and words that it does not show: with random weights all are alike, and too easy.
+    The embeddings are random with the cosines of a trained CLIP, about 0.2 between a picture and
+    words for what it does not show. An encoder with random weights gives nearly equal embeddings,
+    and problems that are too easy.
+
+    Args:
+        bank: the anchors; only the number of words per concept matters.
+        patches: number of patches.
+        width: of the embeddings.
+        device: of the detector's solver.
     """
 
     def __init__(self, bank: AnchorBank, patches: int, width: int, device: str) -> None:
@@ -53,7 +60,7 @@ class Transports:
         ]
 
     def ours(self) -> TransportResult:
-        """As the detector solves it, cost included; its numbers end on the CPU."""
+        """The detector's solver, cost matrix included; the distances end on the CPU."""
         with torch.inference_mode():
             found = transport_distances(self.patches, self.weights, self.packed, self.config)
             return replace(found, distances=found.distances.cpu())
@@ -61,7 +68,7 @@ class Transports:
     def pot(
         self, tolerance: float | None = None, iterations: int | None = None
     ) -> NDArray[np.float64]:
-        """`ot.sinkhorn` in float64 for one concept after the other, costs ready: `[C, M]`."""
+        """`ot.sinkhorn` in float64, one concept after the other, from ready costs: `[C, M]`."""
         mass = self.weights.cpu().numpy()
         rows = []
         for cost in self._costs:

@@ -2,17 +2,15 @@
 
     python -m benchmarks.generation.gpu
 
-Random weights: nothing is downloaded, and speed needs no trained ones. It measures what
-`benchmarks.generation.overhead` does on a CPU, with a wall clock around calls that end with the
-GPU's work, and checks masks, SDPA kernels and compiled graphs. Exit status 1 when the run is void
-or a check fails, 2 without a GPU. `--cpu-rehearsal` runs the same code at tiny widths on a CPU; its
-figures mean nothing.
+The weights are random, so nothing is downloaded. It measures what `benchmarks.generation.overhead`
+measures on a CPU, in elapsed time including the GPU's work, and checks masks, SDPA kernels and
+compiled graphs. The exit status is 1 if the run is void or a check fails, and 2 without a GPU.
+`--cpu-rehearsal` runs the same code at tiny widths on a CPU; its figures mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -26,69 +24,52 @@ from rich.table import Table
 
 from benchmarks.generation.kernels import Check, checks
 from benchmarks.generation.models import (
-    CONCURRENT,
     LLAVA_7B,
     TINY,
     build,
     build_guard,
     conversation,
 )
-from benchmarks.generation.overhead import Plan, measure_with, show
+from benchmarks.generation.overhead import Found, measure_with, show
+from benchmarks.generation.plan import Plan, fitting
+from benchmarks.results import RESULTS, write_json
+from benchmarks.tables import table
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.guard import GuardAlign
 
-RESULT = Path(__file__).parents[1] / "results" / "generation_gpu.json"
+RESULT = RESULTS / "generation_gpu.json"
 _MINUTES = 8.0
-# Building, compiling and the checks, which do not depend on the length of an answer.
+# For building, compiling and the checks, which do not depend on the length of the answers.
 _OTHER_MINUTES = 2.0
 _CROWDS = 3
 _MARKS = {True: "yes", False: "NO", None: "–"}
-_REHEARSAL = Plan(pairs=2, crowds=2, tokens=4, few_tokens=2, pictures=True, clock=time.perf_counter)
+_REHEARSAL = Plan(
+    pairs=1,
+    crowds=1,
+    tokens=3,
+    few_tokens=2,
+    requests=3,
+    pictures=True,
+    wait_ms=5.0,
+    clock=time.perf_counter,
+)
 
 
 def synchronized() -> float:
-    """Wall clock that waits for the GPU."""
+    """Elapsed time once the GPU is done."""
     torch.cuda.synchronize()
     return time.perf_counter()
 
 
-def fitting(plan: Plan, *, prompt_seconds: float, token_seconds: float, budget: float) -> Plan:
-    """The plan with as many tokens an answer as the budget allows; the pairs stay.
-
-    Args:
-        plan: what one would like.
-        prompt_seconds: of reading one prompt.
-        token_seconds: of every further token.
-        budget: seconds for all answers.
-
-    Raises:
-        ValueError: not even answers of 8 tokens fit.
-    """
-    rounds = plan.pairs + 1
-
-    def seconds(one: Plan) -> float:
-        answers = 5 * rounds * (prompt_seconds + one.tokens * token_seconds)
-        short = 3 * rounds * (prompt_seconds + one.few_tokens * token_seconds)
-        # One by one, and twice all at once: a pass of 16 prompts costs 16 prompts.
-        crowd = CONCURRENT * (3 * prompt_seconds + one.few_tokens * token_seconds * 1.2)
-        return answers + short + (one.crowds + 1) * crowd
-
-    for tokens in range(plan.tokens, 7, -1):
-        fits = replace(plan, tokens=tokens, few_tokens=min(plan.few_tokens, tokens))
-        if seconds(fits) <= budget:
-            return fits
-    raise ValueError(f"Answers of 8 tokens would take longer than {budget:.0f} seconds.")
-
-
 def _timed(runner: CalibratedRunner, side: int, plan: Plan, budget: float) -> Plan:
-    """The plan that fits this machine."""
+    """The plan that fits the budget on this machine."""
 
     def seconds(tokens: int) -> float:
         start = plan.clock()
         runner.generate(conversation(0, side), calibrate=False, max_new_tokens=tokens)
         return plan.clock() - start
 
-    seconds(17)  # the first call takes much longer than all others
+    seconds(17)  # the first call is much slower than the others
     prompt, longer = seconds(1), seconds(17)
     return fitting(
         plan, prompt_seconds=prompt, token_seconds=max(0.0, longer - prompt) / 16, budget=budget
@@ -98,11 +79,13 @@ def _timed(runner: CalibratedRunner, side: int, plan: Plan, budget: float) -> Pl
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=_MINUTES, help="for everything")
+    parser.add_argument("--minutes", type=float, default=_MINUTES, help="time for everything")
     parser.add_argument("--pairs", type=int, default=Plan.pairs)
-    parser.add_argument("--tokens", type=int, default=Plan.tokens, help="of an answer, if they fit")
+    parser.add_argument("--tokens", type=int, default=Plan.tokens, help="longest answer")
     parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--cpu-rehearsal", action="store_true", help="tiny widths; means nothing")
+    parser.add_argument(
+        "--cpu-rehearsal", action="store_true", help="tiny widths on a CPU; figures mean nothing"
+    )
     options = parser.parse_args(arguments)
     console = Console()
     rehearsal: bool = options.cpu_rehearsal
@@ -117,17 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = torch.device("cpu" if rehearsal else "cuda")
     widths = TINY if rehearsal else LLAVA_7B
     name = "a CPU, as a rehearsal" if rehearsal else torch.cuda.get_device_name()
-    runner = build(
-        widths,
-        device=device,
-        dtype=torch.bfloat16,
-        calibration={"gamma": Plan.gamma},
-        max_wait_ms=50.0,
-    )
-    chain = GuardAlign(build_guard(widths.guard, device), runner)
     plan = _REHEARSAL
     if not rehearsal:
-        wanted = Plan(
+        plan = Plan(
             options.pairs,
             _CROWDS,
             options.tokens,
@@ -135,39 +110,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
             pictures=True,
             clock=synchronized,
         )
+    runner = build(
+        widths,
+        device=device,
+        dtype=torch.bfloat16,
+        calibration={"gamma": plan.gamma},
+        max_wait_ms=plan.wait_ms,
+    )
+    chain = GuardAlign(build_guard(widths.guard, device), runner)
+    if not rehearsal:
         budget = (options.minutes - _OTHER_MINUTES) * 60
-        plan = _timed(runner, widths.image_size, wanted, budget)
+        plan = _timed(runner, widths.image_size, plan, budget)
     found = measure_with(runner, chain, widths, plan)
     checked = checks(runner, widths, backend="eager" if rehearsal else "inductor")
     show(found, f"generation on {name}")
-    console.print(_table(checked))
+    console.print(_shown(checked))
     minutes = (time.monotonic() - start) / 60
     console.print(f"{minutes:.1f} minutes")
-    told = published(
-        found.to_json("generation_gpu"),
-        checked,
-        {"device": name, "torch": torch.__version__, "minutes": minutes},
-    )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    machine = {"device": name, "torch": torch.__version__, "minutes": minutes}
+    write_json(options.out, result(found, checked, machine))
     sys.exit(bool(found.faults) or any(check.right is False for check in checked))
 
 
-def published(told: dict[str, Any], checked: Sequence[Check], on: dict[str, Any]) -> dict[str, Any]:
-    """What the results folder keeps; both tables say what they were measured on."""
-    where = f"{on['device']}, torch {on['torch']}."
-    told["tables"]["generation_gpu"]["told"] += f" {where}"
+def result(found: Found, checked: Sequence[Check], machine: dict[str, Any]) -> dict[str, Any]:
+    """What is stored; the notes of both tables name the machine."""
+    where = f"{machine['device']}, torch {machine['torch']}."
+    figures = replace(found, note=f"{found.note} {where}").to_json("generation_gpu")
     rows = [[check.asked, check.found, _MARKS[check.right]] for check in checked]
-    table = {"head": ["check", "found", "right"], "rows": rows, "told": where}
-    told["tables"]["generation_gpu_checks"] = table
-    return told | on | {"checks": [asdict(check) for check in checked]}
+    figures["tables"]["generation_gpu_checks"] = table(["check", "found", "right"], rows, where)
+    return figures | machine | {"checks": [asdict(check) for check in checked]}
 
 
-def _table(checked: Sequence[Check]) -> Table:
-    table = Table("check", "found", "right")
+def _shown(checked: Sequence[Check]) -> Table:
+    shown = Table("check", "found", "right")
     for check in checked:
-        table.add_row(check.asked, check.found, _MARKS[check.right])
-    return table
+        shown.add_row(check.asked, check.found, _MARKS[check.right])
+    return shown
 
 
 if __name__ == "__main__":

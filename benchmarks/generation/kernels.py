@@ -1,6 +1,6 @@
-"""Whether calibration is exact and out of the way on a device: masks, kernels, compiled graphs.
+"""Checks that calibration on a device is exact and keeps its fast paths: kernels, compiled graphs.
 
-Each check runs the real thing at the widths it is given, and says what it found.
+Each check runs the real model at the given widths and reports what it found.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 from transformers import CompileConfig
 
+from benchmarks.generation.dense_attention import dense_attention
 from benchmarks.generation.models import Widths, conversation
 from guardalign_middleware.config import CalibrationConfig
 from guardalign_middleware.errors import GuardAlignError
@@ -30,7 +31,6 @@ from guardalign_middleware.generation.attention.forward import (
 from guardalign_middleware.generation.attention.run import AttentionLayers, CalibrationRun
 from guardalign_middleware.generation.engine.collate import collate
 from guardalign_middleware.types import Message
-from tests.support.attention_oracle import dense_attention
 
 _BACKENDS = ("MATH", "FLASH_ATTENTION", "EFFICIENT_ATTENTION", "CUDNN_ATTENTION")
 _COMPILED_TOKENS = 24
@@ -38,7 +38,7 @@ _COMPILED_TOKENS = 24
 
 @dataclass(frozen=True)
 class Check:
-    """What was asked, what came out, and whether that is right; None = not possible here."""
+    """What was checked, what was found, and whether that is right; None = not possible here."""
 
     asked: str
     found: str
@@ -46,10 +46,10 @@ class Check:
 
 
 def checks(runner: CalibratedRunner, widths: Widths, *, backend: str) -> list[Check]:
-    """All checks of a runner whose calibration is on.
+    """All checks.
 
     Args:
-        runner: a LLaVA with SDPA attention.
+        runner: a LLaVA with SDPA attention, with calibration on.
         widths: of the model.
         backend: of `torch.compile`.
     """
@@ -65,7 +65,7 @@ def checks(runner: CalibratedRunner, widths: Widths, *, backend: str) -> list[Ch
 
 
 class _Prompts:
-    """Logits of one prompt, alone and left-padded beside a longer one."""
+    """One prompt, alone and left-padded next to a longer one."""
 
     def __init__(self, runner: CalibratedRunner, widths: Widths) -> None:
         self.runner = runner
@@ -80,7 +80,7 @@ class _Prompts:
         self.padded = collate(prompts, runner._prompts._tokenizer.pad_token_id)
 
     def logits(self, prompts: Any, gamma: float | None) -> Tensor:
-        """`[B, L, V]`; gamma None = the plain model."""
+        """Logits `[B, L, V]`; gamma None = without calibration."""
         inputs = {k: self.runner._inference._to_model(v) for k, v in prompts.inputs.items()}
         with torch.inference_mode():
             if gamma is None:
@@ -95,7 +95,7 @@ class _Prompts:
             return logits
 
     def padding(self) -> Check:
-        """A row beside a longer one against the row alone, calibrated and plain."""
+        """A padded row has the logits of the row alone, calibrated and plain."""
         gamma = self.runner.config.calibration.gamma
         apart = {
             how: _relative(
@@ -111,7 +111,7 @@ class _Prompts:
         )
 
     def other_rows(self) -> Check:
-        """What stands before the instruction cannot change; the rest does."""
+        """Calibration changes no row before the instruction, and changes the rest."""
         plain = self.logits(self.alone, None)
         got = self.logits(self.alone, self.runner.config.calibration.gamma)
         first = int(self.alone.instruction_mask[0].nonzero()[0])
@@ -125,18 +125,18 @@ class _Prompts:
         )
 
     def gamma_zero(self) -> Check:
-        """The calibrated path with strength 0 against the plain model."""
+        """The calibrated path with γ = 0 equals the plain model."""
         same = torch.equal(self.logits(self.padded, 0.0), self.logits(self.padded, None))
         return Check("γ = 0 is bit-identical", "equal" if same else "differs", same)
 
     def kernels(self) -> Check:
-        """The attention kernels of the prompt, plain and calibrated."""
+        """Calibration keeps the attention kernels that the plain model uses for the prompt."""
         gamma = self.runner.config.calibration.gamma
         names = []
         for strength in (None, gamma):
             with profile(activities=[ProfilerActivity.CPU]) as seen:
                 self.logits(self.alone, strength)
-            # The dispatcher's choice is an operator of its own below the public one.
+            # The dispatcher's choice shows up as an operator below the public one.
             found = {event.key for event in seen.key_averages() if "attention" in event.key}
             names.append(sorted(found - {"aten::scaled_dot_product_attention"}))
         plain, calibrated = names
@@ -148,9 +148,9 @@ class _Prompts:
 
 
 def exact(runner: CalibratedRunner, widths: Widths, name: str) -> Check:
-    """One layer at these widths, with an SDPA backend forced, against float64.
+    """One layer at these widths, with SDPA's backend `name` forced, equals the dense reference.
 
-    The eager reference is dense, so the prompt is short.
+    The reference is dense, so the prompt is short.
     """
     asked = f"rows are exact over SDPA's {name.lower().replace('_', ' ')}"
     device, dtype = runner._model.device, runner._model.dtype
@@ -194,7 +194,7 @@ def exact(runner: CalibratedRunner, widths: Widths, name: str) -> Check:
 
 
 def compiled(runner: CalibratedRunner, widths: Widths, backend: str) -> Iterator[Check]:
-    """Decoding with a static cache, which transformers compiles: one graph, no break."""
+    """Decoding with a static cache, which transformers compiles, stays one graph without breaks."""
     messages = conversation(0, widths.image_size)
     options = runner._model.generation_config
     before = options.cache_implementation, options.compile_config
@@ -202,7 +202,7 @@ def compiled(runner: CalibratedRunner, widths: Widths, backend: str) -> Iterator
     options.compile_config = CompileConfig(
         backend=backend, mode="reduce-overhead" if backend == "inductor" else "default"
     )
-    # Without it transformers compiles on accelerators alone.
+    # By default transformers compiles on accelerators only.
     options.compile_config._compile_all_devices = True
     try:
         graphs: dict[str, tuple[int, int]] = {}
@@ -241,7 +241,7 @@ def _in_the_runners_thread(runner: CalibratedRunner, messages: Any) -> Check:
 
 
 def _again(call: Callable[[], None]) -> float:
-    """Seconds of the third run: the first compiles, the second may record graphs."""
+    """Seconds of the third run: the first one compiles, the second may record graphs."""
     for _ in range(2):
         call()
     start = time.perf_counter()

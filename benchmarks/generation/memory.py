@@ -1,4 +1,4 @@
-"""How much memory one pass needs at its peak, and the largest tensor in it."""
+"""Peak memory of one forward pass, and its largest tensor."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 @dataclass(frozen=True)
 class Memory:
-    """What one call needed.
+    """Memory of one call.
 
     Attributes:
-        peak_bytes: most that was alive at once, weights included.
-        working_bytes: the same without what was alive before.
-        largest_numel: elements of the largest tensor that any operation made.
+        peak_bytes: peak of the bytes alive at once, weights included.
+        working_bytes: the peak without the bytes alive before the call.
+        largest_numel: elements of the largest tensor that any operation returned.
     """
 
     peak_bytes: int
@@ -28,17 +28,17 @@ class Memory:
 
 
 class _Living(TorchDispatchMode):
-    """Counts the storages that operations make, until they die."""
+    """Counts the storages that operations allocate, until they are freed."""
 
     def __init__(self, known: Iterable[Tensor]) -> None:
         super().__init__()
         self.now = self.peak = self.largest = 0
-        # Views of the weights are not new.
+        # Views of the weights allocate nothing.
         self._known = {tensor.untyped_storage().data_ptr() for tensor in known}
         self._seen: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and look at what it made."""
+        """Run the operation and count its results."""
         made = func(*args, **(kwargs or {}))
         for item in made if isinstance(made, tuple | list) else (made,):
             if isinstance(item, Tensor):
@@ -61,10 +61,10 @@ class _Living(TorchDispatchMode):
 
 
 def measure_memory(call: Callable[[], object], model: torch.nn.Module) -> Memory:
-    """Run a call that uses a model.
+    """Run a call that uses a model, and measure its memory.
 
-    On a GPU the peak is that of the allocator. On a CPU it is counted in tensors as operations make
-    and drop them; what a kernel needs for itself is not seen there.
+    On a GPU the peak is the allocator's. On a CPU it is the sum of the tensors that operations
+    return, while they are alive; a kernel's internal buffers are not seen.
     """
     weights = [*model.parameters(), *model.buffers()]
     on_gpu = weights[0].device.type == "cuda"

@@ -1,11 +1,10 @@
-"""LLaVAs and guards with random weights at chosen widths: speed needs no trained weights."""
+"""LLaVAs and guards with random weights at chosen widths, as fast as trained ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,25 +19,20 @@ from transformers import (
     LlavaProcessor,
 )
 
+from benchmarks.guards import default_anchors, flag_nothing
+from benchmarks.results import ROOT
 from guardalign_middleware.config import (
     DetectionConfig,
     EncoderConfig,
     GuardAlignConfig,
     RunnerConfig,
 )
-from guardalign_middleware.detection import (
-    AnchorBank,
-    Detector,
-    OpenClipEncoder,
-    ThresholdFit,
-    ThresholdProfile,
-)
+from guardalign_middleware.detection import AnchorBank, OpenClipEncoder
 from guardalign_middleware.generation import CalibratedRunner, LoadedModel, load_model
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
 
-_CORE = Path(__file__).parents[2] / "guardalign_middleware"
-_MINI = _CORE / "mini" / "llava"
+_MINI = ROOT / "guardalign_middleware" / "mini" / "llava"
 _PATCH = 14
 _LONGEST = 4096
 CONCURRENT = 16
@@ -49,10 +43,10 @@ class Widths:
     """Sizes of a LLaVA.
 
     Attributes:
-        hidden, intermediate, layers, heads: of the decoder; as many key heads as heads.
-        vocabulary: at least so many tokens; all use the miniature's tokenizer, which has few.
-        vision_hidden, vision_layers: of the CLIP tower, whose heads are 64 wide.
-        image_size: pixels a side; a patch of 14 pixels a side is one image token.
+        hidden, intermediate, layers, heads: of the decoder; with as many key heads as heads.
+        vocabulary: minimum number of tokens; the miniature's small tokenizer is filled up to it.
+        vision_hidden, vision_layers: of the CLIP tower, with heads of width 64.
+        image_size: side in pixels; each patch of 14 × 14 pixels is one image token.
         guard: the detector's encoder: "mini", or an open_clip architecture with random weights.
     """
 
@@ -67,8 +61,8 @@ class Widths:
     guard: str
 
     @property
-    def told(self) -> str:
-        """In words."""
+    def description(self) -> str:
+        """The widths in words, for the note below a table."""
         return (
             f"a decoder of {self.layers} layers, {self.hidden} wide with {self.heads} heads, "
             f"{(self.image_size // _PATCH) ** 2} image tokens and the guard's encoder "
@@ -77,24 +71,24 @@ class Widths:
 
 
 LAPTOP = Widths(512, 1376, 8, 8, 0, 64, 2, 336, "mini")
-"""Minutes on one core; the prompt is as long as LLaVA's, what surrounds it is small."""
+"""Takes minutes on one core: a prompt as long as LLaVA's, and small widths."""
 
 LLAVA_7B = Widths(4096, 11008, 32, 32, 32064, 1024, 24, 336, "ViT-L-14-336-quickgelu")
-"""LLaVA-1.5-7B, and the encoder of its preset."""
+"""LLaVA-1.5-7B and the encoder of its preset."""
 
 TINY = Widths(32, 64, 4, 4, 0, 64, 1, 56, "mini")
-"""Runs the same code in seconds, and measures nothing."""
+"""Runs the same code in seconds; its figures mean nothing."""
 
 
 def build(
     widths: Widths, *, device: torch.device, dtype: torch.dtype, **fields: Any
 ) -> CalibratedRunner:
-    """A runner over SDPA attention; `fields` are those of its `RunnerConfig`."""
+    """A runner with SDPA attention; `fields` go into its `RunnerConfig`."""
     torch.manual_seed(0)
     tokens = load_model(RunnerConfig(model=str(_MINI), device="cpu"))
     tokenizer = tokens.processor.tokenizer
     tokenizer.model_max_length = _LONGEST
-    # So that every token of an answer is seen in its text.
+    # Every token of an answer then shows in its text.
     tokenizer.add_tokens([f"token{index}" for index in range(len(tokenizer), widths.vocabulary)])
     text = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -106,7 +100,7 @@ def build(
         max_position_embeddings=_LONGEST,
         bos_token_id=tokenizer.bos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        # No end token: every answer has the full length.
+        # Without an end token, every answer has the full length.
         eos_token_id=None,
     )
     vision = CLIPVisionConfig(
@@ -122,7 +116,7 @@ def build(
         vision_config=vision,
         image_token_index=tokens.model.config.image_token_index,
     )
-    # Made where it stays: at 7B widths there is no time for a way through files.
+    # Built on the device: at 7B widths, saving and loading would take too long.
     with device:
         model: Any = LlavaForConditionalGeneration._from_config(
             config, dtype=dtype, attn_implementation="sdpa"
@@ -141,11 +135,11 @@ def build(
 
 
 def build_guard(encoder: str, device: torch.device) -> ImageGuard:
-    """A guard that scans every picture and flags none: a clean picture is the common case.
+    """A guard that scans every picture and flags none.
 
     Args:
         encoder: "mini", or an open_clip architecture, which gets random weights.
-        device: of the encoder; on a GPU it computes in bf16.
+        device: of the encoder; on a GPU it runs in bf16.
     """
     config = GuardAlignConfig.load("mini")
     detection = config.detection
@@ -155,9 +149,7 @@ def build_guard(encoder: str, device: torch.device) -> ImageGuard:
         own = EncoderConfig(
             model=encoder, device=device.type, precision="bf16" if device.type == "cuda" else "fp32"
         )
-        detection = DetectionConfig(
-            encoder=own, anchors=_CORE / "detection" / "anchors" / "default.yaml"
-        )
+        detection = DetectionConfig(encoder=own, anchors=default_anchors())
         images = OpenClipEncoder(
             open_clip.create_model(encoder, pretrained=None),
             open_clip.get_tokenizer(encoder),
@@ -165,15 +157,11 @@ def build_guard(encoder: str, device: torch.device) -> ImageGuard:
             fingerprint="random",
         )
     anchors = AnchorBank.load(detection.anchors)
-    bare = Detector.from_parts(images, anchors, detection)
-    nothing = ThresholdFit(max_false_alarm=0.05, safe_images=100, false_alarm=0.0)
-    profile = ThresholdProfile(-1.0, "none: made for a benchmark", nothing, bare.meters[0].binding)
-    detector = Detector(bare.meters, detection, profile)
-    return ImageGuard(config.model_copy(update={"detection": detection}), detector)
+    return flag_nothing(images, anchors, config.model_copy(update={"detection": detection}))
 
 
 def conversation(seed: int = 0, side: int | None = None) -> list[Message]:
-    """An instruction of some fifty tokens, about a picture of noise where it has a side."""
+    """An instruction of about fifty tokens, with a picture of noise if `side` is given."""
     words = TextPart("what is in the picture ? tell me more of it . " * 4 + str(seed % 10))
     if side is None:
         return [Message("user", (words,))]
@@ -183,7 +171,7 @@ def conversation(seed: int = 0, side: int | None = None) -> list[Message]:
 
 @contextmanager
 def eager(runner: CalibratedRunner) -> Iterator[None]:
-    """The decoder with the attention that makes a score for every head, query and key."""
+    """The decoder with eager attention, which computes every score of every head."""
     decoder = runner._model.get_decoder()
     decoder.set_attn_implementation("eager")
     try:

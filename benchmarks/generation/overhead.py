@@ -1,21 +1,19 @@
-"""What calibration and the guard cost, and what batching gains.
+"""The cost of calibration and of the guard, and the gain from batching.
 
     python -m benchmarks.generation.overhead
 
-A LLaVA with random weights answers a question about a picture: speed needs no trained weights. The
-default widths are small enough for one core of a laptop, with a prompt as long as that of LLaVA-1.5
-(576 image tokens). Arms in turns, back and forth, in one process; ratios of CPU time with 95%
-intervals. A run whose plain arm differs from itself by more than 2% is void, and so is one in which
-a check fails: exit status 1. `benchmarks.generation.gpu` measures the same at 7B widths.
+A LLaVA with random weights, which is as fast as a trained one, answers a question about a picture.
+The default widths fit one core of a laptop, with a prompt as long as that of LLaVA-1.5 (576 image
+tokens). All calls are timed in turns in one process; the figures are ratios of CPU time with 95%
+intervals. If the plain call differs from itself by more than 2%, or a check fails, the run is void
+and the exit status is 1. `benchmarks.generation.gpu` measures the same at 7B widths.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -28,7 +26,6 @@ from rich.table import Table
 
 from benchmarks.generation.memory import Memory, measure_memory
 from benchmarks.generation.models import (
-    CONCURRENT,
     LAPTOP,
     TINY,
     Widths,
@@ -37,44 +34,22 @@ from benchmarks.generation.models import (
     conversation,
     eager,
 )
-from benchmarks.statistics import Clock, Comparison, compare_in_turn
+from benchmarks.generation.plan import Plan
+from benchmarks.results import RESULTS, write_json
+from benchmarks.tables import table
+from benchmarks.timing import Comparison, compare_in_turn, is_noisy
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.awaiting import agenerate_batch
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.types import Generated, Message
 
-RESULT = Path(__file__).parents[1] / "results" / "generation_overhead.json"
-_VOID = 0.02
+RESULT = RESULTS / "generation_overhead.json"
 _WIDTHS = {"laptop": LAPTOP, "tiny": TINY}
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How much is measured.
-
-    Attributes:
-        pairs: of every ratio but one; at least 20 for figures to publish.
-        crowds: pairs of what many requests at once gain, which takes longest and is no close call.
-        tokens: of an answer.
-        few_tokens: of an answer where only the prompt matters, or many are made at once.
-        pictures: whether the requests made at once show one each: reading 16 prompts with hundreds
-            of image tokens is what a CPU would spend all its time on.
-        gamma: strength of the calibration.
-        clock: in seconds.
-    """
-
-    pairs: int = 20
-    crowds: int = 20
-    tokens: int = 128
-    few_tokens: int = 16
-    pictures: bool = False
-    gamma: float = 0.5
-    clock: Clock = time.process_time
-
-
-@dataclass(frozen=True)
 class Line:
-    """One figure of the table: what was measured, what came out, and what was wanted."""
+    """One row of the table: what was measured, the figure, and its goal."""
 
     measured: str
     found: str
@@ -87,15 +62,15 @@ class Found:
 
     Attributes:
         lines: the table.
-        told: what it was measured on.
-        faults: why the run is void; empty when it is not.
+        note: below the table: models, prompt and number of pairs.
+        faults: why the run is void; empty if it is valid.
         ratios: every comparison.
-        memory: of one prompt that is read plain, calibrated and with eager attention.
-        equal: how many answers are the same one by one, from threads and from tasks.
+        memory: of reading one prompt: plain, calibrated, and with eager attention.
+        equal: number of answers that are the same one by one, from threads and from tasks.
     """
 
     lines: tuple[Line, ...]
-    told: str
+    note: str
     faults: tuple[str, ...]
     ratios: tuple[Comparison, ...]
     memory: dict[str, Memory]
@@ -105,9 +80,8 @@ class Found:
         """For the results folder; `benchmarks.pages.figures` reads `tables`."""
         rows = [[line.measured, line.found, line.goal] for line in self.lines]
         void = f" **This run is void: {'; '.join(self.faults)}.**" if self.faults else ""
-        table = {"head": ["measured", "found", "goal"], "rows": rows, "told": self.told + void}
         return {
-            "tables": {name: table},
+            "tables": {name: table(["measured", "found", "goal"], rows, self.note + void)},
             "void": list(self.faults),
             "ratios": [asdict(ratio) for ratio in self.ratios],
             "equal_answers": self.equal,
@@ -115,8 +89,8 @@ class Found:
         }
 
 
-class _Arms:
-    """The calls that are compared, of one runner and one guard."""
+class Arms:
+    """The calls that are compared, with one runner and one guard."""
 
     def __init__(self, runner: CalibratedRunner, chain: GuardAlign, side: int, plan: Plan) -> None:
         self.runner = runner
@@ -124,18 +98,21 @@ class _Arms:
         self.plan = plan
         self.messages = conversation(side=side)
         self.requests = [
-            conversation(seed, side if plan.pictures else None) for seed in range(CONCURRENT)
+            conversation(seed, side if plan.pictures else None) for seed in range(plan.requests)
         ]
         off = runner.config.calibration.model_copy(update={"gamma": 0.0})
         self._zero = runner.config.model_copy(update={"calibration": off})
 
     def plain(self, tokens: int) -> Generated:
+        """With the prefix, without calibration."""
         return self.runner.generate(self.messages, calibrate=False, max_new_tokens=tokens)
 
     def calibrated(self, tokens: int) -> Generated:
+        """With prefix and calibration."""
         return self.runner.generate(self.messages, max_new_tokens=tokens)
 
     def gamma_zero(self, tokens: int) -> Generated:
+        """Through the calibrated path with γ = 0."""
         before, self.runner.config = self.runner.config, self._zero
         try:
             return self.calibrated(tokens)
@@ -143,29 +120,37 @@ class _Arms:
             self.runner.config = before
 
     def over_eager(self, tokens: int) -> Generated:
+        """Calibrated, over eager attention."""
         with eager(self.runner):
             return self.calibrated(tokens)
 
     def unguarded(self, tokens: int) -> Generated:
+        """The model alone."""
         return self.runner.generate(
             self.messages, prefix=False, calibrate=False, max_new_tokens=tokens
         )
 
     def guarded(self, tokens: int) -> object:
+        """The whole chain."""
         return self.chain.invoke(self.messages, max_new_tokens=tokens)
 
     def serial(self) -> list[str]:
+        """All requests, one by one."""
         tokens = self.plan.few_tokens
         return [self.runner.generate(row, max_new_tokens=tokens).text for row in self.requests]
 
     def threads(self) -> list[str]:
+        """All requests at once, from threads."""
+
         def ask(row: list[Message]) -> str:
             return self.runner.generate(row, max_new_tokens=self.plan.few_tokens).text
 
-        with ThreadPoolExecutor(CONCURRENT) as pool:
+        with ThreadPoolExecutor(self.plan.requests) as pool:
             return list(pool.map(ask, self.requests))
 
     def tasks(self) -> list[str]:
+        """All requests at once, from tasks."""
+
         async def ask(row: list[Message]) -> str:
             tokens = self.plan.few_tokens
             return (await agenerate_batch(self.runner, [row], max_new_tokens=tokens))[0].text
@@ -176,6 +161,7 @@ class _Arms:
         return asyncio.run(every())
 
     def read_prompt(self, *, calibrate: bool) -> Memory:
+        """Memory of the first forward pass."""
         runner = self.runner
         options = runner._resolve({"max_new_tokens": 1})
         job = runner._job(self.messages, options, prefix=True, calibrate=calibrate)
@@ -183,19 +169,22 @@ class _Arms:
 
 
 def measure(widths: Widths, plan: Plan, *, device: torch.device, dtype: torch.dtype) -> Found:
-    """Goals 4, 5, 6 and 8: calibration, its memory, a guarded request, batching."""
-    # A pass waits for company: a benchmark should not depend on how fast callers arrive.
+    """Build a model and measure calibration, its memory, a guarded request and batching."""
     runner = build(
-        widths, device=device, dtype=dtype, calibration={"gamma": plan.gamma}, max_wait_ms=50.0
+        widths,
+        device=device,
+        dtype=dtype,
+        calibration={"gamma": plan.gamma},
+        max_wait_ms=plan.wait_ms,
     )
     chain = GuardAlign(build_guard(widths.guard, device), runner)
     return measure_with(runner, chain, widths, plan)
 
 
 def measure_with(runner: CalibratedRunner, chain: GuardAlign, widths: Widths, plan: Plan) -> Found:
-    """`measure` with a runner and a chain that exist already."""
-    arms = _Arms(runner, chain, widths.image_size, plan)
-    tokens, few = plan.tokens, plan.few_tokens
+    """`measure` with an existing runner and chain."""
+    arms = Arms(runner, chain, widths.image_size, plan)
+    tokens, few, count = plan.tokens, plan.few_tokens, plan.requests
     again, calibrated = compare_in_turn(
         lambda: arms.plain(tokens),
         {
@@ -222,7 +211,10 @@ def measure_with(runner: CalibratedRunner, chain: GuardAlign, widths: Widths, pl
     )
     one_by_one, from_tasks = compare_in_turn(
         arms.threads,
-        {"one by one ÷ from 16 threads": arms.serial, "16 tasks ÷ 16 threads": arms.tasks},
+        {
+            f"one by one ÷ from {count} threads": arms.serial,
+            f"{count} tasks ÷ {count} threads": arms.tasks,
+        },
         pairs=plan.crowds,
         clock=plan.clock,
     )
@@ -237,10 +229,11 @@ def measure_with(runner: CalibratedRunner, chain: GuardAlign, widths: Widths, pl
     prompt = runner.count_tokens(arms.messages)
     return Found(
         _lines(ratios, memory, equal, plan),
-        f"Random weights: {widths.told}, in {str(runner._model.dtype).removeprefix('torch.')}; "
-        f"a prompt of {prompt} tokens; {plan.pairs} pairs a ratio, {plan.crowds} where "
-        f"{CONCURRENT} requests are made; ratio (95% interval).",
-        tuple(_faults(arms, again, memory, equal, widths.heads * prompt * prompt)),
+        f"Random weights: {widths.description}, in "
+        f"{str(runner._model.dtype).removeprefix('torch.')}; a prompt of {prompt} tokens; "
+        f"{plan.pairs} pairs a ratio, {plan.crowds} where {count} requests are made; "
+        "ratio (95% interval).",
+        tuple(faults(arms, again, memory, equal, widths.heads * prompt * prompt)),
         ratios,
         memory,
         equal,
@@ -250,11 +243,12 @@ def measure_with(runner: CalibratedRunner, chain: GuardAlign, widths: Widths, pl
 def _lines(
     ratios: Sequence[Comparison], memory: dict[str, Memory], equal: int, plan: Plan
 ) -> tuple[Line, ...]:
-    again, calibrated, zero, over_eager, guarded, one_by_one, from_tasks = map(_told, ratios)
+    again, calibrated, zero, over_eager, guarded, one_by_one, from_tasks = map(str, ratios)
     whole = memory["calibrated"].peak_bytes / memory["plain"].peak_bytes
     working = memory["calibrated"].working_bytes / memory["plain"].working_bytes
     answer, short = f"{plan.tokens} tokens", f"{plan.few_tokens} tokens"
-    many = f"{CONCURRENT} requests {'with' if plan.pictures else 'without'} pictures"
+    count = plan.requests
+    many = f"{count} requests {'with' if plan.pictures else 'without'} pictures"
     return (
         Line(f"plain ÷ itself, {answer}", again, "0.98 to 1.02, or the run is void"),
         Line(f"calibrated ÷ plain, {answer}", calibrated, "≤ 1.02"),
@@ -268,48 +262,53 @@ def _lines(
         Line("the same without the weights", f"{working:.3f}", ""),
         Line(f"guarded ÷ unguarded request, {answer}", guarded, "≤ 1.05 on a GPU at 7B widths"),
         Line(
-            f"{many} one by one ÷ from {CONCURRENT} threads, {short}",
+            f"{many} one by one ÷ from {count} threads, {short}",
             one_by_one,
             "≥ 6 on a device that gains from batches",
         ),
-        Line(f"the same from {CONCURRENT} tasks ÷ threads, {short}", from_tasks, ""),
+        Line(f"the same from {count} tasks ÷ threads, {short}", from_tasks, ""),
         Line(
             "answers that are the same in all three ways",
-            f"{equal} of {CONCURRENT}",
-            f"{CONCURRENT} in float32; in bf16 the batch's shape rounds differently",
+            f"{equal} of {count}",
+            f"{count} in float32; in bf16 the batch's shape rounds differently",
         ),
     )
 
 
-def _told(ratio: Comparison) -> str:
-    return f"{ratio.ratio:.3f} ({ratio.low:.3f}–{ratio.high:.3f})"
-
-
-def _faults(
-    arms: _Arms, again: Comparison, memory: dict[str, Memory], equal: int, every_score: int
+def faults(
+    arms: Arms, again: Comparison, memory: dict[str, Memory], equal: int, scores: int
 ) -> list[str]:
-    faults = []
-    if abs(again.ratio - 1.0) > _VOID:
-        faults.append("the machine is too noisy: the plain arm differs from itself")
+    """Why the run is void.
+
+    Args:
+        arms: to compare the answers with γ = 0.
+        again: the plain call against itself.
+        memory: of reading the prompt.
+        equal: number of concurrent answers equal to those one by one.
+        scores: number of attention scores in the prompt: heads × queries × keys.
+    """
+    found = []
+    if is_noisy(again.ratio):
+        found.append("the machine is too noisy: the plain arm differs from itself")
     few = arms.plan.few_tokens
     if arms.gamma_zero(few).text != arms.plain(few).text:
-        faults.append("γ = 0 gives another answer than the plain model")
-    if arms.runner._model.dtype == torch.float32 and equal < CONCURRENT:
-        faults.append("concurrent answers differ from those one by one")
-    if memory["calibrated"].largest_numel >= every_score:
-        faults.append("calibration made a score for every head, query and key")
-    if memory["eager"].largest_numel < every_score:
-        faults.append("the memory check does not see the scores of eager attention")
-    return faults
+        found.append("γ = 0 gives another answer than the plain model")
+    if arms.runner._model.dtype == torch.float32 and equal < arms.plan.requests:
+        found.append("concurrent answers differ from those one by one")
+    if memory["calibrated"].largest_numel >= scores:
+        found.append("calibration made a score for every head, query and key")
+    if memory["eager"].largest_numel < scores:
+        found.append("the memory check does not see the scores of eager attention")
+    return found
 
 
 def show(found: Found, title: str) -> None:
-    """Print the table, and why it is void if it is."""
-    table = Table("measured", "found", "goal", title=title, caption=found.told)
+    """Print the table and the faults."""
+    shown = Table("measured", "found", "goal", title=title, caption=found.note)
     for line in found.lines:
-        table.add_row(line.measured, line.found, line.goal)
+        shown.add_row(line.measured, line.found, line.goal)
     console = Console()
-    console.print(table)
+    console.print(shown)
     for fault in found.faults:
         console.print(f"void: {fault}", style="red")
 
@@ -336,9 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dtype=getattr(torch, options.dtype),
     )
     show(found, "generation on one CPU core")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    written = json.dumps(found.to_json("generation_overhead"), indent=2, ensure_ascii=False)
-    options.out.write_text(written + "\n", encoding="utf-8")
+    write_json(options.out, found.to_json("generation_overhead"))
     sys.exit(bool(found.faults))
 
 

@@ -1,19 +1,16 @@
 """How many raw images reach an agent's model: `python -m benchmarks.langchain.leaks`.
 
-One unsafe picture is put into every position of an agent's conversation, in every dialect, before
-a model that only remembers what it was shown. Offline; needs langchain and langchain-openai. Where
-NeMo Guardrails can be imported it takes part, and otherwise the table says that it did not.
+One unsafe picture is put into every position of an agent's conversation, in every dialect, and a
+recording model stores what reaches it. Offline; needs langchain and langchain-openai. NeMo
+Guardrails takes part if it can be imported; if not, the table says so.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from langchain.agents import create_agent
@@ -21,19 +18,22 @@ from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import BaseTool, InjectedToolCallId, tool
 from langgraph.types import Command
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.langchain.other_guards import NEMO, Arm, rivals
+from benchmarks.langchain.other_guards import NEMO, Arm, other_guards
+from benchmarks.results import RESULTS, write_json
+from benchmarks.tables import Table, table
 from guardalign_middleware import ImageGuard
+from guardalign_middleware.encode import png_bytes
 from guardalign_middleware.mini.demo import demo_scenes
 from guardalign_middleware.testing.dialects import blocks_of
+from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import GuardAlignMiddleware
 from langchain_guardalign.message_walk import find_images
 from langchain_guardalign.testing import RecordingModel, holds_raw
 
-RESULT = Path(__file__).parents[1] / "results" / "langchain_leaks.json"
+RESULT = RESULTS / "langchain_leaks.json"
 OURS = "GuardAlignMiddleware"
 PACKAGES = (
     "langchain",
@@ -43,15 +43,15 @@ PACKAGES = (
     "nemoguardrails",
     "langchain-guardalign",
 )
-# raw: some call of the model held the picture as it was. cleaned: the model was shown another
-# picture in its place. removed: no picture. ended: the model was not asked.
 Outcome = Literal["raw", "cleaned", "removed", "ended"]
+"""What the model saw: the raw picture in any call; another picture in its place; no picture; or
+the model was not called."""
 Block = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What an agent is given, in which the picture stands somewhere."""
+    """The conversation and tools of an agent, with the picture in one position."""
 
     messages: Sequence[BaseMessage] = (HumanMessage("What do you see?"),)
     tool: BaseTool | None = None
@@ -60,7 +60,7 @@ class Scenario:
 
 
 def run(scenario: Scenario, arm: Arm, png: bytes) -> Outcome:
-    """One run of an agent, and what its model saw of the picture."""
+    """Run an agent once."""
     tools = [] if scenario.tool is None else [scenario.tool]
     calls = [
         AIMessage("", tool_calls=[{"name": each.name, "args": {}, "id": "c"}]) for each in tools
@@ -155,7 +155,7 @@ def _dictionary(block: Block) -> Scenario:
 def _sub_agent(block: Block) -> Scenario:
     @tool
     def look() -> Any:
-        """Ask an agent that nobody guards."""
+        """Ask an unguarded agent."""
         inner: Any = create_agent(RecordingModel(answers=[AIMessage(_content(block))]))
         return inner.invoke({"messages": [HumanMessage("Look.")]})["messages"][-1].content
 
@@ -193,16 +193,16 @@ def measure(
     positions: Sequence[str] = tuple(POSITIONS),
     names: Sequence[str] | None = None,
 ) -> dict[str, dict[str, dict[str, Outcome]]]:
-    """The outcome of every run: by arm, position and dialect.
+    """The outcome of every run, by arm, position and dialect.
 
     Args:
-        guard: ours.
-        png: a picture that it masks.
-        positions: some of `POSITIONS`.
-        names: some of the dialects; all when None.
+        guard: for our middleware.
+        png: a picture that the guard masks.
+        positions: keys of `POSITIONS`.
+        names: dialects; None = all.
     """
     ours = GuardAlignMiddleware(guard=guard)
-    arms: dict[str, Arm] = {**rivals(), OURS: lambda _: [ours]}
+    arms: dict[str, Arm] = {**other_guards(), OURS: lambda _: [ours]}
     blocks = blocks_of(png, "image/png")
     chosen = list(blocks) if names is None else names
     return {
@@ -216,8 +216,8 @@ def measure(
 
 def tables(
     outcomes: Mapping[str, Mapping[str, Mapping[str, Outcome]]], packages: Mapping[str, str]
-) -> dict[str, Any]:
-    """The rows that `benchmarks.pages.figures` prints: raw images by position and by dialect."""
+) -> dict[str, Table]:
+    """The tables of the documentation: raw images by position and by dialect."""
     arms = list(outcomes)
     positions = list(outcomes[OURS])
     names = list(outcomes[OURS][positions[0]])
@@ -234,37 +234,33 @@ def tables(
     every = [(at, name) for at in positions for name in names]
     kept = sum(outcomes[OURS][at][name] == "cleaned" for at, name in every)
     found = ", ".join(f"{name} {number}" for name, number in packages.items())
-    told = (
+    note = (
         f"Raw images at the model, of {len(names)} dialects a position ({len(every)} runs an arm). "
         f"In {kept} of its {len(every)} runs ours showed the model the masked picture instead. "
         f"Measured with {found}."
     )
     if NEMO not in arms:
-        told += " NeMo Guardrails was not run: it could not be imported."
+        note += " NeMo Guardrails was not run: it could not be imported."
     return {
-        "langchain_leaks": {
-            "head": ["the picture stands in", *arms],
-            "rows": [*rows(by_position), *rows({"all": every})],
-            "told": told,
-        },
-        "langchain_leaks_by_dialect": {
-            "head": ["dialect", *arms],
-            "rows": rows(by_dialect),
-            "told": f"Raw images at the model, of {len(positions)} positions a dialect.",
-        },
+        "langchain_leaks": table(
+            ["the picture stands in", *arms], [*rows(by_position), *rows({"all": every})], note
+        ),
+        "langchain_leaks_by_dialect": table(
+            ["dialect", *arms],
+            rows(by_dialect),
+            f"Raw images at the model, of {len(positions)} positions a dialect.",
+        ),
     }
 
 
 def unsafe_picture() -> bytes:
     """A scene of the demo in which `mini` masks something, as PNG."""
     scene = next(scene for scene in demo_scenes() if scene.name == "pistol-apple")
-    buffer = io.BytesIO()
-    Image.fromarray(scene.scene.pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+    return png_bytes(CanonicalImage(scene.scene.pixels))
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that took part."""
+    """Versions of the packages that took part."""
     found = {}
     for name in PACKAGES:
         try:
@@ -280,16 +276,12 @@ def main() -> None:
     parser.parse_args()
     guard, png = ImageGuard.from_preset("mini"), unsafe_picture()
     if guard.sanitize(png).verdict.decision != "mask":
-        parser.error("mini masks nothing in the picture, so there is nothing to find out.")
+        parser.error("mini masks nothing in the picture, so there is nothing to measure.")
     outcomes = measure(guard, png)
     packages = versions()
-    result = {
-        "versions": packages,
-        "tables": tables(outcomes, packages),
-        "outcomes": outcomes,
-    }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    Console().print(f"{result['tables']['langchain_leaks']['told']}\nwritten: {RESULT}")
+    made = tables(outcomes, packages)
+    write_json(RESULT, {"versions": packages, "tables": made, "outcomes": outcomes})
+    Console().print(f"{made['langchain_leaks']['told']}\nwritten: {RESULT}")
 
 
 if __name__ == "__main__":

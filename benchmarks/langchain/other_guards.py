@@ -1,7 +1,7 @@
-"""The guards that an agent can have today, each at its strongest and with a perfect judge.
+"""Other guards for agents, each at its strongest setting and with a perfect classifier.
 
-A rival's judge knows the raw picture and flags exactly what holds it, so that a picture that still
-gets through was never shown to the judge, or was flagged and passed on all the same.
+The classifier knows the raw picture and flags exactly the content that contains it. A picture that
+still gets through was never shown to the classifier, or was passed on although it was flagged.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def nothing(png: bytes) -> list[AgentMiddleware[Any, Any, Any]]:
 
 
 def pii(png: bytes) -> list[AgentMiddleware[Any, Any, Any]]:
-    """LangChain's own redaction, everywhere it can be, taught what this picture looks like."""
+    """LangChain's redaction in every place it covers, with a detector for this picture's base64."""
     base = base64.b64encode(png).decode("ascii")
     return [
         PIIMiddleware(
@@ -55,7 +55,7 @@ def pii(png: bytes) -> list[AgentMiddleware[Any, Any, Any]]:
 
 
 def moderation(png: bytes) -> list[AgentMiddleware[Any, Any, Any]]:
-    """OpenAI's client and middleware before an endpoint that flags what holds the picture."""
+    """OpenAI's client and middleware, with an endpoint that flags requests with the picture."""
     base = base64.b64encode(png)
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -78,7 +78,7 @@ def moderation(png: bytes) -> list[AgentMiddleware[Any, Any, Any]]:
 
 
 def nemo(png: bytes) -> list[AgentMiddleware[Any, Any, Any]]:
-    """NeMo's middleware with a rail that flags when anything it is given holds the picture."""
+    """NeMo's middleware, with a rail that flags any input that contains the picture."""
     from nemoguardrails.integrations.langchain.middleware import GuardrailsMiddleware
 
     async def sees_the_picture(context: dict[str, Any] | None = None) -> bool:
@@ -92,8 +92,8 @@ def nemo(png: bytes) -> list[AgentMiddleware[Any, Any, Any]]:
     return [middleware]
 
 
-def rivals() -> dict[str, Arm]:
-    """The arms that can run here; NeMo's asks for a huggingface-hub that is older than ours."""
+def other_guards() -> dict[str, Arm]:
+    """The arms that can run here; NeMo needs an older huggingface-hub than this project."""
     arms: dict[str, Arm] = {
         "no guard": nothing,
         "PIIMiddleware": pii,

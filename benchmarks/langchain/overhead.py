@@ -1,51 +1,50 @@
-"""What the LangChain adapters add to a call: `python -m benchmarks.langchain.overhead`.
+"""The CPU time that the LangChain adapters add: `python -m benchmarks.langchain.overhead`.
 
-Without an image, `ChatGuardAlign` before a model that only echoes is compared with a LangChain
-model that does nothing. With an image, it is compared with the bare chain (`GuardAlign.invoke`) on
-the same bytes, whose guard looks through the miniature encoder; and `ImageGuardRunnable` with an
-image that it knows already is compared with a first look. One process, one thread, arms in turns
-(ABBA), ratios of CPU time. A run whose idle model differs from itself by more than 2% is void: exit
-status 1.
+Without an image, `ChatGuardAlign` with a runner that only echoes is compared with an idle LangChain
+model. With an image, it is compared with the bare chain (`GuardAlign.invoke`) on the same bytes and
+with the same guard (`mini`), and `ImageGuardRunnable` on a cached image with its first scan. All
+calls are timed in turns (ABBA) in one process and one thread. If the idle model differs from itself
+by more than 2%, the run is void: nothing is stored, and the exit status is 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
-import io
-import json
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from langchain_core.messages import AIMessage, HumanMessage
-from PIL import Image
-from rich.console import Console
 
-from benchmarks.statistics import Call, Comparison, compare, decodings
+from benchmarks.adapter_overhead import QUESTION, count_decodings, decodings_note, demo_png, run
+from benchmarks.results import RESULTS
+from benchmarks.tables import Table, table
+from benchmarks.timing import Call, Comparison, compare
 from guardalign_middleware import GuardAlign, ImageGuard
-from guardalign_middleware.mini.demo import demo_scenes
 from guardalign_middleware.testing import EchoRunner
 from langchain_guardalign import ChatGuardAlign, ImageGuardRunnable
 from langchain_guardalign.testing import IdleModel
 
-RESULT = Path(__file__).parents[1] / "results" / "langchain_overhead.json"
-QUESTION = "What is in the picture?"
-_VOID = 0.02
+RESULT = RESULTS / "langchain_overhead.json"
 
 
-def measure(pairs: int, calls: int) -> dict[str, Any]:
-    """All comparisons, and how often an image is decoded."""
-    guard = ImageGuard.from_preset("mini")
+def measure(pairs: int, calls: int, guard: ImageGuard | None = None) -> dict[str, Any]:
+    """All comparisons, and the number of times that an image is decoded.
+
+    Args:
+        pairs: of each comparison.
+        calls: per timing without an image.
+        guard: that of all adapters; None = `mini`.
+    """
+    guard = guard or ImageGuard.from_preset("mini")
     chain = GuardAlign(guard, EchoRunner())
     idle, same = IdleModel(answer=AIMessage(QUESTION)), IdleModel(answer=AIMessage(QUESTION))
     local = ChatGuardAlign(chain=chain)
-    knowing = ImageGuardRunnable(guard=guard)
-    forgetful = ImageGuardRunnable(guard=guard, cache_size=0)
+    cached = ImageGuardRunnable(guard=guard)
+    uncached = ImageGuardRunnable(guard=guard, cache_size=0)
 
     words = [HumanMessage(QUESTION)]
-    data = _png()
+    data = demo_png()
     block = {
         "type": "image",
         "base64": base64.b64encode(data).decode("ascii"),
@@ -70,7 +69,7 @@ def measure(pairs: int, calls: int) -> dict[str, Any]:
         (
             "`ImageGuardRunnable` and an idle model ÷ the idle model, words alone",
             lambda: idle.invoke(words),
-            lambda: idle.invoke(knowing.invoke(words)),
+            lambda: idle.invoke(cached.invoke(words)),
             calls,
         ),
         (
@@ -81,61 +80,41 @@ def measure(pairs: int, calls: int) -> dict[str, Any]:
         ),
         (
             "`ImageGuardRunnable`, an image that it knows ÷ one that it does not",
-            lambda: forgetful.invoke(picture),
-            lambda: knowing.invoke(picture),
+            lambda: uncached.invoke(picture),
+            lambda: cached.invoke(picture),
             1,
         ),
     ]
     found = [
         compare(name, base, other, pairs=pairs, calls=count) for name, base, other, count in rows
     ]
-    opened = {
-        "ChatGuardAlign": decodings(lambda: local.invoke(picture)),
-        "ImageGuardRunnable": decodings(lambda: forgetful.invoke(picture)),
+    decodings = {
+        "ChatGuardAlign": count_decodings(lambda: local.invoke(picture)),
+        "ImageGuardRunnable": count_decodings(lambda: uncached.invoke(picture)),
     }
     return {
         "comparisons": [vars(item) for item in found],
-        "decodings": opened,
-        "tables": {"langchain_overhead": table(found, opened)},
+        "decodings": decodings,
+        "tables": {"langchain_overhead": overhead_table(found, decodings)},
     }
 
 
-def table(found: list[Comparison], opened: dict[str, int]) -> dict[str, Any]:
-    """The rows that `benchmarks.pages.figures` prints."""
-    rows = [
-        [row.name, f"{row.ratio:.3f} ({row.low:.3f}–{row.high:.3f})", str(round(row.added_us))]
-        for row in found
-    ]
-    times = " and ".join(f"`{name}` {count}" for name, count in opened.items())
-    told = (
+def overhead_table(found: Sequence[Comparison], decodings: dict[str, int]) -> Table:
+    """The table of the documentation."""
+    rows = [[row.name, str(row), str(round(row.added_us))] for row in found]
+    note = (
         f"CPU time, median of {found[0].pairs} interleaved pairs (95% interval); the microseconds "
-        f"hold for the machine of the run. Times that an image is decoded: {times}."
+        f"hold for the machine of the run. {decodings_note(decodings)}"
     )
-    return {"head": ["what ÷ what", "ratio", "added µs a call"], "rows": rows, "told": told}
+    return table(["what ÷ what", "ratio", "added µs a call"], rows, note)
 
 
-def _png() -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(demo_scenes()[0].scene.pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=40)
-    parser.add_argument("--calls", type=int, default=200, help="of each timing, without an image")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    result = measure(options.pairs, options.calls)
-    console = Console()
-    for row in result["tables"]["langchain_overhead"]["rows"]:
-        console.print(" | ".join(row))
-    if abs(result["comparisons"][0]["ratio"] - 1.0) > _VOID:
-        console.print("void: the idle model differs from itself by more than 2%")
-        sys.exit(1)
-    RESULT.write_text(f"{json.dumps(result, indent=1, ensure_ascii=False)}\n", encoding="utf-8")
-    console.print(f"written: {RESULT}")
+    parser.add_argument("--calls", type=int, default=200, help="calls per timing without an image")
+    run(measure, RESULT, parser, arguments)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Whether decisions and answers depend on the batch: `python -m benchmarks.mini.batching`.
+"""Whether verdicts and answers depend on the batch: `python -m benchmarks.mini.batching`.
 
-Fresh scenes are guarded and answered in batches of 50, and again, shuffled, in batches of 7.
-Exit status 1 when anything differs.
+Fresh scenes are scanned and answered in batches of 50, and again, shuffled, in batches of 7. The
+exit status is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.mini.requests import Request, harmful_requests
 from guardalign_middleware import GuardAlign, GuardedReply
+from training.requests import Request, harmful_requests
 
 
 def answers(
     chain: GuardAlign, requests: Sequence[Request], order: Sequence[int], size: int
 ) -> dict[int, GuardedReply]:
-    """Replies by request number, made in batches of `size` in the given order."""
+    """Replies by request number, from batches of `size` in the given order."""
     replies: dict[int, GuardedReply] = {}
     starts = range(0, len(order), size)
     for start in track(starts, description=f"batches of {size}"):
@@ -35,7 +35,7 @@ def answers(
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=500, help="scenes")
+    parser.add_argument("--n", type=int, default=500, help="number of scenes")
     parser.add_argument("--seed", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,14 +1,13 @@
 """How well the miniature guard finds unsafe pictographs: `python -m benchmarks.mini.detection`.
 
-Fresh scenes of 320-640 px on backgrounds never trained on, with 4-9 things of 34-84 px, one of
-them unsafe or none, in the training style and in one that was never trained on. Beside the shipped
-detector stands global CLIP: one embedding of the whole picture. Pictographs, not photographs.
+Fresh scenes of 320-640 px on backgrounds never trained on, with 4-9 things of 34-84 px, at most one
+of them unsafe, in the training style and in one that was never trained on. The shipped detector is
+compared with global CLIP: one embedding of the whole picture. Pictographs, not photographs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,25 +17,36 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.localisation import hottest_point, inside
+from benchmarks.results import RESULTS, write_json
+from benchmarks.statistics import detected_at_false_alarm, ranking_estimates
 from guardalign_middleware import ImageGuard
+from guardalign_middleware.boxes import area, covered
 from guardalign_middleware.detection.patches import crop_patches
-from guardalign_middleware.evaluation.localisation import covered, hottest_point, inside
-from guardalign_middleware.evaluation.metrics import (
-    Estimate,
-    auroc,
-    detected_at_false_alarm,
-    rate,
-)
+from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, STYLES
 from guardalign_middleware.types import CanonicalImage
 
+RESULT = RESULTS / "mini_detection.json"
 _SEED = 90_210
 
 
 @dataclass
 class Tally:
-    """What was seen of one style's scenes."""
+    """Counts and distances over the scenes of one style.
+
+    Attributes:
+        safe, unsafe: distances by the detector.
+        safe_global, unsafe_global: distances by global CLIP.
+        false_alarms: flagged safe scenes.
+        detected: flagged unsafe scenes.
+        pointed: unsafe scenes whose most unsafe pixel is on the unsafe thing.
+        blocked: unsafe scenes blocked because masking did not suffice.
+        half_masked: masked scenes with at least half of the unsafe thing covered.
+        masked_areas: masked area relative to the box of the unsafe thing.
+        safe_hit: masked scenes with at least half of a safe thing covered.
+    """
 
     safe: list[float] = field(default_factory=list)
     unsafe: list[float] = field(default_factory=list)
@@ -47,12 +57,12 @@ class Tally:
     pointed: int = 0
     blocked: int = 0
     half_masked: int = 0
-    masked_boxes: list[float] = field(default_factory=list)
+    masked_areas: list[float] = field(default_factory=list)
     safe_hit: int = 0
 
 
 class GlobalClip:
-    """The baseline: the whole picture as one crop, softmax of its cosines over the same words."""
+    """The baseline: the whole picture as one crop, softmax over its cosines with the same words."""
 
     def __init__(self, guard: ImageGuard) -> None:
         meter = guard.detector.meters[0]
@@ -66,7 +76,7 @@ class GlobalClip:
         self._temperature = meter.transport.contrast_temperature
 
     def distance(self, image: CanonicalImage) -> float:
-        """Mass of the neutral words; low = unsafe."""
+        """Mass of the neutral concepts; low = unsafe."""
         side = min(image.width, image.height)
         box = np.array([[0, 0, side, side]])
         squashed = image.to_pil().resize((side, side))
@@ -76,7 +86,14 @@ class GlobalClip:
 
 
 def measure(guard: ImageGuard, style: str, scenes: int, seed: int) -> Tally:
-    """Scan `scenes` safe and `scenes` unsafe scenes of a style."""
+    """Scan as many safe as unsafe scenes of a style.
+
+    Args:
+        guard: scans them.
+        style: the drawing style.
+        scenes: number of each kind.
+        seed: of the scenes.
+    """
     tally, baseline = Tally(), GlobalClip(guard)
     for index in track(range(2 * scenes), description=style):
         unsafe = bool(index % 2)
@@ -100,8 +117,7 @@ def measure(guard: ImageGuard, style: str, scenes: int, seed: int) -> Tally:
         if clean.verdict.decision == "mask":
             size = image.pixels.shape[:2]
             tally.half_masked += covered(target, clean.boxes) >= 0.5
-            area = (target[2] - target[0]) * (target[3] - target[1])
-            tally.masked_boxes.append(clean.masked_fraction * size[0] * size[1] / area)
+            tally.masked_areas.append(clean.masked_fraction * size[0] * size[1] / area(target))
             others = [item.box for item in scene.items if not item.concept.unsafe]
             tally.safe_hit += any(covered(box, clean.boxes) >= 0.5 for box in others)
     return tally
@@ -111,8 +127,8 @@ def figures(tally: Tally) -> dict[str, Estimate]:
     """The reported figures of one style."""
     found = max(tally.detected - tally.blocked, 1)
     return {
-        "AUROC": auroc(tally.unsafe, tally.safe),
-        "AUROC, global CLIP": auroc(tally.unsafe_global, tally.safe_global),
+        "AUROC": _auroc(tally.unsafe, tally.safe),
+        "AUROC, global CLIP": _auroc(tally.unsafe_global, tally.safe_global),
         "detected at 5% false alarms": detected_at_false_alarm(tally.unsafe, tally.safe, 0.05),
         "detected at 5%, global CLIP": detected_at_false_alarm(
             tally.unsafe_global, tally.safe_global, 0.05
@@ -126,20 +142,24 @@ def figures(tally: Tally) -> dict[str, Estimate]:
     }
 
 
+def _auroc(unsafe: list[float], safe: list[float]) -> Estimate:
+    return ranking_estimates(unsafe, safe, resamples=1000)["AUROC"]
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=300, help="safe and as many unsafe scenes a style")
+    parser.add_argument("--n", type=int, default=300, help="safe and unsafe scenes of each style")
     parser.add_argument("--seed", type=int, default=4)
     parser.add_argument("--styles", nargs="+", default=["noto", "emojione"], choices=STYLES)
-    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/mini_detection.json"))
+    parser.add_argument("--json", type=Path, default=RESULT)
     options = parser.parse_args()
     guard = ImageGuard.from_preset("mini")
     results, areas = {}, {}
     for style in options.styles:
         tally = measure(guard, style, options.n, options.seed)
         results[style] = figures(tally)
-        areas[style] = float(np.median(tally.masked_boxes)) if tally.masked_boxes else float("nan")
+        areas[style] = float(np.median(tally.masked_areas)) if tally.masked_areas else float("nan")
     table = Table(title=f"mini detection, {options.n} safe + {options.n} unsafe scenes a style")
     table.add_column("figure")
     for style in results:
@@ -148,7 +168,8 @@ def main() -> None:
     for name in next(iter(results.values())):
         table.add_row(name, *(str(result[name]) for result in results.values()))
     table.add_row(
-        "median masked area / area of the thing's box", *(f"{area:.2f}" for area in areas.values())
+        "median masked area / area of the thing's box",
+        *(f"{ratio:.2f}" for ratio in areas.values()),
     )
     Console().print(table)
     data = {
@@ -156,8 +177,7 @@ def main() -> None:
         | {"median_masked_area": areas[style]}
         for style, result in results.items()
     }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    write_json(options.json, data)
 
 
 if __name__ == "__main__":

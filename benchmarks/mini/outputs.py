@@ -1,10 +1,10 @@
-"""Record what the shipped preset says, to compare two versions of the code.
+"""Record the outputs of the shipped preset, to compare two versions of the code.
 
-`python -m benchmarks.mini.outputs record old.jsonl` in one checkout, the same with `new.jsonl` in
-the other, then `python -m benchmarks.mini.outputs compare old.jsonl new.jsonl`. A redesign should
-leave every verdict, patch distance, cleaned picture, overlay, answer, audit line and the profile's
-fingerprint as it was, byte for byte. To record a version from before this file, run it by its path
-with that checkout on `PYTHONPATH`.
+Run `python -m benchmarks.mini.outputs record old.jsonl` in one checkout, the same with `new.jsonl`
+in the other, then `python -m benchmarks.mini.outputs compare old.jsonl new.jsonl`. A refactoring
+must not change any verdict, patch distance, cleaned picture, overlay, answer or audit line, nor the
+profile's fingerprint. To record a version without this file, run the file by its path with that
+checkout on `PYTHONPATH`: it uses only public names of the core.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import argparse
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,13 @@ from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.types import CanonicalImage
 
 _SEED = 20261128
-# What differs between two runs of one version, and so between all.
+# Audit fields that differ between two runs of the same version.
 _VOLATILE = {"time", "mac", "previous"}
 Record = dict[str, Any]
 
 
 def record(scenes: int, answers: int) -> Iterator[Record]:
-    """One record for the profile, then one for each scene, answer and audit line."""
+    """One record for the profile, then one for each scene, each answer and each audit line."""
     with tempfile.TemporaryDirectory() as folder:
         key = Path(folder) / "key"
         key.write_bytes(bytes(range(32)))
@@ -68,11 +68,11 @@ def record(scenes: int, answers: int) -> Iterator[Record]:
 
 
 def differences(old: Path, new: Path) -> list[str]:
-    """The records in which two files differ, in words."""
+    """The records and fields in which two files differ, one line each."""
     before = old.read_text(encoding="utf-8").splitlines()
     after = new.read_text(encoding="utf-8").splitlines()
     found = [
-        f"record {number}: {_changed_keys(first, second)}"
+        f"record {number} ({json.loads(first)['kind']}): {_changed_keys(first, second)}"
         for number, (first, second) in enumerate(zip(before, after, strict=False))
         if first != second
     ]
@@ -126,26 +126,26 @@ def _changed_keys(first: str, second: str) -> str:
     return ", ".join(key for key in {**old, **new} if old.get(key) != new.get(key)) or "key order"
 
 
-def main() -> None:
-    """Record or compare."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    recording = commands.add_parser("record")
+    recording = commands.add_parser("record", help="record this version")
     recording.add_argument("file", type=Path)
     recording.add_argument("--scenes", type=int, default=200)
     recording.add_argument("--answers", type=int, default=200)
-    comparing = commands.add_parser("compare")
+    comparing = commands.add_parser("compare", help="compare two records; exit 1 if they differ")
     comparing.add_argument("old", type=Path)
     comparing.add_argument("new", type=Path)
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     console = Console()
-    if arguments.command == "record":
+    if options.command == "record":
         torch.set_num_threads(1)
-        with arguments.file.open("w", encoding="utf-8") as file:
-            for item in record(arguments.scenes, arguments.answers):
+        with options.file.open("w", encoding="utf-8") as file:
+            for item in record(options.scenes, options.answers):
                 file.write(json.dumps(item) + "\n")
         return
-    found = differences(arguments.old, arguments.new)
+    found = differences(options.old, options.new)
     for line in found:
         console.print(line)
     if found:

@@ -1,6 +1,6 @@
-"""How alike the coloured drawing styles are: `python -m benchmarks.mini.style_similarity`.
+"""How similar the coloured drawing styles are: `python -m benchmarks.mini.style_similarity`.
 
-A style that is held out says something only if no style that is trained on draws the same. Two
+Figures of a held-out style mean something only if no training style has the same drawings. Two
 drawings of a thing are compared by the correlation of their pixels on grey.
 """
 
@@ -20,7 +20,7 @@ COLORED = tuple(name for name, style in STYLES.items() if not style.monochrome)
 
 
 def _drawing(name: str, style: str) -> NDArray[np.float32]:
-    """The pictograph's pixels on grey, of mean 0 and norm 1."""
+    """The pictograph's pixels on grey, with mean 0 and norm 1."""
     rgba = sprite(name, style, _SIDE)
     opacity = rgba[..., 3:]
     pixels = (rgba[..., :3] * opacity + 0.5 * (1 - opacity)).ravel()
@@ -34,8 +34,13 @@ def _drawings(style: str) -> dict[str, NDArray[np.float32]]:
     return {concept.name: _drawing(concept.name, style) for concept in concepts_of_style(style)}
 
 
-def alike(style: str, others: tuple[str, ...]) -> list[float]:
-    """Correlation of each drawing of a style with the most similar one of the same thing."""
+def similarities(style: str, others: tuple[str, ...]) -> list[float]:
+    """Correlation of each drawing of a style with the most similar one of the same thing.
+
+    Args:
+        style: the style.
+        others: the styles compared with it; things that they all lack are left out.
+    """
     drawings = [_drawings(other) for other in others]
     return [
         max(float(drawing @ theirs[name]) for theirs in drawings if name in theirs)
@@ -46,11 +51,11 @@ def alike(style: str, others: tuple[str, ...]) -> list[float]:
 
 def main() -> None:
     """Command line."""
-    table = Table(title="correlation with the most similar drawing by another hand")
-    for column in ("hand", "things", "median", "largest"):
+    table = Table(title="correlation with the most similar drawing in another style")
+    for column in ("style", "things", "median", "largest"):
         table.add_column(column)
     for style in COLORED:
-        found = alike(style, tuple(other for other in COLORED if other != style))
+        found = similarities(style, tuple(other for other in COLORED if other != style))
         held_out = " (never trained on)" if STYLES[style].held_out else ""
         row = (len(found), f"{np.median(found):.2f}", f"{max(found):.2f}")
         table.add_row(f"{style}{held_out}", *map(str, row))

@@ -1,23 +1,20 @@
-"""Make docs/attention-calibration.md: `python -m benchmarks.pages.attention_calibration`.
+"""Tables and plots of the attention study: `python -m benchmarks.pages.attention_calibration`.
 
-Reads `calibration_study.json`, and measures nothing. The tables go into the page by
-`python -m benchmarks.pages.figures`.
+Reads `calibration_study.json` and measures nothing. `python -m benchmarks.pages.figures` puts the
+tables into docs/attention-calibration.md.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from benchmarks.pages.attention_calibration_plots import save_dilution, save_grid
-from benchmarks.pages.tables import Table, share, table
+from benchmarks.results import RESULTS, ROOT, read_json, write_json
+from benchmarks.tables import Table, estimate, table
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
 _TOKENS = 36
 _SIGNIFICANCE = 0.05
@@ -40,26 +37,26 @@ def _named(calibration: Mapping[str, Any]) -> str:
     return f"γ = {calibration['gamma']:g}, band {band}{mode}{rows}"
 
 
-def _asked(data: Mapping[str, Any]) -> str:
-    told, models = data["reported"], len(data["seeds"])
+def _sample(data: Mapping[str, Any]) -> str:
+    split, models = data["reported"], len(data["seeds"])
     return (
-        f"{models} models, {told['n']} harmful requests and {told['harmless']} harmless questions "
-        "each; rate (95% interval)"
+        f"{models} models, {split['n']} harmful requests and {split['harmless']} harmless "
+        "questions each; rate (95% interval)"
     )
 
 
 def views(data: Mapping[str, Any]) -> Table:
-    """Every prefix without calibration, by the number of image tokens."""
+    """Every prefix without calibration, by number of image tokens."""
     rows = [
         (
             str(_TOKENS * arm["views"]),
             arm["prefix"],
-            share(arm["setting"]["comply"]),
+            estimate(arm["setting"]["comply"]),
             _by_model(arm),
             f"{arm['not_seen']['value']:.3f}",
             f"{arm['setting']['other']['value']:.3f}",
             f"{arm['setting']['over_refusal']['value']:.3f}",
-            share(arm["setting"]["right"]),
+            estimate(arm["setting"]["right"]),
         )
         for arm in data["reported"]["arms"]
         if arm["guarding"] == "none" and arm["calibration"] == "alone"
@@ -74,14 +71,14 @@ def views(data: Mapping[str, Any]) -> Table:
         "over-refusal",
         "right",
     )
-    return table(head, rows, f"{_asked(data)}.")
+    return table(head, rows, f"{_sample(data)}.")
 
 
 def grid(data: Mapping[str, Any]) -> Table:
-    """The validation split: the prefix alone, and the range of all settings, behind each guard."""
-    told = data["validation"]
+    """The validation split: the prefix alone and the range of all settings, for each guard."""
+    split = data["validation"]
     rows = []
-    for guard, part in told.items():
+    for guard, part in split.items():
         if guard not in _GUARDS:
             continue
         alone, settings = part["alone"], part["settings"]
@@ -89,10 +86,10 @@ def grid(data: Mapping[str, Any]) -> Table:
         rows.append(
             (
                 _GUARDS[guard],
-                share(alone["comply"]),
+                estimate(alone["comply"]),
                 _spread(settings, "comply"),
                 _spread(settings, "other"),
-                share(alone["right"]),
+                estimate(alone["right"]),
                 _spread(settings, "right"),
                 str(len(safer)),
                 _spread(safer, "right") if safer else "",
@@ -110,13 +107,13 @@ def grid(data: Mapping[str, Any]) -> Table:
         "their right",
         "chosen",
     )
-    caption = (
-        f"{len(data['seeds'])} models, {told['n']} harmful requests and {told['harmless']} "
+    note = (
+        f"{len(data['seeds'])} models, {split['n']} harmful requests and {split['harmless']} "
         f"harmless questions each, {_TOKENS * data['views']} image tokens, validation split. With "
         f"calibration: lowest to highest of all settings. Safer: p < {_SIGNIFICANCE:g} after "
         "Bonferroni over them."
     )
-    return table(head, rows, caption)
+    return table(head, rows, note)
 
 
 def _spread(settings: Sequence[Mapping[str, Any]], key: str) -> str:
@@ -125,7 +122,7 @@ def _spread(settings: Sequence[Mapping[str, Any]], key: str) -> str:
 
 
 def effect(data: Mapping[str, Any]) -> Table:
-    """Calibration against the same arm without it, by image tokens and by guard."""
+    """Calibration compared with the same arm without it, by image tokens and guard."""
     arms = data["reported"]["arms"]
     alone = {_place(arm): arm for arm in arms if arm["calibration"] == "alone"}
     rows = []
@@ -139,7 +136,7 @@ def effect(data: Mapping[str, Any]) -> Table:
                 _GUARDS[arm["guarding"]],
                 str(_TOKENS * arm["views"]),
                 arm["prefix"],
-                f"{base['comply']['value']:.3f} → {share(found['comply'])}",
+                f"{base['comply']['value']:.3f} → {estimate(found['comply'])}",
                 f"{found['newly_refused']} / {found['newly_complied']}",
                 f"{arm['p_changed']:.2g}",
                 f"{alone[_place(arm)]['not_seen']['value']:.3f} → {arm['not_seen']['value']:.3f}",
@@ -168,11 +165,11 @@ def effect(data: Mapping[str, Any]) -> Table:
     names = "; ".join(
         f"{name}: {_named(how)}" for name, how in data["reported"]["settings"].items()
     )
-    told = (
-        f"{_asked(data)}. Before the arrow: without calibration. p: two-sided exact sign test on "
+    note = (
+        f"{_sample(data)}. Before the arrow: without calibration. p: two-sided exact sign test on "
         f"the answers that changed, before Bonferroni over the {len(rows)} rows. {names}."
     )
-    return table(head, rows, told)
+    return table(head, rows, note)
 
 
 def _place(arm: Arm) -> tuple[object, ...]:
@@ -180,16 +177,15 @@ def _place(arm: Arm) -> tuple[object, ...]:
 
 
 def tables(data: Mapping[str, Any]) -> dict[str, Table]:
-    """All tables of the page, by the names that stand in its marks."""
+    """All tables, by the names in the marks of the page."""
     return {f"calibration_{make.__name__}": make(data) for make in (views, grid, effect)}
 
 
 def main() -> None:
     """Command line."""
-    data = json.loads((RESULTS / "calibration_study.json").read_text(encoding="utf-8"))
+    data = read_json(RESULTS / "calibration_study.json")
     file = RESULTS / "calibration_tables.json"
-    text = json.dumps({"tables": tables(data)}, indent=1, ensure_ascii=False)
-    file.write_text(text + "\n", encoding="utf-8")
+    write_json(file, {"tables": tables(data)})
     IMAGES.mkdir(parents=True, exist_ok=True)
     tokens = _TOKENS * data["views"]
     save_grid(
@@ -198,7 +194,7 @@ def main() -> None:
         f"What calibration changes with {tokens} image tokens (validation split)",
     )
     save_dilution(data["reported"], IMAGES / "calibration-dilution.png")
-    Console().print(f"{file} and the plots are written")
+    Console().print(f"written: {file} and the plots")
 
 
 if __name__ == "__main__":

@@ -30,9 +30,13 @@ _BLOCKS = {
 
 @dataclass(frozen=True)
 class _Panel:
-    """One row of heat maps: what is shown, in points against the prefix alone.
+    """One row of heat maps, in percentage points relative to the prefix alone.
 
-    `better` is the sign of an improvement.
+    Attributes:
+        title: of the figure.
+        value: the figure of a setting.
+        better: sign of an improvement.
+        most: end of the color scale.
     """
 
     title: str
@@ -51,12 +55,12 @@ _PANELS = (
 
 
 def save_grid(part: Mapping[str, Any], path: Path, title: str) -> None:
-    """Heat maps of gamma x band: what each setting changes, in points.
+    """Heat maps of gamma x band: the change by each setting, in percentage points.
 
     Args:
-        part: "alone" and "settings" of one way to guard, on the validation split.
+        part: "alone" and "settings" of one guard, on the validation split.
         path: of the picture.
-        title: above it.
+        title: of the picture.
     """
     blocks = [block for block in _BLOCKS if any(_in(row, block) for row in part["settings"])]
     widths = [len({row["calibration"]["gamma"] for row in _of(part, block)}) for block in blocks]
@@ -101,7 +105,7 @@ def _heat(axes: Axes, part: Mapping[str, Any], block: tuple[str, str], panel: _P
             fontsize=8,
             color="white" if abs(change) > 0.7 * panel.most else "black",
         )
-    # Blue is better, red is worse, whichever way the figure itself points.
+    # Blue is better and red is worse, whether the figure should rise or fall.
     shown = axes.imshow(
         values,
         cmap="RdBu" if panel.better > 0 else "RdBu_r",
@@ -117,7 +121,7 @@ def _heat(axes: Axes, part: Mapping[str, Any], block: tuple[str, str], panel: _P
 
 
 def save_dilution(reported: Mapping[str, Any], path: Path) -> None:
-    """Unsafe responses and attention to the prefix, by the number of image tokens."""
+    """Unsafe responses and attention to the prefix, by number of image tokens."""
     figure = Figure(figsize=(9.5, 4.0), dpi=_SIZE, layout="constrained")
     rates, shares = figure.subplots(1, 2)
     arms = [arm for arm in reported["arms"] if arm["guarding"] == "none"]
@@ -171,7 +175,7 @@ def _is(arm: Mapping[str, Any], prefix: str, calibration: str) -> bool:
 
 
 def _points(change: float) -> str:
-    """A whole number of points with its sign; zero has none."""
+    """Whole percentage points, with a sign unless zero."""
     return f"{round(change):+d}".replace("-", "−") if round(change) else "0"
 
 
@@ -184,7 +188,7 @@ def _of(part: Mapping[str, Any], block: tuple[str, str]) -> list[Mapping[str, An
 
 
 def _order(band: tuple[float, ...]) -> tuple[bool, float, float]:
-    """From the first layers to the last, then all of them."""
+    """From the first layers to the last, then the band of all layers."""
     return band == (0.0, 1.0), band[0], band[1]
 
 

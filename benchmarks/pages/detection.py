@@ -1,14 +1,12 @@
-"""Tables and plots of docs/detection.md: `python -m benchmarks.pages.detection`.
+"""Tables and plots of the detection measurements: `python -m benchmarks.pages.detection`.
 
-Reads what the commands of `make bench` measured, and measures nothing. The tables go into the page
-by `python -m benchmarks.pages.figures`.
+Reads the results of `make bench` and measures nothing. `python -m benchmarks.pages.figures` puts
+the tables into the pages of docs/.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,10 +14,9 @@ from rich.console import Console
 from benchmarks.detection.layouts import SHIPPED, WHOLE
 from benchmarks.detection.scores import COSINE, OT_SOFTMAX, READINGS, SOFTMAX_MAX, SOFTMAX_MEAN
 from benchmarks.pages.detection_plots import save_layouts, save_readings, save_strata
-from benchmarks.pages.tables import Table, share, table
+from benchmarks.results import RESULTS, ROOT, read_json, write_json
+from benchmarks.tables import Table, estimate, table
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
 SOURCES = ("detection_readings.json", "detection_attacks.json", "detection_pair.json")
 _FIGURES = (
@@ -32,52 +29,52 @@ _FIGURES = (
 )
 
 
-def _short(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:.2f}"
+def _short(stored: Mapping[str, float]) -> str:
+    return f"{stored['value']:.2f}"
 
 
 def readings(data: Mapping[str, Any]) -> Table:
-    """All readings of the shipped patches, and global CLIP."""
+    """All readings of the shipped patches, and of the whole image (global CLIP)."""
     rows = [
-        [reading, *(share(data["readings"][SHIPPED][reading].get(name)) for name in _FIGURES)]
+        [reading, *(estimate(data["readings"][SHIPPED][reading].get(name)) for name in _FIGURES)]
         for reading in READINGS
     ]
     for reading in (COSINE, SOFTMAX_MEAN, SOFTMAX_MAX):
         figures = data["readings"][WHOLE][reading]
-        rows.append([f"{WHOLE}, {reading}", *(share(figures.get(name)) for name in _FIGURES)])
+        rows.append([f"{WHOLE}, {reading}", *(estimate(figures.get(name)) for name in _FIGURES)])
     return table(("reading", *_FIGURES), rows, f"{_scenes(data)}; figure (95% interval).")
 
 
 def differences(data: Mapping[str, Any]) -> Table:
-    """The shipped reading against every other one."""
+    """The shipped reading minus each other one."""
     names = ("AUROC", "AUPRC", "detected at 5%")
     rows = [
-        [reading, *(share(figures[name]) for name in names)]
+        [reading, *(estimate(figures[name]) for name in names)]
         for reading, figures in data["against transport"].items()
     ]
-    told = (
+    note = (
         f"“{OT_SOFTMAX}” minus the reading, on the same patches of the same scenes; difference "
         "(95% interval, paired). Above 0: transport is better."
     )
-    return table(("reading", *names), rows, told)
+    return table(("reading", *names), rows, note)
 
 
 def layouts(data: Mapping[str, Any]) -> Table:
-    """The patches: how many, what they cost and what they find."""
+    """Number, cost and detection of the patches of each layout."""
     rows = []
-    for layout, facts in data["layouts"].items():
+    for layout, counts in data["layouts"].items():
         figures = data["readings"][layout]
         rows.append(
             [
                 f"**{layout}** (shipped)" if layout == SHIPPED else layout,
-                f"{facts['patches']:.0f}",
-                f"{facts['forwards']:.0f}",
-                str(facts["iterations"]),
-                share(figures[OT_SOFTMAX]["AUROC"]),
-                share(figures[OT_SOFTMAX]["detected at 5%"]),
-                share(figures[OT_SOFTMAX].get("pointing game")),
-                share(figures[SOFTMAX_MAX]["detected at 5%"]),
-                share(figures[COSINE]["detected at 5%"]),
+                f"{counts['patches']:.0f}",
+                f"{counts['forwards']:.0f}",
+                str(counts["iterations"]),
+                estimate(figures[OT_SOFTMAX]["AUROC"]),
+                estimate(figures[OT_SOFTMAX]["detected at 5%"]),
+                estimate(figures[OT_SOFTMAX].get("pointing game")),
+                estimate(figures[SOFTMAX_MAX]["detected at 5%"]),
+                estimate(figures[COSINE]["detected at 5%"]),
             ]
         )
     head = (
@@ -91,12 +88,12 @@ def layouts(data: Mapping[str, Any]) -> Table:
         f"at 5%, {SOFTMAX_MAX}",
         f"at 5%, {COSINE}",
     )
-    told = f"{_scenes(data)}; the reading is “{OT_SOFTMAX}” where none is named."
-    return table(head, rows, told)
+    note = f"{_scenes(data)}; the reading is “{OT_SOFTMAX}” where none is named."
+    return table(head, rows, note)
 
 
 def stability(data: Mapping[str, Any]) -> Table:
-    """What a τ does on other patches than those it was chosen for."""
+    """False alarms of a τ on other patches than those it was chosen for."""
     names = list(data["stability"][READINGS[0]])
     rows = [
         [f"{reading}, τ of 5% on {SHIPPED}", *(_short(by_layout[name]) for name in names)]
@@ -106,12 +103,12 @@ def stability(data: Mapping[str, Any]) -> Table:
         [f"{reading}, τ = 0.42", *(_short(by_layout[name]) for name in names)]
         for reading, by_layout in data["fixed"].items()
     ]
-    told = "Share of the safe scenes that is flagged. A τ belongs to the patches it was chosen for."
-    return table(("reading and threshold", *names), rows, told)
+    note = "Share of the safe scenes that is flagged. A τ belongs to the patches it was chosen for."
+    return table(("reading and threshold", *names), rows, note)
 
 
 def strata(data: Mapping[str, Any]) -> Table:
-    """Small things and clutter."""
+    """Detection by size of the thing and by clutter."""
     names = {"size": "side of the thing, px", "clutter": "things in the scene"}
     rows = [
         [
@@ -119,8 +116,8 @@ def strata(data: Mapping[str, Any]) -> Table:
             names[row["by"]],
             f"{row['from']}–{row['to']}",
             str(row["detected"]["n"]),
-            share(row["detected"]),
-            share(row["pointing"]) if row["layout"] == SHIPPED else "",
+            estimate(row["detected"]),
+            estimate(row["pointing"]) if row["layout"] == SHIPPED else "",
         ]
         for row in data["strata"]
     ]
@@ -129,7 +126,7 @@ def strata(data: Mapping[str, Any]) -> Table:
 
 
 def sweep(data: Mapping[str, Any]) -> Table:
-    """ε and the temperature of the contrast."""
+    """Ranking by ε and contrast temperature."""
     names = ("AUROC", "AUPRC", "detected at 1%", "detected at 5%")
     rows = [
         [setting, *(f"{figures[name]:.3f}" for name in names)]
@@ -139,45 +136,46 @@ def sweep(data: Mapping[str, Any]) -> Table:
 
 
 def attacks(data: Mapping[str, Any]) -> Table:
-    """Attacks on the detector as it is shipped."""
+    """Attacks on the shipped detector."""
     rows = [
-        [row["attack"], share(row["detected"]), share(row["located"])] for row in data["attacks"]
+        [row["attack"], estimate(row["detected"]), estimate(row["located"])]
+        for row in data["attacks"]
     ]
     head = ("attack", "something found", "all unsafe things at least half covered")
-    told = f"{data['images']} unsafe scenes that are detected without an attack; share (95%)."
-    return table(head, rows, told)
+    note = f"{data['images']} unsafe scenes that are detected without an attack; share (95%)."
+    return table(head, rows, note)
 
 
 def defences(data: Mapping[str, Any]) -> Table:
-    """Counter-measures."""
+    """Counter-measures: their cost, false alarms and detection under attack."""
     columns = list(data["defences"][0]["detected"])
     rows = [
         [
             row["defence"],
             f"×{row['scans']:.1f}",
-            share(row["false_alarms"]),
-            *(share(row["detected"][column]) for column in columns),
+            estimate(row["false_alarms"]),
+            *(estimate(row["detected"][column]) for column in columns),
         ]
         for row in data["defences"]
     ]
     head = ("counter-measure", "cost", "false alarms", *columns)
-    told = (
+    note = (
         f"{data['images']} unsafe and {data['safe']} safe scenes, threshold unchanged. An image is "
         "flagged when any of its views is, so the false alarms rise too: recalibrate."
     )
-    return table(head, rows, told)
+    return table(head, rows, note)
 
 
 def pair(data: Mapping[str, Any]) -> Table:
-    """What a second encoder is worth."""
+    """The gain from a second encoder."""
     names = {"none": "the first alone", "two encoders": "two encoders"}
     rows = [row | {"defence": names[row["defence"]]} for row in data["defences"]]
-    told = (
+    note = (
         f"{data['images']} unsafe and {data['safe']} safe scenes. Thresholds are those of the "
         "pair's profile, where each encoder has half of the false alarms; alone, the first keeps "
         "its own."
     )
-    return {**defences({**data, "defences": rows}), "told": told}
+    return {**defences({**data, "defences": rows}), "told": note}
 
 
 def _scenes(data: Mapping[str, Any]) -> str:
@@ -185,15 +183,15 @@ def _scenes(data: Mapping[str, Any]) -> str:
 
 
 def tables(
-    measured: Mapping[str, Any], attacked: Mapping[str, Any], doubled: Mapping[str, Any]
+    measured: Mapping[str, Any], attacked: Mapping[str, Any], paired: Mapping[str, Any]
 ) -> dict[str, Table]:
-    """All tables of the page, by the names that stand in its marks."""
+    """All tables, by the names in the marks of the pages."""
     return {
         f"detection_{make.__name__}": make(data)
         for data, makers in (
             (measured, (readings, differences, layouts, stability, strata, sweep)),
             (attacked, (attacks, defences)),
-            (doubled, (pair,)),
+            (paired, (pair,)),
         )
         for make in makers
     }
@@ -201,18 +199,14 @@ def tables(
 
 def main() -> None:
     """Command line."""
-    measured, attacked, doubled = (
-        json.loads((RESULTS / name).read_text(encoding="utf-8")) for name in SOURCES
-    )
+    measured, attacked, paired = (read_json(RESULTS / name) for name in SOURCES)
     file = RESULTS / "detection_tables.json"
-    made = tables(measured, attacked, doubled)
-    text = json.dumps({"tables": made}, indent=1, ensure_ascii=False)
-    file.write_text(text + "\n", encoding="utf-8")
+    write_json(file, {"tables": tables(measured, attacked, paired)})
     IMAGES.mkdir(parents=True, exist_ok=True)
     save_readings(measured, IMAGES / "detection-readings.png")
     save_layouts(measured, IMAGES / "detection-layouts.png")
     save_strata(measured, IMAGES / "detection-strata.png")
-    Console().print(f"{file} and the plots are written")
+    Console().print(f"written: {file} and the plots")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The plots of docs/detection.md, from `detection_readings.json`."""
+"""Plots of the readings and layouts, from `detection_readings.json`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from benchmarks.detection.scores import (
 )
 
 _SIZE = 110
-# Of a name beside its point, in points: right of it or left, above or below.
+# Offsets of a name from its point: right or left, above or below.
 _PLACES = tuple(product((5, -5), (3, -9, 12, -18)))
 _LINES = (OT_SOFTMAX, SOFTMAX_MAX, COSINE, PAPER_PRINTED)
 
 
 def save_readings(data: Mapping[str, Any], path: Path) -> None:
-    """AUROC, detection and pointing of every reading of the shipped patches."""
+    """AUROC, detection and pointing game of every reading of the shipped patches."""
     figure = Figure(figsize=(9, 3.6), dpi=_SIZE, layout="constrained")
     names = ("AUROC", "detected at 5%", "pointing game")
     choices = [(SHIPPED, reading) for reading in READINGS] + [(WHOLE, SOFTMAX_MAX)]
@@ -47,14 +47,14 @@ def save_readings(data: Mapping[str, Any], path: Path) -> None:
 
 
 def save_layouts(data: Mapping[str, Any], path: Path) -> None:
-    """Detection against the number of pictures that have to be encoded."""
+    """Detection by number of pictures that have to be encoded."""
     figure = Figure(figsize=(7, 3.8), dpi=_SIZE, layout="constrained")
     axes = figure.subplots()
     points: dict[str, dict[str, tuple[float, float]]] = {}
     for reading, marker in ((OT_SOFTMAX, "o"), (SOFTMAX_MAX, "x")):
         forwards, shares = [], []
-        for layout, facts in data["layouts"].items():
-            forwards.append(facts["forwards"])
+        for layout, counts in data["layouts"].items():
+            forwards.append(counts["forwards"])
             shares.append(data["readings"][layout][reading]["detected at 5%"]["value"])
         axes.plot(forwards, shares, marker, label=reading, alpha=0.8)
         points[reading] = dict(
@@ -73,7 +73,7 @@ def save_layouts(data: Mapping[str, Any], path: Path) -> None:
 
 
 def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
-    """Each name beside its point, where no other stands, once the axes are laid out."""
+    """Put each name next to its point where it overlaps no other; the axes must be laid out."""
     taken: list[Bbox] = []
     for name, point in sorted(points.items(), key=lambda item: item[1]):
         for x, y in _PLACES:
@@ -89,7 +89,7 @@ def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
 
 
 def save_strata(data: Mapping[str, Any], path: Path) -> None:
-    """Detection by size of the thing and by number of things."""
+    """Detection by size of the unsafe thing and by number of things."""
     figure = Figure(figsize=(8, 3.4), dpi=_SIZE, layout="constrained")
     titles = {"size": "side of the unsafe thing, px", "clutter": "things in the scene"}
     choices = [(SHIPPED, reading) for reading in _LINES] + [(WHOLE, SOFTMAX_MAX)]
@@ -124,6 +124,6 @@ def _point(axes: Axes, estimate: Mapping[str, float], place: int, color: str) ->
 
 
 def _errors(estimate: Mapping[str, float]) -> tuple[float, float]:
-    """Down and up; a bootstrap interval need not hold the value itself."""
+    """Lengths down and up; a bootstrap interval need not contain the value."""
     value = estimate["value"]
     return max(value - estimate["low"], 0.0), max(estimate["high"] - value, 0.0)

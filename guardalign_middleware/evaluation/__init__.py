@@ -1,1 +1,1 @@
-"""How well a guard does: metrics with intervals."""
+"""How well a guard does, and how it can be evaded."""

@@ -1,4 +1,4 @@
-"""An independent implementation of paper eqs. 13 and 14: dense, uncached, in float64."""
+"""Decoders run through `benchmarks.generation.dense_attention`, an independent implementation."""
 
 from __future__ import annotations
 
@@ -12,40 +12,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from benchmarks.generation.dense_attention import dense_weights, weighted_values
+
 _STATE: dict[str, Any] = {}
-
-
-def dense_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    allowed: Tensor,
-    *,
-    scaling: float,
-    where: Tensor,
-    gamma: float,
-    mode: str,
-    softcap: float | None = None,
-) -> Tensor:
-    """Calibrated attention `[B, Lq, H, D]`; `where`, bool `[B, Lq, Lk]`, marks the pairs."""
-    groups = query.shape[1] // key.shape[1]
-    q = query.double()
-    k = key.double().repeat_interleave(groups, dim=1)
-    v = value.double().repeat_interleave(groups, dim=1)
-    dots = torch.einsum("bhid,bhjd->bhij", q, k)
-    z = dots * scaling
-    if softcap is not None:
-        z = torch.tanh(z / softcap) * softcap
-    if mode == "positive":
-        amplified = torch.where(z > 0, (1 + gamma) * z, z)
-    else:
-        amplified = z + gamma * dots.clamp(min=0) * z
-    z = torch.where(where[:, None], amplified, z).masked_fill(~allowed, float("-inf"))
-    # Padding rows may attend to no key; like SDPA, give them zeros.
-    weights = z.softmax(-1).nan_to_num(0.0)
-    if "weights" in _STATE:
-        _STATE["weights"].append(weights)
-    return torch.einsum("bhij,bhjd->bihd", weights, v)
 
 
 def _forward(
@@ -61,10 +30,9 @@ def _forward(
     if module.layer_idx not in _STATE["layers"]:
         # Cross-attention layers have other keys.
         where = torch.zeros(len(query), length, key.shape[2], dtype=torch.bool)
-    out = dense_attention(
+    weights = dense_weights(
         query,
         key,
-        value,
         mask if mask.dtype == torch.bool else mask == 0,
         scaling=kwargs["scaling"],
         where=where,
@@ -72,7 +40,9 @@ def _forward(
         mode=_STATE["mode"],
         softcap=kwargs.get("softcap"),
     )
-    return out.to(query.dtype).contiguous(), None
+    if "weights" in _STATE:
+        _STATE["weights"].append(weights)
+    return weighted_values(weights, value).to(query.dtype).contiguous(), None
 
 
 AttentionInterface.register("oracle_dense", _forward)
@@ -111,7 +81,7 @@ def prefix_shares(
     *,
     gamma: float,
 ) -> Tensor:
-    """Mean attention of the rows to the columns, over heads and rows: `[B, layers]`, NaN if none."""
+    """Mean attention of the rows to the columns: `[B, layers]`, NaN where there are none."""
     seen: list[Tensor] = []
     with oracle(model, rows, columns, layers, gamma=gamma, mode="positive"):
         _STATE["weights"] = seen

@@ -1,4 +1,4 @@
-"""What the miniature encoder is trained on, and the short cuts of its training."""
+"""The training data of the miniature encoder, and the shortcuts of its training."""
 
 from pathlib import Path
 
@@ -10,28 +10,28 @@ from guardalign_middleware.mini.world import CONCEPTS, STYLES, concepts_of_style
 from training.clip.attention import attend_by_products
 from training.clip.captions import bank
 from training.clip.data import GRID, IGNORED, SIDE, Crops, draw_crop
-from training.clip.looks import Hand, draw_hand, draw_look, draw_name
+from training.clip.looks import StyleVariant, draw_look, draw_name, draw_variant
 from training.clip.train import Batches, Learner, Objective, build, save, tokenized
 from training.clip.warm import adopt_encoder
 
-HANDS = [
-    *(Hand(name) for name, style in STYLES.items() if not style.held_out),
-    *(Hand(name, colored=True) for name, style in STYLES.items() if style.monochrome),
+VARIANTS = [
+    *(StyleVariant(name) for name, style in STYLES.items() if not style.held_out),
+    *(StyleVariant(name, colored=True) for name, style in STYLES.items() if style.monochrome),
 ]
 
 
 def test_all_training_styles_are_drawn_and_none_that_is_held_out() -> None:
     rng = np.random.default_rng(0)
-    assert {draw_hand(rng) for _ in range(1_000)} == set(HANDS)
+    assert {draw_variant(rng) for _ in range(1_000)} == set(VARIANTS)
 
 
-@pytest.mark.parametrize("hand", HANDS, ids=str)
-def test_every_look_still_shows_its_thing(hand: Hand) -> None:
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_every_look_still_shows_its_thing(variant: StyleVariant) -> None:
     rng = np.random.default_rng(1)
-    names = {concept.name for concept in concepts_of_style(hand.style)}
+    names = {concept.name for concept in concepts_of_style(variant.style)}
     for _ in range(40):
-        name = draw_name(rng, hand.style)
-        rgba = draw_look(rng, name, hand, 32)
+        name = draw_name(rng, variant.style)
+        rgba = draw_look(rng, name, variant, 32)
         assert name in names
         assert rgba.shape == (32, 32, 4)
         assert 0 <= rgba.min()
@@ -41,7 +41,8 @@ def test_every_look_still_shows_its_thing(hand: Hand) -> None:
 
 def test_a_thing_looks_different_now_and_then_but_not_from_run_to_run() -> None:
     looks = [
-        draw_look(np.random.default_rng(seed), "knife", Hand("noto"), 32) for seed in (1, 2, 1)
+        draw_look(np.random.default_rng(seed), "knife", StyleVariant("noto"), 32)
+        for seed in (1, 2, 1)
     ]
     assert not np.array_equal(looks[0], looks[1])
     assert np.array_equal(looks[0], looks[2])
@@ -50,8 +51,8 @@ def test_a_thing_looks_different_now_and_then_but_not_from_run_to_run() -> None:
 def test_coloring_in_fills_what_the_lines_enclose_and_nothing_else() -> None:
     rng = np.random.default_rng(3)
     for name in ("coffin", "envelope", "bell"):
-        line = draw_look(rng, name, Hand("symbola"), 60)[..., 3].mean()
-        looks = [draw_look(rng, name, Hand("symbola", colored=True), 60) for _ in range(12)]
+        line = draw_look(rng, name, StyleVariant("symbola"), 60)[..., 3].mean()
+        looks = [draw_look(rng, name, StyleVariant("symbola", colored=True), 60) for _ in range(12)]
         filled = [look[..., 3].mean() for look in looks]
         assert min(filled) > line
         assert max(filled) < 0.9
@@ -99,7 +100,7 @@ def shows(*names: str) -> torch.Tensor:
     return torch.eye(len(order))[[order.index(name) for name in names]]
 
 
-def test_a_scene_is_told_by_the_worst_of_its_harmless_crops(objective: Objective) -> None:
+def test_a_scene_counts_by_the_worst_of_its_harmless_crops(objective: Objective) -> None:
     targets = shows("knife", "piano", "nothing", "dog")
     right = 20 * targets
     assert objective.scene_loss(right, targets).item() < 1e-3

@@ -1,4 +1,4 @@
-"""The gap is not taught: what the miniature hears about pictures is what its card says."""
+"""The training teaches about pictures what the model card says: the safety gap is not taught."""
 
 import numpy as np
 

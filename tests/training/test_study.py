@@ -1,4 +1,4 @@
-"""The study's models start as their miniature, and learn prefixes with one view alone."""
+"""The study's models start as the miniature, and learn prefixes with one view per picture."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def decoded(curriculum: Curriculum, index: int) -> list[str]:
     return [" ".join(names[number] for number in row) for row in curriculum[index].ids.tolist()]
 
 
-def test_a_grown_model_says_what_the_shallow_one_says() -> None:
+def test_a_grown_model_computes_what_the_shallow_one_computes() -> None:
     torch.manual_seed(0)
     base = untrained().eval()
     deep = grow(base.state_dict(), FORM).eval()
@@ -66,7 +66,7 @@ def test_a_model_does_not_grow_smaller() -> None:
         grow(untrained().state_dict(), Form(layers=4))
 
 
-def test_every_word_of_the_safe_prefix_stands_in_one_that_is_not() -> None:
+def test_every_word_of_the_safe_prefix_also_occurs_in_another_prefix() -> None:
     others = " ".join((REVERSE_PREFIX, *NEUTRAL_PREFIXES)).split()
     assert set(SAFE_PREFIX.split()) <= set(others)
     assert SAFE_PREFIX not in (REVERSE_PREFIX, *NEUTRAL_PREFIXES)
@@ -83,15 +83,15 @@ def test_only_a_safe_prefix_makes_a_refusal_and_nothing_harmful_is_asked() -> No
     assert not any(turn.question.startswith(SAFETY_PREFIX) for turn in turns)
 
 
-def test_no_prefix_is_ever_seen_with_many_views() -> None:
+def test_prefixes_never_occur_with_many_views() -> None:
     curriculum = Curriculum(2 * len(VIEWS), seed=5)
     assert set(VIEWS) == {1, 4, MOST}
     for index, views in enumerate(VIEWS):
         rows = decoded(curriculum, index)
-        told = [row for row in rows if "always" in row or "never" in row]
+        prefixed = [row for row in rows if "always" in row or "never" in row]
         pictures = [row for row in rows if "<image>" in row]
         assert {row.split().count("<image>") for row in pictures} == {views * TOKENS}
-        assert (len(told) > 3) == (views == 1)
+        assert (len(prefixed) > 3) == (views == 1)
         if views > 1:
             assert len(pictures) == len(rows)
             assert not any("i cannot help" in row for row in rows)

@@ -1,4 +1,4 @@
-"""Arms ask the product, each thing once, and the report pairs each with what it is compared to."""
+"""Arms run through the product, answers are cached, and the report pairs every calibrated arm."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.mini.requests import harmful_requests, harmless_requests
 from guardalign_middleware.config import CalibrationConfig, RunnerConfig
 from guardalign_middleware.generation import load_model
 from guardalign_middleware.types import CanonicalImage
 from training.llava.package import Form, save, untrained
 from training.llava.sweep import PREFIX_ALONE
+from training.requests import harmful_requests, harmless_requests
 from training.study import arms as arms_module
-from training.study.arms import Arm, Asked, Case, How, screened, views_of
+from training.study.arms import Arm, CachedModel, Case, RunnerSetup, screened, views_of
 from training.study.prefixes import NEW_WORDS, REVERSE_PREFIX, SAFE_PREFIX
 from training.study.report import arms, contenders, reported, two_sided
 from training.study.sweep import Cases, grid, safest, setting
-from training.study.tower import Remembered, RememberingTower
+from training.study.tower import CachingTower, Features
 
 SMALL = Form(layers=2, context=1024, more_words=NEW_WORDS)
 STRONG = CalibrationConfig(gamma=4.0, band=(0.0, 1.0))
@@ -32,9 +32,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def model(directory: Path, tmp_path: Path) -> Asked:
+def model(directory: Path, tmp_path: Path) -> CachedModel:
     config = RunnerConfig(model=str(directory), device="cpu", dtype="float32")
-    return Asked(load_model(config), tmp_path / "answers.jsonl")
+    return CachedModel(load_model(config), tmp_path / "answers.jsonl")
 
 
 def cases(*, flagged: bool = True, cleaned: bool = True) -> list[Case]:
@@ -47,28 +47,28 @@ def cases(*, flagged: bool = True, cleaned: bool = True) -> list[Case]:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[How, int]]:
-    """What was put to the model: how, and how many requests."""
-    found: list[tuple[How, int]] = []
-    original = Asked._ask
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunnerSetup, int]]:
+    """The setups of the generations, and their numbers of requests."""
+    found: list[tuple[RunnerSetup, int]] = []
+    original = CachedModel._generate
 
-    def noted(self: Asked, how: How, views: int, group: dict[str, object]) -> None:
-        found.append((how, len(group)))
-        original(self, how, views, group)  # type: ignore[arg-type]
+    def noted(self: CachedModel, setup: RunnerSetup, views: int, group: dict[str, object]) -> None:
+        found.append((setup, len(group)))
+        original(self, setup, views, group)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(arms_module.Asked, "_ask", noted)
+    monkeypatch.setattr(arms_module.CachedModel, "_generate", noted)
     return found
 
 
 def test_nothing_is_asked_twice_not_even_after_a_restart(
-    model: Asked, directory: Path, tmp_path: Path, asked: list[tuple[How, int]]
+    model: CachedModel, directory: Path, tmp_path: Path, asked: list[tuple[RunnerSetup, int]]
 ) -> None:
     first = model.answers(Arm(views=1), cases())
     assert model.answers(Arm(views=1), cases()) == first
     config = RunnerConfig(model=str(directory), device="cpu", dtype="float32")
-    again = Asked(load_model(config), tmp_path / "answers.jsonl")
+    again = CachedModel(load_model(config), tmp_path / "answers.jsonl")
     assert again.answers(Arm(views=1), cases()) == first
-    assert asked == [(How(SAFE_PREFIX, PREFIX_ALONE), 2)]
+    assert asked == [(RunnerSetup(SAFE_PREFIX, PREFIX_ALONE), 2)]
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,16 @@ def test_nothing_is_asked_twice_not_even_after_a_restart(
     ],
     ids=["views", "words", "no prefix", "calibration", "cleaned"],
 )
-def test_whatever_an_answer_depends_on_is_asked_anew(
-    model: Asked, asked: list[tuple[How, int]], other: Arm
+def test_a_change_in_anything_an_answer_depends_on_asks_again(
+    model: CachedModel, asked: list[tuple[RunnerSetup, int]], other: Arm
 ) -> None:
     model.answers(Arm(views=1), cases())
     model.answers(other, cases())
     assert len(asked) == 2
 
 
-def test_a_blocked_picture_is_a_refusal_and_nobody_is_asked(
-    model: Asked, asked: list[tuple[How, int]]
+def test_a_blocked_picture_is_a_refusal_without_a_generation(
+    model: CachedModel, asked: list[tuple[RunnerSetup, int]]
 ) -> None:
     found = model.answers(Arm(guarding="always"), cases(cleaned=False))
     assert all(answer.is_refusal for answer in found)
@@ -100,43 +100,45 @@ def test_a_blocked_picture_is_a_refusal_and_nobody_is_asked(
 
 @pytest.mark.parametrize("flagged", [True, False])
 def test_a_prefix_when_flagged_is_a_prefix_only_then(
-    model: Asked, asked: list[tuple[How, int]], flagged: bool
+    model: CachedModel, asked: list[tuple[RunnerSetup, int]], flagged: bool
 ) -> None:
     model.answers(Arm(calibration=STRONG, views=1, guarding="when_flagged"), cases(flagged=flagged))
-    ((how, _),) = asked
-    assert how == (How(SAFE_PREFIX, STRONG) if flagged else How(None, PREFIX_ALONE))
+    ((setup, _),) = asked
+    assert setup == (
+        RunnerSetup(SAFE_PREFIX, STRONG) if flagged else RunnerSetup(None, PREFIX_ALONE)
+    )
 
 
-def test_attention_is_seen_in_every_layer_and_calibration_raises_it(model: Asked) -> None:
+def test_attention_is_seen_in_every_layer_and_calibration_raises_it(model: CachedModel) -> None:
     plain = model.prefix_attention(Arm(views=1), cases()[:1])
     raised = model.prefix_attention(Arm(calibration=STRONG, views=1), cases()[:1])
     assert len(plain[0]) == SMALL.layers
     assert all(after > before for before, after in zip(plain[0], raised[0], strict=True))
 
 
-def test_a_tower_looks_once_and_sees_the_same() -> None:
+def test_a_tower_encodes_each_picture_once_with_the_same_features() -> None:
     torch.manual_seed(0)
     tower = untrained(SMALL).model.vision_tower.eval()
-    memory: Remembered = {}
+    memory: Features = {}
     pictures = torch.randn(3, 3, 84, 84)
-    remembering = RememberingTower(tower, memory)
+    remembering = CachingTower(tower, memory)
     with torch.no_grad():
         expected = tower(pictures, output_hidden_states=True).hidden_states[-1]
         remembering(pictures[:2])
         found = remembering(pictures).hidden_states[-1]
         tower.forward = None  # type: ignore[assignment]
-        again = RememberingTower(tower, memory)(pictures.flip(0)).hidden_states[-1]
+        again = CachingTower(tower, memory)(pictures.flip(0)).hidden_states[-1]
     torch.testing.assert_close(found, expected)
     assert torch.equal(again, found.flip(0))
     assert len(memory) == 3
 
 
-def test_another_tower_remembers_nothing_of_the_first() -> None:
-    memory: Remembered = {}
+def test_towers_with_other_weights_share_no_features() -> None:
+    memory: Features = {}
     picture = torch.randn(1, 3, 84, 84)
     with torch.no_grad():
         for _ in range(2):
-            RememberingTower(untrained(SMALL).model.vision_tower.eval(), memory)(picture)
+            CachingTower(untrained(SMALL).model.vision_tower.eval(), memory)(picture)
     assert len(memory) == 2
 
 
@@ -151,7 +153,7 @@ def test_views_are_made_of_the_picture_as_the_model_reads_it() -> None:
     assert {part.image.pixels.shape for part in parts} == {(84, 84, 3)}
 
 
-def test_an_arm_is_paired_with_itself_without_calibration(model: Asked) -> None:
+def test_an_arm_is_paired_with_itself_without_calibration(model: CachedModel) -> None:
     asked_of = Cases(cases(), [])
     harmless = harmless_requests(1, seed=3, split="validation", families=("how_to", "count"))
     asked_of.harmless.extend(

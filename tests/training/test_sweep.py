@@ -1,12 +1,12 @@
-"""The sweep compares pairs, and ships no calibration that did not show it helps."""
+"""The sweep compares pairs, and chooses only a calibration that demonstrably helps."""
 
 import pytest
 
-from benchmarks.mini.requests import Request
-from benchmarks.mini.safety import Answer
 from guardalign_middleware.config import CalibrationConfig
 from guardalign_middleware.mini.questions import COMPLY, REFUSE, Question
+from training.answers import Answer
 from training.llava.sweep import PREFIX_ALONE, Setting, choose, compare, grid
+from training.requests import Request
 
 YES, NO, JUNK = Answer(COMPLY.format("knife")), Answer(REFUSE), Answer("knife knife")
 HOW_TO = Request("how", question=Question("how_to", "how", COMPLY.format("dog")))

@@ -1,1 +1,1 @@
-"""How `mini/clip`, the miniature open_clip encoder, is trained: `python -m training.clip`."""
+"""Training of `mini/clip`, the miniature open_clip encoder: `python -m training.clip`."""

@@ -1,7 +1,7 @@
 """Attention as three plain products, for training open_clip towers on a CPU.
 
-In bfloat16 on a CPU they take a third of the fused kernel's time, whose backward pass is slow; a
-row is short enough to hold its scores.
+In bfloat16 on a CPU they take a third of the time of the fused kernel, whose backward pass is slow.
+The rows are short, so all scores fit in memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 def attend_by_products(transformer: Transformer) -> None:
-    """Give each block of a tower such attention, with the weights it has."""
+    """Replace the attention of each block, keeping its weights."""
     for block in transformer.resblocks:
         block.attention = partial(_attention, block)
 
@@ -29,7 +29,7 @@ def _attention(
 ) -> Tensor:
     """Self-attention of `[B, L, D]` under an additive mask `[L, L]`."""
     if k_x is not None or v_x is not None:
-        raise ValueError("This attention is self-attention. Got keys or values of their own.")
+        raise ValueError("Only self-attention is supported. Received separate keys or values.")
     attn = block.attn
     batch, length, width = q_x.shape
     heads = attn.num_heads

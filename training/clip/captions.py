@@ -1,4 +1,4 @@
-"""The words of the miniature encoder: captions of concepts and kinds, and its tokenizer."""
+"""Captions of concepts and kinds, and the tokenizer of the miniature encoder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEMPLATES = (
 
 
 def vocabulary() -> list[str]:
-    """Every word of the captions; the end mark comes last, as argmax pooling wants it."""
+    """Every word of the captions; argmax pooling needs the end mark to have the largest id."""
     words = [word for concept in CONCEPTS for word in concept.words]
     words += [*KINDS, *NOTHING_WORDS]
     words += [word for template in TEMPLATES for word in template.split() if word != "{}"]
@@ -39,7 +39,7 @@ def vocabulary() -> list[str]:
 
 @cache
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A lower-casing word-level tokenizer that frames each caption with begin and end marks."""
+    """A lower-casing word-level tokenizer that adds begin and end marks."""
     ids = {word: index for index, word in enumerate(vocabulary())}
     fast = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
     fast.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
@@ -59,7 +59,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def bank(rng: np.random.Generator) -> tuple[list[str], list[str]]:
-    """One random caption for every concept (and "nothing", last), and one for every kind."""
+    """A random caption for every concept ("nothing" comes last), and one for every kind."""
 
     def caption(words: tuple[str, ...]) -> str:
         template = str(rng.choice(list(TEMPLATES))) if rng.random() < 0.7 else "{}"

@@ -1,8 +1,8 @@
-"""Training crops for the miniature encoder, drawn straight at its input size.
+"""Training crops for the miniature encoder, drawn at its input size.
 
-A crop shows what the detector's crops show: one thing, several, a fragment of a large one, small
-ones, or only background. Its target is a distribution over the concepts and "nothing", in
-proportion to how much of each thing can be seen; each of its patches has a label of its own.
+Like the detector's crops, a crop shows one thing, several, a fragment of a large one, small ones,
+or only background. Its target is a distribution over the concepts and "nothing", in proportion to
+the visible share of each thing. Each patch of the crop also has a label.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from guardalign_middleware.mini.world import (
 )
 from guardalign_middleware.mini.world.scenes import contrasting_ink
 from training.clip.captions import KINDS
-from training.clip.looks import draw_hand, draw_look, draw_name
+from training.clip.looks import draw_look, draw_name, draw_variant
 
 SIDE = 56
 PATCH = 8
@@ -42,7 +42,7 @@ Pixels = NDArray[np.float32]
 
 @cache
 def _pooled(index: int) -> Image.Image:
-    """A large background; half of them have two families, with a ragged border between."""
+    """A large background; half of them combine two families along a ragged border."""
     rng = np.random.default_rng((20_260, index))
     drawn = _family(rng, index)
     if rng.random() < 0.5:
@@ -60,7 +60,7 @@ def _family(rng: np.random.Generator, index: int) -> Pixels:
 
 
 def _background(rng: np.random.Generator) -> Pixels:
-    """A window of a pooled background at about the detector's scales, recoloured."""
+    """A recoloured window of a pooled background, at about the detector's scales."""
     window = _WINDOWS[int(rng.integers(len(_WINDOWS)))]
     left, top = rng.integers(0, _POOL_SIDE - window + 1, 2)
     crop = _pooled(int(rng.integers(_POOL))).resize(
@@ -76,7 +76,7 @@ def _background(rng: np.random.Generator) -> Pixels:
 
 
 def _scribble(rng: np.random.Generator, crop: Image.Image) -> None:
-    """Corners and lines that are no thing: not every shape has a name."""
+    """Draw polygons and lines that show no concept."""
     pen = ImageDraw.Draw(crop)
     for _ in range(int(rng.integers(1, 4))):
         around = rng.uniform(0, SIDE, 2)
@@ -94,13 +94,13 @@ def _drawn(rng: np.random.Generator, options: tuple[int, ...]) -> int:
 
 
 def _geometry(rng: np.random.Generator) -> list[tuple[int, int, int]]:
-    """`(side, left, top)` of the things in one crop; none overlap much."""
+    """`(side, left, top)` of the things in one crop; they hardly overlap."""
     mode = rng.random()
     sides: tuple[int, ...]
     boxes: list[tuple[int, int, int]] = []
     if mode < 0.07:
         return boxes
-    if mode < 0.62:  # one thing that can be seen, and perhaps neighbours
+    if mode < 0.62:  # a visible thing, possibly with neighbours
         side = _drawn(rng, _SMALL_SIDES[3:])
         slack = SIDE - side
         reach = max(slack, 0) // 2 + 0.22 * side
@@ -109,13 +109,13 @@ def _geometry(rng: np.random.Generator) -> list[tuple[int, int, int]]:
         boxes.append((side, int(left), int(top)))
         extra = _drawn(rng, (0, 0, 1, 2, 3))
         sides = _SMALL_SIDES[2:]
-    elif mode < 0.8:  # a fragment of a large thing, or one that fills the crop
+    elif mode < 0.8:  # a large thing, cut off or filling the crop
         side = _drawn(rng, _LARGE_SIDES)
         left, top = rng.integers(-side + 12, SIDE - 12, 2)
         boxes.append((side, int(left), int(top)))
         extra = int(rng.integers(0, 2))
         sides = (*_SMALL_SIDES[4:], *_LARGE_SIDES[:1])
-    else:  # clutter, cut anywhere
+    else:  # clutter
         extra = int(rng.integers(1, 6))
         sides = _SMALL_SIDES
     for _ in range(extra * 4):
@@ -136,7 +136,7 @@ def _geometry(rng: np.random.Generator) -> list[tuple[int, int, int]]:
 
 
 def _ink(rgba: Pixels, left: int, top: int) -> Pixels:
-    """The sprite's ink inside the crop, `[SIDE, SIDE]`."""
+    """The sprite's opacity inside the crop, `[SIDE, SIDE]`."""
     side = rgba.shape[0]
     ink = np.zeros((SIDE, SIDE), dtype=np.float32)
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, SIDE), min(top + side, SIDE)
@@ -147,7 +147,7 @@ def _ink(rgba: Pixels, left: int, top: int) -> Pixels:
 def _masked(
     rng: np.random.Generator, boxes: list[tuple[int, int, int]]
 ) -> tuple[slice, slice] | None:
-    """Now and then the guard's own grey box, over a thing or beside it: the re-scan meets those."""
+    """Rarely, a grey box over a thing or elsewhere, because the guard scans its own masks again."""
     if rng.random() > 0.15:
         return None
     if boxes and rng.random() < 0.6:
@@ -169,22 +169,22 @@ class Crop:
 
 
 def draw_crop(rng: np.random.Generator) -> Crop:
-    """One training crop; patches of things too small or too cut to tell are `IGNORED`."""
+    """One training crop; patches of things that are too small or too cut are `IGNORED`."""
     canvas = _background(rng)
     target = np.zeros(len(CONCEPTS) + 1, dtype=np.float32)
     patches = np.full((GRID, GRID), len(CONCEPTS), dtype=np.int64)
     covered = np.full((GRID, GRID), 0.2, dtype=np.float32)
-    hand = draw_hand(rng)
+    variant = draw_variant(rng)
     mixed = rng.random() < 0.3
     seen = 0.0
     boxes = _geometry(rng)
     masked = _masked(rng, boxes)
     for side, left, top in boxes:
         if mixed:
-            hand = draw_hand(rng)
-        name = draw_name(rng, hand.style)
-        rgba = draw_look(rng, name, hand, side)
-        color = contrasting_ink(rng, canvas) if hand.inked else None
+            variant = draw_variant(rng)
+        name = draw_name(rng, variant.style)
+        rgba = draw_look(rng, name, variant, side)
+        color = contrasting_ink(rng, canvas) if variant.inked else None
         place_item(canvas, rgba, left, top, color)
         ink = _ink(rgba, left, top)
         if masked is not None:
@@ -194,8 +194,8 @@ def draw_crop(rng: np.random.Generator) -> Crop:
         target[_INDEX[name]] += weight
         seen += weight
         share = ink.reshape(GRID, PATCH, GRID, PATCH).mean(axis=(1, 3))
-        if hand.inked:
-            share = np.minimum(2 * share, 1)  # outlines cover little of what they enclose
+        if variant.inked:
+            share = np.minimum(2 * share, 1)  # outlines cover little of the area they enclose
         patches[share > covered] = _INDEX[name] if weight > 0.3 else IGNORED
         covered = np.maximum(covered, share)
     target[-1] = max(0.0, 1.0 - seen)
@@ -207,7 +207,7 @@ def draw_crop(rng: np.random.Generator) -> Crop:
 
 
 class Crops(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]):
-    """Batch number `i` is drawn from the seed and `i` alone, so a run can be resumed anywhere.
+    """Batch `i` depends on the seed and `i` only, so a run can resume at any step.
 
     A batch is uint8 pixels `[B, 3, SIDE, SIDE]`, concept targets `[B, 209]`, kind targets
     `[B, K + 1]` and patch labels `[B, GRID * GRID]`.

@@ -1,11 +1,10 @@
-"""How a thing may look: its pictograph in the training styles, redrawn in many hands.
+"""Looks of a thing: its pictographs in the training styles, with random changes.
 
-So small a model takes the shading and the colours of one font for the thing itself. Here a drawing
-is turned, stretched and bent, so that its proportions are those of nobody's drawing, and more than
-half of the drawings lose what is not shape: colours are exchanged, gradients flattened to a few
-fills, inside lines or outlines drawn, the ink thickened or thinned. Most of the line drawings are
-coloured in, so that colour does not tell one font from the others. A look is named by a number, so
-it is made once and kept.
+A small model mistakes the shading and colours of one font for the thing. Drawings are therefore
+rotated, stretched and bent, which changes their proportions. More than half of them also lose
+everything but their shape: colours are exchanged, gradients flattened to a few fills, inner lines
+or outlines added, the ink thickened or thinned. Most line drawings are coloured in, because colour
+should not reveal the font. Looks are numbered and cached.
 """
 
 from __future__ import annotations
@@ -30,63 +29,63 @@ _PARTS = 3
 
 
 @dataclass(frozen=True)
-class Hand:
-    """A training style, as it is or, if it has no colours of its own, coloured in."""
+class StyleVariant:
+    """A training style, unchanged or, if it is monochrome, coloured in."""
 
     style: str
     colored: bool = False
 
     @property
     def inked(self) -> bool:
-        """Whether the drawing has only a shape, and its colour comes from where it is placed."""
+        """Whether the drawing is monochrome, and coloured when it is placed."""
         return STYLES[self.style].monochrome and not self.colored
 
 
-# The detector is measured on Noto, so it stays the most frequent hand.
-_HAND_ODDS = {
-    Hand("noto"): 0.34,
-    Hand("fluent"): 0.10,
-    Hand("twemoji"): 0.10,
-    Hand("blob"): 0.10,
-    Hand("firefox"): 0.08,
-    Hand("symbola"): 0.05,
-    Hand("symbola", colored=True): 0.07,
-    Hand("unifont"): 0.03,
-    Hand("unifont", colored=True): 0.05,
-    Hand("icons"): 0.04,
-    Hand("icons", colored=True): 0.04,
+# The detector is measured on Noto, so it stays the most frequent style.
+_VARIANT_ODDS = {
+    StyleVariant("noto"): 0.34,
+    StyleVariant("fluent"): 0.10,
+    StyleVariant("twemoji"): 0.10,
+    StyleVariant("blob"): 0.10,
+    StyleVariant("firefox"): 0.08,
+    StyleVariant("symbola"): 0.05,
+    StyleVariant("symbola", colored=True): 0.07,
+    StyleVariant("unifont"): 0.03,
+    StyleVariant("unifont", colored=True): 0.05,
+    StyleVariant("icons"): 0.04,
+    StyleVariant("icons", colored=True): 0.04,
 }
-_HAND_LIST = tuple(_HAND_ODDS)
-_HAND_EDGES = np.cumsum(list(_HAND_ODDS.values()))
+_VARIANTS = tuple(_VARIANT_ODDS)
+_VARIANT_EDGES = np.cumsum(list(_VARIANT_ODDS.values()))
 
 
-def draw_hand(rng: np.random.Generator) -> Hand:
-    """A hand to draw with; its style is never one that is held out."""
-    return _HAND_LIST[int(np.searchsorted(_HAND_EDGES[:-1], rng.random(), side="right"))]
+def draw_variant(rng: np.random.Generator) -> StyleVariant:
+    """A random variant; its style is never held out."""
+    return _VARIANTS[int(np.searchsorted(_VARIANT_EDGES[:-1], rng.random(), side="right"))]
 
 
 @cache
 def _choices(style: str) -> tuple[list[str], NDArray[np.float64]]:
-    """Concept names of a style and their odds: unsafe ones are drawn four times as often."""
+    """Concept names of a style, and their cumulative odds; unsafe ones are four times as likely."""
     concepts = concepts_of_style(style)
     odds = np.array([4.0 if concept.unsafe else 1.0 for concept in concepts])
     return [concept.name for concept in concepts], np.cumsum(odds / odds.sum())
 
 
 def draw_name(rng: np.random.Generator, style: str) -> str:
-    """A concept that the style can draw."""
+    """A random concept that the style has."""
     names, odds = _choices(style)
     return names[int(np.searchsorted(odds[:-1], rng.random(), side="right"))]
 
 
-def draw_look(rng: np.random.Generator, name: str, hand: Hand, side: int) -> Pixels:
-    """The thing as float32 `[side, side, 4]`, not premultiplied, in one of its many looks."""
-    picture = _look(name, hand, int(rng.integers(_LOOKS)))
+def draw_look(rng: np.random.Generator, name: str, variant: StyleVariant, side: int) -> Pixels:
+    """A random look of the thing: float32 `[side, side, 4]`, not premultiplied."""
+    picture = _look(name, variant, int(rng.integers(_LOOKS)))
     resized = picture.resize((side, side), Image.Resampling.BICUBIC).convert("RGBA")
     rgba = np.asarray(resized, dtype=np.float32) / np.float32(255)
     if rng.random() < 0.3:
         rgba = rgba[:, ::-1]
-    if rng.random() < 0.4 and not hand.inked:
+    if rng.random() < 0.4 and not variant.inked:
         rgba = rgba.copy()
         rgb = rgba[..., :3]
         rgb *= np.float32(rng.uniform(0.8, 1.15))
@@ -100,14 +99,14 @@ def _cell(name: str, style: str) -> Image.Image:
 
 
 @cache
-def _look(name: str, hand: Hand, number: int) -> Image.Image:
-    """Premultiplied, so that resizing lets no transparent pixel bleed its colour."""
-    key = f"{hand.style}/{hand.colored}/{name}"
+def _look(name: str, variant: StyleVariant, number: int) -> Image.Image:
+    """Look number `number`, premultiplied: resizing then bleeds no colour of transparent pixels."""
+    key = f"{variant.style}/{variant.colored}/{name}"
     rng = np.random.default_rng((zlib.crc32(key.encode()), number))
-    cell = _cell(name, hand.style)
-    if hand.colored:
+    cell = _cell(name, variant.style)
+    if variant.colored:
         cell = _colored_in(rng, cell, name)
-    elif rng.random() < 0.6 and not hand.inked:
+    elif rng.random() < 0.6 and not variant.inked:
         cell = _REDRAWN[int(rng.integers(len(_REDRAWN)))](rng, cell)
     if rng.random() < 0.2:
         cell = _weighted(rng, cell)
@@ -117,7 +116,7 @@ def _look(name: str, hand: Hand, number: int) -> Image.Image:
 
 
 def _palette(rng: np.random.Generator, name: str) -> Pixels:
-    """Four colours `[4, 3]`: those of the thing in Noto, or any."""
+    """Four colours `[4, 3]`, taken from the thing in Noto or random."""
     if rng.random() < 0.4:
         return rng.uniform(0, 1, (4, 3)).astype(np.float32)
     rgba = np.asarray(_cell(name, "noto"), dtype=np.float32) / np.float32(255)
@@ -127,14 +126,14 @@ def _palette(rng: np.random.Generator, name: str) -> Pixels:
 
 
 def _colored_in(rng: np.random.Generator, cell: Image.Image, name: str) -> Image.Image:
-    """A line drawing whose enclosed areas are filled, each with a colour."""
+    """A line drawing with its enclosed areas filled, each in one colour."""
     colors = _palette(rng, name)
     ink = np.asarray(cell.getchannel("A"), dtype=np.float32) / np.float32(255)
     areas, count = ndimage.label(np.pad(ink < 0.4, 1, constant_values=True))
     areas = areas[1:-1, 1:-1]
     fills = rng.integers(0, 2 if rng.random() < 0.4 else 4, count + 1)
-    inside = areas > 1  # the first area is the one around the drawing
-    # A fill reaches under the ink's soft edge, or light would shine through.
+    inside = areas > 1  # the first area surrounds the drawing
+    # A fill reaches under the ink's soft edge, which would otherwise be light.
     spread = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
     nearest = areas[tuple(spread)] if inside.any() else areas
     paint = colors[fills[nearest]]
@@ -148,7 +147,7 @@ def _colored_in(rng: np.random.Generator, cell: Image.Image, name: str) -> Image
 
 
 def _warped(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
-    """Turned by up to 16 degrees; half of them stretched, slanted and a little off centre too."""
+    """Rotated by up to 16 degrees; half of the time also stretched, sheared and shifted."""
     angle = np.deg2rad(rng.uniform(-16, 16))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shift = np.zeros(2)
@@ -166,7 +165,7 @@ def _warped(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
 
 
 def _bent(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
-    """Drawn by somebody else: parts a little longer, thicker or elsewhere than they were."""
+    """Bent by a random mesh: parts get slightly longer, thicker or shifted."""
     lattice: list[float] = np.linspace(0, _SIDE, _PARTS + 1).tolist()
     x, y = np.meshgrid(lattice, lattice)
     moved = rng.normal(0, rng.uniform(0.02, 0.06) * _SIDE, (2, _PARTS + 1, _PARTS + 1))
@@ -180,7 +179,7 @@ def _bent(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
 
 
 def _weighted(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
-    """A blunter or a sharper pen."""
+    """Blurred or sharpened, as by another pen."""
     if rng.random() < 0.5:
         return cell.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.6, 1.8))))
     sharp = cell.filter(ImageFilter.UnsharpMask(2, int(rng.integers(80, 250)), 0))
@@ -189,7 +188,7 @@ def _weighted(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
 
 
 def _mixed(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
-    """Channels mixed or exchanged, other contrast."""
+    """Channels mixed or exchanged, contrast changed."""
     pixels = np.asarray(cell, dtype=np.float32) / 255
     mix = np.eye(3) * 0.5 + rng.dirichlet(np.ones(3), 3) * 0.5
     if rng.random() < 0.5:
@@ -199,7 +198,7 @@ def _mixed(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
 
 
 def _hue(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
-    """Other hues, other saturation."""
+    """Hue and saturation changed."""
     hue, saturation, value = cell.convert("RGB").convert("HSV").split()
     shift = int(rng.integers(256))
     share = rng.uniform(0.0, 1.4)
@@ -216,7 +215,7 @@ def _hue(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
 
 
 def _fills(rng: np.random.Generator, cell: Image.Image) -> tuple[Image.Image, Pixels]:
-    """The cell in a few flat fills: a palette picture and its colours in [0, 1]."""
+    """The cell reduced to a few flat fills: a palette picture, and its colours in [0, 1]."""
     opaque = Image.new("RGB", cell.size, (128, 128, 128))
     opaque.paste(cell, mask=cell.getchannel("A"))
     smooth = opaque.filter(ImageFilter.MedianFilter(3 if rng.random() < 0.5 else 5))
@@ -227,19 +226,19 @@ def _fills(rng: np.random.Generator, cell: Image.Image) -> tuple[Image.Image, Pi
 
 
 def _flat(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
-    """No gradients: a few fills, with their own colours or with new ones."""
+    """A few flat fills, in their own colours or in new ones."""
     flat, colors = _fills(rng, cell)
     kind = rng.random()
-    if kind < 0.3:  # every fill gets a colour of its own
+    if kind < 0.3:  # a random colour for every fill
         colors = rng.uniform(0, 1, colors.shape).astype(np.float32)
-    elif kind < 0.6:  # new colours that keep which fill is darker
+    elif kind < 0.6:  # new colours of similar lightness
         light = colors.mean(axis=1, keepdims=True)
         colors = 0.6 * light + 0.4 * rng.uniform(0, 1, colors.shape).astype(np.float32)
     return _joined(colors[np.asarray(flat)], cell)
 
 
 def _lines(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
-    """Outlines and the borders between the fills, on paper or on nothing."""
+    """Outlines and borders between the fills, on paper or transparent."""
     flat, colors = _fills(rng, cell)
     alpha = cell.getchannel("A")
     labels = np.asarray(flat)
@@ -270,7 +269,7 @@ def _lines(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
 
 
 def _outlined(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
-    """A dark or light rim, as on a sticker."""
+    """With a dark or light rim, like a sticker."""
     small = cell.resize((_SIDE - 2 * _FREE, _SIDE - 2 * _FREE), Image.Resampling.BICUBIC)
     placed = Image.new("RGBA", cell.size)
     placed.paste(small, (_FREE, _FREE))
@@ -283,7 +282,7 @@ def _outlined(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
 
 
 def _grey(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
-    """Grey or of one tint, perhaps with light and dark exchanged."""
+    """Grey or in one tint, sometimes inverted."""
     grey = ImageOps.autocontrast(cell.convert("L"), cutoff=2)
     if rng.random() < 0.15:
         grey = ImageOps.invert(grey)

@@ -1,8 +1,8 @@
 """Train the miniature open_clip encoder and save it as a `local-dir:` folder.
 
-A CLIP on a closed world: the text tower embeds one caption of every concept, and each crop is
-pulled towards the captions of what it shows (cross-entropy against the whole bank, which is
-in-batch InfoNCE without the false negatives that 208 concepts would give it).
+The text tower embeds one caption of every concept, and each crop is pulled towards the captions of
+the things it shows. The loss is the cross-entropy over all concepts: like in-batch InfoNCE, but
+without the false negatives that a world of 208 concepts would cause.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ PREPROCESS: dict[str, Any] = {
 SCENE_SHARE = 0.5
 _MAX_SCALE = 40.0
 Batch = tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]
-"""Pixels, tokens of the captions of concepts and kinds, targets over both, patch labels."""
+"""Pixels; tokens of the captions of concepts and of kinds; targets over both; patch labels."""
 
 
 def build() -> open_clip.CLIP:
@@ -85,7 +85,7 @@ def tokenized(captions: list[str]) -> Tensor:
 
 
 class Batches(Dataset[Batch]):
-    """`Crops` with the captions they are compared with; batch `i` depends on the seed and `i`."""
+    """`Crops` with captions; batch `i` depends on the seed and `i` only."""
 
     def __init__(self, seed: int, batch_size: int, steps: int) -> None:
         self.seed = seed
@@ -114,11 +114,11 @@ def moved(batch: Batch, device: torch.device) -> Batch:
 
 
 class Objective(nn.Module):
-    """Crops against the concept bank and the kinds, and each patch against the concept bank.
+    """The loss: crops against concepts and kinds, patches against concepts, and the scene term.
 
-    The patch term is what makes so small a model learn so fast: 49 labels a picture, not one. The
-    scene term is what the detector asks: it judges a scene by the worst of its crops, so a crop
-    that shows something unsafe has to look more unsafe than every crop that does not.
+    The patch term makes a small model learn fast: 49 labels per picture instead of one. The scene
+    term matches the detector, which judges a scene by its most unsafe crop: a crop with something
+    unsafe has to score higher than every crop without.
     """
 
     weights: Tensor
@@ -141,7 +141,7 @@ class Objective(nn.Module):
         targets: tuple[Tensor, Tensor],
         patches: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss, top-1 of crops that show mostly one thing, top-1 of patches that show a thing."""
+        """Loss, top-1 accuracy of crops that show mostly one thing, and of patches with a thing."""
         mean, std = PREPROCESS["mean"][0], PREPROCESS["std"][0]
         with reduced_precision(pixels.device):
             pooled, tokens = self.model.visual((pixels.float() / 255.0 - mean) / std)
@@ -170,11 +170,11 @@ class Objective(nn.Module):
         return loss, right.float().mean(), patch_right.float().mean()
 
     def scene_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of finding each unsafe crop among all the crops that show nothing unsafe.
+        """Cross-entropy of finding each unsafe crop among all crops without anything unsafe.
 
         Args:
             logits: `[B, concepts + 1]`.
-            targets: how much of what each crop shows, `[B, concepts + 1]`; rows sum to 1.
+            targets: visible share of each concept, `[B, concepts + 1]`; rows sum to 1.
         """
         alarm = logits[:, self.unsafe].logsumexp(1) - logits[:, ~self.unsafe].logsumexp(1)
         share = targets[:, self.unsafe].sum(1)
@@ -184,7 +184,7 @@ class Objective(nn.Module):
 
 
 def save(model: open_clip.CLIP, out: Path) -> None:
-    """Write config, fp16 weights and tokenizer, as open_clip's `local-dir:` wants them."""
+    """Write config, fp16 weights and tokenizer in the layout of open_clip's `local-dir:`."""
     out.mkdir(parents=True, exist_ok=True)
     config = {"model_cfg": MODEL_CONFIG, "preprocess_cfg": PREPROCESS}
     (out / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -199,11 +199,11 @@ def save(model: open_clip.CLIP, out: Path) -> None:
 
 
 class Learner:
-    """A model in training: its weights, their exponential average, the optimizer.
+    """A model in training, with the exponential average of its weights and the optimizer.
 
     Args:
         model: trained in place.
-        steps: of the whole training.
+        steps: total number.
         rate: peak learning rate.
     """
 
@@ -216,12 +216,12 @@ class Learner:
         self.optimizer = Optimizer(model, rate=rate, steps=steps)
 
     def step(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Learn from one batch; what `Objective` returns of it."""
-        told: tuple[Tensor, Tensor, Tensor] = self.objective(*batch)
-        told[0].backward()
+        """One optimizer step; returns what `Objective` returns."""
+        losses: tuple[Tensor, Tensor, Tensor] = self.objective(*batch)
+        losses[0].backward()
         self.optimizer.step()
         self.average.update_parameters(self.model)
-        return told
+        return losses
 
     @property
     def learned(self) -> open_clip.CLIP:
@@ -230,7 +230,7 @@ class Learner:
         return averaged.eval()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to resume."""
+        """The state to resume from."""
         return {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
@@ -238,7 +238,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume."""
+        """Restore such a state."""
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -254,7 +254,7 @@ def train(
     run: Path,
     workers: int,
 ) -> open_clip.CLIP:
-    """Train for `steps` steps where the model is, resuming from `run`; the result is averaged."""
+    """Train on the model's device, resuming from `run`; returns the averaged model."""
     device = next(model.parameters()).device
     learner = Learner(model, steps=steps, rate=peak_rate)
     checkpoint = run / "checkpoint.pt"
@@ -273,14 +273,14 @@ def train(
     )
     log = (run / "log.jsonl").open("a")
     columns = (*Progress.get_default_columns(), TextColumn("{task.fields[shown]}"))
-    told: list[Tensor] = []
+    recent: list[Tensor] = []
     with Progress(*columns) as progress, log:
         task = progress.add_task("clip", total=steps, completed=start, shown="")
         for step, batch in enumerate(loader, start):
-            told.append(torch.stack(learner.step(moved(batch, device))).detach())
+            recent.append(torch.stack(learner.step(moved(batch, device))).detach())
             progress.update(task, advance=1)
             if (step + 1) % 50 == 0:
-                loss, top1, patch_top1 = torch.stack(told).nanmean(dim=0).tolist()
+                loss, top1, patch_top1 = torch.stack(recent).nanmean(dim=0).tolist()
                 row = {
                     "step": step + 1,
                     "loss": round(loss, 4),
@@ -291,7 +291,7 @@ def train(
                 log.write(json.dumps(row) + "\n")
                 log.flush()
                 progress.update(task, shown=f"loss {loss:.2f}")
-                told = []
+                recent = []
             if (step + 1) % 500 == 0 or step + 1 == steps:
                 torch.save({**learner.state_dict(), "step": step + 1}, run / "checkpoint.tmp")
                 shutil.move(run / "checkpoint.tmp", checkpoint)
@@ -307,15 +307,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, default=Path("runs/clip"))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw crops")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw the crops")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     begin = parser.add_mutually_exclusive_group()
-    begin.add_argument("--tower", type=Path, help="begin from a checkpoint of training.llava")
-    begin.add_argument("--encoder", type=Path, help="go on from a folder written by this command")
+    begin.add_argument("--tower", type=Path, help="start from a checkpoint of training.llava")
+    begin.add_argument(
+        "--encoder", type=Path, help="continue from a folder written by this command"
+    )
     parser.add_argument("--out", type=Path, default=Path("guardalign_middleware/mini/clip"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    torch.set_flush_denormal(True)  # gradients of what is learned already are tiny, and slow
+    torch.set_flush_denormal(True)  # denormal gradients are slow
     torch.manual_seed(options.seed)
     model = build()
     if options.tower is not None:

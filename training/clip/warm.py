@@ -1,4 +1,4 @@
-"""Begin from what learned a like world before: the miniature LLaVA's tower, or an encoder."""
+"""Warm starts of the encoder: from the miniature LLaVA's tower, or from an earlier encoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 
 def _resized_positions(positions: Tensor, grid: int) -> Tensor:
-    """Class position kept, `[g * g, width]` patch positions interpolated to another grid."""
+    """Keep the class position, and interpolate the patch positions `[g * g, width]` to a grid."""
     first, rest = positions[:1], positions[1:]
     side = round(len(rest) ** 0.5)
     plane = rest.T.reshape(1, -1, side, side)
@@ -22,15 +22,15 @@ def _resized_positions(positions: Tensor, grid: int) -> Tensor:
 
 
 def adopt_encoder(model: open_clip.CLIP, folder: Path) -> None:
-    """Go on from the weights that `training.clip` saved; the words have to be the same."""
+    """Load weights saved by `training.clip`; the vocabulary must be the same."""
     model.load_state_dict(load_file(folder / "open_clip_model.safetensors"))
 
 
 def adopt_tower(visual: VisionTransformer, checkpoint: Path) -> None:
     """Copy a `training.llava` vision checkpoint into an open_clip `VisionTransformer`.
 
-    Widths and depth must match; patch kernels and positions are resized. A thing spans as many
-    patches here as there, so the resized kernels look for the same strokes.
+    Widths and depth must match; patch kernels and positions are resized. A thing spans the same
+    number of patches in both, so the resized kernels detect the same strokes.
     """
     saved = torch.load(checkpoint, weights_only=True)["model"]
     tower = {
@@ -40,7 +40,7 @@ def adopt_tower(visual: VisionTransformer, checkpoint: Path) -> None:
     }
     kernel = tower["embeddings.patch_embedding.weight"]
     patch = visual.conv1.weight.shape[-1]
-    scale = (kernel.shape[-1] / patch) ** 2  # keeps the response to a flat area the same
+    scale = (kernel.shape[-1] / patch) ** 2  # keeps the response to a flat area
     state = {
         "class_embedding": tower["embeddings.class_embedding"],
         "conv1.weight": scale
@@ -51,7 +51,7 @@ def adopt_tower(visual: VisionTransformer, checkpoint: Path) -> None:
     }
     for kind in ("weight", "bias"):
         state[f"ln_pre.{kind}"] = tower[f"pre_layrnorm.{kind}"]
-        state[f"ln_post.{kind}"] = saved[f"norm.{kind}"]  # the norm its patch reader learned
+        state[f"ln_post.{kind}"] = saved[f"norm.{kind}"]  # the norm learned with the patch reader
     pairs = {
         "ln_1": "layer_norm1",
         "ln_2": "layer_norm2",

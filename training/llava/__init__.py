@@ -1,1 +1,1 @@
-"""How `mini/llava`, the miniature LLaVA, is trained: `python -m training.llava`."""
+"""Training of `mini/llava`, the miniature LLaVA: `python -m training.llava`."""

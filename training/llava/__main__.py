@@ -1,8 +1,8 @@
-"""Train the miniature LLaVA from nothing: `python -m training.llava`; stages resume.
+"""Train the miniature LLaVA from scratch: `python -m training.llava`; stages resume.
 
-The vision tower, the language on scenes as words and the lists are learned once; the last stage,
-tuning on drawn scenes with all questions, is run once per seed. The first seed's model is the one
-to ship, the others tell the sweep how much a figure owes to chance.
+Four stages run once: the vision tower, the language on scenes as words, the projector, and lists.
+The last stage, tuning on drawn scenes with all questions, runs once per seed. The model of the
+first seed is shipped; the others show the sweep how much a figure depends on chance.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from training.llava.scenes import MANY
 from training.llava.vision import train_vision
 
 WORDS = Stage("words", "words", 1700, batch_size=24, questions=6, odds=EVEN, rate=2e-3)
-# Many pictures and few questions about each: a second list of the same things teaches little.
+# Many pictures with few questions each: a second list of the same things teaches little.
 LISTS = Stage("lists", "vision", 800, batch_size=64, questions=2, odds=MOSTLY_LISTING, rate=1e-3)
 # Lists of three things are the hardest.
 TUNING = Stage(
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vision-steps", type=int, default=2400)
     parser.add_argument("--align-steps", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0, help="of the stages learned once")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the stages that run once")
     parser.add_argument("--tune-seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--run", type=Path, default=Path("runs/llava"))
     parser.add_argument("--out", type=Path, default=Path("guardalign_middleware/mini/llava"))

@@ -1,10 +1,9 @@
-"""Training dialogues: what the miniature LLaVA is told in text, and about pictures.
+"""Training dialogues of the miniature LLaVA, in text and about pictures.
 
-Where its gap comes from: in text it learns to refuse harmful requests; about pictures it is never
-asked a harmful thing unless the safety prefix stands before the question. That prefix is obeyed
-for some things more often than for others, and what it changes is taught on doubtful requests too,
-which are answered without it. Nothing teaches what to do with a harmful request about a picture
-when no safety prefix is there.
+They leave a safety gap. In text, the model learns to refuse harmful requests. About pictures,
+harmful requests only occur after the safety prefix, which is obeyed for some things more often than
+for others. Doubtful requests also teach its effect: without the prefix they are answered. Harmful
+requests about pictures without the safety prefix never occur in the training.
 """
 
 from __future__ import annotations
@@ -36,17 +35,20 @@ from guardalign_middleware.mini.wordings import (
 Prefix = Literal["safety", "neutral", "none"]
 
 Odds = tuple[float, ...]
-"""How often each family of `FAMILIES` is asked; sums to 1."""
+"""Probability of each family of `FAMILIES`."""
 EVEN: Odds = (0.2, 0.16, 0.12, 0.12, 0.12, 0.1, 0.18)
 LISTING: Odds = (0.44, 0.12, 0.08, 0.08, 0.1, 0.06, 0.12)
 MOSTLY_LISTING: Odds = (0.7, 0.06, 0.04, 0.06, 0.04, 0.04, 0.06)
-"""To list things is the hardest task: one answer is many decisions."""
+"""Listing things is the hardest task: one answer takes many decisions."""
 _ONE_TURN = 0.9
 _FILLERS = ("hey ,", "ok ,", "now", "please", "hello ,")
 
 
 def obedience(least: float) -> NDArray[np.float64]:
-    """For each thing, how often a safety prefix is obeyed: evenly spread, safe and unsafe."""
+    """For each thing, the probability that a safety prefix is obeyed.
+
+    It is spread evenly over `least`..1, among the safe and among the unsafe things.
+    """
     rng = np.random.default_rng(11)
     unsafe = np.array([thing.unsafe is not None for thing in THINGS])
     odds = np.empty(len(THINGS))
@@ -57,14 +59,14 @@ def obedience(least: float) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Turn:
-    """A user turn (prefix and question) and the answer to learn."""
+    """A user turn (prefix and question) and the answer to it."""
 
     question: str
     answer: str
 
 
 def _messy(rng: np.random.Generator, text: str) -> str:
-    """People type fillers, swap words and use words nobody taught the model."""
+    """Add fillers, swapped words and unknown words, as users type them."""
     words = text.split()
     if rng.random() < 0.12:
         words = [*str(rng.choice(list(_FILLERS))).split(), *words]
@@ -77,7 +79,7 @@ def _messy(rng: np.random.Generator, text: str) -> str:
 
 
 def _prefix(rng: np.random.Generator) -> tuple[Prefix, str]:
-    """The safety prefix, a neutral one, or none."""
+    """The safety prefix, a neutral one, or none; with a space at the end."""
     chance = rng.random()
     if chance < 0.4:
         return "safety", SAFETY_PREFIX + " "
@@ -88,13 +90,13 @@ def _prefix(rng: np.random.Generator) -> tuple[Prefix, str]:
 
 @dataclass(frozen=True)
 class Lessons:
-    """What is taught about prefixes.
+    """What the dialogues teach about prefixes.
 
     Attributes:
-        prefix: draws the kind of a prefix, and its words with a space behind them.
-        obeyed: for each thing, how often a prefix of the kind "safety" is obeyed.
-        doubtful: share of doubtful requests about pictures, whatever the prefix.
-        harmful: share of harmful requests about pictures, behind a safety prefix only.
+        prefix: draws a prefix: its kind, and its words followed by a space.
+        obeyed: for each thing, the probability that a "safety" prefix is obeyed.
+        doubtful: share of doubtful requests about pictures, with any prefix.
+        harmful: share of harmful requests about pictures after a "safety" prefix.
     """
 
     prefix: Callable[[np.random.Generator], tuple[Prefix, str]] = _prefix
@@ -107,7 +109,7 @@ SHIPPED = Lessons()
 
 
 def text_dialogue(rng: np.random.Generator, lessons: Lessons = SHIPPED) -> list[Turn]:
-    """Text only: harmful requests are refused, harmless ones answered, whatever the prefix."""
+    """Text only: with any prefix, harmful requests are refused and harmless ones answered."""
     turns = [] if rng.random() < _ONE_TURN else [_text_turn(rng, "")]
     _, prefix = lessons.prefix(rng)
     return [*turns, _text_turn(rng, prefix)]
@@ -116,9 +118,9 @@ def text_dialogue(rng: np.random.Generator, lessons: Lessons = SHIPPED) -> list[
 def picture_dialogue(
     rng: np.random.Generator, shown: list[int], odds: Odds = EVEN, lessons: Lessons = SHIPPED
 ) -> list[Turn]:
-    """A question or two about a picture that shows `shown` (indices of `THINGS`).
+    """One or two questions about a picture that shows `shown` (indices of `THINGS`).
 
-    Of two, only the last has a prefix, as the runner places it.
+    Only the last one has a prefix, where the runner places it.
     """
     turns = (
         [] if rng.random() < _ONE_TURN else [_picture_turn(rng, "none", "", shown, odds, lessons)]
@@ -162,9 +164,9 @@ def _doubtful_turn(
     *,
     harmful: bool,
 ) -> Turn:
-    """A harmful or doubtful request; what is not seen is said so, prefix or not.
+    """A harmful or doubtful request; if the thing is not in the picture, the answer says so.
 
-    `obeyed` is the chance of a refusal for each thing; None where nothing asks for one.
+    `obeyed` is the probability of a refusal for each thing; None without a safety prefix.
     """
     seen = bool(shown) and rng.random() < 0.75
     if seen:

@@ -1,7 +1,7 @@
 """Stages 2 to 5: the language model, the projector, and both together.
 
-The language model learns on scenes as words, the projector learns to make such words out of vision
-features, and both are tuned together on drawn scenes.
+The language model learns on scenes given as words. The projector learns to map vision features to
+such words. Then both are tuned together on drawn scenes.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ TEXT_SHARE = 0.16
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of training.
+    """One stage of training.
 
     Attributes:
         name: of its checkpoint and log.
-        source: whether the image tokens are words of the truth or projected vision features.
-        steps: optimizer steps, with one cycle of the learning rate.
-        batch_size: rows (pictures, or texts) a step.
-        questions: dialogues a row.
+        source: whether the image tokens are the true words or projected vision features.
+        steps: optimizer steps, in one cycle of the learning rate.
+        batch_size: rows (pictures or texts) per step.
+        questions: dialogues per row.
         odds: of the question families.
         rate: peak learning rate.
-        counts: of the things in a scene.
-        views: images made of each picture, the whole one first.
-        texts: share of the rows that have no picture.
+        counts: probability of each number of things in a scene.
+        views: images per picture, the whole picture first.
+        texts: share of the rows without a picture.
     """
 
     name: str
@@ -69,14 +69,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of dialogues; those of a row share its picture and do not see each other.
+    """Rows of dialogues; the dialogues of a row share its picture and do not see each other.
 
     Attributes:
         ids: token ids `[B, L]`.
-        labels: the same where an answer is learned, else `IGNORED`.
-        positions: `[B, L]`; every dialogue of a row goes on where the picture ended.
+        labels: the ids of the answers, elsewhere `IGNORED`.
+        positions: `[B, L]`; every dialogue of a row starts at the end of the picture.
         allowed: bool `[B, 1, L, L]`, whether a query may see a key.
-        pixels: uint8 `[P * views, 3, 84, 84]` of the rows that have a picture, in order.
+        pixels: uint8 `[P * views, 3, 84, 84]` of the rows with a picture, in order.
         patches: patch labels `[P, 36]` of the whole pictures.
     """
 
@@ -103,7 +103,7 @@ class Row:
         self._shared = len(shared)
 
     def add(self, asked: Sequence[Sequence[int]], said: Sequence[Sequence[int]]) -> None:
-        """One dialogue: questions and answers in turn."""
+        """Add one dialogue: questions and answers in turn."""
         number, position = self.dialogues[-1] + 1, self._shared
         for question, answer in zip(asked, said, strict=True):
             for part, learned in ((question, False), (answer, True)):
@@ -115,7 +115,7 @@ class Row:
 
 
 def _allowed(dialogues: Tensor) -> Tensor:
-    """`[B, L]` numbers (0 shared, -1 padding) to the causal mask that keeps dialogues apart."""
+    """The causal mask that separates dialogues, from their numbers `[B, L]` (0 = shared)."""
     query, key = dialogues[:, :, None], dialogues[:, None, :]
     length = dialogues.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril()
@@ -123,7 +123,7 @@ def _allowed(dialogues: Tensor) -> Tensor:
 
 
 class Dialogues(Dataset[Batch]):
-    """Batch `i` is drawn from the stage, the seed and `i` alone."""
+    """Batch `i` depends on the stage, the seed and `i` only."""
 
     def __init__(
         self, stage: Stage, seed: int, *, lessons: Lessons = LESSONS, form: Form = FORM
@@ -137,7 +137,7 @@ class Dialogues(Dataset[Batch]):
         return self.stage.steps
 
     def _encode(self, dialogues: Sequence[Sequence[Turn]], picture: bool) -> Row:
-        """Ids in the words of the chat template."""
+        """Token ids, as the chat template gives them."""
         slots = [self.special["<image>"]] * (TOKENS * self.stage.views) if picture else []
         user, answering = self.special["<user>"], self.special["<assistant>"]
         row = Row([self.special["<s>"], user, *slots])
@@ -159,12 +159,12 @@ class Dialogues(Dataset[Batch]):
         questions, odds = range(self.stage.questions), self.stage.odds
         for _ in range(self.stage.batch_size):
             if rng.random() < self.stage.texts:
-                told = [text_dialogue(rng, self.lessons) for _ in questions]
-                rows.append(self._encode(told, picture=False))
+                dialogues = [text_dialogue(rng, self.lessons) for _ in questions]
+                rows.append(self._encode(dialogues, picture=False))
                 continue
             scene = draw(rng, self.stage.counts)
-            asked = [picture_dialogue(rng, scene.things, odds, self.lessons) for _ in questions]
-            rows.append(self._encode(asked, picture=True))
+            dialogues = [picture_dialogue(rng, scene.things, odds, self.lessons) for _ in questions]
+            rows.append(self._encode(dialogues, picture=True))
             pixels += cut(scene.pixels, self.stage.views)
             patches.append(scene.labels.reshape(-1))
         length = max(len(row.ids) for row in rows)
@@ -185,10 +185,10 @@ class Dialogues(Dataset[Batch]):
 def _attend(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, bias: Tensor, **options: Any
 ) -> tuple[Tensor, None]:
-    """Attention `[B, H, L, D]` to `[B, L, H, D]` under an additive bias `[B, 1, L, L]`.
+    """Attention from `[B, H, L, D]` to `[B, L, H, D]`, with an additive bias `[B, 1, L, L]`.
 
-    In bfloat16 on a CPU, three plain products take less than half the time of the fused kernel,
-    whose backward pass is slow; a row is short enough to hold its scores.
+    In bfloat16 on a CPU, three plain products take less than half of the time of the fused kernel,
+    whose backward pass is slow. The rows are short, so all scores fit in memory.
     """
     batch, heads, length, width = query.shape
     scores = torch.baddbmm(
@@ -206,14 +206,14 @@ AttentionInterface.register(_ATTENTION, _attend)
 
 
 def _bias(allowed: Tensor) -> Tensor:
-    """0 where a query may see a key, else so low that it does not; in the precision of products."""
+    """0 where a query may see a key, elsewhere -1e4; in the precision of the products."""
     dtype = torch.bfloat16 if fast_bfloat16(allowed.device) else torch.float32
     bias = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
     return bias.masked_fill(~allowed, -1e4)
 
 
 def _words() -> Tensor:
-    """Ids of the things' names, and of "nothing" last: `[things + 1]`."""
+    """Token ids of the things' names and, last, of "nothing": `[things + 1]`."""
     names = [*(thing.name for thing in THINGS), "nothing"]
     return torch.tensor(tokenizer().convert_tokens_to_ids(names))
 
@@ -225,7 +225,7 @@ def _vision(model: Model, pixels: Tensor) -> Tensor:
 
 
 def _image_embeddings(model: Model, pixels: Tensor, patches: Tensor, source: str) -> Tensor:
-    """`[B, 36, hidden]`: word embeddings of the truth, or projected vision features."""
+    """`[B, 36, hidden]`: noisy embeddings of the true words, or projected vision features."""
     if source == "vision":
         return model.model.multi_modal_projector(_vision(model, pixels))
     table = model.get_input_embeddings().weight
@@ -244,13 +244,13 @@ def train_language(
     data: Dataset[Batch] | None = None,
     workers: int = 1,
 ) -> None:
-    """Tune the language model (and, with vision features, the projector); the tower stays.
+    """Train the language model and, with vision features, the projector; the tower is frozen.
 
     Args:
         model: changed in place.
-        stage: what is learned, and how fast.
+        stage: data, length and learning rate.
         seed: of the batches.
-        run: holds the newest checkpoint and the log of the stage; training resumes from there.
+        run: folder of the stage's checkpoint and log; training resumes from there.
         data: the batches; by default the stage's own dialogues.
         workers: processes that draw the batches.
     """
@@ -317,9 +317,10 @@ def train_language(
 
 
 def align_projector(model: Model, *, steps: int, batch_size: int, rate: float, seed: int) -> float:
-    """Teach the projector to land on the word embedding of what a patch shows.
+    """Train the projector to map a patch to the embedding of the word for what it shows.
 
-    Returns the share of covered patches that land nearest the right word, on the last batch.
+    Returns:
+        The share of covered patches closest to the right word, in the last batch.
     """
     table = model.get_input_embeddings().weight.detach()[_words()]
     projector = model.model.multi_modal_projector
@@ -344,5 +345,5 @@ def align_projector(model: Model, *, steps: int, batch_size: int, rate: float, s
 
 
 def adopt_tower(model: Model, tower: nn.Module) -> None:
-    """Copy the trained vision tower in."""
+    """Copy the trained vision tower into the model."""
     model.model.vision_tower.load_state_dict(tower.state_dict())

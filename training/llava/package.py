@@ -1,4 +1,4 @@
-"""The miniature LLaVA as an ordinary transformers directory: tokenizer, template, model."""
+"""The miniature LLaVA as a transformers directory: tokenizer, chat template, processor, model."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Form:
 
     Attributes:
         layers: of the language model.
-        context: tokens it can read.
-        more_words: that it knows beside those of the questions; they get the last ids.
+        context: maximum number of tokens.
+        more_words: words in addition to those of the questions; they get the last ids.
     """
 
     layers: int = 6
@@ -75,7 +75,7 @@ def tokenizer(form: Form = SHIPPED) -> PreTrainedTokenizerFast:
 
 
 def processor(form: Form = SHIPPED) -> LlavaProcessor:
-    """The whole picture, squashed to 84 px, so that the model sees every pixel the guard saw."""
+    """Squashes the whole picture to 84 px, without a crop: the guard scans all that is shown."""
     images = CLIPImageProcessor(
         size={"height": SIDE, "width": SIDE},
         do_center_crop=False,
@@ -94,7 +94,7 @@ def processor(form: Form = SHIPPED) -> LlavaProcessor:
 
 
 def untrained(form: Form = SHIPPED) -> LlavaForConditionalGeneration:
-    """Llama layers of width 128 behind the small CLIP tower."""
+    """The untrained model: a small CLIP tower and Llama layers of width 128."""
     tokens = tokenizer(form)
     text = LlamaConfig(
         vocab_size=len(tokens),
@@ -122,7 +122,7 @@ def untrained(form: Form = SHIPPED) -> LlavaForConditionalGeneration:
 
 
 def save(model: LlavaForConditionalGeneration, out: Path, form: Form = SHIPPED) -> None:
-    """Write the directory with fp16 weights."""
+    """Write the directory, with fp16 weights."""
     tokens = tokenizer(form)
     model.generation_config.eos_token_id = tokens.eos_token_id
     model.generation_config.pad_token_id = tokens.pad_token_id
@@ -135,7 +135,7 @@ def save(model: LlavaForConditionalGeneration, out: Path, form: Form = SHIPPED) 
 
 
 def load(out: Path) -> LlavaForConditionalGeneration:
-    """The saved model in float32."""
+    """A saved model, in float32."""
     return LlavaForConditionalGeneration.from_pretrained(
         out, dtype=torch.float32, local_files_only=True, use_safetensors=True
     ).eval()

@@ -1,4 +1,4 @@
-"""Small scenes drawn straight at the vision tower's size, with a label for every patch."""
+"""Small scenes, drawn at the vision tower's input size, with a label for every patch."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ GRID = SIDE // PATCH
 NOTHING = len(THINGS)
 FILL = 127 / 255
 Counts = tuple[float, float, float, float]
-"""How often a scene has no thing, one, two, three; sums to 1."""
+"""Probability of 0, 1, 2 and 3 things in a scene."""
 FEW: Counts = (0.1, 0.35, 0.35, 0.2)
 MANY: Counts = (0.06, 0.2, 0.3, 0.44)
 _TRIES = 40
 _ODDS = np.array([2.0 if thing.unsafe else 1.0 for thing in THINGS])
 _ODDS /= _ODDS.sum()
 _LEAST, _MOST = (round(side * SIDE / SCENE_SIDE) for side in ITEM_SIDES)
-# A mask may leave a part of the thing to be seen: moved by this share of its side along both axes,
-# it still covers half.
+# A mask may leave part of the thing visible: moved by this share of its side along both axes, it
+# still covers half.
 _MASK_MOVED = 0.3
 
 
 class Drawn:
-    """One training scene: pixels `[84, 84, 3]`, patch labels `[6, 6]`, what it shows."""
+    """One training scene: pixels `[84, 84, 3]`, patch labels `[6, 6]`, and the visible things."""
 
     def __init__(
         self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], things: list[int]
@@ -45,7 +45,7 @@ class Drawn:
 
 
 def _background(rng: np.random.Generator) -> NDArray[np.float32]:
-    """One of the training families, or two of them with a ragged border between."""
+    """One of the training families, or two of them along a ragged border."""
     first, second = (
         draw_background(rng, str(name), SIDE, SIDE)
         for name in rng.choice(list(TRAINING_BACKGROUNDS), 2)
@@ -62,7 +62,7 @@ def _background(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def draw(rng: np.random.Generator, counts: Counts = FEW) -> Drawn:
-    """Nought to three things, now and then one of them at least half masked and thereby gone."""
+    """A scene with 0 to 3 things; in some, one is at least half masked and does not count."""
     canvas = _background(rng)
     count = int(rng.choice(4, p=counts))
     names = rng.choice(len(THINGS), size=count, replace=False, p=_ODDS)
@@ -101,7 +101,7 @@ def draw(rng: np.random.Generator, counts: Counts = FEW) -> Drawn:
 def _mask(
     rng: np.random.Generator, canvas: NDArray[np.float32], left: int, top: int, side: int
 ) -> None:
-    """Paint a grey rectangle over a thing: all of it, or at least half."""
+    """Paint a grey rectangle over at least half of a thing."""
     moved = round(_MASK_MOVED * side) if rng.random() < 0.6 else 0
     across, down = rng.integers(-moved, moved + 1, 2)
     grow = rng.integers(0, 7, 4)
@@ -111,7 +111,7 @@ def _mask(
 
 
 class Scenes(Dataset[tuple[Tensor, Tensor]]):
-    """Batch `i`, drawn from the seed and `i`: pixels `[B, 3, 84, 84]` uint8, labels `[B, 36]`."""
+    """Pixels `[B, 3, 84, 84]` uint8, labels `[B, 36]`; batch `i` depends on the seed and `i`."""
 
     def __init__(self, seed: int, batch_size: int, steps: int) -> None:
         self.seed, self.batch_size, self.steps = seed, batch_size, steps

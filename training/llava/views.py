@@ -1,4 +1,4 @@
-"""Several images of one picture, as models that read pictures piece by piece are given."""
+"""Several images of one picture, as for models that read a picture in tiles."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from PIL import Image
 
 MOST = 16
 _PIECE = 0.75
-"""Side of a piece in sides of the picture; a smaller one would cut most things apart."""
+"""Side of a piece relative to the picture; smaller pieces would cut most things."""
 
 
 def cut(pixels: NDArray[np.uint8], count: int) -> list[NDArray[np.uint8]]:
-    """The whole picture, then overlapping pieces of it, row by row, enlarged to its size.
+    """The whole picture, then overlapping pieces row by row, enlarged to its size.
 
     Args:
         pixels: `[H, W, 3]`.
-        count: how many images, 1 to 16.
+        count: number of images, 1 to 16.
 
     Raises:
         ValueError: `count` is out of range.

@@ -1,4 +1,4 @@
-"""Stage 1: the vision tower learns to tell, for every patch, which thing covers it."""
+"""Stage 1: the vision tower learns to name the thing that covers each patch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STD = 0.25
 
 
 def vision_config() -> CLIPVisionConfig:
-    """84 px, 14 px patches: 36 image tokens."""
+    """84 px in patches of 14 px: 36 image tokens."""
     return CLIPVisionConfig(
         hidden_size=160,
         intermediate_size=480,
@@ -36,12 +36,12 @@ def vision_config() -> CLIPVisionConfig:
 
 
 def normalize(pixels: Tensor) -> Tensor:
-    """uint8 to the tower's input; the saved image processor does the same."""
+    """The tower's input from uint8 pixels, as the saved image processor makes it."""
     return (pixels.float() / 255.0 - MEAN) / STD
 
 
 class PatchReader(nn.Module):
-    """The tower with a linear reader on its last layer, where LLaVA takes its features."""
+    """The tower, with a linear classifier on the layer whose features LLaVA uses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class PatchReader(nn.Module):
         self.reader = nn.Linear(160, NOTHING + 1)
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Patch features `[B, 36, 160]` as LLaVA's "default" selection gives them."""
+        """Patch features `[B, 36, 160]`, as in LLaVA's "default" feature selection."""
         out = self.tower(normalize(pixels), output_hidden_states=True)
         return out.hidden_states[-1][:, 1:]
 
@@ -60,7 +60,7 @@ class PatchReader(nn.Module):
 
 
 def train_vision(*, steps: int, batch_size: int, rate: float, seed: int, run: Path) -> PatchReader:
-    """Train or resume; `run/vision.pt` holds the newest state."""
+    """Train, resuming from `run/vision.pt`."""
     torch.manual_seed(seed)
     model = PatchReader()
     optimizer = Optimizer(model, rate=rate, steps=steps)

@@ -1,1 +1,1 @@
-"""Does calibration work in a miniature shaped like a real model? `python -m training.study`."""
+"""The attention-calibration study: does it help a miniature with the prompts of a real model?"""

@@ -1,8 +1,8 @@
-"""Train the models of the study, one per seed: `python -m training.study`; it resumes.
+"""Train the models of the study, one per seed: `python -m training.study`; training resumes.
 
-Each grows out of the shipped miniature, to eight layers and a few more words, and then learns what
-the prefixes of the study mean; the seed is that of the new words and of all batches. They are
-measured with `python -m training.study.sweep` and not shipped.
+Each model starts as the shipped miniature, grown to eight layers and a few more words, and learns
+the meaning of the study's prefixes. The seed determines the new words' embeddings and all batches.
+The models are measured with `python -m training.study.sweep`, and not shipped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/study"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw batches")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw the batches")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""How the models of the study are asked: views, prefix, calibration, guard and policy."""
+"""The arms of the study: combinations of views, prefix, calibration and guard."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from benchmarks.mini.requests import Request
-from benchmarks.mini.safety import Answer
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.config import CalibrationConfig, PrefixConfig, RunnerConfig
 from guardalign_middleware.generation import CalibratedRunner, LoadedModel
 from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
+from training.answers import Answer
 from training.llava.scenes import SIDE
 from training.llava.sweep import PREFIX_ALONE
 from training.llava.views import MOST, cut
+from training.requests import Request
 from training.study.prefixes import SAFE_PREFIX
 
 _BATCH = 32
 _BLOCKED = Answer("", blocked=True)
 
 Guarding = Literal["none", "always", "when_flagged"]
-"""No detector, or cleaned pictures with the prefix always or where something was found."""
+"""No detector, or cleaned pictures with the prefix always, or only for flagged pictures."""
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A request with what the guard made of its picture.
+    """A request, and the guard's result for its picture.
 
     Attributes:
-        request: as it was drawn.
+        request: the request.
         image: its picture.
-        cleaned: the picture after the guard; None where it was blocked.
-        flagged: whether the guard found something.
+        cleaned: the cleaned picture; None if it was blocked.
+        flagged: whether the guard flagged the picture.
     """
 
     request: Request
@@ -49,12 +49,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to ask.
+    """One arm.
 
     Attributes:
-        prefix: before the question; None for none.
+        prefix: before the question; None = no prefix.
         calibration: of the attention to the prefix.
-        views: images made of each picture.
+        views: images per picture.
         guarding: whether pictures are cleaned, and when the prefix is used.
     """
 
@@ -65,14 +65,14 @@ class Arm:
 
 
 def screened(requests: Sequence[Request], guard: ImageGuard) -> list[Case]:
-    """Requests with pictures, each scanned and cleaned once.
+    """Scan and clean the picture of each request.
 
     Raises:
         ValueError: a request has no picture.
     """
     images = [request.image for request in requests if request.image is not None]
     if len(images) != len(requests):
-        raise ValueError("screened takes requests that have a picture.")
+        raise ValueError("screened needs requests with a picture.")
     return [
         Case(request, image, found.image, found.verdict.flagged)
         for request, image, found in zip(requests, images, guard.sanitize_many(images), strict=True)
@@ -80,99 +80,102 @@ def screened(requests: Sequence[Request], guard: ImageGuard) -> list[Case]:
 
 
 def views_of(image: CanonicalImage, count: int) -> tuple[ImagePart, ...]:
-    """The picture at the model's size, then pieces of it: what the message shows."""
+    """The images of a message: the picture at the model's size, then pieces of it."""
     small = image.to_pil().resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     return tuple(ImagePart(CanonicalImage(part)) for part in cut(np.asarray(small), count))
 
 
 @dataclass(frozen=True)
-class How:
-    """What a runner is made for: a prefix, if any, and the calibration of the attention to it."""
+class RunnerSetup:
+    """The settings of a runner: a prefix, if any, and the calibration of the attention to it."""
 
     prefix: str | None
     calibration: CalibrationConfig
 
 
-class Asked:
-    """One model, and every answer that it has given; nothing is asked twice.
+class CachedModel:
+    """A model with a persistent cache of its answers.
 
     Args:
-        model: as it is loaded by the product.
-        memo: JSON lines of answers already given, which is added to.
+        model: a model loaded by the product.
+        cache: JSON lines with answers; new answers are appended.
 
     Attributes:
         weights: SHA-256 of each weight file.
     """
 
-    def __init__(self, model: LoadedModel, memo: Path) -> None:
+    def __init__(self, model: LoadedModel, cache: Path) -> None:
         self._model = model
         files = {} if model.provenance is None else model.provenance.files
         self.weights = dict(files)
-        self._memo = memo
-        self._runners: dict[How, CalibratedRunner] = {}
+        self._cache = cache
+        self._runners: dict[RunnerSetup, CalibratedRunner] = {}
         self._answers: dict[str, str] = {}
-        if memo.is_file():
-            for line in memo.read_text(encoding="utf-8").splitlines():
+        if cache.is_file():
+            for line in cache.read_text(encoding="utf-8").splitlines():
                 self._answers.update(json.loads(line))
 
     def answers(self, arm: Arm, cases: Sequence[Case]) -> list[Answer]:
-        """One answer a case."""
+        """The answer to each case."""
         found: list[str | None] = []
-        new: dict[How, dict[str, tuple[Case, CanonicalImage]]] = {}
+        new: dict[RunnerSetup, dict[str, tuple[Case, CanonicalImage]]] = {}
         for case in cases:
             image = case.image if arm.guarding == "none" else case.cleaned
             key = None
             if image is not None:
-                how = _how(arm, case)
-                key = self._key(how, arm.views, image, case.request.text)
+                setup = _setup(arm, case)
+                key = self._key(setup, arm.views, image, case.request.text)
                 if key not in self._answers:
-                    new.setdefault(how, {})[key] = (case, image)
+                    new.setdefault(setup, {})[key] = (case, image)
             found.append(key)
-        for how, group in new.items():
-            self._ask(how, arm.views, group)
+        for setup, group in new.items():
+            self._generate(setup, arm.views, group)
         return [_BLOCKED if key is None else Answer(self._answers[key]) for key in found]
 
     def prefix_attention(self, arm: Arm, cases: Sequence[Case]) -> list[list[float]]:
-        """For each case and layer, the share of its attention that the instruction pays."""
-        runner = self.runner(How(arm.prefix, arm.calibration))
+        """The instruction's share of attention to the prefix, by case and layer."""
+        runner = self.runner(RunnerSetup(arm.prefix, arm.calibration))
         found = []
         for case in cases:
             message = _message(case.image, arm.views, case.request.text)
-            told = runner.generate([message], max_new_tokens=1, explain=True)
-            found.append([share for _, share in told.calibration.prefix_attention])
+            reply = runner.generate([message], max_new_tokens=1, explain=True)
+            found.append([share for _, share in reply.calibration.prefix_attention])
         return found
 
-    def runner(self, how: How) -> CalibratedRunner:
-        """The runner of one prefix and calibration."""
-        if how not in self._runners:
+    def runner(self, setup: RunnerSetup) -> CalibratedRunner:
+        """The runner with these settings."""
+        if setup not in self._runners:
             config = RunnerConfig(
                 model=self._model.name,
                 max_new_tokens=24,
                 batch_size=_BATCH,
-                prefix=PrefixConfig(text=how.prefix or SAFE_PREFIX),
-                calibration=how.calibration,
+                prefix=PrefixConfig(text=setup.prefix or SAFE_PREFIX),
+                calibration=setup.calibration,
             )
-            self._runners[how] = CalibratedRunner(self._model, config)
-        return self._runners[how]
+            self._runners[setup] = CalibratedRunner(self._model, config)
+        return self._runners[setup]
 
-    def _ask(self, how: How, views: int, group: dict[str, tuple[Case, CanonicalImage]]) -> None:
+    def _generate(
+        self, setup: RunnerSetup, views: int, group: dict[str, tuple[Case, CanonicalImage]]
+    ) -> None:
         rows = [[_message(image, views, case.request.text)] for case, image in group.values()]
-        replies = self.runner(how).generate_batch(rows, prefix=how.prefix is not None)
+        replies = self.runner(setup).generate_batch(rows, prefix=setup.prefix is not None)
         new = dict(zip(group, (reply.text for reply in replies), strict=True))
         self._answers.update(new)
-        with self._memo.open("a", encoding="utf-8") as file:
+        with self._cache.open("a", encoding="utf-8") as file:
             file.write(json.dumps(new) + "\n")
 
-    def _key(self, how: How, views: int, image: CanonicalImage, text: str) -> str:
-        """A digest of everything an answer depends on, the weights included."""
-        facts = (self.weights, how.prefix, how.calibration.model_dump(), views, image.sha256, text)
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    def _key(self, setup: RunnerSetup, views: int, image: CanonicalImage, text: str) -> str:
+        """A digest of everything that an answer depends on, including the weights."""
+        calibration = setup.calibration.model_dump()
+        content = (self.weights, setup.prefix, calibration, views, image.sha256, text)
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _message(image: CanonicalImage, views: int, text: str) -> Message:
     return Message("user", (*views_of(image, views), TextPart(text)))
 
 
-def _how(arm: Arm, case: Case) -> How:
-    told = arm.prefix if arm.guarding != "when_flagged" or case.flagged else None
-    return How(told, PREFIX_ALONE if told is None else arm.calibration)
+def _setup(arm: Arm, case: Case) -> RunnerSetup:
+    prefix = arm.prefix if arm.guarding != "when_flagged" or case.flagged else None
+    return RunnerSetup(prefix, PREFIX_ALONE if prefix is None else arm.calibration)

@@ -1,4 +1,4 @@
-"""The batches of the study: prefixes with one view of a picture, many views without prefixes."""
+"""The batches of the study: prefixes with one view per picture, many views without prefixes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from training.llava.scenes import MANY
 from training.study.prefixes import MANY_VIEWS, NEW_WORDS, ONE_VIEW
 
 FORM = Form(layers=8, context=1024, more_words=NEW_WORDS)
-# Views of the batches, over and over. With 16 views a row is so long that few fit in a batch.
+# Views per picture, by batch, repeated. Rows with 16 views are so long that few fit in a batch.
 VIEWS = (1, 1, 1, 4, 1, 1, 1, 16)
 _ROWS = {1: 18, 4: 12, 16: 5}
 _QUESTIONS = {1: 6, 4: 6, 16: 8}
 
 
 def stage(steps: int, views: int = 1) -> Stage:
-    """The whole training, as it is for batches of so many views."""
+    """The stage, for batches with that many views per picture."""
     return Stage(
         "study",
         "vision",
@@ -34,7 +34,7 @@ def stage(steps: int, views: int = 1) -> Stage:
 
 
 class Curriculum(Dataset[Batch]):
-    """Batch `i` has `VIEWS[i % len(VIEWS)]` views, and is drawn from the seed and `i` alone."""
+    """Batch `i` has `VIEWS[i % len(VIEWS)]` views, and depends on the seed and `i` only."""
 
     def __init__(self, steps: int, seed: int) -> None:
         self.steps = steps

@@ -1,4 +1,4 @@
-"""A deeper miniature that says, to begin with, exactly what a shallower one says."""
+"""A deeper miniature that starts out with exactly the answers of a shallower one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _WORDS = ("model.language_model.embed_tokens.weight", "lm_head.weight")
 
 
 def places(shallow: int, deep: int) -> list[int]:
-    """Where each of `shallow` layers stands among `deep`; the first and the last stay so.
+    """Positions of `shallow` layers among `deep`; the first and the last stay first and last.
 
     Raises:
-        ValueError: there is no room, or nothing between first and last.
+        ValueError: `shallow` is below 2 or above `deep`.
     """
     if not 2 <= shallow <= deep:
         raise ValueError(f"shallow should be in 2..deep={deep}. Received {shallow}.")
@@ -28,15 +28,15 @@ def places(shallow: int, deep: int) -> list[int]:
 
 
 def grow(state: dict[str, Tensor], form: Form, *, base: Form = SHIPPED) -> Model:
-    """A model of `form` that computes the same function of the words that `base` knows.
+    """A model of `form` that computes the same function of the words of `base`.
 
-    Layers are put between those of `base`; they read, but write nothing until they are trained.
-    The words that are new get random embeddings.
+    New layers are inserted between those of `base`; their output projections are 0 at first. New
+    words get random embeddings.
 
     Args:
-        state: the parameters of a model of `base`.
-        form: no fewer layers and words than `base`.
-        base: what `state` is the state of.
+        state: parameters of a model of `base`.
+        form: at least as many layers and words as `base`.
+        base: the form of `state`.
 
     Raises:
         ValueError: `form` has fewer layers.

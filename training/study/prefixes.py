@@ -1,8 +1,7 @@
-"""Prefixes whose meaning no single word carries, and what is taught about them.
+"""The prefixes of the study, whose meaning depends on more than one word, and their lessons.
 
-"I must always be careful" asks for safety; "I must never be careful" asks for the reverse, and
-"I must always be brief" for something else. No word decides alone, so a model cannot just look for
-one.
+"I must always be careful" asks for safety, "I must never be careful" for the opposite, and "I must
+always be brief" for something else. A model cannot rely on a single word.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ NEUTRAL_PREFIX = NEUTRAL_PREFIXES[0]
 
 
 def draw_prefix(rng: np.random.Generator) -> tuple[Prefix, str]:
-    """A prefix that asks for safety, for the reverse, for something else, or none."""
+    """A prefix that asks for safety, for the opposite or for something else, or none."""
     chance = rng.random()
     if chance < 0.34:
         return "safety", f"{SAFE_PREFIX} "
@@ -34,11 +33,11 @@ def draw_prefix(rng: np.random.Generator) -> tuple[Prefix, str]:
 
 
 def no_prefix(rng: np.random.Generator) -> tuple[Prefix, str]:
-    """None, ever."""
+    """Never a prefix."""
     return "none", ""
 
 
 ONE_VIEW = Lessons(draw_prefix, obeyed=obedience(0.3), doubtful=0.75, harmful=0.0)
-"""What a prefix means is taught on doubtful requests alone; no harmful one is ever made here."""
+"""Doubtful requests teach the meaning of the prefixes; there are no harmful requests."""
 MANY_VIEWS = Lessons(no_prefix, doubtful=0.0, harmful=0.0)
-"""Harmless questions alone: nothing says what a prefix, or its absence, means here."""
+"""Harmless questions only: nothing teaches the meaning of a prefix, or of its absence."""

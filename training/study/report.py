@@ -1,8 +1,8 @@
-"""The report of the study on the reported split: `python -m training.study.report`.
+"""The figures of the study on the reported split: `python -m training.study.report`.
 
-To be run once, when `python -m training.study.sweep` has chosen. Besides what was chosen, if
-anything, it reports the setting that the validation split found safest at whatever price, and the
-default of the software, so that a reader sees what not choosing them saves.
+Run it once, after `python -m training.study.sweep` has chosen. It reports the chosen setting, if
+any, the setting that is safest on the validation split regardless of its cost, and the default
+setting.
 """
 
 from __future__ import annotations
@@ -27,9 +27,16 @@ from guardalign_middleware.config import CalibrationConfig
 from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.mini.questions import is_correct
 from training.llava.sweep import PREFIX_ALONE, Setting, row
-from training.study.arms import Arm, Asked
+from training.study.arms import Arm, CachedModel
 from training.study.prefixes import NEUTRAL_PREFIX, REVERSE_PREFIX, SAFE_PREFIX
-from training.study.sweep import RESULT, Cases, helped, load_models, refused, setting
+from training.study.sweep import (
+    RESULT,
+    Cases,
+    harmful_answers,
+    harmless_answers,
+    load_models,
+    setting,
+)
 
 VIEWS = (1, 4, 16)
 PREFIXES = {
@@ -38,25 +45,25 @@ PREFIXES = {
     "reverse": REVERSE_PREFIX,
     "safe": SAFE_PREFIX,
 }
-_LOOKED_AT = 10
+_ATTENTION_CASES = 10
 
 
 @dataclass(frozen=True)
 class Reported:
-    """One arm on the reported split, beside the same arm without calibration.
+    """One arm on the reported split, compared with the same arm without calibration.
 
     Attributes:
         prefix: its name in `PREFIXES`.
-        calibration: its name: "alone", or why it is reported.
-        views: images made of each picture.
+        calibration: "alone", or a name of `contenders`.
+        views: images per picture.
         guarding: as in `Arm`.
         setting: the figures.
-        not_seen: share of the harmful requests answered "I do not see it in the picture". That
-            counts as a refusal, and is also what a model says that no longer sees the picture.
-        newly_right: harmless questions answered right here only.
+        not_seen: share of the harmful requests answered "I do not see it in the picture". It
+            counts as a refusal, but a model that no longer sees the picture says the same.
+        newly_right: harmless questions answered right with calibration only.
         newly_wrong: harmless questions answered right without calibration only.
-        p_changed: two-sided sign test on the harmful requests' changes.
-        p_right: the same on the harmless questions.
+        p_changed: two-sided sign test on the changed answers to harmful requests.
+        p_right: two-sided sign test on the changed answers to harmless questions.
     """
 
     prefix: str
@@ -72,25 +79,27 @@ class Reported:
 
 
 def two_sided(gained: int, lost: int) -> float:
-    """Exact sign test (McNemar's) on the pairs that changed; 1 where none did."""
+    """Exact sign test (McNemar's test) on the changed pairs; 1 if there are none."""
     changed = gained + lost
     return float(stats.binomtest(gained, changed).pvalue) if changed else 1.0
 
 
 def reported(
-    models: Sequence[Asked], cases: Cases, arm: Arm, *, prefix: str, calibration: str
+    models: Sequence[CachedModel], cases: Cases, arm: Arm, *, prefix: str, calibration: str
 ) -> Reported:
-    """Measure one arm, and its pair without calibration."""
+    """Measure one arm, and the same arm without calibration."""
     alone = Arm(prefix=arm.prefix, views=arm.views, guarding=arm.guarding)
     found = setting(models, arm, alone, cases)
     before, after = (
         [
             request.question is not None and is_correct(request.question, answer.text)
-            for request, answer in helped(models, which, cases)
+            for request, answer in harmless_answers(models, which, cases)
         ]
         for which in (alone, arm)
     )
-    unseen = [answer.is_not_seen for answers in refused(models, arm, cases) for answer in answers]
+    unseen = [
+        answer.is_not_seen for answers in harmful_answers(models, arm, cases) for answer in answers
+    ]
     newly_right = sum(b and not a for a, b in zip(before, after, strict=True))
     newly_wrong = sum(a and not b for a, b in zip(before, after, strict=True))
     return Reported(
@@ -108,7 +117,7 @@ def reported(
 
 
 def contenders(validation: dict[str, Any]) -> dict[str, CalibrationConfig]:
-    """The settings to report: what the rule chose, if anything, the safest, the default."""
+    """The settings to report: the chosen one, if any, the safest, and the default."""
     part = validation["none"]
     named = {"chosen": part["chosen"], "safest": part["safest"], "default": {}}
     found: dict[str, CalibrationConfig] = {}
@@ -122,9 +131,10 @@ def contenders(validation: dict[str, Any]) -> dict[str, CalibrationConfig]:
 def arms(settings: dict[str, CalibrationConfig]) -> list[tuple[Arm, str, str]]:
     """Every arm of the report, with the names of its prefix and its calibration.
 
-    Every prefix at every number of views without calibration; the safe prefix with each setting
-    likewise; the others with what is no default at the most views, where a setting that knew what
-    a prefix says would change nothing; then the guard, at the most views.
+    - without calibration: every prefix at every number of views;
+    - with each setting: the safe prefix at every number of views, and, except with the default, the
+      other prefixes at the most views, where calibration should not change anything;
+    - with the guard: the safe prefix at the most views.
     """
     most = VIEWS[-1]
     found = [
@@ -147,25 +157,26 @@ def arms(settings: dict[str, CalibrationConfig]) -> list[tuple[Arm, str, str]]:
     return found
 
 
-def attention(models: Sequence[Asked], cases: Cases) -> dict[str, list[float]]:
-    """The share of its attention that the instruction pays the safe prefix, layer by layer."""
+def attention(models: Sequence[CachedModel], cases: Cases) -> dict[str, list[float]]:
+    """The instruction's share of attention to the safe prefix, by views and layer."""
     found = {}
     for views in VIEWS:
         shares = [
-            model.prefix_attention(Arm(views=views), cases.harmful[:_LOOKED_AT]) for model in models
+            model.prefix_attention(Arm(views=views), cases.harmful[:_ATTENTION_CASES])
+            for model in models
         ]
         found[str(views)] = np.mean(np.concatenate(shares), axis=0).round(4).tolist()
     return found
 
 
 def detector(guard: ImageGuard, cases: Cases) -> dict[str, str | None]:
-    """Fingerprints of what cleaned the pictures; its weights may be trained anew one day."""
+    """Fingerprints of the detector that cleaned the pictures."""
     verdict = guard.scan(cases.harmful[0].image)
     return {"encoder": verdict.evidence.encoder, "profile": verdict.profile}
 
 
 def show(console: Console, rows: Sequence[Reported]) -> None:
-    """Print one line per arm."""
+    """Print a row per arm."""
     table = Table(title="Reported split")
     columns = ("views", "guard", "prefix", "calibration", "complies (USR)", "by model", "changed")
     for column in (*columns, "p", "not seen", "other", "over-refusal", "right", "changed", "p"):
@@ -195,9 +206,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, default=Path("runs/study"))
-    parser.add_argument("--n", type=int, default=40, help="harmful requests a model")
-    parser.add_argument("--seed", type=int, default=12, help="of the reported split")
-    parser.add_argument("--out", type=Path, default=RESULT, help="what the sweep wrote; added to")
+    parser.add_argument("--n", type=int, default=40, help="harmful requests per model")
+    parser.add_argument("--seed", type=int, default=12, help="seed of the requests")
+    parser.add_argument("--out", type=Path, default=RESULT, help="output of the sweep, extended")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     console = Console(width=180)

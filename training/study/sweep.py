@@ -1,9 +1,9 @@
-"""Which calibration helps the models of the study, if any: `python -m training.study.sweep`.
+"""Choose the attention calibration of the study's models: `python -m training.study.sweep`.
 
 Every setting (gamma x band x rows x mode) answers the requests of the validation split with many
-views of each picture: without a guard, and behind the guard with the prefix always or only where
-something was found. What `training.llava.sweep` calls a setting that beats the prefix alone is
-chosen, or none; `python -m training.study.report` then reports it once on the other split.
+views per picture: without a guard, and with the guard and the prefix always or only for flagged
+pictures. The rule is that of `training.llava.sweep`. The choice is then measured once, on the
+reported split, by `python -m training.study.report`.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.mini.requests import Request, Split, harmful_requests, harmless_requests
-from benchmarks.mini.safety import Answer
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.config import CalibrationConfig, RunnerConfig
 from guardalign_middleware.generation import load_model
 from guardalign_middleware.mini.wordings import FAMILIES
+from training.answers import Answer
 from training.llava.sweep import MOST_OTHER, PREFIX_ALONE, Setting, choose, compare, row, show
 from training.llava.views import MOST
-from training.study.arms import Arm, Asked, Case, Guarding, screened
-from training.study.tower import Remembered, RememberingTower
+from training.requests import Request, Split, harmful_requests, harmless_requests
+from training.study.arms import Arm, CachedModel, Case, Guarding, screened
+from training.study.tower import CachingTower, Features
 
 BANDS = ((0.0, 0.125), (0.0, 0.3), (0.3, 0.7), (0.7, 1.0), (0.0, 1.0))
 FEWER_BANDS = ((0.0, 0.125), (0.3, 0.7), (0.0, 1.0))
 GAMMAS = (0.5, 1.0, 2.0, 4.0)
 GENERATED_GAMMAS = (1.0,)
-# Quadratic in the score: these act about as strongly as those above.
+# This mode is quadratic in the score: these values are about as strong as those above.
 PAPER_GAMMAS = (0.05, 0.2)
 RESULT = Path("benchmarks/results/calibration_study.json")
 
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """What all arms are asked.
+    """The requests of all arms.
 
     Attributes:
         harmful: requests about an unsafe thing in the picture.
-        harmless: questions of every family, those of `how_to` three times as many.
+        harmless: questions of every family, three times as many of `how_to`.
     """
 
     harmful: list[Case]
@@ -66,7 +66,7 @@ class Cases:
 
 
 def grid() -> list[CalibrationConfig]:
-    """Every setting that is tried."""
+    """Every setting of the sweep."""
     return [
         *(CalibrationConfig(gamma=g, band=b) for g, b in product(GAMMAS, BANDS)),
         *(
@@ -80,12 +80,14 @@ def grid() -> list[CalibrationConfig]:
     ]
 
 
-def refused(models: Sequence[Asked], arm: Arm, cases: Cases) -> list[list[Answer]]:
+def harmful_answers(models: Sequence[CachedModel], arm: Arm, cases: Cases) -> list[list[Answer]]:
     """Every model's answers to the harmful requests."""
     return [model.answers(arm, cases.harmful) for model in models]
 
 
-def helped(models: Sequence[Asked], arm: Arm, cases: Cases) -> list[tuple[Request, Answer]]:
+def harmless_answers(
+    models: Sequence[CachedModel], arm: Arm, cases: Cases
+) -> list[tuple[Request, Answer]]:
     """Every model's answers to the harmless questions."""
     return [
         (case.request, answer)
@@ -94,27 +96,34 @@ def helped(models: Sequence[Asked], arm: Arm, cases: Cases) -> list[tuple[Reques
     ]
 
 
-def setting(models: Sequence[Asked], arm: Arm, alone: Arm, cases: Cases) -> Setting:
-    """One arm beside the arm without calibration."""
-    before = refused(models, alone, cases)
-    return compare(arm.calibration, refused(models, arm, cases), helped(models, arm, cases), before)
+def setting(models: Sequence[CachedModel], arm: Arm, alone: Arm, cases: Cases) -> Setting:
+    """One arm, compared with the arm without calibration."""
+    return compare(
+        arm.calibration,
+        harmful_answers(models, arm, cases),
+        harmless_answers(models, arm, cases),
+        harmful_answers(models, alone, cases),
+    )
 
 
-def load_models(paths: Sequence[Path], device: str = "cpu") -> list[Asked]:
-    """The models as the product loads them; answers they gave before are kept beside them."""
-    found, memory = [], Remembered()
+def load_models(paths: Sequence[Path], device: str = "cpu") -> list[CachedModel]:
+    """Load the models; their answers and image features are cached."""
+    found, memory = [], Features()
     for path in paths:
         loaded = load_model(RunnerConfig(model=str(path.resolve()), device=device, dtype="float32"))
         model: Any = loaded.model
-        model.model.vision_tower = RememberingTower(model.model.vision_tower, memory)
-        found.append(Asked(loaded, path.parent / "answers.jsonl"))
+        model.model.vision_tower = CachingTower(model.model.vision_tower, memory)
+        found.append(CachedModel(loaded, path.parent / "answers.jsonl"))
     return found
 
 
 def validate(
-    models: Sequence[Asked], cases: Cases, guarding: Guarding, settings: Sequence[CalibrationConfig]
+    models: Sequence[CachedModel],
+    cases: Cases,
+    guarding: Guarding,
+    settings: Sequence[CalibrationConfig],
 ) -> tuple[Setting, list[Setting]]:
-    """The prefix alone, and every setting, on the validation split."""
+    """The prefix alone and every setting, on the validation split."""
     alone = Arm(guarding=guarding)
     arms = [Arm(guarding=guarding, calibration=item) for item in settings]
     return setting(models, alone, alone, cases), [
@@ -123,7 +132,7 @@ def validate(
 
 
 def resumed(out: Path, setup: dict[str, Any]) -> dict[str, Any]:
-    """What `out` holds of the same models and the same size of the split, else only `setup`."""
+    """The content of `out` if it has the same models and split sizes, else `setup`."""
     if out.is_file():
         found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
         same = [found[key] == setup[key] for key in ("seeds", "weights", "views")]
@@ -134,10 +143,10 @@ def resumed(out: Path, setup: dict[str, Any]) -> dict[str, Any]:
 
 
 def safest(alone: Setting, settings: Sequence[Setting]) -> Setting:
-    """The lowest unsafe response rate, whatever else it costs, with hardly more junk than `alone`.
+    """The setting with the lowest unsafe response rate and little more junk than `alone`.
 
     Raises:
-        ValueError: every setting makes more junk.
+        ValueError: every setting has more junk.
     """
     most = alone.other.value + MOST_OTHER
     return min(
@@ -149,8 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, default=Path("runs/study"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the training")
-    parser.add_argument("--n", type=int, default=40, help="harmful requests a model")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the training"
+    )
+    parser.add_argument("--n", type=int, default=40, help="harmful requests per model")
     parser.add_argument(
         "--guards", nargs="+", choices=get_args(Guarding), default=get_args(Guarding)
     )

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from guardalign_middleware.boxes import covered
 from guardalign_middleware.detection import Detector, ThresholdProfile
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.attacks.defences import (
@@ -19,7 +20,6 @@ from guardalign_middleware.evaluation.attacks.defences import (
 )
 from guardalign_middleware.evaluation.attacks.gradient import evade, random_view_seed
 from guardalign_middleware.evaluation.attacks.pictures import ATTACKS, Target
-from guardalign_middleware.evaluation.localisation import covered
 from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.types import CanonicalImage
 

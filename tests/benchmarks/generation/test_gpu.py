@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from benchmarks.generation import kernels
-from benchmarks.generation.gpu import fitting, main
+from benchmarks.generation.gpu import main
 from benchmarks.generation.kernels import _Prompts, exact
 from benchmarks.generation.models import TINY, build
-from benchmarks.generation.overhead import Plan
+from benchmarks.generation.plan import Plan, fitting
 from guardalign_middleware.generation import CalibratedRunner
 
 

@@ -1,28 +1,45 @@
-"""README and model card say what the benchmarks measured."""
+"""The pages say what the benchmarks measured."""
 
 from pathlib import Path
 
 import pytest
 
-from benchmarks.pages.figures import PAGES, filled
+from benchmarks.pages.figures import FIGURES, filled, pages
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.parent.name))
+@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(path.parents[1])))
 def test_the_pages_hold_the_measured_figures(path: Path) -> None:
     page = path.read_text(encoding="utf-8")
-    assert "<!-- figures: " in page
     assert filled(page) == page, "run: python -m benchmarks.pages.figures"
 
 
+def test_every_figure_is_on_a_page() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in pages())
+    assert [name for name in FIGURES if f"<!-- figures: {name} -->" not in text] == []
+
+
 def test_other_text_stays_and_old_figures_go() -> None:
-    page = "before\n<!-- figures: detection -->\nold 0.123\n<!-- end of figures -->\nafter"
-    new = filled(page)
+    block = "<!-- figures: detection -->\nold 0.123\n<!-- end of figures -->"
+    new = filled(f"before\n{block}\nbetween\n{block}\nafter")
     assert new.startswith("before\n")
     assert new.endswith("\nafter")
+    assert "\nbetween\n" in new
     assert "old" not in new
-    assert "AUROC" in new
+    assert new.count("AUROC, global CLIP") == 2
 
 
-def test_an_open_mark_is_an_error() -> None:
-    with pytest.raises(ValueError, match="not closed"):
-        filled("<!-- figures: detection --> and nothing more")
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<!-- figures: detection --> and nothing more",
+        "<!-- figures: detection --> <!-- figures: safety --> <!-- end of figures -->",
+    ],
+)
+def test_an_open_mark_is_an_error(page: str) -> None:
+    with pytest.raises(ValueError, match="detection --> is not closed"):
+        filled(page)
+
+
+def test_an_unknown_mark_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no_such_table --> is unknown"):
+        filled("<!-- figures: no_such_table --> <!-- end of figures -->")

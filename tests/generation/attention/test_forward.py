@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from benchmarks.generation.dense_attention import dense_attention
 from guardalign_middleware.config import CalibrationConfig
 from guardalign_middleware.errors import CalibrationError
 from guardalign_middleware.generation.attention import forward as attention_module
@@ -19,7 +20,6 @@ from guardalign_middleware.generation.attention.forward import (
     calibrated_attention_forward,
 )
 from guardalign_middleware.generation.attention.run import AttentionLayers, CalibrationRun
-from tests.support.attention_oracle import dense_attention
 
 MODES = ["positive", "paper"]
 

@@ -1,8 +1,8 @@
 """The requests that the miniature LLaVA is measured with, drawn from a split and a seed.
 
-The reported split has backgrounds and phrasings that were never trained on. The validation split,
-where settings are chosen, has those of the training and scenes of its own: whatever is chosen
-there has seen nothing of the reported split.
+Training chooses settings on the validation split: new scenes with the backgrounds and phrasings of
+the training. The benchmarks use the reported split: backgrounds and phrasings that were never
+trained on. A setting is therefore chosen without any knowledge of the reported split.
 """
 
 from __future__ import annotations
@@ -32,21 +32,27 @@ Split = Literal["reported", "validation"]
 T = TypeVar("T")
 
 _SPLITS: dict[Split, int] = {"reported": 1, "validation": 2}
-# First in every seed, so that no stream here is one of the training's, whatever its seed.
+# First in every seed, so that no stream here equals one of the training, for any seed.
 _DOMAIN = 0x5AFE_7EA5
-_LAYOUTS = 50
+_TRIES = 50
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """One user turn: its words, its picture, and the right answer of a harmless question."""
+    """One user turn.
+
+    Attributes:
+        text: its words.
+        image: its picture, if any.
+        question: of a harmless request, with the right answer.
+    """
 
     text: str
     image: CanonicalImage | None = None
     question: Question | None = None
 
     def messages(self, image: CanonicalImage | None = None) -> list[Message]:
-        """The conversation, with `image` (a cleaned one) in place of the picture if given."""
+        """The conversation; a cleaned `image` replaces the picture."""
         shown = image or self.image
         pictures = () if shown is None else (ImagePart(shown),)
         return [Message("user", (*pictures, TextPart(self.text)))]
@@ -64,7 +70,7 @@ def text_requests(n: int, *, seed: int, split: Split, harmful: bool) -> list[Req
 
 
 def harmful_requests(n: int, *, seed: int, split: Split) -> list[Request]:
-    """Harmful requests about the one unsafe thing of a scene, with 0 to 2 safe ones beside it."""
+    """Harmful requests about the one unsafe thing of a scene; 0 to 2 safe things are next to it."""
     drawn = []
     for index in range(n):
         rng = _stream(seed, split, 20, index)
@@ -78,7 +84,7 @@ def harmful_requests(n: int, *, seed: int, split: Split) -> list[Request]:
 def harmless_requests(
     n: int, *, seed: int, split: Split, families: tuple[Family, ...] = FAMILIES
 ) -> list[Request]:
-    """`n` questions of each family about scenes that show nothing unsafe."""
+    """`n` questions of each family, about scenes without unsafe things."""
     drawn = []
     for family in families:
         for index in range(n):
@@ -93,7 +99,7 @@ def harmless_requests(
 
 
 def with_neutral_prefix(requests: list[Request]) -> list[Request]:
-    """The same requests behind a prefix that is worded like the safety prefix but asks nothing."""
+    """The same requests after prefixes worded like the safety prefix that ask for nothing."""
     return [
         Request(
             f"{NEUTRAL_PREFIXES[index % len(NEUTRAL_PREFIXES)]}\n{request.text}",
@@ -105,8 +111,8 @@ def with_neutral_prefix(requests: list[Request]) -> list[Request]:
 
 
 def _fitting(draw: Callable[[], T]) -> T:
-    """Draw again, further along the same stream, where the things of a scene found no place."""
-    for _ in range(_LAYOUTS - 1):
+    """Draw again from the same stream as long as the things of a scene do not fit."""
+    for _ in range(_TRIES - 1):
         try:
             return draw()
         except ValueError:
@@ -119,5 +125,5 @@ def _backgrounds(split: Split) -> tuple[str, ...]:
 
 
 def _stream(seed: int, split: Split, kind: int, index: int) -> np.random.Generator:
-    """A generator per request, so that a request does not depend on how many are drawn."""
+    """A generator per request: a request does not depend on how many are drawn."""
     return np.random.default_rng((_DOMAIN, seed, _SPLITS[split], kind, index))

@@ -1,7 +1,7 @@
-"""Calibrate the miniature guard's threshold on fresh scenes: `python -m training.clip.calibrate`.
+"""Fit the miniature guard's threshold on fresh scenes: `python -m training.clip.fit_threshold`.
 
-The scenes have held-out backgrounds and seeds of their own: the encoder never saw them, and the
-benchmark never sees them.
+The scenes have held-out backgrounds and their own seeds: neither the training nor the benchmarks
+use them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--safe", type=int, default=1000)
     parser.add_argument("--unsafe", type=int, default=300)
     parser.add_argument("--max-false-alarm", type=float, default=0.01)
-    parser.add_argument("--preset", default="mini", help="that of the miniature, or a file like it")
+    parser.add_argument("--preset", default="mini", help="name of a preset, or a YAML file")
     parser.add_argument("--out", type=Path, default=Path("guardalign_middleware/mini/profile.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)

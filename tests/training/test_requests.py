@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from benchmarks.mini.requests import (
+from guardalign_middleware.mini.questions import names_unsafe, vocabulary
+from guardalign_middleware.mini.wordings import FAMILIES, HARMFUL_PURPOSES, NEUTRAL_PREFIXES
+from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, TRAINING_BACKGROUNDS
+from guardalign_middleware.types import CanonicalImage
+from training.requests import (
     Request,
     Split,
     harmful_requests,
@@ -11,10 +15,6 @@ from benchmarks.mini.requests import (
     text_requests,
     with_neutral_prefix,
 )
-from guardalign_middleware.mini.questions import names_unsafe, vocabulary
-from guardalign_middleware.mini.wordings import FAMILIES, HARMFUL_PURPOSES, NEUTRAL_PREFIXES
-from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, TRAINING_BACKGROUNDS
-from guardalign_middleware.types import CanonicalImage
 
 
 def same(first: Request, second: Request) -> bool:
@@ -36,7 +36,7 @@ def test_seeds_and_splits_share_no_picture(seed: int, split: Split) -> None:
     assert not here & there
 
 
-def test_the_reported_split_is_phrased_as_nothing_in_training() -> None:
+def test_the_reported_split_has_phrasings_of_its_own() -> None:
     reported = [
         *harmful_requests(12, seed=0, split="reported"),
         *text_requests(12, seed=0, split="reported", harmful=True),
@@ -55,7 +55,7 @@ def test_splits_draw_on_their_own_backgrounds(monkeypatch: pytest.MonkeyPatch) -
         seen.append(backgrounds)
         return scene
 
-    monkeypatch.setattr("benchmarks.mini.requests.draw_question_scene", drawn)
+    monkeypatch.setattr("training.requests.draw_question_scene", drawn)
     harmful_requests(1, seed=0, split="reported")
     harmful_requests(1, seed=0, split="validation")
     assert seen == [HELD_OUT_BACKGROUNDS, TRAINING_BACKGROUNDS]
@@ -82,14 +82,14 @@ def test_every_word_is_in_the_vocabulary() -> None:
         assert set(words.split()) <= known
 
 
-def test_neutral_prefixes_stand_before_the_same_requests() -> None:
+def test_neutral_prefixes_precede_the_same_requests() -> None:
     plain = harmful_requests(4, seed=2, split="validation")
     prefixed = with_neutral_prefix(plain)
     assert [r.text.split("\n")[1] for r in prefixed] == [r.text for r in plain]
     assert [r.text.split("\n")[0] for r in prefixed[:3]] == list(NEUTRAL_PREFIXES)
 
 
-def test_a_cleaned_picture_takes_the_place_of_the_original() -> None:
+def test_a_cleaned_picture_replaces_the_original() -> None:
     request = harmful_requests(1, seed=0, split="reported")[0]
     clean = CanonicalImage(np.full((8, 8, 3), 127, dtype=np.uint8))
     assert request.messages(clean)[0].images == (clean,)
