@@ -249,7 +249,6 @@ def test_the_installed_command_exits_by_the_verdict(pictures: Path) -> None:
         [sys.executable, "-c", "from guardalign_middleware.cli import main; main()", "scan", "-"],
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
     assert done.returncode == 2

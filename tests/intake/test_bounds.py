@@ -121,7 +121,6 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[s
         capture_output=True,
         text=True,
         env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())},
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, list[tuple[str, float, float]]] = {}

@@ -21,7 +21,7 @@ from guardalign_middleware.generation.engine.service import GenerationService
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
 from guardalign_middleware.types import CalibrationReport
 
-SECONDS = 30
+SECONDS = 300
 OFF = CalibrationReport("off", prefix=False)
 
 
