@@ -36,10 +36,10 @@ types: setup  ## mypy, strict
 	$(BIN)/mypy
 
 unit: setup  ## all tests
-	$(BIN)/pytest -q -n 2 --dist loadfile
+	$(BIN)/pytest -q -n 2 --dist worksteal
 
 quick: setup  ## the tests that are not slow
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow"
 
 bench: setup  ## the held-out figures of the miniature models, written into README and card
 	$(BIN)/python -m benchmarks.mini.style_similarity

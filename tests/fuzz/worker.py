@@ -75,7 +75,7 @@ def save(folder: Path, name: str, number: int, case: Any, why: str) -> Path:
 def work(
     name: str, start: int, seconds: float, cpu_seconds: float, folder: Path, report: TextIO
 ) -> None:
-    """Run the cases from `start` on until the time is over.
+    """Run the cases from `start` on until the time is over, one at least.
 
     A case may use `cpu_seconds` of processor time, which other programs do not use up.
     """
@@ -91,7 +91,7 @@ def work(
     before = _peak()
     progress = Progress()
     number = start
-    while time.monotonic() < end and len(progress.findings) < MOST_FINDINGS:
+    while number == start or (time.monotonic() < end and len(progress.findings) < MOST_FINDINGS):
         now[:8] = struct.pack("<Q", number)
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
         _run(name, chosen, number, folder, progress)
