@@ -253,13 +253,3 @@ def test_the_installed_command_exits_by_the_verdict(pictures: Path) -> None:
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-
-
-def test_the_demo_shows_three_answers_and_writes_its_pictures(tmp_path: Path) -> None:
-    result = run("demo", "--out", tmp_path)
-    assert result.exit_code == 0
-    for word in ("unguarded", "prefix", "guarded", "pistol"):
-        assert word in result.stdout
-    names = {file.name for file in tmp_path.iterdir()}
-    assert len(names) >= 2 * len(demo_scenes())
-    assert {"04-pistol-apple-overlay.png", "masked-scene.png"} <= names
