@@ -207,6 +207,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_calibrate_writes_a_profile_that_the_guard_then_uses(
     labelled: Path, pictures: Path, tmp_path: Path
 ) -> None:
@@ -244,6 +245,7 @@ def test_calibrate_writes_nothing_when_it_cannot_promise(labelled: Path, tmp_pat
     assert not profile.exists()
 
 
+@pytest.mark.slow
 def test_the_installed_command_exits_by_the_verdict(pictures: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from guardalign_middleware.cli import main; main()", "scan", "-"],

@@ -44,6 +44,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 # The provider of one example is a server on this machine.
 @pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_it_runs(example: Path, run: Run) -> None:
     printed = run(example)
     assert "mask" in printed

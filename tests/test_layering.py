@@ -38,6 +38,7 @@ def loaded_after(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_importing_every_core_module_loads_no_agent_framework() -> None:
     loaded = loaded_after("\n".join(f"import {name}" for name in modules()))
     assert "guardalign_middleware.guard" in loaded

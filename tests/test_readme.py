@@ -30,6 +30,7 @@ def demo(folder: Path) -> Result:
     return CliRunner().invoke(app, ["demo", "--out", str(folder / "guardalign-demo")])
 
 
+@pytest.mark.slow
 def test_the_demo_shows_three_answers_and_writes_its_pictures(folder: Path, demo: Result) -> None:
     assert demo.exit_code == 0
     for word in ("unguarded", "prefix", "guarded", "pistol"):
@@ -40,6 +41,7 @@ def test_the_demo_shows_three_answers_and_writes_its_pictures(folder: Path, demo
 
 
 @pytest.mark.usefixtures("demo")
+@pytest.mark.slow
 def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The scenes are enough; scanning what the demo drew over them takes most of the time.
     drawn_over = shutil.ignore_patterns("*-overlay.png", "*-clean.png", "masked-scene.png")
@@ -54,6 +56,7 @@ def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("demo")
 @pytest.mark.parametrize("code", blocks("python"), ids=range(len(blocks("python"))))
+@pytest.mark.slow
 def test_the_python(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     exec(compile(code, "README.md", "exec"), {})

@@ -13,6 +13,7 @@ from tests.support.tiny.families import MATRIX
 # Processors of PaliGemma and GLM make numpy arrays of torch tensors.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("family", MATRIX)
+@pytest.mark.slow
 def test_the_page_says_what_was_found(family: str, tmp_path: Path) -> None:
     assert str(check(family, tmp_path)) in table()
 

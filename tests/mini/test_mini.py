@@ -59,6 +59,7 @@ def conversations(count: int) -> list[tuple[Message, ...]]:
     return made
 
 
+@pytest.mark.slow
 def test_decisions_and_answers_do_not_depend_on_the_batch(
     chain: GuardAlign, asked: list[tuple[Message, ...]], together: list[GuardedReply]
 ) -> None:
@@ -85,6 +86,7 @@ def test_the_anchors_hold_only_words_the_encoder_knows(chain: GuardAlign) -> Non
     assert len(chain.guard.detector.encoder.encode_texts(texts)) == len(texts)
 
 
+@pytest.mark.slow
 def test_the_shipped_weights_are_those_of_the_card(
     chain: GuardAlign, asked: list[tuple[Message, ...]], together: list[GuardedReply]
 ) -> None:

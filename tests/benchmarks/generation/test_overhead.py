@@ -17,6 +17,7 @@ from benchmarks.pages.figures import ready
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_every_goal_is_measured() -> None:
     plan = Plan(pairs=2, tokens=3, few_tokens=2)
     found = measure(TINY, plan, device=CPU, dtype=torch.float32)
@@ -37,6 +38,7 @@ def test_every_goal_is_measured() -> None:
     assert found.memory["eager"].working_bytes > found.memory["plain"].working_bytes > 0
 
 
+@pytest.mark.slow
 def test_what_comes_out_fills_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "found.json"
     options = "--widths tiny --pairs 2 --tokens 2 --few-tokens 2 --out".split()
@@ -51,6 +53,7 @@ def test_what_comes_out_fills_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert ("**This run is void" in page) == bool(json.loads(out.read_text())["void"])
 
 
+@pytest.mark.slow
 def test_an_answer_that_depends_on_the_batch_voids_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -60,6 +63,7 @@ def test_an_answer_that_depends_on_the_batch_voids_the_run(
     assert "concurrent answers differ from those one by one" in found.faults
 
 
+@pytest.mark.slow
 def test_a_guard_with_random_weights_scans_and_flags_nothing() -> None:
     (turn,) = conversation(0, 64)
     verdict = build_guard("ViT-S-32-alt", CPU).scan(turn.images[0])
