@@ -66,12 +66,12 @@ REQUESTS: list[Any] = [
 
 @pytest.fixture(scope="module")
 def alone(chain: GuardAlign) -> list[GuardedReply]:
-    """The answer to each request when there is no other."""
+    """The answer to each request by itself."""
     return [chain.invoke(request) for request in REQUESTS]
 
 
 class State:
-    """All that a call could leave on the model or in the context."""
+    """Everything that a call could change on the model or in the context."""
 
     def __init__(self, model: Any) -> None:
         modules = list(model.modules())
@@ -93,7 +93,7 @@ class State:
 
 @pytest.fixture
 def unchanged(loaded: LoadedModel, alone: list[GuardedReply]) -> Iterator[None]:
-    """Fails when the test leaves something behind; `alone` has warmed everything up."""
+    """Fails when the test leaves something behind. `alone` warms the model up first."""
     before = State(loaded.model)
     assert "sdpa" in before.attention
     grad = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
@@ -224,7 +224,7 @@ def test_a_context_variable_of_the_caller_is_seen_by_no_other(chain: GuardAlign)
 
 
 def test_the_tiny_model_is_where_the_test_looks(loaded: LoadedModel, tmp_path: Path) -> None:
-    """The comparison of states sees a hook, another attention and a written weight."""
+    """The state reflects a hook, a different attention and a changed weight."""
     model: Any = loaded.model
     before = State(model)
     hook = model.get_decoder().register_forward_pre_hook(lambda *_: None)
