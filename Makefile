@@ -36,10 +36,10 @@ types: setup  ## mypy, strict
 	$(BIN)/mypy
 
 unit: setup  ## all tests
-	$(BIN)/pytest -q -n 2 --dist loadfile
+	$(BIN)/pytest -q -n 2 --dist worksteal
 
 quick: setup  ## the tests that are not slow
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow"
 
 bench: setup  ## measure everything that a CPU can, and update the figures of the pages
 	$(BIN)/python -m benchmarks.mini.style_similarity

@@ -1,10 +1,10 @@
-"""A guard on the answer as well: a hook that sees every answer before anybody else does.
+"""A guard on the answer as well: a hook that sees every answer before the caller does.
 
 python examples/output_guard.py
 python examples/output_guard.py path/to/a/text-classification/model
 
-Without an argument a list of words judges the answers; with one, a transformers pipeline. Offline
-on the miniature models, which know nothing but pictographs.
+Answers are judged by a word list, or by the given transformers model. Runs offline on the miniature
+models, which know only pictographs.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ UNWANTED = frozenset({"gun", "pistol", "dog"})
 
 
 def mentions_unwanted(text: str) -> bool:
-    """A stand-in for a classifier: one of the words is in the text."""
+    """Whether an unwanted word is in the text; a stand-in for a classifier."""
     return not UNWANTED.isdisjoint(word.strip(".,:;!?") for word in text.lower().split())
 
 
 def classifier(model: str) -> Callable[[str], bool]:
-    """Judge by a text-classification model whose labels are called safe or unsafe, or alike."""
+    """Classify by a text-classification model with labels such as "safe" and "unsafe"."""
     from transformers import pipeline
 
     classify = pipeline("text-classification", model=model)
@@ -39,7 +39,7 @@ def classifier(model: str) -> Callable[[str], bool]:
 
 
 def hook(unwanted: Callable[[str], bool]) -> OnOutput:
-    """What `on_output` takes: it gets the conversation and the answer, and gives the answer."""
+    """The `on_output` hook: takes the conversation and the answer, and returns an answer."""
 
     def check(messages: Sequence[Message], answer: Generated) -> Generated:
         return replace(answer, text=WITHHELD) if unwanted(answer.text) else answer
@@ -48,7 +48,7 @@ def hook(unwanted: Callable[[str], bool]) -> OnOutput:
 
 
 def main() -> None:
-    """Ask the demo's questions through both guards, the one on images and the one on answers."""
+    """Ask the demo's questions through the guard on images and the guard on answers."""
     unwanted = classifier(sys.argv[1]) if len(sys.argv) > 1 else mentions_unwanted
     chain = GuardAlign.from_preset("mini", on_output=hook(unwanted))
     for scene in demo_scenes()[:4]:

@@ -69,7 +69,7 @@ def test_many_threads_load_one_chain(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert loads == []
 
     def get(_: int) -> GuardAlign:
-        started.wait(10)
+        started.wait(300)
         return lazy.get()
 
     with ThreadPoolExecutor(8) as pool:

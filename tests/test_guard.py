@@ -281,7 +281,7 @@ class TestStream:
         runner = EndlessRunner()
         with red_chain(runner=runner).stream("go") as stream:
             assert next(stream).text == "word "
-        assert runner.stopped.wait(10)
+        assert runner.stopped.wait(300)
         assert list(stream) == []
 
     def test_dropping_stops_the_generation(self) -> None:
@@ -289,7 +289,7 @@ class TestStream:
         stream = red_chain(runner=runner).stream("go")
         next(stream)
         del stream
-        assert runner.stopped.wait(10)
+        assert runner.stopped.wait(300)
 
     def test_prepare_and_reply_are_the_two_halves(self) -> None:
         chain = red_chain()
@@ -337,7 +337,7 @@ class TestAsync:
 
         class Waiting(EchoRunner):
             def stream(self, messages: Sequence[Message], **options: Any) -> TokenStream:
-                asyncio.run_coroutine_threadsafe(_set(turned), loop).result(10)
+                asyncio.run_coroutine_threadsafe(_set(turned), loop).result(300)
                 return super().stream(messages, **options)
 
         loop = asyncio.get_running_loop()

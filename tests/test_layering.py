@@ -96,11 +96,12 @@ def below(name: str, package: str) -> bool:
 def loaded_after(code: str) -> set[str]:
     script = f"{code}\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=200
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_importing_every_core_module_loads_no_agent_framework() -> None:
     loaded = loaded_after("\n".join(f"import {name}" for name in core_files()))
     assert "guardalign_middleware.guard" in loaded

@@ -2,12 +2,14 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from guardalign_middleware.cli import app
+from guardalign_middleware.mini.demo import demo_scenes
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -18,15 +20,33 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the demo was run, as the README has it."""
-    folder = tmp_path_factory.mktemp("readme")
-    result = CliRunner().invoke(app, ["demo", "--out", str(folder / "guardalign-demo")])
-    assert result.exit_code == 0
-    return folder
+    """Where the README's commands are typed."""
+    return tmp_path_factory.mktemp("readme")
 
 
-def test_the_commands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
+@pytest.fixture(scope="module")
+def demo(folder: Path) -> Result:
+    """`make demo`, the README's first command."""
+    return CliRunner().invoke(app, ["demo", "--out", str(folder / "guardalign-demo")])
+
+
+@pytest.mark.slow
+def test_the_demo_shows_three_answers_and_writes_its_pictures(folder: Path, demo: Result) -> None:
+    assert demo.exit_code == 0
+    for word in ("unguarded", "prefix", "guarded", "pistol"):
+        assert word in demo.stdout
+    names = {file.name for file in (folder / "guardalign-demo").iterdir()}
+    assert len(names) >= 2 * len(demo_scenes())
+    assert {"04-pistol-apple-overlay.png", "masked-scene.png"} <= names
+
+
+@pytest.mark.usefixtures("demo")
+@pytest.mark.slow
+def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The scenes are enough; scanning what the demo drew over them takes most of the time.
+    drawn_over = shutil.ignore_patterns("*-overlay.png", "*-clean.png", "masked-scene.png")
+    shutil.copytree(folder / "guardalign-demo", tmp_path / "guardalign-demo", ignore=drawn_over)
+    monkeypatch.chdir(tmp_path)
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith(".venv/bin/guardalign")]
     assert len(commands) >= 3
@@ -34,7 +54,9 @@ def test_the_commands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert CliRunner().invoke(app, command).exit_code in {0, 1}, command
 
 
+@pytest.mark.usefixtures("demo")
 @pytest.mark.parametrize("code", blocks("python"), ids=range(len(blocks("python"))))
+@pytest.mark.slow
 def test_the_python(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     exec(compile(code, "README.md", "exec"), {})

@@ -14,14 +14,9 @@ colours, for which red is unsafe, and a runner that echoes:
 content block that LangChain and its providers use.
 """
 
-from guardalign_middleware.testing.encoders import FakeEncoder
-from guardalign_middleware.testing.guards import (
-    THRESHOLD,
-    red_chain,
-    red_config,
-    red_detector,
-    red_guard,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from guardalign_middleware.testing.pictures import (
     BOX,
     RED,
@@ -33,8 +28,18 @@ from guardalign_middleware.testing.pictures import (
     picture,
     png,
 )
-from guardalign_middleware.testing.runners import BarrierRunner, EchoCall, EchoRunner
-from guardalign_middleware.testing.tool_runners import EagerRunner, ScriptedRunner
+
+if TYPE_CHECKING:
+    from guardalign_middleware.testing.encoders import FakeEncoder
+    from guardalign_middleware.testing.guards import (
+        THRESHOLD,
+        red_chain,
+        red_config,
+        red_detector,
+        red_guard,
+    )
+    from guardalign_middleware.testing.runners import BarrierRunner, EchoCall, EchoRunner
+    from guardalign_middleware.testing.tool_runners import EagerRunner, ScriptedRunner
 
 __all__ = [
     "BOX",
@@ -58,3 +63,18 @@ __all__ = [
     "red_detector",
     "red_guard",
 ]
+
+# Imported on first use: pictures and dialects should not cost the seconds that torch needs.
+_HOMES = {
+    "encoders": ("FakeEncoder",),
+    "guards": ("THRESHOLD", "red_chain", "red_config", "red_detector", "red_guard"),
+    "runners": ("BarrierRunner", "EchoCall", "EchoRunner"),
+    "tool_runners": ("EagerRunner", "ScriptedRunner"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -140,7 +140,7 @@ class TestManyWriters:
             f"write(Path({str(path)!r}), 25)"
         )
         running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
-        assert [process.wait(120) for process in running] == [0, 0, 0]
+        assert [process.wait(600) for process in running] == [0, 0, 0]
         assert verify(path, KEY).entries == 75
 
     def test_a_full_disk_leaves_no_half_line(self, log: Path) -> None:

@@ -2,34 +2,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
 from guardalign_middleware.config import DetectionConfig, EncoderConfig, PatchConfig
-from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.detector import Detector
 from guardalign_middleware.testing import FakeEncoder
-from guardalign_middleware.types import Box, CanonicalImage
+from tests.support.colours import COLOUR_BANK
 
 torch.set_num_threads(1)
 # A busy machine must not fail a test.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
-
-
-def scene(width: int, height: int, squares: dict[Box, tuple[int, int, int]]) -> CanonicalImage:
-    pixels = np.full((height, width, 3), 127, dtype=np.uint8)
-    for (x0, y0, x1, y1), colour in squares.items():
-        pixels[y0:y1, x0:x1] = colour
-    return CanonicalImage(pixels)
-
-
-COLOUR_BANK = AnchorBank(
-    categories={"fire": ("red", "red red grey"), "toxic": ("yellow",)},
-    neutral={"sky": ("blue",), "grass": ("green", "green grey"), "wall": ("grey", "white")},
-)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.sanitize import sanitize
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import Action
-from tests.detection.conftest import COLOUR_BANK, scene
+from tests.support.colours import COLOUR_BANK, scene
 
 RED, YELLOW = (255, 0, 0), (255, 255, 0)
 BOTH = scene(320, 200, {(10, 10, 60, 60): RED, (240, 130, 290, 180): YELLOW})

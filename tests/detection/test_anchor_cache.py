@@ -14,7 +14,7 @@ from guardalign_middleware.detection.anchor_cache import embedded_texts
 from guardalign_middleware.detection.detector import Detector
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.testing import FakeEncoder
-from tests.detection.conftest import COLOUR_BANK, scene
+from tests.support.colours import COLOUR_BANK, scene
 
 TEXTS = ("red", "blue", "green grey", "white")
 

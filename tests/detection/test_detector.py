@@ -15,7 +15,7 @@ from guardalign_middleware.detection.profile import ThresholdProfile
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import CanonicalImage
-from tests.detection.conftest import COLOUR_BANK, scene
+from tests.support.colours import COLOUR_BANK, scene
 
 RED, BLUE, YELLOW = (255, 0, 0), (0, 0, 255), (255, 255, 0)
 

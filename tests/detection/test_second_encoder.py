@@ -32,7 +32,7 @@ from guardalign_middleware.detection.detector import Parts
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import Action, CanonicalImage
-from tests.detection.conftest import COLOUR_BANK, scene
+from tests.support.colours import COLOUR_BANK, scene
 
 RED, YELLOW, BLACK = (255, 0, 0), (255, 255, 0), (0, 0, 0)
 NIGHT = AnchorBank({"night": ("black",)}, {"wall": ("grey", "white"), "fire": ("red",)})

@@ -12,7 +12,7 @@ from guardalign_middleware.detection.conformal import fit_threshold
 from guardalign_middleware.detection.detector import Detector
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import CanonicalImage
-from tests.detection.conftest import COLOUR_BANK, scene
+from tests.support.colours import COLOUR_BANK, scene
 
 RED = (255, 0, 0)
 

@@ -24,7 +24,7 @@ from guardalign_middleware.detection.views import View, is_random, view_patches,
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import CanonicalImage
-from tests.detection.conftest import COLOUR_BANK, scene
+from tests.support.colours import COLOUR_BANK, scene
 
 RED, GREY = (255, 0, 0), (127, 127, 127)
 PATCHES = PatchConfig(sizes=(32, 64), unit="pixels")

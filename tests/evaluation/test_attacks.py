@@ -170,6 +170,7 @@ def test_a_gradient_that_overflows_in_single_precision(detector: Detector) -> No
     assert nearest(sharper, evaded.image) > 2 * clean
 
 
+@pytest.mark.slow
 def test_the_report_is_whole(detector: Detector, target: Target) -> None:
     safe = CanonicalImage(np.full((110, 130, 3), 200, dtype=np.uint8), "plain")
     report = run_attacks(detector, [target], [safe], levels=(8,), steps=1)
@@ -201,6 +202,7 @@ def doubled(detector: Detector) -> Detector:
     return Detector(bare.meters, both, profile)
 
 
+@pytest.mark.slow
 def test_what_is_configured_is_attacked_and_compared(
     detector: Detector, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,6 +291,7 @@ def test_what_cannot_be_attacked() -> None:
         run_attacks(fake, [red_square()])
 
 
+@pytest.mark.slow
 def test_the_command_attacks_own_images(target: Target, tmp_path: Path) -> None:
     target.image.to_pil().save(tmp_path / "bomb.png")
     plain = np.full((100, 100, 3), 200, dtype=np.uint8)

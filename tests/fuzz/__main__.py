@@ -1,8 +1,8 @@
 """Fuzz intake and messages for minutes: `python -m tests.fuzz --minutes 30`.
 
-Each target gets its share of the time in a process of its own, with limits on memory and time. A
-case that ends the process is a finding, as one that raises something untyped; then the next process
-goes on behind it. Exit status 1 when something was found; the cases lie in `fuzz-findings/`.
+Each target gets its share of the time in its own process, with limits on memory and time. A case
+that raises an untyped error or ends the process is a finding; a new process continues after it.
+The exit status is 1 if anything was found. Findings are written to `fuzz-findings/`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FINDINGS = Path("fuzz-findings")
 _SHARES = {"intake": 6, "data-url": 1, "messages": 1, "langchain": 1, "llama-index": 1}
 _GRACE = 900.0
 CPU_SECONDS = 20.0
-"""Of one case."""
+"""Processor time that one case may use."""
 
 
 def fuzz(
@@ -38,7 +38,7 @@ def fuzz(
     cpu_seconds: float = CPU_SECONDS,
     folder: Path = FINDINGS,
 ) -> Progress:
-    """Fuzz one target and print how it goes; the findings are in `Progress.findings`."""
+    """Fuzz one target and print its progress; the findings are in `Progress.findings`."""
     folder.mkdir(parents=True, exist_ok=True)
     now = folder / f"{name}.now"
     now.unlink(missing_ok=True)
@@ -49,7 +49,7 @@ def fuzz(
         done, status, last = _one_process(list(map(str, command)), now, total.executions)
         _add(total, done)
         if status != 0:
-            # What it did since it last told of it is known by number only.
+            # Only the number of cases since its last report is known.
             untold = last - start - done.executions
             total.executions += untold + 1
             total.outcomes["not told"] += untold
@@ -62,7 +62,7 @@ def fuzz(
 
 
 def report(results: dict[str, Progress]) -> str:
-    """The counts of all targets as a text of some lines."""
+    """The counts of all targets, as text."""
     lines = []
     for name, done in results.items():
         lines.append(
@@ -78,13 +78,13 @@ def report(results: dict[str, Progress]) -> str:
 
 
 def _one_process(arguments: list[str], now: Path, before: int) -> tuple[Progress, int, int]:
-    """What one process did, how it ended, and the number of its last case."""
+    """Run one process; return its progress, its status and the number of its last case."""
     command = [sys.executable, "-m", "tests.fuzz.worker", *arguments]
     done = Progress()
     told = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        # A case that waits takes no processor time; nothing here should ever wait.
+        # A case that waits uses no processor time, so its limit would not end it.
         watchdog = threading.Timer(float(arguments[2]) + _GRACE, process.kill)
         watchdog.start()
         for line in process.stdout:
@@ -126,8 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="for all targets together")
     parser.add_argument("--target", choices=NAMES, action="append", help="default: all")
-    parser.add_argument("--start", type=int, help="number of the first case; default: by chance")
-    parser.add_argument("--case", type=int, help="run this one case of a target, here and now")
+    parser.add_argument("--start", type=int, help="number of the first case; default: random")
+    parser.add_argument("--case", type=int, help="run one case of one target in this process")
     options = parser.parse_args(arguments)
     names = options.target or list(NAMES)
     if options.case is not None:

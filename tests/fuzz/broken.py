@@ -1,4 +1,4 @@
-"""Targets that fail in every way there is, so that the harness itself can be tested."""
+"""Targets that fail in every possible way, for testing the harness itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.fuzz.targets import Target
 
 
 def make_number(random: Random) -> int:
-    """Any case at all."""
+    """Any case."""
     return random.randrange(10)
 
 
@@ -21,18 +21,18 @@ def crash(_: int) -> str:
 
 
 def hang(_: int) -> str:
-    """Use processor time without end."""
+    """Use processor time forever."""
     while True:
         pass
 
 
 def grow(_: int) -> str:
-    """Ask for more memory than there may be."""
+    """Allocate more memory than the limit."""
     return str(len(bytearray(4 << 30)))
 
 
 def raise_untyped(number: int) -> str:
-    """Raise what nobody told callers to expect.
+    """Raise an error that no caller is documented to expect.
 
     Raises:
         KeyError: always.

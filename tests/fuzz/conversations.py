@@ -1,4 +1,4 @@
-"""Conversations that somebody hostile could send: known dialects, bent in every way.
+"""Conversations that an attacker could send: known dialects, mutated in every way.
 
 Plain values only, so that a failing one can be written down; `random` decides everything.
 """
@@ -50,7 +50,7 @@ def some_file(random: Random) -> bytes:
 
 
 def some_url(random: Random) -> str:
-    """A data URL of any quality, also one inside another, or an address."""
+    """A valid, damaged or nested data URL, or an address."""
     kind = random.random()
     if kind < 0.15:
         return random.choice(_URLS)
@@ -66,7 +66,7 @@ def some_url(random: Random) -> str:
 
 
 def some_text(random: Random) -> str:
-    """Words, words around an image, or JSON that holds blocks."""
+    """Words, words around an image, or JSON that contains blocks."""
     kind = random.random()
     if kind < 0.3:
         return random.choice(_WORDS) * random.choice((1, 3, 200))
@@ -81,7 +81,7 @@ def some_text(random: Random) -> str:
 
 
 def some_block(random: Random) -> Any:
-    """A content block in one of the dialects, mostly bent."""
+    """A content block in one of the dialects, usually mutated."""
     kind = random.random()
     block: Any
     if kind < 0.2:
@@ -114,12 +114,12 @@ def some_messages(random: Random) -> Any:
 
 
 def some_value(random: Random) -> Any:
-    """Anything that may stand under a key."""
+    """Any value of a mapping."""
     return random.choice(_VALUES)(random)
 
 
 def bend(random: Random, value: Any) -> Any:
-    """The value with one thing changed somewhere inside; the value itself is left as it is."""
+    """A copy of the value with one thing changed somewhere inside."""
     if isinstance(value, dict) and value and random.random() < 0.8:
         key = random.choice(list(value))
         if random.random() < 0.5:
@@ -147,7 +147,7 @@ def _bent_mapping(random: Random, value: dict[Any, Any], key: Any) -> dict[Any, 
 
 
 def _bent_text(random: Random, text: str) -> str:
-    """Characters put in, taken out, or put elsewhere; wrapped; in other case."""
+    """The text with characters inserted, removed or moved, wrapped, or in another case."""
     at = random.randint(0, len(text))
     kind = random.randrange(6)
     if kind == 0:

@@ -1,4 +1,4 @@
-"""LangChain's messages: every image is found in whatever dialect, or the message is refused."""
+"""LangChain messages: every image is found, in any dialect, or the message is refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _POLICY = IntakePolicy(max_pixels=20_000)
 
 
 def make_langchain(random: Random) -> list[BaseMessage] | None:
-    """One or two messages with images in any field; None when LangChain itself refuses them."""
+    """One or two messages with images in any field; None if LangChain itself refuses them."""
     try:
         return [_message(random) for _ in range(random.randint(1, 2))]
     except (ValidationError, TypeError, ValueError, AttributeError, RecursionError):
@@ -36,7 +36,7 @@ def make_langchain(random: Random) -> list[BaseMessage] | None:
 
 
 def check_langchain(messages: list[BaseMessage] | None) -> str:
-    """All images are found, put back one by one, and none is left once they are removed."""
+    """All images are found and can be replaced one by one; none is left once they are removed."""
     if messages is None:
         return "refused by LangChain"
     try:
@@ -66,7 +66,7 @@ def _message(random: Random) -> BaseMessage:
 
 
 def _call(random: Random) -> Any:
-    # Arguments are JSON: a provider sent them as text.
+    # Providers send arguments as JSON text.
     args = {"it": random.choice(("words", 1, None, [], {"deep": [1.5]}))}
     call = {"name": "see", "args": args, "id": "1"}
     return bend(random, call) if random.random() < 0.1 else call

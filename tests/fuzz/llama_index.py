@@ -1,4 +1,4 @@
-"""LlamaIndex's messages: every block is read or refused, wherever it hides its image."""
+"""LlamaIndex messages: every block is read or refused, wherever its image is."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ROLES = ("user", "user", "assistant", "system", "tool", "developer", "chatbot",
 
 
 def make_llama_index(random: Random) -> list[ChatMessage] | None:
-    """One or two messages; None when LlamaIndex itself refuses them."""
+    """One or two messages; None if LlamaIndex itself refuses them."""
     try:
         return [_message(random) for _ in range(random.randint(1, 2))]
     except (ValidationError, TypeError, ValueError, AttributeError, OSError):
@@ -43,7 +43,7 @@ def make_llama_index(random: Random) -> list[ChatMessage] | None:
 
 
 def check_llama_index(messages: list[ChatMessage] | None) -> str:
-    """As many images are taken in as were found, or there is a typed error."""
+    """Every image found is taken in, or there is a typed error."""
     if messages is None:
         return "refused by LlamaIndex"
     try:
@@ -61,7 +61,7 @@ def _message(random: Random) -> ChatMessage:
         role=random.choice(_ROLES), blocks=[_block(random) for _ in range(random.randint(0, 3))]
     )
     if random.random() < 0.2:
-        # Put there afterwards, as old programs do: the constructor would change them.
+        # Set afterwards, as old programs do: the constructor would change them.
         message.additional_kwargs["images"] = _loose(random)
     return message
 

@@ -1,4 +1,4 @@
-"""Damage to files: pure functions of the bytes and of a source of random numbers.
+"""Damage to files, as pure functions of the bytes and a random number generator.
 
 Half of what an attacker sends is not noise but a lie: a size field, a second file's end, a checksum
 that fits again. Noise alone dies at the first checksum.
@@ -14,7 +14,7 @@ from random import Random
 Mutation = Callable[[Random, bytes, Sequence[bytes]], bytes]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-# Sizes and counts at which arithmetic goes wrong.
+# Sizes and counts at which arithmetic overflows.
 _NUMBERS = (0, 1, 2, 127, 128, 255, 256, 20_000, 32_767, 32_768, 65_535, 65_536)
 _NUMBERS += (0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x7FFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
 _LARGE = 100_000
@@ -22,7 +22,7 @@ _MARKERS = (b"IHDR", b"\xff\xc0", b"\xff\xc2", b"ispe", b"VP8X", b"VP8L", b"VP8 
 
 
 def mutate(random: Random, data: bytes, others: Sequence[bytes]) -> bytes:
-    """A file after one to four kinds of damage; checksums of a PNG fit again in most cases."""
+    """A file after one to four kinds of damage; PNG checksums are usually repaired."""
     for _ in range(random.randint(1, 4)):
         data = random.choice(MUTATIONS)(random, data, others)
     if data.startswith(_PNG) and random.random() < 0.7:
@@ -31,7 +31,7 @@ def mutate(random: Random, data: bytes, others: Sequence[bytes]) -> bytes:
 
 
 def heal_png(data: bytes) -> bytes:
-    """The same PNG with checksums that fit its chunks, as far as its lengths can be followed."""
+    """The same PNG with correct checksums, as far as its chunk lengths can be followed."""
     pieces, at = [data[:8]], 8
     while at + 12 <= len(data):
         end = at + 8 + int.from_bytes(data[at : at + 4], "big")
@@ -84,7 +84,7 @@ def _number(random: Random, data: bytes, _: Sequence[bytes]) -> bytes:
 
 
 def _lie(random: Random, data: bytes, _: Sequence[bytes]) -> bytes:
-    """A number behind one of the markers where formats write their sizes, or in the first bytes."""
+    """Change a number after a marker where formats store sizes, or in the first bytes."""
     places = [at for marker in _MARKERS if (at := data.find(marker)) >= 0]
     at = random.choice([*places, 0])
     return _put_number(random, data, min(at + random.randint(2, 30), len(data)))

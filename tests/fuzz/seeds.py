@@ -1,4 +1,4 @@
-"""Small valid files of every format that intake can be allowed to read, in many variants."""
+"""Small valid files in every format that intake can read, in many variants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.pictures import encode, gradient
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 _WIDTH, _HEIGHT = 19, 13
-# Which modes each format can keep; the others are other ways to the same reader.
+# The modes that each format can store.
 _MODES = {
     "JPEG": ("L", "RGB", "CMYK"),
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
@@ -38,7 +38,7 @@ _ANIMATED = ("PNG", "WEBP", "GIF", "TIFF", "AVIF", "MPO")
 
 
 def in_mode(mode: str) -> Image.Image:
-    """The picture without symmetry, in a mode of Pillow."""
+    """The asymmetric picture in a Pillow mode."""
     picture = gradient(_WIDTH, _HEIGHT)
     if mode == "I;16":
         return Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
@@ -46,7 +46,7 @@ def in_mode(mode: str) -> Image.Image:
 
 
 def exif_block() -> bytes:
-    """An EXIF block with a turn, words and a thumbnail's directory."""
+    """An EXIF block with an orientation, text and a thumbnail directory."""
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x010E] = "words"
@@ -90,7 +90,7 @@ def seed_files() -> tuple[bytes, ...]:
 
 @cache
 def plain_png() -> bytes:
-    """The shortest ordinary file."""
+    """A minimal PNG."""
     return encode(gradient(8, 6))
 
 

@@ -1,7 +1,7 @@
-"""What is fuzzed: how a case is made, and what must hold for it.
+"""The fuzzed targets: how a case is made, and what must hold for it.
 
-A check gives a short word for its outcome, for the counts. Only the errors that callers are told to
-expect are outcomes; whatever else comes up is a finding.
+A check returns a short name for its outcome, which is counted. Only documented errors are outcomes;
+any other exception is a finding.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.fuzz.seeds import FORMATS, colour_profile, exif_block, seed_files
 from tests.support.pictures import encode, gradient
 
 REASONS = frozenset(re.findall(r"`([a-z_]+)`", str(ImageRejected.__doc__))) - {"reason"}
-# Small caps, so that a case costs little; the shipped ones are fuzzed as well, but seldom.
+# Small limits keep most cases cheap; a few run with the shipped limits.
 _SMALL = {"max_pixels": 20_000, "max_total_pixels": 40_000, "max_frames": 4}
 
 
@@ -34,8 +34,8 @@ class Target:
     """One thing to fuzz.
 
     Attributes:
-        make: a case, from random numbers alone, so that a number names it.
-        check: the outcome of a case in a word or two.
+        make: makes a case from random numbers alone, so a seed identifies it.
+        check: returns the outcome of a case in a word or two.
 
     Raises:
         Exception: anything that `check` raises is a finding.
@@ -57,28 +57,28 @@ def make_file(random: Random) -> bytes:
 
 
 def make_intake(random: Random) -> tuple[bytes, IntakePolicy]:
-    """A file and the policy that it meets."""
+    """A file and the policy to load it with."""
     caps = _SMALL if random.random() < 0.95 else {}
     frames = random.choice(("reject", "scan_all"))
     return make_file(random), IntakePolicy(formats=FORMATS, frames=frames, **caps)
 
 
 def check_intake(case: tuple[bytes, IntakePolicy]) -> str:
-    """Canonical images within the caps, the same every time, or a reason."""
+    """Canonical images within the limits, the same each time, or a rejection."""
     data, policy = case
     return _outcome(lambda: _frames(data, policy))
 
 
 def check_url(url: str) -> str:
-    """As for files; a URL must not lead anywhere."""
+    """The same for URLs, none of which may be fetched."""
     policy = IntakePolicy(formats=FORMATS, **_SMALL)
-    # A path would be a wish of the program itself; here the text is somebody else's.
+    # Only a program may pass a path; this text comes from outside.
     text = url if url[:5].lower() == "data:" else f"data:{url}"
     return _outcome(lambda: _frames(text, policy))
 
 
 def check_messages(messages: Any) -> str:
-    """The core's own messages: all images taken in, or a typed error."""
+    """The core's own messages: all images are taken in, or there is a typed error."""
     policy = IntakePolicy(**_SMALL)
 
     def parse() -> str:
@@ -92,15 +92,15 @@ def check_messages(messages: Any) -> str:
 
 
 def typed(error: GuardAlignError) -> str:
-    """The word for a typed refusal; a finding when it does not say what it should."""
+    """The name of a typed refusal; a finding if it lacks its reason or remedy."""
     assert str(error), "an error without a message"
     if isinstance(error, ImageRejected):
         assert error.reason in REASONS, f"an undocumented reason {error.reason!r}"
         assert error.remedy, "a rejection without a remedy"
-        # Typed, but worth a line of its own: memory was asked for and not given.
+        # Counted separately: an allocation failed.
         starved = isinstance(error.__cause__, MemoryError)
         return f"ImageRejected: {error.reason}{' (out of memory)' if starved else ''}"
-    assert isinstance(error, MessageError), f"{type(error).__name__} is no refusal of an input"
+    assert isinstance(error, MessageError), f"{type(error).__name__} is not a refusal of an input"
     return "MessageError"
 
 
@@ -118,7 +118,7 @@ def _frames(source: bytes | str, policy: IntakePolicy) -> str:
     again = load_frames(source, policy)
     for image, other in zip(images, again, strict=True):
         _check_image(image, policy)
-        # Memory that a reader left unwritten would differ, and show what was there before.
+        # Memory that a reader left unwritten would differ, and leak its former content.
         assert image.sha256 == other.sha256, "the same bytes gave other pixels"
     return "accepted" if len(images) == 1 else "accepted with several frames"
 
@@ -134,7 +134,7 @@ def _check_image(image: CanonicalImage, policy: IntakePolicy) -> None:
 
 
 def target(name: str) -> Target:
-    """The target of a name; the frameworks are only imported for their own.
+    """The target of a name; a framework is imported only for its own target.
 
     Raises:
         KeyError: there is no such target.

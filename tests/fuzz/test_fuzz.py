@@ -13,6 +13,6 @@ from tests.fuzz.worker import case_of
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=200, deadline=None)
 @given(number=st.integers(0, 2**40))
-def test_whatever_comes_has_a_typed_outcome(name: str, number: int) -> None:
+def test_any_input_has_a_typed_outcome(name: str, number: int) -> None:
     chosen = target(name)
     assert chosen.check(case_of(name, chosen, number))

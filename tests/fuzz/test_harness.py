@@ -1,4 +1,4 @@
-"""The harness finds what it is there for: each kind of failure, with its input."""
+"""The harness finds each kind of failure and saves its input."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_seeds_are_valid_files_of_every_format() -> None:
     outcomes = [
         check((data, IntakePolicy(formats=FORMATS, frames="scan_all"))) for data in seed_files()
     ]
-    # Float and Lab pictures have no declared white; they are there to meet the readers.
+    # Float and Lab pictures have no declared white; they are included for their readers.
     refused = {word for word in outcomes if not word.startswith("accepted")}
     assert refused == {"ImageRejected: unsupported_mode"}
     assert outcomes.count("accepted with several frames") == 6

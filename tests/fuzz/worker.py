@@ -1,8 +1,7 @@
-"""The process that runs cases: under limits, silent, and telling after each second how far it is.
+"""The process that runs cases under limits, silently, and reports its progress every second.
 
 Called as `python -m tests.fuzz.worker TARGET START SECONDS CPU_SECONDS FOLDER`. The number of the
-case at hand stands in a memory-mapped file, so that it is known even when a decoder ends the
-process.
+current case is in a memory-mapped file, so it is known even if a decoder ends the process.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from tests.fuzz.seeds import seed_files
 from tests.fuzz.targets import Target, target
 
 MEMORY = 1 << 30
-"""Bytes of addresses that cases may use, over what the process has when it starts."""
+"""Address space in bytes that cases may use beyond what the process has at its start."""
 
 MOST_FINDINGS = 20
 _KEPT_INPUT = 1 << 20
@@ -35,15 +34,15 @@ _KEPT_INPUT = 1 << 20
 
 @dataclass
 class Progress:
-    """What was done so far.
+    """The results so far.
 
     Attributes:
         executions: cases run.
         outcomes: how often each outcome came up.
-        findings: the files in which failing cases are described.
+        findings: the files that describe failing cases.
         slowest: processor seconds of the slowest case.
         slowest_case: its number.
-        grown: megabytes by which the process has grown at most.
+        grown: largest growth of the process in megabytes.
     """
 
     executions: int = 0
@@ -55,12 +54,12 @@ class Progress:
 
 
 def case_of(name: str, chosen: Target, number: int) -> Any:
-    """The case with a number; always the same one."""
+    """The case with a number, always the same."""
     return chosen.make(random.Random(f"{name}:{number}"))
 
 
 def save(folder: Path, name: str, number: int, case: Any, why: str) -> Path:
-    """Write a failing case down: what happened, and the input, as bytes where it is bytes."""
+    """Save a failing case: what happened, and its input, as bytes if it is bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{number}.txt"
     again = f"python -m tests.fuzz --target {name} --case {number}"
@@ -75,12 +74,12 @@ def save(folder: Path, name: str, number: int, case: Any, why: str) -> Path:
 def work(
     name: str, start: int, seconds: float, cpu_seconds: float, folder: Path, report: TextIO
 ) -> None:
-    """Run the cases from `start` on until the time is over.
+    """Run cases from `start` on until the time is over, at least one.
 
-    A case may use `cpu_seconds` of processor time, which other programs do not use up.
+    A case may use `cpu_seconds` of processor time, which other processes do not affect.
     """
     chosen = target(name)
-    seed_files()  # loads Pillow's readers and writers, so that cases are measured without them
+    seed_files()  # loads Pillow's readers and writers, which should not count as memory of a case
     with (folder / f"{name}.now").open("w+b") as file:
         file.write(struct.pack("<Q", start))
         file.flush()
@@ -91,7 +90,7 @@ def work(
     before = _peak()
     progress = Progress()
     number = start
-    while time.monotonic() < end and len(progress.findings) < MOST_FINDINGS:
+    while number == start or (time.monotonic() < end and len(progress.findings) < MOST_FINDINGS):
         now[:8] = struct.pack("<Q", number)
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
         _run(name, chosen, number, folder, progress)
@@ -111,7 +110,7 @@ def _run(name: str, chosen: Target, number: int, folder: Path, progress: Progres
     try:
         case = case_of(name, chosen, number)
         outcome = chosen.check(case)
-    except Exception:  # noqa: BLE001 - the whole point: anything untyped is a finding
+    except Exception:  # noqa: BLE001 - any untyped error is a finding
         outcome = "UNTYPED"
         progress.findings.append(str(save(folder, name, number, case, traceback.format_exc())))
     took = time.process_time() - started
@@ -122,7 +121,7 @@ def _run(name: str, chosen: Target, number: int, folder: Path, progress: Progres
 
 
 def _limit() -> None:
-    """Cap memory, and let the kernel end a case that takes too long, also inside a decoder."""
+    """Limit memory, and let the kernel end a case that takes too long, even inside a decoder."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     status = Path("/proc/self/status").read_text(encoding="ascii")
     (used,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmSize"))
@@ -148,7 +147,7 @@ def _tell(progress: Progress, report: TextIO) -> None:
 
 
 def main() -> None:
-    """Read the arguments; everything that libraries print is dropped."""
+    """Read the arguments and run; anything that libraries print is discarded."""
     name, start, seconds, cpu_seconds, folder = sys.argv[1:]
     report = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     silent = os.open(os.devnull, os.O_WRONLY)

@@ -25,7 +25,7 @@ from guardalign_middleware.types import CalibrationReport, Generated, Message, U
 from tests.support.messages import picture, user
 
 CALLERS = 16
-SECONDS = 30
+SECONDS = 300
 DONE = Generated("ab", "stop", CalibrationReport("off", prefix=False), Usage(1, 2))
 
 

@@ -136,7 +136,7 @@ def test_an_abandoned_stream_stops_within_two_tokens(
             # Token by token, so the test can count those after the reader has gone.
             if len(steps) == 8:
                 waiting.set()
-            assert gate.acquire(timeout=30)
+            assert gate.acquire(timeout=300)
             steps.append(abandoned.is_set())
             return super().__call__(input_ids, scores)
 
@@ -163,12 +163,12 @@ def test_a_full_queue_is_an_error_of_the_caller_alone(
 
     def held(jobs: Any) -> None:
         busy.set()
-        assert free.wait(30)
+        assert free.wait(300)
         answer(jobs)
 
     monkeypatch.setattr(runner._service, "_generate", held)
     first = runner.stream([user("one")])
-    assert busy.wait(30)
+    assert busy.wait(300)
     second = runner.stream([user("two")])
     for ask in (runner.generate, runner.stream):
         with pytest.raises(Overloaded):

@@ -14,6 +14,7 @@ from tests.support.tiny.families import MATRIX
 # The processors of PaliGemma and GLM convert torch tensors to numpy arrays.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("family", MATRIX)
+@pytest.mark.slow
 def test_the_page_says_what_was_found(family: str, model_directory: Callable[[str], Path]) -> None:
     assert str(check(family, model_directory(family))) in table()
 

@@ -93,7 +93,7 @@ def test_leaving_the_stream_stops_the_inner_runner_and_shows_nothing() -> None:
     stream = runner.stream([user("hello")])
     inner.stopped.clear()
     del stream
-    assert inner.stopped.wait(30)
+    assert inner.stopped.wait(300)
 
 
 def test_the_chain_takes_the_hook() -> None:

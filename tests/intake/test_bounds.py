@@ -32,13 +32,13 @@ for name in sys.argv[2:]:
     before = max(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     all_frames = IntakePolicy(frames="scan_all")
     for load, policy in ((load_image, IntakePolicy()), (load_frames, all_frames)):
-        started = time.monotonic()
+        started = time.process_time()
         try:
             load(data, policy)
             reason = "accepted"
         except ImageRejected as error:
             reason = error.reason
-        seconds = time.monotonic() - started
+        seconds = time.process_time() - started
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         print(json.dumps([name.rpartition("/")[2], reason, seconds, grown / 1024]))
 """
@@ -108,7 +108,7 @@ FILES: dict[str, tuple[Callable[[], bytes], set[str]]] = {
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[str, float, float]]]:
-    """For each file: the reason, the seconds, and by how many MB the process grew."""
+    """For each file: the reason, CPU seconds, and by how many MB the process grew."""
     folder = tmp_path_factory.mktemp("bounds")
     plain = folder / "plain.png"
     plain.write_bytes(encode(Image.new("RGB", (64, 64))))
@@ -121,7 +121,6 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[s
         capture_output=True,
         text=True,
         env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())},
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, list[tuple[str, float, float]]] = {}

@@ -6,7 +6,8 @@ import asyncio
 import socket
 import subprocess
 import sys
-import time
+import threading
+from itertools import chain, repeat
 
 import numpy as np
 import pytest
@@ -124,15 +125,16 @@ class TestWhatIsAsked:
         assert error.reason == "unreachable"
 
     def test_a_name_server_that_hangs_is_not_waited_for(self, fetch: Fetch) -> None:
+        given_up = threading.Event()
+
         def hanging(host: str, port: int) -> list[str]:
-            time.sleep(3)
+            given_up.wait(300)
             return ["8.8.8.8"]
 
         policy = IntakePolicy(allow_url_hosts=("images.example",), max_url_seconds=0.2)
-        started = time.monotonic()
         error = rejected(fetch, "https://images.example/", policy, Network(resolve=hanging))
+        given_up.set()
         assert error.reason == "timed_out"
-        assert time.monotonic() - started < 2
 
 
 @local_servers
@@ -247,16 +249,12 @@ class TestCaps:
             assert len(fetch(url_of(server), policy, network=network())) == 1000
 
     @pytest.mark.parametrize(
-        "answer",
-        [ok(b"x" * 1000), b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + b"x" * 9],
-        ids=["head and body", "head"],
+        "start", [ok(b"", length=10_000), b"HTTP/1.1 200 OK\r\nX: "], ids=["body", "head"]
     )
-    def test_one_deadline_holds_for_a_server_that_drips(self, fetch: Fetch, answer: bytes) -> None:
-        with Server({"/a.png": drip(answer, 0.1)}) as server:
+    def test_one_deadline_holds_for_a_server_that_drips(self, fetch: Fetch, start: bytes) -> None:
+        with Server({"/a.png": drip(chain(start, repeat(ord("x"))), 0.01)}) as server:
             policy = policy_for(server, max_url_seconds=0.4)
-            started = time.monotonic()
             error = rejected(fetch, url_of(server), policy, network())
-            assert time.monotonic() - started < 3
         assert error.reason == "timed_out"
         assert "intake.max_url_seconds" in error.remedy
 

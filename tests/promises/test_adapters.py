@@ -90,12 +90,12 @@ ADAPTERS: dict[str, Adapter] = {
         [llama_node(data)]
     ),
 }
-# What it answers or forwards where an image is blocked; the others put a note in its place.
+# The answer or the forwarded text when an image is blocked; other adapters insert a notice.
 ONE_PICTURE = sorted(set(ADAPTERS) - {"ChatGuardAlign"})
 
 
 def everything(value: object) -> str:
-    """All of an answer, to look for something in it."""
+    """A whole answer as text, to search in."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if isinstance(value, list):
@@ -113,7 +113,7 @@ class TestEveryAdapter:
         with pytest.raises(GuardError):
             ADAPTERS[name](guard_with(FAULTS[fault]), png(UNSAFE))
 
-    def test_a_block_is_none(self, name: str) -> None:
+    def test_a_block_is_not_a_fault(self, name: str) -> None:
         result = ADAPTERS[name](red_guard(), png(HOPELESS))
         assert result is not None
         assert base64.b64encode(png(HOPELESS)).decode()[40:] not in everything(result)
@@ -166,7 +166,7 @@ def test_the_chat_model_shows_every_frame_cleaned() -> None:
     assert len(runner.calls[0].images) == 2
 
 
-def test_blocking_by_strategy_is_told_from_a_fault_by_type() -> None:
+def test_blocking_on_unsafe_differs_from_a_fault_by_type() -> None:
     message = [HumanMessage(content(png(UNSAFE)))]
     with pytest.raises(ImageBlocked) as caught:
         ImageGuardRunnable(guard=red_guard(), strategy="block").invoke(message)

@@ -38,7 +38,7 @@ PLAIN, UNSAFE, HOPELESS = picture(), picture(red=True), all_red()
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the log of a test lies; its key is in the environment."""
+    """Path of the log; its key is in the environment."""
     monkeypatch.setenv(VARIABLE, KEY.decode())
     return tmp_path / "audit.jsonl"
 
@@ -128,7 +128,7 @@ async def test_every_way_of_asking_records_before_the_model_is_asked(log: Path) 
 
 class TestFailsClosed:
     def refused(self, config: GuardAlignConfig) -> list[AuditError]:
-        """What every call raises; the model must not have been asked."""
+        """The error that every call raises without asking the model."""
         runner = EchoRunner()
         chain = red_chain(config, runner)
         calls: list[Callable[[], object]] = [
@@ -173,7 +173,7 @@ class TestFailsClosed:
 
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
-    """As a full disk: the system refuses to write further."""
+    """Makes the system refuse further writes, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -241,7 +241,7 @@ class TestKey:
             red_guard(recording(log))
         assert "openssl rand" in caught.value.remedy
 
-    def test_it_is_no_part_of_what_a_cleaned_image_depends_on(self, log: Path) -> None:
+    def test_cleaned_images_do_not_depend_on_it(self, log: Path) -> None:
         with_log = LazyGuard(guard=red_guard(recording(log))).identity
         assert with_log == LazyGuard(guard=red_guard()).identity
 
@@ -264,7 +264,7 @@ def test_threads_and_several_guards_share_one_log(log: Path) -> None:
 class TestReplay:
     @pytest.fixture
     def written(self, log: Path) -> Path:
-        """A log of a scan and of a conversation."""
+        """A log of one scan and one conversation."""
         red_guard(recording(log)).scan_many([PLAIN, UNSAFE, HOPELESS])
         red_chain(recording(log)).invoke(ask(PLAIN, UNSAFE, HOPELESS))
         return log
@@ -278,7 +278,7 @@ class TestReplay:
             other = guard.scan(image) if entry.step == "sanitize" else guard.sanitize(image)
             assert "step" in differences(entry, other, image, KEY)
 
-    def test_what_was_hidden_otherwise_differs(self, written: Path) -> None:
+    def test_an_image_masked_differently_differs(self, written: Path) -> None:
         other = red_guard(red_config(sanitize=SanitizeConfig(margin=0.0, fill=(0, 0, 0))))
         masked = entries(written)[4]
         assert differences(masked, other.sanitize(UNSAFE), UNSAFE, KEY) == ("cleaned",)

@@ -1,4 +1,4 @@
-"""`on_fault="allow"`: an explicit setting, counted, visible in every verdict it makes."""
+"""`on_fault="allow"` is an explicit setting, counted, and visible in every verdict it makes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def open_guard(name: str = "NaN", **changes: object) -> ImageGuard:
 
 
 def blind_to_green(rows: Tensor) -> Tensor:
-    """Fails on a crop that is all green; its column is the second."""
+    """Fails on a crop that is entirely green; the second column is the share of green."""
     return rows.masked_fill((rows[:, 1] == 1.0)[:, None], float("nan"))
 
 
@@ -103,7 +103,7 @@ def test_only_the_image_with_the_fault_passes_unscanned() -> None:
 
 
 def test_a_fault_that_passes_by_leaves_nothing_behind() -> None:
-    """A batch fails together and is scanned anew one by one: then nothing is unscanned."""
+    """A batch that fails is scanned again one by one; nothing remains unscanned."""
     calls: list[int] = []
 
     def once(rows: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def test_a_fault_that_passes_by_leaves_nothing_behind() -> None:
     assert guard.failed_open == 0
 
 
-def test_what_is_no_fault_of_the_detector_is_still_refused() -> None:
+def test_anything_but_a_detector_fault_is_still_refused() -> None:
     guard = open_guard()
     with pytest.raises(ImageRejected):
         guard.scan(b"no image")
@@ -127,7 +127,7 @@ def test_what_is_no_fault_of_the_detector_is_still_refused() -> None:
         guard_with(raising(KeyboardInterrupt()), on_fault="allow").scan(PLAIN)
 
 
-def test_the_prefix_stands_before_what_nobody_has_looked_at() -> None:
+def test_the_prefix_precedes_an_unscanned_image() -> None:
     runner = EchoRunner()
     runner.config = RunnerConfig(model="echo", prefix=PrefixConfig(policy="when_flagged"))
     chain = GuardAlign(guard_with(blind_to_green, on_fault="allow"), runner)
@@ -142,7 +142,7 @@ def test_an_unscanned_frame_is_worse_than_an_allowed_one_and_better_than_an_unsa
     assert guard.scan(animation(GREEN, UNSAFE)).decision == "mask"
 
 
-def test_the_overlay_says_that_nothing_was_looked_at() -> None:
+def test_the_overlay_marks_an_unscanned_image() -> None:
     unscanned = open_guard().sanitize(UNSAFE)
     allowed = red_guard().sanitize(PLAIN)
     assert unscanned.overlay().getpixel((2, 2)) != allowed.overlay().getpixel((2, 2))
@@ -169,7 +169,7 @@ def test_the_log_records_it_and_a_replay_shows_the_difference(
     assert healthy >= {"fault", "distance"}
 
 
-def test_a_verdict_without_a_fault_is_printed_as_ever() -> None:
+def test_a_verdict_without_a_fault_is_printed_as_before() -> None:
     verdict: Verdict = red_guard().scan(png(PLAIN))
     assert "fault" not in verdict.to_json()
     with pytest.raises(GuardError):

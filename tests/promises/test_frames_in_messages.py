@@ -49,7 +49,7 @@ def user(*parts: object) -> list[dict[str, Any]]:
 
 
 def forms(data: bytes, folder: Path) -> list[dict[str, Any]]:
-    """One TIFF in every kind of part that a message may hold."""
+    """One TIFF as every kind of part that a message may contain."""
     file = folder / "pages.tif"
     file.write_bytes(data)
     text = base64.b64encode(data).decode()

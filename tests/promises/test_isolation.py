@@ -66,12 +66,12 @@ REQUESTS: list[Any] = [
 
 @pytest.fixture(scope="module")
 def alone(chain: GuardAlign) -> list[GuardedReply]:
-    """The answer to each request when there is no other."""
+    """The answer to each request by itself."""
     return [chain.invoke(request) for request in REQUESTS]
 
 
 class State:
-    """All that a call could leave on the model or in the context."""
+    """Everything that a call could change on the model or in the context."""
 
     def __init__(self, model: Any) -> None:
         modules = list(model.modules())
@@ -93,7 +93,7 @@ class State:
 
 @pytest.fixture
 def unchanged(loaded: LoadedModel, alone: list[GuardedReply]) -> Iterator[None]:
-    """Fails when the test leaves something behind; `alone` has warmed everything up."""
+    """Fails when the test leaves something behind. `alone` warms the model up first."""
     before = State(loaded.model)
     assert "sdpa" in before.attention
     grad = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
@@ -116,7 +116,7 @@ class TestAlike:
         start = threading.Barrier(THREADS)
 
         def work(offset: int) -> list[tuple[int, GuardedReply]]:
-            start.wait(60)
+            start.wait(300)
             order = [(offset + step) % len(REQUESTS) for step in range(ROUNDS * len(REQUESTS))]
             return [(index, chain.invoke(REQUESTS[index])) for index in order]
 
@@ -157,13 +157,26 @@ class TestNothingIsLeft:
         assert stream.reply.finish_reason in {"cancelled", "stop", "length"}
 
     async def test_after_a_task_that_was_cancelled(
-        self, chain: GuardAlign, alone: list[GuardedReply]
+        self, chain: GuardAlign, loaded: LoadedModel, alone: list[GuardedReply]
     ) -> None:
-        task = asyncio.create_task(chain.ainvoke(REQUESTS[2], max_new_tokens=400))
-        await asyncio.sleep(0.05)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        running, go_on = threading.Event(), threading.Event()
+
+        def hold(*_: object) -> None:
+            running.set()
+            assert go_on.wait(300)
+
+        layer = loaded.model.get_decoder().layers[2]  # type: ignore[no-untyped-call]
+        hook = layer.mlp.register_forward_hook(hold)
+        try:
+            task = asyncio.create_task(chain.ainvoke(REQUESTS[2], max_new_tokens=400))
+            assert await asyncio.to_thread(running.wait, 300)
+            task.cancel()
+            await asyncio.sleep(0.01)  # the cancellation arrives while the model is held up
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        finally:
+            hook.remove()
         assert await chain.ainvoke(REQUESTS[2]) == alone[2]
 
     def test_after_a_fault_in_the_middle_of_the_model(
@@ -211,7 +224,7 @@ def test_a_context_variable_of_the_caller_is_seen_by_no_other(chain: GuardAlign)
 
 
 def test_the_tiny_model_is_where_the_test_looks(loaded: LoadedModel, tmp_path: Path) -> None:
-    """The comparison of states sees a hook, another attention and a written weight."""
+    """The state reflects a hook, a different attention and a changed weight."""
     model: Any = loaded.model
     before = State(model)
     hook = model.get_decoder().register_forward_pre_hook(lambda *_: None)

@@ -1,4 +1,4 @@
-"""Whose weights run: pinned files, recorded digests, pinned revisions, and no way around them."""
+"""Promise 15: weights are pinned by file and revision, and their digests are recorded."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def directory(saved: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hub(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """A hub's cache that holds the model as `owner/name` at a commit; gives its files."""
+    """Put the model into a hub cache as `owner/name` at a commit; return its files."""
     cache = tmp_path / "hub"
     root = cache / "models--owner--name"
     (root / "refs").mkdir(parents=True)
@@ -73,7 +73,7 @@ def unopened(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The files that were hashed, in order."""
+    """The hashed files, in order."""
     names: list[str] = []
     digest = hashlib.file_digest
 
@@ -128,7 +128,7 @@ class TestRunner:
     def test_a_pin_is_compared_with_the_bytes_whatever_was_hashed_before(
         self, directory: Path
     ) -> None:
-        """Also when somebody has put the time of the last change back."""
+        """Even if the modification time was set back."""
         weights = directory / WEIGHTS
         pin = {WEIGHTS: sha256(weights)}
         load_model(local(directory, sha256=pin))
@@ -147,7 +147,7 @@ class TestRunner:
             load_model(local(directory, sha256=pin))
 
     @pytest.mark.parametrize("replaced", [True, False])
-    def test_no_digest_is_told_of_a_file_that_changed_after_it_was_loaded(
+    def test_no_digest_is_reported_for_a_file_that_changed_after_loading(
         self, directory: Path, replaced: bool
     ) -> None:
         loaded = load_model(local(directory))

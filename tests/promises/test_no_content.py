@@ -1,4 +1,4 @@
-"""Promise 14: what somebody asks and shows is in no log, on no stream and in no error."""
+"""Promise 14: questions and images appear in no log, on no stream and in no error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/promises.md names tests; each of them exists, and each of the fifteen promises has some."""
+"""Every test that docs/promises.md names exists, and each of the fifteen promises names some."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMED = re.findall(r"`([a-z0-9_/-]+\.py)::([A-Za-z0-9_:]+)`", PAGE)
 
 @cache
 def names_in(path: Path) -> frozenset[str]:
-    """`test_name` and `TestClass::test_name` of a file, without running it."""
+    """`test_name` and `TestClass::test_name` in a file, without importing it."""
     found = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         inner = node.body if isinstance(node, ast.ClassDef) else [node]

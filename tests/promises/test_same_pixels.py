@@ -1,7 +1,7 @@
-"""What the model's processor receives is what the detector scanned, and nothing it sees is missed.
+"""Promises 1 to 3: the model's processor receives what the detector scanned, all of it searched.
 
-For the image processor of every family, by hash; by changing parts of pictures and watching which
-of them reach the model; and under pictures that show something else once they are scaled down.
+Shown for every family's image processor: by hash, by changing parts of a picture and watching which
+of them reach the model, and with pictures that show something else once they are scaled down.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from tests.support.pictures import encode
 from tests.support.tiny.families import MATRIX
 from tests.support.tiny.models import FAMILIES, save_tiny_model
 
-# Two families hand their tokenizers' tensors to NumPy in a way that it will not take one day.
+# Two families pass tensors to NumPy in a deprecated way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
-# No runner loads these: BLIP-2 and Fuyu have no chat template, Phi-4 is in no class that it asks.
+# Not loadable by a runner: BLIP-2 and Fuyu have no chat template, no auto class has Phi-4.
 REFUSED = {"blip2", "fuyu", "phi4_multimodal"}
 EVERY_FAMILY = pytest.mark.parametrize("family", sorted(set(MATRIX) - REFUSED))
 
@@ -44,14 +44,14 @@ def processor(family: str) -> Any:
 
 
 def model_inputs(messages: tuple[Message, ...], family: str) -> dict[str, Any]:
-    """What the runner would give the model, made by the runner's own code."""
+    """The model's inputs, made by the runner's own encoder."""
     encoder = PromptEncoder(processor(family), prefix="Be safe.", placement="before_instruction")
     return encoder.encode([messages], prefix=[True], spans=False).inputs
 
 
 @contextmanager
 def watching(kind: type, seen: list[str]) -> Iterator[None]:
-    """Note the digest of every picture that image processors of a class are called with."""
+    """Record the digest of every picture passed to image processors of a class."""
     call = kind.__call__
 
     def watched(self: Any, images: Any, *args: Any, **kwargs: Any) -> Any:
@@ -77,7 +77,7 @@ def question(*pictures: bytes) -> list[dict[str, Any]]:
 
 
 def scene(red: tuple[int, int, int] = RED, width: int = 96, height: int = 64) -> Image.Image:
-    """Blue with a block that is found and masked."""
+    """Blue, with a red block that is found and masked."""
     pixels = np.full((height, width, 3), (0, 0, 255), dtype=np.uint8)
     x0, y0, x1, y1 = BOX
     pixels[y0:y1, x0:x1] = red
@@ -85,7 +85,7 @@ def scene(red: tuple[int, int, int] = RED, width: int = 96, height: int = 64) ->
 
 
 def turned(picture: Image.Image) -> bytes:
-    """A JPEG whose pixels lie on their side, as phones write them."""
+    """A JPEG stored sideways with an EXIF orientation, as phones write it."""
     exif = Image.Exif()
     exif[0x0112] = 6
     sideways = picture.transpose(Image.Transpose.ROTATE_90)
@@ -93,7 +93,7 @@ def turned(picture: Image.Image) -> bytes:
 
 
 def see_through(picture: Image.Image) -> bytes:
-    """A PNG whose lower half is transparent, over colours that only a careless reader shows."""
+    """A PNG whose transparent lower half hides colours that a careless reader would show."""
     opacity = Image.new("L", picture.size, 255)
     opacity.paste(0, (0, picture.height // 2, picture.width, picture.height))
     layered = picture.convert("RGBA")
@@ -139,7 +139,7 @@ class TestSamePixels:
 
     @pytest.mark.parametrize("family", sorted(FAMILIES))
     def test_from_bytes_to_the_models_own_processor(self, family: str, tmp_path: Path) -> None:
-        """The whole chain with a real model: nothing is decoded a second time on the way."""
+        """The whole chain with a real model decodes the picture only once."""
         directory = save_tiny_model(tmp_path / family, family)
         runner = CalibratedRunner.from_pretrained(str(directory), device="cpu", max_new_tokens=2)
         chain = GuardAlign(red_guard(red_config(runner=runner.config)), runner)
@@ -173,7 +173,7 @@ STRIPS = 8
 
 
 def visible_strips(family: str, width: int, height: int) -> list[bool]:
-    """Which of eight strips along the longer side change what the model is given."""
+    """Which of eight strips along the longer side affect the model's input."""
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     before = pixel_values(family, pixels)
     along = max(width, height)
@@ -189,7 +189,7 @@ def visible_strips(family: str, width: int, height: int) -> list[bool]:
 
 @cache
 def searched_strips(width: int, height: int) -> list[bool]:
-    """In which of the strips the detector finds something red."""
+    """In which of these strips the detector finds red."""
     guard = red_guard()
     found = []
     for strip in range(STRIPS):
@@ -220,7 +220,7 @@ class TestCoverage:
         assert all(searched[strip] for strip in np.flatnonzero(visible).tolist())
 
     def test_families_differ_in_what_they_see(self) -> None:
-        """Why one crop for all does not do: CLIP's own view has no ends, a tiling one has."""
+        """Why one crop does not fit all: CLIP's own view lacks both ends, a tiled view has them."""
         clip = visible_strips("llava", 256, 64)
         assert clip[3:5] == [True, True]
         assert not any(clip[:2] + clip[6:])
@@ -262,7 +262,7 @@ SIDE = 384
 
 
 def hidden_in_scaling(target: int) -> NDArray[np.uint8]:
-    """Black, but for the white pixels that a careless scaling to `target` pixels would pick."""
+    """Black, except for the white pixels that nearest-neighbour scaling to `target` would pick."""
     picks = ((np.arange(target) + 0.5) * SIDE / target).astype(int)
     pixels = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
     pixels[np.ix_(picks, picks)] = 255

@@ -1,4 +1,4 @@
-"""Files of several frames, made on the spot."""
+"""Image files with several frames."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FORMATS = {
 
 
 def animation(*images: CanonicalImage, image_format: str = "TIFF") -> bytes:
-    """One file that holds the images as its frames."""
+    """One file with the images as its frames."""
     frames = [image.to_pil() for image in images]
     options: dict[str, Any] = {"lossless": True} if image_format == "WEBP" else {}
     return encode(frames[0], image_format, save_all=True, append_images=frames[1:], **options)
 
 
 def animation_url(*images: CanonicalImage) -> str:
-    """The same as a data URL, of a TIFF."""
+    """The same as the data URL of a TIFF."""
     return f"data:image/tiff;base64,{base64.b64encode(animation(*images)).decode()}"

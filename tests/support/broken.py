@@ -1,4 +1,4 @@
-"""Guards with something broken in them, for the tests of what happens then."""
+"""Guards and runners with a fault, for tests of fault handling."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CANARY = "canary-of-the-request"
 
 
 class BrokenEncoder(FakeEncoder):
-    """Embeds pictures as told, from the given call on; words as always."""
+    """Passes image embeddings through `encode` after some healthy calls; texts are unaffected."""
 
     def __init__(self, encode: Callable[[Tensor], Tensor], *, healthy_calls: int = 0) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ FAULTS: dict[str, Callable[[Tensor], Tensor]] = {
 def guard_with(
     encode: Callable[[Tensor], Tensor], *, healthy_calls: int = 0, **changes: Any
 ) -> ImageGuard:
-    """A guard that finds red, until its encoder breaks."""
+    """A guard that finds red until its encoder breaks."""
     config = red_config(**changes)
     detector = red_detector(config)
     detector.meters[0].encoder = BrokenEncoder(encode, healthy_calls=healthy_calls)
@@ -91,7 +91,7 @@ def guard_that_does_not_converge(solver: str, **changes: Any) -> ImageGuard:
 
 
 class BrokenRunner(EchoRunner):
-    """Raises instead of an answer, or after a few words of one."""
+    """Raises instead of answering, or after a few words."""
 
     def __init__(self, error: Exception, *, words: int = 0) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ async def collect(chain: GuardAlign, messages: list[dict[str, Any]]) -> list[Any
 def ways_to_ask(
     chain: GuardAlign, messages: list[dict[str, Any]]
 ) -> dict[str, Callable[[], object]]:
-    """Every way to an answer, each run to its end."""
+    """Every way to get an answer, each run to its end."""
     return {
         "invoke": lambda: chain.invoke(messages),
         "batch": lambda: chain.batch([messages]),
@@ -135,7 +135,7 @@ def ways_to_ask(
 
 
 def save_profile(path: Path, text: str) -> GuardAlignConfig:
-    """A config whose threshold profile is a file with this text."""
+    """A config whose threshold profile is a file with the given text."""
     path.write_text(text, encoding="utf-8")
     config = red_config()
     detection = config.detection.model_copy(update={"profile": path})

@@ -29,7 +29,7 @@ Fetch = Callable[..., bytes]
 def policy_for(*servers: Server, **changes: Any) -> IntakePolicy:
     hosts = [f"{name}:{server.port}" for server in servers for name in ("images.example", "b.test")]
     # Long, so that a busy machine is not taken for a slow server; tests of the deadline set theirs.
-    fields = {"allow_url_hosts": hosts, "url_schemes": ["http"], "max_url_seconds": 60.0}
+    fields = {"allow_url_hosts": hosts, "url_schemes": ["http"], "max_url_seconds": 300.0}
     return IntakePolicy(**{**fields, **changes})
 
 

@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,7 @@ def redirect(location: str, *headers: str, status: int = 302) -> bytes:
     return "\r\n".join((*lines, *headers, "", "")).encode()
 
 
-def drip(data: bytes, seconds: float = 0.05) -> Callable[[socket.socket], None]:
+def drip(data: Iterable[int], seconds: float = 0.05) -> Callable[[socket.socket], None]:
     """Send byte after byte, each soon enough for a limit on single reads."""
 
     def send(connection: socket.socket) -> None:
@@ -70,7 +70,7 @@ class Server:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in (self._thread, *self._workers):
-            thread.join(5)
+            thread.join(300)
 
     def _serve(self) -> None:
         while True:
@@ -84,7 +84,7 @@ class Server:
 
     def _answer(self, connection: socket.socket) -> None:
         with connection:
-            connection.settimeout(5)
+            connection.settimeout(300)
             with suppress(OSError):
                 if self._tls is None:
                     self._respond(connection)

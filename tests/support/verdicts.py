@@ -1,4 +1,4 @@
-"""Verdicts made by hand, for tests of what follows detection."""
+"""Handmade verdicts, for tests of the stages after detection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def plain_image(width: int = 40, height: int = 30, seed: int = 0) -> CanonicalIm
 
 
 def grid_evidence(width: int, height: int, distances: Sequence[float] | float = 0.8) -> Evidence:
-    """Four by four patches; one distance for all of them or one for each."""
+    """Four by four patches, with one distance for all or one for each."""
     xs, ys = np.linspace(0, width, 5).astype(int), np.linspace(0, height, 5).astype(int)
     boxes = [
         (xs[i], ys[j], max(xs[i + 1], xs[i] + 1), max(ys[j + 1], ys[j] + 1))
@@ -44,7 +44,7 @@ def make_verdict(
     category: str = "weapon",
     evidence: Evidence | None = None,
 ) -> Verdict:
-    """A verdict that flags the boxes; allowed without any, unless a decision is given."""
+    """A verdict that flags the boxes; without boxes and a decision, it is allow."""
     regions = tuple(Region(box, category, 0.3 + 0.01 * i) for i, box in enumerate(boxes))
     return Verdict(
         decision=decision or ("mask" if boxes else "allow"),

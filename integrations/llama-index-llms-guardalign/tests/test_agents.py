@@ -79,7 +79,7 @@ class Describe(Workflow):
     """One step that asks an LLM about a picture."""
 
     def __init__(self, llm: Any) -> None:
-        super().__init__(timeout=30)
+        super().__init__(timeout=300)
         self._llm = llm
 
     @step

@@ -22,7 +22,7 @@ from guardalign_middleware.generation.options import ResolvedOptions
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
 from guardalign_middleware.types import CalibrationReport
 
-SECONDS = 30
+SECONDS = 300
 OFF = CalibrationReport("off", prefix=False)
 
 

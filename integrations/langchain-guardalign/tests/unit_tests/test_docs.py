@@ -36,6 +36,7 @@ def unsafe_png() -> bytes:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.slow
 def test_the_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = unsafe_png()
     (tmp_path / "photo.png").write_bytes(data)

@@ -213,7 +213,7 @@ async def test_async_does_not_block_the_loop(monkeypatch: pytest.MonkeyPatch) ->
 
     def waiting(images: Any) -> Any:
         # Only a loop that is free can set this.
-        assert free.wait(10)
+        assert free.wait(300)
         return scan_many(images)
 
     monkeypatch.setattr(guard.detector, "scan_many", waiting)

@@ -190,7 +190,7 @@ async def test_nothing_blocks_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
         # Only a loop that is free runs this callback.
         free = threading.Event()
         loop.call_soon_threadsafe(free.set)
-        waits.append(free.wait(10))
+        waits.append(free.wait(300))
         return scan_many(images)
 
     monkeypatch.setattr(detector, "scan_many", waiting)

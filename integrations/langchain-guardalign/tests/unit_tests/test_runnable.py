@@ -223,7 +223,7 @@ async def test_async_is_the_same_and_does_not_block_the_loop(
 
     def waiting(images: Any) -> Any:
         # Only a loop that is free can set this.
-        assert free.wait(10)
+        assert free.wait(300)
         return scan_many(images)
 
     monkeypatch.setattr(runnable.guard.detector, "scan_many", waiting)
