@@ -1,28 +1,27 @@
-"""Answers in pieces, and calls that do not block: when they start, and how they stop."""
+"""Streams and async calls: they start at once, do not block, and stop when dropped."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from llama_index.core.llms import ImageBlock
 
 from guardalign_middleware.generation import TokenStream
-from guardalign_middleware.testing import BarrierRunner, EchoRunner, picture, png, red_chain
+from guardalign_middleware.testing import BarrierRunner, EchoRunner, red_chain
 from guardalign_middleware.types import Generated, Message
 from llama_index.llms.guardalign import GuardAlignMultiModal
-from llama_index_support.conversations import ask
+from llama_index_support.conversations import UNSAFE, ask, image_block
+from llama_index_support.doubles import Held, beside
 
 
 class Endless(EchoRunner):
-    """Says a word every millisecond until it is told to stop."""
+    """Says a word every millisecond until it is cancelled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +68,7 @@ def test_dropping_a_stream_stops_the_generation(
     assert not runner.stopped.is_set()
     del stream
     gc.collect()
-    assert runner.stopped.wait(5)
+    assert runner.stopped.wait(60)
 
 
 @pytest.mark.parametrize("endpoint", ["astream_chat", "astream_complete"])
@@ -85,7 +84,7 @@ async def test_leaving_an_async_stream_stops_the_generation(
         break
     assert not runner.stopped.is_set()
     await stream.aclose()
-    assert await asyncio.to_thread(runner.stopped.wait, 5)
+    assert await asyncio.to_thread(runner.stopped.wait, 60)
 
 
 @pytest.mark.parametrize("endpoint", ["achat", "acomplete"])
@@ -99,44 +98,30 @@ async def test_cancelling_a_call_stops_the_generation(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.to_thread(runner.stopped.wait, 5)
-
-
-class Slow(EchoRunner):
-    """Needs a while for an answer."""
-
-    def generate(self, *args: Any, **kwargs: Any) -> Generated:
-        time.sleep(0.3)
-        return super().generate(*args, **kwargs)
+    assert await asyncio.to_thread(runner.stopped.wait, 60)
 
 
 @pytest.mark.parametrize("endpoint", ["achat", "acomplete", "astream_chat", "astream_complete"])
 async def test_the_event_loop_runs_on_while_the_guard_and_the_model_work(
     endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = Slow()
+    runner = EchoRunner()
     chain = red_chain(runner=runner)
-    original = chain.guard.sanitize_many
-
-    def slow(sources: Any) -> Any:
-        time.sleep(0.3)
-        return original(sources)
-
-    monkeypatch.setattr(chain.guard, "sanitize_many", slow)
+    guarding, answering = Held(chain.guard.sanitize_many), Held(runner.generate)
+    monkeypatch.setattr(chain.guard, "sanitize_many", guarding)
+    monkeypatch.setattr(runner, "generate", answering)
     llm = GuardAlignMultiModal(chain=chain)
-    image = ImageBlock(image=png(picture(red=True)))
-    if "chat" in endpoint:
-        task = asyncio.create_task(getattr(llm, endpoint)(ask(image)))
-    else:
-        task = asyncio.create_task(getattr(llm, endpoint)("What?", image_documents=[image]))
-    ticks = 0
-    while not task.done():
-        await asyncio.sleep(0.01)
-        ticks += 1
-    assert ticks > 10
-    answer: Any = await task
-    if endpoint.startswith("astream"):
-        assert [piece async for piece in answer]
+    image = image_block(UNSAFE)
+
+    async def call() -> None:
+        if "chat" in endpoint:
+            answer = await getattr(llm, endpoint)(ask(image))
+        else:
+            answer = await getattr(llm, endpoint)("What?", image_documents=[image])
+        if endpoint.startswith("astream"):
+            assert [piece async for piece in answer]
+
+    await beside(call(), guarding, answering)
     assert len(runner.calls) == 1
 
 
@@ -155,9 +140,9 @@ async def test_sixteen_callers_wait_at_once_however_few_threads_there_are(endpoi
 
     calls = []
     for number in range(1, 17):
-        # One after another, so that whoever waits in a thread would keep it from the next.
+        # One after another, so a caller that waits in a thread would keep it from the next.
         calls.append(asyncio.create_task(call()))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(runner.calls) < number:
                 await asyncio.sleep(0.01)
     answers = await asyncio.gather(*calls)
