@@ -220,14 +220,8 @@ class GuardAlignImageTransform(NodeGuard, TransformComponent):
     transform, a `Node` or `ImageDocument` comes back without its picture. `ImageNode` keeps it.
 
     Args:
-        preset: name of a built-in preset, or path of a YAML file; it needs no runner.
-        guard: a loaded `ImageGuard` instead of a preset; it cannot be pickled.
-        on_unsafe: `mask`, `drop` or `flag`; `mask` keeps the text of a node with a blocked image.
-        unreadable: `raise` or `drop` a node whose image cannot be read.
-        allow_unscanned: whether to keep nodes with a video, which cannot be scanned.
-        batch_size: number of nodes whose images are in memory at once.
-        fetch: gets the bytes behind an http(s) URL and decides which hosts it may ask.
         show_progress: whether to show a progress bar; the call accepts the same keyword.
+            The other arguments are those of `GuardAlignNodePostprocessor`.
 
     Example:
         ```python
