@@ -1,7 +1,7 @@
-"""LlamaIndex: an agent whose tool returns a picture that nobody has looked at. Runs offline.
+"""LlamaIndex: an agent whose tool returns an unchecked picture. Runs offline.
 
 The miniature model calls no tools, so the agent's model here follows a script: it calls the camera,
-then tells what it was shown. Put any LLM of yours that calls tools in its place; the guard around
+then describes the picture that it got. Replace it with any LLM that calls tools; the guard around
 it stays the same.
 
 python examples/llama_index_agent.py
@@ -35,7 +35,7 @@ def camera() -> list[ContentBlock]:
 
 
 def scripted(messages: Sequence[ChatMessage], **_: Any) -> ChatMessage:
-    """Call the camera; once there is a picture, say how much of it is not what the camera saw."""
+    """Call the camera, then say how much of its picture is covered."""
     shown = [block for item in messages for block in item.blocks if isinstance(block, ImageBlock)]
     if not shown:
         call = ToolCallBlock(tool_call_id="1", tool_name="camera", tool_kwargs={})

@@ -1,4 +1,4 @@
-"""LlamaIndex: swap the LLM, keep the rest. Runs offline on the miniature models.
+"""LlamaIndex: swap the LLM and keep the rest. Runs offline on the miniature models.
 
 python examples/llama_index_chat.py
 """
@@ -15,7 +15,7 @@ from llama_index.llms.guardalign import GuardAlignMultiModal
 
 
 def main() -> None:
-    """Ask about a harmless scene, then ask for harm about an unsafe one."""
+    """Ask a harmless question about a safe scene, then a harmful one about an unsafe scene."""
     llm = GuardAlignMultiModal(preset="mini")
     scenes = demo_scenes()
     harmless = next(scene for scene in scenes if not scene.harmful)

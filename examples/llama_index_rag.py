@@ -1,8 +1,8 @@
-"""LlamaIndex: a photo album that is guarded on its way in and on its way out. Runs offline.
+"""LlamaIndex: a photo album that is guarded at ingestion and at retrieval. Runs offline.
 
-The miniature encoder, which the guard has loaded anyway, finds the pictures; the miniature LLaVA
-answers. Both know drawn pictographs and no photographs. LlamaIndex's own in-memory vector store
-keeps the album; any other store works the same.
+The guard's own miniature encoder finds the pictures, and the miniature LLaVA answers. Both know
+drawn pictographs and no photographs. The album is in LlamaIndex's in-memory vector store; any other
+store works too.
 
 python examples/llama_index_rag.py
 """
@@ -40,10 +40,10 @@ QUESTION = "What is in the picture?"
 
 
 class GuardsEncoder(MultiModalEmbedding):
-    """Pictures and words in the space of the encoder that a guard looks through.
+    """Embeds pictures and words by the encoder of a guard.
 
     A picture is the mean of its patches, because a thing in it may be small. Words have to be in
-    the encoder's vocabulary, which is that of the preset's concepts for `mini`.
+    the encoder's vocabulary; that of `mini` is its preset's concepts.
     """
 
     _guard: ImageGuard = PrivateAttr()
@@ -54,7 +54,7 @@ class GuardsEncoder(MultiModalEmbedding):
 
     def _get_image_embedding(self, img_file_path: ImageType) -> Embedding:
         if not isinstance(img_file_path, io.BytesIO):
-            raise TypeError("Give bytes: a node with its image in it.")
+            raise TypeError("Pass a node that holds the image's bytes.")
         image = self._guard.load(img_file_path.getvalue())
         encoder = self._guard.detector.meters[0].encoder
         boxes = patch_boxes(image.width, image.height, self._guard.config.detection.patches)
@@ -76,7 +76,7 @@ class GuardsEncoder(MultiModalEmbedding):
 
 
 def photo(names: Sequence[str], seed: int) -> ImageNode:
-    """A drawn picture of things, as a node that holds its bytes."""
+    """A node with a drawn picture of these things."""
     things = [thing for thing in THINGS if thing.name in names]
     scene = draw_question_scene(np.random.default_rng(seed), things, HELD_OUT_BACKGROUNDS)
     buffer = io.BytesIO()
@@ -89,7 +89,7 @@ def photo(names: Sequence[str], seed: int) -> ImageNode:
 
 
 def main() -> None:
-    """Take an album in, then ask about what is found in it."""
+    """Ingest an album, then ask about pictures in it."""
     chain = GuardAlign.from_preset("mini")  # loaded once, for all four
     guard = chain.guard
 
@@ -99,7 +99,7 @@ def main() -> None:
     for node in nodes:
         print(f"  {node.metadata['file_name']}: {node.metadata['guardalign_decision']}")
 
-    # One picture went into the index before anybody thought of a guard.
+    # This one goes into the index unguarded.
     nodes.append(photo(("axe", "apple"), seed=10))
 
     encoder = GuardsEncoder(guard)
@@ -111,11 +111,11 @@ def main() -> None:
         node_postprocessors=[GuardAlignNodePostprocessor(guard=guard)],
     )
     for wanted in ("dog", "pizza", "axe"):
-        # The encoder looks for the word; the model is asked the question.
+        # The encoder gets the word, the model the question.
         response = engine.query(QueryBundle(QUESTION, custom_embedding_strs=[wanted]))
         (source,) = response.source_nodes
-        facts = source.node.metadata
-        print(f"Looking for {wanted!r}: {facts['file_name']}, {facts['guardalign_decision']}")
+        metadata = source.node.metadata
+        print(f"Looking for {wanted!r}: {metadata['file_name']}, {metadata['guardalign_decision']}")
         print(f"  {QUESTION} {response}")
 
 

@@ -1,269 +1,17 @@
-"""LLMs of somebody else that remember what they were shown, and a listener to LlamaIndex."""
+"""Fixtures: our LLMs around doubles, and a listener to LlamaIndex's events."""
 
 from __future__ import annotations
 
-import re
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from llama_index.core.base.llms.types import (
-    ChatMessage,
-    ChatResponse,
-    CompletionResponse,
-    ImageBlock,
-    LLMMetadata,
-    TextBlock,
-    ToolCallBlock,
-)
 from llama_index.core.instrumentation import get_dispatcher
-from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.instrumentation.events import BaseEvent
-from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
-from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.core.llms.llm import LLM, ToolSelection
-from pydantic import PrivateAttr
+from llama_index.core.llms import ChatMessage
 
-from guardalign_middleware.testing import EchoRunner, has_red, open_png, red_chain, red_guard
-from guardalign_middleware.types import CanonicalImage, Generated
+from guardalign_middleware.testing import red_chain
 from llama_index.llms.guardalign import GuardAlignGuardedLLM, GuardAlignMultiModal
-
-
-class PlainLLM(LLM):
-    """Answers from a script, then always "I see.", and remembers the messages and keywords."""
-
-    script: list[ChatMessage] = []
-    chat_model: bool = True
-    _calls: list[list[ChatMessage]] = PrivateAttr(default_factory=list)
-    _kwargs: list[dict[str, Any]] = PrivateAttr(default_factory=list)
-    _prompts: list[str] = PrivateAttr(default_factory=list)
-
-    @classmethod
-    def class_name(cls) -> str:
-        return "plain"
-
-    @property
-    def metadata(self) -> LLMMetadata:
-        return LLMMetadata(
-            is_chat_model=self.chat_model,
-            is_function_calling_model=isinstance(self, FunctionCallingLLM),
-            model_name="plain",
-            context_window=20_000,
-        )
-
-    @property
-    def calls(self) -> list[list[ChatMessage]]:
-        return self._calls
-
-    @property
-    def kwargs(self) -> list[dict[str, Any]]:
-        return self._kwargs
-
-    @property
-    def prompts(self) -> list[str]:
-        return self._prompts
-
-    @property
-    def seen(self) -> list[CanonicalImage]:
-        """Every image that it was shown, as the bytes are decoded by anybody."""
-        return [
-            open_png(block.resolve_image().read())
-            for messages in self._calls
-            for message in messages
-            for block in leaves(message.blocks)
-            if isinstance(block, ImageBlock)
-        ]
-
-    def saw_only_clean_images(self, count: int) -> bool:
-        return only_clean(self.seen, count)
-
-    def _next(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> ChatMessage:
-        assert not any("images" in message.additional_kwargs for message in messages)
-        self._calls.append(list(messages))
-        self._kwargs.append(kwargs)
-        position = len(self._calls) - 1
-        if position < len(self.script):
-            return self.script[position]
-        return ChatMessage(role="assistant", content="I see.")
-
-    @llm_chat_callback()
-    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return ChatResponse(message=self._next(messages, kwargs), raw={"id": "1"})
-
-    @llm_chat_callback()
-    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
-        answer = self._next(messages, kwargs)
-        return (piece for piece in pieces(answer))
-
-    @llm_chat_callback()
-    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return ChatResponse(message=self._next(messages, kwargs), raw={"id": "1"})
-
-    @llm_chat_callback()
-    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
-        answer = self._next(messages, kwargs)
-
-        async def generate() -> AsyncIterator[ChatResponse]:
-            for piece in pieces(answer):
-                yield piece
-
-        return generate()
-
-    @llm_completion_callback()
-    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        self._prompts.append(prompt)
-        return CompletionResponse(text="I read.")
-
-    @llm_completion_callback()
-    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
-        self._prompts.append(prompt)
-        return (CompletionResponse(text="I read.", delta=text) for text in ("I", " read."))
-
-    @llm_completion_callback()
-    async def acomplete(
-        self, prompt: str, formatted: bool = False, **kwargs: Any
-    ) -> CompletionResponse:
-        self._prompts.append(prompt)
-        return CompletionResponse(text="I read.")
-
-    @llm_completion_callback()
-    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
-        self._prompts.append(prompt)
-
-        async def generate() -> AsyncIterator[CompletionResponse]:
-            for text in ("I", " read."):
-                yield CompletionResponse(text="I read.", delta=text)
-
-        return generate()
-
-
-class ToolLLM(PlainLLM, FunctionCallingLLM):
-    """The same, and calls the tools that its script names."""
-
-    def _prepare_chat_with_tools(
-        self,
-        tools: Sequence[Any],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        verbose: bool = False,
-        allow_parallel_tool_calls: bool = False,
-        tool_required: bool = False,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        messages = list(chat_history or [])
-        if isinstance(user_msg, str):
-            messages.append(ChatMessage(role="user", content=user_msg))
-        elif user_msg is not None:
-            messages.append(user_msg)
-        names = [tool.metadata.name for tool in tools]
-        return {"messages": messages, "tools": names, "tool_required": tool_required, **kwargs}
-
-    def get_tool_calls_from_response(
-        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
-    ) -> list[ToolSelection]:
-        calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
-        if not calls and error_on_no_tool_call:
-            raise ValueError("no tool call")
-        return [
-            ToolSelection(
-                tool_id=call.tool_call_id or uuid.uuid4().hex,
-                tool_name=call.tool_name,
-                tool_kwargs=call.tool_kwargs,
-            )
-            for call in calls
-        ]
-
-
-class Says(EchoRunner):
-    """A runner that always gives the same answer."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self._text = text
-
-    @property
-    def seen(self) -> list[CanonicalImage]:
-        return [image for call in self.calls for image in call.images]
-
-    def generate(self, *args: Any, **kwargs: Any) -> Generated:
-        return replace(super().generate(*args, **kwargs), text=self._text)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One of our LLMs, and the model behind it."""
-
-    llm: Any
-    model: PlainLLM | Says
-
-    @property
-    def seen(self) -> list[CanonicalImage]:
-        return self.model.seen
-
-    @property
-    def texts(self) -> list[list[tuple[str, str]]]:
-        """The role and the words of each message of each call."""
-        if isinstance(self.model, Says):
-            calls: list[Any] = [call.messages for call in self.model.calls]
-            return [[(message.role, message.text) for message in call] for call in calls]
-        return [
-            [(message.role.value, message.content or "") for message in call]
-            for call in self.model.calls
-        ]
-
-    def saw_only_clean_images(self, count: int) -> bool:
-        return only_clean(self.seen, count)
-
-
-def only_clean(images: Sequence[CanonicalImage], count: int) -> bool:
-    return len(images) == count and not any(map(has_red, images))
-
-
-def leaves(blocks: Sequence[Any]) -> Iterator[Any]:
-    """Blocks without those that hold others."""
-    for block in blocks:
-        nested = getattr(block, "nested_blocks", None)
-        if nested is None:
-            yield block
-        else:
-            yield from leaves(nested)
-
-
-def pieces(answer: ChatMessage) -> Iterator[ChatResponse]:
-    """An answer word by word; one of tool calls in one piece."""
-    if not answer.content:
-        yield ChatResponse(message=answer, delta="", raw={"id": "1"})
-        return
-    text = ""
-    for delta in re.findall(r"\s*\S+", answer.content):
-        text += delta
-        message = ChatMessage(role=answer.role, blocks=[TextBlock(text=text)])
-        yield ChatResponse(message=message, delta=delta, raw={"id": "1"})
-
-
-class Recorder(BaseEventHandler):
-    """Every event that LlamaIndex reports."""
-
-    _events: list[BaseEvent] = PrivateAttr(default_factory=list)
-
-    @classmethod
-    def class_name(cls) -> str:
-        return "recorder"
-
-    @property
-    def events(self) -> list[BaseEvent]:
-        return self._events
-
-    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
-        self._events.append(event)
-
-    def of(self, kind: type[BaseEvent]) -> list[Any]:
-        return [event for event in self._events if type(event) is kind]
-
-    def holds(self, text: str) -> bool:
-        return any(text in event.model_dump_json(fallback=repr) for event in self._events)
+from llama_index_support.conversations import GUARD, Make
+from llama_index_support.doubles import PlainLLM, Recorder, Says, Subject
 
 
 @pytest.fixture
@@ -276,22 +24,22 @@ def recorder() -> Iterator[Recorder]:
 
 
 @pytest.fixture
-def plain_llm() -> Callable[..., PlainLLM]:
-    """Makes an LLM without tools; keywords are its fields."""
-    return PlainLLM
+def inner() -> PlainLLM:
+    """An LLM of a provider."""
+    return PlainLLM()
 
 
 @pytest.fixture
-def tool_llm() -> Callable[..., ToolLLM]:
-    """Makes an LLM with tools; keywords are its fields."""
-    return ToolLLM
+def llm(inner: PlainLLM) -> GuardAlignGuardedLLM:
+    """The guard in front of `inner`."""
+    return GuardAlignGuardedLLM(llm=inner, guard=GUARD)
 
 
 @pytest.fixture(params=["local", "guarded"])
-def make(request: pytest.FixtureRequest) -> Callable[[str], Subject]:
-    """Makes one of our LLMs that answers with a text.
+def make(request: pytest.FixtureRequest) -> Make:
+    """Makes one of our LLMs that always answers with the same text.
 
-    `local` is `GuardAlignMultiModal`, `guarded` is `GuardAlignGuardedLLM` around somebody else's.
+    `local` is `GuardAlignMultiModal`, `guarded` is `GuardAlignGuardedLLM` around a `PlainLLM`.
     """
 
     def subject(text: str) -> Subject:
@@ -301,6 +49,6 @@ def make(request: pytest.FixtureRequest) -> Callable[[str], Subject]:
             llm = GuardAlignMultiModal(chain=red_chain(runner=runner), context_window=20_000)
             return Subject(llm, runner)
         inner = PlainLLM(script=[ChatMessage(role="assistant", content=text)] * 9)
-        return Subject(GuardAlignGuardedLLM(llm=inner, guard=red_guard()), inner)
+        return Subject(GuardAlignGuardedLLM(llm=inner, guard=GUARD), inner)
 
     return subject

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,23 +16,27 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context, StartEvent, StopEvent, Workflow, step
 
-from guardalign_middleware.testing import all_red, base64_png, has_red, picture, png, red_guard
+from guardalign_middleware.testing import base64_png, has_red
 from llama_index.llms.guardalign import (
     GuardAlignGuardedLLM,
 )
-from llama_index_support.conversations import ask, ignore_agent_warnings
-
-GUARD = red_guard()
-
-REPLY = GUARD.config.blocked_reply
+from llama_index_support.conversations import (
+    BLOCKED,
+    GUARD,
+    REPLY,
+    UNSAFE,
+    Make,
+    ask,
+    ignore_agent_warnings,
+    image_block,
+)
+from llama_index_support.doubles import PlainLLM, ToolLLM
 
 pytestmark = ignore_agent_warnings
 
-Make = Callable[[str], Any]
-
 
 def ask_about_red() -> ChatMessage:
-    (message,) = ask(ImageBlock(image=png(picture(red=True))))
+    (message,) = ask(image_block(UNSAFE))
     return message
 
 
@@ -47,12 +50,12 @@ async def test_react_agent_with_an_image_of_the_user(make: Make, streaming: bool
 
 def snapshot() -> list[Any]:
     """Take a picture."""
-    return [TextBlock(text="Here:"), ImageBlock(image=png(picture(red=True)))]
+    return [TextBlock(text="Here:"), image_block(UNSAFE)]
 
 
-async def test_react_agent_with_a_tool(plain_llm: Any) -> None:
+async def test_react_agent_with_a_tool() -> None:
     """It shows the model no images of tools, ours or others'."""
-    inner = plain_llm(
+    inner = PlainLLM(
         script=[
             ChatMessage(
                 role="assistant", content="Thought: Look.\nAction: snapshot\nAction Input: {}"
@@ -103,10 +106,8 @@ DONE = ChatMessage(role="assistant", content="A square.")
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_function_agent_with_images_of_user_and_tool(
-    tool_llm: Any, streaming: bool, recorder: Any
-) -> None:
-    inner = tool_llm(script=[CALL, DONE])
+async def test_function_agent_with_images_of_user_and_tool(streaming: bool, recorder: Any) -> None:
+    inner = ToolLLM(script=[CALL, DONE])
     llm = GuardAlignGuardedLLM(llm=inner, guard=GUARD)
     agent = FunctionAgent(
         llm=llm, tools=[FunctionTool.from_defaults(snapshot)], streaming=streaming
@@ -118,16 +119,16 @@ async def test_function_agent_with_images_of_user_and_tool(
     assert inner.saw_only_clean_images(3)
     starts = recorder.of(LLMChatStartEvent)
     assert len(starts) == len(recorder.of(LLMChatEndEvent)) == 2
-    raw = base64_png(picture(red=True))
+    raw = base64_png(UNSAFE)
     assert all(raw not in start.model_dump_json(fallback=repr) for start in starts)
 
 
-async def test_function_agent_ends_at_a_blocked_image_of_a_tool(tool_llm: Any) -> None:
+async def test_function_agent_ends_at_a_blocked_image_of_a_tool() -> None:
     def snapshot() -> Any:
         """Take a picture."""
-        return ImageBlock(image=png(all_red()))
+        return image_block(BLOCKED)
 
-    inner = tool_llm(script=[CALL, DONE])
+    inner = ToolLLM(script=[CALL, DONE])
     agent = FunctionAgent(
         llm=GuardAlignGuardedLLM(llm=inner, guard=GUARD),
         tools=[FunctionTool.from_defaults(snapshot)],
@@ -138,8 +139,8 @@ async def test_function_agent_ends_at_a_blocked_image_of_a_tool(tool_llm: Any) -
     assert len(inner.calls) == 1
 
 
-async def test_an_agent_workflow_takes_functions_for_an_llm_with_tools(tool_llm: Any) -> None:
-    inner = tool_llm(script=[CALL, DONE])
+async def test_an_agent_workflow_takes_functions_for_an_llm_with_tools() -> None:
+    inner = ToolLLM(script=[CALL, DONE])
     workflow = AgentWorkflow.from_tools_or_functions(
         [snapshot], llm=GuardAlignGuardedLLM(llm=inner, guard=GUARD)
     )

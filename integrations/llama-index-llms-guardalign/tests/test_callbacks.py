@@ -1,9 +1,8 @@
-"""Events and callbacks: once a call, and with cleaned images only."""
+"""Events and callbacks: once per call, with cleaned images only."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,37 +26,18 @@ from llama_index.core.prompts import PromptTemplate
 from guardalign_middleware import notices
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.testing import (
-    all_red,
     base64_png,
-    picture,
-    png,
-    red_guard,
 )
 from llama_index.llms.guardalign import GuardAlignGuardedLLM
-from llama_index_support.conversations import ask
-
-GUARD = red_guard()
-
-Make = Callable[..., Any]
-
-UNSAFE = png(picture(red=True))
+from llama_index_support.conversations import BLOCKED, GUARD, UNSAFE, Make, ask, image_block
+from llama_index_support.doubles import PlainLLM, ToolLLM
 
 STARTS = (LLMChatStartEvent, LLMCompletionStartEvent)
 ENDS = (LLMChatEndEvent, LLMCompletionEndEvent)
 
 
-@pytest.fixture
-def inner(plain_llm: Make) -> Any:
-    return plain_llm()
-
-
-@pytest.fixture
-def llm(inner: Any) -> GuardAlignGuardedLLM:
-    return GuardAlignGuardedLLM(llm=inner, guard=GUARD)
-
-
 class Listener(BaseCallbackHandler):
-    """What the older callbacks are told of calls to LLMs."""
+    """Records the events of LLM calls in the older callbacks."""
 
     def __init__(self) -> None:
         super().__init__([], [])
@@ -85,7 +65,7 @@ class Listener(BaseCallbackHandler):
 
 
 async def drain(answer: Any) -> None:
-    """Take an answer to its end, whether it comes at once or in pieces."""
+    """Take a whole answer or every piece of a stream."""
     if inspect.isawaitable(answer):
         answer = await answer
     if inspect.isasyncgen(answer):
@@ -99,13 +79,13 @@ COMPLETIONS = ("complete", "stream_complete", "acomplete", "astream_complete")
 
 
 @pytest.mark.parametrize("endpoint", CHATS + COMPLETIONS)
-async def test_each_endpoint_is_told_of_once_and_shows_cleaned_images_only(
+async def test_each_endpoint_is_reported_once_and_shows_cleaned_images_only(
     make: Make, endpoint: str, recorder: Any
 ) -> None:
     subject, listener = make("A square."), Listener()
     subject.llm.callback_manager = CallbackManager([listener])
     call = getattr(subject.llm, endpoint)
-    image = ImageBlock(image=UNSAFE)
+    image = image_block(UNSAFE)
     if endpoint in CHATS:
         await drain(call(ask(image)))
     else:
@@ -113,13 +93,13 @@ async def test_each_endpoint_is_told_of_once_and_shows_cleaned_images_only(
     assert subject.saw_only_clean_images(1)
     for kinds in (STARTS, ENDS):
         assert len([event for event in recorder.events if type(event) in kinds]) == 1
-    assert not recorder.holds(base64_png(picture(red=True)))
+    assert not recorder.holds(base64_png(UNSAFE))
     (start,), (end,) = listener.starts, listener.ends
     shown = [block for message in start.get("messages", ()) for block in message.blocks]
     assert all(block.image != image.image for block in shown if isinstance(block, ImageBlock))
     answer = end.get("response") or end["completion"]
     assert "A square." in str(answer)
-    assert base64_png(picture(red=True)) not in answer.model_dump_json(fallback=repr)
+    assert base64_png(UNSAFE) not in answer.model_dump_json(fallback=repr)
 
 
 @pytest.mark.parametrize("endpoint", COMPLETIONS)
@@ -164,7 +144,7 @@ def test_the_payload_of_events_names_the_model_and_nothing_private(
     assert not {"fetch", "preset", "llm", "guard", "chain"} & set(start.model_dict)
 
 
-def test_tokens_are_counted_by_whoever_counts_them(make: Make) -> None:
+def test_a_token_counting_handler_counts_tokens(make: Make) -> None:
     subject = make("A square.")
     counter = TokenCountingHandler(tokenizer=str.split)
     subject.llm.callback_manager = CallbackManager([counter])
@@ -175,7 +155,7 @@ def test_tokens_are_counted_by_whoever_counts_them(make: Make) -> None:
 def test_events_are_the_inner_llms_once_and_hold_no_raw_image(
     llm: GuardAlignGuardedLLM, recorder: Any
 ) -> None:
-    messages = ask(ImageBlock(image=UNSAFE))
+    messages = ask(image_block(UNSAFE))
     llm.chat(messages)
     list(llm.stream_chat(messages))
     assert len(recorder.of(LLMChatStartEvent)) == len(recorder.of(LLMChatEndEvent)) == 2
@@ -184,25 +164,23 @@ def test_events_are_the_inner_llms_once_and_hold_no_raw_image(
     assert len(recorder.of(LLMCompletionStartEvent)) == 2
     assert len(recorder.of(LLMCompletionEndEvent)) == 2
     assert recorder.of(LLMChatStartEvent)[0].model_dict["class_name"] == "plain"
-    assert not recorder.holds(base64_png(picture(red=True)))
+    assert not recorder.holds(base64_png(UNSAFE))
 
 
-async def test_events_of_tool_calls_and_of_blocked_images_come_once(
-    tool_llm: Make, recorder: Any
-) -> None:
-    llm: Any = GuardAlignGuardedLLM(llm=tool_llm(), guard=GUARD)
-    llm.chat_with_tools([], chat_history=ask(ImageBlock(image=UNSAFE)))
-    await llm.achat(ask(ImageBlock(image=UNSAFE)))
-    llm.chat(ask(ImageBlock(image=png(all_red()))))
-    await llm.achat_with_tools([], chat_history=ask(ImageBlock(image=png(all_red()))))
+async def test_events_of_tool_calls_and_of_blocked_images_come_once(recorder: Any) -> None:
+    llm: Any = GuardAlignGuardedLLM(llm=ToolLLM(), guard=GUARD)
+    llm.chat_with_tools([], chat_history=ask(image_block(UNSAFE)))
+    await llm.achat(ask(image_block(UNSAFE)))
+    llm.chat(ask(image_block(BLOCKED)))
+    await llm.achat_with_tools([], chat_history=ask(image_block(BLOCKED)))
     starts = recorder.of(LLMChatStartEvent)
     assert len(starts) == len(recorder.of(LLMChatEndEvent)) == 4
     assert notices.UNSAFE in starts[2].messages[0].content
-    assert not recorder.holds(base64_png(picture(red=True)))
-    assert not recorder.holds(base64_png(all_red()))
+    assert not recorder.holds(base64_png(UNSAFE))
+    assert not recorder.holds(base64_png(BLOCKED))
 
 
-def test_who_listens_hears_the_inner_llm(inner: Any) -> None:
+def test_listeners_get_the_inner_llms_events(inner: Any) -> None:
     llm = GuardAlignGuardedLLM(llm=inner, guard=GUARD)
     assert llm.callback_manager is inner.callback_manager
     handler = LlamaDebugHandler(print_trace_on_end=False)
@@ -211,7 +189,7 @@ def test_who_listens_hears_the_inner_llm(inner: Any) -> None:
     assert len(handler.get_llm_inputs_outputs()) == 1
 
 
-def test_prompts_of_the_inner_llm_hold_outside(plain_llm: Make) -> None:
-    inner = plain_llm(system_prompt="Be brief.")
+def test_prompts_of_the_inner_llm_hold_outside() -> None:
+    inner = PlainLLM(system_prompt="Be brief.")
     GuardAlignGuardedLLM(llm=inner, guard=GUARD).predict(PromptTemplate("Hello?"))
     assert [message.content for message in inner.calls[0]] == ["Be brief.", "Hello?"]

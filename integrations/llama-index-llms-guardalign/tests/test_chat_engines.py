@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from llama_index.core.chat_engine.multi_modal_context import MultiModalContextChatEngine
 from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer
-from llama_index.core.retrievers import BaseRetriever
-from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle, TextNode
+from llama_index.core.schema import TextNode
 
-from guardalign_middleware.testing import base64_png, picture
+from llama_index_support.conversations import UNSAFE, Make, image_node
+from llama_index_support.doubles import Finds
 
-Make = Callable[[str], Any]
 WORDS = ("Squares have four sides.", "Circles have none.")
-
-
-class Finds(BaseRetriever):
-    """Finds the same nodes whatever is asked."""
-
-    def __init__(self, *nodes: TextNode) -> None:
-        super().__init__()
-        self._nodes = nodes
-
-    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return [NodeWithScore(node=node, score=1.0) for node in self._nodes]
 
 
 def engine_of(llm: Any, *, images: bool = True) -> MultiModalContextChatEngine:
     nodes = [TextNode(text=text) for text in WORDS]
     if images:
-        nodes.append(ImageNode(image=base64_png(picture(red=True)), image_mimetype="image/png"))
+        nodes.append(image_node(UNSAFE, image_mimetype="image/png"))
     return MultiModalContextChatEngine.from_defaults(
         retriever=Finds(*nodes),
         multi_modal_llm=llm,
@@ -80,9 +67,9 @@ async def test_the_history_grows_turn_by_turn_until_it_is_reset(make: Make, way:
     for count, question in enumerate(("What is it?", "And now?"), start=1):
         await answer(engine, way, question)
         assert len(engine.chat_history) == 2 * count
-    told = [text for _, text in subject.texts[1]]
-    assert "What is it?" in told
-    assert "A square." in told
+    texts = [text for _, text in subject.texts[1]]
+    assert "What is it?" in texts
+    assert "A square." in texts
     assert subject.saw_only_clean_images(2)
     engine.reset()
     assert engine.chat_history == []
@@ -98,9 +85,9 @@ async def test_a_given_history_takes_the_place_of_the_memory(make: Make, way: st
         ChatMessage(role="assistant", content="Yes."),
     ]
     await answer(engine, way, "What is it?", chat_history=earlier)
-    told = [text for _, text in subject.texts[1]]
-    assert told[1:3] == ["Earlier?", "Yes."]
-    assert not any("Forgotten?" in text for text in told)
+    texts = [text for _, text in subject.texts[1]]
+    assert texts[1:3] == ["Earlier?", "Yes."]
+    assert not any("Forgotten?" in text for text in texts)
     assert len(engine.chat_history) == 4
 
 

@@ -1,12 +1,8 @@
-"""Every part of LlamaIndex that hands images to an LLM, around both of our LLMs.
-
-`local` is `GuardAlignMultiModal`, `guarded` is `GuardAlignGuardedLLM` around somebody else's LLM.
-"""
+"""The parts of LlamaIndex that pass images to an LLM, around both of our LLMs; see `make`."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,19 +17,25 @@ from llama_index.core.query_engine import CitationQueryEngine, RetrieverQueryEng
 from llama_index.core.schema import ImageNode, TextNode
 from PIL import Image
 
-from guardalign_middleware.testing import all_red, base64_png, has_red, picture, png, red_guard
+from guardalign_middleware.testing import base64_png, has_red, png
 from llama_index.llms.guardalign import (
     GuardAlignImageTransform,
     GuardAlignNodePostprocessor,
 )
-from llama_index_support.conversations import ignore_agent_warnings, ignore_engine_warnings
+from llama_index_support.conversations import (
+    BLOCKED,
+    GUARD,
+    REPLY,
+    SAFE,
+    UNSAFE,
+    Make,
+    ignore_agent_warnings,
+    ignore_engine_warnings,
+    image_node,
+    unsafe_node,
+)
 
-GUARD = red_guard()
-REPLY = GUARD.config.blocked_reply
 pytestmark = [ignore_agent_warnings, ignore_engine_warnings]
-
-
-Make = Callable[[str], Any]
 
 
 class Colours(MultiModalEmbedding):
@@ -55,13 +57,6 @@ class Colours(MultiModalEmbedding):
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return [1.0, 1.0, 1.0]
-
-
-def unsafe_node() -> ImageNode:
-    """With a text: an index leaves nodes without one out."""
-    return ImageNode(
-        image=base64_png(picture(red=True)), image_mimetype="image/png", text="A photograph."
-    )
 
 
 def picture_index(*nodes: ImageNode) -> MultiModalVectorStoreIndex:
@@ -88,7 +83,7 @@ async def test_multi_modal_index_query_engine(
 def test_multi_modal_index_image_query_calls_no_postprocessor_but_our_llm(
     make: Make, tmp_path: Any
 ) -> None:
-    (tmp_path / "query.png").write_bytes(png(picture()))
+    (tmp_path / "query.png").write_bytes(png(SAFE))
     subject = make("A square.")
     engine: Any = picture_index(unsafe_node()).as_query_engine(llm=subject.llm)
     assert str(engine.image_query(str(tmp_path / "query.png"), "What?")) == "A square."
@@ -138,7 +133,7 @@ async def test_multimodal_synthesis(make: Make, kind: Any, way: str) -> None:
 
 def test_a_blocked_image_answers_a_query(make: Make) -> None:
     subject = make("A square.")
-    index = picture_index(ImageNode(image=base64_png(all_red()), text="A photograph."))
+    index = picture_index(image_node(BLOCKED, text="A photograph."))
     engine = RetrieverQueryEngine.from_args(
         retriever=retriever(index), llm=subject.llm, multimodal=True
     )
@@ -152,7 +147,7 @@ def test_with_the_postprocessor_an_engine_sees_no_raw_image_at_all(
     """Also `predict` and the response; only the retriever's own events come before it."""
     subject = make("A square.")
     index = picture_index(unsafe_node())
-    raw = base64_png(picture(red=True))
+    raw = base64_png(UNSAFE)
     recorder.events.clear()
     engine = RetrieverQueryEngine.from_args(
         retriever=retriever(index),
@@ -180,7 +175,7 @@ def test_an_index_that_was_cleaned_at_ingestion_holds_no_raw_image(make: Make) -
         item.node for item in retriever(index).retrieve("What?") if isinstance(item.node, ImageNode)
     ]
     assert found.metadata["guardalign_decision"] == "mask"
-    assert found.image != base64_png(picture(red=True))
+    assert found.image != base64_png(UNSAFE)
     assert str(index.as_query_engine(llm=subject.llm).query("What?")) == "A square."
     assert subject.saw_only_clean_images(1)
 
@@ -198,4 +193,4 @@ def test_a_plain_prompt_still_works(make: Make) -> None:
 
 
 def test_colours_reads_what_nodes_resolve_to() -> None:
-    assert Colours().get_image_embedding(io.BytesIO(png(picture()))) == [1.0, 1.0, 256.0]
+    assert Colours().get_image_embedding(io.BytesIO(png(SAFE))) == [1.0, 1.0, 256.0]

@@ -1,12 +1,8 @@
-"""Somebody else's LLM behind the guard: endpoints, tools, events, copies."""
+"""Another LLM behind the guard: endpoints, blocks, refusals, copies."""
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import pickle
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,45 +17,38 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
     VideoBlock,
 )
-from llama_index.core.llms import AudioBlock, ChatMessage, ImageBlock, MockLLM, TextBlock
-from llama_index.core.schema import ImageDocument, ImageNode
-from pydantic import ValidationError
+from llama_index.core.llms import AudioBlock, ChatMessage, ImageBlock, TextBlock
+from llama_index.core.schema import ImageDocument
 
 from guardalign_middleware import notices
 from guardalign_middleware.errors import DetectionError, ImageRejected, MessageError
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing import (
-    all_red,
     base64_png,
     data_url,
     has_red,
-    picture,
     png,
     red_config,
     red_guard,
 )
 from llama_index.llms.guardalign import GuardAlignGuardedLLM
+from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.messages import cleaned_messages, find_images
-from llama_index_support.conversations import ask, decisions
-
-GUARD = red_guard()
-Make = Callable[..., Any]
-UNSAFE = png(picture(red=True))
-
-
-@pytest.fixture
-def inner(plain_llm: Make) -> Any:
-    return plain_llm()
-
-
-@pytest.fixture
-def llm(inner: Any) -> GuardAlignGuardedLLM:
-    return GuardAlignGuardedLLM(llm=inner, guard=GUARD)
-
+from llama_index_support.conversations import (
+    BLOCKED,
+    GUARD,
+    SAFE,
+    UNSAFE,
+    ask,
+    decisions,
+    image_block,
+    image_node,
+)
+from llama_index_support.doubles import Held, ToolLLM, beside
 
 BLOCKS = {
     "bytes": lambda data: ImageBlock(image=data),
-    "data url": lambda data: ImageBlock(url=data_url(picture(red=True))),
+    "data url": lambda data: ImageBlock(url=data_url(UNSAFE)),
     "citable": lambda data: CitableBlock(title="t", source="s", content=[ImageBlock(image=data)]),
     "citation": lambda data: CitationBlock(
         cited_content=ImageBlock(image=data), source="s", title="t", additional_location_info={}
@@ -81,7 +70,7 @@ BLOCKS = {
 def test_an_unsafe_image_is_masked_in_every_block_and_role(
     llm: GuardAlignGuardedLLM, inner: Any, kind: str, role: str
 ) -> None:
-    messages = [ChatMessage(role=role, blocks=[BLOCKS[kind](UNSAFE)]), *ask()]
+    messages = [ChatMessage(role=role, blocks=[BLOCKS[kind](png(UNSAFE))]), *ask()]
     response = llm.chat(messages)
     assert [has_red(image) for image in inner.seen] == [False]
     assert decisions(response) == ["mask"]
@@ -92,10 +81,10 @@ def test_an_unsafe_image_is_masked_in_every_block_and_role(
 def test_loose_images_are_guarded_and_those_in_both_places_shown_once(
     llm: GuardAlignGuardedLLM, inner: Any
 ) -> None:
-    document = ImageDocument(image=base64_png(picture(red=True)))
+    document = ImageDocument(image=base64_png(UNSAFE))
     made = ChatMessage(role="user", content="Look.", additional_kwargs={"images": [document]})
     later = ChatMessage(role="user", content="Look.", additional_kwargs={"id": "7"})
-    later.additional_kwargs["images"] = [document, base64_png(picture())]
+    later.additional_kwargs["images"] = [document, base64_png(SAFE)]
     llm.chat([made, later])
     assert [has_red(image) for image in inner.seen] == [False] * 3
     assert inner.calls[0][1].additional_kwargs == {"id": "7"}
@@ -104,8 +93,8 @@ def test_loose_images_are_guarded_and_those_in_both_places_shown_once(
 def test_an_allowed_image_is_sent_as_the_pixels_that_were_scanned(
     llm: GuardAlignGuardedLLM, inner: Any, tmp_path: Any
 ) -> None:
-    """Red below full transparency: the guard sees white, and whoever drops alpha would see red."""
-    hidden = picture(red=True).to_pil().convert("RGBA")
+    """Red under full transparency: the guard sees white, a decoder that drops alpha sees red."""
+    hidden = UNSAFE.to_pil().convert("RGBA")
     hidden.putalpha(0)
     hidden.save(tmp_path / "a.png")
     llm.chat(ask(ImageBlock(image=(tmp_path / "a.png").read_bytes())))
@@ -117,7 +106,7 @@ def test_an_allowed_image_is_sent_as_the_pixels_that_were_scanned(
 def test_a_blocked_image_never_reaches_the_llm(
     llm: GuardAlignGuardedLLM, inner: Any, streamed: bool
 ) -> None:
-    messages = ask(ImageBlock(image=png(all_red())))
+    messages = ask(image_block(BLOCKED))
     response = list(llm.stream_chat(messages))[-1] if streamed else llm.chat(messages)
     assert inner.calls == []
     assert response.message.content == GUARD.config.blocked_reply
@@ -126,11 +115,11 @@ def test_a_blocked_image_never_reaches_the_llm(
 
 
 async def test_all_endpoints_refuse_a_blocked_image(llm: GuardAlignGuardedLLM, inner: Any) -> None:
-    messages = ask(ImageBlock(image=png(all_red())))
+    messages = ask(image_block(BLOCKED))
     reply = GUARD.config.blocked_reply
     assert (await llm.achat(messages)).message.content == reply
     assert [c.message.content async for c in await llm.astream_chat(messages)][-1] == reply
-    documents = [ImageNode(image=base64_png(all_red()))]
+    documents = [image_node(BLOCKED)]
     for response in (
         llm.complete("What?", image_documents=documents),
         list(llm.stream_complete("What?", image_documents=documents))[-1],
@@ -143,9 +132,9 @@ async def test_all_endpoints_refuse_a_blocked_image(llm: GuardAlignGuardedLLM, i
     assert inner.prompts == []
 
 
-async def test_all_endpoints_clean_and_tell(llm: GuardAlignGuardedLLM, inner: Any) -> None:
-    messages = ask(ImageBlock(image=UNSAFE))
-    documents = [ImageBlock(image=UNSAFE)]
+async def test_all_endpoints_clean_and_report(llm: GuardAlignGuardedLLM, inner: Any) -> None:
+    messages = ask(image_block(UNSAFE))
+    documents = [image_block(UNSAFE)]
     responses: list[Any] = [
         llm.chat(messages, temperature=0.5),
         list(llm.stream_chat(messages, temperature=0.5))[-1],
@@ -191,7 +180,7 @@ async def test_a_prompt_without_images_stays_a_completion(inner: Any) -> None:
 def test_what_cannot_be_scanned_is_refused_at_the_call(
     llm: GuardAlignGuardedLLM, inner: Any, block: Any, call: str
 ) -> None:
-    with pytest.raises(ImageRejected, match=r"messages\[0\]"):
+    with pytest.raises((ImageRejected, MessageError), match=r"messages\[0\]"):
         getattr(llm, call)(ask(block))
     assert inner.calls == []
 
@@ -203,7 +192,7 @@ def test_a_fault_of_the_guard_is_no_answer(inner: Any, monkeypatch: pytest.Monke
     guard = red_guard()
     monkeypatch.setattr(guard, "sanitize_many", fail)
     with pytest.raises(DetectionError):
-        GuardAlignGuardedLLM(llm=inner, guard=guard).chat(ask(ImageBlock(image=UNSAFE)))
+        GuardAlignGuardedLLM(llm=inner, guard=guard).chat(ask(image_block(UNSAFE)))
     assert inner.calls == []
 
 
@@ -212,7 +201,7 @@ def test_a_fault_of_the_guard_is_no_answer(inner: Any, monkeypatch: pytest.Monke
     [VideoBlock(video=b"film"), DocumentBlock(data=b"%PDF", document_mimetype="application/pdf")],
     ids=["video", "pdf"],
 )
-def test_pictures_that_no_guard_sees_need_leave_and_are_counted(inner: Any, block: Any) -> None:
+def test_unscannable_blocks_need_permission_and_are_counted(inner: Any, block: Any) -> None:
     with pytest.raises(MessageError, match="allow_unscanned"):
         GuardAlignGuardedLLM(llm=inner, guard=GUARD).chat(ask(block))
     assert inner.calls == []
@@ -225,7 +214,7 @@ def test_pictures_that_no_guard_sees_need_leave_and_are_counted(inner: Any, bloc
 async def test_images_may_stand_where_older_programs_put_them(
     llm: GuardAlignGuardedLLM, inner: Any
 ) -> None:
-    images = [ImageBlock(image=UNSAFE)]
+    images = [image_block(UNSAFE)]
     llm.complete("What?", images)
     list(llm.stream_complete("What?", images))
     await llm.acomplete("What?", images)
@@ -236,7 +225,7 @@ async def test_images_may_stand_where_older_programs_put_them(
 @pytest.mark.parametrize("name", ["images", "image_documents"])
 def test_images_in_keywords_are_refused(llm: GuardAlignGuardedLLM, name: str) -> None:
     with pytest.raises(MessageError, match=name):
-        llm.chat(ask(), **{name: [ImageBlock(image=UNSAFE)]})
+        llm.chat(ask(), **{name: [image_block(UNSAFE)]})
 
 
 OTHERS = [
@@ -247,16 +236,14 @@ OTHERS = [
     ToolCallBlock(tool_name="look", tool_kwargs={"x": 1}),
     CitableBlock(title="t", source="s", content=[TextBlock(text="b")]),
 ]
-IMAGES = [ImageBlock(image=UNSAFE), ImageBlock(image=png(picture())), ImageBlock(image=b"")]
+IMAGES = [image_block(UNSAFE), image_block(SAFE), ImageBlock(image=b"")]
 
 
 @settings(deadline=None)
 @given(
     st.lists(
         st.lists(
-            st.sampled_from(OTHERS)
-            | st.sampled_from(IMAGES[:2])
-            | st.just(ImageBlock(image=png(all_red()))),
+            st.sampled_from(OTHERS) | st.sampled_from(IMAGES[:2]) | st.just(image_block(BLOCKED)),
             max_size=4,
         ),
         min_size=1,
@@ -268,9 +255,8 @@ def test_other_blocks_are_the_same_objects_in_the_same_places(rows: list[list[An
     before = [list(message.blocks) for message in messages]
     found, unseen = find_images(messages)
     assert unseen == 0
-    cleaned = cleaned_messages(
-        messages, GUARD.sanitize_many([item.data or b"" for item in found]), encode_all=True
-    )
+    images = GUARD.sanitize_many(list(map(Resolver(GUARD.config.intake), found)))
+    cleaned = cleaned_messages(messages, images, encode_all=True)
     assert [message.blocks for message in messages] == before
     for message, copied in zip(messages, cleaned, strict=True):
         assert len(copied.blocks) == len(message.blocks)
@@ -313,59 +299,28 @@ async def test_the_event_loop_runs_on_while_the_guard_works(
     inner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guard = red_guard()
-    original = guard.sanitize_many
-    loop, turned = asyncio.get_running_loop(), threading.Event()
-
-    def waiting(sources: Any) -> Any:
-        # Only a loop that is free runs this callback.
-        loop.call_soon_threadsafe(turned.set)
-        assert turned.wait(300)
-        return original(sources)
-
-    monkeypatch.setattr(guard, "sanitize_many", waiting)
+    held = Held(guard.sanitize_many)
+    monkeypatch.setattr(guard, "sanitize_many", held)
     llm = GuardAlignGuardedLLM(llm=inner, guard=guard)
-    answer = await llm.achat(ask(ImageBlock(image=UNSAFE)))
-    assert turned.is_set()
-    assert answer.message.content == "I see."
+    response = await beside(llm.achat(ask(image_block(UNSAFE))), held)
+    assert response.message.content == "I see."
 
 
 def test_the_callers_messages_are_not_changed(llm: GuardAlignGuardedLLM) -> None:
-    messages = ask(ImageBlock(image=UNSAFE), BLOCKS["citable"](UNSAFE))
-    messages[0].additional_kwargs["images"] = [base64_png(picture())]
+    messages = ask(image_block(UNSAFE), BLOCKS["citable"](png(UNSAFE)))
+    messages[0].additional_kwargs["images"] = [base64_png(SAFE)]
     before = copy.deepcopy(messages)
     llm.chat(messages)
     assert messages == before
 
 
-def test_it_can_be_copied_and_written_down(inner: Any, tool_llm: Make) -> None:
-    llm = GuardAlignGuardedLLM(llm=tool_llm(), guard=GUARD)
+def test_it_can_be_copied_and_written_down() -> None:
+    llm = GuardAlignGuardedLLM(llm=ToolLLM(), guard=GUARD)
     copied = copy.deepcopy(llm)
     assert type(copied) is type(llm)
     assert copied._lazy.get() is GUARD
-    assert decisions(copied.chat(ask(ImageBlock(image=UNSAFE)))) == ["mask"]
+    assert decisions(copied.chat(ask(image_block(UNSAFE)))) == ["mask"]
     assert llm.to_dict()["llm"]["class_name"] == "plain"
-    assert type(llm).model_json_schema()["properties"]["preset"]
-    with pytest.raises(ValidationError, match="polcy"):
-        GuardAlignGuardedLLM(llm=inner, guard=GUARD, polcy="mask")
-
-
-def test_a_pickle_holds_the_preset_and_the_llm() -> None:
-    again = pickle.loads(pickle.dumps(GuardAlignGuardedLLM(llm=MockLLM(), preset="mini")))
-    assert again.preset == "mini"
-    assert isinstance(again.llm, MockLLM)
-    with pytest.raises(TypeError, match="preset"):
-        pickle.dumps(GuardAlignGuardedLLM(llm=MockLLM(), guard=GUARD))
-    llm = GuardAlignGuardedLLM(llm=Unpicklable(), preset="mini")
-    with pytest.raises(TypeError, match="cannot be pickled"):
-        pickle.dumps(llm)
-    assert isinstance(llm.llm, Unpicklable)
-    with pytest.raises((AttributeError, pickle.PicklingError)):
-        pickle.dumps(GuardAlignGuardedLLM(llm=MockLLM(), preset="mini", fetch=lambda _: b""))
-
-
-class Unpicklable(MockLLM):
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError("this cannot be pickled")
 
 
 def test_the_guard_is_loaded_once(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,12 +333,12 @@ def test_the_guard_is_loaded_once(inner: Any, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(ImageGuard, "from_config", load)
     llm = GuardAlignGuardedLLM(llm=inner, preset="mini")
     assert loads == []
-    llm.chat(ask(ImageBlock(image=UNSAFE)))
-    copy.deepcopy(llm).chat(ask(ImageBlock(image=UNSAFE)))
+    llm.chat(ask(image_block(UNSAFE)))
+    copy.deepcopy(llm).chat(ask(image_block(UNSAFE)))
     assert loads == ["mini"]
 
 
 def test_the_reply_to_a_blocked_image_is_the_presets(inner: Any) -> None:
     guard = red_guard(red_config(blocked_reply="No."))
     llm = GuardAlignGuardedLLM(llm=inner, guard=guard)
-    assert llm.chat(ask(ImageBlock(image=png(all_red())))).message.content == "No."
+    assert llm.chat(ask(image_block(BLOCKED))).message.content == "No."

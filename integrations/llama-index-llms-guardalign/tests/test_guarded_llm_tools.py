@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
-from llama_index.core.llms import LLM, ChatMessage, ImageBlock
+from llama_index.core.llms import LLM, ChatMessage
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.tools import FunctionTool
 
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.testing import all_red, has_red, picture, png, red_guard
+from guardalign_middleware.testing import has_red
 from llama_index.llms.guardalign import GuardAlignGuardedLLM
-from llama_index.llms.guardalign.guarded_llm import GuardedFunctionCallingLLM
-from llama_index_support.conversations import ask, decisions
-
-GUARD = red_guard()
-
-Make = Callable[..., Any]
-
-UNSAFE = png(picture(red=True))
+from llama_index.llms.guardalign.function_calling import GuardedFunctionCallingLLM
+from llama_index_support.conversations import BLOCKED, GUARD, UNSAFE, ask, decisions, image_block
+from llama_index_support.doubles import PlainLLM, ToolLLM
 
 
-def test_it_is_what_the_inner_llm_is(plain_llm: Make, tool_llm: Make) -> None:
-    plain = GuardAlignGuardedLLM(llm=plain_llm(), guard=GUARD)
-    tools = GuardAlignGuardedLLM(llm=tool_llm(), guard=GUARD)
+def test_it_is_what_the_inner_llm_is() -> None:
+    plain = GuardAlignGuardedLLM(llm=PlainLLM(), guard=GUARD)
+    tools = GuardAlignGuardedLLM(llm=ToolLLM(), guard=GUARD)
     assert isinstance(plain, LLM)
     assert not isinstance(plain, FunctionCallingLLM)
     assert isinstance(tools, GuardAlignGuardedLLM)
     assert isinstance(tools, FunctionCallingLLM)
-    assert plain.metadata == plain_llm().metadata
+    assert plain.metadata == PlainLLM().metadata
     assert tools.metadata.is_function_calling_model
     assert "multi" in plain.class_name()
     with pytest.raises(ConfigError, match="GuardAlignGuardedLLM"):
-        GuardedFunctionCallingLLM(llm=plain_llm(), guard=GUARD).chat_with_tools([], "Hello?")
+        GuardedFunctionCallingLLM(llm=PlainLLM(), guard=GUARD).chat_with_tools([], "Hello?")
 
 
 @pytest.mark.parametrize("where", ["user_msg", "chat_history"])
-async def test_tool_calls_see_only_cleaned_images(tool_llm: Make, where: str) -> None:
-    inner = tool_llm()
+async def test_tool_calls_see_only_cleaned_images(where: str) -> None:
+    inner = ToolLLM()
     llm: Any = GuardAlignGuardedLLM(llm=inner, guard=GUARD)
-    (message,) = ask(ImageBlock(image=UNSAFE))
+    (message,) = ask(image_block(UNSAFE))
     given = {"user_msg": message} if where == "user_msg" else {"chat_history": [message]}
     tools = [FunctionTool.from_defaults(look)]
     responses: list[Any] = [
@@ -64,10 +58,10 @@ async def test_tool_calls_see_only_cleaned_images(tool_llm: Make, where: str) ->
             llm.get_tool_calls_from_response(response)
 
 
-async def test_a_blocked_image_leads_to_no_tool_call(tool_llm: Make) -> None:
-    inner = tool_llm(script=[CALL] * 9)
+async def test_a_blocked_image_leads_to_no_tool_call() -> None:
+    inner = ToolLLM(script=[CALL] * 9)
     llm: Any = GuardAlignGuardedLLM(llm=inner, guard=GUARD)
-    history = ask(ImageBlock(image=png(all_red())))
+    history = ask(image_block(BLOCKED))
     tools = [FunctionTool.from_defaults(look)]
     responses: list[Any] = [
         llm.chat_with_tools(tools, "Go.", history),
@@ -99,10 +93,10 @@ CALL = ChatMessage(
 )
 
 
-async def test_predict_and_call_is_the_inner_llms(tool_llm: Make) -> None:
-    inner = tool_llm(script=[CALL, CALL])
+async def test_predict_and_call_is_the_inner_llms() -> None:
+    inner = ToolLLM(script=[CALL, CALL])
     llm = GuardAlignGuardedLLM(llm=inner, guard=GUARD)
-    (message,) = ask(ImageBlock(image=UNSAFE))
+    (message,) = ask(image_block(UNSAFE))
     tools = [FunctionTool.from_defaults(look)]
     for called in (
         llm.predict_and_call(tools, message),

@@ -1,10 +1,12 @@
-"""One way to the bytes of an image: read once, and no paths or URLs without leave."""
+"""The core reads every image, once; paths and URLs need permission."""
 
 from __future__ import annotations
 
+import base64
 import io
 import threading
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,8 @@ from llama_index.core.schema import (
 from PIL import Image
 
 from guardalign_middleware.config import IntakePolicy
-from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
+from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected, MessageError
+from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.testing import (
     RED,
     EchoRunner,
@@ -40,14 +43,15 @@ from guardalign_middleware.testing import (
     red_config,
     red_guard,
 )
+from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign import (
     GuardAlignImageTransform,
     GuardAlignMultiModal,
     GuardAlignNodePostprocessor,
 )
 from llama_index.llms.guardalign.images import Found, Resolver, in_anything, in_block, in_node
+from llama_index_support.conversations import SAFE, UNSAFE, image_block, image_node
 
-PLAIN = picture()
 OTHER = picture(colour=(0, 255, 0))
 PATHS = IntakePolicy(allow_paths=True)
 
@@ -77,8 +81,8 @@ class Server:
 
 @pytest.fixture
 def server(socket_enabled: None) -> Iterator[Server]:
-    """Safe for whoever scans the first answer, unsafe for whoever asks again."""
-    server = Server([png(PLAIN), png(picture(red=True))])
+    """Serves a safe image first and an unsafe one to a second request."""
+    server = Server([png(SAFE), png(UNSAFE)])
     thread = threading.Thread(target=server.http.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -95,29 +99,29 @@ def fetch(url: str) -> bytes:
 @pytest.mark.parametrize(
     "item",
     [
-        ImageBlock(image=png(PLAIN)),
-        ImageBlock(image=io.BytesIO(png(PLAIN))),
-        ImageBlock(url=data_url(PLAIN)),
-        DocumentBlock(data=png(PLAIN), document_mimetype="image/png"),
-        ImageNode(image=base64_png(PLAIN)),
-        ImageNode(image_url=data_url(PLAIN)),
-        ImageDocument(image=base64_png(PLAIN)),
-        Node(image_resource=MediaResource(data=png(PLAIN))),
-        NodeWithScore(node=ImageNode(image=base64_png(PLAIN)), score=0.5),
-        png(PLAIN),
-        base64_png(PLAIN),
-        data_url(PLAIN),
+        image_block(SAFE),
+        ImageBlock(image=io.BytesIO(png(SAFE))),
+        ImageBlock(url=data_url(SAFE)),
+        DocumentBlock(data=png(SAFE), document_mimetype="image/png"),
+        image_node(SAFE),
+        ImageNode(image_url=data_url(SAFE)),
+        ImageDocument(image=base64_png(SAFE)),
+        Node(image_resource=MediaResource(data=png(SAFE))),
+        NodeWithScore(node=image_node(SAFE), score=0.5),
+        png(SAFE),
+        base64_png(SAFE),
+        data_url(SAFE),
     ],
     ids=lambda item: type(item).__name__,
 )
 def test_every_carrier_gives_its_pixels(item: object) -> None:
-    assert Resolver(IntakePolicy())(in_anything(item, "here")).sha256 == PLAIN.sha256
+    assert Resolver(IntakePolicy())(in_anything(item, "here")).sha256 == SAFE.sha256
 
 
 @pytest.mark.parametrize(
     "item", [TextBlock(text="a"), TextNode(text="a"), Node(), ImageNode(), 7, None]
 )
-def test_what_carries_no_image_is_told(item: object) -> None:
+def test_what_carries_no_image_is_refused(item: object) -> None:
     assert in_block(item, "here") is None
     assert in_node(item, "here") is None
     with pytest.raises(MessageError, match="here"):
@@ -128,28 +132,28 @@ def test_what_carries_no_image_is_told(item: object) -> None:
 @given(
     path=st.none() | st.text(min_size=1), url=st.none() | st.just("http://127.0.0.1/") | st.text()
 )
-def test_what_stands_beside_the_bytes_is_never_looked_at(path: str | None, url: str | None) -> None:
+def test_a_path_or_url_beside_the_bytes_is_never_read(path: str | None, url: str | None) -> None:
     def never(_: str) -> bytes:
         raise AssertionError
 
     resolve = Resolver(PATHS, fetch=never)
-    assert resolve(Found("here", png(PLAIN), path, url)).sha256 == PLAIN.sha256
+    assert resolve(Found("here", base64_png(SAFE), path, url)).sha256 == SAFE.sha256
 
 
-def test_a_path_needs_leave_and_goes_before_a_url(tmp_path: Path) -> None:
+def test_a_path_needs_permission_and_wins_over_a_url(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
-    file.write_bytes(png(PLAIN))
+    file.write_bytes(png(SAFE))
     found = Found("node 7", path=str(file), url="http://127.0.0.1:9/")
     with pytest.raises(ImageRejected, match="node 7.*allow_paths") as caught:
         Resolver(IntakePolicy())(found)
     assert caught.value.reason == "path_not_allowed"
     assert str(tmp_path) not in str(caught.value)
-    assert Resolver(PATHS)(found).sha256 == PLAIN.sha256
+    assert Resolver(PATHS)(found).sha256 == SAFE.sha256
 
 
-def test_the_file_that_metadata_names_needs_leave_too(tmp_path: Path) -> None:
+def test_the_file_named_in_metadata_needs_permission_too(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
-    file.write_bytes(png(PLAIN))
+    file.write_bytes(png(SAFE))
     for node in (
         ImageNode(metadata={"file_path": str(file)}),
         ImageDocument(metadata={"file_path": str(file)}),
@@ -157,10 +161,10 @@ def test_the_file_that_metadata_names_needs_leave_too(tmp_path: Path) -> None:
         found = in_anything(node, "here")
         with pytest.raises(ImageRejected, match="path"):
             Resolver(IntakePolicy())(found)
-        assert Resolver(PATHS)(found).sha256 == PLAIN.sha256
+        assert Resolver(PATHS)(found).sha256 == SAFE.sha256
 
 
-@pytest.mark.parametrize("url", ["http://10.0.0.1/a.png", "ftp://a/b.png", "file:///etc/passwd"])
+@pytest.mark.parametrize("url", ["http://10.0.0.1/a.png", "ftp://a/b.png", "file://host/a.png"])
 def test_a_url_needs_a_fetch_and_only_http_gets_there(url: str) -> None:
     found = Found("here", url=url)
     with pytest.raises(ImageRejected, match="here") as caught:
@@ -170,10 +174,10 @@ def test_a_url_needs_a_fetch_and_only_http_gets_there(url: str) -> None:
 
     def note(url: str) -> bytes:
         asked.append(url)
-        return png(PLAIN)
+        return png(SAFE)
 
     if url.startswith("http"):
-        assert Resolver(PATHS, note)(found).sha256 == PLAIN.sha256
+        assert Resolver(PATHS, note)(found).sha256 == SAFE.sha256
         assert asked == [url]
     else:
         with pytest.raises(ImageRejected):
@@ -181,15 +185,144 @@ def test_a_url_needs_a_fetch_and_only_http_gets_there(url: str) -> None:
         assert asked == []
 
 
+def apng(image: CanonicalImage) -> bytes:
+    """A PNG that LlamaIndex takes for an animation, although it has one frame."""
+    data = png(image)
+    header = data[:33]
+    size = image.width.to_bytes(4) + image.height.to_bytes(4)
+    animation = b"acTL" + (1).to_bytes(4) + (0).to_bytes(4)
+    frame = b"fcTL" + (0).to_bytes(4) + size + bytes(14)
+    chunks = b"".join(
+        (len(body) - 4).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
+        for body in (animation, frame)
+    )
+    return header + chunks + data[33:]
+
+
+def wrapped(image: CanonicalImage) -> str:
+    """Base64 in lines, as mail and many encoders write it."""
+    return base64.encodebytes(png(image)).decode()
+
+
+def jpeg(image: CanonicalImage) -> bytes:
+    buffer = io.BytesIO()
+    image.to_pil().save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def base64_part(text: str, mime_type: str = "image/png") -> dict[str, str]:
+    return {"type": "image", "base64": text, "mime_type": mime_type}
+
+
+def gif(*images: CanonicalImage) -> bytes:
+    buffer = io.BytesIO()
+    first, *rest = [image.to_pil() for image in images]
+    first.save(buffer, "GIF", save_all=True, append_images=rest)
+    return buffer.getvalue()
+
+
+LIE = base64_part(base64_png(SAFE), "image/jpeg")
+UNKNOWN = base64_part(base64_png(SAFE), "application/octet-stream")
+FRAMES = base64_part(base64.b64encode(gif(SAFE, UNSAFE)).decode(), "image/gif")
+WITH_PARAMETER = data_url(SAFE).replace(";base64", ";name=a;base64")
+PDF = base64.b64encode(b"%PDF-1.4").decode()
+SAME: dict[str, tuple[Any, dict[str, Any]]] = {
+    "a block": (image_block(SAFE), base64_part(base64_png(SAFE))),
+    "a block of a lying type": (ImageBlock(image=png(SAFE), image_mimetype="image/jpeg"), LIE),
+    "a file of a lying type": (
+        ImageBlock(image=io.BytesIO(png(SAFE)), image_mimetype="image/jpeg"),
+        LIE,
+    ),
+    "a node of a lying type": (image_node(SAFE, image_mimetype="image/jpeg"), LIE),
+    "a resource of a lying type": (
+        Node(image_resource=MediaResource(data=png(SAFE), mimetype="image/jpeg")),
+        LIE,
+    ),
+    "a document of a lying type": (
+        DocumentBlock(data=png(SAFE), document_mimetype="image/jpeg"),
+        LIE,
+    ),
+    "an unknown type": (
+        ImageBlock(image=png(SAFE), image_mimetype="application/octet-stream"),
+        UNKNOWN,
+    ),
+    "another name of the type": (
+        ImageBlock(image=jpeg(SAFE), image_mimetype="image/jpg"),
+        base64_part(base64.b64encode(jpeg(SAFE)).decode(), "image/jpg"),
+    ),
+    "lines in a node": (ImageNode(image=wrapped(SAFE)), base64_part(wrapped(SAFE))),
+    "lines in a block": (ImageBlock(image=wrapped(SAFE).encode()), base64_part(wrapped(SAFE))),
+    "lines in a resource": (
+        Node(image_resource=MediaResource(data=wrapped(SAFE).encode())),
+        base64_part(wrapped(SAFE)),
+    ),
+    "lines in a string": (wrapped(SAFE), base64_part(wrapped(SAFE))),
+    "spaces in a node": (
+        ImageNode(image=f"{base64_png(SAFE)[:80]} {base64_png(SAFE)[80:]}"),
+        base64_part(f"{base64_png(SAFE)[:80]} {base64_png(SAFE)[80:]}"),
+    ),
+    "frames": (ImageBlock(image=gif(SAFE, UNSAFE)), FRAMES),
+    "a data URL": (ImageBlock(url=data_url(SAFE)), {"type": "image", "url": data_url(SAFE)}),
+    "a data URL with a parameter": (
+        ImageBlock(url=WITH_PARAMETER),
+        {"type": "image", "url": WITH_PARAMETER},
+    ),
+    "no image": (ImageNode(image=PDF), base64_part(PDF)),
+    "nothing": (ImageBlock(), {"type": "image"}),
+}
+
+
+@pytest.mark.parametrize("policy", [IntakePolicy(), IntakePolicy(frames="scan_all")])
+@pytest.mark.parametrize("kind", SAME)
+def test_an_image_is_read_or_refused_as_the_same_part_is_by_the_core(
+    kind: str, policy: IntakePolicy
+) -> None:
+    item, part = SAME[kind]
+
+    def outcome(read: Callable[[], CanonicalImage]) -> object:
+        try:
+            return read().sha256
+        except GuardAlignError as error:
+            return type(error), getattr(error, "reason", None)
+
+    ours = outcome(lambda: Resolver(policy)(in_anything(item, "here")))
+    assert ours == outcome(lambda: load_picture(part, "here", policy))
+
+
+def test_a_file_url_is_a_path(tmp_path: Path) -> None:
+    (tmp_path / "a b.png").write_bytes(png(SAFE))
+    url = (tmp_path / "a b.png").as_uri()
+    found = in_anything(ImageBlock(url=url), "here")
+    with pytest.raises(ImageRejected) as caught:
+        Resolver(IntakePolicy())(found)
+    assert caught.value.reason == "path_not_allowed"
+    assert Resolver(PATHS)(found).sha256 == SAFE.sha256
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        ImageBlock(image=io.BytesIO(png(SAFE)), url="https://a/photo.jpg"),
+        ImageNode(image=base64_png(SAFE), image_path="photo.jpg"),
+        ImageBlock(image=apng(SAFE)),
+        Node(image_resource=MediaResource(data=apng(SAFE))),
+        image_node(SAFE, image_mimetype="image/png"),
+    ],
+    ids=["type of the URL", "type of the path", "animation type", "same in a node", "true type"],
+)
+def test_a_type_that_llama_index_guessed_refuses_no_picture(item: Any) -> None:
+    assert Resolver(IntakePolicy())(in_anything(item, "here")).sha256 == SAFE.sha256
+
+
 def test_without_a_fetch_the_policy_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
     def load(source: Any, policy: IntakePolicy) -> Any:
         asked.append((source, policy))
-        return PLAIN
+        return (SAFE,)
 
-    monkeypatch.setattr("llama_index.llms.guardalign.images.load_image", load)
-    assert Resolver(PATHS)(Found("here", url="https://images.example/a.png")) is PLAIN
+    monkeypatch.setattr("guardalign_middleware.intake.part.load_frames", load)
+    assert Resolver(PATHS)(Found("here", url="https://images.example/a.png")) is SAFE
     assert asked == [("https://images.example/a.png", PATHS)]
 
 
@@ -201,13 +334,13 @@ def test_a_fetch_that_returns_no_bytes_is_named() -> None:
         Resolver(IntakePolicy(), wrong)(Found("here", url="https://a/b"))
 
 
-def test_bytes_that_are_not_base64_or_no_image_are_refused() -> None:
-    with pytest.raises(ImageRejected, match="base64"):
-        in_anything(ImageNode(image="no base64!"), "here")
-    with pytest.raises(ImageRejected, match="here"):
-        Resolver(IntakePolicy())(Found("here", b"no image"))
-    with pytest.raises(ImageRejected, match="here"):
-        Resolver(IntakePolicy())(Found("here"))
+def test_what_is_not_base64_or_not_an_image_is_refused() -> None:
+    resolve = Resolver(IntakePolicy())
+    for text in ("no base64!", base64.b64encode(b"no image").decode()):
+        with pytest.raises(ImageRejected, match="here"):
+            resolve(in_anything(ImageNode(image=text), "here"))
+    with pytest.raises(MessageError, match="here"):
+        resolve(Found("here"))
 
 
 def test_loopback_is_not_asked_by_default(server: Server, make: Any) -> None:
@@ -231,7 +364,7 @@ def test_loopback_is_not_asked_for_nodes_either(server: Server, kind: Any) -> No
 
 
 def test_loopback_is_not_asked_where_the_policy_names_it(server: Server) -> None:
-    """A policy opens hosts, and never addresses that are not public."""
+    """A policy allows hosts, but never addresses that are not public."""
     port = server.http.server_port
     policy = IntakePolicy(allow_url_hosts=(f"localhost:{port}",), url_schemes=("http",))
     block = ImageBlock(url=f"http://localhost:{port}/a.png")
@@ -249,7 +382,7 @@ def test_an_alternating_server_sees_one_request_and_its_first_image_is_sent(
     subject.llm.fetch = fetch
     subject.llm.chat([message(ImageBlock(url=server.url))])
     assert server.hits == 1
-    assert [image.sha256 for image in subject.seen] == [PLAIN.sha256]
+    assert [image.sha256 for image in subject.seen] == [SAFE.sha256]
     # Its next image is the unsafe one: asked again, it is scanned again.
     subject.llm.complete("What?", image_documents=[ImageNode(image_url=server.url)])
     assert server.hits == 2
@@ -259,8 +392,8 @@ def test_an_alternating_server_sees_one_request_and_its_first_image_is_sent(
 @pytest.mark.parametrize("carrier", ["block", "node"])
 def test_an_image_is_decoded_once(make: Any, carrier: str) -> None:
     subject = make("A square.")
-    data = png(PLAIN)
-    node = ImageNode(image=base64_png(PLAIN))
+    data = png(SAFE)
+    node = image_node(SAFE)
     reader, accept = Image.OPEN["PNG"]
     counting = mock.Mock(side_effect=reader)
     with mock.patch.dict(Image.OPEN, {"PNG": (counting, accept)}):
@@ -271,9 +404,9 @@ def test_an_image_is_decoded_once(make: Any, carrier: str) -> None:
     assert counting.call_count == 1
 
 
-def test_a_path_in_a_document_needs_leave_and_is_read_then(tmp_path: Path) -> None:
+def test_a_path_in_a_document_is_read_with_permission_only(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
-    file.write_bytes(png(picture(red=True)))
+    file.write_bytes(png(UNSAFE))
     runner = EchoRunner()
     opened = GuardAlignMultiModal(chain=red_chain(red_config(intake=PATHS), runner))
     closed = GuardAlignMultiModal(chain=red_chain(runner=runner))
@@ -292,7 +425,7 @@ def test_a_url_in_a_node_is_asked_once_and_then_gone(server: Server, kind: Any) 
     assert server.hits == 1
     assert isinstance(node, ImageNode)
     assert node.image_url is None
-    assert Resolver(IntakePolicy())(in_anything(node, "here")).sha256 == PLAIN.sha256
+    assert Resolver(IntakePolicy())(in_anything(node, "here")).sha256 == SAFE.sha256
 
 
 def message(*blocks: Any) -> ChatMessage:

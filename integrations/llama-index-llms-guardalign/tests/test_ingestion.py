@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
 from typing import Any
 
 import pytest
@@ -23,31 +21,17 @@ from llama_index.core.schema import (
 from guardalign_middleware.config import SanitizeConfig
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.testing import (
-    all_red,
     base64_png,
     has_red,
-    open_png,
     picture,
     png,
     red_config,
     red_guard,
 )
-from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign import GuardAlignImageTransform
-from llama_index.llms.guardalign.images import in_anything
+from llama_index_support.conversations import BLOCKED, GUARD, SAFE, UNSAFE, image_node, shown
 
-GUARD = red_guard()
 GREEN = (0, 255, 0)
-
-
-def image_node(image: CanonicalImage, **more: Any) -> ImageNode:
-    return ImageNode(image=base64_png(image), **more)
-
-
-def shown(node: BaseNode) -> CanonicalImage:
-    data = in_anything(node, "here").data
-    assert data is not None
-    return open_png(data)
 
 
 def shows_red(node: BaseNode) -> bool:
@@ -63,9 +47,9 @@ def pipeline(*after: TransformComponent, **fields: Any) -> IngestionPipeline:
 def test_a_second_picture_is_never_given_the_result_of_the_first() -> None:
     """The cache's own key is the same for both: no text, no metadata."""
     line = pipeline()
-    (first,) = line.run(nodes=[image_node(picture())])
-    (second,) = line.run(nodes=[image_node(picture(red=True))])
-    assert shown(first).sha256 == picture().sha256
+    (first,) = line.run(nodes=[image_node(SAFE)])
+    (second,) = line.run(nodes=[image_node(UNSAFE)])
+    assert shown(first).sha256 == SAFE.sha256
     assert not shows_red(second)
     assert second.metadata["guardalign_decision"] == "mask"
 
@@ -81,11 +65,11 @@ def test_a_second_picture_is_never_given_the_result_of_the_first() -> None:
 )
 def test_transforms_behind_it_do_not_confuse_pictures_either(make: Any) -> None:
     line = pipeline(Counts())
-    (first,) = line.run(nodes=[make(picture())])
+    (first,) = line.run(nodes=[make(SAFE)])
     (second,) = line.run(nodes=[make(picture(colour=GREEN))])
     assert (first.metadata["count"], second.metadata["count"]) == (1, 2)
     assert second.metadata["guardalign_sha256"] == picture(colour=GREEN).sha256
-    (again,) = line.run(nodes=[make(picture())])
+    (again,) = line.run(nodes=[make(SAFE)])
     assert again.metadata["count"] == 1
 
 
@@ -118,10 +102,10 @@ def test_a_changed_guard_gives_another_key_and_another_identity() -> None:
 
 def test_a_pipeline_indexes_what_is_left() -> None:
     nodes = [
-        image_node(picture(red=True), embedding=[9.0]),
+        image_node(UNSAFE, embedding=[9.0]),
         TextNode(text="words"),
-        image_node(all_red()),
-        image_node(all_red(), text="a caption"),
+        image_node(BLOCKED),
+        image_node(BLOCKED, text="a caption"),
     ]
     line = pipeline(MockEmbedding(embed_dim=2))
     masked, words, caption = line.run(nodes=nodes)
@@ -137,14 +121,14 @@ def test_a_pipeline_indexes_what_is_left() -> None:
 
 
 async def test_async_is_the_same() -> None:
-    (node,) = await pipeline().arun(nodes=[image_node(picture(red=True))])
+    (node,) = await pipeline().arun(nodes=[image_node(UNSAFE)])
     assert not shows_red(node)
 
 
-def test_policies() -> None:
-    nodes = [image_node(picture(red=True)), image_node(picture())]
-    assert len(GuardAlignImageTransform(guard=GUARD, policy="drop")(nodes)) == 1
-    flagged, _ = GuardAlignImageTransform(guard=GUARD, policy="flag")(nodes)
+def test_flagged_nodes_are_dropped_or_shown_as_asked() -> None:
+    nodes = [image_node(UNSAFE), image_node(SAFE)]
+    assert len(GuardAlignImageTransform(guard=GUARD, on_unsafe="drop")(nodes)) == 1
+    flagged, _ = GuardAlignImageTransform(guard=GUARD, on_unsafe="flag")(nodes)
     assert shows_red(flagged)
     assert flagged.metadata["guardalign_decision"] == "mask"
     with pytest.raises(ImageRejected):
@@ -155,16 +139,7 @@ def test_policies() -> None:
 def test_progress_is_shown_when_asked_for(by: str, capsys: pytest.CaptureFixture[str]) -> None:
     transform = GuardAlignImageTransform(guard=GUARD, show_progress=by == "field")
     kwargs = {"show_progress": True} if by == "call" else {}
-    transform([image_node(picture()), TextNode(text="a")], **kwargs)
+    transform([image_node(SAFE), TextNode(text="a")], **kwargs)
     bar = capsys.readouterr().err
     assert ("Guarding images" in bar) is (by != "none")
     assert ("2/2" in bar) is (by != "none")
-
-
-def test_it_is_written_down_copied_and_pickled() -> None:
-    transform = GuardAlignImageTransform(preset="mini", policy="drop", batch_size=4)
-    again = GuardAlignImageTransform.from_dict(transform.to_dict())
-    assert (again.policy, again.batch_size) == ("drop", 4)
-    assert pickle.loads(pickle.dumps(transform)).policy == "drop"
-    assert copy.deepcopy(transform)._lazy is transform._lazy
-    assert GuardAlignImageTransform.model_json_schema()["properties"]["show_progress"]

@@ -1,7 +1,6 @@
 """The LLM in LlamaIndex's own machinery: endpoints, events, consumers."""
 
 import copy
-import pickle
 from typing import Any
 
 import pytest
@@ -19,34 +18,37 @@ from llama_index.core.llms import LLM, AudioBlock, ChatMessage, ImageBlock
 from llama_index.core.llms.utils import resolve_llm
 from llama_index.core.multi_modal_llms import MultiModalLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import (
     ImageDocument,
-    ImageNode,
     MediaResource,
     Node,
     NodeWithScore,
-    QueryBundle,
 )
 from llama_index.core.utilities.token_counting import TokenCounter
-from pydantic import ValidationError
 
 from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
 from guardalign_middleware.testing import (
     BOX,
     EchoRunner,
-    all_red,
     base64_png,
     data_url,
     has_red,
     open_png,
-    picture,
     png,
     red_chain,
 )
 from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign import GuardAlignMultiModal
-from llama_index_support.conversations import ask, ignore_agent_warnings
+from llama_index_support.conversations import (
+    BLOCKED,
+    SAFE,
+    UNSAFE,
+    ask,
+    ignore_agent_warnings,
+    image_block,
+    image_node,
+)
+from llama_index_support.doubles import Finds
 
 
 @pytest.fixture
@@ -64,11 +66,9 @@ def seen(runner: EchoRunner) -> list[CanonicalImage]:
 
 
 BLOCKS = {
-    "bytes": lambda image: ImageBlock(image=png(image)),
+    "bytes": image_block,
     "data url": lambda image: ImageBlock(url=data_url(image)),
-    "citable": lambda image: CitableBlock(
-        title="t", source="s", content=[ImageBlock(image=png(image))]
-    ),
+    "citable": lambda image: CitableBlock(title="t", source="s", content=[image_block(image)]),
     "document": lambda image: DocumentBlock(data=png(image), document_mimetype="image/png"),
 }
 
@@ -78,11 +78,11 @@ BLOCKS = {
 def test_an_unsafe_image_is_masked_in_every_block_and_role(
     llm: GuardAlignMultiModal, runner: EchoRunner, kind: str, role: str
 ) -> None:
-    block = BLOCKS[kind](picture(red=True))
+    block = BLOCKS[kind](UNSAFE)
     response = llm.chat([ChatMessage(role=role, blocks=[block]), *ask()])
     (image,) = seen(runner)
     assert not has_red(image)
-    assert image.width == picture().width
+    assert image.width == SAFE.width
     (verdict,) = response.raw["guardalign"]["verdicts"]
     assert verdict["decision"] == "mask"
     x0, y0, x1, y1 = verdict["regions"][0]["box"]
@@ -91,7 +91,7 @@ def test_an_unsafe_image_is_masked_in_every_block_and_role(
 
 def test_loose_images_are_guarded_too(llm: GuardAlignMultiModal, runner: EchoRunner) -> None:
     message = ChatMessage(role="user", content="Look.")
-    message.additional_kwargs["images"] = [base64_png(picture(red=True))]
+    message.additional_kwargs["images"] = [base64_png(UNSAFE)]
     llm.chat([message])
     assert [has_red(image) for image in seen(runner)] == [False]
 
@@ -99,7 +99,7 @@ def test_loose_images_are_guarded_too(llm: GuardAlignMultiModal, runner: EchoRun
 def test_a_blocked_image_never_reaches_the_model(
     llm: GuardAlignMultiModal, runner: EchoRunner
 ) -> None:
-    response = llm.chat(ask(ImageBlock(image=png(all_red()))))
+    response = llm.chat(ask(image_block(BLOCKED)))
     assert runner.calls == []
     assert response.message.content == "I cannot help with this image."
     assert response.raw["guardalign"]["finish_reason"] == "blocked"
@@ -108,16 +108,16 @@ def test_a_blocked_image_never_reaches_the_model(
 def test_bytes_win_over_url_and_nothing_is_fetched(
     llm: GuardAlignMultiModal, runner: EchoRunner
 ) -> None:
-    block = ImageBlock(image=png(picture()), url="http://127.0.0.1:9/other.png")
+    block = ImageBlock(image=png(SAFE), url="http://127.0.0.1:9/other.png")
     llm.chat(ask(block))
-    assert seen(runner)[0].sha256 == picture().sha256
+    assert seen(runner)[0].sha256 == SAFE.sha256
 
 
 @pytest.mark.parametrize(
     ("block", "error"),
     [
         (ImageBlock(url="http://127.0.0.1:9/a.png"), ImageRejected),
-        (ImageBlock(), ImageRejected),
+        (ImageBlock(), MessageError),
         (ImageBlock(image=b"no picture"), ImageRejected),
         (AudioBlock(audio=b"beep"), MessageError),
         (DocumentBlock(data=b"%PDF-1.4", document_mimetype="application/pdf"), MessageError),
@@ -139,13 +139,13 @@ def test_what_cannot_be_scanned_is_refused_at_the_call(
 
 def test_a_path_is_refused_by_default(llm: GuardAlignMultiModal, tmp_path: Any) -> None:
     file = tmp_path / "a.png"
-    file.write_bytes(png(picture()))
+    file.write_bytes(png(SAFE))
     with pytest.raises(ImageRejected, match="path"):
         llm.chat(ask(ImageBlock(path=file)))
 
 
 async def test_the_eight_endpoints_agree(llm: GuardAlignMultiModal) -> None:
-    messages = ask(ImageBlock(image=png(picture())))
+    messages = ask(image_block(SAFE))
     said = llm.chat(messages).message.content
     assert said
     chunks = list(llm.stream_chat(messages))
@@ -156,7 +156,7 @@ async def test_the_eight_endpoints_agree(llm: GuardAlignMultiModal) -> None:
     pieces = [piece async for piece in await llm.astream_chat(messages)]
     assert pieces[-1].message.content == said
 
-    documents = [ImageDocument(image=base64_png(picture()))]
+    documents = [ImageDocument(image=base64_png(SAFE))]
     text = llm.complete("What is it?", True, documents).text
     assert text
     streamed = list(llm.stream_complete("What is it?", image_documents=documents))
@@ -172,11 +172,11 @@ async def test_the_eight_endpoints_agree(llm: GuardAlignMultiModal) -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        ImageBlock(image=png(picture(red=True))),
-        ImageNode(image=base64_png(picture(red=True))),
-        ImageDocument(image=base64_png(picture(red=True))),
-        Node(image_resource=MediaResource(data=png(picture(red=True)), mimetype="image/png")),
-        NodeWithScore(node=ImageNode(image=base64_png(picture(red=True))), score=1.0),
+        image_block(UNSAFE),
+        image_node(UNSAFE),
+        ImageDocument(image=base64_png(UNSAFE)),
+        Node(image_resource=MediaResource(data=png(UNSAFE), mimetype="image/png")),
+        NodeWithScore(node=image_node(UNSAFE), score=1.0),
     ],
     ids=lambda document: type(document).__name__,
 )
@@ -188,7 +188,7 @@ def test_completions_guard_every_carrier(
 
 
 def test_the_callers_messages_are_not_changed(llm: GuardAlignMultiModal) -> None:
-    messages = ask(ImageBlock(image=png(picture(red=True))))
+    messages = ask(image_block(UNSAFE))
     before = copy.deepcopy(messages)
     llm.chat(messages)
     assert messages == before
@@ -197,7 +197,7 @@ def test_the_callers_messages_are_not_changed(llm: GuardAlignMultiModal) -> None
 def test_each_call_is_one_event_pair_with_cleaned_images_only(
     llm: GuardAlignMultiModal, recorder: Any
 ) -> None:
-    messages = ask(ImageBlock(image=png(picture(red=True))))
+    messages = ask(image_block(UNSAFE))
     llm.chat(messages)
     list(llm.stream_chat(messages))
     starts = recorder.of(LLMChatStartEvent)
@@ -205,7 +205,7 @@ def test_each_call_is_one_event_pair_with_cleaned_images_only(
     for start in starts:
         (image,) = [block for block in start.messages[0].blocks if isinstance(block, ImageBlock)]
         assert not has_red(open_png(image.resolve_image().read()))
-    raw = base64_png(picture(red=True))
+    raw = base64_png(UNSAFE)
     for event in recorder.events:
         assert raw not in event.model_dump_json(fallback=repr)
 
@@ -244,31 +244,12 @@ def test_its_tokenizer_is_the_models(runner: EchoRunner) -> None:
     assert TokenCounter(tokenizer=llm.tokenizer).get_string_tokens("What is it?") == 3
 
 
-def test_unknown_options_are_refused() -> None:
-    with pytest.raises(ValidationError, match="temprature"):
-        GuardAlignMultiModal(preset="mini", temprature=1)
-
-
-def test_it_can_be_copied_written_down_and_pickled(llm: GuardAlignMultiModal) -> None:
-    assert copy.deepcopy(llm).chat(ask()).message.content
-    by_preset = GuardAlignMultiModal(preset="mini", temperature=0.5)
-    again = GuardAlignMultiModal.from_dict(by_preset.to_dict())
-    assert again.temperature == 0.5
-    assert pickle.loads(pickle.dumps(by_preset)).preset == "mini"
-
-
-class Pictures(BaseRetriever):
-    """Finds one unsafe picture, whatever is asked."""
-
-    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        node = ImageNode(image=base64_png(picture(red=True)), image_mimetype="image/png")
-        return [NodeWithScore(node=node, score=1.0)]
-
-
 def test_multimodal_query_engine_shows_only_cleaned_images(
     llm: GuardAlignMultiModal, runner: EchoRunner
 ) -> None:
-    engine = RetrieverQueryEngine.from_args(retriever=Pictures(), llm=llm, multimodal=True)
+    engine = RetrieverQueryEngine.from_args(
+        retriever=Finds(image_node(UNSAFE)), llm=llm, multimodal=True
+    )
     engine.query("What is in the picture?")
     assert [has_red(image) for image in seen(runner)] == [False]
 
@@ -281,13 +262,8 @@ def test_react_agent_accepts_it(llm: GuardAlignMultiModal) -> None:
 def test_images_may_stand_where_older_programs_put_them(
     llm: GuardAlignMultiModal, runner: EchoRunner
 ) -> None:
-    llm.complete("What is it?", [ImageBlock(image=png(picture(red=True)))])
+    llm.complete("What is it?", [image_block(UNSAFE)])
     assert [has_red(image) for image in seen(runner)] == [False]
-
-
-def test_a_loaded_chain_cannot_be_pickled(llm: GuardAlignMultiModal) -> None:
-    with pytest.raises(TypeError, match="preset"):
-        pickle.dumps(llm)
 
 
 def test_options_reach_the_runner_and_unknown_ones_are_refused(llm: GuardAlignMultiModal) -> None:

@@ -19,22 +19,16 @@ from llama_index.core.schema import (
 )
 from llama_index.core.vector_stores.utils import node_to_metadata_dict
 
-from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.testing import (
-    all_red,
     base64_png,
     has_red,
-    open_png,
-    picture,
     png,
-    red_guard,
 )
 from guardalign_middleware.types import CanonicalImage
-from llama_index.llms.guardalign.images import in_anything
-from llama_index.llms.guardalign.nodes import Policy, cleaned_node, node_images, shows_video
+from llama_index.llms.guardalign import GuardAlignNodePostprocessor
+from llama_index.llms.guardalign.nodes import node_images, shows_video
+from llama_index_support.conversations import BLOCKED, GUARD, SAFE, UNSAFE, shown
 
-GUARD = red_guard()
-SAFE, UNSAFE, BLOCKED = picture(), picture(red=True), all_red()
 URL = "http://127.0.0.1:9/a.png"
 VECTOR = [0.5, 0.5]
 
@@ -53,17 +47,11 @@ MAKERS: dict[str, Any] = {
 }
 
 
-def clean(node: BaseNode, policy: Policy = "mask") -> BaseNode | None:
-    found = node_images(node, "here")
-    images: list[SanitizedImage] = GUARD.sanitize_many([item.found.data or b"" for item in found])
-    return cleaned_node(node, [item.field for item in found], images, policy)
-
-
-def shown(node: BaseNode | None) -> CanonicalImage:
-    found = in_anything(node, "here")
-    assert found.data is not None
-    assert (found.path, found.url) == (None, None)
-    return open_png(found.data)
+def clean(node: BaseNode, on_unsafe: str = "mask") -> BaseNode | None:
+    (cleaned,) = GuardAlignNodePostprocessor(guard=GUARD, on_unsafe=on_unsafe).clean([node])
+    if cleaned is not None:
+        assert all(not item.found.path and not item.found.url for item in node_images(cleaned, ""))
+    return cleaned
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -136,15 +124,15 @@ def test_flag_tells_and_shows_what_was_scanned(
     assert cleaned.embedding == VECTOR
 
 
-def test_the_verdict_is_flat_and_nobody_is_shown_it() -> None:
+def test_the_verdict_is_flat_and_shown_to_no_model() -> None:
     cleaned = clean(MAKERS["ImageNode"](UNSAFE, metadata={"a": 1}, text="words"))
     assert cleaned is not None
-    facts = cleaned.metadata
-    assert facts["guardalign_category"] == "weapon"
-    assert facts["guardalign_distance"] <= facts["guardalign_threshold"]
-    assert facts["guardalign_source_sha256"] == UNSAFE.sha256
-    assert facts["guardalign_sha256"] == shown(cleaned).sha256
-    assert json.loads(facts["guardalign_regions"])[0]["category"] == "weapon"
+    record = cleaned.metadata
+    assert record["guardalign_category"] == "weapon"
+    assert record["guardalign_distance"] <= record["guardalign_threshold"]
+    assert record["guardalign_source_sha256"] == UNSAFE.sha256
+    assert record["guardalign_sha256"] == shown(cleaned).sha256
+    assert json.loads(record["guardalign_regions"])[0]["category"] == "weapon"
     node_to_metadata_dict(cleaned, flat_metadata=True)
     for mode in ("llm", "embed"):
         assert "guardalign" not in cleaned.get_metadata_str(mode)  # type: ignore[arg-type]
@@ -188,14 +176,8 @@ def test_the_node_behind_an_index_node_is_cleaned() -> None:
     cleaned = clean(node)
     assert isinstance(cleaned, IndexNode)
     assert not has_red(shown(cleaned.obj))
-    assert has_red(shown_raw(node.obj))
+    assert has_red(shown(node.obj))
     assert clean(IndexNode(text="a", index_id="1", obj=MAKERS["ImageNode"](BLOCKED))) is None
-
-
-def shown_raw(node: Any) -> CanonicalImage:
-    data = in_anything(node, "here").data
-    assert data is not None
-    return open_png(data)
 
 
 def test_relations_stay() -> None:

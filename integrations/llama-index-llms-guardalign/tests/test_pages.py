@@ -1,10 +1,9 @@
-"""What README and documentation say is so: the code runs, the tests exist, versions are tested."""
+"""README and docs page: their code runs, the tests, links and versions they name exist."""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from guardalign_middleware.mini.demo import demo_scenes
 from guardalign_middleware.testing import png
 from guardalign_middleware.types import CanonicalImage
 from llama_index_support.conversations import ignore_agent_warnings
+from llama_index_support.doubles import ToolLLM
 
 pytestmark = ignore_agent_warnings
 HERE = Path(__file__).parent
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_code_of_the_page_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Block after block, as somebody would type it."""
+    """One block after the other, in one namespace."""
     names: dict[str, Any] = {}
     for code in blocks(PAGE):
         exec(compile(code, "docs/llama-index.md", "exec"), names)
@@ -48,10 +48,8 @@ def test_the_code_of_the_page_runs(folder: Path, capsys: pytest.CaptureFixture[s
     assert names["guarded"].llm is names["your_llm"]
 
 
-def test_the_code_of_the_readme_runs(
-    folder: Path, tool_llm: Callable[..., Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    names: dict[str, Any] = {"OpenAI": lambda model: tool_llm()}
+def test_the_code_of_the_readme_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {"OpenAI": lambda model: ToolLLM()}
     for code in blocks(README):
         exec(compile(code, "README.md", "exec"), names)
     assert "mask" in capsys.readouterr().out
@@ -72,9 +70,9 @@ def test_each_row_of_the_table_names_tests_that_exist() -> None:
 
 def test_the_versions_are_those_that_are_tested() -> None:
     pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    told = re.findall(r"(llama-index-\w+) (\d+\.\d+\.\d+)", PAGE)
-    assert {name for name, _ in told} == {"llama-index-core", "llama-index-workflows"}
-    for name, version in told:
+    stated = re.findall(r"(llama-index-\w+) (\d+\.\d+\.\d+)", PAGE)
+    assert {name for name, _ in stated} == {"llama-index-core", "llama-index-workflows"}
+    for name, version in stated:
         assert f"{name}=={version}\n" in pinned
 
 

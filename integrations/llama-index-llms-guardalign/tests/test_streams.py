@@ -1,27 +1,27 @@
-"""Answers in pieces, and calls that do not block: when they start, and how they stop."""
+"""Streams and async calls: they start at once, do not block, and stop when dropped."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from llama_index.core.llms import ImageBlock
 
 from guardalign_middleware.generation import TokenStream
-from guardalign_middleware.testing import BarrierRunner, EchoRunner, picture, png, red_chain
+from guardalign_middleware.testing import BarrierRunner, EchoRunner, red_chain
 from guardalign_middleware.types import Generated, Message
 from llama_index.llms.guardalign import GuardAlignMultiModal
-from llama_index_support.conversations import ask
+from llama_index_support.conversations import UNSAFE, ask, image_block
+from llama_index_support.doubles import Held, beside
 
 
 class Endless(EchoRunner):
-    """Says a word every millisecond until it is told to stop."""
+    """Says a word every millisecond until it is cancelled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,48 +101,27 @@ async def test_cancelling_a_call_stops_the_generation(
     assert await asyncio.to_thread(runner.stopped.wait, 300)
 
 
-class Waiting(EchoRunner):
-    """Answers once a call has returned."""
-
-    def __init__(self, wait: Callable[[], None]) -> None:
-        super().__init__()
-        self._wait = wait
-
-    def generate(self, *args: Any, **kwargs: Any) -> Generated:
-        self._wait()
-        return super().generate(*args, **kwargs)
-
-
 @pytest.mark.parametrize("endpoint", ["achat", "acomplete", "astream_chat", "astream_complete"])
 async def test_the_event_loop_runs_on_while_the_guard_and_the_model_work(
     endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop, turns = asyncio.get_running_loop(), []
-
-    def wait() -> None:
-        # Only a loop that is free runs this callback.
-        turned = threading.Event()
-        loop.call_soon_threadsafe(turned.set)
-        turns.append(turned.wait(300))
-
-    runner = Waiting(wait)
+    runner = EchoRunner()
     chain = red_chain(runner=runner)
-    original = chain.guard.sanitize_many
-
-    def waiting(sources: Any) -> Any:
-        wait()
-        return original(sources)
-
-    monkeypatch.setattr(chain.guard, "sanitize_many", waiting)
+    guarding, answering = Held(chain.guard.sanitize_many), Held(runner.generate)
+    monkeypatch.setattr(chain.guard, "sanitize_many", guarding)
+    monkeypatch.setattr(runner, "generate", answering)
     llm = GuardAlignMultiModal(chain=chain)
-    image = ImageBlock(image=png(picture(red=True)))
-    if "chat" in endpoint:
-        answer: Any = await getattr(llm, endpoint)(ask(image))
-    else:
-        answer = await getattr(llm, endpoint)("What?", image_documents=[image])
-    if endpoint.startswith("astream"):
-        assert [piece async for piece in answer]
-    assert turns == [True, True]
+    image = image_block(UNSAFE)
+
+    async def call() -> None:
+        if "chat" in endpoint:
+            answer = await getattr(llm, endpoint)(ask(image))
+        else:
+            answer = await getattr(llm, endpoint)("What?", image_documents=[image])
+        if endpoint.startswith("astream"):
+            assert [piece async for piece in answer]
+
+    await beside(call(), guarding, answering)
     assert len(runner.calls) == 1
 
 
@@ -161,7 +140,7 @@ async def test_sixteen_callers_wait_at_once_however_few_threads_there_are(endpoi
 
     calls = []
     for number in range(1, 17):
-        # One after another, so that whoever waits in a thread would keep it from the next.
+        # One after another, so a caller that waits in a thread would keep it from the next.
         calls.append(asyncio.create_task(call()))
         async with asyncio.timeout(300):
             while len(runner.calls) < number:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from llama_index.core.response_synthesizers import ResponseMode, get_response_synthesizer
-from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
+from llama_index.core.schema import NodeWithScore, TextNode
 
-from guardalign_middleware.testing import all_red, base64_png, picture, red_guard
 from guardalign_middleware.types import CanonicalImage
-
-Make = Callable[[str], Any]
-REPLY = red_guard().config.blocked_reply
+from llama_index_support.conversations import BLOCKED, REPLY, SAFE, UNSAFE, Make, image_node
 
 
 def found(*images: CanonicalImage) -> list[NodeWithScore]:
     """A text and images, as a retriever returns them."""
     nodes: list[Any] = [TextNode(text="A caption.")]
-    nodes += [ImageNode(image=base64_png(image), image_mimetype="image/png") for image in images]
+    nodes += [image_node(image, image_mimetype="image/png") for image in images]
     return [NodeWithScore(node=node, score=1.0) for node in nodes]
 
 
@@ -40,13 +36,13 @@ async def test_every_mode_shows_cleaned_images_only(
 ) -> None:
     subject = make("A square.")
     synthesizer = get_response_synthesizer(llm=subject.llm, response_mode=mode, multimodal=True)
-    nodes = found(picture(red=True), picture())
+    nodes = found(UNSAFE, SAFE)
     if asynchronous:
         response = await synthesizer.asynthesize("What is it?", nodes)
     else:
         response = synthesizer.synthesize("What is it?", nodes)
     assert "A square." in str(response)
-    assert {image.sha256 for image in subject.seen} >= {picture().sha256}
+    assert {image.sha256 for image in subject.seen} >= {SAFE.sha256}
     assert len({image.sha256 for image in subject.seen}) == 2
     assert subject.saw_only_clean_images(len(subject.seen))
     assert len(response.source_nodes) == 3
@@ -58,7 +54,7 @@ def test_modes_that_stream_do_so(make: Make, mode: ResponseMode) -> None:
     synthesizer = get_response_synthesizer(
         llm=subject.llm, response_mode=mode, multimodal=True, streaming=True
     )
-    response: Any = synthesizer.synthesize("What is it?", found(picture(red=True)))
+    response: Any = synthesizer.synthesize("What is it?", found(UNSAFE))
     pieces = list(response.response_gen)
     assert len(pieces) > 1
     assert "".join(pieces) == "A square."
@@ -77,5 +73,5 @@ def test_a_blocked_image_is_the_answer_of_the_step_that_saw_it(make: Make) -> No
     synthesizer = get_response_synthesizer(
         llm=subject.llm, response_mode=ResponseMode.SIMPLE_SUMMARIZE, multimodal=True
     )
-    assert str(synthesizer.synthesize("What is it?", found(all_red()))) == REPLY
+    assert str(synthesizer.synthesize("What is it?", found(BLOCKED))) == REPLY
     assert subject.seen == []

@@ -1,9 +1,11 @@
 """LlamaIndex adapters of GuardAlign Middleware."""
 
-from llama_index.llms.guardalign.base import GuardAlignMultiModal
 from llama_index.llms.guardalign.guarded_llm import GuardAlignGuardedLLM
-from llama_index.llms.guardalign.ingestion import GuardAlignImageTransform
-from llama_index.llms.guardalign.postprocessor import GuardAlignNodePostprocessor
+from llama_index.llms.guardalign.multi_modal import GuardAlignMultiModal
+from llama_index.llms.guardalign.node_guards import (
+    GuardAlignImageTransform,
+    GuardAlignNodePostprocessor,
+)
 
 __all__ = [
     "GuardAlignGuardedLLM",

@@ -1,4 +1,4 @@
-"""One guarded call as LlamaIndex's callbacks see it, and the responses that come of it."""
+"""The events and responses of one guarded call."""
 
 from __future__ import annotations
 
@@ -28,43 +28,43 @@ from guardalign_middleware.types import GuardedReply
 
 
 class GuardedCall:
-    """One call as LlamaIndex's callbacks see it: what they are handed is cleaned already.
+    """One call that LlamaIndex's callbacks see with cleaned messages only.
 
-    The decorated methods take messages or a prompt only because the callbacks read them there.
+    The decorated methods take messages or a prompt because the callbacks read their arguments.
 
     Args:
-        llm: what is called; its listeners hear of it.
-        messages: cleaned.
-        answer: starts the answer; it can be stopped.
-        reply: the same answer at once, without the thread that a stream needs.
-        areply: the same without blocking the event loop.
+        llm: the LLM being called; its listeners get the events.
+        messages: the cleaned conversation.
+        reply: returns the whole answer.
+        areply: `reply` without blocking the event loop.
+        stream_reply: starts the same answer as a stream, which can be stopped.
     """
 
     def __init__(
         self,
         llm: LLM,
         messages: list[ChatMessage],
-        answer: Callable[[], GuardedStream],
         reply: Callable[[], GuardedReply],
         areply: Callable[[], Awaitable[GuardedReply]],
+        stream_reply: Callable[[], GuardedStream],
     ) -> None:
         self.messages = messages
         self.callback_manager = llm.callback_manager
         self.rate_limiter = llm.rate_limiter
         self.to_payload = llm.to_payload
-        self._answer = answer
         self._reply = reply
         self._areply = areply
+        self._stream_reply = stream_reply
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage]) -> ChatResponse:
-        """Answer at once."""
+        """The whole answer."""
         return _whole(self._reply())
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage]) -> ChatResponseGen:
-        """Answer piece by piece."""
-        return _pieces(self._answer())
+        """The answer as a stream."""
+        return _pieces(self._stream_reply())
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage]) -> ChatResponse:
@@ -74,7 +74,7 @@ class GuardedCall:
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage]) -> ChatResponseAsyncGen:
         """`stream_chat` without blocking the event loop."""
-        return _apieces(await asyncio.to_thread(self._answer))
+        return _apieces(await asyncio.to_thread(self._stream_reply))
 
     @llm_completion_callback()
     def complete(self, prompt: str) -> CompletionResponse:
@@ -84,7 +84,7 @@ class GuardedCall:
     @llm_completion_callback()
     def stream_complete(self, prompt: str) -> CompletionResponseGen:
         """`stream_chat` as a completion."""
-        return stream_chat_response_to_completion_response(_pieces(self._answer()))
+        return stream_chat_response_to_completion_response(_pieces(self._stream_reply()))
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str) -> CompletionResponse:
@@ -94,7 +94,7 @@ class GuardedCall:
     @llm_completion_callback()
     async def astream_complete(self, prompt: str) -> CompletionResponseAsyncGen:
         """`astream_chat` as a completion."""
-        stream = await asyncio.to_thread(self._answer)
+        stream = await asyncio.to_thread(self._stream_reply)
         return astream_chat_response_to_completion_response(_apieces(stream))
 
 
@@ -121,7 +121,7 @@ async def _apieces(stream: GuardedStream) -> ChatResponseAsyncGen:
 
 
 def _response(text: str, delta: str | None, reply: GuardedReply | None) -> ChatResponse:
-    """An answer so far; with a reply it is the whole one, and `raw` holds the evidence."""
+    """The answer so far; with `reply` it is complete, and `raw` holds the evidence."""
     message = ChatMessage(role=MessageRole.ASSISTANT, content=text)
     if reply is None:
         return ChatResponse(message=message, delta=delta)

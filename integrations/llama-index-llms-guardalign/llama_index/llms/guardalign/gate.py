@@ -1,4 +1,4 @@
-"""A conversation on its way to somebody else's LLM: clean it, and say who answers."""
+"""The gate in front of another LLM: cleans a conversation and decides who answers it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from llama_index.llms.guardalign.report import Report
 
 
 @dataclass(frozen=True)
-class Checked:
+class Admitted:
     """A conversation after the guard.
 
     Attributes:
-        target: who answers it: the LLM, or the guard where an image is blocked.
-        messages: with every image cleaned; a note stands where an image was blocked.
+        target: answers the call: the LLM, or the guard itself if an image is blocked.
+        messages: with cleaned images; a notice replaces a blocked image.
         kwargs: of the call to the target.
-        report: the verdicts, as plain JSON values; no pixels.
+        report: the verdicts as plain JSON values, without pixels.
     """
 
     target: LLM | GuardedCall
@@ -39,29 +39,29 @@ class Checked:
 
     @property
     def blocked(self) -> bool:
-        """Whether the LLM must not be asked."""
+        """Whether the LLM must not be called."""
         return isinstance(self.target, GuardedCall)
 
 
 @dataclass(frozen=True)
-class CheckedTurn:
-    """The same for the two arguments in which tool callers hold a conversation."""
+class AdmittedTurn:
+    """`Admitted` for the two arguments in which tool callers pass a conversation."""
 
-    call: Checked
+    call: Admitted
     user_msg: str | ChatMessage | None
     history: list[ChatMessage] | None
 
 
 @dataclass(frozen=True)
-class Checker:
+class Gate:
     """Guards the conversations of one LLM.
 
     Attributes:
-        outer: the LLM that is asked; its listeners hear of a blocked image.
+        outer: the LLM that the user calls; its listeners get the event of a blocked image.
         inner: the LLM that answers.
-        lazy: scans and cleans; not loaded before there is an image.
+        lazy: scans and cleans; loaded for the first image.
         resolve: reads one image.
-        allow_unscanned: whether videos and documents are let through.
+        allow_unscanned: whether videos and documents pass.
     """
 
     outer: LLM
@@ -70,28 +70,28 @@ class Checker:
     resolve: Resolver
     allow_unscanned: bool
 
-    def check(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> Checked:
-        """Clean every image of a conversation; the messages are not changed.
+    def admit(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> Admitted:
+        """Clean every image of a conversation; the messages stay unchanged.
 
         Raises:
             ImageRejected: an image that the intake policy does not accept.
-            MessageError: a block that is not known, or that shows what no guard can see.
+            MessageError: an unknown block, or one that cannot be scanned.
             GuardError: a fault while guarding.
         """
         if loose := {"images", "image_documents"} & set(kwargs):
             raise MessageError(
-                f"The guard does not look into the keyword {min(loose)!r}.",
-                remedy="Put the images into the messages, as ImageBlock.",
+                f"The guard does not scan the keyword {min(loose)!r}.",
+                remedy="Put the images into the messages, as ImageBlocks.",
             )
         found, unseen = find_images(messages)
         if unseen and not self.allow_unscanned:
             raise MessageError(
-                "A message holds a video or a document, in which the guard sees no picture.",
+                "A message holds a video or a document, whose pictures the guard cannot scan.",
                 remedy=UNSCANNED_REMEDY,
             )
         report: Report = {"verdicts": []} | ({"unscanned": unseen} if unseen else {})
         if not found:
-            return Checked(self.inner, list(messages), kwargs, report)
+            return Admitted(self.inner, list(messages), kwargs, report)
         images = self.lazy.get().sanitize_many([self.resolve(item) for item in found])
         shown = cleaned_messages(messages, images, encode_all=True)
         if any(item.image is None for item in images):
@@ -99,26 +99,26 @@ class Checker:
             target = GuardedCall(
                 self.outer,
                 shown,
-                answer=lambda: GuardedStream(None, lambda: reply),
                 reply=lambda: reply,
                 areply=partial(_known, reply),
+                stream_reply=lambda: GuardedStream(None, lambda: reply),
             )
-            return Checked(target, shown, {}, report | reply.to_json())
+            return Admitted(target, shown, {}, report | reply.to_json())
         report["verdicts"] = [item.verdict.to_json() for item in images]
-        return Checked(self.inner, shown, kwargs, report)
+        return Admitted(self.inner, shown, kwargs, report)
 
-    def check_turn(
+    def admit_turn(
         self,
         user_msg: str | ChatMessage | None,
         chat_history: Sequence[ChatMessage] | None,
         kwargs: dict[str, Any],
-    ) -> CheckedTurn:
-        """`check` for a last message, if it is one, and what was said before."""
+    ) -> AdmittedTurn:
+        """`admit` for a last message, which may be bare text, and the messages before it."""
         history = list(chat_history or ())
         last = [user_msg] if isinstance(user_msg, ChatMessage) else []
-        call = self.check([*history, *last], kwargs)
+        call = self.admit([*history, *last], kwargs)
         kept = None if chat_history is None else call.messages[: len(history)]
-        return CheckedTurn(call, call.messages[-1] if last else user_msg, kept)
+        return AdmittedTurn(call, call.messages[-1] if last else user_msg, kept)
 
     def _refusal(self, images: Sequence[SanitizedImage]) -> GuardedReply:
         return GuardedReply(

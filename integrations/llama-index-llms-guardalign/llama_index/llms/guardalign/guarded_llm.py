@@ -1,4 +1,4 @@
-"""`GuardAlignGuardedLLM`: any LlamaIndex LLM, with the guard in front of it."""
+"""`GuardAlignGuardedLLM`: any LlamaIndex LLM behind the guard."""
 
 from __future__ import annotations
 
@@ -28,24 +28,23 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, SerializeAsAny
 from llama_index.core.chat_engine.types import AgentChatResponse
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.core.llms.llm import LLM, ToolSelection
+from llama_index.core.llms.llm import LLM
 from llama_index.core.tools.types import BaseTool
 
-from guardalign_middleware import ConfigError, ImageGuard
+from guardalign_middleware import ImageGuard
 from guardalign_middleware.handles import LazyGuard
-from llama_index.llms.guardalign.gate import Checker
+from llama_index.llms.guardalign.gate import Gate
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
 from llama_index.llms.guardalign.messages import given_images, image_blocks
 from llama_index.llms.guardalign.report import (
     KEY,
     Report,
-    is_blocked,
-    mark,
-    mark_all,
-    mark_all_async,
+    astream_with_report,
+    stream_with_report,
+    with_report,
 )
 
-# What `predict` and its kin read from the LLM itself; they have to act as the inner LLM's would.
+# LlamaIndex reads these from the LLM that the user calls; they have to be the inner LLM's.
 _INHERITED = (
     "callback_manager",
     "system_prompt",
@@ -58,30 +57,28 @@ _INHERITED = (
 
 
 class GuardAlignGuardedLLM(LLM):
-    """Any LlamaIndex LLM, which gets to see only images that were checked and cleaned.
+    """Any LlamaIndex LLM; every image is checked and cleaned before the LLM sees it.
 
-    Every image of every message, in every role and in nested blocks, is scanned and replaced by
-    the cleaned pixels before the inner LLM is called; its answer, its events and its callbacks are
-    its own. Where an image is blocked, the inner LLM is not called, and the answer is the preset's
-    `blocked_reply`, with `finish_reason` "blocked". The verdicts are in
-    `response.additional_kwargs["guardalign"]`, and also in `response.raw["guardalign"]` where `raw`
-    is a dictionary.
+    The images of all messages, in every role and in nested blocks, are scanned and replaced by the
+    cleaned pixels before the inner LLM is called; the answer, the events and the callbacks are the
+    inner LLM's. If an image is blocked, the inner LLM is not called, and the answer is the preset's
+    `blocked_reply` with `finish_reason` "blocked". The verdicts are in
+    `response.additional_kwargs["guardalign"]`, and in `response.raw["guardalign"]` if `raw` is a
+    dictionary.
 
-    Tools: around a `FunctionCallingLLM`, the constructor returns a `GuardedFunctionCallingLLM`,
-    a subclass that is one as well. So `isinstance` and `metadata` always say the same as those of
-    the inner LLM, as agents and programs expect: `FunctionAgent` works, and no consumer takes a
-    plain LLM for one that calls tools. Messages are cleaned on their way into the inner LLM's own
-    `chat_with_tools`, whatever a provider does in there.
+    Tools: for a `FunctionCallingLLM` the constructor returns a `GuardedFunctionCallingLLM`, which
+    is one too. `isinstance` and `metadata` therefore always agree with the inner LLM, as agents and
+    programs expect. Messages are cleaned on their way into the inner LLM's own `chat_with_tools`.
 
-    A span's bound arguments, and the events of `predict`, still hold what the caller passed.
+    The bound arguments of a span, and the events of `predict`, still hold the caller's images.
 
     Args:
-        llm: answers; whatever it may be.
-        preset: name of a shipped preset, or path of a YAML file; it needs no runner.
-        guard: a loaded `ImageGuard` to use instead; such an LLM cannot be pickled.
-        fetch: gets the bytes behind an http(s) URL; it decides which hosts may be asked.
-        allow_unscanned: whether videos and documents, in which no guard sees the pictures, go to
-            the LLM all the same. They are counted in the report as `unscanned`.
+        llm: the inner LLM, which answers.
+        preset: name of a built-in preset, or path of a YAML file; it needs no runner.
+        guard: a loaded `ImageGuard` instead of a preset; the LLM then cannot be pickled.
+        fetch: gets the bytes behind an http(s) URL and decides which hosts it may ask.
+        allow_unscanned: whether videos and documents, whose pictures the guard cannot scan, reach
+            the inner LLM. The report counts them as `unscanned`.
 
     Example:
         ```python
@@ -94,25 +91,24 @@ class GuardAlignGuardedLLM(LLM):
 
     model_config = ConfigDict(extra="forbid")
 
-    llm: SerializeAsAny[LLM] = Field(description="Answers, once the images are clean.")
+    llm: SerializeAsAny[LLM] = Field(description="The LLM that answers.")
     preset: str | None = Field(
         default="mini",
-        description="Name of a shipped preset, or path of a YAML file; None with a guard.",
+        description="Name of a built-in preset, or path of a YAML file; None with a guard.",
     )
     allow_unscanned: bool = Field(
-        default=False, description="Whether videos and documents go to the LLM unseen."
+        default=False, description="Whether videos and documents reach the LLM unscanned."
     )
-    fetch: OptionalFetch = Field(
-        default=None,
-        exclude=True,
-        description="Gets the image behind a URL; None = as the intake policy says.",
-    )
+    fetch: OptionalFetch = None
 
     _lazy: LazyGuard = PrivateAttr()
 
     def __new__(cls, *args: Any, **data: Any) -> GuardAlignGuardedLLM:
-        """The class that fits the inner LLM."""
+        """Choose the class that fits the inner LLM."""
         if cls is GuardAlignGuardedLLM and isinstance(data.get("llm"), FunctionCallingLLM):
+            # Imported here because it is a subclass of this class.
+            from llama_index.llms.guardalign.function_calling import GuardedFunctionCallingLLM
+
             return super().__new__(GuardedFunctionCallingLLM)
         return super().__new__(cls)
 
@@ -128,23 +124,23 @@ class GuardAlignGuardedLLM(LLM):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "callback_manager":
-            # The events are the inner LLM's, so it has to know who listens.
+            # The events are the inner LLM's, so it needs the listeners.
             self.llm.callback_manager = value
 
     def __getstate__(self) -> dict[str, Any]:
-        # LlamaIndex drops what cannot be pickled, from this very object too: rather an error.
+        # LlamaIndex silently drops attributes that cannot be pickled; raise instead.
         self._lazy.require_preset()
         pickle.dumps((self.llm, self.fetch))
         return super().__getstate__()
 
     @classmethod
     def class_name(cls) -> str:
-        """Contains "multi", by which LlamaIndex knows that images are welcome."""
+        """Contains "multi", by which LlamaIndex recognizes an LLM that accepts images."""
         return "guardalign_guarded_multi_modal_llm"
 
     @property
     def metadata(self) -> LLMMetadata:
-        """The inner LLM's."""
+        """The inner LLM's metadata."""
         return self.llm.metadata
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
@@ -152,29 +148,30 @@ class GuardAlignGuardedLLM(LLM):
 
         Raises:
             ImageRejected: an image that the intake policy does not accept.
-            MessageError: a block that is not known, or that shows what no guard can see.
+            MessageError: an unknown block, or one that cannot be scanned.
             GuardError: a fault while guarding; the inner LLM was not called.
         """
-        call = self._checker.check(messages, kwargs)
-        return mark(call.target.chat(call.messages, **call.kwargs), call.report)
+        call = self._gate.admit(messages, kwargs)
+        return with_report(call.target.chat(call.messages, **call.kwargs), call.report)
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """`chat` piece by piece; the guard has finished when this returns."""
-        call = self._checker.check(messages, kwargs)
-        return mark_all(call.target.stream_chat(call.messages, **call.kwargs), call.report)
+        """`chat` as a stream; the guard has finished when this returns."""
+        call = self._gate.admit(messages, kwargs)
+        stream = call.target.stream_chat(call.messages, **call.kwargs)
+        return stream_with_report(stream, call.report)
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """`chat` without blocking the event loop."""
-        call = await asyncio.to_thread(self._checker.check, messages, kwargs)
-        return mark(await call.target.achat(call.messages, **call.kwargs), call.report)
+        call = await asyncio.to_thread(self._gate.admit, messages, kwargs)
+        return with_report(await call.target.achat(call.messages, **call.kwargs), call.report)
 
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         """`stream_chat` without blocking the event loop."""
-        call = await asyncio.to_thread(self._checker.check, messages, kwargs)
+        call = await asyncio.to_thread(self._gate.admit, messages, kwargs)
         stream = await call.target.astream_chat(call.messages, **call.kwargs)
-        return mark_all_async(stream, call.report)
+        return astream_with_report(stream, call.report)
 
     def complete(
         self,
@@ -183,21 +180,22 @@ class GuardAlignGuardedLLM(LLM):
         image_documents: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> CompletionResponse:
-        """Answer a prompt; with images it becomes a chat, for there LLMs look at them.
+        """Answer a prompt; with images it becomes a chat, where LLMs accept them.
 
         Args:
             prompt: the question.
-            formatted: whether the prompt needs no further formatting; a list in this place is
+            formatted: whether the prompt needs no further formatting; a list here is taken as
                 `image_documents`.
             image_documents: each an `ImageBlock`, `ImageNode`, `ImageDocument`, or `Node`.
-            kwargs: as for `chat`, and so are the errors.
+            kwargs: see `chat`, also for the errors.
         """
         images = given_images(formatted, image_documents)
-        call = self._checker.check(_turn(prompt, images), kwargs)
+        call = self._gate.admit(_turn(prompt, images), kwargs)
         if not images:
-            return mark(self.llm.complete(prompt, formatted=bool(formatted), **kwargs), call.report)
+            answer = self.llm.complete(prompt, formatted=bool(formatted), **kwargs)
+            return with_report(answer, call.report)
         response = call.target.chat(call.messages, **call.kwargs)
-        return mark(chat_response_to_completion_response(response), call.report)
+        return with_report(chat_response_to_completion_response(response), call.report)
 
     def stream_complete(
         self,
@@ -206,14 +204,14 @@ class GuardAlignGuardedLLM(LLM):
         image_documents: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> CompletionResponseGen:
-        """`complete` piece by piece; the guard has finished when this returns."""
+        """`complete` as a stream; the guard has finished when this returns."""
         images = given_images(formatted, image_documents)
-        call = self._checker.check(_turn(prompt, images), kwargs)
+        call = self._gate.admit(_turn(prompt, images), kwargs)
         if not images:
             answer = self.llm.stream_complete(prompt, formatted=bool(formatted), **kwargs)
-            return mark_all(answer, call.report)
+            return stream_with_report(answer, call.report)
         stream = call.target.stream_chat(call.messages, **call.kwargs)
-        return mark_all(stream_chat_response_to_completion_response(stream), call.report)
+        return stream_with_report(stream_chat_response_to_completion_response(stream), call.report)
 
     async def acomplete(
         self,
@@ -225,12 +223,12 @@ class GuardAlignGuardedLLM(LLM):
         """`complete` without blocking the event loop."""
         images = given_images(formatted, image_documents)
         turn = _turn(prompt, images)
-        call = await asyncio.to_thread(self._checker.check, turn, kwargs)
+        call = await asyncio.to_thread(self._gate.admit, turn, kwargs)
         if not images:
             answer = await self.llm.acomplete(prompt, formatted=bool(formatted), **kwargs)
-            return mark(answer, call.report)
+            return with_report(answer, call.report)
         response = await call.target.achat(call.messages, **call.kwargs)
-        return mark(chat_response_to_completion_response(response), call.report)
+        return with_report(chat_response_to_completion_response(response), call.report)
 
     async def astream_complete(
         self,
@@ -242,12 +240,13 @@ class GuardAlignGuardedLLM(LLM):
         """`stream_complete` without blocking the event loop."""
         images = given_images(formatted, image_documents)
         turn = _turn(prompt, images)
-        call = await asyncio.to_thread(self._checker.check, turn, kwargs)
+        call = await asyncio.to_thread(self._gate.admit, turn, kwargs)
         if not images:
             answer = await self.llm.astream_complete(prompt, formatted=bool(formatted), **kwargs)
-            return mark_all_async(answer, call.report)
+            return astream_with_report(answer, call.report)
         stream = await call.target.astream_chat(call.messages, **call.kwargs)
-        return mark_all_async(astream_chat_response_to_completion_response(stream), call.report)
+        answer = astream_chat_response_to_completion_response(stream)
+        return astream_with_report(answer, call.report)
 
     def predict_and_call(
         self,
@@ -257,13 +256,13 @@ class GuardAlignGuardedLLM(LLM):
         *args: Any,
         **kwargs: Any,
     ) -> AgentChatResponse:
-        """Let the inner LLM choose a tool and call it; a blocked image calls none."""
-        turn = self._checker.check_turn(user_msg, chat_history, kwargs)
+        """Let the inner LLM choose and call a tool; after a blocked image no tool is called."""
+        turn = self._gate.admit_turn(user_msg, chat_history, kwargs)
         if turn.call.blocked:
             refusal = turn.call.target.chat(turn.call.messages)
-            return _told(AgentChatResponse(refusal.message.content or ""), turn.call.report)
+            return _reported(AgentChatResponse(refusal.message.content or ""), turn.call.report)
         inner = self.llm.predict_and_call(list(tools), turn.user_msg, turn.history, *args, **kwargs)
-        return _told(inner, turn.call.report)
+        return _reported(inner, turn.call.report)
 
     async def apredict_and_call(
         self,
@@ -274,115 +273,19 @@ class GuardAlignGuardedLLM(LLM):
         **kwargs: Any,
     ) -> AgentChatResponse:
         """`predict_and_call` without blocking the event loop."""
-        turn = await asyncio.to_thread(self._checker.check_turn, user_msg, chat_history, kwargs)
+        turn = await asyncio.to_thread(self._gate.admit_turn, user_msg, chat_history, kwargs)
         if turn.call.blocked:
             refusal = await turn.call.target.achat(turn.call.messages)
-            return _told(AgentChatResponse(refusal.message.content or ""), turn.call.report)
+            return _reported(AgentChatResponse(refusal.message.content or ""), turn.call.report)
         inner = await self.llm.apredict_and_call(
             list(tools), turn.user_msg, turn.history, *args, **kwargs
         )
-        return _told(inner, turn.call.report)
+        return _reported(inner, turn.call.report)
 
     @property
-    def _checker(self) -> Checker:
+    def _gate(self) -> Gate:
         resolve = Resolver(self._lazy.config.intake, self.fetch)
-        return Checker(self, self.llm, self._lazy, resolve, self.allow_unscanned)
-
-
-class GuardedFunctionCallingLLM(GuardAlignGuardedLLM, FunctionCallingLLM):
-    """What `GuardAlignGuardedLLM` is around an LLM that calls tools."""
-
-    def chat_with_tools(
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> ChatResponse:
-        """`chat` that may answer with tool calls; a blocked image never leads to one."""
-        turn = self._checker.check_turn(user_msg, chat_history, kwargs)
-        if turn.call.blocked:
-            return mark(turn.call.target.chat(turn.call.messages), turn.call.report)
-        response = self._tools.chat_with_tools(tools, turn.user_msg, turn.history, *args, **kwargs)
-        return mark(response, turn.call.report)
-
-    def stream_chat_with_tools(
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> ChatResponseGen:
-        """`chat_with_tools` piece by piece; the guard has finished when this returns."""
-        turn = self._checker.check_turn(user_msg, chat_history, kwargs)
-        if turn.call.blocked:
-            return mark_all(turn.call.target.stream_chat(turn.call.messages), turn.call.report)
-        stream = self._tools.stream_chat_with_tools(
-            tools, turn.user_msg, turn.history, *args, **kwargs
-        )
-        return mark_all(stream, turn.call.report)
-
-    async def achat_with_tools(
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> ChatResponse:
-        """`chat_with_tools` without blocking the event loop."""
-        turn = await asyncio.to_thread(self._checker.check_turn, user_msg, chat_history, kwargs)
-        if turn.call.blocked:
-            return mark(await turn.call.target.achat(turn.call.messages), turn.call.report)
-        response = await self._tools.achat_with_tools(
-            tools, turn.user_msg, turn.history, *args, **kwargs
-        )
-        return mark(response, turn.call.report)
-
-    async def astream_chat_with_tools(
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> ChatResponseAsyncGen:
-        """`stream_chat_with_tools` without blocking the event loop."""
-        turn = await asyncio.to_thread(self._checker.check_turn, user_msg, chat_history, kwargs)
-        if turn.call.blocked:
-            refusal = await turn.call.target.astream_chat(turn.call.messages)
-            return mark_all_async(refusal, turn.call.report)
-        stream = await self._tools.astream_chat_with_tools(
-            tools, turn.user_msg, turn.history, *args, **kwargs
-        )
-        return mark_all_async(stream, turn.call.report)
-
-    def get_tool_calls_from_response(
-        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
-    ) -> list[ToolSelection]:
-        """The inner LLM's reading of its own answer; none in the answer to a blocked image."""
-        if is_blocked(response):
-            return []
-        return self._tools.get_tool_calls_from_response(response, error_on_no_tool_call, **kwargs)
-
-    def _prepare_chat_with_tools(
-        self, *args: Any, tool_required: bool = False, **kwargs: Any
-    ) -> dict[str, Any]:
-        """For whoever calls it directly: what it returns goes into `chat`, which cleans it."""
-        return self._tools._prepare_chat_with_tools_compat(
-            *args, tool_required=tool_required, **kwargs
-        )
-
-    @property
-    def _tools(self) -> FunctionCallingLLM:
-        if not isinstance(self.llm, FunctionCallingLLM):
-            raise ConfigError(
-                f"{type(self.llm).__name__} does not call tools.",
-                remedy="Construct GuardAlignGuardedLLM(llm=…): it chooses the right class.",
-            )
-        return self.llm
+        return Gate(self, self.llm, self._lazy, resolve, self.allow_unscanned)
 
 
 def _turn(prompt: str, images: Sequence[Any]) -> list[ChatMessage]:
@@ -390,5 +293,5 @@ def _turn(prompt: str, images: Sequence[Any]) -> list[ChatMessage]:
     return [ChatMessage(role=MessageRole.USER, blocks=blocks)]
 
 
-def _told(response: AgentChatResponse, report: Report) -> AgentChatResponse:
+def _reported(response: AgentChatResponse, report: Report) -> AgentChatResponse:
     return replace(response, metadata={**(response.metadata or {}), KEY: report})

@@ -1,8 +1,8 @@
-"""The one way from LlamaIndex's image fields to pixels: looked up without reading, then read once.
+"""Where LlamaIndex keeps an image, translated into the core's image parts.
 
-Blocks, nodes and media resources hold an image as bytes, as a path, or as a URL, often as several
-of them at a time. `Found` is such a place, not read yet; `Resolver` reads it. Whoever goes on after
-the guard gets the pixels that came out here, never the path or the URL.
+Blocks, nodes and media resources hold an image as base64, a path or a URL, often several of them.
+`Found` is such an image before it is read, and `Resolver` has the core read it, once. The model
+gets the pixels that were read, never the path or the URL.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
 
 from llama_index.core.base.llms.types import DocumentBlock, ImageBlock
-from llama_index.core.bridge.pydantic import WithJsonSchema
+from llama_index.core.bridge.pydantic import Field, WithJsonSchema
 from llama_index.core.schema import (
     BaseNode,
     ImageDocument,
@@ -26,207 +27,198 @@ from llama_index.core.schema import (
 )
 
 from guardalign_middleware.config import IntakePolicy
-from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
-from guardalign_middleware.intake import load_image
-from guardalign_middleware.intake.data_url import is_data_url
-from guardalign_middleware.intake.load import is_remote_url
+from guardalign_middleware.errors import MessageError
+from guardalign_middleware.intake.data_url import decode_base64, is_data_url
+from guardalign_middleware.intake.part import Fetch, load_picture
 from guardalign_middleware.types import CanonicalImage
 
-Fetch = Callable[[str], bytes]
-"""Gets the bytes behind an http(s) URL; it decides which hosts, sizes and redirects are fine."""
-OptionalFetch = Annotated[Fetch | None, WithJsonSchema({"type": "string"})]
-"""`Fetch` as a field; a function has no schema of its own."""
+OptionalFetch = Annotated[
+    Fetch | None,
+    # A function has no JSON schema of its own.
+    WithJsonSchema({"type": "string"}),
+    Field(
+        exclude=True,
+        description="Gets the bytes behind an http(s) URL; None: the intake policy decides.",
+    ),
+]
+
+# LlamaIndex guesses a type from the first 8192 bytes: at least as many, in whole base64 groups.
+_SIGNATURE = 10924
+_FIRST_LINE = 104
+_BASE64_TEXT = re.compile(rb"[A-Za-z0-9+/]{60}")
 
 
 @dataclass(frozen=True)
 class Found:
-    """An image in a message or node, not decoded yet.
+    """An image in a message or node, before it is read.
 
     Attributes:
-        place: where it stands, for messages ("messages[0].blocks").
-        data: the encoded image.
-        path: of a file, looked at only without data.
-        url: looked at only without data and path.
+        place: where it is, for error messages ("messages[0].blocks").
+        data: the encoded image, as base64.
+        path: of a file; ignored if there is data.
+        url: ignored if there is data or a path.
+        mime_type: the stated type of the data; None if LlamaIndex may have guessed it.
     """
 
     place: str
-    data: bytes | None = None
+    data: str | None = None
     path: str | None = None
     url: str | None = None
+    mime_type: str | None = None
 
 
 @dataclass(frozen=True)
 class Resolver:
-    """Reads images by an intake policy.
+    """Reads images under an intake policy.
 
     Attributes:
-        policy: caps and formats, and whether a path may be read.
-        fetch: gets URLs in the place of the policy, which refuses them unless it names the host,
-            and never goes to loopback or private addresses.
+        policy: caps and formats, and whether a file or a URL may be read.
+        fetch: gets http(s) URLs instead of the policy.
     """
 
     policy: IntakePolicy
     fetch: Fetch | None = None
 
     def __call__(self, found: Found) -> CanonicalImage:
-        """Read an image: bytes before path before URL, and only the first of these, once.
+        """Read an image from its data, else its path, else its URL.
 
         Raises:
-            ImageRejected: no image that the policy accepts, or a path or URL that may not be read;
-                the message names the place.
+            ImageRejected: an image that the policy does not accept.
+            MessageError: an image without data, path and URL. Both name the place.
         """
-        try:
-            return self._load(found)
-        except ImageRejected as error:
-            raise ImageRejected(
-                f"{found.place}: {error.message}",
-                reason=error.reason,
-                source=error.source,
-                remedy=error.remedy,
-            ) from error
+        return load_picture(self._part(found), found.place, self.policy, fetch=self.fetch)
 
-    def _load(self, found: Found) -> CanonicalImage:
+    def _part(self, found: Found) -> dict[str, Any]:
+        if found.data is not None and found.mime_type is not None:
+            return {"type": "image", "base64": found.data, "mime_type": found.mime_type}
         if found.data is not None:
-            return load_image(found.data, self.policy)
-        text = found.path if found.path is not None else found.url
-        if text is None:
-            raise ImageRejected(
-                "An image without bytes, path or URL.",
-                reason="unsupported_type",
-                source=found.place,
-                remedy="Give the image's bytes.",
-            )
-        if found.path is None and is_data_url(text):
-            return load_image(text, self.policy)
-        if found.path is None and is_remote_url(text):
-            return self._fetched(text)
-        if not self.policy.allow_paths:
-            raise ImageRejected(
-                "A message or node may not name a local file by its path.",
-                reason="path_not_allowed",
-                source="<path>",
-                remedy="Read the file and give its bytes, or set intake.allow_paths.",
-            )
-        return load_image(text, self.policy)
-
-    def _fetched(self, url: str) -> CanonicalImage:
-        if self.fetch is None or not url.lower().startswith(("http://", "https://")):
-            return load_image(url, self.policy)
-        data = self.fetch(url)
-        if not isinstance(data, bytes):
-            raise ConfigError(
-                f"fetch should return bytes. Received {type(data).__name__}.",
-                remedy="Return the body of the response.",
-            )
-        return load_image(data, self.policy)
+            data = decode_base64(found.data, self.policy, found.place)
+            return {"type": "image", "image": data}
+        if found.path is not None:
+            return {"type": "image", "path": found.path}
+        return {"type": "image", "url": found.url}
 
 
 def in_block(block: object, place: str) -> Found | None:
-    """The image of a block; None when the block is of another kind.
-
-    Raises:
-        ImageRejected: bytes that are not base64, as LlamaIndex keeps them.
-    """
+    """The image in a block; None for other kinds of blocks."""
     if isinstance(block, ImageBlock):
-        return _found(place, block.image, block.path, block.url)
+        return _found(place, block.image, block.path, block.url, block.image_mimetype)
     if is_image_document(block):
         assert isinstance(block, DocumentBlock)
-        return _found(place, block.data, block.path, block.url)
+        return _found(place, block.data, block.path, block.url, block.document_mimetype)
     return None
 
 
 def in_node(node: object, place: str) -> Found | None:
-    """The image that a node shows; None when it shows none. Errors are those of `in_block`."""
+    """The image that a node shows; None if it shows none."""
     if isinstance(node, ImageNode):
-        # LlamaIndex takes the file that the metadata names, where the node has nothing else.
+        # LlamaIndex falls back to the file named in the metadata.
         path = node.image_path or (None if node.image_url else _file_path(node))
         if not node.image and not path and not node.image_url:
             return None
-        return _found(place, node.image, path, node.image_url)
+        return _found(place, node.image, path, node.image_url, node.image_mimetype)
     if isinstance(node, Node) and node.image_resource is not None:
         return in_resource(node.image_resource, place)
     if isinstance(node, ImageDocument) and (path := _file_path(node)):
-        return _found(place, None, path, None)
+        return Found(place, path=path)
     return None
 
 
 def in_resource(resource: MediaResource, place: str) -> Found | None:
-    """The image of a media resource; None when it is empty. Errors are those of `in_block`."""
+    """The image in a media resource; None if the resource is empty."""
     if not resource.data and resource.path is None and resource.url is None:
         return None
-    return _found(place, resource.data, resource.path, resource.url)
+    return _found(place, resource.data, resource.path, resource.url, resource.mimetype)
 
 
 def in_anything(item: object, place: str) -> Found:
-    """The image of what older programs call an image document.
+    """The image in one of the objects that `image_documents` may hold.
 
     Args:
-        item: an `ImageBlock`, a node (with or without a score), bytes, base64 or a data URL.
-        place: for messages.
+        item: an `ImageBlock`, a node with or without a score, bytes, base64 or a data URL.
+        place: where it is, for error messages.
 
     Raises:
         MessageError: it carries no image.
-        ImageRejected: bytes that are not base64, as LlamaIndex keeps them.
     """
     if isinstance(item, NodeWithScore):
         item = item.node
     if isinstance(item, bytes):
-        return Found(place, item)
+        return Found(place, base64.b64encode(item).decode())
     if isinstance(item, str):
-        return Found(place, url=item) if is_data_url(item) else _found(place, item, None, None)
+        return Found(place, url=item) if is_data_url(item) else Found(place, item)
     found = in_block(item, place) or in_node(item, place)
     if found is None:
         raise MessageError(
             f"{place} is a {type(item).__name__} and carries no image.",
-            remedy="Give ImageBlock, ImageNode, ImageDocument, or a Node with an image.",
+            remedy="Pass an ImageBlock, ImageNode, ImageDocument, or a Node with an image.",
         )
     return found
 
 
+def as_block(found: Found) -> ImageBlock:
+    """An `ImageBlock` for the image, which is not read."""
+    # Not validated: that would look for the file before the policy has allowed it.
+    return ImageBlock.model_construct(
+        image=None if found.data is None else _encoded(found.data),
+        image_mimetype=found.mime_type or _guess(found.data),
+        path=None if found.path is None else Path(found.path),
+        url=found.url,
+    )
+
+
 def is_image_document(block: object) -> bool:
-    """Whether a block is a document that is an image by its type."""
+    """Whether a block is a document whose type is an image type."""
     return isinstance(block, DocumentBlock) and is_image_type(block.document_mimetype)
 
 
 def is_image_type(mimetype: str | None) -> bool:
-    """Whether a MIME type is that of an image."""
+    """Whether a MIME type is an image type."""
     return mimetype is not None and mimetype.strip().lower().startswith("image/")
 
 
-def png_bytes(image: CanonicalImage) -> bytes:
-    """The pixels as PNG; fast rather than small, for it is often sent but once."""
-    file = io.BytesIO()
-    image.to_pil().save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-def _found(place: str, data: object, path: object, url: object) -> Found:
-    return Found(
+def _found(place: str, data: object, path: object, url: object, mimetype: str | None) -> Found:
+    found = Found(
         place,
-        _bytes(data, place),
+        _base64(data),
         None if path is None else str(path),
         None if url is None else str(url),
     )
+    # LlamaIndex fills in the types that it guesses, and no field says which ones it did.
+    if found.data is None or not mimetype or mimetype in _guesses(found):
+        return found
+    return replace(found, mime_type=mimetype)
 
 
-def _bytes(data: object, place: str) -> bytes | None:
+def _base64(data: object) -> str | None:
     if isinstance(data, io.IOBase):
         data.seek(0)
-        return bytes(data.read())
-    if isinstance(data, str):
-        # Half a surrogate pair is no base64 either, and should be refused as such.
-        data = data.encode("utf-8", "surrogatepass")
-    if not isinstance(data, bytes) or not data:
+        return base64.b64encode(data.read()).decode()
+    text = data.decode("latin-1") if isinstance(data, bytes) else data
+    if not isinstance(text, str) or not text:
         return None
     try:
-        return base64.b64decode(data, validate=True)
-    except binascii.Error as error:
-        raise ImageRejected(
-            f"{place} holds an image that is not valid base64.",
-            reason="bad_data_url",
-            source=place,
-            remedy="Build it from the file's bytes.",
-        ) from error
+        # LlamaIndex takes base64 with line ends for the bytes of a file and encodes it again.
+        if _BASE64_TEXT.match(base64.b64decode(text[:_FIRST_LINE])):
+            return base64.b64decode(text).decode("latin-1")
+    except (binascii.Error, ValueError):
+        pass  # The core reports what is wrong with it.
+    return text
+
+
+def _guesses(found: Found) -> set[str | None]:
+    """The types that LlamaIndex guesses from the data or from a file name."""
+    names = [name for name in (found.path, found.url) if name is not None]
+    return {_guess(found.data), *(MediaResource(path=Path(name)).mimetype for name in names)}
+
+
+def _guess(data: str | None) -> str | None:
+    return MediaResource(data=_encoded(data[:_SIGNATURE])).mimetype if data else None
+
+
+def _encoded(text: str) -> bytes:
+    # Half a surrogate pair is not base64 either, and the core should be the one to say so.
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _file_path(node: BaseNode) -> str | None:

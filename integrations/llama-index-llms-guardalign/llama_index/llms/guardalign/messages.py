@@ -1,13 +1,12 @@
-"""LlamaIndex messages to GuardAlign's role/content mappings, and cleaned ones back.
+"""LlamaIndex messages as the core's role/content mappings, and back with cleaned images.
 
-A block that is not known raises: it could carry an image past the guard.
+An unknown block raises: it could carry an image past the guard.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -24,21 +23,22 @@ from llama_index.core.base.llms.types import (
 )
 
 from guardalign_middleware import notices
+from guardalign_middleware.encode import png_bytes
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign.images import (
     Found,
+    as_block,
     in_anything,
     in_block,
     is_image_document,
-    png_bytes,
 )
 
 Part = dict[str, Any]
 Resolve = Callable[[Found], CanonicalImage]
 UNSCANNED_REMEDY = (
-    "Turn its pages or frames into images, or set allow_unscanned=True to send it unseen."
+    "Convert its pages or frames to images, or set allow_unscanned=True to send it unscanned."
 )
 _ROLES = {
     "user": "user",
@@ -53,17 +53,17 @@ _ROLES = {
 
 
 def to_role_content(messages: Sequence[ChatMessage], resolve: Resolve) -> list[dict[str, Any]]:
-    """Turn chat messages into what `GuardAlign.prepare` takes; the messages are not changed.
+    """Convert chat messages to the input of `GuardAlign.prepare`; the messages stay unchanged.
 
-    A system message that says nothing is left out.
+    Reads every image. Leaves out empty system messages.
 
     Args:
-        messages: in any role; all their images are read.
+        messages: a conversation.
         resolve: reads one image.
 
     Raises:
-        MessageError: a role or block that is not known; the message names the place.
-        ImageRejected: an image that cannot or may not be read.
+        MessageError: an unknown role or block; the message names the place.
+        ImageRejected: an image that the intake policy does not accept.
     """
     content = []
     for index, message in enumerate(messages):
@@ -74,21 +74,19 @@ def to_role_content(messages: Sequence[ChatMessage], resolve: Resolve) -> list[d
         parts = [part for block in message.blocks for part in _parts(block, place, resolve)]
         parts += [_part(found, resolve) for found in _loose(message, place)]
         if role == "system" and not any(part.get("text", part["type"]) for part in parts):
-            continue  # chat engines write one where they have no system prompt
+            continue  # Chat engines without a system prompt send an empty one.
         content.append({"role": role, "content": parts or [{"type": "text", "text": ""}]})
     return content
 
 
 def find_images(messages: Sequence[ChatMessage]) -> tuple[list[Found], int]:
-    """All images of a conversation in reading order, none of them read yet.
+    """Find every image of a conversation, in reading order, without reading it.
 
     Returns:
-        The images, and how many blocks there are that can show pictures no guard can see: videos
-        and documents.
+        The images, and the number of videos and documents, whose pictures the guard cannot scan.
 
     Raises:
-        MessageError: a block that is not known.
-        ImageRejected: bytes that are not base64, as LlamaIndex keeps them.
+        MessageError: an unknown block.
     """
     images: list[Found] = []
     unseen = 0
@@ -105,27 +103,26 @@ def find_images(messages: Sequence[ChatMessage]) -> tuple[list[Found], int]:
             ):
                 raise MessageError(
                     f"{place} holds a {type(block).__name__}.",
-                    remedy="The guard does not know whether it shows a picture: leave it out.",
+                    remedy="Leave it out: the guard cannot know whether it shows a picture.",
                 )
         images += _loose(message, place)
     return images, unseen
 
 
 def image_blocks(documents: Sequence[object]) -> list[ImageBlock]:
-    """The `image_documents` of a completion as blocks, none of them read yet.
+    """The `image_documents` of a completion as blocks, without reading them.
 
     Raises:
-        MessageError: something that carries no image.
-        ImageRejected: bytes that are not base64, as LlamaIndex keeps them.
+        MessageError: an object that carries no image.
     """
     return [
-        _unread(in_anything(item, f"image_documents[{index}]"))
+        as_block(in_anything(item, f"image_documents[{index}]"))
         for index, item in enumerate(documents)
     ]
 
 
 def given_images(formatted: object, image_documents: Sequence[Any] | None) -> Sequence[Any]:
-    """The images of a completion; `MultiModalLLM` has them in the place of `formatted`."""
+    """The images of a completion; `MultiModalLLM` passes them in the place of `formatted`."""
     if image_documents is not None:
         return image_documents
     return formatted if isinstance(formatted, list | tuple) else ()
@@ -134,14 +131,13 @@ def given_images(formatted: object, image_documents: Sequence[Any] | None) -> Se
 def cleaned_messages(
     messages: Sequence[ChatMessage], images: Sequence[SanitizedImage], *, encode_all: bool = False
 ) -> list[ChatMessage]:
-    """Copies in which every image is the cleaned one; a message without images is itself.
+    """Copy the messages with cleaned images; a message without images is returned itself.
 
     Args:
-        messages: what the caller gave; not changed.
-        images: what the guard made of their images, in reading order.
-        encode_all: whether also the images that were allowed are written anew from the scanned
-            pixels. Needed where somebody else decodes them, who may see other pixels in the same
-            bytes (below transparency, in another frame).
+        messages: the caller's, which stay unchanged.
+        images: their images after the guard, in reading order.
+        encode_all: whether to encode allowed images anew from the scanned pixels. Needed where
+            another decoder could get other pixels from the same bytes, as under transparency.
     """
     if not images:
         return list(messages)
@@ -154,7 +150,7 @@ def cleaned_messages(
             copies.append(message)
             continue
         extra = {key: value for key, value in message.additional_kwargs.items() if key != "images"}
-        # Not through the constructor: it reads whatever it finds under "images".
+        # Not through the constructor, which reads everything under "images".
         copies.append(message.model_copy(update={"blocks": blocks, "additional_kwargs": extra}))
     return copies
 
@@ -163,7 +159,7 @@ def _parts(block: object, place: str, resolve: Resolve) -> list[Part]:
     if isinstance(block, TextBlock):
         return [{"type": "text", "text": block.text}]
     if isinstance(block, ThinkingBlock | CachePoint):
-        return []  # no model is shown these again
+        return []  # These are never shown to a model again.
     if isinstance(block, ToolCallBlock):
         called = block.tool_kwargs
         text = called if isinstance(called, str) else _json(called, place)
@@ -175,7 +171,7 @@ def _parts(block: object, place: str, resolve: Resolve) -> list[Part]:
         return [_part(found, resolve)]
     raise MessageError(
         f"{place} holds a {type(block).__name__}.",
-        remedy="Only text and images can be shown to this model.",
+        remedy="This model accepts text and images only.",
     )
 
 
@@ -184,8 +180,8 @@ def _json(called: object, place: str) -> str:
         return json.dumps(called)
     except (TypeError, ValueError, RecursionError) as error:
         raise MessageError(
-            f"{place} holds a tool call whose arguments are no JSON.",
-            remedy="Give tool calls strings, numbers, lists and mappings only.",
+            f"{place} holds a tool call whose arguments are not JSON.",
+            remedy="Use strings, numbers, lists and mappings only.",
         ) from error
 
 
@@ -202,9 +198,9 @@ def _leaves(blocks: Sequence[Any]) -> Iterator[object]:
 
 
 def _loose(message: ChatMessage, place: str) -> list[Found]:
-    """Images where older programs put them, without those that stand among the blocks as well.
+    """The images in `additional_kwargs`, where older programs put them.
 
-    A message that was made with them holds each twice.
+    A message constructed with them also has a block for each; those are left out here.
     """
     items = message.additional_kwargs.get("images") or []
     if not items:
@@ -219,14 +215,6 @@ def _loose(message: ChatMessage, place: str) -> list[Found]:
     return [found for found in loose if found.data is None or found.data not in known]
 
 
-def _unread(found: Found) -> ImageBlock:
-    if found.data is not None:
-        return ImageBlock(image=found.data)
-    # Not validated, for that would ask whether the file exists before anybody allowed it.
-    path = None if found.path is None else Path(found.path)
-    return ImageBlock.model_construct(path=path, url=found.url)
-
-
 def _same(first: object, second: object) -> bool:
     return first is second
 
@@ -234,7 +222,7 @@ def _same(first: object, second: object) -> bool:
 def _cleaned(block: Any, rest: Iterator[SanitizedImage], encode_all: bool) -> Any:
     if isinstance(block, ImageBlock):
         item = next(rest)
-        # What was allowed need not be encoded again, if its bytes are its only source.
+        # An allowed image need not be encoded again if its bytes are its only source.
         own = isinstance(block.image, bytes) and block.path is None and block.url is None
         keep = own and not encode_all and item.image is item.original
         return block if keep else _shown(item, block.detail)
@@ -253,8 +241,4 @@ def _cleaned(block: Any, rest: Iterator[SanitizedImage], encode_all: bool) -> An
 def _shown(item: SanitizedImage, detail: str | None = None) -> ImageBlock | TextBlock:
     if item.image is None:
         return TextBlock(text=notices.UNSAFE)
-    return _block(item.image, detail)
-
-
-def _block(image: CanonicalImage, detail: str | None = None) -> ImageBlock:
-    return ImageBlock(image=png_bytes(image), image_mimetype="image/png", detail=detail)
+    return ImageBlock(image=png_bytes(item.image), image_mimetype="image/png", detail=detail)

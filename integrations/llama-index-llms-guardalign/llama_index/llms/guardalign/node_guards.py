@@ -1,79 +1,107 @@
-"""What the postprocessor and the ingestion transform have in common: a guard, and how it acts."""
+"""The guards of nodes: `GuardAlignNodePostprocessor` and `GuardAlignImageTransform`.
+
+Both decide here which nodes are dropped: flagged ones, unreadable ones, and those with nothing
+left. `nodes.py` finds the images and rebuilds the nodes.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
-from llama_index.core.schema import BaseComponent, BaseNode
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import (
+    BaseComponent,
+    BaseNode,
+    MediaResource,
+    Node,
+    NodeWithScore,
+    QueryBundle,
+    TransformComponent,
+)
+from llama_index.core.utils import get_tqdm_iterable
 
-from guardalign_middleware import ImageGuard
+from guardalign_middleware import ConfigError, ImageGuard
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.handles import LazyGuard
-from guardalign_middleware.types import CanonicalImage
+from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.types import CanonicalImage, OnUnsafe
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
 from llama_index.llms.guardalign.messages import UNSCANNED_REMEDY
-from llama_index.llms.guardalign.nodes import Policy, cleaned_node, node_images, shows_video
+from llama_index.llms.guardalign.nodes import node_images, rebuilt_node, shows_video
+
+_ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "drop", "flag")
+_IDENTITY = "guard_identity"
+_CALL = "call"
 
 
 class NodeGuard(BaseComponent):
     """Cleans the images of nodes.
 
     Args:
-        guard: a loaded `ImageGuard` to use instead of a preset; it cannot be pickled.
+        guard: a loaded `ImageGuard` instead of a preset; it cannot be pickled.
         data: the fields.
+
+    Raises:
+        ConfigError: a guard and a preset, neither of them, or an unknown `on_unsafe`.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     preset: str | None = Field(
         default="mini",
-        description="Name of a shipped preset, or path of a YAML file; None with a guard.",
+        description="Name of a built-in preset, or path of a YAML file; None with a guard.",
     )
-    policy: Policy = Field(
+    on_unsafe: OnUnsafe = Field(
         default="mask",
-        description="mask: unsafe regions are covered, blocked images taken out. drop: flagged "
-        "nodes are left out. flag: images stay as they are, and metadata tells.",
+        description="mask: cover unsafe regions and remove blocked images. drop: leave flagged "
+        "nodes out. flag: keep the images and only record the verdict in the metadata.",
     )
     unreadable: Literal["raise", "drop"] = Field(
         default="raise",
-        description="What happens to a node whose image cannot or may not be read.",
+        description="What to do with a node whose image cannot be read or is not allowed.",
     )
     allow_unscanned: bool = Field(
-        default=False, description="Whether nodes with a video, which no guard sees, are kept."
+        default=False, description="Whether to keep nodes with a video, which cannot be scanned."
     )
-    batch_size: int = Field(default=16, gt=0, description="Nodes whose images are in memory.")
-    fetch: OptionalFetch = Field(
-        default=None,
-        exclude=True,
-        description="Gets the image behind a URL; None = as the intake policy says.",
+    batch_size: int = Field(
+        default=16, gt=0, description="Number of nodes whose images are in memory at once."
     )
+    fetch: OptionalFetch = None
 
     _lazy: LazyGuard = PrivateAttr()
 
     def __init__(self, *, guard: ImageGuard | None = None, **data: Any) -> None:
         if guard is not None:
             data.setdefault("preset", None)
+        if data.get("on_unsafe", "mask") not in _ON_UNSAFE:
+            raise ConfigError(
+                f"on_unsafe should be one of {', '.join(_ON_UNSAFE)}. "
+                f"Received {data['on_unsafe']!r}.",
+                remedy="Use drop to leave flagged nodes out.",
+            )
         super().__init__(**data)
         self._lazy = LazyGuard(preset=self.preset, guard=guard)
 
     def __getstate__(self) -> dict[str, Any]:
-        # LlamaIndex drops what cannot be pickled, from this very object too: rather an error.
+        # LlamaIndex silently drops attributes that cannot be pickled; raise instead.
         self._lazy.require_preset()
         pickle.dumps(self.fetch)
         return super().__getstate__()
 
     def clean(self, nodes: Sequence[BaseNode]) -> Iterator[BaseNode | None]:
-        """What becomes of each node, in order; None of one that is left out.
+        """Yield each node after the guard, in order; None for a node that is dropped.
 
-        A node without images is itself; others are copies. The guard is loaded when the first
-        image has been read.
+        A node without images is yielded itself, others as copies. The guard is loaded once the
+        first image has been read.
 
         Raises:
-            ImageRejected: with `unreadable="raise"`, an image that cannot or may not be read, or a
-                video; the message names the node.
+            ImageRejected: a video, or an image that the intake policy does not accept, unless
+                `unreadable` is "drop"; the message names the node.
             GuardError: a fault while guarding.
         """
         for start in range(0, len(nodes), self.batch_size):
@@ -85,21 +113,20 @@ class NodeGuard(BaseComponent):
         cleaned = iter(self._lazy.get().sanitize_many(pictures) if pictures else ())
         done: list[BaseNode | None] = []
         for node, images in zip(nodes, read, strict=True):
-            if not images:
+            if images:
+                done.append(self._cleaned(node, list(images), [next(cleaned) for _ in images]))
+            else:
                 done.append(None if images is None else node)
-                continue
-            results = [next(cleaned) for _ in images]
-            done.append(cleaned_node(node, list(images), results, self.policy))
         return done
 
     def _read(self, node: BaseNode) -> dict[str, CanonicalImage] | None:
-        """The images by their fields; None when the node has to be left out unread."""
+        """The images by field; None if the node is dropped unread."""
         resolve = Resolver(self._lazy.config.intake, self.fetch)
         place = f"node {node.node_id}"
         try:
             if shows_video(node) and not self.allow_unscanned:
                 raise ImageRejected(
-                    f"{place} holds a video, in which the guard sees no picture.",
+                    f"{place} holds a video, whose pictures the guard cannot scan.",
                     reason="unsupported_type",
                     source=place,
                     remedy=UNSCANNED_REMEDY,
@@ -109,3 +136,148 @@ class NodeGuard(BaseComponent):
             if self.unreadable == "raise":
                 raise
             return None
+
+    def _cleaned(
+        self, node: BaseNode, fields: Sequence[str], images: Sequence[SanitizedImage]
+    ) -> BaseNode | None:
+        if self.on_unsafe == "drop" and any(item.verdict.flagged for item in images):
+            return None
+        flag = self.on_unsafe == "flag"
+        shown = [item.original if flag else item.image for item in images]
+        return rebuilt_node(node, fields, images, shown)
+
+
+class GuardAlignNodePostprocessor(NodeGuard, BaseNodePostprocessor):
+    """Scans the images of retrieved nodes, and masks, drops or flags them.
+
+    It covers `ImageNode`, `ImageDocument`, and `Node`s with an image in any media resource. The
+    resulting nodes are copies: the image is the PNG of the scanned pixels; paths, URLs and
+    `metadata["file_path"]` are removed; `guardalign_…` metadata holds the verdict and the sha256 of
+    the pixels; embeddings of changed images are cleared. Nodes without images and the order stay
+    the same. The async methods do not block the event loop.
+
+    Paths and URLs are read only if the preset's intake policy allows them; `fetch` gets the URLs
+    instead of the policy.
+
+    `SimpleMultiModalQueryEngine.image_query` calls no postprocessor: clean its images at ingestion,
+    or use a guarded LLM.
+
+    Args:
+        preset: name of a built-in preset, or path of a YAML file; it needs no runner.
+        guard: a loaded `ImageGuard` instead of a preset; it cannot be pickled.
+        on_unsafe: `mask`, `drop` or `flag`; `mask` keeps the text of a node with a blocked image.
+        unreadable: `raise` or `drop` a node whose image cannot be read.
+        allow_unscanned: whether to keep nodes with a video, which cannot be scanned.
+        batch_size: number of nodes whose images are in memory at once.
+        fetch: gets the bytes behind an http(s) URL and decides which hosts it may ask.
+
+    Example:
+        ```python
+        engine = RetrieverQueryEngine.from_args(
+            retriever=retriever,
+            llm=llm,
+            multimodal=True,
+            node_postprocessors=[GuardAlignNodePostprocessor(preset="mini")],
+        )
+        ```
+    """
+
+    def __init__(self, *, guard: ImageGuard | None = None, **data: Any) -> None:
+        # Repeated for type checkers: pydantic's mypy plugin would show the fields only.
+        super().__init__(guard=guard, **data)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name in serialized form."""
+        return "guardalign_node_postprocessor"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        kept = []
+        for item, node in zip(nodes, self.clean([item.node for item in nodes]), strict=True):
+            if node is item.node:
+                kept.append(item)
+            elif node is not None:
+                kept.append(item.model_copy(update={"node": node}))
+        return kept
+
+
+class GuardAlignImageTransform(NodeGuard, TransformComponent):
+    """Scans the images of nodes in an `IngestionPipeline`, and masks, drops or flags them.
+
+    Nodes are treated as by `GuardAlignNodePostprocessor`. Put it before the embeddings, which are
+    then made from the cleaned pictures.
+
+    Caching: the keys of a pipeline's cache cover the nodes' text and `to_dict`, but not their
+    pictures; a different picture would get the result of the first one without being scanned.
+    Therefore `to_dict` names the guard and differs for each call, so the guard always runs and
+    leaves an unused cache entry. The keys of later transforms cover the picture's sha256 in the
+    metadata; LlamaIndex reads metadata only beside a text, so a node without one gets an empty
+    text.
+
+    LlamaIndex does not serialize the bytes of a `MediaResource`: on a cache hit of a later
+    transform, a `Node` or `ImageDocument` comes back without its picture. `ImageNode` keeps it.
+
+    Args:
+        show_progress: whether to show a progress bar; the call accepts the same keyword.
+            The other arguments are those of `GuardAlignNodePostprocessor`.
+
+    Example:
+        ```python
+        pipeline = IngestionPipeline(
+            transformations=[GuardAlignImageTransform(preset="mini"), embed_model],
+            cache=IngestionCache(),
+        )
+        nodes = pipeline.run(documents=documents)
+        ```
+    """
+
+    show_progress: bool = Field(default=False, description="Whether to show a progress bar.")
+
+    def __init__(self, *, guard: ImageGuard | None = None, **data: Any) -> None:
+        # Repeated for type checkers: pydantic's mypy plugin would show the fields only.
+        super().__init__(guard=guard, **data)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name in serialized form."""
+        return "guardalign_image_transform"
+
+    def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
+        """Clean the images of nodes; the nodes themselves stay unchanged.
+
+        Raises:
+            ImageRejected: a video, or an image that the intake policy does not accept, unless
+                `unreadable` is "drop".
+            GuardError: a fault while guarding.
+        """
+        show = bool(kwargs.get("show_progress", self.show_progress))
+        cleaned = get_tqdm_iterable(nodes, show, "Guarding images")
+        kept = []
+        for node, clean in zip(cleaned, self.clean(nodes), strict=True):
+            if clean is not None:
+                kept.append(clean if clean is node else _with_text(clean))
+        return kept
+
+    async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
+        """`__call__` without blocking the event loop."""
+        return await asyncio.to_thread(self.__call__, nodes, **kwargs)
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """The fields, the guard's identity, and a number that is unique to each call."""
+        data = super().to_dict(**kwargs)
+        return {**data, _IDENTITY: self._lazy.identity, _CALL: uuid.uuid4().hex}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
+        """The inverse of `to_dict`."""
+        fields = {key: value for key, value in data.items() if key not in {_IDENTITY, _CALL}}
+        return super().from_dict(fields, **kwargs)
+
+
+def _with_text(node: BaseNode) -> BaseNode:
+    """A node with a text, without which LlamaIndex's caches ignore the metadata."""
+    if isinstance(node, Node) and node.text_resource is None:
+        return node.model_copy(update={"text_resource": MediaResource(text="")})
+    return node

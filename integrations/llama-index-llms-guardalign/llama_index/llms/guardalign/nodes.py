@@ -1,9 +1,9 @@
-"""Images in nodes: where they stand, and copies of the nodes with cleaned ones.
+"""The images in a node, and copies of nodes with other images.
 
-A cleaned node holds PNG bytes of the pixels that were scanned, or fewer of them; its paths, its
-URLs, and the file that its metadata names are gone, for some of LlamaIndex's consumers prefer them
-to the bytes. What was found stands in flat metadata fields, which vector stores can keep, and which
-neither LLMs nor embeddings are shown.
+A rebuilt node holds the PNG of scanned pixels. Its paths, its URLs and the file named in its
+metadata are removed, because some of LlamaIndex's consumers prefer them to the bytes. The verdict
+is in flat metadata fields, which vector stores accept, excluded from the text for LLMs and
+embeddings.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from llama_index.core.schema import (
     BaseNode,
@@ -23,36 +23,31 @@ from llama_index.core.schema import (
     TextNode,
 )
 
+from guardalign_middleware.encode import png_bytes
 from guardalign_middleware.sanitize import SanitizedImage
-from guardalign_middleware.types import CanonicalImage, Decision
-from llama_index.llms.guardalign.images import Found, in_node, in_resource, is_image_type, png_bytes
+from guardalign_middleware.types import SEVERITY, CanonicalImage
+from llama_index.llms.guardalign.images import Found, in_node, in_resource, is_image_type
 
-Policy = Literal["mask", "drop", "flag"]
 METADATA_PREFIX = "guardalign_"
 _RESOURCES = ("text_resource", "audio_resource", "video_resource")
-_SEVERITY: tuple[Decision, ...] = ("allow", "mask", "block")
 
 
 @dataclass(frozen=True)
 class NodeImage:
-    """An image of a node, and the field that holds it."""
+    """An image of a node and the field that holds it."""
 
     field: str
     found: Found
 
 
 def node_images(node: BaseNode, place: str) -> list[NodeImage]:
-    """All images of a node, in a fixed order, none of them read yet.
-
-    Raises:
-        ImageRejected: bytes that are not base64, as LlamaIndex keeps them.
-    """
+    """Find every image of a node, in a fixed order, without reading it."""
     node = shown_node(node)
     images = []
     if (found := in_node(node, place)) is not None:
         images.append(NodeImage("image_resource", found))
     if isinstance(node, Node):
-        # What a node calls text, sound or video is an image all the same where its type says so.
+        # A resource for text, sound or video holds an image if its type says so.
         for field in _RESOURCES:
             resource = getattr(node, field)
             if resource is None or not is_image_type(resource.mimetype):
@@ -63,7 +58,7 @@ def node_images(node: BaseNode, place: str) -> list[NodeImage]:
 
 
 def shows_video(node: BaseNode) -> bool:
-    """Whether a node holds a video, in which no guard sees the pictures."""
+    """Whether a node holds a video, whose pictures the guard cannot scan."""
     node = shown_node(node)
     resource = node.video_resource if isinstance(node, Node) else None
     return (
@@ -74,28 +69,27 @@ def shows_video(node: BaseNode) -> bool:
 
 
 def shown_node(node: BaseNode) -> BaseNode:
-    """The node that retrievers put in the place of an `IndexNode`; any other node is itself."""
+    """The node that retrievers return for an `IndexNode`; any other node itself."""
     return node.obj if isinstance(node, IndexNode) and isinstance(node.obj, BaseNode) else node
 
 
-def cleaned_node(
-    node: BaseNode, fields: Sequence[str], images: Sequence[SanitizedImage], policy: Policy
+def rebuilt_node(
+    node: BaseNode,
+    fields: Sequence[str],
+    images: Sequence[SanitizedImage],
+    shown: Sequence[CanonicalImage | None],
 ) -> BaseNode | None:
-    """A copy of a node with what the guard made of its images.
+    """Copy a node with other images in the place of its own, and with the verdict as metadata.
 
     Args:
-        node: not changed.
-        fields: those of `node_images`.
-        images: one for each field.
-        policy: `mask` shows what is left after masking, and takes a blocked image out; `drop`
-            leaves a flagged node out; `flag` shows the scanned image whatever was found.
+        node: stays unchanged.
+        fields: the fields of its images, see `node_images`.
+        images: the images after the guard, one per field.
+        shown: what the copy shows, one per field; None removes the image.
 
     Returns:
-        None when the node is left out: by `drop`, or because nothing is left of it.
+        The copy, or None if it would hold neither image nor text.
     """
-    if policy == "drop" and any(item.verdict.flagged for item in images):
-        return None
-    shown = [item.original if policy == "flag" else item.image for item in images]
     if isinstance(node, IndexNode):
         inner = _rebuilt(shown_node(node), fields, images, shown)
         return None if inner is None else node.model_copy(update={"obj": inner})
@@ -108,15 +102,14 @@ def _rebuilt(
     images: Sequence[SanitizedImage],
     shown: Sequence[CanonicalImage | None],
 ) -> BaseNode | None:
-    changed = any(image is not item.original for image, item in zip(shown, images, strict=True))
-    update = _bookkeeping(node, images, shown)
-    if changed:
-        # It was made from a picture that is no longer there.
+    update = _metadata_update(node, images, shown)
+    if any(image is not item.original for image, item in zip(shown, images, strict=True)):
+        # The embedding was made from a picture that is no longer there.
         update["embedding"] = None
     if isinstance(node, ImageNode):
         (image,) = shown
         if image is None:
-            return _words_of(node, update)
+            return _text_node(node, update)
         update |= {
             "image": base64.b64encode(png_bytes(image)).decode(),
             "image_path": None,
@@ -128,11 +121,11 @@ def _rebuilt(
         same = image is item.original
         update[field] = _resource(getattr(node, field, None), image, keep_embeddings=same)
     copy = node.model_copy(update=update)
-    return copy if any(image is not None for image in shown) or _says_something(copy) else None
+    return copy if any(image is not None for image in shown) or _has_content(copy) else None
 
 
-def _words_of(node: ImageNode, update: dict[str, Any]) -> TextNode | None:
-    """An image node without its image, which LlamaIndex knows no image node for."""
+def _text_node(node: ImageNode, update: dict[str, Any]) -> TextNode | None:
+    """The text of an `ImageNode`, which LlamaIndex does not accept without an image."""
     if not node.text.strip():
         return None
     fields = {name: getattr(node, name) for name in TextNode.model_fields}
@@ -153,7 +146,7 @@ def _resource(
     )
 
 
-def _says_something(node: BaseNode) -> bool:
+def _has_content(node: BaseNode) -> bool:
     if not isinstance(node, Node):
         return False
     if node.get_content().strip():
@@ -162,12 +155,12 @@ def _says_something(node: BaseNode) -> bool:
     return any(item is not None and item.hash for item in held)
 
 
-def _bookkeeping(
+def _metadata_update(
     node: BaseNode, images: Sequence[SanitizedImage], shown: Sequence[CanonicalImage | None]
 ) -> dict[str, Any]:
-    """Fields that say what was found; of several images, the most severe decision."""
-    worst = max(images, key=lambda item: _SEVERITY.index(item.verdict.decision)).verdict
-    facts: dict[str, str | float] = {
+    """The fields that record the verdict; of several images, the most severe one."""
+    worst = max(images, key=lambda item: SEVERITY.index(item.verdict.decision)).verdict
+    record: dict[str, str | float] = {
         "decision": worst.decision,
         "category": worst.category,
         "distance": worst.distance,
@@ -178,19 +171,19 @@ def _bookkeeping(
         "source_sha256": ",".join(item.original.sha256 for item in images),
     }
     if faults := [item.verdict.fault for item in images if item.verdict.fault is not None]:
-        facts["fault"] = "; ".join(faults)
+        record["fault"] = "; ".join(faults)
     if worst.fault is not None:
-        # What was not scanned has no distance, and NaN is nothing that every store can keep.
-        del facts["distance"]
-    found = {METADATA_PREFIX + name: value for name, value in facts.items()}
+        # The distance of an unscanned image is NaN, which not every store accepts.
+        del record["distance"]
+    added = {METADATA_PREFIX + name: value for name, value in record.items()}
     kept = {key: value for key, value in node.metadata.items() if key != "file_path"}
     return {
-        "metadata": kept | found,
+        "metadata": kept | added,
         "relationships": dict(node.relationships),
-        "excluded_llm_metadata_keys": _with(node.excluded_llm_metadata_keys, found),
-        "excluded_embed_metadata_keys": _with(node.excluded_embed_metadata_keys, found),
+        "excluded_llm_metadata_keys": _union(node.excluded_llm_metadata_keys, added),
+        "excluded_embed_metadata_keys": _union(node.excluded_embed_metadata_keys, added),
     }
 
 
-def _with(keys: Sequence[str], more: dict[str, Any]) -> list[str]:
+def _union(keys: Sequence[str], more: dict[str, Any]) -> list[str]:
     return [*keys, *(key for key in more if key not in keys)]

@@ -1,4 +1,4 @@
-"""The guard's report on the responses of somebody else's LLM."""
+"""The guard's report on the responses of another LLM."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Response = TypeVar("Response", ChatResponse, CompletionResponse)
 KEY = "guardalign"
 
 
-def mark(response: Response, report: Report) -> Response:
-    """A copy that holds the report in `additional_kwargs`, and in `raw` if that is a dictionary.
+def with_report(response: Response, report: Report) -> Response:
+    """A copy with the report in `additional_kwargs`, and in `raw` if that is a dictionary.
 
-    Other kinds of `raw` are a provider's own objects, which consumers read as such.
+    Any other `raw` is an object of the provider and stays as it is.
     """
     update: dict[str, Any] = {"additional_kwargs": {**response.additional_kwargs, KEY: report}}
     if response.raw is None or isinstance(response.raw, dict):
@@ -23,24 +23,26 @@ def mark(response: Response, report: Report) -> Response:
     return response.model_copy(update=update)
 
 
-def mark_all(stream: Iterable[Response], report: Report) -> Generator[Response, None, None]:
-    """`mark` each piece; closing this closes the stream."""
+def stream_with_report(
+    stream: Iterable[Response], report: Report
+) -> Generator[Response, None, None]:
+    """`with_report` for each piece; closing this closes the stream."""
     try:
         for response in stream:
-            yield mark(response, report)
+            yield with_report(response, report)
     finally:
         close = getattr(stream, "close", None)
         if close is not None:
             close()
 
 
-async def mark_all_async(
+async def astream_with_report(
     stream: AsyncIterable[Response], report: Report
 ) -> AsyncGenerator[Response, None]:
-    """`mark` each piece; closing this closes the stream."""
+    """`with_report` for each piece; closing this closes the stream."""
     try:
         async for response in stream:
-            yield mark(response, report)
+            yield with_report(response, report)
     finally:
         close = getattr(stream, "aclose", None)
         if close is not None:
@@ -48,6 +50,6 @@ async def mark_all_async(
 
 
 def is_blocked(response: ChatResponse) -> bool:
-    """Whether the guard answered because an image was blocked."""
+    """Whether this is the guard's reply to a blocked image."""
     report = response.additional_kwargs.get(KEY)
     return isinstance(report, dict) and report.get("finish_reason") == "blocked"

@@ -1,4 +1,4 @@
-"""`GuardAlignMultiModal`: a LlamaIndex LLM behind the guard."""
+"""`GuardAlignMultiModal`: a guarded local LLM for LlamaIndex."""
 
 from __future__ import annotations
 
@@ -38,38 +38,32 @@ from llama_index.llms.guardalign.messages import (
 )
 
 
-class _GuardedLLM(LLM):
-    """All of `GuardAlignMultiModal`.
+class _MultiModal(LLM):
+    """The implementation of `GuardAlignMultiModal`.
 
-    It is a class of its own because `MultiModalLLM` instruments the methods in the body of its
-    subclasses, which would report every call twice.
+    `MultiModalLLM` instruments the methods in the bodies of its subclasses; in this class, which is
+    not one of them, they are reported once and not twice.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     preset: str | None = Field(
         default="mini",
-        description="Name of a shipped preset, or path of a YAML file; None with a chain.",
+        description="Name of a built-in preset, or path of a YAML file; None with a chain.",
     )
     temperature: float | None = Field(
-        default=None, description="0 = greedy; None = as the preset says."
+        default=None, description="0 is greedy; None: the preset's value."
     )
     max_tokens: int | None = Field(
-        default=None, description="At most this many tokens; None = as the preset says."
+        default=None, description="Maximum tokens of an answer; None: the preset's value."
     )
-    seed: int | None = Field(
-        default=None, description="Of the sampling; None = as the preset says."
-    )
-    fetch: OptionalFetch = Field(
-        default=None,
-        exclude=True,
-        description="Gets the image behind a URL; None = as the intake policy says.",
-    )
-    # Not read from the model: LlamaIndex counts every image as 2125 tokens, so in its units a small
-    # model's own window has no room for one, and its memories would drop the message.
+    seed: int | None = Field(default=None, description="Sampling seed; None: the preset's value.")
+    fetch: OptionalFetch = None
+    # Not the model's own: LlamaIndex counts every image as 2125 tokens, so the window of a small
+    # model would have no room for an image, and chat memories would drop the message.
     context_window: int = Field(
         default=DEFAULT_CONTEXT_WINDOW,
-        description="Tokens that LlamaIndex may put into a prompt, as it counts them.",
+        description="Maximum tokens of a prompt, as LlamaIndex counts them.",
         gt=0,
     )
 
@@ -82,19 +76,19 @@ class _GuardedLLM(LLM):
         self._lazy = LazyChain(preset=self.preset, chain=chain)
 
     def __getstate__(self) -> dict[str, Any]:
-        # LlamaIndex drops what cannot be pickled, from this very object too: rather an error.
+        # LlamaIndex silently drops attributes that cannot be pickled; raise instead.
         self._lazy.require_preset()
         pickle.dumps(self.fetch)
         return super().__getstate__()
 
     @classmethod
     def class_name(cls) -> str:
-        """Contains "multi", by which LlamaIndex knows that images are welcome."""
+        """Contains "multi", by which LlamaIndex recognizes an LLM that accepts images."""
         return "guardalign_multi_modal_llm"
 
     @property
     def metadata(self) -> LLMMetadata:
-        """A chat model without tools."""
+        """Describes a chat model that calls no tools."""
         lazy = self._lazy
         runner = lazy.runner_config
         default = DEFAULT_NUM_OUTPUTS if runner is None else runner.max_new_tokens
@@ -108,10 +102,12 @@ class _GuardedLLM(LLM):
 
     @property
     def tokenizer(self) -> Callable[[str], list[int]]:
-        """The model's own, for `Settings.tokenizer` or a `TokenCountingHandler`; loads the model.
+        """The model's tokenizer, for `Settings.tokenizer` or a `TokenCountingHandler`.
+
+        Loads the model.
 
         Raises:
-            ConfigError: the chain's runner has none.
+            ConfigError: the chain's runner has no tokenizer.
         """
         runner = self._lazy.get().runner
         token_ids: Callable[[str], list[int]] | None = getattr(runner, "token_ids", None)
@@ -123,15 +119,15 @@ class _GuardedLLM(LLM):
         return token_ids
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Answer a conversation; `raw` of the response holds a verdict for each image.
+        """Answer a conversation; the response's `raw` holds a verdict for each image.
 
-        Keywords: max_tokens, temperature, seed, stop.
+        Accepts the keywords max_tokens, temperature, seed and stop.
         """
         call = self._guard(messages, kwargs)
         return call.chat(call.messages)
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """`chat` piece by piece; the guard has finished when this returns."""
+        """`chat` as a stream; the guard has finished when this returns."""
         call = self._guard(messages, kwargs)
         return call.stream_chat(call.messages)
 
@@ -158,9 +154,9 @@ class _GuardedLLM(LLM):
 
         Args:
             prompt: the question.
-            formatted: has no effect on a chat model; a list in this place is `image_documents`.
+            formatted: ignored by a chat model; a list here is taken as `image_documents`.
             image_documents: each an `ImageBlock`, `ImageNode`, `ImageDocument`, or `Node`.
-            kwargs: as for `chat`.
+            kwargs: see `chat`.
         """
         return self._guard_prompt(prompt, formatted, image_documents, kwargs).complete(prompt)
 
@@ -171,7 +167,7 @@ class _GuardedLLM(LLM):
         image_documents: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> CompletionResponseGen:
-        """`complete` piece by piece; the guard has finished when this returns."""
+        """`complete` as a stream; the guard has finished when this returns."""
         call = self._guard_prompt(prompt, formatted, image_documents, kwargs)
         return call.stream_complete(prompt)
 
@@ -202,7 +198,7 @@ class _GuardedLLM(LLM):
         return await call.astream_complete(prompt)
 
     def _guard(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> GuardedCall:
-        """Load the chain if need be, and clean every image of a conversation."""
+        """Clean every image of a conversation; loads the chain on first use."""
         options = self._options(kwargs)
         conversation = to_role_content(messages, self._resolver())
         chain = self._lazy.get()
@@ -211,9 +207,9 @@ class _GuardedLLM(LLM):
         return GuardedCall(
             self,
             shown,
-            answer=partial(chain.stream_reply, prompt, **options),
             reply=partial(chain.reply, prompt, **options),
             areply=partial(chain.areply, prompt, **options),
+            stream_reply=partial(chain.stream_reply, prompt, **options),
         )
 
     def _guard_prompt(
@@ -226,12 +222,12 @@ class _GuardedLLM(LLM):
         return Resolver(self._lazy.config.intake, self.fetch)
 
     def _options(self, given: dict[str, Any]) -> GenerationOptions:
-        """The core's keywords: what the call names, else what the model was made with."""
+        """The call's options, or this object's own where the call gives none."""
         unknown = sorted(set(given) - {"max_tokens", "temperature", "seed", "stop"})
         if unknown:
             raise ConfigError(
-                f"GuardAlignMultiModal does not know the option {unknown[0]!r}.",
-                remedy="A call accepts max_tokens, temperature, seed and stop.",
+                f"GuardAlignMultiModal has no option {unknown[0]!r}.",
+                remedy="Use max_tokens, temperature, seed and stop.",
             )
         return GenerationOptions(
             max_new_tokens=given.get("max_tokens", self.max_tokens),
@@ -241,20 +237,18 @@ class _GuardedLLM(LLM):
         )
 
 
-class GuardAlignMultiModal(_GuardedLLM, MultiModalLLM):
-    """A local vision-language model whose every image is checked and cleaned first.
+class GuardAlignMultiModal(_MultiModal, MultiModalLLM):
+    """A local vision-language model; every image is checked and cleaned before the model sees it.
 
-    Images may stand in any message, as `ImageBlock`s or in `image_documents`. Paths are refused
-    unless the preset's intake policy allows them, and so are URLs unless it names
-    the host: pass bytes.
-    Each image is read once, and what was read is what the model sees. Events and callbacks are
-    handed the cleaned images; a span's bound arguments still hold the caller's. Models are loaded
-    on first use. Tools are not supported.
+    Images may be in any message, as `ImageBlock`s, or in `image_documents`. Paths and URLs are
+    refused unless the preset's intake policy allows them; pass bytes. Each image is read once, and
+    the model gets what was read. Events and callbacks get the cleaned images; the bound arguments
+    of a span still hold the caller's. Models are loaded on first use. Tools are not supported.
 
     Args:
-        preset: name of a shipped preset, or path of a YAML file.
-        chain: a loaded `GuardAlign` to use instead; such a model cannot be pickled.
-        fetch: gets the bytes behind an http(s) URL; it decides which hosts may be asked.
+        preset: name of a built-in preset, or path of a YAML file.
+        chain: a loaded `GuardAlign` instead of a preset; the LLM then cannot be pickled.
+        fetch: gets the bytes behind an http(s) URL and decides which hosts it may ask.
 
     Example:
         ```python
@@ -267,5 +261,5 @@ class GuardAlignMultiModal(_GuardedLLM, MultiModalLLM):
     """
 
     def __init__(self, *, chain: GuardAlign | None = None, **data: Any) -> None:
-        # Once more, for type checkers: pydantic's plugin shows a subclass's fields alone.
+        # Repeated for type checkers: pydantic's mypy plugin would show the fields only.
         super().__init__(chain=chain, **data)
