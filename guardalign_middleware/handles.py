@@ -1,4 +1,4 @@
-"""A chain or a guard that is loaded on first use: what every framework adapter holds."""
+"""Handles on a chain or a guard that load it on first use; every framework adapter holds one."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Loaded = TypeVar("Loaded", bound=_Configured)
 
 
 class _Lazy(ABC, Generic[Loaded]):
-    """One thing, loaded once, however many threads ask.
+    """A handle that loads once, however many threads ask.
 
-    Copies are the same thing: models are never copied. A pickle holds the preset's name and loads
-    again where it is opened.
+    Copying returns the same handle, because models are never copied. A pickle holds only the
+    preset's name and loads again where it is opened.
     """
 
     def __init__(self, preset: str | Path | None, loaded: Loaded | None, kind: str) -> None:
@@ -47,11 +47,11 @@ class _Lazy(ABC, Generic[Loaded]):
         return self._config
 
     def get(self) -> Loaded:
-        """What was given, or what the preset names.
+        """Return the chain or guard, loading it on the first call.
 
         Raises:
-            ConfigError: the preset lacks a profile (or a runner, for a chain), or the profile does
-                not fit.
+            ConfigError: the preset has no profile (or no runner, for a chain), or its profile does
+                not match.
             ModelLoadError: a model cannot be loaded safely and completely.
         """
         with self._lock:
@@ -65,7 +65,7 @@ class _Lazy(ABC, Generic[Loaded]):
 
     @abstractmethod
     def _load(self) -> Loaded:
-        """Load what the config names."""
+        """Load the chain or guard described by the config."""
 
     def __copy__(self) -> Self:
         return self
@@ -77,7 +77,7 @@ class _Lazy(ABC, Generic[Loaded]):
         """The preset, which is all that a pickle holds.
 
         Raises:
-            TypeError: made from something loaded, which cannot be pickled.
+            TypeError: the handle was made from a loaded object, which cannot be pickled.
         """
         if self._preset is None:
             raise TypeError(
@@ -90,14 +90,17 @@ class _Lazy(ABC, Generic[Loaded]):
 
 
 class LazyChain(_Lazy["GuardAlign"]):
-    """One chain, loaded once, however many threads ask.
+    """A handle on a `GuardAlign` chain, loaded once, however many threads ask.
 
-    Copies are the same chain: models are never copied. A pickle holds the preset's name and loads
-    again where it is opened.
+    Copying returns the same handle, because models are never copied. A pickle holds only the
+    preset's name and loads again where it is opened.
 
     Args:
-        preset: what to load; must be given when `chain` is not.
-        chain: a chain that is loaded already.
+        preset: name or path of the preset to load.
+        chain: a loaded chain, instead of `preset`.
+
+    Raises:
+        ConfigError: neither or both are given, or the preset cannot be read.
     """
 
     def __init__(self, preset: str | Path | None = None, chain: GuardAlign | None = None) -> None:
@@ -106,50 +109,53 @@ class LazyChain(_Lazy["GuardAlign"]):
 
     @property
     def runner_config(self) -> RunnerConfig | None:
-        """The runner's config, known without loading a model; None where the preset has none."""
+        """The runner's config, known without loading a model; None if the preset has no runner."""
         return self._loaded.runner.config if self._loaded is not None else self._config.runner
 
     @property
     def identity(self) -> dict[str, Any]:
         """What an answer depends on, as plain JSON values; the same before and after loading.
 
-        `fingerprint` covers the whole config and the contents of the anchor and profile files:
-        two chains that could answer differently differ in it.
+        `fingerprint` covers the whole config and the contents of the anchor and profile files. Two
+        chains that could answer differently have different fingerprints.
         """
         return dict(self._identity)
 
     def _load(self) -> GuardAlign:
-        # Here and not above: importing torch is the larger part of the waiting.
+        # Imported on use: importing torch takes most of the loading time.
         from guardalign_middleware.guard import GuardAlign
 
         return GuardAlign.from_config(self._config)
 
 
 class LazyGuard(_Lazy["ImageGuard"]):
-    """One image guard, loaded once; for adapters that clean images and ask no model.
+    """A handle on an `ImageGuard`, for adapters that clean images and leave answering to others.
 
-    It copies and pickles as `LazyChain` does, and needs no runner in the preset.
+    It copies and pickles as `LazyChain` does. The preset needs no runner.
 
     Args:
-        preset: what to load; must be given when `guard` is not.
-        guard: a guard that is loaded already.
+        preset: name or path of the preset to load.
+        guard: a loaded guard, instead of `preset`.
+
+    Raises:
+        ConfigError: neither or both are given, or the preset cannot be read.
     """
 
     def __init__(self, preset: str | Path | None = None, guard: ImageGuard | None = None) -> None:
         super().__init__(preset, guard, "guard")
-        # What happens to an image does not depend on who answers.
-        facts = _facts(self._config.model_copy(update={"runner": None}))
+        # The runner has no influence on what happens to an image.
+        record = _record(self._config.model_copy(update={"runner": None}))
         if guard is not None:
             profile = guard.detector.profile
-            facts["guard"] = None if profile is None else profile.fingerprint
-        self._identity = {"guard": self._config.name, "fingerprint": _fingerprint(facts)}
+            record["guard"] = None if profile is None else profile.fingerprint
+        self._identity = {"guard": self._config.name, "fingerprint": _fingerprint(record)}
 
     @property
     def identity(self) -> dict[str, Any]:
         """What a cleaned image depends on, as plain JSON values; the same before and after loading.
 
         `fingerprint` covers the config without its runner, and the contents of the anchor and
-        profile files: two guards that could clean differently differ in it.
+        profile files. Two guards that could clean an image differently have different fingerprints.
         """
         return dict(self._identity)
 
@@ -159,14 +165,30 @@ class LazyGuard(_Lazy["ImageGuard"]):
         return ImageGuard.from_config(self._config)
 
 
+def guard_handle(
+    preset: str | Path | None, guard: ImageGuard | None, default: str = "mini"
+) -> LazyGuard:
+    """The handle for an adapter's two arguments; with neither, that of the preset `default`.
+
+    Every adapter that takes `preset` and `guard` calls this, so that giving both is the same error
+    everywhere instead of one of them being ignored.
+
+    Raises:
+        ConfigError: both are given, or the preset cannot be read.
+    """
+    if preset is None and guard is None:
+        preset = default
+    return LazyGuard(preset=preset, guard=guard)
+
+
 def _identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[str, Any]:
     runner = config.runner if chain is None else chain.runner.config
-    facts = _facts(config)
-    facts["runner"] = None if runner is None else runner.model_dump(mode="json")
+    record = _record(config)
+    record["runner"] = None if runner is None else runner.model_dump(mode="json")
     if chain is not None:
         profile = chain.guard.detector.profile
-        facts["chain"] = [chain.runner.name, None if profile is None else profile.fingerprint]
-    identity: dict[str, Any] = {"guard": config.name, "fingerprint": _fingerprint(facts)}
+        record["chain"] = [chain.runner.name, None if profile is None else profile.fingerprint]
+    identity: dict[str, Any] = {"guard": config.name, "fingerprint": _fingerprint(record)}
     if runner is not None:
         identity |= {
             "safety_prefix": runner.prefix.text,
@@ -178,20 +200,20 @@ def _identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[str, A
     return identity
 
 
-def _facts(config: GuardAlignConfig) -> dict[str, Any]:
+def _record(config: GuardAlignConfig) -> dict[str, Any]:
     return {
-        # Where verdicts are recorded changes none of them.
+        # Where verdicts are logged has no influence on them.
         "config": config.model_dump(mode="json", exclude={"audit"}),
         "files": [_digest(path) for path in (config.detection.anchors, config.detection.profile)],
     }
 
 
-def _fingerprint(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def _fingerprint(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path | None) -> str:
-    """Hash of a file's contents; a missing file is reported when the chain is loaded."""
+    """SHA-256 of a file's contents; "" for a missing file, which is an error at loading."""
     if path is None or not path.is_file():
         return ""
     return hashlib.sha256(path.read_bytes()).hexdigest()

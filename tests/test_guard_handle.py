@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from guardalign_middleware import ConfigError, GuardAlignConfig, ImageGuard
-from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.handles import LazyGuard, guard_handle
 from guardalign_middleware.testing import red_config, red_guard
 
 
@@ -37,6 +37,15 @@ def test_exactly_one_source() -> None:
         LazyGuard()
     with pytest.raises(ConfigError, match="preset and guard"):
         LazyGuard(preset="mini", guard=red_guard())
+
+
+def test_an_adapter_takes_a_preset_or_a_guard_or_the_default(tmp_path: Path) -> None:
+    guard = red_guard()
+    assert guard_handle(None, guard).get() is guard
+    assert guard_handle(preset(tmp_path), None).config.name == "own"
+    assert guard_handle(None, None).config.name == "mini"
+    with pytest.raises(ConfigError, match="Exactly one of preset and guard"):
+        guard_handle("mini", guard)
 
 
 async def test_it_loads_once_and_needs_no_runner(
