@@ -138,7 +138,7 @@ def test_what_the_model_draws_is_cleaned_before_it_is_state(pictures: Pictures) 
     result = guarded(RecordingModel(answers=[drawing]), guard()).invoke({"messages": [ask(ASKED)]})
     assert raw(result) == 0
     assert len(pictures(result["messages"][-1])) == 1
-    result = guarded(RecordingModel(answers=[drawing]), guard(strategy="block")).invoke(
+    result = guarded(RecordingModel(answers=[drawing]), guard(on_unsafe="block")).invoke(
         {"messages": [ask()]}
     )
     assert raw(result) == 0
@@ -200,7 +200,7 @@ async def test_nothing_blocks_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_two_guards_in_one_agent_have_two_names() -> None:
-    flagging, masking = guard(strategy="flag"), guard()
+    flagging, masking = guard(on_unsafe="flag"), guard()
     assert masking.name == "GuardAlignMiddleware[red, mask]"
     assert guard(name="mine").name == "mine"
     model = script(screenshot)
@@ -209,7 +209,10 @@ def test_two_guards_in_one_agent_have_two_names() -> None:
 
 
 def test_wrong_options_are_refused() -> None:
-    with pytest.raises(ConfigError, match="mask, replace, block, flag"):
-        guard(strategy="ignore")
+    for wrong in ("ignore", "drop"):
+        with pytest.raises(ConfigError, match="one of mask, notice, block, flag"):
+            guard(on_unsafe=wrong)
+    with pytest.raises(ConfigError, match="Exactly one of preset and guard"):
+        guard(preset="mini")
     with pytest.raises(ConfigError, match="no preset"):
         GuardAlignMiddleware(preset="nothing")

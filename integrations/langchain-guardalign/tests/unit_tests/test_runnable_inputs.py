@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from guardalign_middleware.errors import (
     ImageRejected,
     MessageError,
 )
+from guardalign_middleware.notices import UNREADABLE, UNSAFE
 from guardalign_middleware.testing import (
     all_red,
     base64_png,
@@ -28,7 +30,6 @@ from guardalign_middleware.testing import (
 )
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import ImageBlocked, ImageGuardRunnable
-from langchain_guardalign.cleaner import NOTICE, UNREADABLE
 from langchain_support.agents import ask, covered, red_runnable
 
 Forms = Callable[[CanonicalImage], dict[str, Any]]
@@ -55,7 +56,7 @@ def test_every_kind_of_input_keeps_its_shape(pictures: Pictures) -> None:
     assert covered(pictures(image.image_url["url"])[0])
     assert image.image_url["detail"] == "low"
     gone = runnable.invoke(ImagePromptValue(image_url={"url": data_url(ALL_RED)}))
-    assert gone == StringPromptValue(text=NOTICE)
+    assert gone == StringPromptValue(text=UNSAFE)
     state = {"messages": [message], "files": {"a.png": png(RED)}, "count": 3}
     new = runnable.invoke(state)
     assert (list(new), new["count"]) == (list(state), 3)
@@ -69,7 +70,7 @@ def test_single_images_keep_their_type(pictures: Pictures) -> None:
     assert covered(open_png(runnable.invoke(bytearray(png(RED)))))
     assert covered(CanonicalImage(np.asarray(runnable.invoke(RED.to_pil()))))
     assert covered(pictures(runnable.invoke(data_url(RED)))[0])
-    assert runnable.invoke(data_url(ALL_RED)) == NOTICE
+    assert runnable.invoke(data_url(ALL_RED)) == UNSAFE
     for image in (png(ALL_RED), ALL_RED.to_pil()):
         with pytest.raises(ImageBlocked, match="inside a message"):
             runnable.invoke(image)
@@ -114,6 +115,15 @@ def test_what_cannot_be_scanned_is_never_forwarded(part: dict[str, Any]) -> None
         assert caught.value.remedy
     with pytest.raises(ImageRejected, match=r"input\[1\]\.content\[1\]"):
         red_runnable().invoke([HumanMessage("hello"), HumanMessage(["look", part])])
+
+
+def test_wrapped_base64_is_one_image(pictures: Pictures) -> None:
+    wrapped = "\r\n".join(textwrap.wrap(base64_png(RED), 76))
+    parts = [
+        {"type": "image", "base64": wrapped, "mime_type": "image/png"},
+        {"type": "image", "url": f"data:image/png;base64,{wrapped}"},
+    ]
+    assert all(map(covered, pictures(red_runnable().invoke(HumanMessage(parts)))))
 
 
 def test_a_path_that_the_policy_allows_becomes_bytes(pictures: Pictures, tmp_path: Path) -> None:

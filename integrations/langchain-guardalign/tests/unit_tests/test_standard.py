@@ -67,7 +67,7 @@ class TestConformance(ChatModelIntegrationTests):
     def supports_image_inputs(self) -> bool:
         return True
 
-    # Images in tool messages and Anthropic's image blocks are accepted (test_converters.py), but
+    # Images in tool messages and Anthropic's image blocks are accepted (test_role_content.py), but
     # these two standard tests also bind tools, which this model refuses.
     @property
     def supports_image_tool_message(self) -> bool:

@@ -48,7 +48,7 @@ def every_way(traces: Traces, **options: Any) -> list[str]:
     list(ChatGuardAlign(chain=red_chain()).stream([ask(ASKED)], how))
     guarded(script(*TOOLS), guard()).invoke({"messages": [ask(ASKED)]}, how)
     with pytest.raises(ImageBlocked):
-        red_runnable(strategy="block").invoke([ask(ASKED)], how)
+        red_runnable(on_unsafe="block").invoke([ask(ASKED)], how)
     return traces.bodies
 
 

@@ -20,7 +20,7 @@ from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.testing import base64_png, data_url, picture, png
 from guardalign_middleware.types import CanonicalImage
-from langchain_guardalign.converters import to_role_content
+from langchain_guardalign.role_content import to_role_content
 
 IMAGE = picture(red=True)
 B64 = base64_png(IMAGE)
