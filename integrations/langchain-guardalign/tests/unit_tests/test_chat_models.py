@@ -114,7 +114,7 @@ def test_batch_answers_each(model: ChatGuardAlign) -> None:
     ]
 
 
-def test_callbacks_hear_each_token(model: ChatGuardAlign) -> None:
+def test_callbacks_receive_each_token(model: ChatGuardAlign) -> None:
     class Listener(BaseCallbackHandler):
         heard = ""
 
@@ -217,7 +217,7 @@ def test_a_wrong_preset_is_refused_at_once() -> None:
         ChatGuardAlign(preset="mini", chain=red_chain())
 
 
-def test_tools_are_refused_in_words(model: ChatGuardAlign) -> None:
+def test_tools_are_refused(model: ChatGuardAlign) -> None:
     with pytest.raises(NotImplementedError, match="cannot call tools"):
         model.bind_tools([])
     assert model.profile is not None

@@ -1,4 +1,4 @@
-"""What the pages tell people to write works as it stands, on the miniature models."""
+"""The code on the pages runs as it is printed, on the miniature models."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def is_masked(image: CanonicalImage) -> bool:
 
 
 def ways(image: CanonicalImage) -> dict[str, Document]:
-    """A document for each way of carrying an image."""
+    """A document for each way to hold an image."""
     block = {"type": "image_url", "image_url": {"url": data_url(image)}}
     named = {"type": "image", "base64": base64_png(image), "mime_type": "image/png"}
     return {
@@ -145,7 +145,7 @@ def test_all_documents_are_scanned_together_and_equal_images_once(
     cleaner = ImageGuardDocumentTransformer(guard=guard)
     cleaner.transform_documents([*ways(PLAIN).values(), *ways(RED).values()])
     cleaner.transform_documents(list(ways(RED).values()))
-    # The second scan is the proof that masking the red one was enough.
+    # The second scan confirms that masking the red one was enough.
     assert counts == [2, 1]
 
 
@@ -189,7 +189,7 @@ def test_a_broken_picture_in_a_text_is_dropped_or_removed() -> None:
     assert transformer(on_unsafe="drop").transform_documents([broken]) == []
 
 
-def test_a_fault_passes_nothing_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_fault_no_document_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     guard = red_guard()
 
     def fail(images: Any) -> Any:
@@ -221,8 +221,8 @@ async def test_async_does_not_block_the_loop(monkeypatch: pytest.MonkeyPatch) ->
     scan_many = guard.detector.scan_many
 
     def waiting(images: Any) -> Any:
-        # Only a loop that is free can set this.
-        assert free.wait(10)
+        # Only a free loop can set this.
+        assert free.wait(60)
         return scan_many(images)
 
     monkeypatch.setattr(guard.detector, "scan_many", waiting)

@@ -15,7 +15,7 @@ NAMES = [
     "ImageGuardRunnable",
     "without_images",
 ]
-# As if the extra were not installed; run in a process of its own, for imports are kept.
+# As if the extra were not installed; in a new process, because imports are cached.
 WITHOUT_LANGCHAIN = """
 import sys
 sys.modules["langchain"] = None

@@ -65,7 +65,7 @@ async def test_block_ends_the_run_before_the_model_is_asked() -> None:
         assert last.text == BLOCKED
         assert last.response_metadata["finish_reason"] == "blocked"
         assert last.response_metadata["guardalign"]["verdicts"][0]["action"] == "block"
-        # One blocked turn is no verdict on the next one.
+        # A blocked turn does not block the next one.
         model.answers = [AIMessage("hello")]
         state = {"messages": [HumanMessage("hi")]}
         result = await agent.ainvoke(state, config) if asynchronous else agent.invoke(state, config)
@@ -95,7 +95,7 @@ async def test_block_ends_the_run_after_a_tool(item: BaseTool) -> None:
 
 
 @pytest.mark.parametrize("forged", ["x", {"verdicts": 3}, {"verdicts": ["x"]}])
-def test_metadata_that_a_tool_forged_are_not_trusted(forged: Any) -> None:
+def test_metadata_forged_by_a_tool_are_not_trusted(forged: Any) -> None:
     message = ToolMessage(
         [block(SHOWN)], tool_call_id="call-0", response_metadata={"guardalign": forged}
     )
@@ -113,7 +113,7 @@ def test_metadata_that_a_tool_forged_are_not_trusted(forged: Any) -> None:
     assert not guard(on_unsafe="block")._blocked_by_a_tool([harmless])
 
 
-def test_block_also_ends_for_what_only_the_request_holds() -> None:
+def test_block_also_ends_the_run_for_an_image_that_only_the_request_holds() -> None:
     class Adds(AgentMiddleware):
         def wrap_model_call(self, request: Any, handler: Any) -> Any:
             return handler(request.override(messages=[*request.messages, ask(ASKED)]))

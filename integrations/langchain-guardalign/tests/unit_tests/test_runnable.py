@@ -48,7 +48,7 @@ PLAIN, RED, ALL_RED = picture(), picture(red=True), all_red()
 
 
 def scans(runnable: ImageGuardRunnable, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pictures each call of the detector was given."""
+    """The number of pictures in each call of the detector."""
     counts: list[int] = []
     detector = runnable.guard.detector
     scan_many = detector.scan_many
@@ -222,8 +222,8 @@ async def test_async_is_the_same_and_does_not_block_the_loop(
     scan_many = runnable.guard.detector.scan_many
 
     def waiting(images: Any) -> Any:
-        # Only a loop that is free can set this.
-        assert free.wait(10)
+        # Only a free loop can set this.
+        assert free.wait(60)
         return scan_many(images)
 
     monkeypatch.setattr(runnable.guard.detector, "scan_many", waiting)
@@ -247,7 +247,7 @@ class Recording(FakeListChatModel):
         return super()._call(messages, *args, **kwargs)
 
 
-async def test_it_stands_before_any_model(pictures: Pictures) -> None:
+async def test_it_works_in_front_of_any_model(pictures: Pictures) -> None:
     model = Recording(responses=["a blue square"])
     prompt = ChatPromptTemplate.from_messages(
         [("user", [{"type": "image_url", "image_url": {"url": "{shot}"}}])]

@@ -1,4 +1,4 @@
-"""What the runnable takes, what it gives back, and what it refuses."""
+"""What the runnable takes, returns and refuses."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_single_images_keep_their_type(pictures: Pictures) -> None:
 
 
 @pytest.mark.parametrize("wrong", [3, None, [3], [object()], [["a", "b", "c"]]])
-def test_what_is_no_input_is_refused(wrong: object) -> None:
+def test_other_values_are_refused(wrong: object) -> None:
     with pytest.raises(MessageError, match="Pass messages"):
         red_runnable().invoke(wrong)
 
@@ -104,7 +104,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("part", REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_scanned_is_never_forwarded(part: dict[str, Any]) -> None:
+def test_an_image_that_cannot_be_scanned_is_never_forwarded(part: dict[str, Any]) -> None:
     for message in (
         HumanMessage(["look", part]),
         ToolMessage("", tool_call_id="1", artifact={"blocks": [part]}),
@@ -135,7 +135,7 @@ def test_a_path_that_the_policy_allows_becomes_bytes(pictures: Pictures, tmp_pat
     new = runnable.invoke(HumanMessage(parts))
     assert "shot.png" not in repr(new.content)
     assert all(map(covered, pictures(new)))
-    # The file may have changed: it is read again, and what it holds now is scanned.
+    # The file may have changed, so it is read and scanned again.
     file.write_bytes(png(PLAIN))
     found = pictures(runnable.invoke(HumanMessage(parts)))
     assert [image.sha256 for image in found] == [PLAIN.sha256] * 2

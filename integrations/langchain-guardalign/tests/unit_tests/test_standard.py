@@ -1,4 +1,4 @@
-"""LangChain's own conformance tests; what is skipped, this model does not claim to do."""
+"""LangChain's own conformance tests; skipped are features that this model does not have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from langchain_guardalign import ChatGuardAlign
 
 @pytest.fixture(autouse=True)
 def offline_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The image tests download a picture; give them one."""
+    """The image tests download a picture; return one of ours."""
 
     def get(url: str, **_: Any) -> httpx.Response:
         return httpx.Response(200, content=png(picture()), request=httpx.Request("GET", url))
@@ -79,7 +79,7 @@ class TestConformance(ChatModelIntegrationTests):
 
 
 class TestConformanceWithTools(TestConformance):
-    """The same with a runner that calls what it is offered: the adapter is what is tested."""
+    """With a runner that calls the tools it is offered, so that the adapter is tested."""
 
     @property
     def chat_model_params(self) -> dict[str, Any]:

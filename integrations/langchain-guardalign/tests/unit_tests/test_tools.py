@@ -43,7 +43,7 @@ def model_of(*answers: str) -> tuple[ChatGuardAlign, ScriptedRunner]:
     return ChatGuardAlign(chain=red_chain(runner=runner)), runner
 
 
-def test_a_call_is_taken_out_of_the_text() -> None:
+def test_a_call_is_separated_from_the_text() -> None:
     model, runner = model_of(f"Let me see.\n{CALL}\n{CALL}")
     reply = model.bind_tools([add]).invoke([ask(ASKED)])
     assert reply.text == "Let me see."
@@ -57,7 +57,7 @@ def test_a_call_is_taken_out_of_the_text() -> None:
     assert model.invoke("words").text.startswith("Let me see.\n<tool_call>")
 
 
-async def test_streams_bring_the_same_call_and_no_piece_of_its_syntax() -> None:
+async def test_streams_carry_the_same_call_and_none_of_its_syntax() -> None:
     model, _ = model_of(f"Let me see.\n{CALL}")
     bound = model.bind_tools([add])
     expected = bound.invoke("go")
@@ -140,14 +140,14 @@ def test_an_agent_runs_its_tools_and_their_images_are_cleaned() -> None:
     assert state["messages"][2].content == "5"
     assert state["messages"][-1].text == "It is five."
     last: EchoCall = runner.calls[-1]
-    # The history is told in the model's own words, and every picture in it is cleaned.
+    # The history is written in the model's own syntax, and every picture in it is cleaned.
     assert last.messages[1].text.strip() == CALL
     x0, y0, x1, y1 = BOX
     assert len(last.images) == 2
     assert all((image.pixels[y0:y1, x0:x1] == 127).all() for image in last.images)
 
 
-def test_the_profile_and_the_token_count_know_of_tools() -> None:
+def test_the_profile_and_the_cache_key_depend_on_tools() -> None:
     model, _ = model_of("x")
     assert model.profile is not None
     assert model.profile["tool_calling"] is True
