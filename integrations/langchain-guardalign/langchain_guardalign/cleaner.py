@@ -58,7 +58,7 @@ class _Scan:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """What an encoded image decodes to, so that the same bytes are not decoded again."""
+    """Digest and source of the pixels in an encoded image; saves decoding it again."""
 
     sha256: str
     source: str

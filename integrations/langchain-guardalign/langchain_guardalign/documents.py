@@ -138,7 +138,7 @@ def _require_images(value: object, place: str) -> None:
 
 
 def _block_or_text(text: str) -> Any:
-    """Parse a text that is the JSON of image blocks, so that it is read as them."""
+    """Parse a text that is the JSON of image blocks; return any other text unchanged."""
     if text.lstrip()[:1] not in {"{", "["}:
         return text
     try:

@@ -249,7 +249,7 @@ class _Walk:
     def _declared(self, slot: ImageSlot, block: Mapping[Any, Any], place: str, mode: _Mode) -> Any:
         if find_images(list(slot.rest.values()), place):
             raise MessageError(
-                f"{place} holds two images, of which a model would see one.",
+                f"{place} holds two images, but a model would see only one of them.",
                 remedy="Give each image its own block.",
             )
         # In quoted JSON, a broken picture is part of a text: it is removed rather than refused.

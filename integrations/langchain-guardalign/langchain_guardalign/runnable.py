@@ -92,7 +92,7 @@ class ImageGuardRunnable(RunnableSerializable[Any, Any]):
         super().model_post_init(context)
         handle = guard_handle(self.preset, self.guard)
         if self.guard is None:
-            # The default, too, is named in what is serialised.
+            # Serialised by name, the default too.
             self.preset = handle.require_preset()
         self._cleaner = ImageCleaner(handle, self.on_unsafe, self.notice, self.cache_size)
 
