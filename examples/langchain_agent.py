@@ -1,7 +1,7 @@
-"""LangChain: an agent whose tool returns a screenshot that nobody has looked at. Runs offline.
+"""LangChain: an agent whose tool returns an unsafe screenshot. Runs offline.
 
-The miniature model calls no tools, so the agent's model here follows a script: it asks for the
-screenshot, then tells what it was shown. Put any chat model of yours that calls tools in its place;
+The miniature model calls no tools, so the agent's model here follows a script: it requests the
+screenshot, then reports how much of it is covered. Replace it with any chat model that calls tools;
 the middleware stays the same.
 
 python examples/langchain_agent.py
@@ -42,14 +42,14 @@ def screenshot() -> list[dict[str, Any]]:
 
 
 class ScriptedModel(BaseChatModel):
-    """Asks for a screenshot; then says how much of it is not what the tool saw."""
+    """Requests a screenshot, then reports how much of it differs from what the tool returned."""
 
     @property
     def _llm_type(self) -> str:
         return "scripted"
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
-        """The script knows its one tool."""
+        """Return the model itself: the script names its tool."""
         return self
 
     def _generate(

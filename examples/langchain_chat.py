@@ -16,7 +16,7 @@ from langchain_guardalign import ChatGuardAlign
 
 
 def main() -> None:
-    """Ask about a harmless scene, then ask for harm about an unsafe one."""
+    """Ask about a harmless scene, then make a harmful request about an unsafe one."""
     model = ChatGuardAlign(preset="mini")
     scenes = demo_scenes()
     harmless = next(scene for scene in scenes if not scene.harmful)

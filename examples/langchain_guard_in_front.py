@@ -1,7 +1,7 @@
 """LangChain: the guard in front of another provider's model. Runs offline.
 
-The model class is LangChain's own `ChatOpenAI`. The provider is a small server in this file, which
-speaks OpenAI's protocol and remembers what it was sent; leave out `base_url` for the real one.
+The model class is LangChain's own `ChatOpenAI`. The provider is a small server in this file that
+speaks OpenAI's protocol and records its requests; leave out `base_url` for the real one.
 
 python examples/langchain_guard_in_front.py
 """
@@ -26,12 +26,12 @@ from langchain_guardalign import ImageGuardRunnable
 
 
 class Provider(BaseHTTPRequestHandler):
-    """Answers every request with the same words."""
+    """Records every request and answers with its length."""
 
     received: list[bytes]
 
     def do_POST(self) -> None:  # noqa: N802
-        """Remember what was sent, and say how long it was."""
+        """Record the request and answer it."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.received.append(body)
         message = {"role": "assistant", "content": f"Thank you for {len(body)} bytes."}
@@ -53,9 +53,9 @@ class Provider(BaseHTTPRequestHandler):
 
 @contextmanager
 def provider() -> Iterator[tuple[str, list[bytes]]]:
-    """The address of a running provider, and what it has received."""
+    """Run a provider; yields its address and the requests that it receives."""
     received: list[bytes] = []
-    handler = type("Remembering", (Provider,), {"received": received})
+    handler = type("RecordingProvider", (Provider,), {"received": received})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/v1", received

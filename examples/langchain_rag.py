@@ -1,8 +1,7 @@
 """LangChain: a photo album in a vector store, guarded on its way in and out. Runs offline.
 
-LanceDB, which runs inside the process, keeps the album in a folder. The miniature encoder, which
-the guard has loaded anyway, finds the pictures; the miniature LLaVA answers. Both know drawn
-pictographs and no photographs.
+LanceDB runs inside the process and keeps the album in a folder. The guard's miniature encoder finds
+the pictures, and the miniature LLaVA answers. Both know drawn pictographs, not photographs.
 
 python examples/langchain_rag.py
 """
@@ -35,7 +34,7 @@ QUESTION = "What is in the picture?"
 
 
 def photo(names: Sequence[str], seed: int) -> Document:
-    """A drawn picture of things, as a document with its bytes in the metadata."""
+    """Draw a picture of things, as a document with the image in its metadata."""
     things = [thing for thing in THINGS if thing.name in names]
     scene = draw_question_scene(np.random.default_rng(seed), things, HELD_OUT_BACKGROUNDS)
     buffer = io.BytesIO()
@@ -45,13 +44,13 @@ def photo(names: Sequence[str], seed: int) -> Document:
 
 
 class Album(BaseRetriever):
-    """Pictures in a folder of LanceDB, found by a word of the encoder's vocabulary."""
+    """Pictures in LanceDB, found by a word of the encoder's vocabulary."""
 
     guard: Any
     folder: str
 
     def add(self, documents: Sequence[Document]) -> None:
-        """Keep documents, except those of which the guard has left no picture to find them by."""
+        """Store documents, except those whose picture the guard has removed."""
         rows = [
             {
                 "vector": self._embedded(document.metadata["image"]),
@@ -68,7 +67,7 @@ class Album(BaseRetriever):
             store.create_table("album", rows)
 
     def _embedded(self, picture: str) -> list[float]:
-        # The mean of the patches, because a thing in the picture may be small.
+        # The mean over patches, because a thing in the picture can be small.
         image = self.guard.load(base64.b64decode(picture))
         encoder = self.guard.detector.meters[0].encoder
         boxes = patch_boxes(image.width, image.height, self.guard.config.detection.patches)
@@ -87,8 +86,8 @@ class Album(BaseRetriever):
 
 
 def main() -> None:
-    """Take an album in, then ask about what is found in it."""
-    chain = GuardAlign.from_preset("mini")  # loaded once, for all of them
+    """Store an album, then ask about what is found in it."""
+    chain = GuardAlign.from_preset("mini")  # loaded once, shared by all
     transformer = ImageGuardDocumentTransformer(guard=chain.guard)
     model = ChatGuardAlign(chain=chain)
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +101,7 @@ def main() -> None:
             print(f"  {document.page_content}: {verdict['decision']}")
         album.add(clean)
 
-        # One picture went into the store before anybody thought of a guard.
+        # One picture was stored without a guard.
         album.add([photo(("axe", "apple"), seed=10)])
 
         retriever = album | transformer

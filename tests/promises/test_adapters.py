@@ -169,9 +169,9 @@ def test_the_chat_model_shows_every_frame_cleaned() -> None:
 def test_blocking_on_unsafe_differs_from_a_fault_by_type() -> None:
     message = [HumanMessage(content(png(UNSAFE)))]
     with pytest.raises(ImageBlocked) as caught:
-        ImageGuardRunnable(guard=red_guard(), strategy="block").invoke(message)
+        ImageGuardRunnable(guard=red_guard(), on_unsafe="block").invoke(message)
     assert not isinstance(caught.value, GuardError)
-    broken = ImageGuardRunnable(guard=guard_with(FAULTS["NaN"]), strategy="block")
+    broken = ImageGuardRunnable(guard=guard_with(FAULTS["NaN"]), on_unsafe="block")
     with pytest.raises(GuardError):
         broken.invoke(message)
 

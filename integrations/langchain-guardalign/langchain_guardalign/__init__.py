@@ -1,8 +1,7 @@
-"""GuardAlign for LangChain: every image is checked before a model sees it, whoever brought it.
+"""GuardAlign for LangChain: every image is checked before a model sees it.
 
-`ChatGuardAlign` is a guarded model; `ImageGuardRunnable`, `GuardAlignMiddleware` and
-`ImageGuardDocumentTransformer` put the guard before any other model, into agents and behind
-retrievers.
+`ChatGuardAlign` is a guarded model. `ImageGuardRunnable`, `GuardAlignMiddleware` and
+`ImageGuardDocumentTransformer` guard any other model, agents, and documents.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # Only agents need langchain itself; everything else works with langchain-core.
+    # Only the middleware needs langchain itself; everything else works with langchain-core.
     if name != "GuardAlignMiddleware":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -1,4 +1,4 @@
-"""The chat model: a local vision-language model behind the guard."""
+"""`ChatGuardAlign`: a local vision-language model behind the guard, as a LangChain chat model."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.handles import LazyChain
 from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.types import GuardedReply
-from langchain_guardalign.converters import in_words, to_role_content
-from langchain_guardalign.replies import ReplyWriter, written_calls
-from langchain_guardalign.tracing import tell_run
+from langchain_guardalign.replies import ReplyWriter, calls_in_model_syntax
+from langchain_guardalign.role_content import calls_in_words, to_role_content
+from langchain_guardalign.tracing import record_on_run
 
 if TYPE_CHECKING:
     from guardalign_middleware.generation import CalibratedRunner
@@ -42,10 +42,9 @@ if TYPE_CHECKING:
 class ChatGuardAlign(BaseChatModel):
     """A chat model that checks and cleans every image before it answers.
 
-    Images are found in every message, whoever wrote it: they are scanned region by region, unsafe
-    regions are masked, and the model answers under a safety prefix with calibrated attention. Where
-    an image is blocked, the model is not asked. The verdicts are in
-    `response_metadata["guardalign"]`.
+    Images in every message are scanned region by region, unsafe regions are masked, and the model
+    answers under a safety prefix with calibrated attention. If an image is blocked, the model is
+    not called. The verdicts are in `response_metadata["guardalign"]`.
 
     ```python
     from langchain_guardalign import ChatGuardAlign
@@ -61,13 +60,17 @@ class ChatGuardAlign(BaseChatModel):
     give base64 or a data URL. A fault while guarding raises `GuardError` and is never an answer.
 
     Args:
-        preset: a shipped preset by name, or the path of a .yaml file.
-        chain: a chain that exists already; then `preset` is not looked at.
-        temperature, max_tokens, seed, stop: of the generation; the preset's when None.
+        preset: name of a shipped preset, or path of a .yaml file; "mini" if there is no `chain`
+            either.
+        chain: a loaded `GuardAlign`, instead of `preset`.
+        temperature, max_tokens, seed, stop: of the generation; the preset's if None.
+
+    Raises:
+        ConfigError: an unknown preset, or both `preset` and `chain`.
     """
 
-    preset: str | Path = "mini"
-    # A `GuardAlign`; naming the class here would import torch before the first call needs it.
+    preset: str | Path | None = None
+    # A `GuardAlign`; importing the class here would import torch before it is needed.
     chain: Any = Field(default=None, exclude=True, repr=False)
     temperature: float | None = None
     max_tokens: int | None = None
@@ -81,9 +84,9 @@ class ChatGuardAlign(BaseChatModel):
     def model_post_init(self, context: Any, /) -> None:
         """Read the config; no model is loaded."""
         super().model_post_init(context)
-        self._lazy = (
-            LazyChain(preset=self.preset) if self.chain is None else LazyChain(chain=self.chain)
-        )
+        if self.preset is None and self.chain is None:
+            self.preset = "mini"
+        self._lazy = LazyChain(preset=self.preset, chain=self.chain)
 
     @property
     def _llm_type(self) -> str:
@@ -91,7 +94,7 @@ class ChatGuardAlign(BaseChatModel):
 
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
-        """Everything an answer depends on: the key of LangChain's cache."""
+        """Everything an answer depends on; LangChain's cache is keyed by it."""
         return {
             **self._lazy.identity,
             "temperature": self.temperature,
@@ -101,7 +104,7 @@ class ChatGuardAlign(BaseChatModel):
         }
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        """The cache's key; LangChain's own would not tell two handed-in chains apart."""
+        """The cache's key; LangChain's own key would be the same for two loaded chains."""
         params = {**self._get_invocation_params(stop=stop, **kwargs), **kwargs}
         return str(sorted(params.items()))
 
@@ -132,20 +135,20 @@ class ChatGuardAlign(BaseChatModel):
             image_url_inputs=False,
             image_tool_message=True,
             text_outputs=True,
-            # What a preset's model can is known when it has been loaded; `bind_tools` asks it.
+            # Unknown until a preset's model is loaded, which `bind_tools` does.
             tool_calling=runner is not None and getattr(runner, "tool_template", None) is not None,
             structured_output=False,
         )
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """A preset says it all, so the model can be written down and read again."""
+        """True: a preset and the fields determine the model."""
         return True
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
-        """Write the constructor down; a chain that was handed in cannot be."""
+        """Serialise the constructor's arguments; not possible with a loaded `chain`."""
         if self.chain is not None:
-            # Reading it back would silently be the guard of the default preset.
+            # Loading it again would silently give the default preset.
             return self.to_json_not_implemented()
         return super().to_json()
 
@@ -158,7 +161,7 @@ class ChatGuardAlign(BaseChatModel):
     ) -> ChatResult:
         chain = self._lazy.get()
         reply = chain.invoke(_conversation(messages, kwargs), **self._options(stop, kwargs))
-        _tell(reply, run_manager)
+        _record(reply, run_manager)
         return _result(self._writer(kwargs).message(reply))
 
     async def _agenerate(
@@ -171,7 +174,7 @@ class ChatGuardAlign(BaseChatModel):
         chain = await self._lazy.aget()
         conversation = _conversation(messages, kwargs)
         reply = await chain.ainvoke(conversation, **self._options(stop, kwargs))
-        _tell(reply, run_manager)
+        _record(reply, run_manager)
         return _result(self._writer(kwargs).message(reply))
 
     def _stream(
@@ -187,7 +190,7 @@ class ChatGuardAlign(BaseChatModel):
             for piece in pieces:
                 chunk = ChatGenerationChunk(message=writer.chunk(piece))
                 if piece.reply is not None:
-                    _tell(piece.reply, run_manager)
+                    _record(piece.reply, run_manager)
                 if run_manager is not None:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
@@ -202,18 +205,18 @@ class ChatGuardAlign(BaseChatModel):
         chain = await self._lazy.aget()
         options, writer = self._options(stop, kwargs), self._writer(kwargs)
         conversation = _conversation(messages, kwargs)
-        # Closed here and not by the garbage collector: who leaves early stops the generation now.
+        # Leaving the stream early must stop the generation at once, not at garbage collection.
         async with aclosing(chain.astream(conversation, **options)) as pieces:
             async for piece in pieces:
                 chunk = ChatGenerationChunk(message=writer.chunk(piece))
                 if piece.reply is not None:
-                    _tell(piece.reply, run_manager)
+                    _record(piece.reply, run_manager)
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
 
     def get_token_ids(self, text: str) -> list[int]:
-        """The tokens of the model's own tokenizer; nothing is downloaded.
+        """Token ids of the model's own tokenizer; nothing is downloaded.
 
         Raises:
             NotImplementedError: the runner is not a local model, and `custom_get_token_ids` is not
@@ -226,7 +229,7 @@ class ChatGuardAlign(BaseChatModel):
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """Tokens of the whole prompt with image tokens, template and safety prefix.
+        """Count the tokens of the whole prompt with image tokens, template and safety prefix.
 
         Raises:
             NotImplementedError: the runner is not a local model, or cannot call the tools.
@@ -246,26 +249,26 @@ class ChatGuardAlign(BaseChatModel):
         tool_choice: str | bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools, through the model's own chat template; this loads the model.
+        """Offer tools through the model's own chat template; this loads the model.
 
         Args:
-            tools: in any form that LangChain knows.
-            tool_choice: a local model cannot be forced to call. With the name of a tool, only that
-                one is offered; with this, "any", "required" or True, an answer without a call is an
-                `OutputParserException`.
+            tools: in any form that LangChain accepts.
+            tool_choice: the name of the only tool to offer, or "any", "required", True, "auto" or
+                "none". A local model cannot be forced to call: unless it is "auto" or "none", an
+                answer without a call raises `OutputParserException`.
             kwargs: further options of each call.
 
         Raises:
-            NotImplementedError: the model's chat template takes no tools, or writes calls in a
-                format that is not known.
-            ValueError: `tool_choice` names no tool.
+            NotImplementedError: the model's chat template takes no tools, or writes calls in an
+                unknown format.
+            ValueError: `tool_choice` is not the name of a tool.
         """
         self._tool_template()
         schemas = [convert_to_openai_tool(tool) for tool in tools]
         if isinstance(tool_choice, str) and tool_choice not in {"auto", "any", "required", "none"}:
             schemas = [each for each in schemas if each["function"]["name"] == tool_choice]
             if not schemas:
-                raise ValueError(f"tool_choice names no tool. Received {tool_choice!r}.")
+                raise ValueError(f"tool_choice should name a tool. Received {tool_choice!r}.")
         if tool_choice == "none":
             schemas = []
         must_call = tool_choice not in {None, False, "auto", "none"}
@@ -277,7 +280,7 @@ class ChatGuardAlign(BaseChatModel):
         runner = self._lazy.get().runner
         if not isinstance(runner, CalibratedRunner):
             raise NotImplementedError(
-                f"{type(runner).__name__} has no tokenizer here. Set custom_get_token_ids."
+                f"{type(runner).__name__} has no local tokenizer. Set custom_get_token_ids."
             )
         return runner
 
@@ -289,8 +292,8 @@ class ChatGuardAlign(BaseChatModel):
         if template is None:
             raise NotImplementedError(
                 f"The model {runner.name!r} cannot call tools: its chat template takes none, or "
-                "writes calls in a format that is not known. Use a model that can, with "
-                "ImageGuardRunnable or GuardAlignMiddleware before it."
+                "writes calls in an unknown format. Use a model that can, behind "
+                "ImageGuardRunnable or GuardAlignMiddleware."
             )
         return template
 
@@ -303,15 +306,15 @@ class ChatGuardAlign(BaseChatModel):
         return ReplyWriter(reader, must_call=bool(kwargs.get("must_call")))
 
     def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> GenerationOptions:
-        """This call's keywords before the model's fields, and those before the preset's.
+        """The call's keywords, else the model's fields; None leaves the preset's value.
 
         Raises:
-            ConfigError: another model is asked for; it would be ignored.
+            ConfigError: the call names another model, which would be ignored.
         """
         if kwargs.get("model", self._lazy.config.name) != self._lazy.config.name:
             raise ConfigError(
-                "One ChatGuardAlign answers with one model.",
-                remedy="Make another ChatGuardAlign for another preset.",
+                "A ChatGuardAlign answers with one model.",
+                remedy="Create a ChatGuardAlign for each preset.",
             )
         options: GenerationOptions = {
             "max_new_tokens": kwargs.get("max_tokens", self.max_tokens),
@@ -327,13 +330,14 @@ class ChatGuardAlign(BaseChatModel):
 def _conversation(
     messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    return to_role_content(messages, written_calls if kwargs.get("tools") else in_words)
+    write_calls = calls_in_model_syntax if kwargs.get("tools") else calls_in_words
+    return to_role_content(messages, write_calls)
 
 
 def _result(message: AIMessage) -> ChatResult:
     return ChatResult(generations=[ChatGeneration(message=message)])
 
 
-def _tell(reply: GuardedReply, run_manager: BaseRunManager | None) -> None:
+def _record(reply: GuardedReply, run_manager: BaseRunManager | None) -> None:
     if run_manager is not None:
-        tell_run([verdict.to_json() for verdict in reply.verdicts], run_manager)
+        record_on_run([verdict.to_json() for verdict in reply.verdicts], run_manager)

@@ -1,61 +1,31 @@
-"""The guard at work on LangChain values: find, take in, scan together, put back.
+"""Clean the images of a LangChain value: find, decode, scan together, put back.
 
-This is what the runnable, the agent middleware and the document transformer share.
+The runnable, the agent middleware and the document transformer share this.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
-
-from PIL import Image
+from typing import Any
 
 from guardalign_middleware.cache import BoundedCache
+from guardalign_middleware.encode import png_bytes
 from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected, MessageError
 from guardalign_middleware.handles import LazyGuard
-from guardalign_middleware.intake.messages import parse_messages
-from guardalign_middleware.types import CanonicalImage, Verdict
-from langchain_guardalign.blocks import Part
+from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.part import load_picture
+from guardalign_middleware.notices import UNREADABLE, UNSAFE
+from guardalign_middleware.types import CanonicalImage, OnUnsafe, Verdict
+from langchain_guardalign.dialects import Part
 from langchain_guardalign.message_walk import FoundImage, Replacement, find_images, put_images
+from langchain_guardalign.verdict_metadata import UNREADABLE_RECORD, record_of
 
-Strategy = Literal["mask", "replace", "block", "flag"]
-STRATEGIES: tuple[Strategy, ...] = ("mask", "replace", "block", "flag")
-NOTICE = "[image removed: it was found unsafe]"
-UNREADABLE = "[image removed: it could not be checked]"
+ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "notice", "block", "flag")
+"""What the guards of messages can do about an unsafe image."""
 
 _MAX_CACHED_BYTES = 128 * 2**20
-_PART_PLACE = "messages[0].content[0]"
-
-
-@dataclass(frozen=True, eq=False)
-class Examined:
-    """What is known about one picture.
-
-    Attributes:
-        verdict: of the scan.
-        png: what may be shown in its place, as PNG bytes; None when nothing may.
-    """
-
-    verdict: Verdict
-    png: bytes | None
-
-
-@dataclass(frozen=True)
-class _Name:
-    """Which pixels an encoded image holds, so that it is not decoded again."""
-
-    sha256: str
-    source: str
-
-
-@dataclass(frozen=True, eq=False)
-class _Taken:
-    name: _Name
-    image: CanonicalImage | None
-    known: Examined | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +33,9 @@ class Cleaned:
     """A value after the guard.
 
     Attributes:
-        value: the copy that may be forwarded; the same object when nothing had to change.
-        verdicts: one for each image that could be read, in reading order.
-        records: what the metadata say about each image, in reading order.
+        value: the copy that may be forwarded; the same object if nothing had to change.
+        verdicts: one for each image that could be decoded, in reading order.
+        records: one for each image, in reading order, as the metadata report it.
     """
 
     value: Any
@@ -74,60 +44,81 @@ class Cleaned:
 
     @property
     def flagged(self) -> tuple[Verdict, ...]:
-        """The verdicts of the unsafe images."""
+        """The verdicts on the unsafe images."""
         return tuple(verdict for verdict in self.verdicts if verdict.flagged)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """The verdict on a picture, and the PNG bytes that may be shown; None if nothing may be."""
+
+    verdict: Verdict
+    png: bytes | None
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """Digest and source of the pixels in an encoded image; saves decoding it again."""
+
+    sha256: str
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """One image of a value: its pixels if they are still to be scanned, or the cached scan."""
+
+    decoded: _Decoded
+    image: CanonicalImage | None
+    scan: _Scan | None
 
 
 class ImageCleaner:
     """Cleans the images of any LangChain value; equal pictures are scanned once.
 
     Args:
-        guard: scans and masks; loaded when the first image comes.
-        strategy: what happens to an unsafe image: "mask" shows the cleaned picture, "replace" and
-            "block" a text notice, "flag" leaves it and only records the verdict.
-        notice: the text that stands where an image was removed.
-        cache_size: how many pictures are remembered, at most 128 MiB together.
+        guard: scans and masks; loaded for the first image.
+        on_unsafe: "mask" shows the cleaned picture, or the notice where nothing may be shown;
+            "flag" leaves the picture and only records the verdict; any other value shows the
+            notice.
+        notice: the text in place of an unsafe image.
+        cache_size: number of pictures to remember, within 128 MiB.
 
     Raises:
-        ConfigError: a strategy that does not exist.
+        ConfigError: a negative `cache_size`.
     """
 
     def __init__(
         self,
         guard: LazyGuard,
-        strategy: Strategy = "mask",
-        notice: str = NOTICE,
+        on_unsafe: OnUnsafe = "mask",
+        notice: str = UNSAFE,
         cache_size: int = 256,
     ) -> None:
-        if strategy not in STRATEGIES:
-            raise ConfigError(
-                f"There is no strategy {strategy!r}.",
-                remedy=f"Use one of: {', '.join(STRATEGIES)}.",
-            )
         if cache_size < 0:
             raise ConfigError(f"cache_size should be >= 0. Received {cache_size}.")
         self.guard = guard
-        self.strategy = strategy
+        self.on_unsafe = on_unsafe
         self.notice = notice
         self.cache_size = cache_size
-        self._names: BoundedCache[_Name] = BoundedCache(
+        self._decoded: BoundedCache[_Decoded] = BoundedCache(
             4 * cache_size, _MAX_CACHED_BYTES, lambda _: 256
         )
-        self._examined: BoundedCache[Examined] = BoundedCache(
+        self._scans: BoundedCache[_Scan] = BoundedCache(
             cache_size, _MAX_CACHED_BYTES, _size, _was_scanned
         )
 
     def __reduce__(self) -> tuple[type[ImageCleaner], tuple[Any, ...]]:
-        # The cache stays behind: it holds locks, and nothing that cannot be found out again.
-        return type(self), (self.guard, self.strategy, self.notice, self.cache_size)
+        # Without the caches: they hold locks, and their contents can be computed again.
+        return type(self), (self.guard, self.on_unsafe, self.notice, self.cache_size)
 
     def clean(self, value: object, place: str = "input", *, strict: bool = False) -> Cleaned:
         """Clean one value.
 
         Args:
             value: a message, a list of messages, or plain containers with images in them.
-            place: what it is called in errors.
-            strict: whether the value is itself message content, where nothing unknown may pass.
+            place: the name of the value in errors.
+            strict: whether the value itself is message content, where no unknown block may pass.
 
         Raises:
             ImageRejected: an image that the intake policy does not accept.
@@ -142,98 +133,75 @@ class ImageCleaner:
     def clean_many(
         self, values: Sequence[object], place: str = "input", *, strict: bool = False
     ) -> list[Cleaned | GuardAlignError]:
-        """Clean several values with one scan; a value that is refused has its error instead.
+        """Clean several values with one scan; a refused value is returned as its error.
 
         Raises:
-            GuardError: a fault of the guard, which concerns all of them.
+            GuardError: a fault of the guard, which concerns all values.
         """
-        taken = [self._take_in_all(value, place, strict) for value in values]
+        loaded = [self._load_all(value, place, strict) for value in values]
         images = {
-            item.name.sha256: item.image
-            for row in taken
+            picture.decoded.sha256: picture.image
+            for row in loaded
             if not isinstance(row, Exception)
-            for item in row
-            if item is not None and item.image is not None
+            for picture in row
+            if picture is not None and picture.image is not None
         }
-        examined = self._examined.get_many(images, self._examine)
+        scans = self._scans.get_many(images, self._scan)
         return [
             row
             if isinstance(row, GuardAlignError)
-            else self._finish(value, row, examined, place, strict)
-            for value, row in zip(values, taken, strict=True)
+            else self._put_back(value, row, scans, place, strict)
+            for value, row in zip(values, loaded, strict=True)
         ]
 
-    def _take_in_all(
+    def _load_all(
         self, value: object, place: str, strict: bool
-    ) -> list[_Taken | None] | GuardAlignError:
+    ) -> list[_Picture | None] | GuardAlignError:
         try:
-            return [self._take_in(item) for item in find_images(value, place, strict=strict)]
+            return [self._load(found) for found in find_images(value, place, strict=strict)]
         except (ImageRejected, MessageError) as error:
             return error
 
-    def _take_in(self, found: FoundImage) -> _Taken | None:
-        """Decode an image unless it is known; None for something in a text that is no image."""
+    def _load(self, found: FoundImage) -> _Picture | None:
+        """Decode an image unless its scan is cached; None if bytes in a text do not decode."""
         key = _fingerprint(found.part)
-        name = self._names.get(key) if key else None
-        known = self._examined.get(name.sha256) if name else None
-        if name and known:
-            return _Taken(name, None, known)
+        decoded = self._decoded.get(key) if key else None
+        scan = self._scans.get(decoded.sha256) if decoded else None
+        if decoded and scan:
+            return _Picture(decoded, None, scan)
         try:
-            image = self._load(found)
+            image = load_picture(found.part, found.place, self.guard.config.intake)
         except ImageRejected:
             if found.declared:
                 raise
             return None
-        name = _Name(image.sha256, image.source)
+        decoded = _Decoded(image.sha256, image.source)
         if key:
-            self._names.get_many({key: name}, lambda names: names)
-        return _Taken(name, image, None)
+            self._decoded.get_many({key: decoded}, lambda entries: entries)
+        return _Picture(decoded, image, None)
 
-    def _load(self, found: FoundImage) -> CanonicalImage:
-        # The core's own parser, so that its policy on paths and URLs is the only one.
-        message = {"role": "user", "content": [found.part]}
-        try:
-            (parsed,) = parse_messages([message], self.guard.config.intake)
-        except ImageRejected as error:
-            raise ImageRejected(
-                error.message.replace(_PART_PLACE, found.place),
-                reason=error.reason,
-                source=error.source,
-                remedy=error.remedy,
-            ) from error
-        except MessageError as error:
-            raise MessageError(
-                error.message.replace(_PART_PLACE, found.place), remedy=error.remedy
-            ) from error
-        if len(parsed.images) > 1:
-            # The block has room for one picture, and a model might look at another.
-            raise ImageRejected(
-                f"{found.place} holds a file of {len(parsed.images)} frames.",
-                reason="multiple_frames",
-                source=found.place,
-                remedy="Pass the frames as single images.",
-            )
-        return parsed.images[0]
-
-    def _examine(self, images: list[CanonicalImage]) -> list[Examined]:
+    def _scan(self, images: list[CanonicalImage]) -> list[_Scan]:
         if not images:
             return []
         guard = self.guard.get()
-        if self.strategy == "mask":
+        if self.on_unsafe == "mask":
             return [
-                Examined(item.verdict, None if item.image is None else _png(item.image))
+                _Scan(item.verdict, None if item.image is None else png_bytes(item.image))
                 for item in guard.sanitize_many(images)
             ]
         return [
-            Examined(verdict, None if verdict.flagged or self.strategy == "flag" else _png(image))
+            _Scan(
+                verdict,
+                None if verdict.flagged or self.on_unsafe == "flag" else png_bytes(image),
+            )
             for image, verdict in zip(images, guard.scan_many(images), strict=True)
         ]
 
-    def _finish(
+    def _put_back(
         self,
         value: object,
-        row: Sequence[_Taken | None],
-        examined: Mapping[str, Examined],
+        row: Sequence[_Picture | None],
+        scans: Mapping[str, _Scan],
         place: str,
         strict: bool,
     ) -> Cleaned:
@@ -241,15 +209,14 @@ class ImageCleaner:
             return Cleaned(value, (), ())
         verdicts: list[Verdict] = []
         replacements: list[Replacement] = []
-        for item in row:
-            if item is None:
-                record = {"decision": "block", "action": "unreadable"}
-                replacements.append(Replacement(note=UNREADABLE, record=record))
+        for picture in row:
+            if picture is None:
+                replacements.append(Replacement(note=UNREADABLE, record=UNREADABLE_RECORD))
                 continue
-            known = item.known or examined[item.name.sha256]
-            verdict = replace(known.verdict, source=item.name.source)
+            scan = picture.scan or scans[picture.decoded.sha256]
+            verdict = replace(scan.verdict, source=picture.decoded.source)
             verdicts.append(verdict)
-            replacements.append(self._replacement(verdict, known.png))
+            replacements.append(self._replacement(verdict, scan.png))
         return Cleaned(
             put_images(value, replacements, place, strict=strict),
             tuple(verdicts),
@@ -259,27 +226,39 @@ class ImageCleaner:
     def _replacement(self, verdict: Verdict, png: bytes | None) -> Replacement:
         if not verdict.flagged:
             action = "none"
-        elif self.strategy == "mask":
-            action = "mask" if png is not None else "replace"
+        elif self.on_unsafe == "mask" and png is None:
+            action = "notice"
         else:
-            action = self.strategy
-        record = {**verdict.to_json(), "action": action}
+            action = self.on_unsafe
+        record = record_of(verdict, action)
         if png is not None:
             return Replacement(png=png, record=record)
-        if self.strategy == "flag":
+        if self.on_unsafe == "flag":
             return Replacement(record=record)
         return Replacement(note=self.notice, record=record)
 
 
+def require_one_of(on_unsafe: str, accepted: Sequence[OnUnsafe]) -> None:
+    """Reject a value of `on_unsafe` that an adapter does not support.
+
+    Raises:
+        ConfigError: names the accepted values.
+    """
+    if on_unsafe not in accepted:
+        raise ConfigError(
+            f"on_unsafe should be one of {', '.join(accepted)}. Received {on_unsafe!r}."
+        )
+
+
 def _fingerprint(part: Part) -> str | None:
-    """Digest of an encoded image and of how it is declared; None for what is decoded already."""
+    """Digest of an encoded image and its form; None for a decoded picture or a file."""
     if "base64" in part:
         payload: object = part["base64"]
         how = f"base64:{part.get('mime_type')}:"
     elif "image_url" in part:
         payload, how = part["image_url"]["url"], "url:"
-        if not str(payload).lower().startswith("data:"):
-            # A file may change between two looks at it.
+        if not is_data_url(str(payload)):
+            # The file may have changed since.
             return None
     else:
         payload, how = part.get("image"), "bytes:"
@@ -292,19 +271,12 @@ def _fingerprint(part: Part) -> str | None:
     return digest.hexdigest()
 
 
-def _png(image: CanonicalImage) -> bytes:
-    buffer = io.BytesIO()
-    # The fastest level: most of the size is won already, and a chat waits for this.
-    Image.fromarray(image.pixels).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+def _was_scanned(scan: _Scan) -> bool:
+    """An image that passed unscanned after a fault is scanned again the next time."""
+    return scan.verdict.fault is None
 
 
-def _was_scanned(examined: Examined) -> bool:
-    """What passed unscanned after a fault is looked at anew the next time."""
-    return examined.verdict.fault is None
-
-
-def _size(examined: Examined) -> int:
-    evidence = examined.verdict.evidence
+def _size(scan: _Scan) -> int:
+    evidence = scan.verdict.evidence
     arrays = evidence.patch_boxes.nbytes + evidence.patch_distances.nbytes
-    return len(examined.png or b"") + arrays
+    return len(scan.png or b"") + arrays

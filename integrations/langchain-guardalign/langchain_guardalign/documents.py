@@ -1,4 +1,4 @@
-"""Retrieved documents without unsafe images: in their metadata and in their text."""
+"""Clean the images in the metadata and text of documents, at ingestion or after retrieval."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.documents import BaseDocumentTransformer, Document
 
-from guardalign_middleware.errors import ConfigError, ImageRejected
-from guardalign_middleware.handles import LazyGuard
-from langchain_guardalign.blocks import names_an_image
-from langchain_guardalign.cleaner import NOTICE, Cleaned, ImageCleaner, Strategy
-from langchain_guardalign.message_walk import METADATA_KEY, find_images, summary
+from guardalign_middleware.errors import ImageRejected
+from guardalign_middleware.handles import guard_handle
+from guardalign_middleware.notices import UNSAFE
+from guardalign_middleware.types import OnUnsafe
+from langchain_guardalign.cleaner import Cleaned, ImageCleaner, require_one_of
+from langchain_guardalign.dialects import names_an_image
+from langchain_guardalign.message_walk import find_images
+from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
 
 if TYPE_CHECKING:
     from guardalign_middleware.image_guard import ImageGuard
 
-Policy = Literal["mask", "drop", "flag"]
+ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "notice", "drop", "flag")
+"""What the guard of documents can do about an unsafe image."""
+
 IMAGE_KEYS = (
     "b64_json",
     "base64",
@@ -43,76 +48,73 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
     ```
 
     Images are found anywhere in the metadata and in `page_content`, as base64, data URL, bytes, PIL
-    picture or image block, also when the text is the JSON of a block. The verdicts are in
-    `metadata["guardalign"]`, without pixels. Documents without images are not touched, and those
-    that come back keep id and order.
+    picture or image block, including a text that is the JSON of a block. The verdicts are in
+    `metadata["guardalign"]`, without pixels. Documents without images are not changed; documents
+    keep their id and order.
 
     Args:
-        preset: a shipped preset by name, or the path of a .yaml file; it needs no runner.
-        guard: an `ImageGuard` that exists already; then `preset` is not looked at.
-        policy: "mask" keeps the cleaned picture, or the notice where nothing may be shown; "drop"
-            leaves out documents with an unsafe image, or with one that cannot be read; "flag"
-            changes nothing and only records the verdict.
-        image_keys: metadata that must be images: what cannot be read there, a URL for instance, is
-            refused and not passed on.
-        notice: the text that stands where an image was removed.
-        cache_size: how many scanned pictures are remembered.
+        preset: name of a shipped preset, or path of a .yaml file; "mini" if there is no `guard`
+            either. It needs no runner.
+        guard: a loaded `ImageGuard`, instead of `preset`.
+        on_unsafe: "mask" keeps the cleaned picture, or the notice where nothing may be shown;
+            "notice" keeps the notice for every unsafe image; "drop" leaves out documents with an
+            unsafe image, or with one that cannot be read; "flag" changes nothing and only records
+            the verdict.
+        image_keys: metadata keys that must hold images; anything else under them, such as a URL, is
+            refused.
+        notice: the text in place of an unsafe image.
+        cache_size: number of scanned pictures to remember.
 
     Raises:
-        ConfigError: an unknown preset or policy.
+        ConfigError: an unknown preset, both `preset` and `guard`, or any other `on_unsafe`.
     """
 
     def __init__(
         self,
-        preset: str | Path = "mini",
+        preset: str | Path | None = None,
         *,
         guard: ImageGuard | None = None,
-        policy: Policy = "mask",
+        on_unsafe: OnUnsafe = "mask",
         image_keys: Sequence[str] = IMAGE_KEYS,
-        notice: str = NOTICE,
+        notice: str = UNSAFE,
         cache_size: int = 256,
     ) -> None:
-        if policy not in _STRATEGY:
-            raise ConfigError(
-                f"There is no policy {policy!r}.", remedy=f"Use one of: {', '.join(_STRATEGY)}."
-            )
-        lazy = LazyGuard(preset) if guard is None else LazyGuard(guard=guard)
-        self._cleaner = ImageCleaner(lazy, _STRATEGY[policy], notice, cache_size)
-        self._policy = policy
+        require_one_of(on_unsafe, ON_UNSAFE)
+        self._cleaner = ImageCleaner(guard_handle(preset, guard), on_unsafe, notice, cache_size)
         self._image_keys = tuple(image_keys)
 
     def __call__(self, documents: Sequence[Document]) -> list[Document]:
-        """`transform_documents`, so that `retriever | transformer` is a chain."""
+        """`transform_documents`, for use as a step: `retriever | transformer`."""
         return self.transform_documents(documents)
 
     def transform_documents(self, documents: Sequence[Document], **kwargs: Any) -> list[Document]:
         """Clean all documents with one scan; the originals are not changed.
 
         Raises:
-            ImageRejected: an image that the intake policy does not accept, or no image under one
-                of `image_keys`.
+            ImageRejected: an image that the intake policy does not accept, or a value under one of
+                `image_keys` that holds none.
             MessageError: a block that names two images.
-            GuardError: a fault of the guard; no document is passed on.
+            GuardError: a fault of the guard; no document is returned.
         """
-        opened = [self._open(document, index) for index, document in enumerate(documents)]
+        values = [self._value(document, index) for index, document in enumerate(documents)]
         results = []
         for document, value, cleaned in zip(
-            documents, opened, self._cleaner.clean_many(opened, "documents"), strict=True
+            documents, values, self._cleaner.clean_many(values, "documents"), strict=True
         ):
             if isinstance(cleaned, Exception):
                 raise cleaned
-            if self._policy == "drop" and any(r["decision"] != "allow" for r in cleaned.records):
-                continue
-            results.append(_closed(document, value, cleaned))
+            unsafe = any(record["decision"] != "allow" for record in cleaned.records)
+            if not (unsafe and self._cleaner.on_unsafe == "drop"):
+                results.append(_with_verdicts(document, value, cleaned))
         return results
 
     async def atransform_documents(
         self, documents: Sequence[Document], **kwargs: Any
     ) -> list[Document]:
-        """`transform_documents` in a thread, so that nothing blocks the event loop."""
+        """`transform_documents` in a thread, so that the event loop stays free."""
         return await asyncio.to_thread(self.transform_documents, documents)
 
-    def _open(self, document: Document, index: int) -> dict[str, Any]:
+    def _value(self, document: Document, index: int) -> dict[str, Any]:
         for key in self._image_keys:
             _require_images(document.metadata.get(key), f"documents[{index}].metadata[{key!r}]")
         return {
@@ -121,11 +123,8 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         }
 
 
-_STRATEGY: dict[str, Strategy] = {"mask": "mask", "drop": "replace", "flag": "flag"}
-
-
 def _require_images(value: object, place: str) -> None:
-    """Refuse what stands where an image should be and is none that can be read."""
+    """Refuse text or bytes without a readable image."""
     if isinstance(value, list | tuple):
         for index, item in enumerate(value):
             _require_images(item, f"{place}[{index}]")
@@ -139,7 +138,7 @@ def _require_images(value: object, place: str) -> None:
 
 
 def _block_or_text(text: str) -> Any:
-    """The block whose JSON a text is, because then the text is an image; else the text."""
+    """Parse a text that is the JSON of image blocks; return any other text unchanged."""
     if text.lstrip()[:1] not in {"{", "["}:
         return text
     try:
@@ -153,7 +152,7 @@ def _block_or_text(text: str) -> Any:
     return data if named else text
 
 
-def _closed(document: Document, value: Mapping[str, Any], cleaned: Cleaned) -> Document:
+def _with_verdicts(document: Document, value: Mapping[str, Any], cleaned: Cleaned) -> Document:
     content, metadata = cleaned.value["page_content"], cleaned.value["metadata"]
     if not cleaned.records or (cleaned.value is value and METADATA_KEY in metadata):
         return document

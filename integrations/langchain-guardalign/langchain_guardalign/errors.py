@@ -1,4 +1,4 @@
-"""The one error of this package that the core does not have."""
+"""The error of this package: `ImageBlocked`. All others are the core's."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from guardalign_middleware.types import Verdict
 class ImageBlocked(GuardAlignError):
     """An unsafe image was found, and no message is forwarded.
 
-    This is the guard's answer and no fault, so it is no `GuardError`.
+    This is the guard's answer rather than a fault, so it is not a `GuardError`.
 
     Attributes:
-        verdicts: those of the unsafe images, in reading order.
+        verdicts: on the unsafe images, in reading order.
     """
 
     def __init__(self, verdicts: Sequence[Verdict], *, remedy: str) -> None:

@@ -1,8 +1,8 @@
-"""Images that hide where no block declares them: in text, in JSON text, in raw bytes.
+"""Images that no block declares: in text, in JSON text, in raw bytes.
 
-A tool that returns a dictionary reaches the model as JSON text, and a web page brings its data
-URLs along. Recognised are data URLs of any image type, and PNG, JPEG, GIF, WEBP, TIFF and BMP by
-their first bytes, bare or in base64. Nothing is decoded to pixels here.
+A tool that returns a dictionary reaches the model as JSON text, and a web page contains data URLs.
+Recognised are data URLs of any image type, and PNG, JPEG, GIF, WEBP, TIFF and BMP by their first
+bytes, raw or in base64. No pixels are decoded here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -24,14 +24,14 @@ _MAGIC = (
 )
 _HINTS = ("iVBORw0KGg", "9j", "R0lGOD", "UklGR", "SUkqA", "TU0AK", "Qk")
 _RUN = r"[A-Za-z0-9+/_-]"
-# Base64 is often wrapped, with real line ends or with escaped ones.
+# Base64 is often wrapped, with line ends that may be escaped.
 _BREAK = r"(?:\r?\n|(?:\\r)?\\n)[ \t]*"
-# A last line that is short belongs to it when it ends so, or when nothing else stands on it.
+# A short last line belongs to it if it ends in "=", or if nothing else is on that line.
 _LAST = rf"{_BREAK}{_RUN}{{1,76}}(?:={{1,2}}|(?=\s*(?:\n|$|[\"'<)\\])))"
 _TAIL = rf"(?:(?:{_BREAK}{_RUN}{{40,}})+(?:{_LAST})?|{_BREAK}{_RUN}{{1,76}}={{1,2}})?={{0,2}}"
-# The header is bounded, or a text of many headers would take quadratic time.
+# Without a bound on the header, a text of many headers would take quadratic time.
 _URL = rf"data:image/[^\s,\"'<>()\\]{{0,200}},(?:{_RUN}{{32,}}{_TAIL})?[^\s\"'<>()\\]*"
-# The first bytes of each format as base64 writes them; long enough not to happen by chance.
+# The first bytes of each format in base64; long enough not to occur by chance.
 _BASE64 = (
     r"(?:iVBORw0KGg|[/_]9j[/_][0-9w-z+/_-]|R0lGOD[dl]h|UklGR.{6}XRUJQ"
     rf"|SUkqA[A-D]|TU0AK|Qk{_RUN}{{6}}AAAA){_RUN}{{24,}}{_TAIL}"
@@ -45,9 +45,9 @@ class HiddenImage:
     """An image inside a text.
 
     Attributes:
-        start, end: where it stands, in characters, half-open.
-        data: its undecoded bytes; empty when its encoding is broken.
-        is_url: whether it is written as a data URL, and otherwise as bare base64.
+        start, end: its position in characters, half-open.
+        data: the bytes of the image file; empty if the encoding is broken.
+        is_url: True for a data URL, False for bare base64.
     """
 
     start: int
@@ -57,7 +57,7 @@ class HiddenImage:
 
 
 def looks_like_image(data: bytes | bytearray) -> bool:
-    """Whether bytes begin as one of the known formats does."""
+    """Whether bytes begin like one of the known image formats."""
     head = bytes(data[:18])
     if head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return True
@@ -65,12 +65,12 @@ def looks_like_image(data: bytes | bytearray) -> bool:
 
 
 def may_hide_image(text: str) -> bool:
-    """A quick test that is never wrong when it says no."""
+    """A quick test: False means that the text holds no image; True means that it may."""
     return len(text) > 32 and (any(hint in text for hint in _HINTS) or "data:image" in text.lower())
 
 
 def hidden_images(text: str) -> Iterator[HiddenImage]:
-    """Every image that a text holds, from left to right."""
+    """Find every image in a text, from left to right."""
     if not may_hide_image(text):
         return
     for match in _HIDDEN.finditer(text):
@@ -79,9 +79,24 @@ def hidden_images(text: str) -> Iterator[HiddenImage]:
         yield HiddenImage(match.start(), match.end(), data, is_url)
 
 
+def replace_hidden(text: str, put: Callable[[HiddenImage], str | None]) -> str:
+    """Replace every image in a text by what `put` returns; None leaves it.
+
+    Returns:
+        The same object if nothing changed.
+    """
+    pieces, end = [], 0
+    for image in hidden_images(text):
+        new = put(image)
+        pieces += [text[end : image.start], text[image.start : image.end] if new is None else new]
+        end = image.end
+    whole = "".join([*pieces, text[end:]])
+    return text if whole == text else whole
+
+
 def _url_bytes(url: str) -> bytes:
     header, _, text = url.partition(",")
-    # Bytes, since half a surrogate pair has no other way to be taken apart.
+    # "surrogatepass", because a text can hold half a surrogate pair.
     body = text.encode("utf-8", "surrogatepass")
     if header.lower().endswith(";base64"):
         return _base64_bytes(unquote_to_bytes(body).decode("latin-1"))
@@ -89,7 +104,7 @@ def _url_bytes(url: str) -> bytes:
 
 
 def _base64_bytes(text: str) -> bytes:
-    """Both alphabets, wrapped or not, with or without padding: readers are lenient, so this is."""
+    """Decode either alphabet, wrapped or not, padded or not, because other readers do."""
     compact = _SPACE.sub("", text).rstrip("=").translate(str.maketrans("-_", "+/"))
     try:
         return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)

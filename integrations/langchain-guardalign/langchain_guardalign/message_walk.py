@@ -1,8 +1,8 @@
-"""Find every image in a LangChain message, and give back a copy with other images in their place.
+"""Find every image in a LangChain value, and return a copy with replacements in their place.
 
-Pure: nothing is loaded, decoded or scanned here. `find_images` and `put_images` walk in the same
-order, so the n-th replacement belongs to the n-th image found. Whatever holds no image is the very
-same object afterwards.
+Nothing is loaded, decoded or scanned here. `find_images` and `put_images` walk in the same order,
+so the n-th replacement belongs to the n-th image found. Values without images are returned as the
+same object.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from PIL import Image
 from pydantic import BaseModel
 
 from guardalign_middleware.errors import ImageRejected, MessageError
-from langchain_guardalign.blocks import (
+from guardalign_middleware.intake.data_url import is_data_url
+from langchain_guardalign.dialects import (
     ImageSlot,
     Part,
     as_png,
@@ -27,19 +28,30 @@ from langchain_guardalign.blocks import (
     data_url,
     encode,
     names_an_image,
+    note_block,
     open_png,
     read_image,
     unreadable,
 )
-from langchain_guardalign.hidden_images import hidden_images, looks_like_image, may_hide_image
+from langchain_guardalign.hidden_images import (
+    HiddenImage,
+    hidden_images,
+    looks_like_image,
+    may_hide_image,
+    replace_hidden,
+)
+from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
 
-METADATA_KEY = "guardalign"
 _MAX_DEPTH = 64
 
-# strict: a content block, which a model reads, so that nothing unknown may pass. loose: anything
-# else around a message. quoted: JSON inside a text, where an address is only words.
+# strict: message content, which a model reads; no unknown block passes. loose: everything else
+# around a message. quoted: JSON inside a text, where a URL or a file id is only words.
 _Mode = Literal["strict", "loose", "quoted"]
 Value = TypeVar("Value")
+
+# Blocks whose content is itself message content, and the keys under which it is.
+_TRANSPARENT = {"non_standard", "tool_result"}
+_CONTENT_KEYS = {"content", "value"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +59,9 @@ class FoundImage:
     """An image that was found.
 
     Attributes:
-        part: the image as a message part of the core.
-        place: where it stands, as in `messages[0].content[1]`.
-        declared: whether a block or a type says that it is an image; otherwise only its bytes do.
+        part: the image as a part of the core.
+        place: its position, as in `messages[0].content[1]`.
+        declared: whether a block or a type declares it an image; otherwise its bytes look like one.
     """
 
     part: Part
@@ -59,11 +71,11 @@ class FoundImage:
 
 @dataclass(frozen=True)
 class Replacement:
-    """What comes in the place of one image.
+    """What replaces one image; with neither `png` nor `note`, the image stays.
 
     Attributes:
-        png: the picture as PNG bytes, or None.
-        note: the text that stands for it where `png` is None; with neither the image stays.
+        png: a picture as PNG bytes.
+        note: a text, used if `png` is None.
         record: plain JSON values for the metadata of the message; no pixels.
     """
 
@@ -75,17 +87,17 @@ class Replacement:
 def find_images(
     value: object, place: str = "messages", *, strict: bool = False
 ) -> list[FoundImage]:
-    """Every image in a message, a list of messages, or any value of plain containers.
+    """Find every image in a message, a list of messages, or plain containers.
 
     Args:
         value: messages are searched in content, artifact, additional_kwargs and all other fields.
-        place: what the value is called in errors.
-        strict: whether the value itself is message content, where nothing unknown may pass.
+        place: the name of the value in errors.
+        strict: whether the value itself is message content, where no unknown block may pass.
 
     Raises:
-        ImageRejected: an image without bytes, as one behind a file id.
+        ImageRejected: an image without bytes, such as a file id.
         MessageError: a content block that could hold an image and cannot be read, a block with two
-            images, or a nesting deeper than 64.
+            images, or nesting deeper than 64 levels.
     """
     found: list[FoundImage] = []
 
@@ -104,16 +116,16 @@ def put_images(
     *,
     strict: bool = False,
 ) -> Value:
-    """A copy of the value with one replacement for each image that `find_images` finds.
+    """Copy the value with one replacement for each image that `find_images` finds.
 
     The records of a message's images are in its `response_metadata["guardalign"]["verdicts"]`.
 
     Raises:
-        ValueError: there are more or fewer replacements than images.
+        ValueError: more or fewer replacements than images.
     """
     rest = iter(replacements)
 
-    def visit(image: FoundImage) -> Replacement:
+    def visit(_: FoundImage) -> Replacement:
         replacement = next(rest, None)
         if replacement is None:
             raise ValueError(f"There are more images than the {len(replacements)} replacements.")
@@ -126,26 +138,17 @@ def put_images(
 
 
 def note_images(value: Value, note: str) -> Value:
-    """A copy of plain values with a text in the place of every image; an address is only words.
+    """Copy plain values with a text in place of every image; URLs and file ids stay.
 
     Raises:
-        MessageError: a block with two images, an image in a key, or a nesting deeper than 64.
+        MessageError: a block with two images, an image in a key, or nesting deeper than 64 levels.
     """
     copy: Value = _Walk(lambda _: Replacement(note=note)).value(value, "value", "quoted")
     return copy
 
 
-def summary(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the metadata say about the images of one message or document, as plain JSON values."""
-    return {
-        "verdicts": [dict(record) for record in records],
-        "masked": sum(record.get("decision") == "mask" for record in records),
-        "blocked": sum(record.get("decision") == "block" for record in records),
-    }
-
-
 class _Walk:
-    """One pass over a value. `visit` says for each image what is put in its place."""
+    """One pass over a value; `visit` returns the replacement for each image."""
 
     def __init__(self, visit: Callable[[FoundImage], Replacement]) -> None:
         self._visit = visit
@@ -177,7 +180,7 @@ class _Walk:
         if isinstance(value, bytes | bytearray):
             return self._bytes(value, place)
         if isinstance(value, Image.Image):
-            return self._leaf(value, value, place, open_png)
+            return self._picture(value, value, place, open_png)
         if isinstance(value, np.ndarray):
             return self._array(value, place)
         if isinstance(value, BaseModel):
@@ -198,7 +201,7 @@ class _Walk:
         records = self._records[first:]
         home = "response_metadata" if "response_metadata" in fields else "additional_kwargs"
         metadata = changed.get(home, fields.get(home)) or {}
-        # What was cleaned before keeps the verdict on what it was, not on what it is now.
+        # A message that was cleaned earlier keeps the verdicts on its original images.
         if records and (changed or METADATA_KEY not in metadata):
             changed[home] = {**metadata, METADATA_KEY: summary(records)}
         return message.model_copy(update=changed) if changed else message
@@ -220,12 +223,13 @@ class _Walk:
         if slot is not None:
             return self._declared(slot, block, place, mode)
         before, noted = self._count, self._notes
-        inner: _Mode = mode if mode != "strict" or block_type(block) in _TRANSPARENT else "loose"
+        outer: _Mode = "loose" if mode == "strict" else mode
+        inner: _Mode = mode if block_type(block) in _TRANSPARENT else outer
         changed = {}
         for key, item in block.items():
             if isinstance(key, str) and any(hidden_images(key)):
                 raise MessageError(f"{place} has an image in a key.", remedy="Put it into a value.")
-            new = self.value(item, f"{place}.{key}", inner if key in _CONTENT_KEYS else _lax(mode))
+            new = self.value(item, f"{place}.{key}", inner if key in _CONTENT_KEYS else outer)
             if new is not item:
                 changed[key] = new
         if mode == "strict" and self._count == before:
@@ -235,27 +239,25 @@ class _Walk:
         if block.get("type") == "non_standard" and _is_note(changed.get("value")):
             return changed["value"]
         new = {**block, **changed}
+        # A model would take words in an image's field for a broken image.
         if mode == "strict" and self._notes > noted and unreadable(new):
-            # Words where a model expects an image would be taken for a broken one.
             if not find_images(list(new.values()), place):
-                return _note_block(self._note, new)
+                return note_block(self._note, new)
         leaf = any(isinstance(block[key], str | bytes) for key in changed)
         return as_png(new) if leaf else new
 
     def _declared(self, slot: ImageSlot, block: Mapping[Any, Any], place: str, mode: _Mode) -> Any:
         if find_images(list(slot.rest.values()), place):
             raise MessageError(
-                f"{place} holds two images, of which a model would see one.",
+                f"{place} holds two images, but a model would see only one of them.",
                 remedy="Give each image its own block.",
             )
-        # In quoted JSON a broken picture is removed and not refused: it is only part of a text.
+        # In quoted JSON, a broken picture is part of a text: it is removed rather than refused.
         new = self._replace(slot.part, place, mode != "quoted")
         if new.png is not None:
             put = slot.put(new.png)
             return block if put == block else put
-        if new.note is None:
-            return block
-        return _note_block(new.note, block)
+        return block if new.note is None else note_block(new.note, block)
 
     def _text(self, text: str, place: str) -> str:
         if not may_hide_image(text):
@@ -265,24 +267,20 @@ class _Walk:
                 data = json.loads(text)
             except (ValueError, RecursionError):
                 data = None
-            # Read as data, so that the types stated beside an image change with it.
+            # Walked as data, so that a MIME type beside an image changes with it.
             walked = data if data is None else self.value(data, place, "quoted")
             if walked is not data:
                 return json.dumps(walked, ensure_ascii=False)
             if data is not None:
                 return text
-        pieces, end = [], 0
-        for image in hidden_images(text):
+
+        def put(image: HiddenImage) -> str | None:
             new = self._replace({"type": "image", "image": image.data}, place, False)
-            old = text[image.start : image.end]
-            if new.png is not None:
-                old = data_url(new.png) if image.is_url else encode(new.png)
-            elif new.note is not None:
-                old = new.note
-            pieces += [text[end : image.start], old]
-            end = image.end
-        whole = "".join([*pieces, text[end:]])
-        return text if whole == text else whole
+            if new.png is None:
+                return new.note
+            return data_url(new.png) if image.is_url else encode(new.png)
+
+        return replace_hidden(text, put)
 
     def _bytes(self, data: bytes | bytearray, place: str) -> bytes | bytearray:
         if looks_like_image(data):
@@ -290,7 +288,7 @@ class _Walk:
             if new.png is not None:
                 return data if data == new.png else type(data)(new.png)
             return data if new.note is None else type(data)(new.note.encode())
-        # Base64 is sometimes kept as bytes.
+        # Bytes can hold base64 text.
         text = data.decode("latin-1")
         walked = self._text(text, place)
         return data if walked is text else type(data)(walked.encode("latin-1", "replace"))
@@ -298,11 +296,10 @@ class _Walk:
     def _array(self, array: Any, place: str) -> Any:
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in {3, 4}:
             return array
-        return self._leaf(
-            Image.fromarray(array), array, place, lambda png: np.asarray(open_png(png))
-        )
+        picture = Image.fromarray(array)
+        return self._picture(picture, array, place, lambda png: np.asarray(open_png(png)))
 
-    def _leaf(
+    def _picture(
         self, picture: Image.Image, value: Any, place: str, put: Callable[[bytes], Any]
     ) -> Any:
         new = self._replace({"type": "image", "image": picture}, place, True)
@@ -321,49 +318,31 @@ class _Walk:
         return new
 
 
-# Their content is content of the message: what holds for its blocks holds in there.
-_TRANSPARENT = {"non_standard", "tool_result"}
-_CONTENT_KEYS = {"content", "value"}
-
-
-def _lax(mode: _Mode) -> _Mode:
-    return "quoted" if mode == "quoted" else "loose"
-
-
-def _note_block(note: str, block: Mapping[Any, Any]) -> dict[str, Any]:
-    kept = {"id": block["id"]} if isinstance(block.get("id"), str) else {}
-    return {"type": "text", "text": note, **kept}
-
-
 def _is_note(value: object) -> bool:
     return isinstance(value, Mapping) and value.get("type") == "text"
 
 
 def _slot(block: Mapping[Any, Any], place: str, mode: _Mode) -> ImageSlot | None:
-    if mode == "strict":
-        return read_image(block, place)
-    if not names_an_image(block):
+    if mode != "strict" and not names_an_image(block):
         return None
-    if mode == "loose":
-        return read_image(block, place)
     try:
         slot = read_image(block, place)
     except (ImageRejected, MessageError):
-        # No bytes to read: an address or an id in a text is nothing that a model sees as an image.
-        return None
-    if slot is None:
-        return None
+        if mode != "quoted":
+            raise
+        return None  # In a text, a URL or a file id is only words.
+    if slot is None or mode != "quoted":
+        return slot
     link = str(slot.part.get("image_url", {}).get("url", ""))
-    return slot if "base64" in slot.part or link[:5].lower() == "data:" else None
+    return slot if "base64" in slot.part or is_data_url(link) else None
 
 
 def _refuse_unreadable(block: Mapping[Any, Any], place: str) -> None:
-    """Let a block pass only when no picture can be in it."""
-    what = unreadable(block)
-    if what is None:
+    reason = unreadable(block)
+    if reason is None:
         return
     found = f"the type {block['type']!r}" if isinstance(block.get("type"), str) else "no type"
     raise MessageError(
-        f"{place} has {found}: it {what}.",
+        f"{place} has {found}: it {reason}.",
         remedy="Give images as base64 or as data URLs; turn pages and frames into images.",
     )

@@ -1,6 +1,6 @@
-"""The guard inside an agent: what comes in, what tools return, and what the model is shown.
+"""The guard inside an agent: it cleans the input, what tools return, and what the model sees.
 
-Needs the extra `agents`; the package itself imports without it.
+Needs the extra `agents`; the rest of the package works without it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, Send
 
-from guardalign_middleware.handles import LazyGuard
-from langchain_guardalign.cleaner import NOTICE, Cleaned, ImageCleaner, Strategy
-from langchain_guardalign.message_walk import METADATA_KEY, summary
-from langchain_guardalign.tracing import tell_run
+from guardalign_middleware.handles import guard_handle
+from guardalign_middleware.notices import UNSAFE
+from guardalign_middleware.types import OnUnsafe
+from langchain_guardalign.cleaner import ON_UNSAFE, Cleaned, ImageCleaner, require_one_of
+from langchain_guardalign.tracing import record_on_run
+from langchain_guardalign.verdict_metadata import METADATA_KEY, reports_a_block, summary
 
 if TYPE_CHECKING:
     from langgraph.runtime import Runtime
@@ -32,7 +34,7 @@ ToolResult = ToolMessage | Command[Any]
 
 
 class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
-    """Cleans every image that enters an agent, whoever brings it.
+    """Cleans every image that enters an agent, whatever its source.
 
     ```python
     from langchain.agents import create_agent
@@ -41,60 +43,65 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     agent = create_agent(model, tools, middleware=[..., GuardAlignMiddleware(preset="mini")])
     ```
 
-    Three places are guarded, sync and async: the messages that start a run, what a tool returns
+    It guards three places, sync and async: the messages that start a run, what a tool returns
     (messages, artifacts, and every value of a `Command`), and each model call (the whole history,
-    the system message, and what the model draws). An image is scanned once. Put the guard last, so
-    that nothing is added behind it. Refusals and faults are those of `ImageGuardRunnable` and end
-    the run.
+    the system message, and what the model draws). An image is scanned once. Put the guard last:
+    it does not see what a middleware behind it adds. Errors are those of `ImageGuardRunnable` and
+    end the run.
 
     Args:
-        preset: a shipped preset by name, or the path of a .yaml file; it needs no runner.
-        guard: an `ImageGuard` that exists already; then `preset` is not looked at.
-        strategy: "mask" shows a cleaned picture, or the notice where nothing may be shown;
-            "replace" shows the notice for every unsafe image; "block" removes it and ends the run
+        preset: name of a shipped preset, or path of a .yaml file; "mini" if there is no `guard`
+            either. It needs no runner.
+        guard: a loaded `ImageGuard`, instead of `preset`.
+        on_unsafe: "mask" shows the cleaned picture, or the notice where nothing may be shown;
+            "notice" shows the notice for every unsafe image; "block" removes it and ends the run
             with the preset's `blocked_reply`; "flag" changes nothing and only records the verdict.
-        notice: the text that stands where an image was removed.
-        cache_size: how many scanned pictures are remembered.
-        name: of this middleware; must be unique in an agent.
+        notice: the text in place of an unsafe image.
+        cache_size: number of scanned pictures to remember.
+        name: of this middleware; must be unique within an agent.
+
+    Raises:
+        ConfigError: an unknown preset, both `preset` and `guard`, or any other `on_unsafe`.
     """
 
     def __init__(
         self,
-        preset: str | Path = "mini",
+        preset: str | Path | None = None,
         *,
         guard: ImageGuard | None = None,
-        strategy: Strategy = "mask",
-        notice: str = NOTICE,
+        on_unsafe: OnUnsafe = "mask",
+        notice: str = UNSAFE,
         cache_size: int = 256,
         name: str | None = None,
     ) -> None:
         super().__init__()
-        lazy = LazyGuard(preset) if guard is None else LazyGuard(guard=guard)
-        self._cleaner = ImageCleaner(lazy, strategy, notice, cache_size)
-        self._name = name or f"{type(self).__name__}[{lazy.config.name}, {strategy}]"
+        require_one_of(on_unsafe, ON_UNSAFE)
+        handle = guard_handle(preset, guard)
+        self._cleaner = ImageCleaner(handle, on_unsafe, notice, cache_size)
+        self._name = name or f"{type(self).__name__}[{handle.config.name}, {on_unsafe}]"
 
     @property
     def name(self) -> str:
-        """Tells two guards of one agent apart."""
+        """The name of this middleware in its agent."""
         return self._name
 
     @hook_config(can_jump_to=["end"])
     def before_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """Clean the messages that start the run; with strategy "block", end it politely."""
+        """Clean the messages that start the run; with `on_unsafe="block"`, end it with a reply."""
         return self._state_update(state["messages"], self._clean_messages(state["messages"]))
 
     @hook_config(can_jump_to=["end"])
     async def abefore_agent(
         self, state: AgentState[Any], runtime: Runtime[Any]
     ) -> dict[str, Any] | None:
-        """`before_agent` in a thread, so that nothing blocks the event loop."""
+        """`before_agent` in a thread, so that the event loop stays free."""
         return await asyncio.to_thread(self.before_agent, state, runtime)
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]
     ) -> ToolResult:
-        """Clean what a tool returns before it becomes state."""
-        cleaned: ToolResult = self._clean_result(handler(request))
+        """Clean what a tool returns before it is written to the state."""
+        cleaned: ToolResult = self._clean_tool_result(handler(request))
         return cleaned
 
     async def awrap_tool_call(
@@ -102,7 +109,7 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     ) -> ToolResult:
         """`wrap_tool_call` with the scan in a thread."""
         result = await handler(request)
-        cleaned: ToolResult = await asyncio.to_thread(self._clean_result, result)
+        cleaned: ToolResult = await asyncio.to_thread(self._clean_tool_result, result)
         return cleaned
 
     def wrap_model_call(
@@ -112,7 +119,7 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     ) -> ModelResponse[Any] | AIMessage:
         """Show the model the cleaned history, and clean what it draws.
 
-        With strategy "block", an unsafe image is answered with the preset's reply.
+        With `on_unsafe="block"`, the preset's reply answers a request with an unsafe image.
         """
         guarded = self._guard_request(request)
         if isinstance(guarded, AIMessage):
@@ -132,7 +139,7 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def _clean(self, value: object, place: str) -> Cleaned:
         cleaned = self._cleaner.clean(value, place)
-        tell_run(cleaned.records)
+        record_on_run(cleaned.records)
         return cleaned
 
     def _clean_messages(self, messages: Sequence[BaseMessage]) -> Cleaned:
@@ -145,16 +152,16 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             new for new, old in zip(cleaned.value, messages, strict=True) if new is not old
         ]
         if any(message.id is None for message in changed):
-            # The state replaces by id: a message without one would be added beside the raw one.
+            # The state replaces by id: without one, the copy would be added beside the raw message.
             changed = [RemoveMessage(id=REMOVE_ALL_MESSAGES), *cleaned.value]
         if self._blocks(cleaned):
             return {"messages": [*changed, self._reply(cleaned)], "jump_to": "end"}
         return {"messages": changed} if changed else None
 
-    def _clean_result(self, result: Any) -> Any:
+    def _clean_tool_result(self, result: Any) -> Any:
         if isinstance(result, list):
-            # A tool may return several messages and commands.
-            return [self._clean_result(item) for item in result]
+            # A tool can return several messages and commands.
+            return [self._clean_tool_result(item) for item in result]
         if not isinstance(result, Command):
             return self._clean(result, "tool result").value
         goto = list(result.goto) if isinstance(result.goto, list | tuple) else [result.goto]
@@ -184,7 +191,7 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         return request.override(messages=messages, system_message=cleaned.value[0])
 
     def _clean_response(self, response: ModelResponse[Any]) -> ModelResponse[Any] | AIMessage:
-        """Some models draw; what they draw is read again in the next call."""
+        """Clean what the model draws: it reads that again in the next call."""
         cleaned = self._clean(response, "model response")
         if self._blocks(cleaned):
             return self._reply(cleaned)
@@ -192,19 +199,19 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         return answer
 
     def _blocks(self, cleaned: Cleaned) -> bool:
-        return self._cleaner.strategy == "block" and bool(cleaned.flagged)
+        return self._cleaner.on_unsafe == "block" and bool(cleaned.flagged)
 
     def _blocked_by_a_tool(self, messages: Sequence[BaseMessage]) -> bool:
-        """Whether an image was removed from the results that the model is about to read.
+        """Whether an image was removed from the tool results since the model's last message.
 
-        Older results do not count: a run that was ended once should not end every later one.
+        Older results do not count: one blocked run must not block every later one.
         """
-        if self._cleaner.strategy != "block":
+        if self._cleaner.on_unsafe != "block":
             return False
         for message in reversed(messages):
             if isinstance(message, AIMessage):
                 return False
-            if isinstance(message, ToolMessage) and _was_blocked(message):
+            if isinstance(message, ToolMessage) and reports_a_block(message.response_metadata):
                 return True
         return False
 
@@ -216,12 +223,3 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
                 METADATA_KEY: summary(cleaned.records),
             },
         )
-
-
-def _was_blocked(message: ToolMessage) -> bool:
-    # A tool writes its own metadata, so their form is not relied on.
-    summarised = message.response_metadata.get(METADATA_KEY)
-    records = summarised.get("verdicts") if isinstance(summarised, dict) else None
-    return isinstance(records, list) and any(
-        isinstance(record, dict) and record.get("action") == "block" for record in records
-    )

@@ -1,4 +1,4 @@
-"""The chain's replies as LangChain messages, with the calls that a model wrote into its answer."""
+"""The chain's replies as LangChain messages, with the tool calls in the model's answer."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from langchain_core.messages.tool import (
 )
 
 from guardalign_middleware.types import GuardedChunk, GuardedReply
-from langchain_guardalign.message_walk import METADATA_KEY, summary
+from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
 
 if TYPE_CHECKING:
     from guardalign_middleware.generation.prompt.tool_calls import Answer, AnswerReader
 
 
 class ReplyWriter:
-    """Writes one reply as a message, or its pieces as chunks.
+    """Converts one reply to a message, or its pieces to chunks.
 
     Args:
-        reader: takes calls out of the text; None where no tools were offered.
+        reader: separates tool calls from the text; None if no tools were offered.
         must_call: whether an answer without a call is an error.
     """
 
@@ -37,10 +37,10 @@ class ReplyWriter:
         self._must_call = must_call
 
     def message(self, reply: GuardedReply) -> AIMessage:
-        """The whole reply.
+        """Convert a whole reply.
 
         Raises:
-            OutputParserException: a call was asked for, and there is none that can be read.
+            OutputParserException: `must_call` is set, and the answer has no readable call.
         """
         content, calls, invalid = reply.text, [], []
         if self._reader is not None:
@@ -62,10 +62,10 @@ class ReplyWriter:
         )
 
     def chunk(self, piece: GuardedChunk) -> AIMessageChunk:
-        """One piece; the last one brings calls, verdicts and usage.
+        """Convert one piece; the last one carries calls, verdicts and usage.
 
         Raises:
-            OutputParserException: a call was asked for, and there is none that can be read.
+            OutputParserException: `must_call` is set, and the answer has no readable call.
         """
         text = piece.text if self._reader is None else self._reader.feed(piece.text)
         if piece.reply is None:
@@ -74,11 +74,11 @@ class ReplyWriter:
         if self._reader is not None:
             rest, answer = self._answer(piece.reply)
             text += rest
-            written = [(call.name, json.dumps(dict(call.arguments))) for call in answer.calls]
+            calls = [(call.name, json.dumps(dict(call.arguments))) for call in answer.calls]
             broken = [(None, answer.broken)] if answer.fault else []
             chunks = [
                 tool_call_chunk(name=name, args=args, id=_new_id(), index=index)
-                for index, (name, args) in enumerate([*written, *broken])
+                for index, (name, args) in enumerate([*calls, *broken])
             ]
         return AIMessageChunk(
             content=text,
@@ -90,7 +90,7 @@ class ReplyWriter:
 
     def _answer(self, reply: GuardedReply) -> tuple[str, Answer]:
         if self._reader is None:
-            raise RuntimeError("There is nothing to read calls with.")
+            raise RuntimeError("There is no reader for tool calls.")
         rest, answer = self._reader.finish()
         if self._must_call and not answer.calls:
             raise OutputParserException(
@@ -100,12 +100,12 @@ class ReplyWriter:
         return rest, answer
 
 
-def written_calls(calls: Sequence[ToolCall]) -> str:
-    """Calls of the history as a model writes them that can call tools."""
+def calls_in_model_syntax(calls: Sequence[ToolCall]) -> str:
+    """Write calls of the history as a tool-calling model writes them."""
     from guardalign_middleware.generation.prompt.tool_calls import ToolCall as Call
-    from guardalign_middleware.generation.prompt.tool_calls import written_calls as written
+    from guardalign_middleware.generation.prompt.tool_calls import written_calls
 
-    return written([Call(call["name"], call["args"]) for call in calls])
+    return written_calls([Call(call["name"], call["args"]) for call in calls])
 
 
 def _new_id() -> str:
@@ -121,7 +121,7 @@ def _usage(reply: GuardedReply) -> UsageMetadata:
 
 
 def _metadata(reply: GuardedReply) -> dict[str, Any]:
-    """No pixels and no image bytes: metadata ends up in logs and traces."""
+    """Without pixels or image bytes, because metadata are written to logs and traces."""
     records = [verdict.to_json() for verdict in reply.verdicts]
     return {
         "model_name": reply.model,

@@ -1,4 +1,4 @@
-"""A runnable that stands before any chat model and lets no unchecked image through."""
+"""A runnable to put in front of any chat model: it cleans every image of its input."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.prompt_values import ImagePromptValue, StringPromptValue
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from PIL import Image
-from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from guardalign_middleware.errors import GuardAlignError, MessageError
-from guardalign_middleware.handles import LazyGuard
-from langchain_guardalign.cleaner import NOTICE, Cleaned, ImageCleaner, Strategy
+from guardalign_middleware.handles import guard_handle
+from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.notices import UNSAFE
+from guardalign_middleware.types import OnUnsafe
+from langchain_guardalign.cleaner import ON_UNSAFE, Cleaned, ImageCleaner, require_one_of
 from langchain_guardalign.errors import ImageBlocked
-from langchain_guardalign.tracing import tell_run
+from langchain_guardalign.tracing import record_on_run
 
 _INPUTS = "Pass messages, a prompt, a string, a mapping with 'messages', or one image."
 _BLOCK_REMEDY = (
-    'Answer without the image, or use strategy="mask" or "replace" to go on with what is safe.'
+    'Answer without the image, or use on_unsafe="mask" or "notice" to continue with what is safe.'
 )
 
 
 @dataclass(frozen=True)
-class _Job:
-    """An input as the cleaner takes it, and how the caller gets it back."""
+class _Input:
+    """An input in the form that the cleaner takes, and how to restore the caller's form."""
 
     value: object
     restore: Callable[[Any], Any]
@@ -45,50 +48,63 @@ class ImageGuardRunnable(RunnableSerializable[Any, Any]):
     chain = ImageGuardRunnable(preset="mini") | any_chat_model
     ```
 
-    Takes messages (also as tuples and dictionaries), one message, a prompt, a string, the state of
-    an agent (a mapping with `messages`), or one image as bytes, PIL picture or data URL. Images are
-    found in every block dialect, in tool results, artifacts, keywords and texts; a cleaned image is
-    a PNG in the dialect of the original. Ids, order and everything else stay. The verdicts are in
-    each message's `response_metadata["guardalign"]`, without pixels.
+    Takes messages (objects, tuples or dictionaries), one message, a prompt, a string, an agent's
+    state (a mapping with `messages`), or one image as bytes, PIL picture or data URL. Images are
+    found in every block dialect, in tool results, artifacts, keywords and texts. A cleaned image is
+    a PNG in the dialect of the original. Ids, order and everything else stay the same. The verdicts
+    are in each message's `response_metadata["guardalign"]`, without pixels.
 
-    Nothing is forwarded when an image stands behind a URL, a path or a file id (`ImageRejected`),
-    when a block could hold an image and cannot be read (`MessageError`), or when the guard has a
-    fault (`GuardError`).
+    Nothing is forwarded if an image is behind a URL, a path or a file id (`ImageRejected`), if a
+    block could hold an image and cannot be read (`MessageError`), or if the guard has a fault
+    (`GuardError`).
 
     Args:
-        preset: a shipped preset by name, or the path of a .yaml file; it needs no runner.
-        guard: an `ImageGuard` that exists already; then `preset` is not looked at.
-        strategy: "mask" shows a cleaned picture, or the notice where nothing may be shown;
-            "replace" shows the notice for every unsafe image; "block" raises `ImageBlocked`;
+        preset: name of a shipped preset, or path of a .yaml file; "mini" if there is no `guard`
+            either. It needs no runner.
+        guard: a loaded `ImageGuard`, instead of `preset`.
+        on_unsafe: "mask" shows the cleaned picture, or the notice where nothing may be shown;
+            "notice" shows the notice for every unsafe image; "block" raises `ImageBlocked`;
             "flag" changes nothing and only records the verdict.
-        notice: the text that stands where an image was removed.
-        cache_size: how many scanned pictures are remembered.
+        notice: the text in place of an unsafe image.
+        cache_size: number of scanned pictures to remember.
+
+    Raises:
+        ConfigError: an unknown preset, both `preset` and `guard`, or any other `on_unsafe`.
     """
 
-    preset: str | Path = "mini"
-    # An `ImageGuard`; naming the class here would import torch before the first call needs it.
+    preset: str | Path | None = None
+    # An `ImageGuard`; importing the class here would import torch before it is needed.
     guard: Any = Field(default=None, exclude=True, repr=False)
-    strategy: Strategy = "mask"
-    notice: str = NOTICE
+    on_unsafe: OnUnsafe = "mask"
+    notice: str = UNSAFE
     cache_size: int = Field(default=256, ge=0)
 
     _cleaner: ImageCleaner = PrivateAttr()
 
+    @field_validator("on_unsafe", mode="before")
+    @classmethod
+    def _check_on_unsafe(cls, value: Any) -> Any:
+        require_one_of(value, ON_UNSAFE)
+        return value
+
     def model_post_init(self, context: Any, /) -> None:
         """Read the config; no model is loaded."""
         super().model_post_init(context)
-        lazy = LazyGuard(self.preset) if self.guard is None else LazyGuard(guard=self.guard)
-        self._cleaner = ImageCleaner(lazy, self.strategy, self.notice, self.cache_size)
+        handle = guard_handle(self.preset, self.guard)
+        if self.guard is None:
+            # Serialised by name, the default too.
+            self.preset = handle.require_preset()
+        self._cleaner = ImageCleaner(handle, self.on_unsafe, self.notice, self.cache_size)
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """A preset says it all, so the guard can be written down and read again."""
+        """True: a preset determines the guard."""
         return True
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
-        """Write the constructor down; a guard that was handed in cannot be."""
+        """Serialise the constructor's arguments; not possible with a loaded `guard`."""
         if self.guard is not None:
-            # Reading it back would silently be the guard of the default preset.
+            # Loading it again would silently give the guard of the default preset.
             return self.to_json_not_implemented()
         return super().to_json()
 
@@ -96,16 +112,17 @@ class ImageGuardRunnable(RunnableSerializable[Any, Any]):
         """Clean one input.
 
         Raises:
-            ImageBlocked: with strategy "block", an unsafe image; otherwise a single image of which
-                nothing may be shown and which has no place for a notice.
+            ImageBlocked: an unsafe image with `on_unsafe="block"`, or a single image that would
+                become a notice, for which its type has no room.
             ImageRejected: an image that the intake policy does not accept.
-            MessageError: no known input, or a block that could hold an image and cannot be read.
+            MessageError: an unknown kind of input, or a block that could hold an image and cannot
+                be read.
             GuardError: a fault of the guard.
         """
         return self._call_with_config(self._clean, input, config)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """`invoke` in a thread, so that nothing blocks the event loop."""
+        """`invoke` in a thread, so that the event loop stays free."""
         return await self._acall_with_config(self._aclean, input, config)
 
     def batch(
@@ -116,7 +133,7 @@ class ImageGuardRunnable(RunnableSerializable[Any, Any]):
         return_exceptions: bool = False,
         **kwargs: Any | None,
     ) -> list[Any]:
-        """Clean several inputs with one scan; errors are those of `invoke`."""
+        """Clean several inputs with one scan; raises the errors of `invoke`."""
         return self._batch_with_config(
             self._clean_many, inputs, config, return_exceptions=return_exceptions
         )
@@ -129,7 +146,7 @@ class ImageGuardRunnable(RunnableSerializable[Any, Any]):
         return_exceptions: bool = False,
         **kwargs: Any | None,
     ) -> list[Any]:
-        """`batch` in a thread, so that nothing blocks the event loop."""
+        """`batch` in a thread, so that the event loop stays free."""
         return await self._abatch_with_config(
             self._aclean_many, inputs, config, return_exceptions=return_exceptions
         )
@@ -149,57 +166,57 @@ class ImageGuardRunnable(RunnableSerializable[Any, Any]):
         return await asyncio.to_thread(self._clean_many, values, run_manager)
 
     def _clean_many(self, values: list[Any], run_manager: Sequence[BaseRunManager]) -> list[Any]:
-        """A result for each value, or the error that it has."""
-        jobs = [_job_or_error(value) for value in values]
-        ready = [job for job in jobs if isinstance(job, _Job)]
-        cleaned = iter(self._cleaner.clean_many([job.value for job in ready]))
+        """A result or an error for each value."""
+        inputs = [_input_or_error(value) for value in values]
+        valid = [item for item in inputs if isinstance(item, _Input)]
+        cleaned = iter(self._cleaner.clean_many([item.value for item in valid]))
         return [
-            self._outcome(job, next(cleaned), run) if isinstance(job, _Job) else job
-            for job, run in zip(jobs, run_manager, strict=True)
+            self._result(item, next(cleaned), run) if isinstance(item, _Input) else item
+            for item, run in zip(inputs, run_manager, strict=True)
         ]
 
-    def _outcome(self, job: _Job, cleaned: Cleaned | GuardAlignError, run: BaseRunManager) -> Any:
+    def _result(self, item: _Input, cleaned: Cleaned | GuardAlignError, run: BaseRunManager) -> Any:
         if isinstance(cleaned, Exception):
             return cleaned
-        tell_run(cleaned.records, run)
+        record_on_run(cleaned.records, run)
         flagged = cleaned.flagged
-        if flagged and self.strategy == "block":
+        if flagged and self.on_unsafe == "block":
             return ImageBlocked(flagged, remedy=_BLOCK_REMEDY)
-        if job.restore is _picture and "image" not in cleaned.value:
-            remedy = "Pass the image inside a message, where a notice can stand for it."
+        if item.restore is _picture and "image" not in cleaned.value:
+            remedy = "Pass the image inside a message, where a notice can take its place."
             return ImageBlocked(flagged, remedy=remedy)
-        return job.restore(cleaned.value)
+        return item.restore(cleaned.value)
 
 
-def _job_or_error(value: Any) -> _Job | MessageError:
+def _input_or_error(value: Any) -> _Input | MessageError:
     try:
-        return _job(value)
+        return _input(value)
     except MessageError as error:
         return error
 
 
-def _job(value: Any) -> _Job:
+def _input(value: Any) -> _Input:
     if isinstance(value, bytes | bytearray | Image.Image):
         image = bytes(value) if isinstance(value, bytearray) else value
-        return _Job({"type": "image", "image": image}, _picture)
+        return _Input({"type": "image", "image": image}, _picture)
     if isinstance(value, str):
-        if value[:5].lower() == "data:":
-            return _Job({"type": "image", "url": value}, lambda block: _text_or(block, "url"))
-        return _Job(value, _same)
+        if is_data_url(value):
+            return _Input({"type": "image", "url": value}, _text_or_url)
+        return _Input(value, _unchanged)
     if isinstance(value, ImagePromptValue):
-        return _Job({"type": "image_url", "image_url": dict(value.image_url)}, _image_prompt)
+        return _Input({"type": "image_url", "image_url": dict(value.image_url)}, _image_prompt)
     if isinstance(value, BaseMessage):
-        return _Job(value, _same)
+        return _Input(value, _unchanged)
     if isinstance(value, Mapping):
         messages = value.get("messages")
         if isinstance(messages, Sequence) and not isinstance(messages, str | bytes):
             value = {**value, "messages": _messages(messages)}
-        return _Job(value, _same)
+        return _Input(value, _unchanged)
     if isinstance(value, list | tuple):
-        return _Job(_messages(value), _same)
+        return _Input(_messages(value), _unchanged)
     if isinstance(value, BaseModel) or is_dataclass(value):
         # A prompt, or a `Command` that starts or resumes an agent.
-        return _Job(value, _same)
+        return _Input(value, _unchanged)
     raise MessageError(f"A {type(value).__name__} cannot be guarded.", remedy=_INPUTS)
 
 
@@ -207,10 +224,12 @@ def _messages(items: Sequence[Any]) -> list[BaseMessage]:
     try:
         return convert_to_messages(items)
     except (NotImplementedError, ValueError) as error:
-        raise MessageError(f"An item of the list is no message: {error}", remedy=_INPUTS) from error
+        raise MessageError(
+            f"An item of the list is not a message: {error}", remedy=_INPUTS
+        ) from error
 
 
-def _same(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
@@ -218,8 +237,8 @@ def _picture(block: Mapping[str, Any]) -> Any:
     return block["image"]
 
 
-def _text_or(block: Mapping[str, Any], key: str) -> Any:
-    return block["text"] if "text" in block else block[key]
+def _text_or_url(block: Mapping[str, Any]) -> Any:
+    return block["text"] if "text" in block else block["url"]
 
 
 def _image_prompt(block: Mapping[str, Any]) -> ImagePromptValue | StringPromptValue:

@@ -1,4 +1,22 @@
-"""Chat models for measuring: one remembers what it was shown, one does nothing at all."""
+"""Public doubles for testing your own agents and chains behind the guard; no model, no network.
+
+`RecordingModel` is a chat model that keeps every prompt, so that a test can check what reached it:
+
+```python
+from guardalign_middleware.testing import base64_png, picture, png, red_guard
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_guardalign import GuardAlignMiddleware
+from langchain_guardalign.testing import RecordingModel, holds_raw
+
+unsafe = picture(red=True)  # `red_guard()` finds red things unsafe
+block = {"type": "image", "base64": base64_png(unsafe), "mime_type": "image/png"}
+model = RecordingModel(answers=[AIMessage("A square.")])
+agent = create_agent(model, middleware=[GuardAlignMiddleware(guard=red_guard())])
+agent.invoke({"messages": [HumanMessage([block])]})
+assert not holds_raw(model.seen, png(unsafe))
+```
+"""
 
 from __future__ import annotations
 
@@ -14,17 +32,22 @@ from pydantic import Field
 
 
 class RecordingModel(BaseChatModel):
-    """Gives its answers in order, over and over, and keeps a copy of every prompt in `seen`."""
+    """A chat model that returns scripted answers and records every prompt.
+
+    Attributes:
+        answers: returned in order, over and over; put tool calls into them to script an agent.
+        seen: a deep copy of the messages of each call.
+    """
 
     answers: list[AIMessage] = Field(repr=False)
     seen: list[list[BaseMessage]] = Field(default_factory=list, repr=False)
 
     @property
     def _llm_type(self) -> str:
-        return "witness"
+        return "recording"
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
-        """Nothing to bind: the calls are in the answers already."""
+        """Return the model itself: the calls are in its answers."""
         return self
 
     def _generate(
@@ -40,7 +63,11 @@ class RecordingModel(BaseChatModel):
 
 
 class IdleModel(BaseChatModel):
-    """Gives always the same answer and looks at nothing."""
+    """A chat model that ignores its prompt, for measuring what a guard adds to a call.
+
+    Attributes:
+        answer: returned by every call.
+    """
 
     answer: AIMessage
 
@@ -59,6 +86,11 @@ class IdleModel(BaseChatModel):
 
 
 def holds_raw(value: object, png: bytes) -> bool:
-    """Whether these bytes stand anywhere in a value, as base64 or as they are."""
+    """Whether a value contains the bytes of an image file, raw or as base64.
+
+    Args:
+        value: messages, an agent's state, or anything whose `repr` shows its contents.
+        png: the file as it was before the guard.
+    """
     text = repr(value)
     return base64.b64encode(png).decode("ascii") in text or repr(png)[2:-1] in text

@@ -1,7 +1,7 @@
-"""What traces are told: the verdicts, and no pixels.
+"""Verdicts on LangSmith's runs, and no pixels in them.
 
-Callbacks see a message before any guard does, so the pictures have to be taken out where a tracer
-sends its runs away.
+Callbacks see a message before any guard does, so pictures have to be removed where a tracer sends
+its runs.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from langsmith import get_current_run_tree
 from langsmith.run_trees import RunTree
 
 from guardalign_middleware.errors import MessageError
-from langchain_guardalign.message_walk import METADATA_KEY, note_images, summary
+from langchain_guardalign.message_walk import note_images
+from langchain_guardalign.verdict_metadata import METADATA_KEY, summary, worst_decision
 
 IMAGE_LEFT_OUT = "[image left out of the trace]"
-UNREADABLE = "[left out of the trace: it could hold an image and cannot be read]"
-_WORST_FIRST = ("block", "mask", "allow")
+VALUE_LEFT_OUT = "[left out of the trace: it could hold an image and cannot be read]"
 
 
 def without_images(value: Any) -> Any:
-    """A copy of plain JSON values with a short text in the place of every image.
+    """Copy plain JSON values with a short text in place of every image.
 
-    This is LangSmith's `anonymizer`: it is applied to inputs, outputs, errors and metadata of every
-    run, whoever made it.
+    Use it as LangSmith's `anonymizer`, which is applied to inputs, outputs, errors and metadata of
+    every run.
 
     ```python
     from langsmith import Client
@@ -36,34 +36,34 @@ def without_images(value: Any) -> Any:
     tracer = LangChainTracer(client=Client(anonymizer=without_images))
     ```
 
-    Nothing is decoded or scanned. Addresses of images stay, for they are no pixels. A value with
+    Nothing is decoded or scanned. URLs of images stay, because they hold no pixels. A value with
     something unreadable in it is left out as a whole.
     """
     try:
         return note_images(value, IMAGE_LEFT_OUT)
     except MessageError:
-        return {METADATA_KEY: UNREADABLE}
+        return {METADATA_KEY: VALUE_LEFT_OUT}
 
 
-def tell_run(
+def record_on_run(
     records: Sequence[Mapping[str, Any]], run_manager: BaseRunManager | None = None
 ) -> None:
-    """Put what was found on the run, where LangSmith traces it; without images nothing is said.
+    """Add the verdicts to the metadata of the run, if LangSmith traces it and there are any.
 
     Args:
         records: one for each image.
-        run_manager: of the run; None for the one that is current.
+        run_manager: of the run; None for the current one.
     """
-    run = get_current_run_tree() if run_manager is None else _traced(run_manager)
+    run = get_current_run_tree() if run_manager is None else _traced_run(run_manager)
     if run is None or not records:
         return
-    decisions = {record.get("decision") for record in records}
-    worst = next(decision for decision in _WORST_FIRST if decision in decisions)
-    # LangSmith filters by flat values only.
-    run.add_metadata({METADATA_KEY: summary(records), f"{METADATA_KEY}_decision": worst})
+    # LangSmith filters only by flat values.
+    run.add_metadata(
+        {METADATA_KEY: summary(records), f"{METADATA_KEY}_decision": worst_decision(records)}
+    )
 
 
-def _traced(run_manager: BaseRunManager) -> RunTree | None:
+def _traced_run(run_manager: BaseRunManager) -> RunTree | None:
     for handler in run_manager.handlers:
         if isinstance(handler, LangChainTracer):
             return handler.run_map.get(str(run_manager.run_id))

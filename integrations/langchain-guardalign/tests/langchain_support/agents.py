@@ -1,4 +1,4 @@
-"""A LangChain agent whose model remembers what it saw, and tools that bring pictures in."""
+"""A LangChain agent whose model records what it sees, and tools that return pictures."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import GuardAlignMiddleware, ImageGuardRunnable
 from langchain_guardalign.testing import RecordingModel, holds_raw
 
-# Two pictures, so that what the user brought and what a tool brought can be told apart.
+# Different pictures for the user and the tools, so that a test can tell them apart.
 ASKED = picture(red=True)
 SHOWN = picture(red=True, colour=(255, 255, 255))
 RAW = (ASKED, SHOWN, all_red())
 
 
 def raw(value: object) -> int:
-    """How many of the original pictures stand anywhere in a value, in any encoding."""
+    """How many of the original pictures a value contains, in any encoding."""
     text = repr(value)
     return sum(holds_raw(value, png(image)) or repr(image.to_pil()) in text for image in RAW)
 
 
 def shown(model: RecordingModel) -> list[int]:
-    """Raw pictures in each call of a model."""
+    """The number of raw pictures in each call of a model."""
     return [raw(messages) for messages in model.seen]
 
 
@@ -72,13 +72,13 @@ def screenshot() -> list[dict[str, Any]]:
 
 @tool
 def string_url() -> list[dict[str, Any]]:
-    """An image_url block whose url is no dictionary."""
+    """An image_url block whose URL is a string."""
     return [{"type": "image_url", "image_url": data_url(SHOWN)}]
 
 
 @tool
 def mcp() -> dict[str, Any]:
-    """A dictionary, as MCP servers answer; it becomes JSON text."""
+    """A dictionary, as MCP servers return; it becomes JSON text."""
     return {"content": [{"type": "image", "data": base64_png(SHOWN), "mimeType": "image/png"}]}
 
 
@@ -90,34 +90,34 @@ def page() -> str:
 
 @tool(response_format="content_and_artifact")
 def artifact() -> tuple[str, dict[str, Any]]:
-    """An answer in words, with the picture beside it."""
+    """An answer in words, with the picture as artifact."""
     return "seen", {"shots": [png(SHOWN), {"data": base64_png(SHOWN)}]}
 
 
 @tool
 def command(tool_call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
-    """A state update in the place of an answer."""
+    """A state update instead of an answer."""
     message = ToolMessage([block(SHOWN)], tool_call_id=tool_call_id, artifact=png(SHOWN))
     return Command(update={"messages": [message]})
 
 
 @tool
 def command_with_dictionary(tool_call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
-    """A state update whose message is no object yet."""
+    """A state update whose message is a dictionary."""
     message = {"role": "tool", "tool_call_id": tool_call_id, "content": [block(SHOWN)]}
     return Command(update={"messages": [message]})
 
 
 @tool
 def sub_agent() -> Any:
-    """Another agent, unguarded, whose last message is handed up."""
+    """Another agent, unguarded, whose last message is returned."""
     inner = create_agent(RecordingModel(answers=[AIMessage([block(SHOWN)])]))
     return inner.invoke({"messages": [HumanMessage("look")]})["messages"][-1].content
 
 
 @tool
 def guarded_sub_agent() -> Any:
-    """Another agent with a guard of its own, and with the runnable before it."""
+    """Another agent with its own guard, behind the runnable."""
     inner = create_agent(RecordingModel(answers=[AIMessage([block(SHOWN)])]), middleware=[guard()])
     chain = red_runnable() | inner
     return chain.invoke({"messages": [ask(ASKED)]})["messages"][-1].content
@@ -136,7 +136,7 @@ TOOLS = (
 
 
 def script(*tools: BaseTool) -> RecordingModel:
-    """A model that calls the tools one after the other and then answers."""
+    """A model that calls the tools one after the other, then answers."""
     calls = [
         AIMessage("", tool_calls=[{"name": item.name, "args": {}, "id": f"call-{number}"}])
         for number, item in enumerate(tools)
@@ -150,7 +150,7 @@ def guard(**options: Any) -> GuardAlignMiddleware:
 
 
 def guarded(model: RecordingModel, *middleware: AgentMiddleware, **options: Any) -> Any:
-    """An agent with all the tools and these middlewares."""
+    """An agent with all tools and these middlewares."""
     return create_agent(
         model, tools=[*TOOLS, guarded_sub_agent], middleware=list(middleware), **options
     )

@@ -1,4 +1,4 @@
-"""LangSmith's own client, before a session that keeps what it is given and sends nothing."""
+"""LangSmith's own client with a session that records requests and sends nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Session(requests.Session):
 
 
 class Traces:
-    """What LangSmith would have been sent, request by request, in `bodies`."""
+    """Records in `bodies` what the client would send to LangSmith, request by request."""
 
     def __init__(self) -> None:
         self.bodies: list[str] = []

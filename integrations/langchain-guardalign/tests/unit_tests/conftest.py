@@ -1,4 +1,4 @@
-"""One image in every dialect, for the tests of whatever meets them."""
+"""One image in every dialect, and the images of any value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from guardalign_middleware.intake.messages import parse_messages
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.testing import png
 from guardalign_middleware.testing.dialects import blocks_of
 from guardalign_middleware.types import CanonicalImage
@@ -27,9 +28,7 @@ def pictures() -> Callable[[object], list[CanonicalImage]]:
     """Every image in a value, decoded, in reading order."""
 
     def decode(value: object) -> list[CanonicalImage]:
-        parts = [found.part for found in find_images(value)]
-        return [
-            parse_messages([{"role": "user", "content": [part]}])[0].images[0] for part in parts
-        ]
+        policy = IntakePolicy()
+        return [load_picture(found.part, found.place, policy) for found in find_images(value)]
 
     return decode

@@ -34,7 +34,7 @@ HEAVY = (
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
-    """What heavy work was done, and whether a loop was running in its thread."""
+    """Records each piece of heavy work, and whether a loop was running in its thread."""
     seen: list[tuple[str, bool]] = []
 
     def counted(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,7 +100,7 @@ async def test_heavy_work_is_done_elsewhere(
     assert [name for name, loop in watched if loop] == []
 
 
-async def test_the_watch_sees_what_a_plain_call_does(watched: list[tuple[str, bool]]) -> None:
+async def test_a_plain_call_is_recorded(watched: list[tuple[str, bool]]) -> None:
     red_runnable().invoke([QUESTION])
     assert ("encode_images", True) in watched
 
@@ -120,7 +120,7 @@ async def test_sixteen_callers_wait_at_once_however_few_threads_there_are(way: s
 
     calls = []
     for number in range(1, 17):
-        # One after another, so that whoever waits in a thread would keep it from the next.
+        # One after another: a caller that waits in a thread would keep it from the next.
         calls.append(asyncio.create_task(call()))
         async with asyncio.timeout(300):
             while len(runner.calls) < number:

@@ -114,7 +114,7 @@ def test_batch_answers_each(model: ChatGuardAlign) -> None:
     ]
 
 
-def test_callbacks_hear_each_token(model: ChatGuardAlign) -> None:
+def test_callbacks_receive_each_token(model: ChatGuardAlign) -> None:
     class Listener(BaseCallbackHandler):
         heard = ""
 
@@ -192,8 +192,8 @@ def test_another_guard_is_another_cache_key(runner: EchoRunner) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The function `load` is in beta")
-def test_a_preset_can_be_written_down_and_read_again() -> None:
-    model = ChatGuardAlign(preset="mini", max_tokens=7)
+def test_a_preset_is_serialised_by_name() -> None:
+    model = ChatGuardAlign(max_tokens=7)
     again = load(
         dumpd(model),
         valid_namespaces=["langchain_guardalign"],
@@ -201,20 +201,23 @@ def test_a_preset_can_be_written_down_and_read_again() -> None:
     )
     for copy in (again, pickle.loads(pickle.dumps(model))):
         assert isinstance(copy, ChatGuardAlign)
+        assert copy.preset == "mini"
         assert dumpd(copy) == dumpd(model)
         assert copy._identifying_params == model._identifying_params
 
 
-def test_a_chain_is_not_silently_written_down_as_the_default(model: ChatGuardAlign) -> None:
+def test_a_loaded_chain_is_not_serialised_as_the_default_preset(model: ChatGuardAlign) -> None:
     assert dumpd(model)["type"] == "not_implemented"
 
 
-def test_an_unknown_preset_is_refused_at_once() -> None:
+def test_a_wrong_preset_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match="no preset named 'nothing'"):
         ChatGuardAlign(preset="nothing")
+    with pytest.raises(ConfigError, match="Exactly one of preset and chain"):
+        ChatGuardAlign(preset="mini", chain=red_chain())
 
 
-def test_tools_are_refused_in_words(model: ChatGuardAlign) -> None:
+def test_tools_are_refused(model: ChatGuardAlign) -> None:
     with pytest.raises(NotImplementedError, match="cannot call tools"):
         model.bind_tools([])
     assert model.profile is not None

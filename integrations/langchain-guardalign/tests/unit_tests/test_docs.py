@@ -1,4 +1,4 @@
-"""What the pages tell people to write works as it stands, on the miniature models."""
+"""The code on the pages runs as it is printed, on the miniature models."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from langchain_core.runnables import RunnableLambda
 from PIL import Image
 
 from guardalign_middleware.mini.demo import demo_scenes
+from langchain_guardalign import testing
 from langchain_guardalign.testing import RecordingModel, holds_raw
 from langchain_support.agents import screenshot
 from langchain_support.langsmith import Traces
@@ -24,8 +25,8 @@ ROOT = Path(__file__).parents[4]
 PAGES = (ROOT / "docs" / "langchain.md", ROOT / "integrations/langchain-guardalign/README.md")
 
 
-def blocks(page: Path) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+def blocks(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
 
 
 def unsafe_png() -> bytes:
@@ -50,7 +51,7 @@ def test_the_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "your_tools": [screenshot],
         "your_retriever": RunnableLambda(lambda _: album),
     }
-    for code in blocks(page):
+    for code in blocks(page.read_text(encoding="utf-8")):
         exec(compile(code, page.name, "exec"), names)
     # Everything on the page goes through a guard.
     assert not any(holds_raw(messages, data) for messages in model.seen)
@@ -59,10 +60,15 @@ def test_the_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_page_shows_every_part() -> None:
-    assert len(blocks(PAGES[0])) >= 8
     text = PAGES[0].read_text(encoding="utf-8")
+    assert len(blocks(text)) >= 8
     for part in ("ChatGuardAlign", "ImageGuardRunnable", "GuardAlignMiddleware", "without_images"):
         assert part in text
+
+
+def test_the_example_of_the_doubles() -> None:
+    (code,) = blocks(testing.__doc__ or "")
+    exec(compile(code, "testing", "exec"), {})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

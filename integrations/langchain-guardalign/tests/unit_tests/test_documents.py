@@ -14,6 +14,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 
 from guardalign_middleware.errors import ConfigError, DetectionError, ImageRejected
+from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.testing import (
     BOX,
     all_red,
@@ -25,7 +26,6 @@ from guardalign_middleware.testing import (
 )
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import ImageGuardDocumentTransformer
-from langchain_guardalign.cleaner import NOTICE
 
 Pictures = Callable[[object], list[CanonicalImage]]
 Forms = Callable[[CanonicalImage], dict[str, Any]]
@@ -43,7 +43,7 @@ def is_masked(image: CanonicalImage) -> bool:
 
 
 def ways(image: CanonicalImage) -> dict[str, Document]:
-    """A document for each way of carrying an image."""
+    """A document for each way to hold an image."""
     block = {"type": "image_url", "image_url": {"url": data_url(image)}}
     named = {"type": "image", "base64": base64_png(image), "mime_type": "image/png"}
     return {
@@ -90,16 +90,19 @@ def test_an_image_is_masked_wherever_it_is(pictures: Pictures, way: str) -> None
 def test_what_cannot_be_masked_becomes_a_notice(pictures: Pictures, way: str) -> None:
     (new,) = transformer().transform_documents([ways(ALL_RED)[way]])
     assert pictures(new) == []
-    assert NOTICE in repr(new)
+    assert UNSAFE in repr(new)
     assert new.metadata["guardalign"]["blocked"] == 1
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_drop_and_flag(pictures: Pictures, way: str) -> None:
+def test_drop_notice_and_flag(pictures: Pictures, way: str) -> None:
     documents = [ways(image)[way] for image in (PLAIN, RED, ALL_RED)]
-    (kept,) = transformer(policy="drop").transform_documents(documents)
+    noted = transformer(on_unsafe="notice").transform_documents(documents)
+    assert [len(pictures(document)) for document in noted] == [1, 0, 0]
+    assert [UNSAFE in repr(document) for document in noted] == [False, True, True]
+    (kept,) = transformer(on_unsafe="drop").transform_documents(documents)
     assert pictures(kept)[0].sha256 == PLAIN.sha256
-    flagged = transformer(policy="flag").transform_documents(documents)
+    flagged = transformer(on_unsafe="flag").transform_documents(documents)
     for new, old in zip(flagged, documents, strict=True):
         metadata = {k: v for k, v in new.metadata.items() if k != "guardalign"}
         assert (new.page_content, metadata) == (old.page_content, old.metadata)
@@ -142,7 +145,7 @@ def test_all_documents_are_scanned_together_and_equal_images_once(
     cleaner = ImageGuardDocumentTransformer(guard=guard)
     cleaner.transform_documents([*ways(PLAIN).values(), *ways(RED).values()])
     cleaner.transform_documents(list(ways(RED).values()))
-    # The second scan is the proof that masking the red one was enough.
+    # The second scan confirms that masking the red one was enough.
     assert counts == [2, 1]
 
 
@@ -158,9 +161,9 @@ def test_all_documents_are_scanned_together_and_equal_images_once(
     ],
 )
 def test_what_cannot_be_checked_is_refused(document: Document) -> None:
-    for policy in ("mask", "drop", "flag"):
+    for on_unsafe in ("mask", "notice", "drop", "flag"):
         with pytest.raises(ImageRejected) as caught:
-            transformer(policy=policy).transform_documents([Document("fine"), document])
+            transformer(on_unsafe=on_unsafe).transform_documents([Document("fine"), document])
         assert caught.value.remedy
 
 
@@ -169,18 +172,24 @@ def test_the_keys_are_a_setting(pictures: Pictures) -> None:
     assert transformer(image_keys=()).transform_documents([document])[0] is document
     with pytest.raises(ImageRejected, match=r"documents\[0\]\.metadata\['scan'\]"):
         transformer(image_keys=["scan"]).transform_documents([document])
-    with pytest.raises(ConfigError, match="mask, drop, flag"):
-        transformer(policy="hide")
+
+
+def test_wrong_options_are_refused() -> None:
+    for wrong in ("hide", "block"):
+        with pytest.raises(ConfigError, match="one of mask, notice, drop, flag"):
+            transformer(on_unsafe=wrong)
+    with pytest.raises(ConfigError, match="Exactly one of preset and guard"):
+        transformer(preset="mini")
 
 
 def test_a_broken_picture_in_a_text_is_dropped_or_removed() -> None:
     broken = Document("<img src='data:image/svg+xml;base64,PHN2Zz4='> and words after it")
     (new,) = transformer().transform_documents([broken])
     assert "PHN2Zz4" not in new.page_content
-    assert transformer(policy="drop").transform_documents([broken]) == []
+    assert transformer(on_unsafe="drop").transform_documents([broken]) == []
 
 
-def test_a_fault_passes_nothing_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_fault_no_document_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     guard = red_guard()
 
     def fail(images: Any) -> Any:
@@ -212,7 +221,7 @@ async def test_async_does_not_block_the_loop(monkeypatch: pytest.MonkeyPatch) ->
     scan_many = guard.detector.scan_many
 
     def waiting(images: Any) -> Any:
-        # Only a loop that is free can set this.
+        # Only a free loop can set this.
         assert free.wait(300)
         return scan_many(images)
 

@@ -67,7 +67,7 @@ def test_data_urls_are_found_between_other_words(url: str) -> None:
     assert image.data == data
 
 
-def test_drawings_in_data_urls_are_found_although_nobody_reads_them() -> None:
+def test_svg_in_data_urls_is_found() -> None:
     (image,) = hidden_images("<img src='data:image/svg+xml,%3Csvg%3E'>" + " " * 32)
     assert image.data == b"<svg>"
 
@@ -78,25 +78,25 @@ def test_broken_base64_has_no_bytes_and_is_still_found() -> None:
 
 
 @given(st.text())
-def test_words_are_no_images(text: str) -> None:
+def test_words_are_not_images(text: str) -> None:
     assert "iVBOR" in text or list(hidden_images(text)) == []
 
 
 @given(st.binary(max_size=600))
-def test_other_base64_is_no_image(data: bytes) -> None:
+def test_other_base64_is_not_an_image(data: bytes) -> None:
     text = base64.b64encode(b"%PDF-1.7 " + data).decode()
     assert list(hidden_images(text)) == []
 
 
 @given(st.binary(min_size=18, max_size=64))
-def test_the_quick_test_never_says_no_in_vain(data: bytes) -> None:
+def test_the_quick_test_misses_no_image(data: bytes) -> None:
     for magic in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a"):
         text = base64.b64encode(magic + data + bytes(32)).decode()
         assert may_hide_image(text)
         assert len(list(hidden_images(text))) == 1
 
 
-def test_sound_and_archives_are_no_images() -> None:
+def test_sound_and_archives_are_not_images() -> None:
     assert not looks_like_image(b"RIFF\x00\x00\x00\x00WAVEfmt \x00\x00\x00")
     assert not looks_like_image(b"PK\x03\x04" + bytes(40))
     assert not looks_like_image(b"")

@@ -15,7 +15,7 @@ NAMES = [
     "ImageGuardRunnable",
     "without_images",
 ]
-# As if the extra were not installed; run in a process of its own, for imports are kept.
+# As if the extra were not installed; in a new process, because imports are cached.
 WITHOUT_LANGCHAIN = """
 import sys
 sys.modules["langchain"] = None
@@ -61,3 +61,11 @@ def test_the_middleware_loads_no_torch() -> None:
         "print('torch' in sys.modules)"
     )
     assert run(code) == "False"
+
+
+def test_the_package_does_not_load_its_test_doubles() -> None:
+    code = (
+        "import sys, langchain_guardalign as g; [getattr(g, name) for name in g.__all__]; "
+        "print([name for name in sys.modules if name.endswith('_guardalign.testing')])"
+    )
+    assert run(code) == "[]"

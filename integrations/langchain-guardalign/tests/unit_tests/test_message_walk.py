@@ -77,18 +77,18 @@ def test_the_names_are_those_of_the_fixture(forms: Forms) -> None:
     assert tuple(forms(RAW)) == NAMES
 
 
-def test_no_form_holds_the_image_that_is_looked_for_by_accident(forms: Forms) -> None:
+def test_every_form_holds_its_own_image_only(forms: Forms) -> None:
     assert not any(holds(block, CLEAN) for block in forms(RAW).values())
     assert all(holds(block, RAW) for block in forms(RAW).values())
 
 
 def holds(value: object, image: CanonicalImage) -> bool:
-    """Whether the encoded image stands anywhere in a value."""
+    """Whether a value contains the encoded image."""
     return base64_png(image) in repr(value) or repr(png(image))[2:-1] in repr(value)
 
 
 def messages_with(block: Any) -> list[BaseMessage]:
-    """The block wherever a message can hold one."""
+    """A message for each place that can hold the block."""
     content = [{"type": "text", "text": "look"}, block]
     return [
         HumanMessage(content, id="1"),
@@ -125,7 +125,7 @@ def test_every_form_in_every_place_is_found_and_put_back(
             "masked": 1,
             "blocked": 0,
         }
-        # The same dialect: with the old image put back, it is the old message again.
+        # The dialect stays: putting the old image back gives the old message.
         again = put_images(new, [Replacement(png=png(RAW))])
         again.response_metadata = message.response_metadata
         assert again == message
@@ -264,9 +264,9 @@ UNREADABLE: dict[str, Any] = {
         "type": "document",
         "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="},
     },
-    "film": {"type": "video", "base64": "AAAA", "mime_type": "video/mp4"},
-    "film url": {"type": "video_url", "video_url": {"url": "https://example.org/a.mp4"}},
-    "google film": {"type": "media", "mime_type": "video/mp4", "data": "AAAA"},
+    "video": {"type": "video", "base64": "AAAA", "mime_type": "video/mp4"},
+    "video url": {"type": "video_url", "video_url": {"url": "https://example.org/a.mp4"}},
+    "google video": {"type": "media", "mime_type": "video/mp4", "data": "AAAA"},
     "bedrock document": {"document": {"format": "pdf", "source": {"bytes": b"%PDF-"}}},
     "file id": {"type": "file", "file_id": "file-1"},
 }
@@ -295,7 +295,7 @@ def test_two_images_in_one_block_raise(more: dict[str, Any]) -> None:
         find_images(HumanMessage([block]))
 
 
-def test_addresses_in_json_text_are_only_words() -> None:
+def test_urls_in_json_text_are_only_words() -> None:
     text = json.dumps(
         [
             {"type": "image", "url": "https://example.org/a.png"},
@@ -313,7 +313,7 @@ def test_an_image_in_a_key_raises() -> None:
         find_images(ToolMessage("", tool_call_id="1", artifact={data_url(RAW): 1}))
 
 
-def test_a_deep_nesting_raises() -> None:
+def test_deep_nesting_raises() -> None:
     value: Any = png(RAW)
     for _ in range(100):
         value = [value]
@@ -351,7 +351,7 @@ def test_decoded_pictures_and_objects_are_found_too(pictures: Pictures) -> None:
     assert new["other"] is artifact["other"]
 
 
-def test_the_number_of_replacements_has_to_fit(forms: Forms) -> None:
+def test_the_number_of_replacements_must_match(forms: Forms) -> None:
     message = HumanMessage([forms(RAW)["openai"]])
     with pytest.raises(ValueError, match="more images"):
         put_images(message, [])
@@ -359,7 +359,7 @@ def test_the_number_of_replacements_has_to_fit(forms: Forms) -> None:
         put_images(message, [PUT, PUT])
 
 
-def test_what_was_cleaned_before_keeps_its_verdict(forms: Forms) -> None:
+def test_a_message_cleaned_earlier_keeps_its_verdict(forms: Forms) -> None:
     first = put_images(HumanMessage([forms(RAW)["openai"]]), [PUT])
     allowed = Replacement(png=png(CLEAN), record={"decision": "allow"})
     assert put_images(first, [allowed]) is first

@@ -42,7 +42,7 @@ HOOKS = ("before_agent", "wrap_tool_call", "wrap_model_call")
 
 
 def with_hooks(*names: str) -> GuardAlignMiddleware:
-    """The guard with some of its hooks only."""
+    """The guard with only some of its hooks."""
     missing = {
         hook: getattr(AgentMiddleware, hook)
         for name in HOOKS
@@ -86,14 +86,14 @@ async def test_no_tool_brings_a_raw_image_in(item: BaseTool, pictures: Pictures)
         assert shown(model) == [0, 0]
         assert raw(result) == 0
         assert result["messages"][-1].text == "it is a square"
-        # Cleaned, and not only removed: both pictures are still there, with the red block covered.
+        # Cleaned rather than removed: both pictures are still there, with the red block covered.
         found = pictures(result["messages"])
         assert len(found) >= 2
         x0, y0, x1, y1 = BOX
         assert all((image.pixels[y0:y1, x0:x1] == 127).all() for image in found)
 
 
-def test_verdicts_are_in_the_state_and_survive_the_second_look() -> None:
+def test_verdicts_are_in_the_state_and_survive_the_second_scan() -> None:
     result = guarded(script(screenshot), guard()).invoke({"messages": [ask(ASKED)]})
     for message in (result["messages"][0], result["messages"][2]):
         evidence = message.response_metadata["guardalign"]
@@ -115,7 +115,7 @@ def test_an_image_is_scanned_once_in_a_whole_run(monkeypatch: pytest.MonkeyPatch
     model = script(mcp, mcp, mcp)
     guarded(model, middleware).invoke({"messages": [ask(plain)]})
     assert len(model.seen) == 4
-    # The user's; the tool's; the proof that masking helped; the masked one as the model reads it.
+    # The user's; the tool's; the check of the mask; the masked one as the model reads it.
     assert counts == [1, 1, 1, 1]
 
 
@@ -133,19 +133,19 @@ def test_what_another_middleware_adds_is_cleaned_when_the_guard_is_last() -> Non
     assert isinstance(model.seen[0][0], SystemMessage)
 
 
-def test_what_the_model_draws_is_cleaned_before_it_is_state(pictures: Pictures) -> None:
+def test_an_image_from_the_model_is_cleaned_before_it_is_state(pictures: Pictures) -> None:
     drawing = AIMessage(["here", {"type": "image_generation_call", "result": base64_png(SHOWN)}])
     result = guarded(RecordingModel(answers=[drawing]), guard()).invoke({"messages": [ask(ASKED)]})
     assert raw(result) == 0
     assert len(pictures(result["messages"][-1])) == 1
-    result = guarded(RecordingModel(answers=[drawing]), guard(strategy="block")).invoke(
+    result = guarded(RecordingModel(answers=[drawing]), guard(on_unsafe="block")).invoke(
         {"messages": [ask()]}
     )
     assert raw(result) == 0
     assert result["messages"][-1].text == BLOCKED
 
 
-async def test_what_cannot_be_checked_ends_the_run() -> None:
+async def test_an_image_that_cannot_be_checked_ends_the_run() -> None:
     @tool
     def address() -> list[dict[str, Any]]:
         """An image behind a URL."""
@@ -187,7 +187,7 @@ async def test_nothing_blocks_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
 
     def waiting(images: Any) -> Any:
-        # Only a loop that is free runs this callback.
+        # Only a free loop runs this callback.
         free = threading.Event()
         loop.call_soon_threadsafe(free.set)
         waits.append(free.wait(300))
@@ -200,7 +200,7 @@ async def test_nothing_blocks_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_two_guards_in_one_agent_have_two_names() -> None:
-    flagging, masking = guard(strategy="flag"), guard()
+    flagging, masking = guard(on_unsafe="flag"), guard()
     assert masking.name == "GuardAlignMiddleware[red, mask]"
     assert guard(name="mine").name == "mine"
     model = script(screenshot)
@@ -209,7 +209,10 @@ def test_two_guards_in_one_agent_have_two_names() -> None:
 
 
 def test_wrong_options_are_refused() -> None:
-    with pytest.raises(ConfigError, match="mask, replace, block, flag"):
-        guard(strategy="ignore")
+    for wrong in ("ignore", "drop"):
+        with pytest.raises(ConfigError, match="one of mask, notice, block, flag"):
+            guard(on_unsafe=wrong)
+    with pytest.raises(ConfigError, match="Exactly one of preset and guard"):
+        guard(preset="mini")
     with pytest.raises(ConfigError, match="no preset"):
         GuardAlignMiddleware(preset="nothing")

@@ -1,4 +1,4 @@
-"""What stays behind of a run: streams, checkpoints and state updates."""
+"""What a run leaves behind: streams, checkpoints and state updates."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Pictures = Callable[[object], list[CanonicalImage]]
 BLOCKED = red_config().blocked_reply
 
 
-# A sub-agent writes into its caller's saver: there, only a guard of its own can help.
+# A sub-agent writes to its caller's saver: only its own guard can keep that clean.
 SAVED = (*TOOLS[:-1], guarded_sub_agent)
 
 
@@ -55,7 +55,7 @@ async def test_streams_hold_a_raw_image_only_where_the_caller_put_it(item: BaseT
 
 
 def saved(saver: InMemorySaver) -> list[int]:
-    """The steps whose checkpoint, or what was written to it, holds a raw picture."""
+    """The steps whose checkpoint or pending writes hold a raw picture."""
     return sorted(
         item.metadata["step"]
         for item in saver.list(None)
@@ -70,7 +70,7 @@ async def test_only_the_input_checkpoint_holds_a_raw_image(item: BaseTool) -> No
         agent = guarded(script(item), guard(), checkpointer=saver)
         state, config = {"messages": [ask(ASKED)]}, {"configurable": {"thread_id": "1"}}
         await agent.ainvoke(state, config) if asynchronous else agent.invoke(state, config)
-        # The empty one with the input as its write, and the one made of it.
+        # The empty checkpoint with the input as pending write, and the one made from it.
         assert saved(saver) == [-1, 0]
         assert len(list(saver.list(None))) >= 4
 
@@ -88,7 +88,7 @@ async def test_the_runnable_before_the_agent_keeps_the_input_checkpoint_clean(
         assert saved(saver) == []
 
 
-def test_a_saver_that_saves_at_the_end_holds_no_raw_image() -> None:
+def test_a_saver_that_saves_on_exit_holds_no_raw_image() -> None:
     saver = InMemorySaver()
     agent = guarded(script(screenshot), guard(), checkpointer=saver)
     config = {"configurable": {"thread_id": "1"}}

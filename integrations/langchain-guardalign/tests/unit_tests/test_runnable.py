@@ -1,4 +1,4 @@
-"""The runnable that stands before any model."""
+"""The runnable in front of any model."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from guardalign_middleware.errors import (
     ImageRejected,
     MessageError,
 )
+from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.testing import (
     BOX,
     all_red,
@@ -38,7 +39,6 @@ from guardalign_middleware.testing import (
 )
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import ImageBlocked, ImageGuardRunnable
-from langchain_guardalign.cleaner import NOTICE
 from langchain_support.agents import ask, covered, red_runnable
 
 Forms = Callable[[CanonicalImage], dict[str, Any]]
@@ -48,7 +48,7 @@ PLAIN, RED, ALL_RED = picture(), picture(red=True), all_red()
 
 
 def scans(runnable: ImageGuardRunnable, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pictures each call of the detector was given."""
+    """The number of pictures in each call of the detector."""
     counts: list[int] = []
     detector = runnable.guard.detector
     scan_many = detector.scan_many
@@ -70,7 +70,7 @@ def test_a_red_block_is_masked_and_the_rest_stays(pictures: Pictures) -> None:
     first, second = pictures(new)
     assert first.sha256 == PLAIN.sha256
     assert covered(second)
-    assert new.content[3] == {"type": "text", "text": NOTICE}
+    assert new.content[3] == {"type": "text", "text": UNSAFE}
 
 
 def test_verdicts_are_in_the_metadata_and_no_pixels() -> None:
@@ -80,7 +80,7 @@ def test_verdicts_are_in_the_metadata_and_no_pixels() -> None:
     assert [(v["decision"], v["action"]) for v in evidence["verdicts"]] == [
         ("allow", "none"),
         ("mask", "mask"),
-        ("block", "replace"),
+        ("block", "notice"),
     ]
     assert evidence["verdicts"][1]["regions"][0]["box"] == list(BOX)
     assert len(json.dumps(evidence)) < 2000
@@ -115,31 +115,31 @@ SHARED = red_runnable()
 
 
 @pytest.mark.parametrize(
-    ("strategy", "actions"),
+    ("on_unsafe", "actions"),
     [
-        ("mask", ["none", "mask", "replace"]),
-        ("replace", ["none", "replace", "replace"]),
+        ("mask", ["none", "mask", "notice"]),
+        ("notice", ["none", "notice", "notice"]),
         ("flag", ["none", "flag", "flag"]),
     ],
 )
-def test_strategies(strategy: str, actions: list[str], pictures: Pictures) -> None:
+def test_on_unsafe(on_unsafe: str, actions: list[str], pictures: Pictures) -> None:
     message = ask(PLAIN, RED, ALL_RED)
-    new = red_runnable(strategy=strategy).invoke(message)
+    new = red_runnable(on_unsafe=on_unsafe).invoke(message)
     records = new.response_metadata["guardalign"]["verdicts"]
     assert [record["action"] for record in records] == actions
-    assert len(pictures(new)) == {"mask": 2, "replace": 1, "flag": 3}[strategy]
-    if strategy == "flag":
+    assert len(pictures(new)) == {"mask": 2, "notice": 1, "flag": 3}[on_unsafe]
+    if on_unsafe == "flag":
         assert new.content == message.content
 
 
 def test_block_raises_with_the_verdicts() -> None:
-    runnable = red_runnable(strategy="block")
+    runnable = red_runnable(on_unsafe="block")
     assert runnable.invoke(ask(PLAIN)).response_metadata["guardalign"]["blocked"] == 0
     with pytest.raises(ImageBlocked, match=r"2 unsafe images found \(weapon\)") as caught:
         runnable.invoke([ask(PLAIN, RED), ask(ALL_RED)])
     assert len(caught.value.verdicts) == 2
     assert isinstance(caught.value, GuardAlignError)
-    assert "strategy" in caught.value.remedy
+    assert "on_unsafe" in caught.value.remedy
 
 
 def test_a_preset_that_blocks_shows_the_notice(pictures: Pictures) -> None:
@@ -193,7 +193,7 @@ def test_threads_share_one_scan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_batch_is_scanned_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    runnable = red_runnable(strategy="replace")
+    runnable = red_runnable(on_unsafe="notice")
     counts = scans(runnable, monkeypatch)
     inputs = [ask(PLAIN), [ask(RED)], "words", png(ALL_RED)]
     results = runnable.batch(inputs, return_exceptions=True)
@@ -222,7 +222,7 @@ async def test_async_is_the_same_and_does_not_block_the_loop(
     scan_many = runnable.guard.detector.scan_many
 
     def waiting(images: Any) -> Any:
-        # Only a loop that is free can set this.
+        # Only a free loop can set this.
         assert free.wait(300)
         return scan_many(images)
 
@@ -247,7 +247,7 @@ class Recording(FakeListChatModel):
         return super()._call(messages, *args, **kwargs)
 
 
-async def test_it_stands_before_any_model(pictures: Pictures) -> None:
+async def test_it_works_in_front_of_any_model(pictures: Pictures) -> None:
     model = Recording(responses=["a blue square"])
     prompt = ChatPromptTemplate.from_messages(
         [("user", [{"type": "image_url", "image_url": {"url": "{shot}"}}])]
@@ -263,8 +263,8 @@ async def test_it_stands_before_any_model(pictures: Pictures) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The function `load` is in beta")
-def test_a_preset_can_be_written_down_copied_and_pickled() -> None:
-    runnable = ImageGuardRunnable(preset="mini", strategy="replace")
+def test_a_preset_is_serialised_copied_and_pickled_by_name() -> None:
+    runnable = ImageGuardRunnable(on_unsafe="notice")
     again = load(
         dumpd(runnable),
         valid_namespaces=["langchain_guardalign"],
@@ -272,7 +272,7 @@ def test_a_preset_can_be_written_down_copied_and_pickled() -> None:
     )
     for twin in (again, pickle.loads(pickle.dumps(runnable)), copy.deepcopy(runnable)):
         assert isinstance(twin, ImageGuardRunnable)
-        assert (twin.preset, twin.strategy) == ("mini", "replace")
+        assert (twin.preset, twin.on_unsafe) == ("mini", "notice")
         assert dumpd(twin) == dumpd(runnable)
     assert dumpd(red_runnable())["type"] == "not_implemented"
     assert copy.copy(red_runnable()).invoke(ask(RED)) == red_runnable().invoke(ask(RED))
@@ -281,7 +281,10 @@ def test_a_preset_can_be_written_down_copied_and_pickled() -> None:
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="no preset named 'nothing'"):
         ImageGuardRunnable(preset="nothing")
-    with pytest.raises(ValueError, match="strategy"):
-        red_runnable(strategy="ignore")
+    for wrong in ("ignore", "drop"):
+        with pytest.raises(ConfigError, match="one of mask, notice, block, flag"):
+            red_runnable(on_unsafe=wrong)
+    with pytest.raises(ConfigError, match="Exactly one of preset and guard"):
+        red_runnable(preset="mini")
     with pytest.raises(ValueError, match="cache_size"):
         red_runnable(cache_size=-1)

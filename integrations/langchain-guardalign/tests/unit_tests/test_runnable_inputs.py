@@ -1,7 +1,8 @@
-"""What the runnable takes, what it gives back, and what it refuses."""
+"""What the runnable takes, returns and refuses."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from guardalign_middleware.errors import (
     ImageRejected,
     MessageError,
 )
+from guardalign_middleware.notices import UNREADABLE, UNSAFE
 from guardalign_middleware.testing import (
     all_red,
     base64_png,
@@ -28,7 +30,6 @@ from guardalign_middleware.testing import (
 )
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import ImageBlocked, ImageGuardRunnable
-from langchain_guardalign.cleaner import NOTICE, UNREADABLE
 from langchain_support.agents import ask, covered, red_runnable
 
 Forms = Callable[[CanonicalImage], dict[str, Any]]
@@ -55,7 +56,7 @@ def test_every_kind_of_input_keeps_its_shape(pictures: Pictures) -> None:
     assert covered(pictures(image.image_url["url"])[0])
     assert image.image_url["detail"] == "low"
     gone = runnable.invoke(ImagePromptValue(image_url={"url": data_url(ALL_RED)}))
-    assert gone == StringPromptValue(text=NOTICE)
+    assert gone == StringPromptValue(text=UNSAFE)
     state = {"messages": [message], "files": {"a.png": png(RED)}, "count": 3}
     new = runnable.invoke(state)
     assert (list(new), new["count"]) == (list(state), 3)
@@ -69,7 +70,7 @@ def test_single_images_keep_their_type(pictures: Pictures) -> None:
     assert covered(open_png(runnable.invoke(bytearray(png(RED)))))
     assert covered(CanonicalImage(np.asarray(runnable.invoke(RED.to_pil()))))
     assert covered(pictures(runnable.invoke(data_url(RED)))[0])
-    assert runnable.invoke(data_url(ALL_RED)) == NOTICE
+    assert runnable.invoke(data_url(ALL_RED)) == UNSAFE
     for image in (png(ALL_RED), ALL_RED.to_pil()):
         with pytest.raises(ImageBlocked, match="inside a message"):
             runnable.invoke(image)
@@ -79,7 +80,7 @@ def test_single_images_keep_their_type(pictures: Pictures) -> None:
 
 
 @pytest.mark.parametrize("wrong", [3, None, [3], [object()], [["a", "b", "c"]]])
-def test_what_is_no_input_is_refused(wrong: object) -> None:
+def test_other_values_are_refused(wrong: object) -> None:
     with pytest.raises(MessageError, match="Pass messages"):
         red_runnable().invoke(wrong)
 
@@ -103,7 +104,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("part", REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_scanned_is_never_forwarded(part: dict[str, Any]) -> None:
+def test_an_image_that_cannot_be_scanned_is_never_forwarded(part: dict[str, Any]) -> None:
     for message in (
         HumanMessage(["look", part]),
         ToolMessage("", tool_call_id="1", artifact={"blocks": [part]}),
@@ -116,6 +117,15 @@ def test_what_cannot_be_scanned_is_never_forwarded(part: dict[str, Any]) -> None
         red_runnable().invoke([HumanMessage("hello"), HumanMessage(["look", part])])
 
 
+def test_wrapped_base64_is_one_image(pictures: Pictures) -> None:
+    wrapped = "\r\n".join(textwrap.wrap(base64_png(RED), 76))
+    parts = [
+        {"type": "image", "base64": wrapped, "mime_type": "image/png"},
+        {"type": "image", "url": f"data:image/png;base64,{wrapped}"},
+    ]
+    assert all(map(covered, pictures(red_runnable().invoke(HumanMessage(parts)))))
+
+
 def test_a_path_that_the_policy_allows_becomes_bytes(pictures: Pictures, tmp_path: Path) -> None:
     file = tmp_path / "shot.png"
     file.write_bytes(png(RED))
@@ -125,7 +135,7 @@ def test_a_path_that_the_policy_allows_becomes_bytes(pictures: Pictures, tmp_pat
     new = runnable.invoke(HumanMessage(parts))
     assert "shot.png" not in repr(new.content)
     assert all(map(covered, pictures(new)))
-    # The file may have changed: it is read again, and what it holds now is scanned.
+    # The file may have changed, so it is read and scanned again.
     file.write_bytes(png(PLAIN))
     found = pictures(runnable.invoke(HumanMessage(parts)))
     assert [image.sha256 for image in found] == [PLAIN.sha256] * 2

@@ -1,4 +1,4 @@
-"""LangChain's own conformance tests; what is skipped, this model does not claim to do."""
+"""LangChain's own conformance tests; skipped are features that this model does not have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from langchain_guardalign import ChatGuardAlign
 
 @pytest.fixture(autouse=True)
 def offline_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The image tests download a picture; give them one."""
+    """The image tests download a picture; return one of ours."""
 
     def get(url: str, **_: Any) -> httpx.Response:
         return httpx.Response(200, content=png(picture()), request=httpx.Request("GET", url))
@@ -67,7 +67,7 @@ class TestConformance(ChatModelIntegrationTests):
     def supports_image_inputs(self) -> bool:
         return True
 
-    # Images in tool messages and Anthropic's image blocks are accepted (test_converters.py), but
+    # Images in tool messages and Anthropic's image blocks are accepted (test_role_content.py), but
     # these two standard tests also bind tools, which this model refuses.
     @property
     def supports_image_tool_message(self) -> bool:
@@ -79,7 +79,7 @@ class TestConformance(ChatModelIntegrationTests):
 
 
 class TestConformanceWithTools(TestConformance):
-    """The same with a runner that calls what it is offered: the adapter is what is tested."""
+    """With a runner that calls the tools it is offered, so that the adapter is tested."""
 
     @property
     def chat_model_params(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Calling tools: with a model that follows a script, and with a tiny one that learned to call."""
+"""Calling tools, with runners that follow a script."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from langchain_core.tools import tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
-from guardalign_middleware.guard import GuardAlign
-from guardalign_middleware.testing import BOX, EchoCall, ScriptedRunner, red_chain, red_guard
+from guardalign_middleware.testing import BOX, EchoCall, ScriptedRunner, red_chain
 from langchain_guardalign import ChatGuardAlign
 from langchain_support.agents import ASKED, SHOWN, ask, block
-from tests.support.tiny.tools import runner_of, teach, tool_model
 
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 2, "b": 3}}\n</tool_call>'
 
@@ -45,7 +43,7 @@ def model_of(*answers: str) -> tuple[ChatGuardAlign, ScriptedRunner]:
     return ChatGuardAlign(chain=red_chain(runner=runner)), runner
 
 
-def test_a_call_is_taken_out_of_the_text() -> None:
+def test_a_call_is_separated_from_the_text() -> None:
     model, runner = model_of(f"Let me see.\n{CALL}\n{CALL}")
     reply = model.bind_tools([add]).invoke([ask(ASKED)])
     assert reply.text == "Let me see."
@@ -59,7 +57,7 @@ def test_a_call_is_taken_out_of_the_text() -> None:
     assert model.invoke("words").text.startswith("Let me see.\n<tool_call>")
 
 
-async def test_streams_bring_the_same_call_and_no_piece_of_its_syntax() -> None:
+async def test_streams_carry_the_same_call_and_none_of_its_syntax() -> None:
     model, _ = model_of(f"Let me see.\n{CALL}")
     bound = model.bind_tools([add])
     expected = bound.invoke("go")
@@ -110,7 +108,7 @@ def test_a_choice_narrows_what_is_offered_and_what_is_accepted() -> None:
     assert model.bind_tools([add], tool_choice="auto").invoke("go").tool_calls
     assert model.bind_tools([add], tool_choice="none").invoke("go").text == "No."
     assert runner.tools[-1] == ()
-    with pytest.raises(ValueError, match="names no tool"):
+    with pytest.raises(ValueError, match="should name a tool"):
         model.bind_tools([add], tool_choice="other")
 
 
@@ -142,50 +140,19 @@ def test_an_agent_runs_its_tools_and_their_images_are_cleaned() -> None:
     assert state["messages"][2].content == "5"
     assert state["messages"][-1].text == "It is five."
     last: EchoCall = runner.calls[-1]
-    # The history is told in the model's own words, and every picture in it is cleaned.
+    # The history is written in the model's own syntax, and every picture in it is cleaned.
     assert last.messages[1].text.strip() == CALL
     x0, y0, x1, y1 = BOX
     assert len(last.images) == 2
     assert all((image.pixels[y0:y1, x0:x1] == 127).all() for image in last.images)
 
 
-def test_the_profile_and_the_token_count_know_of_tools() -> None:
+def test_the_profile_and_the_cache_key_depend_on_tools() -> None:
     model, _ = model_of("x")
     assert model.profile is not None
     assert model.profile["tool_calling"] is True
     key = model._get_llm_string(tools=[convert_to_openai_tool(add)])
     assert key != model._get_llm_string()
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> ChatGuardAlign:
-    runner = runner_of(tool_model(tmp_path_factory.mktemp("tools")))
-    conversation = [{"role": "user", "content": "Add 2 and 3."}]
-    teach(runner, conversation, [convert_to_openai_tool(add)], CALL)
-    return ChatGuardAlign(chain=GuardAlign(red_guard(), runner))
-
-
-async def test_a_tiny_model_calls_a_tool(learned: ChatGuardAlign) -> None:
-    assert learned.profile is not None
-    assert learned.profile["tool_calling"] is True
-    bound = learned.bind_tools([add])
-    reply = bound.invoke("Add 2 and 3.")
-    assert [(call["name"], call["args"]) for call in reply.tool_calls] == [
-        ("add", {"a": 2, "b": 3})
-    ]
-    assert reply.text == ""
-    whole: Any = None
-    async for chunk in bound.astream("Add 2 and 3."):
-        whole = chunk if whole is None else whole + chunk
-    assert whole.tool_calls[0]["args"] == {"a": 2, "b": 3}
-    call = reply.tool_calls[0]
-    assert add.invoke(call["args"]) == 5
-
-
-def test_tools_count_as_tokens(learned: ChatGuardAlign) -> None:
-    messages = [HumanMessage("Add 2 and 3.")]
-    with_tools = learned.get_num_tokens_from_messages(messages, tools=[add])
-    assert with_tools > learned.get_num_tokens_from_messages(messages) + 50
 
 
 def test_other_models_refuse_tools() -> None:

@@ -1,4 +1,4 @@
-"""What leaves the process when LangSmith traces a run: verdicts, and no pixels."""
+"""LangSmith's traces of a run hold verdicts and no pixels."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def config(traces: Traces, **options: Any) -> Any:
 
 
 def every_way(traces: Traces, **options: Any) -> list[str]:
-    """The bodies that are sent when each of our parts works on a raw picture."""
+    """The request bodies sent when each of our classes handles a raw picture."""
     how = config(traces, **options)
     (red_runnable() | RecordingModel(answers=[AIMessage("x")])).invoke([ask(ASKED)], how)
     ChatGuardAlign(chain=red_chain()).invoke([ask(ASKED)], how)
     list(ChatGuardAlign(chain=red_chain()).stream([ask(ASKED)], how))
     guarded(script(*TOOLS), guard()).invoke({"messages": [ask(ASKED)]}, how)
     with pytest.raises(ImageBlocked):
-        red_runnable(strategy="block").invoke([ask(ASKED)], how)
+        red_runnable(on_unsafe="block").invoke([ask(ASKED)], how)
     return traces.bodies
 
 
@@ -77,14 +77,14 @@ def test_every_dialect_is_taken_out(block: tuple[str, Any]) -> None:
     assert any("look" in body for body in traces.bodies)
 
 
-def test_what_is_no_image_stays() -> None:
+def test_other_values_stay() -> None:
     value = {"messages": [["human", "hello"]], "count": 3, "none": None, "long": "word " * 100}
     assert without_images(value) is value
     link = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
     assert without_images({"content": [link]}) == {"content": [link]}
 
 
-def test_what_cannot_be_read_is_left_out_as_a_whole() -> None:
+def test_an_unreadable_value_is_left_out_as_a_whole() -> None:
     deep: dict[str, Any] = {"image": base64_png(SHOWN)}
     for _ in range(80):
         deep = {"content": [deep]}
@@ -118,27 +118,27 @@ def test_the_verdict_is_metadata_of_the_run(
 ) -> None:
     traces = Traces()
     call(image, config(traces))
-    told = [
+    recorded = [
         run["extra"]["metadata"]
         for run in traces.runs()
         if "guardalign_decision" in run.get("extra", {}).get("metadata", {})
     ]
-    assert told
-    # The middleware looks twice: at what starts the run, and at what the model is shown.
-    assert told[0]["guardalign_decision"] == decision
-    assert told[0]["guardalign"]["verdicts"][0]["decision"] == decision
-    assert len(json.dumps(told)) < 9000
+    assert recorded
+    # The middleware scans twice: the input of the run, and what the model sees.
+    assert recorded[0]["guardalign_decision"] == decision
+    assert recorded[0]["guardalign"]["verdicts"][0]["decision"] == decision
+    assert len(json.dumps(recorded)) < 9000
 
 
-def test_a_streamed_answer_brings_its_verdict_in_the_outputs() -> None:
-    # LangChain gives `_stream` no run manager, so the run itself cannot be told.
+def test_a_streamed_answer_has_its_verdict_in_the_outputs() -> None:
+    # LangChain passes `_stream` no run manager, so the run cannot get the metadata.
     traces = Traces()
     list(ChatGuardAlign(chain=red_chain()).stream([ask(ASKED)], config(traces)))
     outputs = [json.dumps(run["outputs"]) for run in traces.runs() if run.get("outputs")]
     assert any('"decision": "mask"' in text for text in outputs)
 
 
-async def test_the_verdict_is_told_when_it_is_awaited() -> None:
+async def test_async_calls_record_the_verdict_on_the_run() -> None:
     for call in (
         lambda how: red_runnable().ainvoke([ask(ASKED)], how),
         lambda how: red_runnable().abatch([[ask(ASKED)]], how),
@@ -154,14 +154,14 @@ async def test_the_verdict_is_told_when_it_is_awaited() -> None:
         assert "mask" in decisions
 
 
-def test_without_a_tracer_or_an_image_nothing_is_told() -> None:
+def test_without_a_tracer_or_an_image_nothing_is_recorded() -> None:
     traces = Traces()
     red_runnable().invoke("just words", config(traces))
     assert not any("guardalign_decision" in body for body in traces.bodies)
     assert red_runnable().invoke(ask(ASKED)).response_metadata["guardalign"]["masked"] == 1
 
 
-def test_a_refusal_is_no_verdict() -> None:
+def test_a_refusal_records_no_verdict() -> None:
     traces = Traces()
     with pytest.raises(ImageRejected):
         red_runnable().invoke(HumanMessage([{"type": "image", "file_id": "1"}]), config(traces))

@@ -20,7 +20,7 @@ from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.testing import base64_png, data_url, picture, png
 from guardalign_middleware.types import CanonicalImage
-from langchain_guardalign.converters import to_role_content
+from langchain_guardalign.role_content import to_role_content
 
 IMAGE = picture(red=True)
 B64 = base64_png(IMAGE)
@@ -94,7 +94,7 @@ REFUSED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("block", REFUSED.values(), ids=REFUSED.keys())
-def test_what_needs_a_network_or_a_disk_is_refused(block: dict[str, Any]) -> None:
+def test_an_image_behind_a_network_or_a_disk_is_refused(block: dict[str, Any]) -> None:
     with pytest.raises(ImageRejected):
         images_of(HumanMessage([block]))
 
@@ -139,7 +139,7 @@ def test_roles_and_texts() -> None:
     ]
 
 
-def test_a_models_own_notes_are_not_shown_again() -> None:
+def test_reasoning_is_not_shown_again() -> None:
     message = AIMessage(
         [
             {"type": "thinking", "thinking": "hm", "signature": "s"},
@@ -152,7 +152,7 @@ def test_a_models_own_notes_are_not_shown_again() -> None:
 
 
 @pytest.mark.parametrize("message", [RemoveMessage(id="1"), ChatMessage("x", role="narrator")])
-def test_what_is_no_turn_raises(message: BaseMessage) -> None:
+def test_a_message_that_is_not_a_turn_raises(message: BaseMessage) -> None:
     with pytest.raises(MessageError, match=r"messages\[0\]"):
         to_role_content([message])
 

@@ -1,4 +1,4 @@
-"""What becomes of an unsafe image, by strategy."""
+"""What happens to an unsafe image, for each value of `on_unsafe`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 
+from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.testing import red_config
 from guardalign_middleware.types import CanonicalImage
-from langchain_guardalign.cleaner import NOTICE
 from langchain_guardalign.testing import RecordingModel
 from langchain_support.agents import (
     ASKED,
@@ -36,17 +36,17 @@ Pictures = Callable[[object], list[CanonicalImage]]
 BLOCKED = red_config().blocked_reply
 
 
-def test_replace_shows_the_notice(pictures: Pictures) -> None:
+def test_notice_is_shown(pictures: Pictures) -> None:
     model = script(*TOOLS)
-    result = guarded(model, guard(strategy="replace")).invoke({"messages": [ask(ASKED)]})
+    result = guarded(model, guard(on_unsafe="notice")).invoke({"messages": [ask(ASKED)]})
     assert sum(shown(model)) == raw(result) == 0
     assert pictures(result["messages"]) == []
-    assert result["messages"][0].content[1] == {"type": "text", "text": NOTICE}
+    assert result["messages"][0].content[1] == {"type": "text", "text": UNSAFE}
 
 
 def test_flag_records_and_changes_nothing() -> None:
     model = script(screenshot)
-    result = guarded(model, guard(strategy="flag")).invoke({"messages": [ask(ASKED)]})
+    result = guarded(model, guard(on_unsafe="flag")).invoke({"messages": [ask(ASKED)]})
     assert shown(model) == [1, 2]
     (record,) = result["messages"][2].response_metadata["guardalign"]["verdicts"]
     assert (record["decision"], record["action"]) == ("mask", "flag")
@@ -55,7 +55,7 @@ def test_flag_records_and_changes_nothing() -> None:
 async def test_block_ends_the_run_before_the_model_is_asked() -> None:
     for asynchronous in (False, True):
         model = script(screenshot)
-        agent = guarded(model, guard(strategy="block"), checkpointer=InMemorySaver())
+        agent = guarded(model, guard(on_unsafe="block"), checkpointer=InMemorySaver())
         state, config = {"messages": [ask(ASKED)]}, {"configurable": {"thread_id": "1"}}
         result = await agent.ainvoke(state, config) if asynchronous else agent.invoke(state, config)
         assert model.seen == []
@@ -65,7 +65,7 @@ async def test_block_ends_the_run_before_the_model_is_asked() -> None:
         assert last.text == BLOCKED
         assert last.response_metadata["finish_reason"] == "blocked"
         assert last.response_metadata["guardalign"]["verdicts"][0]["action"] == "block"
-        # One blocked turn is no verdict on the next one.
+        # A blocked turn does not block the next one.
         model.answers = [AIMessage("hello")]
         state = {"messages": [HumanMessage("hi")]}
         result = await agent.ainvoke(state, config) if asynchronous else agent.invoke(state, config)
@@ -81,7 +81,7 @@ async def test_block_ends_the_run_before_the_model_is_asked() -> None:
 async def test_block_ends_the_run_after_a_tool(item: BaseTool) -> None:
     for asynchronous in (False, True):
         model = script(item)
-        agent = guarded(model, guard(strategy="block"), checkpointer=InMemorySaver())
+        agent = guarded(model, guard(on_unsafe="block"), checkpointer=InMemorySaver())
         state, config = {"messages": [ask()]}, {"configurable": {"thread_id": "1"}}
         result = await agent.ainvoke(state, config) if asynchronous else agent.invoke(state, config)
         assert len(model.seen) == 1
@@ -95,7 +95,7 @@ async def test_block_ends_the_run_after_a_tool(item: BaseTool) -> None:
 
 
 @pytest.mark.parametrize("forged", ["x", {"verdicts": 3}, {"verdicts": ["x"]}])
-def test_metadata_that_a_tool_forged_are_not_trusted(forged: Any) -> None:
+def test_metadata_forged_by_a_tool_are_not_trusted(forged: Any) -> None:
     message = ToolMessage(
         [block(SHOWN)], tool_call_id="call-0", response_metadata={"guardalign": forged}
     )
@@ -110,16 +110,16 @@ def test_metadata_that_a_tool_forged_are_not_trusted(forged: Any) -> None:
     result = agent.invoke({"messages": [HumanMessage("hello")]})
     assert result["messages"][2].response_metadata["guardalign"]["masked"] == 1
     harmless = ToolMessage("a", tool_call_id="1", response_metadata={"guardalign": forged})
-    assert not guard(strategy="block")._blocked_by_a_tool([harmless])
+    assert not guard(on_unsafe="block")._blocked_by_a_tool([harmless])
 
 
-def test_block_also_ends_for_what_only_the_request_holds() -> None:
+def test_block_also_ends_the_run_for_an_image_that_only_the_request_holds() -> None:
     class Adds(AgentMiddleware):
         def wrap_model_call(self, request: Any, handler: Any) -> Any:
             return handler(request.override(messages=[*request.messages, ask(ASKED)]))
 
     model = script()
-    result = guarded(model, Adds(), guard(strategy="block")).invoke(
+    result = guarded(model, Adds(), guard(on_unsafe="block")).invoke(
         {"messages": [HumanMessage("hello")]}
     )
     assert model.seen == []
@@ -137,7 +137,7 @@ def test_parallel_calls_with_one_unsafe_result() -> None:
         for name in ("screenshot", "clock")
     ]
     model = RecordingModel(answers=[AIMessage("", tool_calls=calls), AIMessage("never said")])
-    agent = create_agent(model, tools=[screenshot, clock], middleware=[guard(strategy="block")])
+    agent = create_agent(model, tools=[screenshot, clock], middleware=[guard(on_unsafe="block")])
     result = agent.invoke({"messages": [HumanMessage("hello")]})
     assert result["messages"][-1].text == BLOCKED
     assert len(model.seen) == 1

@@ -1,7 +1,8 @@
-"""Every way in which a content block writes an image: how it is read, and how it is put back.
+"""Every form in which a content block writes an image: how to read it, and how to replace it.
 
-This is the one place that knows the dialects: LangChain v1 and v0, OpenAI's chat and responses
-forms, Anthropic, Bedrock, Google, MCP and transformers. Nothing is decoded here.
+To add a dialect, add it to `read_image` and to `guardalign_middleware.testing.dialects`. Known are
+LangChain v1 and v0, OpenAI Chat Completions and Responses, Anthropic, Bedrock, Google, MCP and
+transformers. Images are translated to parts of the core; `intake/part.py` decodes them.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from typing import Any
 from PIL import Image
 
 from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.intake.data_url import is_data_url
 
 Part = dict[str, Any]
 Block = Mapping[str, Any]
 
 PNG = "image/png"
 _REMEDY = "Give the image as base64 or as a data URL."
-# Two of these in one block could be two images, of which only one would be scanned.
+# With two of these, a block could hold two images, and only one of them would be scanned.
 _ORIGINS = ("base64", "data", "file_id", "image", "image_url", "path", "source", "url")
 _TEXT_TYPES = ("text/", "audio/")
 _NESTED = ("source", "file", "value")
@@ -30,13 +32,12 @@ _MIME_KEYS = ("mime_type", "mimeType", "media_type")
 
 @dataclass(frozen=True, eq=False)
 class ImageSlot:
-    """An image inside something larger.
+    """An image inside a block.
 
     Attributes:
-        part: the image as a message part of the core.
-        put: what was around the image, with these PNG bytes in its place; the original is not
-            changed.
-        rest: what was around the image, without it; no other image should be in there.
+        part: the image as a part of the core.
+        put: returns a copy of the block with these PNG bytes in place of the image.
+        rest: the block without the image; it should hold no other image.
     """
 
     part: Part
@@ -45,10 +46,10 @@ class ImageSlot:
 
 
 def read_image(block: Block, place: str) -> ImageSlot | None:
-    """The image of a block in any known dialect; None when the block is of another kind.
+    """Read the image of a block in any known dialect; None if the block is of another kind.
 
     Raises:
-        ImageRejected: the block is an image and has no bytes, a file id for instance.
+        ImageRejected: an image block without bytes, such as a file id.
         MessageError: the block names two images.
     """
     kind = block_type(block)
@@ -68,13 +69,13 @@ def read_image(block: Block, place: str) -> ImageSlot | None:
 
 
 def block_type(block: Block) -> str | None:
-    """The type that a block states; None also where it states one that is no word."""
+    """The block's `type`; None if it is absent or not a string."""
     kind = block.get("type")
     return kind if isinstance(kind, str) else None
 
 
 def names_an_image(block: Block) -> bool:
-    """Whether a block of a known image kind really names one, by bytes or by reference."""
+    """Whether a block names an image, by bytes or by reference, under any key of a dialect."""
     if isinstance(block.get("image"), Mapping):
         return isinstance(block["image"].get("source"), Mapping)
     if block.get("source_type") == "id":
@@ -83,7 +84,7 @@ def names_an_image(block: Block) -> bool:
 
 
 def unreadable(block: Block) -> str | None:
-    """Why a block in which no image was found could hold one; None when it could not."""
+    """Why a block in which no image was found could still hold one; None if it cannot."""
     kind = str(block.get("type") or "").lower()
     inner = [block, *(block[key] for key in _NESTED if isinstance(block.get(key), Mapping))]
     types = [
@@ -95,8 +96,8 @@ def unreadable(block: Block) -> str | None:
         or any(block.get(key) for key in ("image", "images", "image_url"))
     ):
         return "seems to hold an image and cannot be read"
-    if _is_film_or_document(block, kind, types):
-        return "can hold pictures that this guard does not read (film, PDF, file)"
+    if _is_video_or_document(block, kind, types):
+        return "can hold pictures that this guard does not read (video, PDF, file)"
     return None
 
 
@@ -106,11 +107,17 @@ def is_image_type(mime_type: object) -> bool:
 
 
 def as_png(block: Block) -> dict[str, Any]:
-    """The block, with the image types that it states changed to PNG."""
+    """A copy of the block that states PNG wherever it stated an image type."""
     return {
         key: PNG if key in _MIME_KEYS and is_image_type(value) else value
         for key, value in block.items()
     }
+
+
+def note_block(note: str, block: Block) -> dict[str, Any]:
+    """A text block in place of an image block; it keeps the id."""
+    kept = {"id": block["id"]} if isinstance(block.get("id"), str) else {}
+    return {"type": "text", "text": note, **kept}
 
 
 def data_url(png: bytes) -> str:
@@ -124,13 +131,13 @@ def encode(png: bytes) -> str:
 
 
 def open_png(png: bytes) -> Image.Image:
-    """PNG bytes of our own making as a loaded picture."""
+    """Decode PNG bytes that this package has encoded itself."""
     with Image.open(io.BytesIO(png)) as file:
         return file.convert("RGB")
 
 
 def _image_url(block: Block, place: str) -> ImageSlot:
-    _one_origin(block, place)
+    _require_one_origin(block, place)
     link = block.get("image_url")
     if isinstance(link, Mapping):
         return _within(block, "image_url", _url(link, "url", place))
@@ -139,7 +146,7 @@ def _image_url(block: Block, place: str) -> ImageSlot:
 
 def _image(block: Block, place: str) -> ImageSlot:
     """`image` blocks of LangChain v1 and v0, Anthropic, MCP and transformers."""
-    _one_origin(block, place)
+    _require_one_origin(block, place)
     source = block.get("source")
     if isinstance(source, Mapping):
         inner = _fields(source, place, data="data", mime="media_type", url="url")
@@ -158,7 +165,7 @@ def _image(block: Block, place: str) -> ImageSlot:
 
 
 def _local(block: Block, key: str) -> ImageSlot:
-    """A picture, bytes, a data URL or a path; what a path names becomes base64."""
+    """A PIL picture, bytes, a data URL, or a path, which is replaced by base64."""
     value = block[key]
 
     def put(png: bytes) -> dict[str, Any]:
@@ -166,7 +173,7 @@ def _local(block: Block, key: str) -> ImageSlot:
             return {**block, key: open_png(png)}
         if isinstance(value, bytes | bytearray):
             return {**block, key: png}
-        if isinstance(value, str) and value[:5].lower() == "data:":
+        if isinstance(value, str) and is_data_url(value):
             return {**block, key: data_url(png)}
         return {**_without(block, key), "base64": encode(png), "mime_type": PNG}
 
@@ -189,7 +196,7 @@ def _fields(block: Block, place: str, *, data: str, mime: str, url: str) -> Imag
 
 
 def _url(block: Block, key: str, place: str) -> ImageSlot:
-    """The core reads data URLs and refuses what needs a network or a disk."""
+    """Any URL; the core's intake policy decides whether it may be read."""
     link = block.get(key)
     if not isinstance(link, str):
         raise _no_bytes(block, place)
@@ -214,7 +221,7 @@ def _bedrock(block: Block, place: str) -> ImageSlot:
 def _openai_file(block: Block, place: str) -> ImageSlot | None:
     file = block["file"]
     data = file.get("file_data")
-    if isinstance(data, str) and not data.lower().startswith("data:image/"):
+    if isinstance(data, str) and not (is_data_url(data) and is_image_type(data[5:])):
         return None
     if file.get("file_id") is not None and data is not None:
         raise _two_origins(("file_data", "file_id"), place)
@@ -231,7 +238,7 @@ def _without(block: Block, key: str) -> Part:
     return {name: value for name, value in block.items() if name != key}
 
 
-def _one_origin(block: Block, place: str) -> None:
+def _require_one_origin(block: Block, place: str) -> None:
     given = [key for key in _ORIGINS if block.get(key) is not None]
     if len(given) > 1:
         raise _two_origins(given, place)
@@ -247,14 +254,14 @@ def _two_origins(keys: tuple[str, ...] | list[str], place: str) -> MessageError:
 def _no_bytes(block: Block, place: str) -> ImageRejected:
     given = ", ".join(sorted(str(key) for key in block)) or "nothing"
     return ImageRejected(
-        f"{place} gives no image bytes (it has {given}).",
+        f"{place} holds no image bytes (its keys: {given}).",
         reason="unsupported_type",
         source=place,
         remedy=_REMEDY,
     )
 
 
-def _is_film_or_document(block: Block, kind: str, types: list[str]) -> bool:
+def _is_video_or_document(block: Block, kind: str, types: list[str]) -> bool:
     if kind == "document":
         source = block.get("source")
         return isinstance(source, Mapping) and source.get("type") not in {"text", "content"}

@@ -1,7 +1,7 @@
-"""LangChain messages to GuardAlign's role/content mappings; pure, no model and no image decoding.
+"""Translate LangChain messages to the role/content mappings of `GuardAlign.invoke`.
 
-Every known way of writing an image becomes one part that the core takes in itself, so that the
-bytes are resolved once. A block that is not known raises: it could carry an image past the guard.
+Image blocks of every known dialect become parts of the core, which decodes them. An unknown block
+is an error: it could carry an image past the guard.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from langchain_core.messages import (
 )
 
 from guardalign_middleware.errors import MessageError
-from langchain_guardalign.blocks import Part, block_type, read_image
+from langchain_guardalign.dialects import Part, block_type, read_image
+
+CallWriter = Callable[[Sequence[ToolCall]], str]
 
 _ROLES: tuple[tuple[type[BaseMessage], str], ...] = (
     (HumanMessage, "user"),
@@ -31,7 +33,7 @@ _ROLES: tuple[tuple[type[BaseMessage], str], ...] = (
     (ToolMessage, "tool"),
     (FunctionMessage, "tool"),
 )
-_SPOKEN_ROLES = {
+_CHAT_ROLES = {
     "human": "user",
     "user": "user",
     "ai": "assistant",
@@ -40,7 +42,7 @@ _SPOKEN_ROLES = {
     "developer": "system",
     "tool": "tool",
 }
-# A model's own notes to itself, and calls that `AIMessage.tool_calls` repeats: never shown again.
+# Reasoning, which is not shown again, and calls, which are in `AIMessage.tool_calls` too.
 _DROPPED = {
     "reasoning",
     "redacted_thinking",
@@ -51,11 +53,11 @@ _DROPPED = {
 }
 
 
-def in_words(calls: Sequence[ToolCall]) -> str:
-    """Calls as text, for a model that has no syntax of its own for them.
+def calls_in_words(calls: Sequence[ToolCall]) -> str:
+    """Write calls as text, for a model without a syntax for them.
 
     Raises:
-        MessageError: arguments that are no JSON.
+        MessageError: arguments that are not JSON values.
     """
     try:
         return "\n".join(
@@ -63,50 +65,48 @@ def in_words(calls: Sequence[ToolCall]) -> str:
         )
     except (TypeError, ValueError, RecursionError) as error:
         raise MessageError(
-            "A tool call has arguments that are no JSON.",
-            remedy="Give tool calls strings, numbers, lists and mappings only.",
+            "A tool call has arguments that are not JSON values.",
+            remedy="Use only strings, numbers, lists and mappings in tool calls.",
         ) from error
 
 
 def to_role_content(
-    messages: Sequence[BaseMessage], written: Callable[[Sequence[ToolCall]], str] = in_words
+    messages: Sequence[BaseMessage], write_calls: CallWriter = calls_in_words
 ) -> list[dict[str, Any]]:
-    """Turn LangChain messages into what `GuardAlign.invoke` takes; the messages are not changed.
+    """Translate messages to the argument of `GuardAlign.invoke`; the messages are not changed.
 
     Args:
         messages: the conversation.
-        written: how calls that were made before are told to the model.
+        write_calls: writes the tool calls of earlier turns as text.
 
     Raises:
-        MessageError: a role or a content block that is not known; the message names the place.
+        MessageError: an unknown role or content block; the error names its place.
         ImageRejected: an image behind a file id.
     """
     return [
         {
             "role": _role(message, index),
-            "content": _content(message, f"messages[{index}].content", written),
+            "content": _content(message, f"messages[{index}].content", write_calls),
         }
         for index, message in enumerate(messages)
     ]
 
 
 def _role(message: BaseMessage, index: int) -> str:
-    if isinstance(message, ChatMessage) and message.role.lower() in _SPOKEN_ROLES:
-        return _SPOKEN_ROLES[message.role.lower()]
+    if isinstance(message, ChatMessage) and message.role.lower() in _CHAT_ROLES:
+        return _CHAT_ROLES[message.role.lower()]
     for kind, role in _ROLES:
         if isinstance(message, kind):
             return role
     raise MessageError(
-        f"messages[{index}] is a {type(message).__name__}, which has no place in a conversation."
+        f"messages[{index}] is a {type(message).__name__}, which is not a turn of a conversation."
     )
 
 
-def _content(
-    message: BaseMessage, place: str, written: Callable[[Sequence[ToolCall]], str]
-) -> list[Part]:
+def _content(message: BaseMessage, place: str, write_calls: CallWriter) -> list[Part]:
     parts = _parts(message.content, place)
     if isinstance(message, AIMessage) and message.tool_calls:
-        parts.append({"type": "text", "text": written(message.tool_calls)})
+        parts.append({"type": "text", "text": write_calls(message.tool_calls)})
     return parts or [{"type": "text", "text": ""}]
 
 
