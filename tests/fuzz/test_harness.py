@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -36,6 +38,11 @@ def test_every_kind_of_failure_is_found_and_written_down(
     assert words in text
     assert str(case_of(name, target(name), 7)) in text
     assert "finding" in report({name: done})
+
+
+def test_the_core_is_fuzzed_without_torch() -> None:
+    code = "import sys, tests.fuzz.worker; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_number_names_a_case() -> None:

@@ -33,7 +33,7 @@ from tests.support.tiny.models import FAMILIES, save_tiny_model
 
 # Two families pass tensors to NumPy in a deprecated way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
-# Not loadable by a runner: BLIP-2 and Fuyu have no chat template, no auto class has Phi-4.
+# No runner loads these: two have no chat template, and no auto class that it tries has Phi-4.
 REFUSED = {"blip2", "fuyu", "phi4_multimodal"}
 EVERY_FAMILY = pytest.mark.parametrize("family", sorted(set(MATRIX) - REFUSED))
 
