@@ -155,7 +155,7 @@ def _draw_boxes(picture: Image.Image, verdict: Verdict) -> None:
         x0, y0, x1, y1 = _placed(region.box, verdict, picture.size)
         draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=_box_color(region), width=3)
         if min(x1 - x0, y1 - y0) > 12:
-            # A light line inside the strong one: one of them stands out on any background.
+            # A light line inside the strong one: one of them is visible on any background.
             draw.rectangle((x0 + 3, y0 + 3, x1 - 4, y1 - 4), outline=_WHITE, width=1)
 
 

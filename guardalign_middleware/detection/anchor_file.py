@@ -76,9 +76,7 @@ class _Reader:
         banks = self._items(root, "the file")
         for key, node in banks.items():
             if key not in ("categories", "neutral"):
-                self._fail(
-                    node, f"{key!r} is not a key of the mapping; use categories and neutral."
-                )
+                self._fail(node, f"{key!r} is not a key here; use categories and neutral.")
         if "categories" not in banks:
             self._fail(root, "categories should be a mapping with at least one entry.")
         found: list[Entry] = []

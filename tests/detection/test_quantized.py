@@ -96,7 +96,7 @@ def test_a_tower_that_lies_in_the_folder_is_taken(
 
 
 def identity(side: int) -> bytes:
-    """A model that is no tower."""
+    """A model that is not a tower."""
     shape = [1, 3, side, side]
     first, last = (
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("pixels", "rows")

@@ -98,7 +98,7 @@ def test_case_and_punctuation_are_cleaned_as_siglip_does(folder: Path) -> None:
 
 
 def test_the_logit_bias_shifts_no_distance(folder: Path, tmp_path: Path) -> None:
-    """It is added to every logit alike: cosines, order and softmax stay what they are."""
+    """It is added to every logit: cosines, order and softmax do not change."""
     other = tmp_path / "other"
     other.mkdir()
     for file in folder.iterdir():

@@ -121,7 +121,7 @@ def test_a_repeated_variant_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("solver", ["sinkhorn", "pot"])
-def test_a_patch_without_mass_has_the_limit_and_moves_nobody(solver: str) -> None:
+def test_a_patch_without_mass_gets_the_limit_and_moves_no_other(solver: str) -> None:
     embeddings, weights, concepts = _case(4)
     config = TransportConfig(solver=solver)
     bank = pack_anchors(concepts)
