@@ -111,7 +111,7 @@ def prefix_shares(
     *,
     gamma: float,
 ) -> Tensor:
-    """Mean attention of the rows to the columns, over heads and rows: `[B, layers]`, NaN if none."""
+    """Mean attention of the rows to the columns, `[B, layers]`; NaN for a sequence without rows."""
     seen: list[Tensor] = []
     with oracle(model, rows, columns, layers, gamma=gamma, mode="positive"):
         _STATE["weights"] = seen
