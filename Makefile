@@ -5,6 +5,8 @@ PROJECTS := pyproject.toml $(wildcard integrations/*/pyproject.toml)
 # One thread per process: small models on few cores run slower with more.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+# Keep bytecode even where the environment forbids it: importing transformers takes 20 s without it.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test quick lint types unit bench fuzz sbom train-mini lock clean

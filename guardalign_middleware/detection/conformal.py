@@ -69,10 +69,7 @@ def fit_threshold(
         (0.05, 1.0)
     """
     _check_bounds(max_false_alarm, max_miss)
-    safe, unsafe = (
-        _sorted(safe_distances),
-        _sorted(unsafe_distances),
-    )
+    safe, unsafe = _sorted(safe_distances), _sorted(unsafe_distances)
     if not (np.isfinite(safe).all() and np.isfinite(unsafe).all()):
         raise ConfigError("Calibration distances should be finite. Received NaN or infinity.")
     highest, lowest = _limits(safe, unsafe, max_false_alarm, max_miss)
