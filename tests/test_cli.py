@@ -229,7 +229,7 @@ def test_calibrate_writes_a_profile_that_the_guard_then_uses(
     preset.write_text(json.dumps(config))
     refused = run("scan", pictures / "bomb.png", "--preset", preset)
     assert refused.exit_code == 2
-    assert "another transport" in refused.stderr
+    assert "different transport" in refused.stderr
 
 
 def test_calibrate_writes_nothing_when_it_cannot_promise(labelled: Path, tmp_path: Path) -> None:

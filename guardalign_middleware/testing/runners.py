@@ -144,7 +144,7 @@ class BarrierRunner(EchoRunner):
         answer = self.generate(messages, prefix=prefix, calibrate=calibrate, **options)
 
         def produce(emit: Any, cancel: threading.Event) -> Generated:
-            self._barrier.wait(120)
+            self._barrier.wait(300)
             emit(answer.text)
             return answer
 

@@ -57,7 +57,7 @@ def test_fingerprint_follows_the_content(tmp_path: Path) -> None:
         ("categories:\n  weapon: [gun, !!binary a25pZmU=]", "yaml:2: categories.weapon"),
         (GOOD.replace("dog:", "weapon:"), "both"),
         ("categories: {weapon: [gun]}\nneutral: {}", "neutral"),
-        ("categories: {weapon: [gun]}\nneutrals: {dog: [dog]}", "mapping"),
+        ("categories: {weapon: [gun]}\nneutrals: {dog: [dog]}", "use categories and neutral"),
         ("categories: [", "Cannot read"),
     ],
 )

@@ -178,9 +178,11 @@ def is_image_type(mimetype: str | None) -> bool:
 
 
 def _found(place: str, data: object, path: object, url: object, mimetype: str | None) -> Found:
+    elsewhere = path is not None or url is not None
     found = Found(
         place,
-        _base64(data),
+        # Empty data counts as none beside a path or a URL; alone, the core says that it is empty.
+        (_base64(data) or None) if elsewhere else _base64(data),
         None if path is None else str(path),
         None if url is None else str(url),
     )
@@ -195,7 +197,7 @@ def _base64(data: object) -> str | None:
         data.seek(0)
         return base64.b64encode(data.read()).decode()
     text = data.decode("latin-1") if isinstance(data, bytes) else data
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str):
         return None
     try:
         # LlamaIndex takes base64 with line ends for the bytes of a file and encodes it again.
