@@ -22,6 +22,7 @@ from guardalign_middleware.cli.console import (
 )
 from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected
 from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.overlay import draw_overlay
 from guardalign_middleware.types import CanonicalImage, Verdict
 
@@ -159,9 +160,9 @@ def _to_record(verdict: Verdict, frame: int | None) -> dict[str, Any]:
 
 def _located(source: str, error: GuardAlignError) -> str:
     message = str(error)
-    return message if source in message or source.startswith("data:") else f"{source}: {message}"
+    return message if source in message or is_data_url(source) else f"{source}: {message}"
 
 
 def _stem(source: str) -> str:
     # A number precedes it, so a long name may be cut to what file systems accept.
-    return "image" if source.startswith("data:") else Path(source).stem[:_LONGEST_STEM]
+    return "image" if is_data_url(source) else Path(source).stem[:_LONGEST_STEM]
