@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class BatchPolicy:
-    """How batches are made.
+    """How batches are made; a runner takes these values from its config (`RunnerConfig`).
 
     Attributes:
         max_batch: maximum number of requests in one batch.
