@@ -170,8 +170,7 @@ def guard_handle(
 ) -> LazyGuard:
     """The handle for an adapter's two arguments; with neither, that of the preset `default`.
 
-    Every adapter that takes `preset` and `guard` calls this, so that giving both is the same error
-    everywhere instead of one of them being ignored.
+    Giving both is an error rather than one of them being ignored.
 
     Raises:
         ConfigError: both are given, or the preset cannot be read.

@@ -227,12 +227,12 @@ def require_profile(config: GuardAlignConfig) -> None:
     """Reject a config without a threshold profile.
 
     Raises:
-        ConfigError: it names none.
+        ConfigError: there is none.
     """
     if config.detection.profile is None:
         raise ConfigError(
-            f"The preset {config.name!r} has no threshold profile, which says from which distance "
-            "on an image is unsafe.",
+            f"The preset {config.name!r} has no threshold profile, so it cannot decide at which "
+            "distance an image is unsafe.",
             remedy=PROFILE_REMEDY,
         )
 

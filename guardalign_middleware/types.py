@@ -125,9 +125,10 @@ class Verdict:
 
     Attributes:
         decision: `allow`, `mask` or `block`.
-        distance: smallest patch distance (low = unsafe).
-        threshold: a patch is unsafe when its distance is at most this (paper eq. 10).
-        category: the unsafe category nearest to the image, flagged or not.
+        distance: of the patch farthest below its threshold (low = unsafe); where all patches share
+            one threshold, the smallest patch distance.
+        threshold: of that patch, which is unsafe when its distance is at most this (paper eq. 10).
+        category: the unsafe category nearest to that patch, flagged or not.
         regions: the unsafe regions, nearest first; if allowed, only those of categories with the
             action `flag`, which are reported and stay visible.
         profile: fingerprint of the threshold profile in force.

@@ -286,8 +286,8 @@ def _check_profile(profile: ThresholdProfile, meters: Sequence[Meter]) -> None:
     """
     if len(profile.members) != len(meters):
         raise ConfigError(
-            f"The threshold profile was fitted for {len(profile.members)} encoder(s), and "
-            f"{len(meters)} look at the images.",
+            f"The threshold profile was fitted for {len(profile.members)} encoder(s), but "
+            f"the detector has {len(meters)}.",
             remedy=_REMEDY,
         )
     for own, meter in zip(profile.members, meters, strict=True):

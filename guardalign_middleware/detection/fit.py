@@ -55,8 +55,8 @@ def fit_profile(
         per_category: fit one threshold for each category.
 
     Raises:
-        ConfigError: there are too few images, no threshold keeps the bounds, or a group is named
-            after no category.
+        ConfigError: there are too few images, no threshold keeps the bounds, or a group has
+            a name that is not a category.
     """
     all_unsafe = [image for images in unsafe.values() for image in images]
 

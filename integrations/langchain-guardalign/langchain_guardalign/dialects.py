@@ -1,8 +1,9 @@
 """Every form in which a content block writes an image: how to read it, and how to replace it.
 
-To add a dialect, add it to `read_image` and to `guardalign_middleware.testing.dialects`. Known are
-LangChain v1 and v0, OpenAI Chat Completions and Responses, Anthropic, Bedrock, Google, MCP and
-transformers. Images are translated to parts of the core; `intake/part.py` decodes them.
+To add a dialect, add it to `read_image` and to `guardalign_middleware.testing.dialects`. The known
+dialects are those of LangChain v1 and v0, OpenAI Chat Completions and Responses, Anthropic,
+Bedrock, Google, MCP and transformers. Images are translated to parts of the core;
+`intake/part.py` decodes them.
 """
 
 from __future__ import annotations
