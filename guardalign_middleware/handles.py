@@ -165,10 +165,8 @@ class LazyGuard(_Lazy["ImageGuard"]):
         return ImageGuard.from_config(self._config)
 
 
-def guard_handle(
-    preset: str | Path | None, guard: ImageGuard | None, default: str = "mini"
-) -> LazyGuard:
-    """The handle for an adapter's two arguments; with neither, that of the preset `default`.
+def guard_handle(preset: str | Path | None, guard: ImageGuard | None) -> LazyGuard:
+    """The handle for an adapter's two arguments; with neither, that of the preset `mini`.
 
     Giving both is an error rather than one of them being ignored.
 
@@ -176,7 +174,7 @@ def guard_handle(
         ConfigError: both are given, or the preset cannot be read.
     """
     if preset is None and guard is None:
-        preset = default
+        preset = "mini"
     return LazyGuard(preset=preset, guard=guard)
 
 
