@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -274,6 +274,14 @@ class GuardedReply:
     usage: Usage
     finish_reason: FinishReason
     model: str
+
+    @classmethod
+    def blocked(cls, text: str, verdicts: tuple[Verdict, ...], model: str) -> Self:
+        """The reply to a blocked image, for which the model is not asked."""
+        report = CalibrationReport(
+            "off", prefix=False, reason="an image was blocked, so the model was not asked"
+        )
+        return cls(text, verdicts, report, Usage(0, 0), "blocked", model)
 
     @property
     def failed_open(self) -> int:
