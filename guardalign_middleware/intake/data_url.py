@@ -45,6 +45,11 @@ def is_data_url(text: str) -> bool:
     return text[:5].lower() == "data:"
 
 
+def is_image_type(mime_type: object) -> bool:
+    """Whether a value is the MIME type of an image."""
+    return isinstance(mime_type, str) and mime_type.strip().lower().startswith("image/")
+
+
 def parse_data_url(url: str, policy: IntakePolicy) -> EncodedImage:
     """Parse a `data:image/…;base64,…` URL.
 
