@@ -232,18 +232,6 @@ class ImageCleaner:
         return Replacement(note=self.notice, record=record)
 
 
-def require_one_of(on_unsafe: str, accepted: Sequence[OnUnsafe]) -> None:
-    """Reject a value of `on_unsafe` that an adapter does not support.
-
-    Raises:
-        ConfigError: names the accepted values.
-    """
-    if on_unsafe not in accepted:
-        raise ConfigError(
-            f"on_unsafe should be one of {', '.join(accepted)}. Received {on_unsafe!r}."
-        )
-
-
 def _fingerprint(part: Part) -> str | None:
     """Digest of an encoded image and its form; None for a decoded picture or a file."""
     if "base64" in part:
