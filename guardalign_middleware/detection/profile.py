@@ -15,6 +15,7 @@ from typing import Any
 
 from guardalign_middleware.errors import ConfigError
 
+REFIT = "Fit a new threshold for this configuration with `guardalign calibrate`."
 _VERSION = 1
 
 
@@ -169,7 +170,7 @@ class ThresholdProfile:
         if changed:
             raise ConfigError(
                 f"The threshold profile was fitted with different {', '.join(changed)}.",
-                remedy="Fit a new threshold for this configuration with `guardalign calibrate`.",
+                remedy=REFIT,
             )
 
     def _to_record(self) -> dict[str, Any]:
