@@ -20,7 +20,7 @@ _INSTALL = {
 }
 
 
-def sniff(data: bytes, policy: IntakePolicy, source: str) -> str:
+def format_of(data: bytes, policy: IntakePolicy, source: str) -> str:
     """The format by content, never by file name or claimed type.
 
     Returns:
