@@ -215,7 +215,7 @@ class Meter:
             return weights * unsafe.sum(dim=0), result
         if _contrasted(transport):
             temperature = transport.contrast_temperature
-            return _neutral_mass(result.distances, len(unsafe), temperature), result
+            return neutral_mass(result.distances, len(unsafe), temperature), result
         return unsafe.amin(dim=0), result
 
     def _patch_weights(self, embeddings: Tensor, anchors: _Anchors) -> Tensor:
@@ -286,16 +286,16 @@ def merge_evidence(parts: Sequence[Evidence]) -> Evidence:
     )
 
 
-def _contrasted(transport: TransportConfig) -> bool:
-    return transport.aggregation == "category" and transport.contrast == "softmax"
-
-
-def _neutral_mass(distances: Tensor, unsafe: int, temperature: float) -> Tensor:
-    """Share of the neutral concepts in softmax(−d / temperature) over all concepts, `[M]`.
+def neutral_mass(distances: Tensor, unsafe: int, temperature: float) -> Tensor:
+    """Share of the neutral concepts in softmax(−d / temperature): `[C, M]` to `[M]`.
 
     Summed directly and not as 1 − unsafe share, which keeps the digits of values near 0.
     """
     return torch.softmax(-distances / temperature, dim=0)[unsafe:].sum(dim=0)
+
+
+def _contrasted(transport: TransportConfig) -> bool:
+    return transport.aggregation == "category" and transport.contrast == "softmax"
 
 
 def _digest(text: str) -> str:
