@@ -23,11 +23,6 @@ def measure(
 ) -> ImageDistances:
     """Measure one image as `fit_profile` needs it.
 
-    Args:
-        detector: with the views and encoders to fit.
-        image: safe or unsafe.
-        view_seed: seed of the random views.
-
     Raises:
         DetectionError: from `Detector.distances`.
     """

@@ -122,11 +122,7 @@ class Meter:
         return views_for(self.views, width, height, self.patches, view_seed)
 
     def distances(self, image: CanonicalImage, view_seed: str | None = None) -> PatchDistances:
-        """Measure one image.
-
-        Args:
-            image: the image.
-            view_seed: 32 hexadecimal digits; required when a view is random.
+        """Measure one image; `view_seed` is required when a view is random.
 
         Raises:
             DetectionError: encoder or transport gave no trustworthy number.
