@@ -49,10 +49,14 @@ class BoundedCache(Generic[Entry]):
             return self._use(key)
 
     def put(self, key: str, entry: Entry) -> None:
-        """Keep an entry."""
+        """Keep an entry; one that the key has already stays."""
         with self._lock:
-            if self._use(key) is None:
+            if self._is_kept(entry) and self._use(key) is None:
                 self._keep(key, entry)
+
+    def keeps(self, entry: Entry) -> bool:
+        """Whether an entry may be kept, and so be given to others."""
+        return self._is_kept(entry)
 
     def get_many(
         self,
@@ -62,31 +66,36 @@ class BoundedCache(Generic[Entry]):
         """An entry for each key; missing ones are computed in one call.
 
         Entries that another thread is computing are waited for. A thread finishes its own
-        computation before it waits, which rules out deadlocks.
+        computation before it waits, which rules out deadlocks. If the other thread fails, or its
+        entry is not to be kept, this thread computes the entry itself.
 
         Args:
             sources: key → the source to compute its entry from.
             compute: maps sources to one entry each, in order.
 
         Raises:
-            GuardAlignError: anything `compute` raises, here or in the thread that was waited for;
-                nothing is kept then.
+            GuardAlignError: anything `compute` raises in this thread; nothing is kept then.
         """
         found: dict[str, Entry] = {}
-        awaited: dict[str, Future[Entry]] = {}
-        own: dict[str, Future[Entry]] = {}
-        with self._lock:
-            for key in sources:
-                entry = self._use(key)
-                if entry is not None:
-                    found[key] = entry
-                elif key in self._pending:
-                    awaited[key] = self._pending[key]
-                else:
-                    own[key] = self._pending[key] = Future()
-        if own:
-            found.update(self._compute(own, [sources[key] for key in own], compute))
-        found.update({key: future.result() for key, future in awaited.items()})
+        while len(found) < len(sources):
+            awaited: dict[str, Future[Entry]] = {}
+            own: dict[str, Future[Entry]] = {}
+            with self._lock:
+                for key in sources:
+                    if key in found:
+                        continue
+                    entry = self._use(key)
+                    if entry is not None:
+                        found[key] = entry
+                    elif key in self._pending:
+                        awaited[key] = self._pending[key]
+                    else:
+                        own[key] = self._pending[key] = Future()
+            if own:
+                found.update(self._compute(own, [sources[key] for key in own], compute))
+            for key, future in awaited.items():
+                if future.exception() is None and self._is_kept(future.result()):
+                    found[key] = future.result()
         return found
 
     def _compute(

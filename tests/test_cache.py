@@ -78,7 +78,7 @@ def test_many_threads_compute_once() -> None:
     assert calls == [["a", "b"]]
 
 
-def test_a_failure_reaches_everyone_and_is_not_kept() -> None:
+def test_a_failure_reaches_only_its_caller_and_is_not_kept() -> None:
     entered, release = threading.Event(), threading.Event()
 
     def fail(items: list[str]) -> list[str]:
@@ -90,9 +90,28 @@ def test_a_failure_reaches_everyone_and_is_not_kept() -> None:
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(kept.get_many, {"a": "a"}, fail)
         entered.wait(300)
-        second = pool.submit(kept.get_many, {"a": "a"}, fail)
+        second = pool.submit(kept.get_many, {"a": "a", "b": "b"}, upper)
         release.set()
-        for future in (first, second):
-            with pytest.raises(ValueError, match="no number"):
-                future.result(300)
-    assert kept.get_many({"a": "a"}, upper) == {"a": "A"}
+        with pytest.raises(ValueError, match="no number"):
+            first.result(300)
+        assert second.result(300) == {"a": "A", "b": "B"}
+
+
+def test_what_is_not_kept_is_not_given_to_others() -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def slow(items: list[str]) -> list[str]:
+        entered.set()
+        release.wait(300)
+        return ["not kept" for _ in items]
+
+    kept = BoundedCache(4, 1000, len, lambda entry: entry != "not kept")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(kept.get_many, {"a": "a"}, slow)
+        entered.wait(300)
+        second = pool.submit(kept.get_many, {"a": "a"}, upper)
+        release.set()
+        assert first.result(300) == {"a": "not kept"}
+        assert second.result(300) == {"a": "A"}
+    kept.put("b", "not kept")
+    assert (len(kept), kept.get("b")) == (1, None)
