@@ -20,6 +20,13 @@ def default_anchors() -> Path:
     return GuardAlignConfig.load("clip-vit-b-32").detection.anchors
 
 
+def without_memory(preset: str) -> GuardAlignConfig:
+    """A preset whose guard scans every picture, also one that it has seen before."""
+    config = GuardAlignConfig.load(preset)
+    forgetful = config.detection.model_copy(update={"remembered_verdicts": 0})
+    return config.model_copy(update={"detection": forgetful})
+
+
 def flag_nothing(
     encoder: ImageTextEncoder, anchors: AnchorBank, config: GuardAlignConfig
 ) -> ImageGuard:

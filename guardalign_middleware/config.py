@@ -181,7 +181,16 @@ class DetectionConfig(_Frozen):
         None, description="folder for the embeddings of the anchors; None = memory only"
     )
     remembered_verdicts: int = Field(
-        0, ge=0, description="verdicts cached for pictures that come again; 0 = no cache"
+        1024,
+        ge=0,
+        description="verdicts cached for pictures that come again, and as many results of "
+        "cleaning; 0 = no cache",
+    )
+    remembered_bytes: int = Field(
+        64 * 2**20,
+        ge=0,
+        description="most memory of the cached verdicts, and again of the cached results of "
+        "cleaning; 48 bytes per patch, no pixels",
     )
     defence: DefenceConfig = DefenceConfig()
 

@@ -20,6 +20,7 @@ from guardalign_middleware.guarded_stream import GuardedStream
 from guardalign_middleware.image_guard import ImageGuard, require_profile
 from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.types import (
     Generated,
     GuardedChunk,
@@ -118,7 +119,7 @@ class GuardAlign:
     def batch(
         self, conversations: Sequence[Conversation], **options: Unpack[GenerationOptions]
     ) -> list[GuardedReply]:
-        """Answer several conversations with one scan and batched generation.
+        """Answer several conversations with batched generation.
 
         Each conversation gets the answer it would get alone; an error in one fails the whole call.
         Arguments and errors are those of `invoke`.
@@ -174,7 +175,7 @@ class GuardAlign:
 
         A task that is cancelled during the scan, by a timeout for instance, never calls the model.
         """
-        prompt = await asyncio.to_thread(self.prepare, messages)
+        prompt = await in_scan_thread(self.prepare, messages)
         return await self.areply(prompt, **options)
 
     async def areply(
@@ -187,14 +188,14 @@ class GuardAlign:
         self, conversations: Sequence[Conversation], **options: Unpack[GenerationOptions]
     ) -> list[GuardedReply]:
         """`batch` without blocking the event loop; cancelling the task stops the generation."""
-        prompts = await asyncio.to_thread(self._prepare, conversations)
+        prompts = await in_scan_thread(self._prepare, conversations)
         return await self._areplies(prompts, options)
 
     async def astream(
         self, messages: Conversation, **options: Unpack[GenerationOptions]
     ) -> AsyncGenerator[GuardedChunk, None]:
         """`stream` without blocking the event loop; leaving the loop stops the generation."""
-        prompt = await asyncio.to_thread(self.prepare, messages)
+        prompt = await in_scan_thread(self.prepare, messages)
         # Starting the stream resizes images for the model, so it runs in a thread, too.
         stream = await asyncio.to_thread(self.stream_reply, prompt, **options)
         try:
@@ -218,7 +219,7 @@ class GuardAlign:
         return self._replies(prompts, answers)
 
     def _prepare(self, conversations: Sequence[Conversation]) -> list[GuardedPrompt]:
-        """Read and clean every image of every conversation in one scan."""
+        """Read and clean every image of every conversation, equal ones once."""
         parsed = [parse_messages(item, self.config.intake) for item in conversations]
         cleaned = iter(
             self.guard.sanitize_many(

@@ -12,26 +12,33 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 
+from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
+from guardalign_middleware.detection.detector import distinct_images
 from guardalign_middleware.detection.view_seed import check_view_seed, derived_seed
 from guardalign_middleware.errors import ConfigError, GuardError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.intake import load_frames, load_image
 from guardalign_middleware.intake.load import ImageSource
 from guardalign_middleware.processes import OneProcess
-from guardalign_middleware.sanitize import SanitizedImage, sanitize
+from guardalign_middleware.sanitize import Cleaning, SanitizedImage, sanitize
 from guardalign_middleware.types import SEVERITY, CanonicalImage, Evidence, Verdict
 
 if TYPE_CHECKING:
     from guardalign_middleware.audit import AuditLog
 
+_CLEANING_BYTES = 256
 _LOGGER = logging.getLogger(__name__)
 Result = TypeVar("Result", Verdict, SanitizedImage)
 
 
 class ImageGuard:
     """Scans images and cleans them; threads may share one.
+
+    One image is scanned at a time, with the scans that cleaning it takes, in order of arrival.
+    Results are remembered by the pixels: an equal image is not scanned again, in any thread or
+    call. See `DetectionConfig.remembered_verdicts`.
 
     Where the config names an audit log, each image is recorded in it before its verdict is
     returned, once for every call it was passed to.
@@ -49,6 +56,12 @@ class ImageGuard:
         self.detector = detector
         self._audit = _audit_log(config)
         self._process = OneProcess()
+        self._cleanings: BoundedCache[Cleaning] = BoundedCache(
+            config.detection.remembered_verdicts,
+            config.detection.remembered_bytes,
+            lambda cleaning: cleaning.verdict.nbytes + _CLEANING_BYTES * (1 + len(cleaning.boxes)),
+            lambda cleaning: cleaning.verdict.fault is None,
+        )
         self._failed_open = 0
         self._lock = threading.Lock()
 
@@ -150,20 +163,36 @@ class ImageGuard:
         self, sources: Sequence[ImageSource], view_seed: str | None
     ) -> list[SanitizedImage]:
         images = [self.load(source) for source in sources]
+        self._check(view_seed)
         cleaned: dict[str, SanitizedImage] = {}
-        for image, verdict in zip(images, self._scan(images, view_seed), strict=True):
-            if image.sha256 not in cleaned:
-                cleaned[image.sha256] = self._clean(image, verdict)
+
+        def clean(new: list[CanonicalImage]) -> list[Cleaning]:
+            made = [
+                self._clean(image, self._as_configured(verdict))
+                for image, verdict in zip(new, self._scan_all(new, view_seed), strict=True)
+            ]
+            cleaned.update({item.original.sha256: item for item in made})
+            return [Cleaning.of(item) for item in made]
+
+        for turn in self.detector.turns(distinct_images(images)):
+            keys = {f"{image.sha256}:{view_seed}": image for image in turn}
+            found = self.detector.queue.get_many(keys, clean, self._cleanings)
+            for image, cleaning in zip(turn, found.values(), strict=True):
+                if image.sha256 not in cleaned:
+                    cleaned[image.sha256] = cleaning.repeat(image, self.config.sanitize)
         return self._recorded([_named(cleaned[image.sha256], image) for image in images])
 
-    def _scan(self, images: Sequence[CanonicalImage], view_seed: str | None) -> list[Verdict]:
+    def _check(self, view_seed: str | None) -> None:
+        """Refuse what is no fault of the detector, and so must not be let through as one."""
         self._process.check()
+        self.detector.queue.check_process()
         if view_seed is not None:
-            check_view_seed(view_seed)  # here: a wrong argument is not a fault of the detector
-        distinct = {image.sha256: image for image in images}
-        verdicts = dict(
-            zip(distinct, self._scan_all(list(distinct.values()), view_seed), strict=True)
-        )
+            check_view_seed(view_seed)
+
+    def _scan(self, images: Sequence[CanonicalImage], view_seed: str | None) -> list[Verdict]:
+        self._check(view_seed)
+        scanned = self._scan_all(distinct_images(images), view_seed)
+        verdicts = {verdict.sha256: verdict for verdict in scanned}
         return [
             self._as_configured(replace(verdicts[image.sha256], source=image.source))
             for image in images

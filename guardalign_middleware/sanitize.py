@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,53 @@ class SanitizedImage:
     def overlay(self) -> Image.Image:
         """The original with the heat, the flagged regions and the final decision drawn on it."""
         return draw_overlay(self.original, self.verdict)
+
+
+@dataclass(frozen=True, eq=False)
+class Cleaning:
+    """How an image was cleaned, without pixels; repeats it on an equal image without a scan.
+
+    Attributes:
+        verdict: as in `SanitizedImage`, like all the others.
+    """
+
+    verdict: Verdict
+    rounds: int
+    masked_fraction: float
+    residual_distance: float
+    boxes: tuple[Box, ...]
+
+    @classmethod
+    def of(cls, cleaned: SanitizedImage) -> Self:
+        """How this image was cleaned."""
+        return cls(
+            cleaned.verdict,
+            cleaned.rounds,
+            cleaned.masked_fraction,
+            cleaned.residual_distance,
+            cleaned.boxes,
+        )
+
+    def repeat(
+        self, image: CanonicalImage, config: SanitizeConfig = _DEFAULT_CONFIG
+    ) -> SanitizedImage:
+        """Clean an image whose pixels equal those of the first one, under the same config."""
+        match self.verdict.decision:
+            case "allow":
+                shown: CanonicalImage | None = image
+            case "mask":
+                shown = mask_regions(image, self.boxes, config)
+            case "block":
+                shown = None
+        return SanitizedImage(
+            image,
+            shown,
+            replace(self.verdict, source=image.source),
+            self.rounds,
+            self.masked_fraction,
+            self.residual_distance,
+            self.boxes,
+        )
 
 
 def mask_regions(

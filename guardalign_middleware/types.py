@@ -30,6 +30,7 @@ OnUnsafe = Literal["mask", "notice", "drop", "block", "flag"]
 shows the notice; `drop` removes the document or node that holds the image; `block` ends the call or
 run; `flag` changes nothing and only records the verdict.
 """
+_VERDICT_BYTES, _REGION_BYTES = 2048, 512
 FinishReason = Literal["stop", "length", "blocked", "cancelled"]
 
 
@@ -118,6 +119,12 @@ class Evidence:
     encoder: str
     view_seed: str | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the rows; equal category names are one object."""
+        names = 8 * len(self.patch_categories)
+        return int(self.patch_boxes.nbytes + self.patch_distances.nbytes) + names
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -157,6 +164,11 @@ class Verdict:
     def flagged(self) -> bool:
         """True when something unsafe was found."""
         return self.decision != "allow"
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the verdict with its evidence, rounded up, for caches with a bound."""
+        return _VERDICT_BYTES + _REGION_BYTES * len(self.regions) + self.evidence.nbytes
 
     def to_json(self) -> dict[str, Any]:
         """The public JSON object of `guardalign scan --json`, without pixels or per-patch arrays.

@@ -105,7 +105,7 @@ class TestImageGuard:
         guard = red_guard()
         images = [picture(red=index % 3 == 0, side=64 + index) for index in range(6)]
         together = guard.scan_many(images)
-        assert together == [guard.scan(image) for image in images]
+        assert together == [red_guard().scan(image) for image in images]
 
     def test_nothing_to_scan(self) -> None:
         assert red_guard().scan_many([]) == []

@@ -30,6 +30,7 @@ STAGES = (
     "faults",
     "processes",
     "cache",
+    "scan_threads",
     "provenance",
     "encode",
     # The stages, in the order of the data.

@@ -19,12 +19,11 @@ from transformers import (
     LlavaProcessor,
 )
 
-from benchmarks.guards import default_anchors, flag_nothing
+from benchmarks.guards import default_anchors, flag_nothing, without_memory
 from benchmarks.results import ROOT
 from guardalign_middleware.config import (
     DetectionConfig,
     EncoderConfig,
-    GuardAlignConfig,
     RunnerConfig,
 )
 from guardalign_middleware.detection import AnchorBank, OpenClipEncoder
@@ -141,7 +140,7 @@ def build_guard(encoder: str, device: torch.device) -> ImageGuard:
         encoder: "mini", or an open_clip architecture, which gets random weights.
         device: of the encoder; on a GPU it runs in bf16.
     """
-    config = GuardAlignConfig.load("mini")
+    config = without_memory("mini")
     detection = config.detection
     if encoder == "mini":
         images = OpenClipEncoder.load(detection.encoder)
@@ -149,7 +148,7 @@ def build_guard(encoder: str, device: torch.device) -> ImageGuard:
         own = EncoderConfig(
             model=encoder, device=device.type, precision="bf16" if device.type == "cuda" else "fp32"
         )
-        detection = DetectionConfig(encoder=own, anchors=default_anchors())
+        detection = DetectionConfig(encoder=own, anchors=default_anchors(), remembered_verdicts=0)
         images = OpenClipEncoder(
             open_clip.create_model(encoder, pretrained=None),
             open_clip.get_tokenizer(encoder),

@@ -17,6 +17,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, HumanMessage
 
 from benchmarks.adapter_overhead import QUESTION, count_decodings, decodings_note, demo_png, run
+from benchmarks.guards import without_memory
 from benchmarks.results import RESULTS
 from benchmarks.tables import Table, table
 from benchmarks.timing import Call, Comparison, compare
@@ -36,7 +37,7 @@ def measure(pairs: int, calls: int, guard: ImageGuard | None = None) -> dict[str
         calls: per timing without an image.
         guard: that of all adapters; None = `mini`.
     """
-    guard = guard or ImageGuard.from_preset("mini")
+    guard = guard or ImageGuard.from_config(without_memory("mini"))
     chain = GuardAlign(guard, EchoRunner())
     idle, same = IdleModel(answer=AIMessage(QUESTION)), IdleModel(answer=AIMessage(QUESTION))
     local = ChatGuardAlign(chain=chain)

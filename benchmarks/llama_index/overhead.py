@@ -17,6 +17,7 @@ from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 
 from benchmarks.adapter_overhead import QUESTION, count_decodings, decodings_note, demo_png, run
+from benchmarks.guards import without_memory
 from benchmarks.results import RESULTS
 from benchmarks.tables import Table, table
 from benchmarks.timing import Comparison, compare, processor
@@ -56,7 +57,7 @@ def measure(pairs: int, calls: int, guard: ImageGuard | None = None) -> dict[str
         guard: that of all adapters; None = `mini`.
     """
     data = demo_png()
-    guard = guard or ImageGuard.from_preset("mini")
+    guard = guard or ImageGuard.from_config(without_memory("mini"))
     chain = GuardAlign(guard, InstantRunner())
     mock, same = _mock(), _mock()
     local = GuardAlignMultiModal(chain=chain)

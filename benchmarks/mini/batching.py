@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.guards import without_memory
 from guardalign_middleware import GuardAlign, GuardedReply
 from training.requests import Request, harmful_requests
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    chain = GuardAlign.from_preset("mini")
+    chain = GuardAlign.from_config(without_memory("mini"))
     requests = harmful_requests(options.n, seed=options.seed, split="reported")
     first = answers(chain, requests, list(range(options.n)), 50)
     shuffled = np.random.default_rng(options.seed).permutation(options.n).tolist()

@@ -7,6 +7,7 @@ drawn.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEn
 from guardalign_middleware.detection.meter import Meter, PatchDistances, merge_evidence
 from guardalign_middleware.detection.profile import REFIT, ThresholdProfile
 from guardalign_middleware.detection.regions import find_regions
+from guardalign_middleware.detection.scan_queue import ScanQueue
 from guardalign_middleware.detection.view_seed import check_view_seed, seed_for
 from guardalign_middleware.detection.views import is_random
 from guardalign_middleware.errors import ConfigError
@@ -40,11 +42,17 @@ class Detector:
     The random views of a picture follow from the picture and a secret that each detector draws from
     the operating system: unpredictable from outside, and equal pictures get equal verdicts.
 
+    One scan runs at a time, in order of arrival; see `ScanQueue`. Verdicts are cached by the
+    picture, at most `config.remembered_verdicts` of them and `config.remembered_bytes`.
+
     Args:
         meters: one for each encoder.
         config: number of encoders, views, patches and how many verdicts to remember; its paths are
             not read.
         profile: the thresholds; without them only `distances` works.
+
+    Attributes:
+        queue: whose turn it is to scan.
 
     Raises:
         ConfigError: the profile was fitted for other parts, or the meters are not those of the
@@ -67,7 +75,10 @@ class Detector:
         if profile is not None:
             _check_profile(profile, self.meters)
         self._secret = secrets.token_bytes(32)
-        self._verdicts: BoundedCache[Verdict] = BoundedCache(config.remembered_verdicts)
+        self.queue = ScanQueue()
+        self._verdicts: BoundedCache[Verdict] = BoundedCache(
+            config.remembered_verdicts, config.remembered_bytes, lambda verdict: verdict.nbytes
+        )
 
     @classmethod
     def from_config(cls, config: DetectionConfig) -> Self:
@@ -143,7 +154,7 @@ class Detector:
         return self._scan([image], view_seed)[0]
 
     def scan_many(self, images: Sequence[CanonicalImage]) -> list[Verdict]:
-        """Scan images; their crops share encoder batches, and each verdict is the image's own.
+        """Scan images turn by turn; see `turns`. Other callers get theirs in between.
 
         A patch is unsafe when its distance is at most the threshold of its category (paper
         eq. 10), and an image when any patch of any view is, to any encoder. The category's action
@@ -171,7 +182,31 @@ class Detector:
         if view_seed is not None:
             check_view_seed(view_seed)
         (seed,) = self._view_seeds([image], view_seed)
-        return tuple(meter.distances(image, seed) for meter in self.meters)
+        return self.queue.run(lambda: tuple(meter.distances(image, seed) for meter in self.meters))
+
+    def turns(self, images: Sequence[CanonicalImage]) -> list[list[CanonicalImage]]:
+        """Divide the images of one call into those that are scanned in one turn.
+
+        An image has a turn of its own, so that a caller with many images does not keep others
+        waiting. Only images of very few crops share one, and their encoder batch, because an
+        encoder needs some crops at once to be fast. The division follows from the images alone.
+
+        Raises:
+            ConfigError: an image needs more patches than the config allows.
+        """
+        if len(images) < 2:
+            return [list(images)] if images else []
+        most = min(getattr(meter.encoder, "crops_together", 1) for meter in self.meters)
+        turns: list[list[CanonicalImage]] = []
+        taken = math.inf
+        for image in images:
+            crops = self.meters[0].crop_count(image)
+            if taken + crops > most:
+                turns.append([])
+                taken = 0
+            turns[-1].append(image)
+            taken += crops
+        return turns
 
     def _scan(self, images: Sequence[CanonicalImage], view_seed: str | None) -> list[Verdict]:
         profile = self.profile
@@ -180,20 +215,31 @@ class Detector:
                 "The detector has no threshold profile.",
                 remedy="Set detection.profile, or fit a threshold with `guardalign calibrate`.",
             )
-        known = [self._verdicts.get(_key(image, view_seed)) for image in images]
-        new = [image for image, verdict in zip(images, known, strict=True) if verdict is None]
-        seeds = self._view_seeds(new, view_seed)
+        verdicts: dict[str, Verdict] = {}
+
+        def scan(new: list[CanonicalImage]) -> list[Verdict]:
+            return self._measured(new, view_seed, profile)
+
+        for turn in self.turns(distinct_images(images)):
+            keys = {f"{image.sha256}:{view_seed}": image for image in turn}
+            found = self.queue.get_many(keys, scan, self._verdicts)
+            verdicts |= {verdict.sha256: verdict for verdict in found.values()}
+        return [replace(verdicts[image.sha256], source=image.source) for image in images]
+
+    def _measured(
+        self, images: list[CanonicalImage], view_seed: str | None, profile: ThresholdProfile
+    ) -> list[Verdict]:
+        seeds = self._view_seeds(images, view_seed)
         banks = [meter.anchors for meter in self.meters]
-        by_meter = [meter.distances_many(new, seeds) for meter in self.meters]
-        fresh = []
-        for image, *measured in zip(new, *by_meter, strict=True):
-            fresh.append(verdict_from(image, measured, profile, banks))
-            self._verdicts.put(_key(image, view_seed), fresh[-1])
-        rest = iter(fresh)
-        return [
-            next(rest) if verdict is None else replace(verdict, source=image.source)
-            for image, verdict in zip(images, known, strict=True)
-        ]
+        by_meter = [meter.distances_many(images, seeds) for meter in self.meters]
+        verdicts = []
+        for image, *measured in zip(images, *by_meter, strict=True):
+            verdict = verdict_from(image, measured, profile, banks)
+            # Shared by all who send this picture.
+            verdict.evidence.patch_boxes.flags.writeable = False
+            verdict.evidence.patch_distances.flags.writeable = False
+            verdicts.append(verdict)
+        return verdicts
 
     def _view_seeds(
         self, images: Sequence[CanonicalImage], view_seed: str | None
@@ -201,6 +247,11 @@ class Detector:
         if not is_random(self.config.defence.views):
             return [None] * len(images)
         return [view_seed or seed_for(self._secret, image) for image in images]
+
+
+def distinct_images(images: Sequence[CanonicalImage]) -> list[CanonicalImage]:
+    """The first of all equal images, in order."""
+    return list({image.sha256: image for image in reversed(images)}.values())[::-1]
 
 
 def verdict_from(
@@ -296,7 +347,3 @@ def _check_profile(profile: ThresholdProfile, meters: Sequence[Meter]) -> None:
                 "The categories of the threshold profile differ from those of the anchors.",
                 remedy=REFIT,
             )
-
-
-def _key(image: CanonicalImage, view_seed: str | None) -> str:
-    return f"{image.sha256}:{view_seed}"

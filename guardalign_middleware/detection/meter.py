@@ -18,7 +18,7 @@ from guardalign_middleware.config import PatchConfig, TransportConfig, ViewName
 from guardalign_middleware.detection.anchor_cache import embedded_texts
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.encoder import ImageTextEncoder
-from guardalign_middleware.detection.patches import crop_patches
+from guardalign_middleware.detection.patches import crop_patches, patch_boxes
 from guardalign_middleware.detection.transport import (
     PackedAnchors,
     TransportResult,
@@ -120,6 +120,14 @@ class Meter:
     def views_of(self, width: int, height: int, view_seed: str | None) -> tuple[View, ...]:
         """The views of a `width` × `height` picture; a random view needs `view_seed`."""
         return views_for(self.views, width, height, self.patches, view_seed)
+
+    def crop_count(self, image: CanonicalImage) -> int:
+        """About how many crops a scan of the image encodes; shifted views may add a few.
+
+        Raises:
+            ConfigError: the image needs more patches than the config allows.
+        """
+        return len(self.views) * len(patch_boxes(image.width, image.height, self.patches))
 
     def distances(self, image: CanonicalImage, view_seed: str | None = None) -> PatchDistances:
         """Measure one image; `view_seed` is required when a view is random.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from guardalign_middleware.config import DetectionConfig, TransportConfig
+from guardalign_middleware.config import DetectionConfig, PatchConfig, TransportConfig
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.conformal import fit_threshold
 from guardalign_middleware.detection.detector import Detector
@@ -81,7 +81,8 @@ def test_company_does_not_change_a_verdict(guarded: Detector) -> None:
     ]
     together = guarded.scan_many(images)
     for verdict, image in zip(together, images, strict=True):
-        alone = guarded.scan(image)
+        alone = Detector(guarded.meters, guarded.config, guarded.profile).scan(image)
+        assert alone.evidence is not verdict.evidence
         assert alone.decision == verdict.decision
         assert alone.regions == verdict.regions
         np.testing.assert_allclose(
@@ -90,11 +91,43 @@ def test_company_does_not_change_a_verdict(guarded: Detector) -> None:
     assert guarded.scan_many([]) == []
 
 
+def test_only_images_of_few_crops_share_a_turn(colour_config: DetectionConfig) -> None:
+    patches = PatchConfig(sizes=(1.0,), overlap=0.0)
+    config = colour_config.model_copy(update={"patches": patches, "remembered_verdicts": 0})
+    encoder = Recording()
+    bare = Detector.from_parts(encoder, COLOUR_BANK, config)
+    detector = Detector(bare.meters, config, profile_for(bare))
+    crops = [1, 1, 2, 5, 4, 1, 1, 1]
+    images = [scene((60 + k) * count, 60 + k, {}) for k, count in enumerate(crops)]
+    counts = [bare.meters[0].crop_count(image) for image in images]
+    assert counts == crops
+    alone = [detector.scan(image) for image in images]
+    for most, turns in ((1, [[n] for n in crops]), (4, [[1, 1, 2], [5], [4], [1, 1, 1]])):
+        encoder.crops_together, encoder.batches = most, []
+        found = detector.turns(images)
+        assert [[bare.meters[0].crop_count(i) for i in turn] for turn in found] == turns
+        assert detector.scan_many(images) == alone
+        assert encoder.batches == [sum(turn) for turn in turns]
+
+
+class Recording(FakeEncoder):
+    crops_together = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def encode_images(self, pixels: torch.Tensor) -> torch.Tensor:
+        self.batches.append(len(pixels))
+        return super().encode_images(pixels)
+
+
 def test_threads_may_share_a_detector(guarded: Detector) -> None:
     images = [scene(120, 90, {(k, k, k + 40, k + 40): RED}) for k in range(0, 48, 6)]
     with ThreadPoolExecutor(4) as pool:
         threaded = list(pool.map(guarded.scan, images))
-    assert [v.regions for v in threaded] == [guarded.scan(i).regions for i in images]
+    other = Detector(guarded.meters, guarded.config, guarded.profile)
+    assert [v.regions for v in threaded] == [other.scan(i).regions for i in images]
 
 
 def test_without_a_profile_it_measures_but_does_not_decide(detector: Detector) -> None:

@@ -24,7 +24,8 @@ KEY = bytes(range(32))
 def shifting(**changes: object) -> GuardAlignConfig:
     config = red_config(**changes)
     defence = DefenceConfig(views=("shifted",))
-    detection = config.detection.model_copy(update={"defence": defence})
+    update = {"defence": defence, "remembered_verdicts": 0}
+    detection = config.detection.model_copy(update=update)
     return config.model_copy(update={"detection": detection})
 
 

@@ -17,7 +17,7 @@ import torch
 from guardalign_middleware import CalibratedRunner, GuardAlign, GuardedReply, GuardError
 from guardalign_middleware.config import CalibrationConfig, PrefixConfig, RunnerConfig
 from guardalign_middleware.generation.engine.loading import LoadedModel, load_model
-from guardalign_middleware.testing import all_red, picture, png, red_guard
+from guardalign_middleware.testing import all_red, picture, png, red_config, red_guard
 from tests.support.tiny.models import save_tiny_model
 
 THREADS, ROUNDS = 8, 3
@@ -39,7 +39,11 @@ def chain(loaded: LoadedModel) -> GuardAlign:
         prefix=PrefixConfig(policy="when_flagged"),
         calibration=CalibrationConfig(gamma=2.0),
     )
-    return GuardAlign(red_guard(), CalibratedRunner(loaded, config))
+    # Without a memory, every request is scanned.
+    guard = red_config()
+    detection = guard.detection.model_copy(update={"remembered_verdicts": 0})
+    guard = guard.model_copy(update={"detection": detection})
+    return GuardAlign(red_guard(guard), CalibratedRunner(loaded, config))
 
 
 def user(*content: object) -> list[dict[str, Any]]:

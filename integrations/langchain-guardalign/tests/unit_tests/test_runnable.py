@@ -174,11 +174,17 @@ def test_a_repeated_image_is_scanned_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert counts == [1]
 
 
-def test_without_a_cache_everything_is_scanned_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    runnable = red_runnable(cache_size=0)
-    counts = scans(runnable, monkeypatch)
+@pytest.mark.parametrize(("remembered", "counts"), [(1024, [1]), (0, [1, 1])])
+def test_without_its_cache_the_guards_memory_decides(
+    remembered: int, counts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = red_config()
+    detection = config.detection.model_copy(update={"remembered_verdicts": remembered})
+    guard = red_guard(config.model_copy(update={"detection": detection}))
+    runnable = ImageGuardRunnable(guard=guard, cache_size=0)
+    seen = scans(runnable, monkeypatch)
     assert runnable.invoke(ask(PLAIN)) == runnable.invoke(ask(PLAIN))
-    assert counts == [1, 1]
+    assert seen == counts
 
 
 def test_threads_share_one_scan(monkeypatch: pytest.MonkeyPatch) -> None:
