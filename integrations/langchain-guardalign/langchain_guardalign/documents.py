@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from langchain_core.documents import BaseDocumentTransformer, Document
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.handles import check_on_unsafe, guard_handle
 from guardalign_middleware.notices import UNSAFE
+from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.types import OnUnsafe
 from langchain_guardalign.cleaner import Cleaned, ImageCleaner
 from langchain_guardalign.dialects import names_an_image
@@ -112,7 +112,7 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         self, documents: Sequence[Document], **kwargs: Any
     ) -> list[Document]:
         """`transform_documents` in a thread, so that the event loop stays free."""
-        return await asyncio.to_thread(self.transform_documents, documents)
+        return await in_scan_thread(self.transform_documents, documents)
 
     def _value(self, document: Document, index: int) -> dict[str, Any]:
         for key in self._image_keys:

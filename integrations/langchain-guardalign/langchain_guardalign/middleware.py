@@ -5,7 +5,6 @@ Needs the extra `agents`; the rest of the package works without it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from langgraph.types import Command, Send
 
 from guardalign_middleware.handles import check_on_unsafe, guard_handle
 from guardalign_middleware.notices import UNSAFE
+from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.types import OnUnsafe
 from langchain_guardalign.cleaner import ON_UNSAFE, Cleaned, ImageCleaner
 from langchain_guardalign.tracing import record_on_run
@@ -95,7 +95,7 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self, state: AgentState[Any], runtime: Runtime[Any]
     ) -> dict[str, Any] | None:
         """`before_agent` in a thread, so that the event loop stays free."""
-        return await asyncio.to_thread(self.before_agent, state, runtime)
+        return await in_scan_thread(self.before_agent, state, runtime)
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]
@@ -109,7 +109,7 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     ) -> ToolResult:
         """`wrap_tool_call` with the scan in a thread."""
         result = await handler(request)
-        cleaned: ToolResult = await asyncio.to_thread(self._clean_tool_result, result)
+        cleaned: ToolResult = await in_scan_thread(self._clean_tool_result, result)
         return cleaned
 
     def wrap_model_call(
@@ -132,10 +132,10 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any] | AIMessage:
         """`wrap_model_call` with the scans in a thread."""
-        guarded = await asyncio.to_thread(self._guard_request, request)
+        guarded = await in_scan_thread(self._guard_request, request)
         if isinstance(guarded, AIMessage):
             return guarded
-        return await asyncio.to_thread(self._clean_response, await handler(guarded))
+        return await in_scan_thread(self._clean_response, await handler(guarded))
 
     def _clean(self, value: object, place: str) -> Cleaned:
         cleaned = self._cleaner.clean(value, place)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from guardalign_middleware.errors import GuardAlignError, MessageError
 from guardalign_middleware.handles import check_on_unsafe, guard_handle
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.notices import UNSAFE
+from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.types import OnUnsafe
 from langchain_guardalign.cleaner import ON_UNSAFE, Cleaned, ImageCleaner
 from langchain_guardalign.errors import ImageBlocked
@@ -158,12 +158,12 @@ class ImageGuardRunnable(RunnableSerializable[Any, Any]):
         return result
 
     async def _aclean(self, value: Any, run_manager: BaseRunManager) -> Any:
-        return await asyncio.to_thread(self._clean, value, run_manager)
+        return await in_scan_thread(self._clean, value, run_manager)
 
     async def _aclean_many(
         self, values: list[Any], run_manager: Sequence[BaseRunManager]
     ) -> list[Any]:
-        return await asyncio.to_thread(self._clean_many, values, run_manager)
+        return await in_scan_thread(self._clean_many, values, run_manager)
 
     def _clean_many(self, values: list[Any], run_manager: Sequence[BaseRunManager]) -> list[Any]:
         """A result or an error for each value."""

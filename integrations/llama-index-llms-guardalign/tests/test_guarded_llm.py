@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -27,6 +30,7 @@ from guardalign_middleware.testing import (
     base64_png,
     data_url,
     has_red,
+    picture,
     png,
     red_config,
     red_guard,
@@ -304,6 +308,37 @@ async def test_the_event_loop_runs_on_while_the_guard_works(
     llm = GuardAlignGuardedLLM(llm=inner, guard=guard)
     response = await beside(llm.achat(ask(image_block(UNSAFE))), held)
     assert response.message.content == "I see."
+
+
+async def test_the_first_of_many_tasks_goes_on_after_its_own_scan(
+    inner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A single thread: were a scan waiting in it, no answer could start.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    guard = red_guard()
+    encoder: Any = guard.detector.meters[0].encoder
+    encode, passes = encoder.encode_images, threading.Semaphore(0)
+
+    def gated(pixels: Any) -> Any:
+        assert passes.acquire(timeout=300)
+        return encode(pixels)
+
+    monkeypatch.setattr(encoder, "encode_images", gated)
+    llm = GuardAlignGuardedLLM(llm=inner, guard=guard)
+    tasks = [
+        asyncio.create_task(llm.achat(ask(image_block(picture(side=64 + side)))))
+        for side in range(16)
+    ]
+    while len(guard.detector.queue) < 15:
+        await asyncio.sleep(0.001)
+    passes.release()
+    done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert (len(done), len(waiting), len(guard.detector.queue)) == (1, 15, 14)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    assert len(guard.detector.queue) == 0  # all have given up their turns
+    passes.release()
 
 
 def test_the_callers_messages_are_not_changed(llm: GuardAlignGuardedLLM) -> None:

@@ -8,6 +8,7 @@ import json
 import pickle
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -243,6 +244,38 @@ async def test_async_is_the_same_and_does_not_block_the_loop(
     assert await runnable.ainvoke(ask(RED)) == expected
     assert await runnable.abatch([ask(RED), ask(RED)]) == [expected, expected]
     assert [item async for item in runnable.astream(ask(RED))] == [expected]
+
+
+async def test_the_first_of_many_tasks_goes_on_after_its_own_scan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A single thread: were a scan waiting in it, no answer could start.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    runnable = red_runnable()
+    encoder = runnable.guard.detector.meters[0].encoder
+    encode, started, passes = encoder.encode_images, [], threading.Semaphore(0)
+
+    def gated(pixels: Any) -> Any:
+        started.append(1)
+        assert passes.acquire(timeout=300)
+        return encode(pixels)
+
+    monkeypatch.setattr(encoder, "encode_images", gated)
+    chain = runnable | Recording(responses=["I see."])
+    tasks = [asyncio.create_task(chain.ainvoke([ask(picture(side=64 + k))])) for k in range(16)]
+    while len(runnable.guard.detector.queue) < 15:
+        await asyncio.sleep(0.001)
+    passes.release()
+    done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert (len(done), len(waiting), len(runnable.guard.detector.queue)) == (1, 15, 14)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    assert len(runnable.guard.detector.queue) == 0  # all have given up their turns
+    passes.release()
+    assert len(started) <= 2
+    passes.release(2)
+    await chain.ainvoke([ask(RED)])
 
 
 class Recording(FakeListChatModel):

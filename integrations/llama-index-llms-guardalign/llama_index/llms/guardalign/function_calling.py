@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool
 
 from guardalign_middleware import ConfigError
+from guardalign_middleware.scan_threads import in_scan_thread
 from llama_index.llms.guardalign.guarded_llm import GuardAlignGuardedLLM
 from llama_index.llms.guardalign.report import (
     astream_with_report,
@@ -71,7 +71,7 @@ class GuardedFunctionCallingLLM(GuardAlignGuardedLLM, FunctionCallingLLM):
         **kwargs: Any,
     ) -> ChatResponse:
         """`chat_with_tools` without blocking the event loop."""
-        turn = await asyncio.to_thread(self._gate.admit_turn, user_msg, chat_history, kwargs)
+        turn = await in_scan_thread(self._gate.admit_turn, user_msg, chat_history, kwargs)
         if turn.call.blocked:
             return with_report(await turn.call.target.achat(turn.call.messages), turn.call.report)
         response = await self._tools.achat_with_tools(
@@ -88,7 +88,7 @@ class GuardedFunctionCallingLLM(GuardAlignGuardedLLM, FunctionCallingLLM):
         **kwargs: Any,
     ) -> ChatResponseAsyncGen:
         """`stream_chat_with_tools` without blocking the event loop."""
-        turn = await asyncio.to_thread(self._gate.admit_turn, user_msg, chat_history, kwargs)
+        turn = await in_scan_thread(self._gate.admit_turn, user_msg, chat_history, kwargs)
         if turn.call.blocked:
             refusal = await turn.call.target.astream_chat(turn.call.messages)
             return astream_with_report(refusal, turn.call.report)

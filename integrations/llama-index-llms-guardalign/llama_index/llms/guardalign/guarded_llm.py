@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,6 +32,7 @@ from llama_index.core.tools.types import BaseTool
 
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.scan_threads import in_scan_thread
 from llama_index.llms.guardalign.gate import Gate
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
 from llama_index.llms.guardalign.messages import given_images, image_blocks
@@ -163,14 +163,14 @@ class GuardAlignGuardedLLM(LLM):
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """`chat` without blocking the event loop."""
-        call = await asyncio.to_thread(self._gate.admit, messages, kwargs)
+        call = await in_scan_thread(self._gate.admit, messages, kwargs)
         return with_report(await call.target.achat(call.messages, **call.kwargs), call.report)
 
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         """`stream_chat` without blocking the event loop."""
-        call = await asyncio.to_thread(self._gate.admit, messages, kwargs)
+        call = await in_scan_thread(self._gate.admit, messages, kwargs)
         stream = await call.target.astream_chat(call.messages, **call.kwargs)
         return astream_with_report(stream, call.report)
 
@@ -224,7 +224,7 @@ class GuardAlignGuardedLLM(LLM):
         """`complete` without blocking the event loop."""
         images = given_images(formatted, image_documents)
         turn = _turn(prompt, images)
-        call = await asyncio.to_thread(self._gate.admit, turn, kwargs)
+        call = await in_scan_thread(self._gate.admit, turn, kwargs)
         if not images:
             answer = await self.llm.acomplete(prompt, formatted=bool(formatted), **kwargs)
             return with_report(answer, call.report)
@@ -241,7 +241,7 @@ class GuardAlignGuardedLLM(LLM):
         """`stream_complete` without blocking the event loop."""
         images = given_images(formatted, image_documents)
         turn = _turn(prompt, images)
-        call = await asyncio.to_thread(self._gate.admit, turn, kwargs)
+        call = await in_scan_thread(self._gate.admit, turn, kwargs)
         if not images:
             answer = await self.llm.astream_complete(prompt, formatted=bool(formatted), **kwargs)
             return astream_with_report(answer, call.report)
@@ -274,7 +274,7 @@ class GuardAlignGuardedLLM(LLM):
         **kwargs: Any,
     ) -> AgentChatResponse:
         """`predict_and_call` without blocking the event loop."""
-        turn = await asyncio.to_thread(self._gate.admit_turn, user_msg, chat_history, kwargs)
+        turn = await in_scan_thread(self._gate.admit_turn, user_msg, chat_history, kwargs)
         if turn.call.blocked:
             refusal = await turn.call.target.achat(turn.call.messages)
             return _reported(AgentChatResponse(refusal.message.content or ""), turn.call.report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,6 +27,7 @@ from llama_index.core.multi_modal_llms import MultiModalLLM
 from guardalign_middleware import ConfigError, GuardAlign
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.handles import LazyChain
+from guardalign_middleware.scan_threads import in_scan_thread
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
 from llama_index.llms.guardalign.messages import (
@@ -132,14 +132,14 @@ class _MultiModal(LLM):
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """`chat` without blocking the event loop."""
-        call = await asyncio.to_thread(self._guard, messages, kwargs)
+        call = await in_scan_thread(self._guard, messages, kwargs)
         return await call.achat(call.messages)
 
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         """`stream_chat` without blocking the event loop."""
-        call = await asyncio.to_thread(self._guard, messages, kwargs)
+        call = await in_scan_thread(self._guard, messages, kwargs)
         return await call.astream_chat(call.messages)
 
     def complete(
@@ -178,9 +178,7 @@ class _MultiModal(LLM):
         **kwargs: Any,
     ) -> CompletionResponse:
         """`complete` without blocking the event loop."""
-        call = await asyncio.to_thread(
-            self._guard_prompt, prompt, formatted, image_documents, kwargs
-        )
+        call = await in_scan_thread(self._guard_prompt, prompt, formatted, image_documents, kwargs)
         return await call.acomplete(prompt)
 
     async def astream_complete(
@@ -191,9 +189,7 @@ class _MultiModal(LLM):
         **kwargs: Any,
     ) -> CompletionResponseAsyncGen:
         """`stream_complete` without blocking the event loop."""
-        call = await asyncio.to_thread(
-            self._guard_prompt, prompt, formatted, image_documents, kwargs
-        )
+        call = await in_scan_thread(self._guard_prompt, prompt, formatted, image_documents, kwargs)
         return await call.astream_complete(prompt)
 
     def _guard(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> GuardedCall:

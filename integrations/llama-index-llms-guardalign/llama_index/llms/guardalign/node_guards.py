@@ -6,7 +6,6 @@ left. `nodes.py` finds the images and rebuilds the nodes.
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 import uuid
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from guardalign_middleware import ImageGuard
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.handles import LazyGuard, check_on_unsafe
 from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.types import CanonicalImage, OnUnsafe
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
 from llama_index.llms.guardalign.messages import UNSCANNED_REMEDY
@@ -261,7 +261,7 @@ class GuardAlignImageTransform(NodeGuard, TransformComponent):
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
         """`__call__` without blocking the event loop."""
-        return await asyncio.to_thread(self.__call__, nodes, **kwargs)
+        return await in_scan_thread(self.__call__, nodes, **kwargs)
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
         """The fields, the guard's identity, and a number that is unique to each call."""
