@@ -55,6 +55,7 @@ bench: setup  ## measure everything that a CPU can, and update the figures of th
 		--json benchmarks/results/detection_pair.json
 	$(BIN)/python -m benchmarks.pages.detection
 	$(BIN)/python -m benchmarks.detection.speed
+	$(BIN)/python -m benchmarks.detection.queueing
 	$(BIN)/python -m benchmarks.langchain.leaks
 	$(BIN)/python -m benchmarks.langchain.overhead
 	$(BIN)/python -m benchmarks.llama_index.overhead

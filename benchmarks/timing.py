@@ -70,7 +70,7 @@ def compare(
             _seconds(call, calls, clock) for call in (base, other, other, base)
         )
         pair[:] = (first + fourth) / 2, (second + third) / 2
-    return _comparison(name, times[:, 0], times[:, 1])
+    return comparison(name, times[:, 0], times[:, 1])
 
 
 def compare_in_turn(
@@ -99,7 +99,7 @@ def compare_in_turn(
         for which in range(len(calls))[:: 1 if index % 2 == 0 else -1]:
             row[which] = _seconds(calls[which], 1, clock)
     return [
-        _comparison(name, times[:, 0], times[:, column])
+        comparison(name, times[:, 0], times[:, column])
         for column, name in enumerate(others, start=1)
     ]
 
@@ -117,7 +117,7 @@ def processor() -> str:
     return names[0] if names else "unknown processor"
 
 
-def _comparison(name: str, base: NDArray[np.float64], other: NDArray[np.float64]) -> Comparison:
+def comparison(name: str, base: NDArray[np.float64], other: NDArray[np.float64]) -> Comparison:
     """The comparison from paired times `[pairs]`."""
     ratios = other / base
     rng = np.random.default_rng(0)
