@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -18,10 +18,11 @@ from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.generation.output import OnOutput, OutputRunner
 from guardalign_middleware.guarded_stream import GuardedStream
 from guardalign_middleware.image_guard import ImageGuard, require_profile
-from guardalign_middleware.intake.messages import parse_messages
+from guardalign_middleware.intake.messages import ParsedConversation, read_conversation
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.types import (
+    Dropped,
     Generated,
     GuardedChunk,
     GuardedReply,
@@ -42,11 +43,13 @@ class GuardedPrompt:
         messages: the conversation with every image cleaned, and a notice for each blocked image.
         images: the result for each image, in reading order.
         prefix: whether the safety prefix goes into the prompt.
+        dropped: what of the conversation held neither text nor a picture.
     """
 
     messages: tuple[Message, ...]
     images: tuple[SanitizedImage, ...]
     prefix: bool
+    dropped: tuple[Dropped, ...] = ()
 
     @property
     def blocked(self) -> bool:
@@ -220,18 +223,18 @@ class GuardAlign:
 
     def _prepare(self, conversations: Sequence[Conversation]) -> list[GuardedPrompt]:
         """Read and clean every image of every conversation, equal ones once."""
-        parsed = [parse_messages(item, self.config.intake) for item in conversations]
+        parsed = [read_conversation(item, self.config.intake) for item in conversations]
         cleaned = iter(
             self.guard.sanitize_many(
-                [image for messages in parsed for message in messages for image in message.images]
+                [image for each in parsed for message in each.messages for image in message.images]
             )
         )
         always = self.runner.config.prefix.policy == "always"
         return [
             _prompt(
-                messages, [next(cleaned) for message in messages for _ in message.images], always
+                each, [next(cleaned) for message in each.messages for _ in message.images], always
             )
-            for messages in parsed
+            for each in parsed
         ]
 
     def _replies(
@@ -252,10 +255,12 @@ class GuardAlign:
             usage=answer.usage,
             finish_reason=answer.finish_reason,
             model=self.runner.name,
+            dropped=prompt.dropped,
         )
 
     def _blocked_reply(self, prompt: GuardedPrompt) -> GuardedReply:
-        return GuardedReply.blocked(self.config.blocked_reply, prompt.verdicts, self.runner.name)
+        reply = GuardedReply.blocked(self.config.blocked_reply, prompt.verdicts, self.runner.name)
+        return replace(reply, dropped=prompt.dropped)
 
 
 def runner_config(config: GuardAlignConfig) -> RunnerConfig:
@@ -277,7 +282,7 @@ def _asked(prompts: Sequence[GuardedPrompt]) -> list[GuardedPrompt]:
 
 
 def _prompt(
-    messages: Sequence[Message], images: Sequence[SanitizedImage], always: bool
+    parsed: ParsedConversation, images: Sequence[SanitizedImage], always: bool
 ) -> GuardedPrompt:
     """Replace the originals by the cleaned images, which are in reading order."""
     rest = iter(images)
@@ -289,11 +294,11 @@ def _prompt(
                 for part in message.parts
             ),
         )
-        for message in messages
+        for message in parsed.messages
     )
     # An unscanned image counts as flagged.
     flagged = any(item.verdict.flagged or item.verdict.fault is not None for item in images)
-    return GuardedPrompt(cleaned, tuple(images), prefix=always or flagged)
+    return GuardedPrompt(cleaned, tuple(images), always or flagged, parsed.dropped)
 
 
 def _cleaned(item: SanitizedImage) -> ImagePart | TextPart:

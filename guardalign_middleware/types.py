@@ -6,6 +6,8 @@ They compute nothing; each one carries a result together with its evidence.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Self, get_args
@@ -220,6 +222,19 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """A block of a message that held neither text nor a picture; no model saw it.
+
+    Attributes:
+        kind: its type, as its provider wrote it.
+        place: its position, as in `messages[0].content[1]`.
+    """
+
+    kind: str
+    place: str
+
+
+@dataclass(frozen=True)
 class Usage:
     """Token counts; image tokens count as input tokens."""
 
@@ -278,7 +293,10 @@ class Generated:
 
 @dataclass(frozen=True)
 class GuardedReply:
-    """The chain's answer: its text, the verdicts in reading order, and how it was generated."""
+    """The chain's answer: its text, the verdicts in reading order, and how it was generated.
+
+    `dropped` names what of the conversation held neither text nor a picture.
+    """
 
     text: str
     verdicts: tuple[Verdict, ...]
@@ -286,6 +304,7 @@ class GuardedReply:
     usage: Usage
     finish_reason: FinishReason
     model: str
+    dropped: tuple[Dropped, ...] = ()
 
     @classmethod
     def blocked(cls, text: str, verdicts: tuple[Verdict, ...], model: str) -> Self:
@@ -301,8 +320,11 @@ class GuardedReply:
         return sum(verdict.fault is not None for verdict in self.verdicts)
 
     def to_json(self) -> dict[str, Any]:
-        """The public JSON object of `guardalign ask --json`."""
-        return {
+        """The public JSON object of `guardalign ask --json`.
+
+        If something was dropped from the conversation, there is one more key, `dropped`.
+        """
+        record = {
             "answer": self.text,
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
             "failed_open": self.failed_open,
@@ -311,6 +333,16 @@ class GuardedReply:
             "finish_reason": self.finish_reason,
             "model": self.model,
         }
+        dropped = dropped_record(self.dropped)
+        return {**record, "dropped": dropped} if dropped else record
+
+
+def dropped_record(dropped: Sequence[Dropped]) -> list[dict[str, Any]]:
+    """Plain JSON values: for each kind how often it was dropped, and where first."""
+    counts = Counter(item.kind for item in dropped)
+    # Reversed, so that the first place of a kind is the one that stays.
+    first = {item.kind: item.place for item in reversed(dropped)}
+    return [{"type": kind, "count": count, "place": first[kind]} for kind, count in counts.items()]
 
 
 @dataclass(frozen=True)

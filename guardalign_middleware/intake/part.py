@@ -94,11 +94,17 @@ def load_picture(
 def _load(part: object, place: str, policy: IntakePolicy, fetch: Fetch | None) -> Frames | None:
     if isinstance(part, ImagePart):
         return load_frames(part.image, policy)
-    if isinstance(part, Mapping) and part.get("type") == "image_url":
+    if isinstance(part, Mapping) and block_type(part) == "image_url":
         return _from_image_url(part, place, policy, fetch)
-    if isinstance(part, Mapping) and part.get("type") == "image":
+    if isinstance(part, Mapping) and block_type(part) == "image":
         return _from_image_block(part, place, policy, fetch)
     return None
+
+
+def block_type(block: Mapping[str, Any]) -> str | None:
+    """The block's `type`; None if it is absent or not a string."""
+    kind = block.get("type")
+    return kind if isinstance(kind, str) else None
 
 
 def _from_image_url(

@@ -158,7 +158,6 @@ def test_a_rejected_image_keeps_its_reason_and_names_its_place() -> None:
         {"type": "text"},
         {"type": "text", "text": None},
         {"type": ["text"], "text": "a"},
-        {"text": "a"},
         {},
         None,
         7,

@@ -17,7 +17,7 @@ from langchain_core.messages.tool import (
     tool_call_chunk,
 )
 
-from guardalign_middleware.types import GuardedChunk, GuardedReply
+from guardalign_middleware.types import GuardedChunk, GuardedReply, dropped_record
 from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
 
 if TYPE_CHECKING:
@@ -123,9 +123,12 @@ def _usage(reply: GuardedReply) -> UsageMetadata:
 def _metadata(reply: GuardedReply) -> dict[str, Any]:
     """Without pixels or image bytes, because metadata are written to logs and traces."""
     records = [verdict.to_json() for verdict in reply.verdicts]
+    about = {**summary(records), "calibration": reply.calibration.to_json()}
+    if reply.dropped:
+        about["dropped"] = dropped_record(reply.dropped)
     return {
         "model_name": reply.model,
         "model_provider": "guardalign",
         "finish_reason": reply.finish_reason,
-        METADATA_KEY: {**summary(records), "calibration": reply.calibration.to_json()},
+        METADATA_KEY: about,
     }

@@ -1,13 +1,14 @@
 """Translate LangChain messages to the role/content mappings of `GuardAlign.invoke`.
 
-Image blocks of every known dialect become parts of the core, which decodes them. An unknown block
-is an error: it could carry an image past the guard.
+Image blocks of every known dialect become parts of the core, which decodes them. What becomes of
+other blocks is decided by the core's table, `intake/block_kinds.py`. A block that could carry an
+image past the guard is an error.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from langchain_core.messages import (
@@ -22,7 +23,12 @@ from langchain_core.messages import (
 )
 
 from guardalign_middleware.errors import MessageError
-from langchain_guardalign.dialects import Part, block_type, read_image
+from guardalign_middleware.intake.content_blocks import BlockReader
+from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.messages import ROLES, said_beside
+from guardalign_middleware.intake.picture_traces import picture_trace
+from guardalign_middleware.types import Dropped
+from langchain_guardalign.dialects import Block, Part, read_image
 
 CallWriter = Callable[[Sequence[ToolCall]], str]
 
@@ -33,24 +39,8 @@ _ROLES: tuple[tuple[type[BaseMessage], str], ...] = (
     (ToolMessage, "tool"),
     (FunctionMessage, "tool"),
 )
-_CHAT_ROLES = {
-    "human": "user",
-    "user": "user",
-    "ai": "assistant",
-    "assistant": "assistant",
-    "system": "system",
-    "developer": "system",
-    "tool": "tool",
-}
-# Reasoning, which is not shown again, and calls, which are in `AIMessage.tool_calls` too.
-_DROPPED = {
-    "reasoning",
-    "redacted_thinking",
-    "thinking",
-    "tool_call",
-    "tool_call_chunk",
-    "tool_use",
-}
+_CHAT_ROLES = {**ROLES, "human": "user", "ai": "assistant"}
+_ACCEPTED = "Only text and images can be shown to this model."
 
 
 def calls_in_words(calls: Sequence[ToolCall]) -> str:
@@ -75,21 +65,18 @@ def to_role_content(
 ) -> list[dict[str, Any]]:
     """Translate messages to the argument of `GuardAlign.invoke`; the messages are not changed.
 
+    Blocks without text and without an image are left out; a turn lists them under `dropped`.
+
     Args:
         messages: the conversation.
         write_calls: writes the tool calls of earlier turns as text.
 
     Raises:
-        MessageError: an unknown role or content block; the error names its place.
+        MessageError: an unknown role, or a block that could hold an image and cannot be read; the
+            error names its place.
         ImageRejected: an image behind a file id.
     """
-    return [
-        {
-            "role": _role(message, index),
-            "content": _content(message, f"messages[{index}].content", write_calls),
-        }
-        for index, message in enumerate(messages)
-    ]
+    return [_turn(message, index, write_calls) for index, message in enumerate(messages)]
 
 
 def _role(message: BaseMessage, index: int) -> str:
@@ -103,39 +90,62 @@ def _role(message: BaseMessage, index: int) -> str:
     )
 
 
-def _content(message: BaseMessage, place: str, write_calls: CallWriter) -> list[Part]:
-    parts = _parts(message.content, place)
-    if isinstance(message, AIMessage) and message.tool_calls:
-        parts.append({"type": "text", "text": write_calls(message.tool_calls)})
-    return parts or [{"type": "text", "text": ""}]
-
-
-def _parts(content: object, place: str) -> list[Part]:
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}]
-    if isinstance(content, Mapping):
-        return _block(content, place)
-    if isinstance(content, Sequence) and not isinstance(content, bytes | bytearray):
-        return [
-            part for index, item in enumerate(content) for part in _parts(item, f"{place}[{index}]")
+def _turn(message: BaseMessage, index: int, write_calls: CallWriter) -> dict[str, Any]:
+    place = f"messages[{index}]"
+    reader = BlockReader(_picture, _text, _ACCEPTED, calls=_call_ids(message))
+    parts = [
+        part for content, spot in _contents(message, place) for part in reader.read(content, spot)
+    ]
+    dropped = list(reader.dropped)
+    if isinstance(message, AIMessage):
+        said = said_beside(message.additional_kwargs)
+        if said is not None and not any(part.get("text", "image") for part in parts):
+            parts = [_text(said)]
+        if message.tool_calls:
+            parts.append(_text(write_calls(message.tool_calls)))
+        dropped += [
+            Dropped("invalid_tool_call", f"{place}.invalid_tool_calls[{number}]")
+            for number in range(len(message.invalid_tool_calls))
         ]
-    raise MessageError(f"{place} is a {type(content).__name__}.")
+    turn: dict[str, Any] = {"role": _role(message, index), "content": parts or [_text("")]}
+    return {**turn, "dropped": dropped} if dropped else turn
 
 
-def _block(block: Mapping[str, Any], place: str) -> list[Part]:
-    kind = block_type(block)
-    if kind in _DROPPED:
-        return []
-    if kind in {"text", "text-plain"} and isinstance(block.get("text"), str):
-        return [{"type": "text", "text": block["text"]}]
-    if kind == "tool_result":
-        return _parts(block.get("content", ""), f"{place}.content")
+def _contents(message: BaseMessage, place: str) -> list[tuple[Any, str]]:
+    """What a message holds for a model to see, each with its place."""
+    content: Any = message.content
+    extra = message.additional_kwargs
+    if extra.get("type") == "computer_call_output" and isinstance(content, str):
+        if is_data_url(content):
+            # langchain-openai sends this string as a picture.
+            content = {"type": "input_image", "image_url": content}
+    found = [([] if content is None else content, f"{place}.content")]
+    # Where langchain-openai's older format keeps the blocks of a Responses answer.
+    outputs = extra.get("tool_outputs")
+    if isinstance(message, AIMessage) and isinstance(outputs, list | tuple):
+        found.append((outputs, f"{place}.additional_kwargs.tool_outputs"))
+    return found
+
+
+def _call_ids(message: BaseMessage) -> set[str]:
+    """The calls that are written as text, or noted as invalid, from the message's own lists."""
+    if not isinstance(message, AIMessage):
+        return set()
+    calls = [*message.tool_calls, *message.invalid_tool_calls]
+    return {str(each["id"]) for each in calls if each.get("id") is not None}
+
+
+def _text(text: str) -> Part:
+    return {"type": "text", "text": text}
+
+
+def _picture(block: Block, place: str) -> list[Part] | None:
     slot = read_image(block, place)
-    if slot is not None:
-        return [slot.part]
-    if kind == "non_standard" and isinstance(block.get("value"), Mapping):
-        return _block(block["value"], f"{place}.value")
-    found = f"the unknown type {kind!r}" if isinstance(kind, str) else "no known type"
-    raise MessageError(
-        f"{place} has {found}.", remedy="Only text and images can be shown to this model."
-    )
+    if slot is None:
+        return None
+    if picture_trace(slot.rest, "known", place, declared=False) is not None:
+        raise MessageError(
+            f"{place} holds two images, but a model would see only one of them.",
+            remedy="Give each image its own block.",
+        )
+    return [slot.part]

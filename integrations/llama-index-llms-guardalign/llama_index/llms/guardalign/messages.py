@@ -1,18 +1,20 @@
 """LlamaIndex messages as the core's role/content mappings, and back with cleaned images.
 
-An unknown block raises: it could carry an image past the guard.
+A block that could carry an image past the guard and cannot be read is an error.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import is_
-from typing import Any
+from typing import Any, Literal
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
+    BaseContentBlock,
     BaseRecursiveContentBlock,
+    CacheControl,
     CachePoint,
     ChatMessage,
     DocumentBlock,
@@ -26,8 +28,11 @@ from llama_index.core.base.llms.types import (
 from guardalign_middleware import notices
 from guardalign_middleware.encode import png_bytes
 from guardalign_middleware.errors import MessageError
+from guardalign_middleware.intake.content_blocks import BlockReader
+from guardalign_middleware.intake.messages import ROLES, said_beside
+from guardalign_middleware.intake.picture_traces import picture_trace
 from guardalign_middleware.sanitize import SanitizedImage
-from guardalign_middleware.types import CanonicalImage
+from guardalign_middleware.types import CanonicalImage, Dropped
 from llama_index.llms.guardalign.images import (
     Found,
     as_block,
@@ -41,43 +46,40 @@ Resolve = Callable[[Found], CanonicalImage]
 UNSCANNED_REMEDY = (
     "Convert its pages or frames to images, or set allow_unscanned=True to send it unscanned."
 )
-_ROLES = {
-    "user": "user",
-    "assistant": "assistant",
-    "chatbot": "assistant",
-    "model": "assistant",
-    "system": "system",
-    "developer": "system",
-    "tool": "tool",
-    "function": "tool",
+_ACCEPTED = "This model accepts text and images only."
+Fate = Literal["text", "call", "nested", "picture", "dropped", "refused"]
+# What the model gets to see of each kind of block. A subclass is what its base is; a block of
+# another kind is dropped if nothing in it could be a picture, and refused otherwise.
+_FATES: Mapping[type[BaseContentBlock], Fate] = {
+    TextBlock: "text",
+    ToolCallBlock: "call",
+    BaseRecursiveContentBlock: "nested",
+    ImageBlock: "picture",
+    DocumentBlock: "picture",
+    ThinkingBlock: "dropped",
+    CachePoint: "dropped",
+    CacheControl: "dropped",
+    AudioBlock: "refused",
+    VideoBlock: "refused",
 }
 
 
 def to_role_content(messages: Sequence[ChatMessage], resolve: Resolve) -> list[dict[str, Any]]:
     """Convert chat messages to the input of `GuardAlign.prepare`; the messages stay unchanged.
 
-    Reads every image. Leaves out empty system messages.
+    Reads every image. Blocks without text and without an image are left out; a turn lists them
+    under `dropped`.
 
     Args:
         messages: a conversation.
         resolve: reads one image.
 
     Raises:
-        MessageError: an unknown role or block; the message names the place.
+        MessageError: an unknown role, or a block that could hold an image and cannot be read; the
+            message names the place.
         ImageRejected: an image that the intake policy does not accept.
     """
-    content = []
-    for index, message in enumerate(messages):
-        role = _ROLES.get(message.role.value)
-        if role is None:
-            raise MessageError(f"messages[{index}] has the unknown role {message.role.value!r}.")
-        place = f"messages[{index}].blocks"
-        parts = [part for block in message.blocks for part in _parts(block, place, resolve)]
-        parts += [_part(found, resolve) for found in _loose(message, place)]
-        if role == "system" and not any(part.get("text", part["type"]) for part in parts):
-            continue  # Chat engines without a system prompt send an empty one.
-        content.append({"role": role, "content": parts or [{"type": "text", "text": ""}]})
-    return content
+    return [_turn(message, index, resolve) for index, message in enumerate(messages)]
 
 
 def find_images(messages: Sequence[ChatMessage]) -> tuple[list[Found], int]:
@@ -156,24 +158,62 @@ def cleaned_messages(
     return copies
 
 
-def _parts(block: object, place: str, resolve: Resolve) -> list[Part]:
-    if isinstance(block, TextBlock):
-        return [{"type": "text", "text": block.text}]
-    if isinstance(block, ThinkingBlock | CachePoint):
-        return []  # These are never shown to a model again.
-    if isinstance(block, ToolCallBlock):
+def _turn(message: ChatMessage, index: int, resolve: Resolve) -> dict[str, Any]:
+    role = ROLES.get(message.role.value)
+    if role is None:
+        raise MessageError(f"messages[{index}] has the unknown role {message.role.value!r}.")
+    place, dropped = f"messages[{index}].blocks", list[Dropped]()
+    parts = [part for block in message.blocks for part in _parts(block, place, resolve, dropped)]
+    parts += [_part(found, resolve) for found in _loose(message, place)]
+    extra = message.additional_kwargs
+    if role == "assistant":
+        said = said_beside(extra)
+        if said is not None and not any(part.get("text", "image") for part in parts):
+            parts = [_text(said)]
+        # Where older integrations keep the calls that others write as blocks.
+        if extra.get("tool_calls") and not any(
+            isinstance(b, ToolCallBlock) for b in message.blocks
+        ):
+            dropped.append(Dropped("tool_calls", f"messages[{index}].additional_kwargs.tool_calls"))
+    turn: dict[str, Any] = {"role": role, "content": parts or [_text("")]}
+    return {**turn, "dropped": dropped} if dropped else turn
+
+
+def _parts(block: object, place: str, resolve: Resolve, dropped: list[Dropped]) -> list[Part]:
+    fate = next((fate for kind, fate in _FATES.items() if isinstance(block, kind)), None)
+    if fate == "text":
+        assert isinstance(block, TextBlock)
+        return [_text(block.text)]
+    if fate == "call":
+        assert isinstance(block, ToolCallBlock)
         called = block.tool_kwargs
         text = called if isinstance(called, str) else _json(called, place)
-        return [{"type": "text", "text": f"[called {block.tool_name} with {text}]"}]
-    if isinstance(block, BaseRecursiveContentBlock):
-        return [part for inner in block.nested_blocks for part in _parts(inner, place, resolve)]
-    found = in_block(block, place)
-    if found is not None:
+        return [_text(f"[called {block.tool_name} with {text}]")]
+    if fate == "nested":
+        assert isinstance(block, BaseRecursiveContentBlock)
+        inner = block.nested_blocks
+        return [part for each in inner for part in _parts(each, place, resolve, dropped)]
+    if fate == "picture" and (found := in_block(block, place)) is not None:
         return [_part(found, resolve)]
-    raise MessageError(
-        f"{place} holds a {type(block).__name__}.",
-        remedy="This model accepts text and images only.",
-    )
+    reason = ""
+    if isinstance(block, BaseContentBlock) and fate in {"dropped", None}:
+        kind = getattr(block, "block_type", type(block).__name__)
+        if fate is None:
+            # By the rules of the core for blocks of unknown kinds.
+            reader: BlockReader[Part] = BlockReader(lambda _, __: None, _text, _ACCEPTED)
+            parts = reader.read({**dict(block), "type": kind}, place)
+            dropped += reader.dropped
+            return parts
+        trace = picture_trace(dict(block), "known", place)
+        if trace is None:
+            dropped.append(Dropped(kind, place))
+            return []
+        reason = f": {trace}"
+    raise MessageError(f"{place} holds a {type(block).__name__}{reason}.", remedy=_ACCEPTED)
+
+
+def _text(text: str) -> Part:
+    return {"type": "text", "text": text}
 
 
 def _json(called: object, place: str) -> str:

@@ -1,0 +1,242 @@
+"""Whether a value that no model is shown could hold a picture. Nothing is decoded.
+
+A block without text and without a picture may be dropped from a conversation. These tests decide
+whether it has none. In doubt they name a reason, and the block is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import datetime
+import decimal
+import enum
+import itertools
+import re
+import uuid
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from guardalign_middleware.errors import MessageError
+
+Depth = Literal["arguments", "known", "unknown"]
+"""How much of a value counts as a trace.
+
+`arguments`: raw pictures only, because a call's arguments are words. `known`: also encoded and
+declared pictures, in a block of a known kind. `unknown`: also everything that could lead to a
+picture, such as an address, a file's id, or a key that speaks of images.
+"""
+
+_MAX_DEPTH = 64
+_MAGIC = (
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\x00",
+    b"MM\x00*",
+    b"8BPS",
+    b"%PDF",
+    b"<svg",
+    b"\x1aE\xdf\xa3",
+    b"\x00\x00\x00\x0cJXL ",
+    b"\x00\x00\x00\x0cjP  ",
+)
+_PLAIN = (
+    bool | int | float | None | datetime.date | datetime.time | datetime.timedelta
+    | decimal.Decimal | uuid.UUID
+)  # fmt: skip
+_SPACE = re.compile(r"\s")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{16,}")
+_DATA_URL = re.compile(r"\s*data:(?!text/plain|audio/)[a-z0-9.+-]*/?[^,\s]{0,200},", re.IGNORECASE)
+_MEDIA_URL = re.compile(r"data:(image|video|application)/", re.IGNORECASE)
+_ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]{1,30}://", re.IGNORECASE)
+_FILE_ID = re.compile(r"c?file[-_]\w{6,}")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_MEDIA_WORDS = frozenset(
+    "image images img picture pictures photo photos screenshot screenshots thumbnail video videos "
+    "film frame frames file files media pdf document documents attachment attachments png jpeg jpg "
+    "gif webp tiff bmp svg heic avif".split()
+)
+_SOURCE_WORDS = _MEDIA_WORDS | frozenset(
+    "blob base64 b64 bytes pixels url urls uri uris path paths href src".split()
+)
+_TYPE_KEYS = frozenset(
+    {"type", "kind", "format", "block_type", "content_type", "contentType", "mime_type"}
+    | {"mimeType", "mimetype", "media_type", "mediaType"}
+)
+_PICTURE_TYPES = frozenset(
+    {"image", "image_url", "input_image", "computer_screenshot", "image_generation_call"}
+    | {"video", "video_url", "input_video", "file", "input_file", "media", "container_upload"}
+)
+_DECLARED = "it or a part of it is declared a picture or a file"
+_ORIGINS = (
+    *("base64", "blob", "bytes", "data", "file", "file_data", "file_id", "file_uri", "image"),
+    *("image_url", "path", "result", "source", "uri", "url", "video", "video_url"),
+)
+
+
+def starts_like_picture(data: bytes) -> bool:
+    """Whether a file begins like a picture, a film or a PDF."""
+    head = data[:18]
+    if head.startswith(_MAGIC) or head[4:8] == b"ftyp":
+        return True
+    if head[:4] == b"RIFF" and head[8:12] in {b"WEBP", b"AVI "}:
+        return True
+    return len(head) == 18 and head[:2] == b"BM" and head[6:10] == bytes(4)
+
+
+def is_encoded_picture(text: str) -> bool:
+    """Whether a whole text is a data URL, or base64 that begins like a picture.
+
+    Data URLs of audio and of plain text do not count.
+    """
+    head = text[:512]
+    if _DATA_URL.match(head):
+        return True
+    compact = _SPACE.sub("", head)[:24].replace("-", "+").replace("_", "/")
+    match = _BASE64.match(compact)
+    if match is None:
+        return False
+    whole = match.group()
+    try:
+        return starts_like_picture(base64.b64decode(whole[: len(whole) // 4 * 4]))
+    except (binascii.Error, ValueError):
+        return False
+
+
+def picture_trace(
+    value: object,
+    depth: Depth,
+    place: str,
+    *,
+    arguments: Sequence[str] = (),
+    declared: bool = True,
+) -> str | None:
+    """Say why a value could hold a picture; None if it holds none.
+
+    Args:
+        value: any value; a mapping is a block or part of one.
+        depth: how much counts as a trace.
+        place: where the value is, for errors.
+        arguments: keys of the value whose contents are the arguments of a call.
+        declared: whether it counts that the value itself is declared a picture.
+
+    Returns:
+        A clause with the trace as its subject, as in "its key 'image' could hold a picture".
+
+    Raises:
+        MessageError: nesting deeper than 64 levels.
+    """
+    if isinstance(value, Mapping):
+        if declared and depth != "arguments" and _declares_picture(value):
+            return _DECLARED
+        return _in_items(value, depth, place, 0, arguments)
+    return _trace(value, depth, place, 0)
+
+
+def _trace(value: object, depth: Depth, place: str, level: int) -> str | None:
+    if level >= _MAX_DEPTH:
+        raise MessageError(
+            f"{place} is nested deeper than {_MAX_DEPTH} levels.", remedy="Flatten it."
+        )
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if isinstance(value, str):
+        return _in_text(value, depth)
+    if isinstance(value, _PLAIN):
+        return None
+    if isinstance(value, bytes | bytearray | memoryview):
+        if depth == "unknown" or starts_like_picture(bytes(value)[:18]):
+            return "its bytes could be a picture"
+        return None
+    if isinstance(value, BaseModel):
+        value = {**dict(value), **(value.model_extra or {})}
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        if depth != "arguments" and _declares_picture(value):
+            return _DECLARED
+        return _in_items(value, depth, place, level)
+    if isinstance(value, Sequence | Set):
+        return _in_elements(value, depth, place, level)
+    return f"its {type(value).__name__} could be a picture"
+
+
+def _in_items(
+    block: Mapping[Any, Any], depth: Depth, place: str, level: int, arguments: Sequence[str] = ()
+) -> str | None:
+    for key, item in block.items():
+        if depth == "unknown" and (reason := _in_field(key, item)):
+            return reason
+        inner: Depth = "arguments" if key in arguments else depth
+        found = _trace(key, inner, place, level) or _trace(item, inner, place, level + 1)
+        if found is not None:
+            return found
+    return None
+
+
+def _in_elements(
+    items: Sequence[Any] | Set[Any], depth: Depth, place: str, level: int
+) -> str | None:
+    if isinstance(items, Sequence):
+        head = list(itertools.islice(items, 18))
+        if len(head) >= 8 and all(isinstance(n, int) and 0 <= n < 256 for n in head):
+            if depth == "unknown" or starts_like_picture(bytes(head)):
+                return "its numbers could be the bytes of a picture"
+    for item in items:
+        if (found := _trace(item, depth, place, level + 1)) is not None:
+            return found
+    return None
+
+
+def _in_text(text: str, depth: Depth) -> str | None:
+    if depth == "arguments":
+        return None
+    if is_encoded_picture(text):
+        return "a text in it is an encoded picture or file"
+    if depth == "unknown":
+        if _MEDIA_URL.search(text):
+            return "a text in it holds a data URL"
+        if _ADDRESS.match(text) or _FILE_ID.match(text):
+            return "an address or a file's id in it could lead to a picture"
+    return None
+
+
+def _in_field(key: object, item: object) -> str | None:
+    """A field of an unknown block that speaks of pictures or files."""
+    if item is False or not _is_given(item):
+        return None
+    if key in _TYPE_KEYS and isinstance(item, str):
+        if _words(item) & (_MEDIA_WORDS | {"application"}):
+            return f"its {key} {item[:40]!r} could stand for a picture"
+        return None
+    if isinstance(key, str) and _words(key) & _SOURCE_WORDS:
+        return f"its key {key[:40]!r} could hold a picture"
+    return None
+
+
+def _words(name: str) -> set[str]:
+    words = {word.lower() for word in _WORD.findall(name[:200])}
+    return words | {f"{letter}64" for letter in ("base", "b") if f"{letter}64" in name.lower()}
+
+
+def _declares_picture(block: Mapping[Any, Any]) -> bool:
+    image = block.get("image")
+    if isinstance(image, Mapping) and isinstance(image.get("source"), Mapping):
+        return True
+    stated = [block[key] for key in _TYPE_KEYS if isinstance(block.get(key), str)]
+    if not any(
+        name in _PICTURE_TYPES or name.strip().lower().startswith(("image/", "video/"))
+        for name in stated
+    ):
+        return False
+    return any(_is_given(block.get(key)) for key in _ORIGINS)
+
+
+def _is_given(value: object) -> bool:
+    # Arrays have no truth value.
+    return value is not None and not (isinstance(value, str | Mapping | list) and not value)
