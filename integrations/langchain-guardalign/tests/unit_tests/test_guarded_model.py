@@ -355,8 +355,14 @@ def test_the_cache_tells_guards_models_and_pictures_apart() -> None:
     assert len(keys) == 3
     assert mask._get_llm_string() != inner._get_llm_string()
     assert behind(inner)._get_llm_string() == mask._get_llm_string()
-    # The answer in the cache stays the model's own.
-    assert "guardalign" not in inner.invoke([ask(SHOWN)]).response_metadata
+    # The answers in the cache stay the model's own.
+    (again,) = red_runnable().invoke([ask(SHOWN)])
+    fresh = red_runnable().invoke([ask(picture())])
+    result = mask.generate([fresh])
+    assert result.generations[0][0].message.response_metadata["guardalign"]  # type: ignore[union-attr]
+    for prompt in ([again], fresh):
+        assert "guardalign" not in inner.invoke(prompt).response_metadata
+    assert len(inner.seen) == 4
 
 
 @pytest.mark.filterwarnings("ignore:The function `load` is in beta")
