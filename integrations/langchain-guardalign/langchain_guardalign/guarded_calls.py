@@ -10,6 +10,7 @@ from uuid import UUID
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForLLMRun,
+    BaseRunManager,
     CallbackManagerForLLMRun,
     Callbacks,
 )
@@ -27,9 +28,11 @@ from langchain_guardalign.screening import (
     cleaned,
     config_of,
     generation_with_verdicts,
+    run_config,
     screen,
     with_verdicts,
 )
+from langchain_guardalign.tracing import record_on_run, run_metadata
 
 
 class GuardedCalls(BaseChatModel):
@@ -56,7 +59,7 @@ class GuardedCalls(BaseChatModel):
         """Clean the prompt and call the model; raises the errors of `ImageGuardRunnable`."""
         config = ensure_config(config)
         (prompt,) = cleaned(screen(self.guard, [input], [config]))
-        answer = self._model().invoke(prompt.value, config, stop=stop, **kwargs)
+        answer = self._model().invoke(prompt.value, run_config(config, prompt), stop=stop, **kwargs)
         return cast("AIMessage", with_verdicts(answer, prompt))
 
     async def ainvoke(
@@ -70,7 +73,9 @@ class GuardedCalls(BaseChatModel):
         """`invoke` with the scan in a thread."""
         config = ensure_config(config)
         (prompt,) = cleaned(await ascreen(self.guard, [input], [config]))
-        answer = await self._model().ainvoke(prompt.value, config, stop=stop, **kwargs)
+        answer = await self._model().ainvoke(
+            prompt.value, run_config(config, prompt), stop=stop, **kwargs
+        )
         return cast("AIMessage", with_verdicts(answer, prompt))
 
     def stream(
@@ -84,7 +89,7 @@ class GuardedCalls(BaseChatModel):
         """Stream the model's answer; nothing comes before the guard has finished."""
         config = ensure_config(config)
         (prompt,) = cleaned(screen(self.guard, [input], [config]))
-        chunks = self._model().stream(prompt.value, config, stop=stop, **kwargs)
+        chunks = self._model().stream(prompt.value, run_config(config, prompt), stop=stop, **kwargs)
         with closing(cast("Any", chunks)):
             for number, chunk in enumerate(chunks):
                 yield chunk if number else with_verdicts(chunk, prompt)
@@ -101,7 +106,9 @@ class GuardedCalls(BaseChatModel):
         config = ensure_config(config)
         (prompt,) = cleaned(await ascreen(self.guard, [input], [config]))
         first = True
-        chunks = self._model().astream(prompt.value, config, stop=stop, **kwargs)
+        chunks = self._model().astream(
+            prompt.value, run_config(config, prompt), stop=stop, **kwargs
+        )
         async with aclosing(cast("Any", chunks)):
             async for chunk in chunks:
                 yield with_verdicts(chunk, prompt) if first else chunk
@@ -161,7 +168,7 @@ class GuardedCalls(BaseChatModel):
             stop,
             callbacks,
             tags=tags,
-            metadata=metadata,
+            metadata=_metadata(metadata, prompts),
             run_name=run_name,
             run_id=run_id,
             **kwargs,
@@ -188,7 +195,7 @@ class GuardedCalls(BaseChatModel):
             stop,
             callbacks,
             tags=tags,
-            metadata=metadata,
+            metadata=_metadata(metadata, prompts),
             run_name=run_name,
             run_id=run_id,
             **kwargs,
@@ -200,14 +207,18 @@ class GuardedCalls(BaseChatModel):
     ) -> Any:
         config = ensure_config(config)
         (prompt,) = cleaned(screen(self.guard, [input], [config]))
-        return self._model()._chat_model_stream_v3(prompt.value, config, **kwargs)
+        return self._model()._chat_model_stream_v3(
+            prompt.value, run_config(config, prompt), **kwargs
+        )
 
     async def _achat_model_stream_v3(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Any:
         config = ensure_config(config)
         (prompt,) = cleaned(await ascreen(self.guard, [input], [config]))
-        return await self._model()._achat_model_stream_v3(prompt.value, config, **kwargs)
+        return await self._model()._achat_model_stream_v3(
+            prompt.value, run_config(config, prompt), **kwargs
+        )
 
     # Below, the run is the caller's own: the model gets its run manager.
 
@@ -219,6 +230,7 @@ class GuardedCalls(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         (prompt,) = cleaned(screen(self.guard, [messages], [config_of([])]))
+        _record(prompt, run_manager)
         result = self._model()._generate_with_cache(
             prompt.value, stop=stop, run_manager=run_manager, **kwargs
         )
@@ -232,6 +244,7 @@ class GuardedCalls(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         (prompt,) = cleaned(await ascreen(self.guard, [messages], [config_of([])]))
+        _record(prompt, run_manager)
         result = await self._model()._agenerate_with_cache(
             prompt.value, stop=stop, run_manager=run_manager, **kwargs
         )
@@ -274,6 +287,16 @@ class GuardedCalls(BaseChatModel):
                 first = False
 
 
+def _record(prompt: Cleaned, run_manager: BaseRunManager | None) -> None:
+    if run_manager is not None:
+        record_on_run(prompt.records, run_manager)
+
+
+def _metadata(metadata: dict[str, Any] | None, prompts: Sequence[Cleaned]) -> dict[str, Any]:
+    records = [record for prompt in prompts for record in prompt.records]
+    return {**(metadata or {}), **run_metadata(records)}
+
+
 def _to_answer(
     screened: Sequence[Screened], configs: Sequence[RunnableConfig], return_exceptions: bool
 ) -> tuple[list[Any], list[RunnableConfig]]:
@@ -281,7 +304,7 @@ def _to_answer(
     if not return_exceptions:
         cleaned(screened)
     pairs = [
-        (item.value, config)
+        (item.value, run_config(config, item))
         for item, config in zip(screened, configs, strict=True)
         if isinstance(item, Cleaned)
     ]

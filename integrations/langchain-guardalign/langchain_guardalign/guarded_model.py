@@ -49,10 +49,11 @@ class GuardedChatModel(Guarding, GuardedCalls):
 
     It takes the place of the model: it binds tools, writes structured output, streams, runs agents,
     and has the model's profile, token counts and identity. The model keeps its own cache,
-    callbacks, rate limiter and retries, and traces show it with the cleaned prompt, beside a run of
-    the guard. Fallbacks, alternatives and everything else composed of it are guarded too. Verdicts
-    on the prompt's images are in the answer's `response_metadata["guardalign"]`; in a stream, in
-    that of the first chunk. Errors are those of `ImageGuardRunnable`.
+    callbacks, rate limiter and retries, and they see the cleaned prompt only. Fallbacks,
+    alternatives and everything else composed of it are guarded too. Verdicts on the images of the
+    prompt are in the metadata of the model's run, and in the answer's
+    `response_metadata["guardalign"]`; in a stream, in that of the first chunk. Errors are those of
+    `ImageGuardRunnable`.
 
     Args:
         chat_model: the model that answers.

@@ -190,27 +190,33 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
         ]
 
     def screen(
-        self, values: Sequence[Any], run_manager: Sequence[BaseRunManager]
+        self, values: Sequence[Any], run_manager: Sequence[BaseRunManager] | None = None
     ) -> list[Cleaned | Exception]:
-        """Clean inputs within their runs: each in the caller's form with its records, or its error.
+        """Clean inputs: each in the caller's form with its records, or its error.
+
+        Args:
+            values: the inputs.
+            run_manager: of the run of each, which gets the verdicts; None without runs.
 
         Raises:
             GuardError: a fault of the guard, which concerns all inputs.
         """
+        runs: Sequence[BaseRunManager | None] = run_manager or [None] * len(values)
         inputs = [_input_or_error(value) for value in values]
         valid = [item for item in inputs if isinstance(item, _Input)]
         cleaned = iter(self._cleaner.clean_many([item.value for item in valid]))
         return [
             self._result(item, next(cleaned), run) if isinstance(item, _Input) else item
-            for item, run in zip(inputs, run_manager, strict=True)
+            for item, run in zip(inputs, runs, strict=True)
         ]
 
     def _result(
-        self, item: _Input, cleaned: Cleaned | GuardAlignError, run: BaseRunManager
+        self, item: _Input, cleaned: Cleaned | GuardAlignError, run: BaseRunManager | None
     ) -> Cleaned | Exception:
         if isinstance(cleaned, Exception):
             return cleaned
-        record_on_run(cleaned.records, run)
+        if run is not None:
+            record_on_run(cleaned.records, run)
         flagged = cleaned.flagged
         if flagged and self.on_unsafe == "block":
             return ImageBlocked(flagged, remedy=_BLOCK_REMEDY)

@@ -1,4 +1,4 @@
-"""Run the guard on the prompts of a chat model: cleaned prompts, and verdicts on the answers."""
+"""Clean the prompts of a chat model, and put the verdicts on its runs and answers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import BaseRunManager, Callbacks
+from langchain_core.callbacks import Callbacks
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables import RunnableConfig
 
+from guardalign_middleware.errors import GuardAlignError
 from langchain_guardalign.cleaner import Cleaned
+from langchain_guardalign.tracing import run_metadata
 from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
 
 if TYPE_CHECKING:
@@ -20,41 +22,44 @@ if TYPE_CHECKING:
 Screened = Cleaned | Exception
 """A prompt after the guard, or the reason why nothing may be forwarded."""
 
+NOT_SHOWN = "[prompt not shown: the guard did not let it pass]"
+
 
 def screen(
     guard: ImageGuardRunnable, prompts: Sequence[Any], configs: Sequence[RunnableConfig]
 ) -> list[Screened]:
-    """Clean prompts with one scan, each in a run of the guard.
+    """Clean prompts with one scan.
+
+    The only run is the model's, as without a guard. A prompt that may not be forwarded has none, so
+    a run of the guard shows its error.
 
     Args:
         guard: cleans them.
         prompts: in any form that a chat model takes; they keep it.
-        configs: one for each; names and ids in it stay for the model's run.
+        configs: one for each.
     """
-    kept: list[Screened] = []
-
-    def clean(values: list[Any], run_manager: Sequence[BaseRunManager]) -> list[Any]:
-        kept.extend(guard.screen(values, run_manager))
-        return [_value_or_error(item) for item in kept]
-
-    own = [_for_the_guard(config) for config in configs]
-    returned = guard._batch_with_config(clean, list(prompts), own, return_exceptions=True)
-    return kept or _faults(returned)
+    results = _results(guard, prompts)
+    for result, config in zip(results, configs, strict=True):
+        if isinstance(result, Exception):
+            guard._batch_with_config(
+                lambda _, error=result: [error], [NOT_SHOWN], config, return_exceptions=True
+            )
+    return results
 
 
 async def ascreen(
     guard: ImageGuardRunnable, prompts: Sequence[Any], configs: Sequence[RunnableConfig]
 ) -> list[Screened]:
     """`screen` with the scan in a thread, so that the event loop stays free."""
-    kept: list[Screened] = []
+    results = await asyncio.to_thread(_results, guard, prompts)
+    for result, config in zip(results, configs, strict=True):
+        if isinstance(result, Exception):
 
-    async def clean(values: list[Any], run_manager: Sequence[BaseRunManager]) -> list[Any]:
-        kept.extend(await asyncio.to_thread(guard.screen, values, run_manager))
-        return [_value_or_error(item) for item in kept]
+            async def fail(_: list[str], error: Exception = result) -> list[Any]:
+                return [error]
 
-    own = [_for_the_guard(config) for config in configs]
-    returned = await guard._abatch_with_config(clean, list(prompts), own, return_exceptions=True)
-    return kept or _faults(returned)
+            await guard._abatch_with_config(fail, [NOT_SHOWN], config, return_exceptions=True)
+    return results
 
 
 def cleaned(screened: Sequence[Screened]) -> list[Cleaned]:
@@ -84,6 +89,14 @@ def generation_with_verdicts(generation: Any, prompt: Cleaned) -> Any:
     return generation.model_copy(update={"message": with_verdicts(generation.message, prompt)})
 
 
+def run_config(config: RunnableConfig, prompt: Cleaned) -> RunnableConfig:
+    """The config of the model's run, with the verdicts in its metadata."""
+    if not prompt.records:
+        return config
+    metadata = {**(config.get("metadata") or {}), **run_metadata(prompt.records)}
+    return RunnableConfig(**{**config, "metadata": metadata})
+
+
 def config_of(
     callbacks: Callbacks, tags: list[str] | None = None, metadata: dict[str, Any] | None = None
 ) -> RunnableConfig:
@@ -91,20 +104,9 @@ def config_of(
     return RunnableConfig(callbacks=callbacks, tags=tags or [], metadata=metadata or {})
 
 
-def _faults(returned: Sequence[Any]) -> list[Screened]:
-    """A fault of the guard, which is returned once for each prompt; an interruption goes on."""
-    for item in returned:
-        if not isinstance(item, Exception):
-            raise item
-    return list(returned)
-
-
-def _for_the_guard(config: RunnableConfig) -> RunnableConfig:
-    own = config.copy()
-    own.pop("run_id", None)
-    own.pop("run_name", None)
-    return own
-
-
-def _value_or_error(item: Screened) -> Any:
-    return item.value if isinstance(item, Cleaned) else item
+def _results(guard: ImageGuardRunnable, prompts: Sequence[Any]) -> list[Screened]:
+    try:
+        return guard.screen(prompts)
+    except GuardAlignError as fault:
+        # It concerns every prompt.
+        return [fault] * len(prompts)

@@ -18,6 +18,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import ConfigurableField
+from langchain_core.tracers.context import collect_runs
 
 from guardalign_middleware.errors import ConfigError, GuardError, ImageRejected
 from guardalign_middleware.testing import data_url, picture, red_guard
@@ -315,6 +316,34 @@ def test_callbacks_see_cleaned_prompts_and_each_token_once() -> None:
         assert len(seen.prompts) == 1
         assert "".join(seen.tokens) == "a blue square "
         assert (list(map(str, seen.ids)), seen.names) == ([run_id], ["mine"])
+
+
+async def test_the_models_run_is_the_only_one() -> None:
+    prompt, answers = [ask(ASKED)], []
+    model = behind(Provider())
+    with collect_runs() as runs:
+        model.invoke(prompt)
+    (run,) = runs.traced_runs
+    assert run.run_type in {"llm", "chat_model"}
+    assert (run.extra or {})["metadata"]["guardalign_decision"] == "mask"
+    assert raw(run.inputs) == 0
+    model.with_listeners(on_end=lambda run: answers.append(run.run_type)).invoke(prompt)
+    assert len(answers) == 1
+    assert answers[0] in {"llm", "chat_model"}
+    events = [event async for event in model.astream_events(prompt, version="v2")]
+    assert events[0]["event"] == "on_chat_model_start"
+    assert events[-1]["event"] == "on_chat_model_end"
+    assert sum(event["event"] == "on_chat_model_stream" for event in events) == 4
+
+
+def test_a_refused_prompt_is_traced_without_it() -> None:
+    model = behind(Provider(), on_unsafe="block")
+    with collect_runs() as runs:
+        with pytest.raises(ImageBlocked):
+            model.invoke([ask(ASKED)])
+    (run,) = runs.traced_runs
+    assert "ImageBlocked" in (run.error or "")
+    assert raw([run.inputs, run.outputs, run.error]) == 0
 
 
 def test_settings_made_on_it_count() -> None:
