@@ -68,7 +68,7 @@ def ranking_figures(unsafe: ArrayLike, safe: ArrayLike) -> dict[str, float]:
 
 
 def ranking_estimates(
-    unsafe: ArrayLike, safe: ArrayLike, *, resamples: int = 400, seed: int = 0
+    unsafe: ArrayLike, safe: ArrayLike, *, resamples: int = 400
 ) -> dict[str, Estimate]:
     """`ranking_figures` with percentile bootstrap intervals.
 
@@ -78,7 +78,7 @@ def ranking_estimates(
         ValueError: a group is empty or contains a NaN.
     """
     first, second = _checked(unsafe), _checked(safe)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     resampled = [
         ranking_figures(rng.choice(first, len(first)), rng.choice(second, len(second)))
         for _ in range(resamples)
@@ -91,7 +91,7 @@ def ranking_estimates(
 
 
 def ranking_differences(
-    first: Sample, second: Sample, *, resamples: int = 400, seed: int = 0
+    first: Sample, second: Sample, *, resamples: int = 400
 ) -> dict[str, Estimate]:
     """`ranking_figures` of `first` minus those of `second`, paired by image.
 
@@ -99,7 +99,6 @@ def ranking_differences(
         first: distances by one detector.
         second: distances by another detector, of the same images in the same order.
         resamples: bootstrap resamples of the images; each keeps both distances of an image.
-        seed: of the bootstrap.
 
     Raises:
         ValueError: the numbers of images differ, or a group is empty or contains a NaN.
@@ -109,7 +108,7 @@ def ranking_differences(
     )
     if (len(unsafe), len(safe)) != (len(other_unsafe), len(other_safe)):
         raise ValueError("Both samples should be about the same images.")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
 
     def difference(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> dict[str, float]:
         one = ranking_figures(unsafe[rows], safe[columns])
@@ -130,14 +129,14 @@ def ranking_differences(
     }
 
 
-def mean_estimate(values: ArrayLike, *, resamples: int = 400, seed: int = 0) -> Estimate:
+def mean_estimate(values: ArrayLike, *, resamples: int = 400) -> Estimate:
     """A mean with its percentile bootstrap interval.
 
     Raises:
         ValueError: there are no values, or one is NaN.
     """
     row = _checked(values)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     resampled = [float(rng.choice(row, len(row)).mean()) for _ in range(resamples)]
     return _estimate(float(row.mean()), resampled, len(row))
 

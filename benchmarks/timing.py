@@ -117,13 +117,11 @@ def processor() -> str:
     return names[0] if names else "unknown processor"
 
 
-def _comparison(
-    name: str, base: NDArray[np.float64], other: NDArray[np.float64], resamples: int = 4000
-) -> Comparison:
+def _comparison(name: str, base: NDArray[np.float64], other: NDArray[np.float64]) -> Comparison:
     """The comparison from paired times `[pairs]`."""
     ratios = other / base
     rng = np.random.default_rng(0)
-    medians = np.median(rng.choice(ratios, (resamples, len(ratios))), axis=1)
+    medians = np.median(rng.choice(ratios, (4000, len(ratios))), axis=1)
     low, high = np.quantile(medians, (0.025, 0.975))
     added = float(np.median(other - base)) * 1e6
     return Comparison(name, float(np.median(ratios)), float(low), float(high), added, len(ratios))

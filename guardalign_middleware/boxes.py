@@ -26,11 +26,7 @@ def intersection(first: Box, second: Box) -> int:
 def grow(box: Box, width: int, height: int, share: float) -> Box:
     """The box with a margin on every side, clipped to a `width` × `height` image.
 
-    Args:
-        box: the box to grow.
-        width: of the image.
-        height: of the image.
-        share: the margin as a share of the box's longer side.
+    The margin is this share of the box's longer side.
     """
     x0, y0, x1, y1 = box
     margin = math.ceil(share * max(x1 - x0, y1 - y0))

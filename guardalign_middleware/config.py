@@ -149,7 +149,7 @@ class SecondEncoderConfig(_Frozen):
 
 
 class DefenceConfig(_Frozen):
-    """Countermeasures against attacks on the detector; each costs time.
+    """Counter-measures against attacks on the detector; each costs time.
 
     An image is unsafe if either encoder finds any view of it unsafe. That raises false alarms, so
     `guardalign calibrate` uses the same views and a threshold profile is bound to them. `shifted`

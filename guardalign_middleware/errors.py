@@ -70,7 +70,7 @@ class GuardError(GuardAlignError):
 
     `stage` is a stable code: `encode`, `transport` and `detection` for the detector; `sanitize`;
     `prefix`, `spans`, `calibration`, `generation` and `output` for the answer; `process` for a
-    guard in a forked process.
+    guard in a forked process; `attack` for a failed simulated attack.
     """
 
     def __init__(self, message: str, *, stage: str, remedy: str = "") -> None:

@@ -21,14 +21,12 @@ from guardalign_middleware.image_guard import ImageGuard, require_profile
 from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import (
-    CalibrationReport,
     Generated,
     GuardedChunk,
     GuardedReply,
     ImagePart,
     Message,
     TextPart,
-    Usage,
     Verdict,
 )
 
@@ -256,16 +254,7 @@ class GuardAlign:
         )
 
     def _blocked_reply(self, prompt: GuardedPrompt) -> GuardedReply:
-        return GuardedReply(
-            text=self.config.blocked_reply,
-            verdicts=prompt.verdicts,
-            calibration=CalibrationReport(
-                "off", prefix=False, reason="an image was blocked, so the model was not asked"
-            ),
-            usage=Usage(0, 0),
-            finish_reason="blocked",
-            model=self.runner.name,
-        )
+        return GuardedReply.blocked(self.config.blocked_reply, prompt.verdicts, self.runner.name)
 
 
 def runner_config(config: GuardAlignConfig) -> RunnerConfig:

@@ -7,11 +7,13 @@ import hashlib
 import json
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.types import OnUnsafe
 
 if TYPE_CHECKING:
     from guardalign_middleware.guard import GuardAlign
@@ -26,11 +28,7 @@ Loaded = TypeVar("Loaded", bound=_Configured)
 
 
 class _Lazy(ABC, Generic[Loaded]):
-    """A handle that loads once, however many threads ask.
-
-    Copying returns the same handle, because models are never copied. A pickle holds only the
-    preset's name and loads again where it is opened.
-    """
+    """A handle that loads once, however many threads ask."""
 
     def __init__(self, preset: str | Path | None, loaded: Loaded | None, kind: str) -> None:
         if (preset is None) == (loaded is None):
@@ -165,20 +163,29 @@ class LazyGuard(_Lazy["ImageGuard"]):
         return ImageGuard.from_config(self._config)
 
 
-def guard_handle(
-    preset: str | Path | None, guard: ImageGuard | None, default: str = "mini"
-) -> LazyGuard:
-    """The handle for an adapter's two arguments; with neither, that of the preset `default`.
+def guard_handle(preset: str | Path | None, guard: ImageGuard | None) -> LazyGuard:
+    """The handle for an adapter's two arguments; with neither, that of the preset `mini`.
 
-    Every adapter that takes `preset` and `guard` calls this, so that giving both is the same error
-    everywhere instead of one of them being ignored.
+    Giving both is an error rather than one of them being ignored.
 
     Raises:
         ConfigError: both are given, or the preset cannot be read.
     """
     if preset is None and guard is None:
-        preset = default
+        preset = "mini"
     return LazyGuard(preset=preset, guard=guard)
+
+
+def check_on_unsafe(value: str, accepted: Sequence[OnUnsafe], *, remedy: str = "") -> None:
+    """Reject a value of `on_unsafe` that an adapter does not support.
+
+    Raises:
+        ConfigError: names the accepted values.
+    """
+    if value not in accepted:
+        raise ConfigError(
+            f"on_unsafe should be one of {', '.join(accepted)}. Received {value!r}.", remedy=remedy
+        )
 
 
 def _identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[str, Any]:

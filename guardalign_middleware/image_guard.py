@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
@@ -20,6 +18,7 @@ from guardalign_middleware.detection.view_seed import check_view_seed, derived_s
 from guardalign_middleware.errors import ConfigError, GuardError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.intake import load_frames, load_image
+from guardalign_middleware.intake.load import ImageSource
 from guardalign_middleware.processes import OneProcess
 from guardalign_middleware.sanitize import SanitizedImage, sanitize
 from guardalign_middleware.types import SEVERITY, CanonicalImage, Evidence, Verdict
@@ -27,11 +26,6 @@ from guardalign_middleware.types import SEVERITY, CanonicalImage, Evidence, Verd
 if TYPE_CHECKING:
     from guardalign_middleware.audit import AuditLog
 
-ImageSource = bytes | str | os.PathLike[str] | Image.Image | CanonicalImage
-PROFILE_REMEDY = (
-    "Fit one on your own images with `guardalign calibrate`, and name its file as "
-    "detection.profile."
-)
 _LOGGER = logging.getLogger(__name__)
 Result = TypeVar("Result", Verdict, SanitizedImage)
 
@@ -227,13 +221,14 @@ def require_profile(config: GuardAlignConfig) -> None:
     """Reject a config without a threshold profile.
 
     Raises:
-        ConfigError: it names none.
+        ConfigError: there is none.
     """
     if config.detection.profile is None:
         raise ConfigError(
-            f"The preset {config.name!r} has no threshold profile, which says from which distance "
-            "on an image is unsafe.",
-            remedy=PROFILE_REMEDY,
+            f"The preset {config.name!r} has no threshold profile, so it cannot decide at which "
+            "distance an image is unsafe.",
+            remedy="Fit one on your own images with `guardalign calibrate`, and name its file as "
+            "detection.profile.",
         )
 
 

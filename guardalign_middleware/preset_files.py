@@ -16,7 +16,8 @@ from pydantic import AfterValidator, ValidationInfo
 
 from guardalign_middleware.errors import ConfigError
 
-_LOCAL = "local-dir:"
+LOCAL_DIR = "local-dir:"
+"""Before the path of an encoder's folder."""
 
 
 def _resolved(path: str | Path, info: ValidationInfo) -> Path:
@@ -25,9 +26,9 @@ def _resolved(path: str | Path, info: ValidationInfo) -> Path:
 
 
 def _encoder_name(name: str, info: ValidationInfo) -> str:
-    if not name.startswith(_LOCAL) or not info.context:
+    if not name.startswith(LOCAL_DIR) or not info.context:
         return name
-    return f"{_LOCAL}{_resolved(name.removeprefix(_LOCAL), info)}"
+    return f"{LOCAL_DIR}{_resolved(name.removeprefix(LOCAL_DIR), info)}"
 
 
 def _model_name(name: str, info: ValidationInfo) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class SanitizedImage:
     rounds: int
     masked_fraction: float
     residual_distance: float
-    boxes: tuple[Box, ...] = field(default=())
+    boxes: tuple[Box, ...] = ()
 
     def overlay(self) -> Image.Image:
         """The original with the heat, the flagged regions and the final decision drawn on it."""

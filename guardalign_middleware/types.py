@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,9 +125,10 @@ class Verdict:
 
     Attributes:
         decision: `allow`, `mask` or `block`.
-        distance: smallest patch distance (low = unsafe).
-        threshold: a patch is unsafe when its distance is at most this (paper eq. 10).
-        category: the unsafe category nearest to the image, flagged or not.
+        distance: of the patch farthest below its threshold (low = unsafe); where all patches share
+            one threshold, the smallest patch distance.
+        threshold: of that patch, which is unsafe when its distance is at most this (paper eq. 10).
+        category: the unsafe category nearest to that patch, flagged or not.
         regions: the unsafe regions, nearest first; if allowed, only those of categories with the
             action `flag`, which are reported and stay visible.
         profile: fingerprint of the threshold profile in force.
@@ -273,6 +274,14 @@ class GuardedReply:
     usage: Usage
     finish_reason: FinishReason
     model: str
+
+    @classmethod
+    def blocked(cls, text: str, verdicts: tuple[Verdict, ...], model: str) -> Self:
+        """The reply to a blocked image, for which the model is not asked."""
+        report = CalibrationReport(
+            "off", prefix=False, reason="an image was blocked, so the model was not asked"
+        )
+        return cls(text, verdicts, report, Usage(0, 0), "blocked", model)
 
     @property
     def failed_open(self) -> int:

@@ -179,6 +179,7 @@ def test_one_bad_file_does_not_hide_the_others(pictures: Path, tmp_path: Path) -
     assert [json.loads(line)["decision"] for line in result.stdout.splitlines()] == ["allow"]
 
 
+@pytest.mark.slow
 def test_ask_answers_in_words_in_json_and_in_pieces(pictures: Path) -> None:
     question = "What is in the picture?"
     plain = run("ask", pictures / "hammer.png", question)

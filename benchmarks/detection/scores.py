@@ -10,6 +10,7 @@ from torch import Tensor
 
 from guardalign_middleware.config import TransportConfig
 from guardalign_middleware.detection import AnchorBank, ImageTextEncoder
+from guardalign_middleware.detection.meter import neutral_mass
 from guardalign_middleware.detection.transport import (
     PackedAnchors,
     entropy_weights,
@@ -85,11 +86,6 @@ def nearest_words(embeddings: Tensor, bank: Bank) -> Tensor:
     return empty.scatter_reduce(0, bank.concepts[:, None].expand_as(cost), cost, "amin")
 
 
-def neutral_share(distances: Tensor, unsafe: int, temperature: float) -> Tensor:
-    """Mass of the neutral concepts in softmax(−d / temperature), from `[C, M]` to `[M]`."""
-    return torch.softmax(-distances / temperature, dim=0)[unsafe:].sum(dim=0)
-
-
 def patch_distances(
     embeddings: Tensor, bank: Bank, config: TransportConfig
 ) -> tuple[Mapping[str, Tensor], int]:
@@ -113,12 +109,12 @@ def patch_distances(
         nearest = plain[:unsafe].amin(dim=0)
         readings = {
             COSINE: words[:unsafe].amin(dim=0),
-            SOFTMAX_MEAN: neutral_share(means, unsafe, temperature),
-            SOFTMAX_MAX: neutral_share(words, unsafe, temperature),
+            SOFTMAX_MEAN: neutral_mass(means, unsafe, temperature),
+            SOFTMAX_MAX: neutral_mass(words, unsafe, temperature),
             OT_PLAIN: nearest,
             OT_MARGIN: nearest - plain[unsafe:].amin(dim=0),
-            OT_SOFTMAX: neutral_share(plain, unsafe, temperature),
-            OT_ENTROPY: neutral_share(weighted, unsafe, temperature),
+            OT_SOFTMAX: neutral_mass(plain, unsafe, temperature),
+            OT_ENTROPY: neutral_mass(weighted, unsafe, temperature),
         }
         for name, literal in ((PAPER_PRINTED, True), (PAPER_SENTENCE, False)):
             # Paper eq. 7 has no temperature, and only unsafe classes.
@@ -152,12 +148,12 @@ def swept(embeddings: Tensor, bank: Bank, config: TransportConfig) -> dict[str, 
     with torch.inference_mode():
         words = nearest_words(embeddings, bank)
         for temperature in TEMPERATURES:
-            share = neutral_share(words, bank.count, temperature)
+            share = neutral_mass(words, bank.count, temperature)
             found[f"{SOFTMAX_MAX}, T={temperature:g}"] = float(share.min())
         for epsilon in EPSILONS:
             changed = config.model_copy(update={"epsilon": epsilon, "max_iterations": _ITERATIONS})
             rows = transport_distances(embeddings, uniform, bank.all, changed).distances
             for temperature in TEMPERATURES:
-                share = neutral_share(rows, bank.count, temperature)
+                share = neutral_mass(rows, bank.count, temperature)
                 found[f"OT, ε={epsilon:g}, T={temperature:g}"] = float(share.min())
     return found

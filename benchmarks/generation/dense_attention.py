@@ -57,11 +57,10 @@ def dense_attention(
     where: Tensor,
     gamma: float,
     mode: str,
-    softcap: float | None = None,
 ) -> Tensor:
     """Calibrated attention `[B, Lq, H, D]` over `value`, `[B, Hk, Lk, D]`; see `dense_weights`."""
     weights = dense_weights(
-        query, key, allowed, scaling=scaling, where=where, gamma=gamma, mode=mode, softcap=softcap
+        query, key, allowed, scaling=scaling, where=where, gamma=gamma, mode=mode
     )
     return weighted_values(weights, value)
 

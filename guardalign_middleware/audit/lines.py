@@ -43,10 +43,10 @@ class AuditEntry:
         decision: `allow`, `mask` or `block`.
         cleaned: code of the cleaned image, computed like `image`; None if the image was blocked or
             only scanned.
-        distance: smallest patch distance (low = unsafe); None if there is a fault.
+        distance: the verdict's (low = unsafe); None if there is a fault.
         fault: why the image was allowed unscanned; None for every scanned image.
         threshold: the threshold for `distance`.
-        category: the nearest unsafe category.
+        category: the verdict's, flagged or not.
         regions: number of unsafe regions.
         profile: fingerprint of the threshold profile.
         encoder: fingerprint of the encoder.

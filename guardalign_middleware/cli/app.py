@@ -221,11 +221,11 @@ def attack(
         typer.Option("--plot", metavar="PNG", help="Plot the results (needs matplotlib)."),
     ] = None,
     compare: Annotated[
-        bool, typer.Option(help="Also measure countermeasures that the preset does not use.")
+        bool, typer.Option(help="Also measure counter-measures that the preset does not use.")
     ] = True,
     preset: Preset = "mini",
 ) -> None:
-    """Attack the detector with modified images, and measure cheap countermeasures.
+    """Attack the detector with modified images, and measure cheap counter-measures.
 
     Takes a few seconds per image on a fast machine.
 
@@ -280,7 +280,7 @@ def audit_verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a log for edits, deletions, reordering and a cut end.
+    """Check a log for edits, deletions, reordering and truncation.
 
     Exit status: 0 intact, 1 not intact, 2 could not be checked.
     """

@@ -20,6 +20,8 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.attacks import AttackReport, Target, run_attacks
 from guardalign_middleware.evaluation.attacks.plot import save_plot
 from guardalign_middleware.intake import load_image
+from guardalign_middleware.mini.clutter import draw_cluttered_scene
+from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.types import CanonicalImage, Verdict
 
 _SEED = 4_711
@@ -112,9 +114,6 @@ def _targets(detector: Detector, images: Sequence[CanonicalImage], seed: int) ->
 
 
 def _drawn(detector: Detector, n: int, seed: int) -> tuple[list[Target], list[CanonicalImage]]:
-    from guardalign_middleware.mini.clutter import draw_cluttered_scene
-    from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
-
     def scene(number: int, unsafe: bool) -> Target:
         rng = np.random.default_rng((_SEED, seed, number, unsafe))
         drawn = draw_cluttered_scene(rng, unsafe=unsafe, backgrounds=HELD_OUT_BACKGROUNDS)

@@ -18,7 +18,7 @@ from guardalign_middleware.detection import Detector, ThresholdProfile
 from guardalign_middleware.detection.fit import ImageDistances, fit_profile, measure
 from guardalign_middleware.detection.view_seed import seed_for
 from guardalign_middleware.errors import ConfigError, GuardAlignError
-from guardalign_middleware.evaluation.metrics import Estimate, rate
+from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.intake import load_image
 
 
@@ -199,5 +199,5 @@ def _bound(value: float | None) -> str:
 def _estimate(counts: tuple[int, int] | None) -> str:
     if counts is None or counts[1] == 0:
         return "-"
-    found: Estimate = rate(*counts)
+    found = rate(*counts)
     return f"{found} of {found.n}"

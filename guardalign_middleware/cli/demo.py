@@ -87,8 +87,7 @@ def _write(folder: Path, item: SanitizedImage) -> None:
     clean = folder / f"{name}-clean.png"
     clean.unlink(missing_ok=True)
     if item.image is not None:
-        picture: Image.Image = item.image.to_pil()
-        picture.save(clean)
+        item.image.to_pil().save(clean)
 
 
 def _side_by_side(item: SanitizedImage) -> Image.Image:

@@ -35,14 +35,12 @@ class Entry:
     """One concept of the file.
 
     Attributes:
-        bank: `categories` or `neutral`.
         name: its name.
         action: its action; `allow` for neutral concepts.
         variants: its texts, stripped.
         lines: the line of each text, from 1.
     """
 
-    bank: str
     name: str
     action: FileAction
     variants: tuple[str, ...]
@@ -97,7 +95,7 @@ class _Reader:
                 action, value = self._detailed(place, value)
             variants = self._variants(place, value)
             texts, lines = (tuple(column) for column in zip(*variants, strict=True))
-            entries.append(Entry(bank, name, _action(action), texts, lines))
+            entries.append(Entry(name, _action(action), texts, lines))
         return entries
 
     def _detailed(self, place: str, node: yaml.MappingNode) -> tuple[str, yaml.Node]:

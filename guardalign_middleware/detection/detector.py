@@ -20,7 +20,7 @@ from guardalign_middleware.config import DetectionConfig, TransportConfig
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEncoder
 from guardalign_middleware.detection.meter import Meter, PatchDistances, merge_evidence
-from guardalign_middleware.detection.profile import ThresholdProfile
+from guardalign_middleware.detection.profile import REFIT, ThresholdProfile
 from guardalign_middleware.detection.regions import find_regions
 from guardalign_middleware.detection.view_seed import check_view_seed, seed_for
 from guardalign_middleware.detection.views import is_random
@@ -29,7 +29,6 @@ from guardalign_middleware.types import Action, CanonicalImage, Decision, Eviden
 
 _ACTIONS: tuple[Action, ...] = get_args(Action)
 _LOGGER = logging.getLogger(__name__)
-_REMEDY = "Fit a new threshold for this configuration with `guardalign calibrate`."
 
 Parts = tuple[ImageTextEncoder, AnchorBank]
 """An encoder, and what it looks for."""
@@ -286,16 +285,16 @@ def _check_profile(profile: ThresholdProfile, meters: Sequence[Meter]) -> None:
     """
     if len(profile.members) != len(meters):
         raise ConfigError(
-            f"The threshold profile was fitted for {len(profile.members)} encoder(s), and "
-            f"{len(meters)} look at the images.",
-            remedy=_REMEDY,
+            f"The threshold profile was fitted for {len(profile.members)} encoder(s), but "
+            f"the detector has {len(meters)}.",
+            remedy=REFIT,
         )
     for own, meter in zip(profile.members, meters, strict=True):
         own.check_binding(meter.binding)
         if own.by_category and set(own.by_category) != set(meter.anchors.categories):
             raise ConfigError(
                 "The categories of the threshold profile differ from those of the anchors.",
-                remedy=_REMEDY,
+                remedy=REFIT,
             )
 
 

@@ -14,8 +14,8 @@ from open_clip.pretrained import download_pretrained_from_hf
 from guardalign_middleware.config import EncoderConfig
 from guardalign_middleware.detection.quantized import RECIPE
 from guardalign_middleware.errors import ModelLoadError
+from guardalign_middleware.preset_files import LOCAL_DIR
 
-_LOCAL = "local-dir:"
 _HUB = "hf-hub:"
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
 _PICKLES = (".bin", ".pt", ".pth", ".npz", ".npy")
@@ -27,8 +27,8 @@ def safetensors_file(config: EncoderConfig) -> Path:
     Raises:
         ModelLoadError: there is none, or the weights are a pickle.
     """
-    if config.model.startswith(_LOCAL):
-        folder = Path(config.model.removeprefix(_LOCAL))
+    if config.model.startswith(LOCAL_DIR):
+        folder = Path(config.model.removeprefix(LOCAL_DIR))
         if not folder.is_dir():
             raise ModelLoadError(
                 f"There is no model directory {folder}.",

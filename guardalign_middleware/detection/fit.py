@@ -23,11 +23,6 @@ def measure(
 ) -> ImageDistances:
     """Measure one image as `fit_profile` needs it.
 
-    Args:
-        detector: with the views and encoders to fit.
-        image: safe or unsafe.
-        view_seed: seed of the random views.
-
     Raises:
         DetectionError: from `Detector.distances`.
     """
@@ -55,8 +50,8 @@ def fit_profile(
         per_category: fit one threshold for each category.
 
     Raises:
-        ConfigError: there are too few images, no threshold keeps the bounds, or a group is named
-            after no category.
+        ConfigError: there are too few images, no threshold keeps the bounds, or a group has
+            a name that is not a category.
     """
     all_unsafe = [image for images in unsafe.values() for image in images]
 

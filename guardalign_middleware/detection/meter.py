@@ -122,11 +122,7 @@ class Meter:
         return views_for(self.views, width, height, self.patches, view_seed)
 
     def distances(self, image: CanonicalImage, view_seed: str | None = None) -> PatchDistances:
-        """Measure one image.
-
-        Args:
-            image: the image.
-            view_seed: 32 hexadecimal digits; required when a view is random.
+        """Measure one image; `view_seed` is required when a view is random.
 
         Raises:
             DetectionError: encoder or transport gave no trustworthy number.
@@ -215,7 +211,7 @@ class Meter:
             return weights * unsafe.sum(dim=0), result
         if _contrasted(transport):
             temperature = transport.contrast_temperature
-            return _neutral_mass(result.distances, len(unsafe), temperature), result
+            return neutral_mass(result.distances, len(unsafe), temperature), result
         return unsafe.amin(dim=0), result
 
     def _patch_weights(self, embeddings: Tensor, anchors: _Anchors) -> Tensor:
@@ -286,16 +282,16 @@ def merge_evidence(parts: Sequence[Evidence]) -> Evidence:
     )
 
 
-def _contrasted(transport: TransportConfig) -> bool:
-    return transport.aggregation == "category" and transport.contrast == "softmax"
-
-
-def _neutral_mass(distances: Tensor, unsafe: int, temperature: float) -> Tensor:
-    """Share of the neutral concepts in softmax(−d / temperature) over all concepts, `[M]`.
+def neutral_mass(distances: Tensor, unsafe: int, temperature: float) -> Tensor:
+    """Share of the neutral concepts in softmax(−d / temperature): `[C, M]` to `[M]`.
 
     Summed directly and not as 1 − unsafe share, which keeps the digits of values near 0.
     """
     return torch.softmax(-distances / temperature, dim=0)[unsafe:].sum(dim=0)
+
+
+def _contrasted(transport: TransportConfig) -> bool:
+    return transport.aggregation == "category" and transport.contrast == "softmax"
 
 
 def _digest(text: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from guardalign_middleware.errors import ConfigError
 
+REFIT = "Fit a new threshold for this configuration with `guardalign calibrate`."
 _VERSION = 1
 
 
@@ -23,12 +24,14 @@ class ThresholdFit:
     """The images a threshold was fitted on, and the rates there and on held-out images.
 
     Attributes:
-        max_false_alarm: guaranteed bound on the chance that a safe image is flagged; None = none.
+        max_false_alarm: guaranteed bound on the chance that a safe image is flagged; None = no
+            guarantee.
         safe_images: number of safe calibration images.
         false_alarm: share of them at or below the threshold.
         unsafe_images: number of unsafe calibration images.
         detected: share of them at or below the threshold; None without unsafe images.
-        max_miss: guaranteed bound on the chance that an unsafe image is allowed; None = none.
+        max_miss: guaranteed bound on the chance that an unsafe image is allowed; None = no
+            guarantee.
         held_out_safe: safe images flagged, and their total, among those left out of the fit.
         held_out_unsafe: unsafe images missed, and their total, among those left out of the fit.
     """
@@ -50,7 +53,7 @@ class CategoryThreshold:
     Attributes:
         threshold: τ of the patches whose nearest category this is.
         false_alarm: share of the safe calibration images that this category flags.
-        max_false_alarm: guaranteed bound on that chance; None = none.
+        max_false_alarm: guaranteed bound on that chance; None = no guarantee.
         unsafe_images: number of calibration images of this category.
         missed: share of them that this category does not flag; None without such images.
     """
@@ -167,7 +170,7 @@ class ThresholdProfile:
         if changed:
             raise ConfigError(
                 f"The threshold profile was fitted with different {', '.join(changed)}.",
-                remedy="Fit a new threshold for this configuration with `guardalign calibrate`.",
+                remedy=REFIT,
             )
 
     def _to_record(self) -> dict[str, Any]:

@@ -164,7 +164,7 @@ class TokenStream(Iterator[str], AsyncIterator[str]):
 
 
 class _Inbox:
-    """The queue to the one reader of a stream, who waits in a thread or in an event loop."""
+    """The queue to the one reader of a stream, which waits in a thread or in an event loop."""
 
     def __init__(self) -> None:
         self._pieces: SimpleQueue[str | None] = SimpleQueue()

@@ -11,7 +11,7 @@ from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.budget import check_byte_count
 
-DATA_URL_LABEL = "<data URL>"
+_LABEL = "<data URL>"
 
 _HEADER = re.compile(r"data:(image/[a-z0-9][a-z0-9.+-]*);base64", re.IGNORECASE)
 _FORM = "Write it as data:image/png;base64,… with the standard base64 alphabet and no spaces."
@@ -34,15 +34,21 @@ _FORMAT_BY_MIME = {
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """Undecoded image bytes and their claimed type."""
+    """The bytes of an image file, their origin, and their claimed type."""
 
     data: bytes
-    mime_type: str
+    label: str
+    mime_type: str | None = None
 
 
 def is_data_url(text: str) -> bool:
     """Whether a string starts as a `data:` URL does."""
     return text[:5].lower() == "data:"
+
+
+def is_image_type(mime_type: object) -> bool:
+    """Whether a value is the MIME type of an image."""
+    return isinstance(mime_type, str) and mime_type.strip().lower().startswith("image/")
 
 
 def parse_data_url(url: str, policy: IntakePolicy) -> EncodedImage:
@@ -54,11 +60,11 @@ def parse_data_url(url: str, policy: IntakePolicy) -> EncodedImage:
     header, comma, body = url.partition(",")
     match = _HEADER.fullmatch(header)
     if match is None:
-        raise _bad("A data URL should start with data:image/<type>;base64", DATA_URL_LABEL)
+        raise _bad("A data URL should start with data:image/<type>;base64", _LABEL)
     if not comma or "," in body:
-        raise _bad("A data URL should have exactly one comma", DATA_URL_LABEL)
+        raise _bad("A data URL should have exactly one comma", _LABEL)
     mime_type = match.group(1).lower()
-    return EncodedImage(decode_base64(body, policy, DATA_URL_LABEL), mime_type)
+    return EncodedImage(decode_base64(body, policy, _LABEL), _LABEL, mime_type)
 
 
 def decode_base64(text: str, policy: IntakePolicy, source: str) -> bytes:

@@ -17,7 +17,7 @@ from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.budget import check_byte_count, check_size, check_total_pixels
 from guardalign_middleware.intake.color import to_srgb_pixels
-from guardalign_middleware.intake.formats import sniff
+from guardalign_middleware.intake.formats import format_of
 
 # Exceptions of Pillow's readers on damaged files, found by fuzzing. `Warning` is for programs that
 # turn warnings into errors: a reader's warning means damage, too.
@@ -63,7 +63,7 @@ def decode_bytes(data: bytes, policy: IntakePolicy, source: str, *, single: bool
             `too_many_frames`, `corrupt` or `unsupported_mode`.
     """
     check_byte_count(len(data), policy, source)
-    image_format = sniff(data, policy, source)
+    image_format = format_of(data, policy, source)
     # The reader is opened directly: Image.open would apply a process-wide pixel limit before the
     # policy's own cap.
     reader, _ = Image.OPEN[image_format]

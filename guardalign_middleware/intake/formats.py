@@ -20,8 +20,8 @@ _INSTALL = {
 }
 
 
-def sniff(data: bytes, policy: IntakePolicy, source: str) -> str:
-    """The format according to the content, never to a file name or claimed type.
+def format_of(data: bytes, policy: IntakePolicy, source: str) -> str:
+    """The format by content, never by file name or claimed type.
 
     Returns:
         A key of `PIL.Image.OPEN` that the policy accepts and whose reader is installed.

@@ -7,7 +7,6 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.budget import check_byte_count, check_size
 from guardalign_middleware.intake.data_url import (
-    DATA_URL_LABEL,
+    EncodedImage,
     check_mime,
     decode_base64,
     is_data_url,
@@ -32,15 +31,6 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PIL_LABEL = "<PIL image>"
 _BYTES_LABEL = "<bytes>"
 _DEFAULT_POLICY = IntakePolicy()
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    """The bytes of an image file, their origin, and their claimed type."""
-
-    data: bytes
-    label: str
-    mime_type: str | None = None
 
 
 def load_image(source: ImageSource, policy: IntakePolicy = _DEFAULT_POLICY) -> CanonicalImage:
@@ -91,7 +81,7 @@ def load_base64(
         ImageRejected: `bad_data_url` when the base64 or the type is wrong; otherwise as for bytes.
     """
     label = "<base64>"
-    encoded = _Encoded(decode_base64(text, policy, label), label, mime_type)
+    encoded = EncodedImage(decode_base64(text, policy, label), label, mime_type)
     return _decode(encoded, policy, single=False)
 
 
@@ -113,14 +103,14 @@ def is_remote_url(text: str) -> bool:
     return _SCHEME.match(text) is not None
 
 
-def _read(source: object, policy: IntakePolicy) -> _Encoded:
+def _read(source: object, policy: IntakePolicy) -> EncodedImage:
     if isinstance(source, bytes | bytearray | memoryview):
         check_byte_count(memoryview(source).nbytes, policy, _BYTES_LABEL)
-        return _Encoded(bytes(source), _BYTES_LABEL)
+        return EncodedImage(bytes(source), _BYTES_LABEL)
     if isinstance(source, os.PathLike):
         source = os.fspath(source)
         if isinstance(source, str):
-            return _Encoded(_read_file(source, policy), source)
+            return EncodedImage(_read_file(source, policy), source)
     elif isinstance(source, str):
         return _read_string(source, policy)
     raise ImageRejected(
@@ -131,21 +121,22 @@ def _read(source: object, policy: IntakePolicy) -> _Encoded:
     )
 
 
-def _read_string(text: str, policy: IntakePolicy) -> _Encoded:
+def _read_string(text: str, policy: IntakePolicy) -> EncodedImage:
     if is_data_url(text):
-        claimed = parse_data_url(text, policy)
-        return _Encoded(claimed.data, DATA_URL_LABEL, claimed.mime_type)
+        return parse_data_url(text, policy)
     if not is_remote_url(text):
-        return _Encoded(_read_file(text, policy), text)
+        return EncodedImage(_read_file(text, policy), text)
     if not policy.allow_url_hosts:
         raise url_not_allowed(text)
     # Imported on use: without the opt-in, no network code is loaded.
     from guardalign_middleware.intake.fetch import fetch_bytes, url_label
 
-    return _Encoded(fetch_bytes(text, policy), url_label(text))
+    return EncodedImage(fetch_bytes(text, policy), url_label(text))
 
 
-def _decode(encoded: _Encoded, policy: IntakePolicy, *, single: bool) -> tuple[CanonicalImage, ...]:
+def _decode(
+    encoded: EncodedImage, policy: IntakePolicy, *, single: bool
+) -> tuple[CanonicalImage, ...]:
     decoded = decode_bytes(encoded.data, policy, encoded.label, single=single)
     if encoded.mime_type is not None:
         check_mime(encoded.mime_type, decoded.image_format, encoded.label)

@@ -16,6 +16,7 @@ from guardalign_middleware.mini.questions import (
 from guardalign_middleware.mini.wordings import Family
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, Scene
 
+_SEED = 7
 _BY_NAME = {thing.name: thing for thing in THINGS}
 
 
@@ -42,11 +43,11 @@ _SPECIFICATION: tuple[tuple[tuple[str, ...], Family | None], ...] = (
 )
 
 
-def demo_scenes(seed: int = 7) -> list[DemoScene]:
-    """The scenes of the demo, the same for equal seeds."""
+def demo_scenes() -> list[DemoScene]:
+    """The scenes of the demo, always the same."""
     scenes = []
     for number, (names, family) in enumerate(_SPECIFICATION):
-        rng = np.random.default_rng((seed, number))
+        rng = np.random.default_rng((_SEED, number))
         things = [_BY_NAME[name] for name in names]
         scene = draw_question_scene(rng, things, HELD_OUT_BACKGROUNDS)
         if family is None:

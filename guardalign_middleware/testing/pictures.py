@@ -36,7 +36,7 @@ def has_red(image: CanonicalImage) -> bool:
 
 
 def png(image: CanonicalImage) -> bytes:
-    """The picture as PNG bytes."""
+    """The picture as PNG bytes, which differ from those that a guard writes for it."""
     buffer = io.BytesIO()
     image.to_pil().save(buffer, "PNG")
     return buffer.getvalue()

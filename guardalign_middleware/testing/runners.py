@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Unpack
+from typing import Unpack
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import MessageError
@@ -143,7 +143,7 @@ class BarrierRunner(EchoRunner):
         """Answer once all callers are waiting."""
         answer = self.generate(messages, prefix=prefix, calibrate=calibrate, **options)
 
-        def produce(emit: Any, cancel: threading.Event) -> Generated:
+        def produce(emit: Emit, cancel: threading.Event) -> Generated:
             self._barrier.wait(300)
             emit(answer.text)
             return answer

@@ -52,8 +52,15 @@ class _Calling(EchoRunner):
         self.tools.append(tools)
         return Generated(self.answer(messages, tools), "stop", echo.calibration, echo.usage)
 
-    def stream(self, messages: Sequence[Message], **options: Any) -> TokenStream:
-        answer = self.generate(messages, **options)
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        prefix: bool = True,
+        calibrate: bool = True,
+        **options: Unpack[GenerationOptions],
+    ) -> TokenStream:
+        answer = self.generate(messages, prefix=prefix, calibrate=calibrate, **options)
 
         def produce(emit: Emit, cancel: threading.Event) -> Generated:
             for at in range(0, len(answer.text), 3):

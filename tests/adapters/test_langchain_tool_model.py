@@ -31,6 +31,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> ChatGuardAlign:
     return ChatGuardAlign(chain=GuardAlign(red_guard(), runner))
 
 
+@pytest.mark.slow
 async def test_a_tiny_model_calls_a_tool(learned: ChatGuardAlign) -> None:
     assert learned.profile is not None
     assert learned.profile["tool_calling"] is True

@@ -133,6 +133,7 @@ class TestManyWriters:
             thread.join()
         assert verify(path, KEY).entries == 80
 
+    @pytest.mark.slow
     def test_processes(self, tmp_path: Path) -> None:
         path = tmp_path / "log"
         script = (

@@ -191,6 +191,7 @@ def test_any_change_of_the_bytes_is_found(original: Path, data: st.DataObject) -
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
+@pytest.mark.slow
 def test_any_change_of_the_lines_is_found(original: Path, data: st.DataObject) -> None:
     lines = original.read_bytes().splitlines(keepends=True)
     chosen = data.draw(st.lists(st.sampled_from(range(len(lines))), max_size=8))

@@ -24,6 +24,7 @@ def as_images(rows: NDArray[np.float64]) -> list[dict[str, float]]:
     return [dict(zip(NAMES, row, strict=True)) for row in rows.tolist()]
 
 
+@pytest.mark.slow
 def test_the_promise_for_the_image_holds_over_redraws_and_unsplit_thresholds_break_it() -> None:
     rng = np.random.default_rng(0)
     fresh = safe_images(rng, 20_000)

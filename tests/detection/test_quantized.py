@@ -60,6 +60,7 @@ def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_quantize", fail)
 
 
+@pytest.mark.slow
 def test_embeddings_are_near_those_of_fp32(
     exact: OpenClipEncoder, encoder: OpenClipEncoder, crops: torch.Tensor
 ) -> None:

@@ -114,9 +114,9 @@ def test_parts_that_do_not_belong_together_are_rejected(colour_config: Detection
     detector = pair(colour_config)
     first = Detector.from_parts(FakeEncoder(), COLOUR_BANK, colour_config)
     both = with_second(colour_config)
-    with pytest.raises(ConfigError, match="2 encoder.*and 1"):
+    with pytest.raises(ConfigError, match="2 encoder.*has 1"):
         Detector(first.meters, colour_config, profile_for(detector))
-    with pytest.raises(ConfigError, match="1 encoder.*and 2"):
+    with pytest.raises(ConfigError, match="1 encoder.*has 2"):
         Detector(detector.meters, both, profile_for(first))
     other = Detector.from_parts(FakeEncoder(), COLOUR_BANK, both, second=(FakeEncoder(4), NIGHT))
     with pytest.raises(ConfigError, match="different encoder"):
@@ -195,6 +195,7 @@ def test_promises_of_two() -> None:
     assert "at least 99" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_calibrate_writes_what_the_guard_of_the_preset_takes(tmp_path: Path) -> None:
     """Two encoders and random views, from a preset: here the miniature twice."""
     mini = yaml.safe_load(

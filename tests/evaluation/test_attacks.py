@@ -149,6 +149,7 @@ def test_the_gradient_goes_through_encoder_and_transport(
     assert nearest(detector, target.image) == pytest.approx(clean, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_gradient_that_overflows_in_single_precision(detector: Detector) -> None:
     pistol = next(concept for concept in CONCEPTS if concept.name == "pistol")
     scene = draw_scene(
@@ -235,6 +236,7 @@ def test_only_what_is_configured_may_be_measured(detector: Detector) -> None:
     assert names(detector) == ["none"]
 
 
+@pytest.mark.slow
 def test_who_knows_of_the_views_goes_through_them(detector: Detector, target: Target) -> None:
     assert detector.profile is not None
     mirrored = Defence("mirrored", ("mirrored",)).applied(detector)
@@ -248,6 +250,7 @@ def test_who_knows_of_the_views_goes_through_them(detector: Detector, target: Ta
     assert after[0] > after[1]
 
 
+@pytest.mark.slow
 def test_a_gradient_goes_through_both_encoders(detector: Detector, target: Target) -> None:
     assert detector.profile is not None
     two = Defence("two", second=True).applied(doubled(detector))

@@ -25,6 +25,7 @@ from tests.fuzz.worker import case_of
         ("raise_untyped", "KeyError"),
     ],
 )
+@pytest.mark.slow
 def test_every_kind_of_failure_is_found_and_written_down(
     kind: str, words: str, tmp_path: Path
 ) -> None:

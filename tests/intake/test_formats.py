@@ -10,7 +10,7 @@ from PIL import AvifImagePlugin, Image, features
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake import load_image
-from guardalign_middleware.intake.formats import sniff
+from guardalign_middleware.intake.formats import format_of
 from tests.support.pictures import encode, gradient
 
 AVIF = IntakePolicy(formats=("PNG", "AVIF"))
@@ -97,7 +97,7 @@ def test_a_film_is_no_picture() -> None:
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
 def test_each_format_can_be_the_only_one(image_format: Any) -> None:
     only = IntakePolicy(formats=(image_format,))
-    assert sniff(encode(gradient(), image_format), only, "<bytes>") == image_format
+    assert format_of(encode(gradient(), image_format), only, "<bytes>") == image_format
     other = "PNG" if image_format == "BMP" else "BMP"
     error = rejected(encode(gradient(), other), only)
     assert error.reason == "format_not_allowed"

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from guardalign_middleware.boxes import intersection
 from guardalign_middleware.mini.questions import ITEM_SIDES, SCENE_SIDE, THINGS
 from guardalign_middleware.mini.world import (
     TRAINING_BACKGROUNDS,
@@ -74,14 +75,12 @@ def draw(rng: np.random.Generator, counts: Counts = FEW) -> Drawn:
         side = int(rng.integers(_LEAST - 2, _MOST + 3))
         for _ in range(_TRIES):
             left, top = (int(v) for v in rng.integers(0, SIDE - side + 1, 2))
-            if all(
-                left >= x1 or left + side <= x0 or top >= y1 or top + side <= y0
-                for x0, y0, x1, y1 in boxes
-            ):
+            box = (left, top, left + side, top + side)
+            if not any(intersection(box, other) for other in boxes):
                 break
         else:
             continue
-        boxes.append((left, top, left + side, top + side))
+        boxes.append(box)
         rgba = sprite(THINGS[index].name, "noto", side, int(rng.choice((-12, -6, 0, 6, 12))))
         place_item(canvas, rgba, left, top)
         if masked:

@@ -27,23 +27,22 @@ def places(shallow: int, deep: int) -> list[int]:
     return [round(index * (deep - 1) / (shallow - 1)) for index in range(shallow)]
 
 
-def grow(state: dict[str, Tensor], form: Form, *, base: Form = SHIPPED) -> Model:
-    """A model of `form` that computes the same function of the words of `base`.
+def grow(state: dict[str, Tensor], form: Form) -> Model:
+    """A model of `form` that computes the same function of the words of the shipped form.
 
-    New layers are inserted between those of `base`; their output projections are 0 at first. New
+    New layers are inserted between the shipped ones; their output projections are 0 at first. New
     words get random embeddings.
 
     Args:
-        state: parameters of a model of `base`.
-        form: at least as many layers and words as `base`.
-        base: the form of `state`.
+        state: parameters of a model of the shipped form.
+        form: at least as many layers and words.
 
     Raises:
         ValueError: `form` has fewer layers.
     """
     model = untrained(form)
     grown = model.state_dict()
-    where = dict(enumerate(places(base.layers, form.layers)))
+    where = dict(enumerate(places(SHIPPED.layers, form.layers)))
     for name, value in grown.items():
         if name.startswith(_LAYERS) and name.endswith(_WRITERS):
             value.zero_()

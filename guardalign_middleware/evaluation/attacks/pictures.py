@@ -164,7 +164,7 @@ def cut_apart(target: Target, _: PatchConfig, __: np.random.Generator) -> Target
 
 
 def copies(count: int) -> Attack:
-    """Show the first thing `count` times more, elsewhere: all of it has to be found."""
+    """Show the first thing `count` times more, elsewhere: all copies have to be found."""
 
     def attack(target: Target, _: PatchConfig, rng: np.random.Generator) -> Target:
         x0, y0, x1, y1 = target.boxes[0]

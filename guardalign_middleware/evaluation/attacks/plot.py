@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.attacks.report import AttackReport
 from guardalign_middleware.evaluation.metrics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def save_plot(report: AttackReport, path: Path) -> None:
@@ -49,7 +53,7 @@ def save_plot(report: AttackReport, path: Path) -> None:
 
 
 def _bars(
-    axes: object,
+    axes: Axes,
     labels: list[str],
     values: list[Estimate],
     offset: float,
@@ -57,9 +61,6 @@ def _bars(
     color: str,
     label: str | None,
 ) -> None:
-    from matplotlib.axes import Axes
-
-    assert isinstance(axes, Axes)
     places = [number + offset for number in range(len(labels))]
     lengths = [value.value for value in values]
     errors = [

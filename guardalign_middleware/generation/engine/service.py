@@ -128,14 +128,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def _typed(error: Exception) -> Exception:
     if not _is_out_of_memory(error):
         return error
-    typed = OutOfMemory(
+    # The error is not its __cause__: that traceback would keep the failed batch's tensors alive.
+    return OutOfMemory(
         f"Out of memory: {str(error).splitlines()[0]}",
         stage="generation",
         remedy="Send fewer or smaller images or ask for fewer tokens, lower the runner's "
         "batch_size, or use a larger device.",
     )
-    # Not as __cause__: its traceback would keep the tensors of the failed batch alive.
-    return typed
 
 
 def _release_memory() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from guardalign_middleware.boxes import intersection
 from guardalign_middleware.mini.world.backgrounds import draw_background
 from guardalign_middleware.mini.world.concepts import Concept
 from guardalign_middleware.mini.world.sprites import STYLES, sprite
@@ -85,10 +86,8 @@ def _free_spot(
     for _ in range(_PLACEMENT_TRIES):
         left = int(rng.integers(0, width - side + 1))
         top = int(rng.integers(0, height - side + 1))
-        if all(
-            left >= x1 or left + side <= x0 or top >= y1 or top + side <= y0
-            for x0, y0, x1, y1 in taken
-        ):
+        box = (left, top, left + side, top + side)
+        if not any(intersection(box, other) for other in taken):
             return left, top
     return None
 

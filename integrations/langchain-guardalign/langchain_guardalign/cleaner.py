@@ -16,7 +16,7 @@ from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageReje
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.part import load_picture
-from guardalign_middleware.notices import UNREADABLE, UNSAFE
+from guardalign_middleware.notices import UNREADABLE
 from guardalign_middleware.types import CanonicalImage, OnUnsafe, Verdict
 from langchain_guardalign.dialects import Part
 from langchain_guardalign.message_walk import FoundImage, Replacement, find_images, put_images
@@ -91,9 +91,9 @@ class ImageCleaner:
     def __init__(
         self,
         guard: LazyGuard,
-        on_unsafe: OnUnsafe = "mask",
-        notice: str = UNSAFE,
-        cache_size: int = 256,
+        on_unsafe: OnUnsafe,
+        notice: str,
+        cache_size: int,
     ) -> None:
         if cache_size < 0:
             raise ConfigError(f"cache_size should be >= 0. Received {cache_size}.")
@@ -112,33 +112,32 @@ class ImageCleaner:
         # Without the caches: they hold locks, and their contents can be computed again.
         return type(self), (self.guard, self.on_unsafe, self.notice, self.cache_size)
 
-    def clean(self, value: object, place: str = "input", *, strict: bool = False) -> Cleaned:
+    def clean(self, value: object, place: str) -> Cleaned:
         """Clean one value.
 
         Args:
             value: a message, a list of messages, or plain containers with images in them.
             place: the name of the value in errors.
-            strict: whether the value itself is message content, where no unknown block may pass.
 
         Raises:
             ImageRejected: an image that the intake policy does not accept.
             MessageError: a content block that could hold an image and cannot be read.
             GuardError: a fault of the guard; nothing is forwarded.
         """
-        (cleaned,) = self.clean_many([value], place, strict=strict)
+        (cleaned,) = self.clean_many([value], place)
         if isinstance(cleaned, Exception):
             raise cleaned
         return cleaned
 
     def clean_many(
-        self, values: Sequence[object], place: str = "input", *, strict: bool = False
+        self, values: Sequence[object], place: str = "input"
     ) -> list[Cleaned | GuardAlignError]:
         """Clean several values with one scan; a refused value is returned as its error.
 
         Raises:
             GuardError: a fault of the guard, which concerns all values.
         """
-        loaded = [self._load_all(value, place, strict) for value in values]
+        loaded = [self._load_all(value, place) for value in values]
         images = {
             picture.decoded.sha256: picture.image
             for row in loaded
@@ -148,17 +147,13 @@ class ImageCleaner:
         }
         scans = self._scans.get_many(images, self._scan)
         return [
-            row
-            if isinstance(row, GuardAlignError)
-            else self._put_back(value, row, scans, place, strict)
+            row if isinstance(row, GuardAlignError) else self._put_back(value, row, scans, place)
             for value, row in zip(values, loaded, strict=True)
         ]
 
-    def _load_all(
-        self, value: object, place: str, strict: bool
-    ) -> list[_Picture | None] | GuardAlignError:
+    def _load_all(self, value: object, place: str) -> list[_Picture | None] | GuardAlignError:
         try:
-            return [self._load(found) for found in find_images(value, place, strict=strict)]
+            return [self._load(found) for found in find_images(value, place)]
         except (ImageRejected, MessageError) as error:
             return error
 
@@ -177,7 +172,7 @@ class ImageCleaner:
             return None
         decoded = _Decoded(image.sha256, image.source)
         if key:
-            self._decoded.get_many({key: decoded}, lambda entries: entries)
+            self._decoded.put(key, decoded)
         return _Picture(decoded, image, None)
 
     def _scan(self, images: list[CanonicalImage]) -> list[_Scan]:
@@ -203,7 +198,6 @@ class ImageCleaner:
         row: Sequence[_Picture | None],
         scans: Mapping[str, _Scan],
         place: str,
-        strict: bool,
     ) -> Cleaned:
         if not row:
             return Cleaned(value, (), ())
@@ -218,7 +212,7 @@ class ImageCleaner:
             verdicts.append(verdict)
             replacements.append(self._replacement(verdict, scan.png))
         return Cleaned(
-            put_images(value, replacements, place, strict=strict),
+            put_images(value, replacements, place),
             tuple(verdicts),
             tuple(item.record for item in replacements),
         )
@@ -236,18 +230,6 @@ class ImageCleaner:
         if self.on_unsafe == "flag":
             return Replacement(record=record)
         return Replacement(note=self.notice, record=record)
-
-
-def require_one_of(on_unsafe: str, accepted: Sequence[OnUnsafe]) -> None:
-    """Reject a value of `on_unsafe` that an adapter does not support.
-
-    Raises:
-        ConfigError: names the accepted values.
-    """
-    if on_unsafe not in accepted:
-        raise ConfigError(
-            f"on_unsafe should be one of {', '.join(accepted)}. Received {on_unsafe!r}."
-        )
 
 
 def _fingerprint(part: Part) -> str | None:

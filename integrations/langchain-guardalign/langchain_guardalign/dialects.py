@@ -1,8 +1,9 @@
 """Every form in which a content block writes an image: how to read it, and how to replace it.
 
-To add a dialect, add it to `read_image` and to `guardalign_middleware.testing.dialects`. Known are
-LangChain v1 and v0, OpenAI Chat Completions and Responses, Anthropic, Bedrock, Google, MCP and
-transformers. Images are translated to parts of the core; `intake/part.py` decodes them.
+To add a dialect, add it to `read_image` and to `guardalign_middleware.testing.dialects`. The known
+dialects are those of LangChain v1 and v0, OpenAI Chat Completions and Responses, Anthropic,
+Bedrock, Google, MCP and transformers. Images are translated to parts of the core;
+`intake/part.py` decodes them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from PIL import Image
 
 from guardalign_middleware.errors import ImageRejected, MessageError
-from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.data_url import is_data_url, is_image_type
 
 Part = dict[str, Any]
 Block = Mapping[str, Any]
@@ -99,11 +100,6 @@ def unreadable(block: Block) -> str | None:
     if _is_video_or_document(block, kind, types):
         return "can hold pictures that this guard does not read (video, PDF, file)"
     return None
-
-
-def is_image_type(mime_type: object) -> bool:
-    """Whether a value is the MIME type of an image."""
-    return isinstance(mime_type, str) and mime_type.strip().lower().startswith("image/")
 
 
 def as_png(block: Block) -> dict[str, Any]:

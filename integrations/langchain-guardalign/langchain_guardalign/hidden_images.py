@@ -1,7 +1,7 @@
 """Images that no block declares: in text, in JSON text, in raw bytes.
 
 A tool that returns a dictionary reaches the model as JSON text, and a web page contains data URLs.
-Recognised are data URLs of any image type, and PNG, JPEG, GIF, WEBP, TIFF and BMP by their first
+Data URLs of any image type are recognised, and PNG, JPEG, GIF, WEBP, TIFF and BMP by their first
 bytes, raw or in base64. No pixels are decoded here.
 """
 

@@ -84,15 +84,12 @@ class Replacement:
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def find_images(
-    value: object, place: str = "messages", *, strict: bool = False
-) -> list[FoundImage]:
+def find_images(value: object, place: str = "messages") -> list[FoundImage]:
     """Find every image in a message, a list of messages, or plain containers.
 
     Args:
         value: messages are searched in content, artifact, additional_kwargs and all other fields.
         place: the name of the value in errors.
-        strict: whether the value itself is message content, where no unknown block may pass.
 
     Raises:
         ImageRejected: an image without bytes, such as a file id.
@@ -105,17 +102,11 @@ def find_images(
         found.append(image)
         return Replacement()
 
-    _Walk(visit).value(value, place, "strict" if strict else "loose")
+    _Walk(visit).value(value, place, "loose")
     return found
 
 
-def put_images(
-    value: Value,
-    replacements: Sequence[Replacement],
-    place: str = "messages",
-    *,
-    strict: bool = False,
-) -> Value:
+def put_images(value: Value, replacements: Sequence[Replacement], place: str = "messages") -> Value:
     """Copy the value with one replacement for each image that `find_images` finds.
 
     The records of a message's images are in its `response_metadata["guardalign"]["verdicts"]`.
@@ -131,7 +122,7 @@ def put_images(
             raise ValueError(f"There are more images than the {len(replacements)} replacements.")
         return replacement
 
-    copy: Value = _Walk(visit).value(value, place, "strict" if strict else "loose")
+    copy: Value = _Walk(visit).value(value, place, "loose")
     if next(rest, None) is not None:
         raise ValueError(f"There are fewer images than the {len(replacements)} replacements.")
     return copy

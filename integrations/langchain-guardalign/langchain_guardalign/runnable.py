@@ -18,11 +18,11 @@ from PIL import Image
 from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from guardalign_middleware.errors import GuardAlignError, MessageError
-from guardalign_middleware.handles import guard_handle
+from guardalign_middleware.handles import check_on_unsafe, guard_handle
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.types import OnUnsafe
-from langchain_guardalign.cleaner import ON_UNSAFE, Cleaned, ImageCleaner, require_one_of
+from langchain_guardalign.cleaner import ON_UNSAFE, Cleaned, ImageCleaner
 from langchain_guardalign.composition import Guarding, in_front
 from langchain_guardalign.errors import ImageBlocked
 from langchain_guardalign.tracing import record_on_run
@@ -89,7 +89,7 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
     @field_validator("on_unsafe", mode="before")
     @classmethod
     def _check_on_unsafe(cls, value: Any) -> Any:
-        require_one_of(value, ON_UNSAFE)
+        check_on_unsafe(value, ON_UNSAFE)
         return value
 
     def model_post_init(self, context: Any, /) -> None:

@@ -38,6 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One block after the other, in one namespace."""
     names: dict[str, Any] = {}
@@ -48,6 +49,7 @@ def test_the_code_of_the_page_runs(folder: Path, capsys: pytest.CaptureFixture[s
     assert names["guarded"].llm is names["your_llm"]
 
 
+@pytest.mark.slow
 def test_the_code_of_the_readme_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {"OpenAI": lambda model: ToolLLM()}
     for code in blocks(README):

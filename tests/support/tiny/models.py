@@ -234,15 +234,15 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
-def save_tiny_model(directory: Path, family: str = "llava", *, seed: int = 0) -> Path:
-    """Make and save a tiny random model of a family; the same seed gives the same weights."""
-    return save_built(directory, FAMILIES[family], seed=seed)
+def save_tiny_model(directory: Path, family: str = "llava") -> Path:
+    """Make and save a tiny random model of a family, always with the same weights."""
+    return save_built(directory, FAMILIES[family])
 
 
-def save_built(directory: Path, build: Callable[[], tuple[Any, Any]], *, seed: int = 0) -> Path:
-    """Build a model with this seed, and save it."""
+def save_built(directory: Path, build: Callable[[], tuple[Any, Any]]) -> Path:
+    """Build a model with a fixed seed, and save it."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         model, processor = build()
     model.generation_config.update(
         eos_token_id=processor.tokenizer.eos_token_id,

@@ -243,6 +243,7 @@ def test_token_counting_needs_a_local_model_or_a_counter(runner: EchoRunner) -> 
     assert counting.get_num_tokens("a b c") == 3
 
 
+@pytest.mark.slow
 def test_the_import_loads_no_torch() -> None:
     code = (
         "import sys, langchain_guardalign as g; g.ChatGuardAlign(); print('torch' in sys.modules)"

@@ -44,10 +44,12 @@ def test_exported_names() -> None:
         _ = langchain_guardalign.Nothing
 
 
+@pytest.mark.slow
 def test_without_langchain_only_the_middleware_is_missing() -> None:
     assert 'pip install "langchain-guardalign[agents]"' in run(WITHOUT_LANGCHAIN)
 
 
+@pytest.mark.slow
 def test_the_import_loads_neither_langchain_nor_torch() -> None:
     code = (
         "import sys, langchain_guardalign as g; g.ImageGuardRunnable(); "
@@ -56,6 +58,7 @@ def test_the_import_loads_neither_langchain_nor_torch() -> None:
     assert run(code) == "set()"
 
 
+@pytest.mark.slow
 def test_the_middleware_loads_no_torch() -> None:
     code = (
         "import sys, langchain_guardalign as g; g.GuardAlignMiddleware(); "
@@ -64,6 +67,7 @@ def test_the_middleware_loads_no_torch() -> None:
     assert run(code) == "False"
 
 
+@pytest.mark.slow
 def test_the_package_does_not_load_its_test_doubles() -> None:
     code = (
         "import sys, langchain_guardalign as g; [getattr(g, name) for name in g.__all__]; "

@@ -96,6 +96,7 @@ def test_a_saver_that_saves_on_exit_holds_no_raw_image() -> None:
     assert saved(saver) == []
 
 
+@pytest.mark.slow
 def test_every_tool_in_one_run_and_a_second_turn() -> None:
     model = script(*TOOLS)
     agent = guarded(model, guard(), checkpointer=InMemorySaver())

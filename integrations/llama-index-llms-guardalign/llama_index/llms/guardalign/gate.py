@@ -13,8 +13,7 @@ from llama_index.core.llms.llm import LLM
 from guardalign_middleware import GuardedStream
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.handles import LazyGuard
-from guardalign_middleware.sanitize import SanitizedImage
-from guardalign_middleware.types import CalibrationReport, GuardedReply, Usage
+from guardalign_middleware.types import GuardedReply
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.messages import UNSCANNED_REMEDY, cleaned_messages, find_images
@@ -59,14 +58,14 @@ class Gate:
     Attributes:
         outer: the LLM that the user calls; its listeners get the event of a blocked image.
         inner: the LLM that answers.
-        lazy: scans and cleans; loaded for the first image.
+        guard: scans and cleans; loaded for the first image.
         resolve: reads one image.
         allow_unscanned: whether videos and documents pass.
     """
 
     outer: LLM
     inner: LLM
-    lazy: LazyGuard
+    guard: LazyGuard
     resolve: Resolver
     allow_unscanned: bool
 
@@ -92,10 +91,14 @@ class Gate:
         report: Report = {"verdicts": []} | ({"unscanned": unseen} if unseen else {})
         if not found:
             return Admitted(self.inner, list(messages), kwargs, report)
-        images = self.lazy.get().sanitize_many([self.resolve(item) for item in found])
+        images = self.guard.get().sanitize_many([self.resolve(item) for item in found])
         shown = cleaned_messages(messages, images, encode_all=True)
         if any(item.image is None for item in images):
-            reply = self._refusal(images)
+            reply = GuardedReply.blocked(
+                self.guard.config.blocked_reply,
+                tuple(item.verdict for item in images),
+                self.inner.metadata.model_name,
+            )
             target = GuardedCall(
                 self.outer,
                 shown,
@@ -119,18 +122,6 @@ class Gate:
         call = self.admit([*history, *last], kwargs)
         kept = None if chat_history is None else call.messages[: len(history)]
         return AdmittedTurn(call, call.messages[-1] if last else user_msg, kept)
-
-    def _refusal(self, images: Sequence[SanitizedImage]) -> GuardedReply:
-        return GuardedReply(
-            text=self.lazy.config.blocked_reply,
-            verdicts=tuple(item.verdict for item in images),
-            calibration=CalibrationReport(
-                "off", prefix=False, reason="an image was blocked, so the model was not asked"
-            ),
-            usage=Usage(0, 0),
-            finish_reason="blocked",
-            model=self.inner.metadata.model_name,
-        )
 
 
 async def _known(reply: GuardedReply) -> GuardedReply:

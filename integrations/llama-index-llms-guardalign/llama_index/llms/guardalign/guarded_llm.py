@@ -66,9 +66,10 @@ class GuardAlignGuardedLLM(LLM):
     `response.additional_kwargs["guardalign"]`, and in `response.raw["guardalign"]` if `raw` is a
     dictionary.
 
-    Tools: for a `FunctionCallingLLM` the constructor returns a `GuardedFunctionCallingLLM`, which
-    is one too. `isinstance` and `metadata` therefore always agree with the inner LLM, as agents and
-    programs expect. Messages are cleaned on their way into the inner LLM's own `chat_with_tools`.
+    Tools: around a `FunctionCallingLLM` the constructor returns a `GuardedFunctionCallingLLM`,
+    which is itself a `FunctionCallingLLM`. `isinstance` and `metadata` therefore always agree with
+    the inner LLM, as agents and programs expect. Messages are cleaned on their way into the inner
+    LLM's own `chat_with_tools`.
 
     The bound arguments of a span, and the events of `predict`, still hold the caller's images.
 

@@ -28,7 +28,7 @@ from llama_index.core.schema import (
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import MessageError
-from guardalign_middleware.intake.data_url import decode_base64, is_data_url
+from guardalign_middleware.intake.data_url import decode_base64, is_data_url, is_image_type
 from guardalign_middleware.intake.part import Fetch, load_picture
 from guardalign_middleware.types import CanonicalImage
 
@@ -170,11 +170,6 @@ def as_block(found: Found) -> ImageBlock:
 def is_image_document(block: object) -> bool:
     """Whether a block is a document whose type is an image type."""
     return isinstance(block, DocumentBlock) and is_image_type(block.document_mimetype)
-
-
-def is_image_type(mimetype: str | None) -> bool:
-    """Whether a MIME type is an image type."""
-    return mimetype is not None and mimetype.strip().lower().startswith("image/")
 
 
 def _found(place: str, data: object, path: object, url: object, mimetype: str | None) -> Found:

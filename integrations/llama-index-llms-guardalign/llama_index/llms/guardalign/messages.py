@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from operator import is_
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -146,7 +147,7 @@ def cleaned_messages(
     for index, message in enumerate(messages):
         blocks = [_cleaned(block, rest, encode_all) for block in message.blocks]
         blocks += [_shown(next(rest)) for _ in _loose(message, f"messages[{index}].blocks")]
-        if "images" not in message.additional_kwargs and all(map(_same, blocks, message.blocks)):
+        if "images" not in message.additional_kwargs and all(map(is_, blocks, message.blocks)):
             copies.append(message)
             continue
         extra = {key: value for key, value in message.additional_kwargs.items() if key != "images"}
@@ -215,10 +216,6 @@ def _loose(message: ChatMessage, place: str) -> list[Found]:
     return [found for found in loose if found.data is None or found.data not in known]
 
 
-def _same(first: object, second: object) -> bool:
-    return first is second
-
-
 def _cleaned(block: Any, rest: Iterator[SanitizedImage], encode_all: bool) -> Any:
     if isinstance(block, ImageBlock):
         item = next(rest)
@@ -230,7 +227,7 @@ def _cleaned(block: Any, rest: Iterator[SanitizedImage], encode_all: bool) -> An
         return _shown(next(rest))
     if isinstance(block, BaseRecursiveContentBlock):
         inner = [_cleaned(part, rest, encode_all) for part in block.nested_blocks]
-        if all(map(_same, inner, block.nested_blocks)):
+        if all(map(is_, inner, block.nested_blocks)):
             return block
         field = block.nested_blocks_field_name()
         single = not isinstance(getattr(block, field), list)

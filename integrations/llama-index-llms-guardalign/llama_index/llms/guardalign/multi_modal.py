@@ -89,15 +89,14 @@ class _MultiModal(LLM):
     @property
     def metadata(self) -> LLMMetadata:
         """Describes a chat model that calls no tools."""
-        lazy = self._lazy
-        runner = lazy.runner_config
+        runner = self._lazy.runner_config
         default = DEFAULT_NUM_OUTPUTS if runner is None else runner.max_new_tokens
         return LLMMetadata(
             context_window=self.context_window,
             num_output=default if self.max_tokens is None else self.max_tokens,
             is_chat_model=True,
             is_function_calling_model=False,
-            model_name=lazy.config.name,
+            model_name=self._lazy.config.name,
         )
 
     @property
@@ -200,7 +199,7 @@ class _MultiModal(LLM):
     def _guard(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> GuardedCall:
         """Clean every image of a conversation; loads the chain on first use."""
         options = self._options(kwargs)
-        conversation = to_role_content(messages, self._resolver())
+        conversation = to_role_content(messages, Resolver(self._lazy.config.intake, self.fetch))
         chain = self._lazy.get()
         prompt = chain.prepare(conversation)
         shown = cleaned_messages(messages, prompt.images)
@@ -217,9 +216,6 @@ class _MultiModal(LLM):
     ) -> GuardedCall:
         blocks = [*image_blocks(given_images(formatted, images)), TextBlock(text=prompt)]
         return self._guard([ChatMessage(role=MessageRole.USER, blocks=blocks)], kwargs)
-
-    def _resolver(self) -> Resolver:
-        return Resolver(self._lazy.config.intake, self.fetch)
 
     def _options(self, given: dict[str, Any]) -> GenerationOptions:
         """The call's options, or this object's own where the call gives none."""

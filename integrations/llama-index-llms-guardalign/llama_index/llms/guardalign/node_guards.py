@@ -25,9 +25,9 @@ from llama_index.core.schema import (
 )
 from llama_index.core.utils import get_tqdm_iterable
 
-from guardalign_middleware import ConfigError, ImageGuard
+from guardalign_middleware import ImageGuard
 from guardalign_middleware.errors import ImageRejected
-from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.handles import LazyGuard, check_on_unsafe
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import CanonicalImage, OnUnsafe
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
@@ -78,12 +78,11 @@ class NodeGuard(BaseComponent):
     def __init__(self, *, guard: ImageGuard | None = None, **data: Any) -> None:
         if guard is not None:
             data.setdefault("preset", None)
-        if data.get("on_unsafe", "mask") not in _ON_UNSAFE:
-            raise ConfigError(
-                f"on_unsafe should be one of {', '.join(_ON_UNSAFE)}. "
-                f"Received {data['on_unsafe']!r}.",
-                remedy="Use drop to leave flagged nodes out.",
-            )
+        check_on_unsafe(
+            data.get("on_unsafe", "mask"),
+            _ON_UNSAFE,
+            remedy="Use drop to leave flagged nodes out.",
+        )
         super().__init__(**data)
         self._lazy = LazyGuard(preset=self.preset, guard=guard)
 

@@ -24,9 +24,10 @@ from llama_index.core.schema import (
 )
 
 from guardalign_middleware.encode import png_bytes
+from guardalign_middleware.intake.data_url import is_image_type
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import SEVERITY, CanonicalImage
-from llama_index.llms.guardalign.images import Found, in_node, in_resource, is_image_type
+from llama_index.llms.guardalign.images import Found, in_node, in_resource
 
 METADATA_PREFIX = "guardalign_"
 _RESOURCES = ("text_resource", "audio_resource", "video_resource")
