@@ -1,7 +1,8 @@
 """GuardAlign for LangChain: every image is checked before a model sees it.
 
-`ChatGuardAlign` is a guarded model. `ImageGuardRunnable`, `GuardAlignMiddleware` and
-`ImageGuardDocumentTransformer` guard any other model, agents, and documents.
+`ChatGuardAlign` is a local model with its own guard, and `GuardedChatModel` any chat model behind
+one. `ImageGuardRunnable`, `GuardAlignMiddleware` and `ImageGuardDocumentTransformer` guard chains,
+agents and documents.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from langchain_guardalign.chat_models import ChatGuardAlign
 from langchain_guardalign.documents import ImageGuardDocumentTransformer
 from langchain_guardalign.errors import ImageBlocked
+from langchain_guardalign.guarded_model import GuardedChatModel
 from langchain_guardalign.runnable import ImageGuardRunnable
 from langchain_guardalign.tracing import without_images
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ChatGuardAlign",
     "GuardAlignMiddleware",
+    "GuardedChatModel",
     "ImageBlocked",
     "ImageGuardDocumentTransformer",
     "ImageGuardRunnable",

@@ -30,8 +30,10 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.handles import LazyChain
 from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.types import GuardedReply
+from langchain_guardalign.composition import Guarding
 from langchain_guardalign.replies import ReplyWriter, calls_in_model_syntax
 from langchain_guardalign.role_content import calls_in_words, to_role_content
+from langchain_guardalign.runnable import ImageGuardRunnable
 from langchain_guardalign.tracing import record_on_run
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from guardalign_middleware.generation.options import GenerationOptions
 
 
-class ChatGuardAlign(BaseChatModel):
+class ChatGuardAlign(Guarding, BaseChatModel):
     """A chat model that checks and cleans every image before it answers.
 
     Images in every message are scanned region by region, unsafe regions are masked, and the model
@@ -87,6 +89,10 @@ class ChatGuardAlign(BaseChatModel):
         if self.preset is None and self.chain is None:
             self.preset = "mini"
         self._lazy = LazyChain(preset=self.preset, chain=self.chain)
+
+    def _image_guard(self) -> ImageGuardRunnable:
+        guard = None if self.chain is None else self.chain.guard
+        return ImageGuardRunnable(preset=self.preset, guard=guard)
 
     @property
     def _llm_type(self) -> str:
@@ -272,7 +278,7 @@ class ChatGuardAlign(BaseChatModel):
         if tool_choice == "none":
             schemas = []
         must_call = tool_choice not in {None, False, "auto", "none"}
-        return self.bind(tools=schemas, must_call=must_call, **kwargs)
+        return self.bind(tools=schemas, must_call=must_call, **kwargs)  # type: ignore[no-any-return]
 
     def _local_runner(self) -> CalibratedRunner:
         from guardalign_middleware.generation import CalibratedRunner

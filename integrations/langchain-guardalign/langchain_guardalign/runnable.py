@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from langchain_core.callbacks import BaseRunManager
+from langchain_core.language_models import BaseChatModel
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
 from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.prompt_values import ImagePromptValue, StringPromptValue
@@ -22,8 +23,12 @@ from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.types import OnUnsafe
 from langchain_guardalign.cleaner import ON_UNSAFE, Cleaned, ImageCleaner
+from langchain_guardalign.composition import Guarding, in_front
 from langchain_guardalign.errors import ImageBlocked
 from langchain_guardalign.tracing import record_on_run
+
+if TYPE_CHECKING:
+    from langchain_guardalign.guarded_model import GuardedChatModel
 
 _INPUTS = "Pass messages, a prompt, a string, a mapping with 'messages', or one image."
 _BLOCK_REMEDY = (
@@ -39,7 +44,7 @@ class _Input:
     restore: Callable[[Any], Any]
 
 
-class ImageGuardRunnable(RunnableSerializable[Any, Any]):
+class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
     """Cleans every image of its input and returns an input of the same shape.
 
     ```python
@@ -151,6 +156,19 @@ class ImageGuardRunnable(RunnableSerializable[Any, Any]):
             self._aclean_many, inputs, config, return_exceptions=return_exceptions
         )
 
+    @overload  # type: ignore[override]
+    def __or__(self, other: BaseChatModel) -> GuardedChatModel: ...
+
+    @overload
+    def __or__(self, other: Any) -> RunnableSerializable[Any, Any]: ...
+
+    def __or__(self, other: Any) -> RunnableSerializable[Any, Any]:
+        """A chat model that is guarded, or a sequence with anything else."""
+        return in_front(self, other)
+
+    def _image_guard(self) -> ImageGuardRunnable:
+        return self
+
     def _clean(self, value: Any, run_manager: BaseRunManager) -> Any:
         (result,) = self._clean_many([value], [run_manager])
         if isinstance(result, Exception):
@@ -166,26 +184,46 @@ class ImageGuardRunnable(RunnableSerializable[Any, Any]):
         return await in_scan_thread(self._clean_many, values, run_manager)
 
     def _clean_many(self, values: list[Any], run_manager: Sequence[BaseRunManager]) -> list[Any]:
-        """A result or an error for each value."""
+        return [
+            item.value if isinstance(item, Cleaned) else item
+            for item in self.screen(values, run_manager)
+        ]
+
+    def screen(
+        self, values: Sequence[Any], run_manager: Sequence[BaseRunManager] | None = None
+    ) -> list[Cleaned | Exception]:
+        """Clean inputs: each in the caller's form with its records, or its error.
+
+        Args:
+            values: the inputs.
+            run_manager: of the run of each, which gets the verdicts; None without runs.
+
+        Raises:
+            GuardError: a fault of the guard, which concerns all inputs.
+        """
+        runs: Sequence[BaseRunManager | None] = run_manager or [None] * len(values)
         inputs = [_input_or_error(value) for value in values]
         valid = [item for item in inputs if isinstance(item, _Input)]
         cleaned = iter(self._cleaner.clean_many([item.value for item in valid]))
         return [
             self._result(item, next(cleaned), run) if isinstance(item, _Input) else item
-            for item, run in zip(inputs, run_manager, strict=True)
+            for item, run in zip(inputs, runs, strict=True)
         ]
 
-    def _result(self, item: _Input, cleaned: Cleaned | GuardAlignError, run: BaseRunManager) -> Any:
+    def _result(
+        self, item: _Input, cleaned: Cleaned | GuardAlignError, run: BaseRunManager | None
+    ) -> Cleaned | Exception:
         if isinstance(cleaned, Exception):
             return cleaned
-        record_on_run(cleaned.records, run)
+        if run is not None:
+            record_on_run(cleaned.records, run)
         flagged = cleaned.flagged
         if flagged and self.on_unsafe == "block":
             return ImageBlocked(flagged, remedy=_BLOCK_REMEDY)
         if item.restore is _picture and "image" not in cleaned.value:
             remedy = "Pass the image inside a message, where a notice can take its place."
             return ImageBlocked(flagged, remedy=remedy)
-        return item.restore(cleaned.value)
+        return replace(cleaned, value=item.restore(cleaned.value))
 
 
 def _input_or_error(value: Any) -> _Input | MessageError:

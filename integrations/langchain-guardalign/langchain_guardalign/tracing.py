@@ -57,10 +57,15 @@ def record_on_run(
     run = get_current_run_tree() if run_manager is None else _traced_run(run_manager)
     if run is None or not records:
         return
+    run.add_metadata(run_metadata(records))
+
+
+def run_metadata(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the metadata of a run say about its images; nothing without images."""
+    if not records:
+        return {}
     # LangSmith filters only by flat values.
-    run.add_metadata(
-        {METADATA_KEY: summary(records), f"{METADATA_KEY}_decision": worst_decision(records)}
-    )
+    return {METADATA_KEY: summary(records), f"{METADATA_KEY}_decision": worst_decision(records)}
 
 
 def _traced_run(run_manager: BaseRunManager) -> RunTree | None:

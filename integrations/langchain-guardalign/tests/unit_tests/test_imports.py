@@ -10,6 +10,7 @@ import langchain_guardalign
 NAMES = [
     "ChatGuardAlign",
     "GuardAlignMiddleware",
+    "GuardedChatModel",
     "ImageBlocked",
     "ImageGuardDocumentTransformer",
     "ImageGuardRunnable",

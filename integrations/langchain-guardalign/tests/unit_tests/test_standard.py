@@ -12,8 +12,8 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 from syrupy.assertion import SnapshotAssertion
 
-from guardalign_middleware.testing import EagerRunner, picture, png, red_chain
-from langchain_guardalign import ChatGuardAlign
+from guardalign_middleware.testing import EagerRunner, picture, png, red_chain, red_guard
+from langchain_guardalign import ChatGuardAlign, GuardedChatModel
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +96,44 @@ class TestConformanceWithTools(TestConformance):
     @property
     def supports_anthropic_inputs(self) -> bool:
         return True
+
+
+class GuardedTiny(GuardedChatModel):
+    """A guarded model; the suite's parameters are those of the model behind the guard."""
+
+    def __init__(self, **params: Any) -> None:
+        if "chat_model" not in params:
+            options = {"chain": red_chain(runner=EagerRunner()), **params}
+            params = {"chat_model": ChatGuardAlign(**options), "guard": red_guard()}
+        super().__init__(**params)
+
+
+class TestGuardedUnit(ChatModelUnitTests):
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return GuardedTiny
+
+    @property
+    def supports_image_inputs(self) -> bool:
+        return True
+
+    @pytest.mark.xfail(
+        reason="allowed_objects='all' means langchain-core's own list, which names no third party; "
+        "test_guarded_model.py reads the model back with the classes allowed by name.",
+        raises=(AssertionError, ValueError),
+        strict=True,
+    )
+    def test_serdes(self, model: BaseChatModel, snapshot: SnapshotAssertion) -> None:
+        super().test_serdes(model, snapshot)
+
+
+class TestGuardedConformance(TestConformanceWithTools):
+    """The model with tools, behind a second guard."""
+
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return GuardedTiny
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {}

@@ -1,0 +1,112 @@
+"""Clean the prompts of a chat model, and put the verdicts on its runs and answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGeneration
+from langchain_core.runnables import RunnableConfig
+
+from guardalign_middleware.errors import GuardAlignError
+from langchain_guardalign.cleaner import Cleaned
+from langchain_guardalign.tracing import run_metadata
+from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
+
+if TYPE_CHECKING:
+    from langchain_guardalign.runnable import ImageGuardRunnable
+
+Screened = Cleaned | Exception
+"""A prompt after the guard, or the reason why nothing may be forwarded."""
+
+NOT_SHOWN = "[prompt not shown: the guard did not let it pass]"
+
+
+def screen(
+    guard: ImageGuardRunnable, prompts: Sequence[Any], configs: Sequence[RunnableConfig]
+) -> list[Screened]:
+    """Clean prompts with one scan.
+
+    The only run is the model's, as without a guard. A prompt that may not be forwarded has none, so
+    a run of the guard shows its error.
+
+    Args:
+        guard: cleans them.
+        prompts: in any form that a chat model takes; they keep it.
+        configs: one for each.
+    """
+    results = _results(guard, prompts)
+    for result, config in zip(results, configs, strict=True):
+        if isinstance(result, Exception):
+            guard._batch_with_config(
+                lambda _, error=result: [error], [NOT_SHOWN], config, return_exceptions=True
+            )
+    return results
+
+
+async def ascreen(
+    guard: ImageGuardRunnable, prompts: Sequence[Any], configs: Sequence[RunnableConfig]
+) -> list[Screened]:
+    """`screen` with the scan in a thread, so that the event loop stays free."""
+    results = await asyncio.to_thread(_results, guard, prompts)
+    for result, config in zip(results, configs, strict=True):
+        if isinstance(result, Exception):
+
+            async def fail(_: list[str], error: Exception = result) -> list[Any]:
+                return [error]
+
+            await guard._abatch_with_config(fail, [NOT_SHOWN], config, return_exceptions=True)
+    return results
+
+
+def cleaned(screened: Sequence[Screened]) -> list[Cleaned]:
+    """All of the prompts, if each may be forwarded.
+
+    Raises:
+        Exception: the error of the first that may not.
+    """
+    for item in screened:
+        if isinstance(item, Exception):
+            raise item
+    return [item for item in screened if isinstance(item, Cleaned)]
+
+
+def with_verdicts(answer: Any, prompt: Cleaned) -> Any:
+    """The answer to a prompt with the verdicts on the prompt's images; as it is without images."""
+    if not prompt.records or not isinstance(answer, BaseMessage):
+        return answer
+    metadata = {**answer.response_metadata, METADATA_KEY: summary(prompt.records)}
+    return answer.model_copy(update={"response_metadata": metadata})
+
+
+def generation_with_verdicts(generation: Any, prompt: Cleaned) -> Any:
+    """A copy of the generation, which a cache may hold, with the verdicts in its message."""
+    if not isinstance(generation, ChatGeneration):
+        return generation
+    return generation.model_copy(update={"message": with_verdicts(generation.message, prompt)})
+
+
+def run_config(config: RunnableConfig, prompt: Cleaned) -> RunnableConfig:
+    """The config of the model's run, with the verdicts in its metadata."""
+    if not prompt.records:
+        return config
+    metadata = {**(config.get("metadata") or {}), **run_metadata(prompt.records)}
+    return RunnableConfig(**{**config, "metadata": metadata})
+
+
+def config_of(
+    callbacks: Callbacks, tags: list[str] | None = None, metadata: dict[str, Any] | None = None
+) -> RunnableConfig:
+    """The config of a run with these callbacks."""
+    return RunnableConfig(callbacks=callbacks, tags=tags or [], metadata=metadata or {})
+
+
+def _results(guard: ImageGuardRunnable, prompts: Sequence[Any]) -> list[Screened]:
+    try:
+        return guard.screen(prompts)
+    except GuardAlignError as fault:
+        # It concerns every prompt.
+        return [fault] * len(prompts)
