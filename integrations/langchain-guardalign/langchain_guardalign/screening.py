@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables import RunnableConfig
 
 from guardalign_middleware.errors import GuardAlignError
+from guardalign_middleware.scan_threads import in_scan_thread
 from langchain_guardalign.cleaner import Cleaned
 from langchain_guardalign.tracing import run_metadata
 from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
@@ -51,7 +51,7 @@ async def ascreen(
     guard: ImageGuardRunnable, prompts: Sequence[Any], configs: Sequence[RunnableConfig]
 ) -> list[Screened]:
     """`screen` with the scan in a thread, so that the event loop stays free."""
-    results = await asyncio.to_thread(_results, guard, prompts)
+    results = await in_scan_thread(_results, guard, prompts)
     for result, config in zip(results, configs, strict=True):
         if isinstance(result, Exception):
 
