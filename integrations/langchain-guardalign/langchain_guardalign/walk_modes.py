@@ -56,5 +56,6 @@ def mode_under(key: object, value: object, mode: Mode) -> Mode:
     """The mode of a value under a key: a text and a tool call are words, whatever is around."""
     if mode not in {"block", "loose"}:
         return mode
-    text = isinstance(value, str) and key in _TEXT_KEYS
+    lines = value if isinstance(value, list) else [value]
+    text = key in _TEXT_KEYS and all(isinstance(line, str) for line in lines)
     return "words" if text or key in _CALL_KEYS else mode
