@@ -21,10 +21,17 @@ _TOKEN = re.compile(rf"(?P<plain>{PLAIN}++)|(?P<slash>{SLASH})|(?P<plus>{PLUS})|
 PADDING = re.compile(r"=|%3[dD]|\\{1,8}u003[dD]|&#(?:x3[dD]|61);")
 
 # Base64 in lines of this many characters goes on over a line end. In front of a picture, as many
-# characters on the same line can be a word that touches it; more of them are other data.
+# characters on the same line can be a word that touches it; more of them, or the first bytes of
+# another file, are data around it.
 _WRAPPED = range(40, 201)
 _LONGEST_WORD = 16
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-"
+_OTHER_FILES = (
+    *(b"%PDF", b"%!PS", b"\xd0\xcf", b"8BPS", b"icns", b"\x00\x00\x01\x00", b"<", b"{", b"["),
+    *(b"PK", b"7z\xbc\xaf", b"Rar!", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd"),
+    *(b"ID3", b"OggS", b"fLaC", b"RIFF", b"FORM", b"GIF8", b"\x89PNG", b"\xff\xd8", b"\x80"),
+    *(b"wOF", b"OTTO", b"ttcf", b"\x00\x01\x00", b"\x7fELF", b"MZ", b"\xca\xfe", b"\xcf\xfa"),
+)
 LINE_BREAK = re.compile(_BREAK)
 _TO_STANDARD = str.maketrans("-_", "+/")
 
@@ -109,24 +116,31 @@ def padded(text: str, position: int, count: int) -> int:
 
 
 def begins_here(text: str, start: int, floor: int) -> bool:
-    """Whether base64 begins at this position, rather than going on from before."""
+    """Whether base64 begins at this position, perhaps behind a word, rather than further back."""
     at, touching = start, 0
     while at > floor and touching <= _LONGEST_WORD:
         mark = text[at - 1]
         if mark == "\\" and text[at] in "nrt":
             # An escaped line end or tab, whose letter was counted.
             touching -= 1
+            at += 1
             break
         if mark not in _ALPHABET and mark not in "\\%":
             break
         touching += mark in _ALPHABET
         at -= 1
-    if touching > 0:
-        # A picture within other data begins after whole groups of four.
-        return touching <= _LONGEST_WORD and touching % 4 != 0
-    if _line_before(text, start, floor) not in _WRAPPED:
+    if touching > _LONGEST_WORD or (
+        touching > 0 and _begins_a_file(text[start - touching : start])
+    ):
+        return False
+    if _line_before(text, at, floor) not in _WRAPPED:
         return True
-    return _line_length(text, start) > _WRAPPED[-1]
+    return _line_length(text, at) > _WRAPPED[-1]
+
+
+def _begins_a_file(word: str) -> bool:
+    """Whether a word in front of a picture is base64 of the first bytes of a file around it."""
+    return len(word) % 4 == 0 and decoded(word).startswith(_OTHER_FILES)
 
 
 def _line_before(text: str, start: int, floor: int) -> int:

@@ -19,9 +19,15 @@ Mode = Literal["strict", "block", "loose", "words", "quoted"]
 # Blocks whose content is itself message content, and the keys under which it is.
 _TRANSPARENT = {"non_standard", "tool_result"}
 CONTENT_KEYS = {"content", "value"}
-# Keys under which a string is words, and those whose whole value is a call that a model wrote.
+# Keys under which a string is words, and those whose whole value a model wrote.
 _TEXT_KEYS = {"content", "output", "page_content", "reasoning", "text", "thinking"}
-_CALL_KEYS = {"function_call", "invalid_tool_calls", "tool_call_chunks", "tool_calls"}
+_CALL_KEYS = {
+    "function_call",
+    "invalid_tool_calls",
+    "structured_response",
+    "tool_call_chunks",
+    "tool_calls",
+}
 _SOUND = {"audio", "input_audio", "audio_url"}
 _CALLS = {
     "custom_tool_call",
