@@ -44,13 +44,11 @@ class Run:
         compact: its characters, without line ends and escapes.
         marks: after each token, the number of characters so far, and the position in the text.
         line_counts: the number of characters up to each line end.
-        first_line_end: the position at its first line end.
     """
 
     compact: str
     marks: list[tuple[int, int]]
     line_counts: list[int]
-    first_line_end: int
 
     def position(self, count: int) -> int:
         """The position in the text after this many characters."""
@@ -66,12 +64,10 @@ def read_run(text: str, start: int) -> Run:
     lines: list[int] = []
     count = line = 0
     position = start
-    first_line_end = 0
     before: tuple[int, int] | None = None
     while (match := _TOKEN.match(text, position)) is not None:
         kind = match.lastgroup
         if kind == "line":
-            first_line_end = first_line_end or position
             if not _goes_on(lines, line):
                 break
             lines.append(line)
@@ -87,7 +83,7 @@ def read_run(text: str, start: int) -> Run:
     if before is not None and not 0 < line <= (lines[1] if len(lines) > 1 else _WRAPPED[-1]):
         # The last line is none of this base64.
         del pieces[before[0] :], marks[before[1] :]
-    return Run("".join(pieces), marks, line_counts, first_line_end or position)
+    return Run("".join(pieces), marks, line_counts)
 
 
 def _goes_on(lines: list[int], line: int) -> bool:

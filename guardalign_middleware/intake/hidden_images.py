@@ -119,8 +119,6 @@ def hidden_images(text: str) -> Iterator[HiddenImage]:
         run = read_run(text, start)
         image = _picture(text, start, run, header, body)
         if image is None:
-            # Nothing else begins on this line of base64.
-            at = max(at, run.first_line_end)
             continue
         at = floor = image.end
         yield image
