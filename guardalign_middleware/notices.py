@@ -8,4 +8,4 @@ UNSAFE: Final = "[image removed: it was found unsafe]"
 """For an unsafe image of which nothing may be shown."""
 
 UNREADABLE: Final = "[image removed: it could not be checked]"
-"""For bytes inside a text that look like an image but cannot be decoded."""
+"""For an image file beside a message that the intake policy does not accept."""

@@ -11,7 +11,8 @@ colours, for which red is unsafe, and a runner that echoes:
     assert reply.verdicts[0].decision == "mask"
 
 `ScriptedRunner` and `EagerRunner` call tools; `dialects.blocks_of` writes an image in every form of
-content block that LangChain and its providers use.
+content block that LangChain and its providers use; `harmless` has texts and files that only look as
+if they held one.
 """
 
 from importlib import import_module

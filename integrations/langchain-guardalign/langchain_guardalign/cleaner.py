@@ -35,7 +35,7 @@ class Cleaned:
     Attributes:
         value: the copy that may be forwarded; the same object if nothing had to change.
         verdicts: one for each image that could be decoded, in reading order.
-        records: one for each image, in reading order, as the metadata report it.
+        records: one for each picture, in reading order, as the metadata report it.
     """
 
     value: Any
@@ -66,11 +66,15 @@ class _Decoded:
 
 @dataclass(frozen=True, eq=False)
 class _Picture:
-    """One image of a value: its pixels if they are still to be scanned, or the cached scan."""
+    """One image of a value: its pixels if they are still to be scanned, or the cached scan.
 
-    decoded: _Decoded
-    image: CanonicalImage | None
-    scan: _Scan | None
+    Without `decoded`, it is no picture that can be read; `words` as in `FoundImage`.
+    """
+
+    decoded: _Decoded | None = None
+    image: CanonicalImage | None = None
+    scan: _Scan | None = None
+    words: bool = False
 
 
 class ImageCleaner:
@@ -143,7 +147,7 @@ class ImageCleaner:
             for row in loaded
             if not isinstance(row, Exception)
             for picture in row
-            if picture is not None and picture.image is not None
+            if picture.decoded is not None and picture.image is not None
         }
         scans = self._scans.get_many(images, self._scan)
         return [
@@ -151,29 +155,31 @@ class ImageCleaner:
             for value, row in zip(values, loaded, strict=True)
         ]
 
-    def _load_all(self, value: object, place: str) -> list[_Picture | None] | GuardAlignError:
+    def _load_all(self, value: object, place: str) -> list[_Picture] | GuardAlignError:
         try:
             return [self._load(found) for found in find_images(value, place)]
         except (ImageRejected, MessageError) as error:
             return error
 
-    def _load(self, found: FoundImage) -> _Picture | None:
-        """Decode an image unless its scan is cached; None if bytes in a text do not decode."""
+    def _load(self, found: FoundImage) -> _Picture:
+        """Decode an image unless its scan is cached."""
         key = _fingerprint(found.part)
         decoded = self._decoded.get(key) if key else None
         scan = self._scans.get(decoded.sha256) if decoded else None
         if decoded and scan:
-            return _Picture(decoded, None, scan)
+            return _Picture(decoded, None, scan, found.words)
         try:
             image = load_picture(found.part, found.place, self.guard.config.intake)
-        except ImageRejected:
+        except ImageRejected as error:
             if found.declared:
                 raise
-            return None
+            # What is no picture is not touched; one that may not be read is not forwarded.
+            no_picture = not found.complete or error.reason in {"corrupt", "unknown_format"}
+            return _Picture(words=found.words or (no_picture and not found.shown))
         decoded = _Decoded(image.sha256, image.source)
         if key:
             self._decoded.put(key, decoded)
-        return _Picture(decoded, image, None)
+        return _Picture(decoded, image, None, found.words)
 
     def _scan(self, images: list[CanonicalImage]) -> list[_Scan]:
         if not images:
@@ -195,7 +201,7 @@ class ImageCleaner:
     def _put_back(
         self,
         value: object,
-        row: Sequence[_Picture | None],
+        row: Sequence[_Picture],
         scans: Mapping[str, _Scan],
         place: str,
     ) -> Cleaned:
@@ -204,20 +210,22 @@ class ImageCleaner:
         verdicts: list[Verdict] = []
         replacements: list[Replacement] = []
         for picture in row:
-            if picture is None:
-                replacements.append(Replacement(note=UNREADABLE, record=UNREADABLE_RECORD))
+            if picture.decoded is None:
+                unread = Replacement(note=UNREADABLE, record=UNREADABLE_RECORD)
+                replacements.append(Replacement() if picture.words else unread)
                 continue
             scan = picture.scan or scans[picture.decoded.sha256]
             verdict = replace(scan.verdict, source=picture.decoded.source)
             verdicts.append(verdict)
-            replacements.append(self._replacement(verdict, scan.png))
+            keep = picture.words and not verdict.flagged
+            replacements.append(self._replacement(verdict, None if keep else scan.png, keep))
         return Cleaned(
             put_images(value, replacements, place),
             tuple(verdicts),
-            tuple(item.record for item in replacements),
+            tuple(item.record for item in replacements if item.record),
         )
 
-    def _replacement(self, verdict: Verdict, png: bytes | None) -> Replacement:
+    def _replacement(self, verdict: Verdict, png: bytes | None, keep: bool) -> Replacement:
         if not verdict.flagged:
             action = "none"
         elif self.on_unsafe == "mask" and png is None:
@@ -227,7 +235,7 @@ class ImageCleaner:
         record = record_of(verdict, action)
         if png is not None:
             return Replacement(png=png, record=record)
-        if self.on_unsafe == "flag":
+        if keep or self.on_unsafe == "flag":
             return Replacement(record=record)
         return Replacement(note=self.notice, record=record)
 

@@ -28,7 +28,7 @@ _REMEDY = "Give the image as base64 or as a data URL."
 _ORIGINS = ("base64", "data", "file_id", "image", "image_url", "path", "source", "url")
 _TEXT_TYPES = ("text/", "audio/")
 _NESTED = ("source", "file", "value")
-_MIME_KEYS = ("mime_type", "mimeType", "media_type")
+MIME_KEYS = ("mime_type", "mimeType", "media_type")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ def unreadable(block: Block) -> str | None:
     kind = str(block.get("type") or "").lower()
     inner = [block, *(block[key] for key in _NESTED if isinstance(block.get(key), Mapping))]
     types = [
-        str(each[key]).lower() for each in inner for key in _MIME_KEYS if each.get(key) is not None
+        str(each[key]).lower() for each in inner for key in MIME_KEYS if each.get(key) is not None
     ]
     if (
         any(map(is_image_type, types))
@@ -102,10 +102,26 @@ def unreadable(block: Block) -> str | None:
     return None
 
 
+def refuse_unreadable(block: Block, place: str) -> None:
+    """Refuse a block in which no image was found, if it could still hold one.
+
+    Raises:
+        MessageError: names the place.
+    """
+    reason = unreadable(block)
+    if reason is None:
+        return
+    found = f"the type {block['type']!r}" if isinstance(block.get("type"), str) else "no type"
+    raise MessageError(
+        f"{place} has {found}: it {reason}.",
+        remedy="Give images as base64 or as data URLs; turn pages and frames into images.",
+    )
+
+
 def as_png(block: Block) -> dict[str, Any]:
     """A copy of the block that states PNG wherever it stated an image type."""
     return {
-        key: PNG if key in _MIME_KEYS and is_image_type(value) else value
+        key: PNG if key in MIME_KEYS and is_image_type(value) else value
         for key, value in block.items()
     }
 

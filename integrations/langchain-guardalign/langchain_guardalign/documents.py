@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.types import OnUnsafe
 from langchain_guardalign.cleaner import Cleaned, ImageCleaner
-from langchain_guardalign.dialects import names_an_image
 from langchain_guardalign.message_walk import find_images
 from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
 
@@ -47,8 +45,9 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
     retriever = vector_store.as_retriever() | ImageGuardDocumentTransformer(preset="mini")
     ```
 
-    Images are found anywhere in the metadata and in `page_content`, as base64, data URL, bytes, PIL
-    picture or image block, including a text that is the JSON of a block. The verdicts are in
+    Images are found anywhere in the metadata, as base64, data URL, bytes, PIL picture or image
+    block. In `page_content` and other text, only a complete picture in base64 counts, and only an
+    unsafe one is replaced; all else is words and stays to the letter. The verdicts are in
     `metadata["guardalign"]`, without pixels. Documents without images are not changed; documents
     keep their id and order.
 
@@ -58,8 +57,8 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         guard: a loaded `ImageGuard`, instead of `preset`.
         on_unsafe: "mask" keeps the cleaned picture, or the notice where nothing may be shown;
             "notice" keeps the notice for every unsafe image; "drop" leaves out documents with an
-            unsafe image, or with one that cannot be read; "flag" changes nothing and only records
-            the verdict.
+            unsafe image, or with one that the intake policy does not accept; "flag" changes nothing
+            and only records the verdict.
         image_keys: metadata keys that must hold images; anything else under them, such as a URL, is
             refused.
         notice: the text in place of an unsafe image.
@@ -117,18 +116,17 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
     def _value(self, document: Document, index: int) -> dict[str, Any]:
         for key in self._image_keys:
             _require_images(document.metadata.get(key), f"documents[{index}].metadata[{key!r}]")
-        return {
-            "page_content": _block_or_text(document.page_content),
-            "metadata": document.metadata,
-        }
+        return {"page_content": document.page_content, "metadata": document.metadata}
 
 
 def _require_images(value: object, place: str) -> None:
-    """Refuse text or bytes without a readable image."""
+    """Refuse text or bytes that are no complete image."""
     if isinstance(value, list | tuple):
         for index, item in enumerate(value):
             _require_images(item, f"{place}[{index}]")
-    elif isinstance(value, str | bytes) and value and not find_images(value, place):
+    elif isinstance(value, str | bytes) and value:
+        if any(image.complete for image in find_images(value, place)):
+            return
         raise ImageRejected(
             f"{place} holds no image that can be checked.",
             reason="unsupported_type",
@@ -137,27 +135,9 @@ def _require_images(value: object, place: str) -> None:
         )
 
 
-def _block_or_text(text: str) -> Any:
-    """Parse a text that is the JSON of image blocks; return any other text unchanged."""
-    if text.lstrip()[:1] not in {"{", "["}:
-        return text
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    blocks = data if isinstance(data, list) else [data]
-    named = any(
-        isinstance(block, dict) and block.get("type") and names_an_image(block) for block in blocks
-    )
-    return data if named else text
-
-
 def _with_verdicts(document: Document, value: Mapping[str, Any], cleaned: Cleaned) -> Document:
     content, metadata = cleaned.value["page_content"], cleaned.value["metadata"]
     if not cleaned.records or (cleaned.value is value and METADATA_KEY in metadata):
         return document
-    text = document.page_content
-    if content is not value["page_content"]:
-        text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
     metadata = {**metadata, METADATA_KEY: summary(cleaned.records)}
-    return document.model_copy(update={"page_content": text, "metadata": metadata})
+    return document.model_copy(update={"page_content": content, "metadata": metadata})

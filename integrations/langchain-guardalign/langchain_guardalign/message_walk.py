@@ -8,10 +8,9 @@ same object.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from langchain_core.messages import BaseMessage
@@ -20,38 +19,31 @@ from pydantic import BaseModel
 
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.extent import picture_format, picture_size
+from guardalign_middleware.intake.hidden_images import (
+    HiddenImage,
+    hidden_images,
+    may_hide_image,
+    replace_hidden,
+)
 from langchain_guardalign.dialects import (
     ImageSlot,
     Part,
     as_png,
-    block_type,
     data_url,
-    encode,
     names_an_image,
     note_block,
     open_png,
     read_image,
+    refuse_unreadable,
     unreadable,
 )
-from langchain_guardalign.hidden_images import (
-    HiddenImage,
-    hidden_images,
-    looks_like_image,
-    may_hide_image,
-    replace_hidden,
-)
 from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
+from langchain_guardalign.walk_modes import CONTENT_KEYS, Mode, mode_under, modes_inside
 
 _MAX_DEPTH = 64
 
-# strict: message content, which a model reads; no unknown block passes. loose: everything else
-# around a message. quoted: JSON inside a text, where a URL or a file id is only words.
-_Mode = Literal["strict", "loose", "quoted"]
 Value = TypeVar("Value")
-
-# Blocks whose content is itself message content, and the keys under which it is.
-_TRANSPARENT = {"non_standard", "tool_result"}
-_CONTENT_KEYS = {"content", "value"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +54,17 @@ class FoundImage:
         part: the image as a part of the core.
         place: its position, as in `messages[0].content[1]`.
         declared: whether a block or a type declares it an image; otherwise its bytes look like one.
+        words: whether it stands in a text, where no model sees it: it stays unless it is unsafe.
+        complete: whether its file reaches its end.
+        shown: whether a block that a model sees holds it: if it cannot be read, it is taken out.
     """
 
     part: Part
     place: str
     declared: bool
+    words: bool = False
+    complete: bool = True
+    shown: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ class _Walk:
         self._note = ""
         self._depth = 0
 
-    def value(self, value: Any, place: str, mode: _Mode) -> Any:
+    def value(self, value: Any, place: str, mode: Mode) -> Any:
         if self._depth >= _MAX_DEPTH:
             raise MessageError(
                 f"{place} is nested deeper than {_MAX_DEPTH} levels.", remedy="Flatten it."
@@ -159,9 +157,9 @@ class _Walk:
         finally:
             self._depth -= 1
 
-    def _dispatch(self, value: Any, place: str, mode: _Mode) -> Any:
+    def _dispatch(self, value: Any, place: str, mode: Mode) -> Any:
         if isinstance(value, str):
-            return self._text(value, place)
+            return self._text(value, place, mode)
         if isinstance(value, BaseMessage):
             return self._message(value, place)
         if isinstance(value, Mapping):
@@ -169,7 +167,7 @@ class _Walk:
         if isinstance(value, list | tuple):
             return self._items(value, place, mode)
         if isinstance(value, bytes | bytearray):
-            return self._bytes(value, place)
+            return self._bytes(value, place, mode)
         if isinstance(value, Image.Image):
             return self._picture(value, value, place, open_png)
         if isinstance(value, np.ndarray):
@@ -179,7 +177,7 @@ class _Walk:
             return value.model_copy(update=changed) if changed else value
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
-            changed = self._changed(fields, place, "loose")
+            changed = self._changed(fields, place, "words" if mode == "words" else "loose")
             return dataclasses.replace(value, **changed) if changed else value
         return value
 
@@ -197,11 +195,14 @@ class _Walk:
             changed[home] = {**metadata, METADATA_KEY: summary(records)}
         return message.model_copy(update=changed) if changed else message
 
-    def _changed(self, fields: Mapping[str, Any], place: str, mode: _Mode) -> dict[str, Any]:
-        walked = {key: self.value(item, f"{place}.{key}", mode) for key, item in fields.items()}
+    def _changed(self, fields: Mapping[str, Any], place: str, mode: Mode) -> dict[str, Any]:
+        walked = {
+            key: self.value(item, f"{place}.{key}", mode_under(key, item, mode))
+            for key, item in fields.items()
+        }
         return {key: item for key, item in walked.items() if item is not fields[key]}
 
-    def _items(self, items: Any, place: str, mode: _Mode) -> Any:
+    def _items(self, items: Any, place: str, mode: Mode) -> Any:
         walked = [self.value(item, f"{place}[{index}]", mode) for index, item in enumerate(items)]
         if all(new is old for new, old in zip(walked, items, strict=True)):
             return items
@@ -209,22 +210,22 @@ class _Walk:
             return type(items)(*walked)
         return type(items)(walked)
 
-    def _mapping(self, block: Mapping[Any, Any], place: str, mode: _Mode) -> Any:
+    def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
         slot = _slot(block, place, mode)
         if slot is not None:
             return self._declared(slot, block, place, mode)
         before, noted = self._count, self._notes
-        outer: _Mode = "loose" if mode == "strict" else mode
-        inner: _Mode = mode if block_type(block) in _TRANSPARENT else outer
+        inner, outer = modes_inside(block, mode)
         changed = {}
         for key, item in block.items():
-            if isinstance(key, str) and any(hidden_images(key)):
+            if isinstance(key, str) and _hides_picture(key):
                 raise MessageError(f"{place} has an image in a key.", remedy="Put it into a value.")
-            new = self.value(item, f"{place}.{key}", inner if key in _CONTENT_KEYS else outer)
+            below = inner if key in CONTENT_KEYS else outer
+            new = self.value(item, f"{place}.{key}", mode_under(key, item, below))
             if new is not item:
                 changed[key] = new
         if mode == "strict" and self._count == before:
-            _refuse_unreadable(block, place)
+            refuse_unreadable(block, place)
         if not changed:
             return block
         if block.get("type") == "non_standard" and _is_note(changed.get("value")):
@@ -232,57 +233,63 @@ class _Walk:
         new = {**block, **changed}
         # A model would take words in an image's field for a broken image.
         if mode == "strict" and self._notes > noted and unreadable(new):
-            if not find_images(list(new.values()), place):
+            if not any(image.complete for image in find_images(list(new.values()), place)):
                 return note_block(self._note, new)
         leaf = any(isinstance(block[key], str | bytes) for key in changed)
         return as_png(new) if leaf else new
 
-    def _declared(self, slot: ImageSlot, block: Mapping[Any, Any], place: str, mode: _Mode) -> Any:
-        if find_images(list(slot.rest.values()), place):
+    def _declared(self, slot: ImageSlot, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
+        if any(image.complete for image in find_images(list(slot.rest.values()), place)):
             raise MessageError(
                 f"{place} holds two images, but a model would see only one of them.",
                 remedy="Give each image its own block.",
             )
-        # In quoted JSON, a broken picture is part of a text: it is removed rather than refused.
-        new = self._replace(slot.part, place, mode != "quoted")
+        new = self._replace(FoundImage(slot.part, place, mode != "quoted"))
         if new.png is not None:
             put = slot.put(new.png)
             return block if put == block else put
         return block if new.note is None else note_block(new.note, block)
 
-    def _text(self, text: str, place: str) -> str:
+    def _text(self, text: str, place: str, mode: Mode) -> str:
+        """Clean the complete pictures in a text; all other characters stay."""
+        if mode == "block" and text[:11].lower() == "data:image/":
+            if not any(image.whole for image in hidden_images(text)):
+                return self._address(text, place)
         if not may_hide_image(text):
             return text
-        if text.lstrip()[:1] in {"{", "["}:
-            try:
-                data = json.loads(text)
-            except (ValueError, RecursionError):
-                data = None
-            # Walked as data, so that a MIME type beside an image changes with it.
-            walked = data if data is None else self.value(data, place, "quoted")
-            if walked is not data:
-                return json.dumps(walked, ensure_ascii=False)
-            if data is not None:
-                return text
 
-        def put(image: HiddenImage) -> str | None:
-            new = self._replace({"type": "image", "image": image.data}, place, False)
-            if new.png is None:
-                return new.note
-            return data_url(new.png) if image.is_url else encode(new.png)
+        def put(image: HiddenImage) -> bytes | str | None:
+            # Under a key of its own, in a block or an artifact, a picture is more than words.
+            words = mode in {"strict", "words"} or not image.whole
+            part: Part = {"type": "image", "image": image.data}
+            shown = mode == "block" and not words
+            new = self._replace(FoundImage(part, place, False, words, image.complete, shown))
+            return new.note if new.png is None else new.png
 
         return replace_hidden(text, put)
 
-    def _bytes(self, data: bytes | bytearray, place: str) -> bytes | bytearray:
-        if looks_like_image(data):
-            new = self._replace({"type": "image", "image": bytes(data)}, place, False)
+    def _address(self, url: str, place: str) -> str:
+        """A data URL as a field of a block, whatever is in it."""
+        part: Part = {"type": "image_url", "image_url": {"url": url}}
+        new = self._replace(FoundImage(part, place, False, shown=True))
+        return (new.note or url) if new.png is None else data_url(new.png)
+
+    def _bytes(self, data: bytes | bytearray, place: str, mode: Mode) -> bytes | bytearray:
+        if picture_format(data) is not None:
+            picture = bytes(data)
+            complete = picture_size(picture) is not None
+            part: Part = {"type": "image", "image": picture}
+            words, shown = mode == "words", mode == "block"
+            new = self._replace(FoundImage(part, place, False, words, complete, shown))
             if new.png is not None:
                 return data if data == new.png else type(data)(new.png)
             return data if new.note is None else type(data)(new.note.encode())
-        # Bytes can hold base64 text.
-        text = data.decode("latin-1")
-        walked = self._text(text, place)
-        return data if walked is text else type(data)(walked.encode("latin-1", "replace"))
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return data
+        walked = self._text(text, place, mode)
+        return data if walked is text else type(data)(walked.encode())
 
     def _array(self, array: Any, place: str) -> Any:
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in {3, 4}:
@@ -293,14 +300,14 @@ class _Walk:
     def _picture(
         self, picture: Image.Image, value: Any, place: str, put: Callable[[bytes], Any]
     ) -> Any:
-        new = self._replace({"type": "image", "image": picture}, place, True)
+        new = self._replace(FoundImage({"type": "image", "image": picture}, place, True))
         if new.png is not None:
             return put(new.png)
         return value if new.note is None else new.note
 
-    def _replace(self, part: Part, place: str, declared: bool) -> Replacement:
-        self._count += 1
-        new = self._visit(FoundImage(part, place, declared))
+    def _replace(self, found: FoundImage) -> Replacement:
+        self._count += found.complete
+        new = self._visit(found)
         if new.png is None and new.note is not None:
             self._notes += 1
             self._note = new.note
@@ -313,27 +320,20 @@ def _is_note(value: object) -> bool:
     return isinstance(value, Mapping) and value.get("type") == "text"
 
 
-def _slot(block: Mapping[Any, Any], place: str, mode: _Mode) -> ImageSlot | None:
-    if mode != "strict" and not names_an_image(block):
+def _hides_picture(text: str) -> bool:
+    return any(image.complete for image in hidden_images(text))
+
+
+def _slot(block: Mapping[Any, Any], place: str, mode: Mode) -> ImageSlot | None:
+    if mode == "words" or (mode != "strict" and not names_an_image(block)):
         return None
     try:
         slot = read_image(block, place)
     except (ImageRejected, MessageError):
         if mode != "quoted":
             raise
-        return None  # In a text, a URL or a file id is only words.
+        return None  # In a trace, a URL or a file id is only words.
     if slot is None or mode != "quoted":
         return slot
     link = str(slot.part.get("image_url", {}).get("url", ""))
     return slot if "base64" in slot.part or is_data_url(link) else None
-
-
-def _refuse_unreadable(block: Mapping[Any, Any], place: str) -> None:
-    reason = unreadable(block)
-    if reason is None:
-        return
-    found = f"the type {block['type']!r}" if isinstance(block.get("type"), str) else "no type"
-    raise MessageError(
-        f"{place} has {found}: it {reason}.",
-        remedy="Give images as base64 or as data URLs; turn pages and frames into images.",
-    )

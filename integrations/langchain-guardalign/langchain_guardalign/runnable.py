@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
@@ -18,7 +19,6 @@ from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from guardalign_middleware.errors import GuardAlignError, MessageError
 from guardalign_middleware.handles import check_on_unsafe, guard_handle
-from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.types import OnUnsafe
@@ -30,6 +30,8 @@ from langchain_guardalign.tracing import record_on_run
 if TYPE_CHECKING:
     from langchain_guardalign.guarded_model import GuardedChatModel
 
+# The whole string, as one image; in any other string, a data URL is only words.
+_DATA_URL = re.compile(r"data:image/[^\s,]{1,200},(?:\S*|(?:[\w+/=-]|\r?\n)*)\s*", re.IGNORECASE)
 _INPUTS = "Pass messages, a prompt, a string, a mapping with 'messages', or one image."
 _BLOCK_REMEDY = (
     'Answer without the image, or use on_unsafe="mask" or "notice" to continue with what is safe.'
@@ -55,8 +57,9 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
 
     Takes messages (objects, tuples or dictionaries), one message, a prompt, a string, an agent's
     state (a mapping with `messages`), or one image as bytes, PIL picture or data URL. Images are
-    found in every block dialect, in tool results, artifacts, keywords and texts. A cleaned image is
-    a PNG in the dialect of the original. Ids, order and everything else stay the same. The verdicts
+    found in every block dialect, in tool results, artifacts and keywords. A cleaned image is a PNG
+    in the dialect of the original. In text and in tool calls, where no model sees a picture, only a
+    complete unsafe one is replaced. Ids, order and everything else stay the same. The verdicts
     are in each message's `response_metadata["guardalign"]`, without pixels.
 
     Nothing is forwarded if an image is behind a URL, a path or a file id (`ImageRejected`), if a
@@ -238,7 +241,7 @@ def _input(value: Any) -> _Input:
         image = bytes(value) if isinstance(value, bytearray) else value
         return _Input({"type": "image", "image": image}, _picture)
     if isinstance(value, str):
-        if is_data_url(value):
+        if _DATA_URL.fullmatch(value):
             return _Input({"type": "image", "url": value}, _text_or_url)
         return _Input(value, _unchanged)
     if isinstance(value, ImagePromptValue):

@@ -9,7 +9,7 @@ from guardalign_middleware.types import SEVERITY, Decision, Verdict
 
 METADATA_KEY = "guardalign"
 UNREADABLE_RECORD = {"decision": "block", "action": "unreadable"}
-"""For bytes in a text that look like an image and cannot be decoded; there is no verdict."""
+"""For a complete image file that the intake policy does not accept; there is no verdict."""
 
 
 def record_of(verdict: Verdict, action: str) -> dict[str, Any]:

@@ -156,8 +156,8 @@ def test_equal_images_of_all_documents_are_scanned_once(
         Document("a", metadata={"image_bytes": b"%PDF-1.7"}),
         Document("a", metadata={"images": [base64_png(PLAIN), "/data/a.png"]}),
         Document("a", metadata={"image": {"type": "image", "file_id": "1"}}),
-        Document('{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}'),
-        Document('[{"type": "image", "file_id": "1"}]'),
+        Document("a", metadata={"image": base64_png(RED)[:120]}),
+        Document("a", metadata={"image_bytes": png(RED)[:90]}),
     ],
 )
 def test_what_cannot_be_checked_is_refused(document: Document) -> None:
@@ -180,13 +180,6 @@ def test_wrong_options_are_refused() -> None:
             transformer(on_unsafe=wrong)
     with pytest.raises(ConfigError, match="Exactly one of preset and guard"):
         transformer(preset="mini")
-
-
-def test_a_broken_picture_in_a_text_is_dropped_or_removed() -> None:
-    broken = Document("<img src='data:image/svg+xml;base64,PHN2Zz4='> and words after it")
-    (new,) = transformer().transform_documents([broken])
-    assert "PHN2Zz4" not in new.page_content
-    assert transformer(on_unsafe="drop").transform_documents([broken]) == []
 
 
 def test_after_a_fault_no_document_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from guardalign_middleware.errors import (
     ImageRejected,
     MessageError,
 )
-from guardalign_middleware.notices import UNREADABLE, UNSAFE
+from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.testing import (
     all_red,
     base64_png,
@@ -145,12 +145,3 @@ def test_an_error_without_a_type_names_its_place() -> None:
     part = {"type": "image", "base64": base64_png(PLAIN)}
     with pytest.raises(MessageError, match=r"input\.content\[0\] should have strings"):
         red_runnable().invoke(HumanMessage([part]))
-
-
-def test_a_broken_picture_in_a_text_becomes_a_notice() -> None:
-    new = red_runnable().invoke(
-        HumanMessage("see data:image/svg+xml;base64,PHN2Zz4= there" + " " * 20)
-    )
-    assert new.text.startswith(f"see {UNREADABLE} there")
-    record = {"decision": "block", "action": "unreadable"}
-    assert new.response_metadata["guardalign"]["verdicts"] == [record]

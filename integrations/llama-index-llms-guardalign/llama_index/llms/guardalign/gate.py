@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.llms.llm import LLM
 
 from guardalign_middleware import GuardedStream
@@ -18,6 +18,7 @@ from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.messages import UNSCANNED_REMEDY, cleaned_messages, find_images
 from llama_index.llms.guardalign.report import Report
+from llama_index.llms.guardalign.words import clean_words, find_in_words
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Gate:
     allow_unscanned: bool
 
     def admit(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> Admitted:
-        """Clean every image of a conversation; the messages stay unchanged.
+        """Clean every image of a conversation and its words; the messages stay unchanged.
 
         Raises:
             ImageRejected: an image that the intake policy does not accept.
@@ -89,11 +90,16 @@ class Gate:
                 remedy=UNSCANNED_REMEDY,
             )
         report: Report = {"verdicts": []} | ({"unscanned": unseen} if unseen else {})
-        if not found:
+        hidden = find_in_words(messages, self.resolve.policy)
+        pictures = [self.resolve(item) for item in found]
+        pictures += [picture for picture in hidden if picture is not None]
+        if not pictures:
             return Admitted(self.inner, list(messages), kwargs, report)
-        images = self.guard.get().sanitize_many([self.resolve(item) for item in found])
-        shown = cleaned_messages(messages, images, encode_all=True)
-        if any(item.image is None for item in images):
+        images = self.guard.get().sanitize_many(pictures)
+        shown = clean_words(messages, hidden, images[len(found) :])
+        shown = cleaned_messages(shown, images[: len(found)], encode_all=True)
+        # A blocked picture in words becomes a notice: the LLM would not have seen it.
+        if any(item.image is None for item in images[: len(found)]):
             reply = GuardedReply.blocked(
                 self.guard.config.blocked_reply,
                 tuple(item.verdict for item in images),
@@ -119,9 +125,13 @@ class Gate:
         """`admit` for a last message, which may be bare text, and the messages before it."""
         history = list(chat_history or ())
         last = [user_msg] if isinstance(user_msg, ChatMessage) else []
+        if isinstance(user_msg, str):
+            last = [ChatMessage(user_msg, role=MessageRole.USER)]
         call = self.admit([*history, *last], kwargs)
         kept = None if chat_history is None else call.messages[: len(history)]
-        return AdmittedTurn(call, call.messages[-1] if last else user_msg, kept)
+        if isinstance(user_msg, str):
+            return AdmittedTurn(call, call.messages[-1].content, kept)
+        return AdmittedTurn(call, call.messages[-1] if last else None, kept)
 
 
 async def _known(reply: GuardedReply) -> GuardedReply:

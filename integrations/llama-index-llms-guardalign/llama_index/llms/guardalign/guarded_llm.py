@@ -33,7 +33,7 @@ from llama_index.core.tools.types import BaseTool
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.scan_threads import in_scan_thread
-from llama_index.llms.guardalign.gate import Gate
+from llama_index.llms.guardalign.gate import Admitted, Gate
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
 from llama_index.llms.guardalign.messages import given_images, image_blocks
 from llama_index.llms.guardalign.report import (
@@ -193,7 +193,7 @@ class GuardAlignGuardedLLM(LLM):
         images = given_images(formatted, image_documents)
         call = self._gate.admit(_turn(prompt, images), kwargs)
         if not images:
-            answer = self.llm.complete(prompt, formatted=bool(formatted), **kwargs)
+            answer = self.llm.complete(_prompt(call), formatted=bool(formatted), **kwargs)
             return with_report(answer, call.report)
         response = call.target.chat(call.messages, **call.kwargs)
         return with_report(chat_response_to_completion_response(response), call.report)
@@ -209,7 +209,7 @@ class GuardAlignGuardedLLM(LLM):
         images = given_images(formatted, image_documents)
         call = self._gate.admit(_turn(prompt, images), kwargs)
         if not images:
-            answer = self.llm.stream_complete(prompt, formatted=bool(formatted), **kwargs)
+            answer = self.llm.stream_complete(_prompt(call), formatted=bool(formatted), **kwargs)
             return stream_with_report(answer, call.report)
         stream = call.target.stream_chat(call.messages, **call.kwargs)
         return stream_with_report(stream_chat_response_to_completion_response(stream), call.report)
@@ -226,7 +226,7 @@ class GuardAlignGuardedLLM(LLM):
         turn = _turn(prompt, images)
         call = await in_scan_thread(self._gate.admit, turn, kwargs)
         if not images:
-            answer = await self.llm.acomplete(prompt, formatted=bool(formatted), **kwargs)
+            answer = await self.llm.acomplete(_prompt(call), formatted=bool(formatted), **kwargs)
             return with_report(answer, call.report)
         response = await call.target.achat(call.messages, **call.kwargs)
         return with_report(chat_response_to_completion_response(response), call.report)
@@ -243,7 +243,9 @@ class GuardAlignGuardedLLM(LLM):
         turn = _turn(prompt, images)
         call = await in_scan_thread(self._gate.admit, turn, kwargs)
         if not images:
-            answer = await self.llm.astream_complete(prompt, formatted=bool(formatted), **kwargs)
+            answer = await self.llm.astream_complete(
+                _prompt(call), formatted=bool(formatted), **kwargs
+            )
             return astream_with_report(answer, call.report)
         stream = await call.target.astream_chat(call.messages, **call.kwargs)
         answer = astream_chat_response_to_completion_response(stream)
@@ -292,6 +294,11 @@ class GuardAlignGuardedLLM(LLM):
 def _turn(prompt: str, images: Sequence[Any]) -> list[ChatMessage]:
     blocks = [*image_blocks(images), TextBlock(text=prompt)]
     return [ChatMessage(role=MessageRole.USER, blocks=blocks)]
+
+
+def _prompt(call: Admitted) -> str:
+    """The prompt of a `_turn` without images, after the guard."""
+    return call.messages[0].content or ""
 
 
 def _reported(response: AgentChatResponse, report: Report) -> AgentChatResponse:
