@@ -223,12 +223,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A block of a message that held neither text nor a picture; no model saw it.
-
-    Attributes:
-        kind: its type, as its provider wrote it.
-        place: its position, as in `messages[0].content[1]`.
-    """
+    """A block of a type (`kind`) without text or picture, which no model saw, and its `place`."""
 
     kind: str
     place: str
@@ -236,7 +231,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Usage:
-    """Token counts; image tokens count as input tokens."""
+    """Token counts; image tokens are input tokens."""
 
     input_tokens: int
     output_tokens: int
