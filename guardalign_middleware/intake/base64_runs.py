@@ -136,7 +136,8 @@ def begins_here(text: str, start: int, floor: int) -> bool:
 
 def _begins_a_file(word: str) -> bool:
     """Whether a word in front of a picture is base64 of the first bytes of a file around it."""
-    return len(word) % 4 == 0 and decoded(word).startswith(_OTHER_FILES)
+    plain = "".join(mark for mark in word if mark in _ALPHABET)
+    return len(plain) % 4 == 0 and decoded(plain).startswith(_OTHER_FILES)
 
 
 def _line_before(text: str, start: int, floor: int) -> int:

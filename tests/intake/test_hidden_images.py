@@ -114,7 +114,7 @@ class TestAPictureIsFound:
         body = b64(encoded(kind)).rstrip("=")
         assert cleaned(f"{body}\nhello\nall\n") == "<gone>\nhello\nall\n"
         assert cleaned(f"hello\n{body}\n{body}\nall") == "hello\n<gone>\n<gone>\nall"
-        for word in ("a", "abc", "word", "elephant", "a/", "\\n"):
+        for word in ("a", "abc", "word", "elephant", "a/", "\\n", "a\\/b%2"):
             assert cleaned(f"{word}{body} end") == f"{word}<gone> end"
 
     def test_with_bytes_behind_it_in_quotes(self) -> None:
