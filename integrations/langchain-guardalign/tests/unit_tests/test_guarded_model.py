@@ -226,14 +226,14 @@ def test_block_raises_and_the_model_is_not_called() -> None:
 
 def test_a_batch_is_scanned_together_and_keeps_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
     front, inner, counts = red_runnable(), Provider(), []
-    scan_many = front.guard.detector.scan_many
+    sanitize_many = front.guard.sanitize_many
     monkeypatch.setattr(
-        front.guard.detector, "scan_many", lambda images: counts.append(1) or scan_many(images)
+        front.guard, "sanitize_many", lambda images: counts.append(1) or sanitize_many(images)
     )
     answers = (front | inner).batch(
         [[ask(ASKED)], [LINK], "words", 3, [ask(picture())]], return_exceptions=True
     )
-    assert len(counts) == 2  # the pictures, and the masked one again
+    assert len(counts) == 1  # the guard is asked once for all prompts
     assert [type(answer).__name__ for answer in answers] == [
         "AIMessage",
         "ImageRejected",
