@@ -1,6 +1,17 @@
 """What holds for every test: a busy machine is not a failure."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+_SLOW_FOLDERS = ("tests/benchmarks/", "tests/training/", "tests/evaluation/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what takes whole scenes or trainings out of `make quick`, folder by folder."""
+    for item in items:
+        if item.nodeid.startswith(_SLOW_FOLDERS):
+            item.add_marker(pytest.mark.slow)

@@ -20,6 +20,8 @@ from guardalign_middleware.generation.engine.loading import LoadedModel, load_mo
 from guardalign_middleware.testing import all_red, picture, png, red_config, red_guard
 from tests.support.tiny.models import save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 THREADS, ROUNDS = 8, 3
 
 

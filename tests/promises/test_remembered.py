@@ -19,6 +19,8 @@ from guardalign_middleware.testing import all_red, picture, png, red_config, red
 from guardalign_middleware.types import CanonicalImage, Verdict
 from tests.support.gated import GatedEncoder
 
+pytestmark = pytest.mark.slow
+
 THREADS = 8
 PICTURES = [
     picture(),

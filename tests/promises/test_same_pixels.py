@@ -32,7 +32,10 @@ from tests.support.tiny.families import MATRIX
 from tests.support.tiny.models import FAMILIES, save_tiny_model
 
 # Two families pass tensors to NumPy in a deprecated way.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"),
+]
 # No runner loads these: two have no chat template, and no auto class that it tries has Phi-4.
 REFUSED = {"blip2", "fuyu", "phi4_multimodal"}
 EVERY_FAMILY = pytest.mark.parametrize("family", sorted(set(MATRIX) - REFUSED))

@@ -172,6 +172,7 @@ def test_any_text_without_a_picture_stays(data: st.DataObject) -> None:
 
 
 @ignore_agent_warnings
+@pytest.mark.slow
 async def test_a_coding_agent_leaves_byte_identical_files(tmp_path: Path) -> None:
     def read(path: str) -> str:
         """Read a file."""
