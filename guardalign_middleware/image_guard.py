@@ -21,7 +21,6 @@ from guardalign_middleware.errors import ConfigError, GuardError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.intake import load_frames, load_image
 from guardalign_middleware.intake.load import ImageSource
-from guardalign_middleware.processes import OneProcess
 from guardalign_middleware.sanitize import Cleaning, SanitizedImage, sanitize
 from guardalign_middleware.types import SEVERITY, CanonicalImage, Evidence, Verdict
 
@@ -55,7 +54,6 @@ class ImageGuard:
         self.config = config
         self.detector = detector
         self._audit = _audit_log(config)
-        self._process = OneProcess()
         self._cleanings: BoundedCache[Cleaning] = BoundedCache(
             config.detection.remembered_verdicts,
             config.detection.remembered_bytes,
@@ -184,7 +182,6 @@ class ImageGuard:
 
     def _check(self, view_seed: str | None) -> None:
         """Refuse what is no fault of the detector, and so must not be let through as one."""
-        self._process.check()
         self.detector.queue.check_process()
         if view_seed is not None:
             check_view_seed(view_seed)
