@@ -251,7 +251,8 @@ class Detector:
 
 def distinct_images(images: Sequence[CanonicalImage]) -> list[CanonicalImage]:
     """The first of all equal images, in order."""
-    return list({image.sha256: image for image in reversed(images)}.values())[::-1]
+    first = {image.sha256: image for image in reversed(images)}
+    return [first[digest] for digest in dict.fromkeys(image.sha256 for image in images)]
 
 
 def verdict_from(

@@ -10,7 +10,7 @@ import torch
 from guardalign_middleware.config import DetectionConfig, PatchConfig, TransportConfig
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.conformal import fit_threshold
-from guardalign_middleware.detection.detector import Detector
+from guardalign_middleware.detection.detector import Detector, distinct_images
 from guardalign_middleware.detection.profile import ThresholdProfile
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.testing import FakeEncoder
@@ -205,3 +205,9 @@ def test_nan_from_an_encoder_is_a_fault_not_an_allow(colour_config: DetectionCon
 def test_the_fake_encoder_knows_only_colours() -> None:
     with pytest.raises(ConfigError, match="names none"):
         FakeEncoder().encode_texts(["a knife"])
+
+
+def test_equal_images_count_once_at_the_place_of_the_first() -> None:
+    red, green = scene(16, 16, {(0, 0, 16, 16): (255, 0, 0)}), scene(16, 16, {})
+    again = CanonicalImage(red.pixels, "again.png")
+    assert distinct_images([red, green, again]) == [red, green]
