@@ -21,6 +21,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from guardalign_middleware.errors import MessageError
+from guardalign_middleware.intake.extent import picture_format
 
 Depth = Literal["arguments", "known", "unknown"]
 """How much of a value counts as a trace.
@@ -31,13 +32,8 @@ picture, such as an address, a file's id, or a key that speaks of images.
 """
 
 _MAX_DEPTH = 64
-_MAGIC = (
-    b"\x89PNG\r\n\x1a\n",
-    b"\xff\xd8\xff",
-    b"GIF87a",
-    b"GIF89a",
-    b"II*\x00",
-    b"MM\x00*",
+# Beside the pictures that `picture_format` knows.
+_OTHER_MAGIC = (
     b"8BPS",
     b"%PDF",
     b"<svg",
@@ -82,10 +78,11 @@ _ORIGINS = (
 def starts_like_picture(data: bytes) -> bool:
     """Whether a file begins like a picture, a film or a PDF."""
     head = data[:18]
-    if head.startswith(_MAGIC) or head[4:8] == b"ftyp":
+    if picture_format(head) is not None or head.startswith(_OTHER_MAGIC) or head[4:8] == b"ftyp":
         return True
-    if head[:4] == b"RIFF" and head[8:12] in {b"WEBP", b"AVI "}:
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return True
+    # 18 bytes are too few for `picture_format` to know a BMP.
     return len(head) == 18 and head[:2] == b"BM" and head[6:10] == bytes(4)
 
 
