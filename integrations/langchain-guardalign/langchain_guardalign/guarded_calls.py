@@ -48,6 +48,14 @@ class GuardedCalls(BaseChatModel):
     def _model(self) -> BaseChatModel:
         """The model that answers."""
 
+    def _clean(self, prompt: Any, config: RunnableConfig) -> Cleaned:
+        (screened,) = cleaned(screen(self.guard, [prompt], [config]))
+        return screened
+
+    async def _aclean(self, prompt: Any, config: RunnableConfig) -> Cleaned:
+        (screened,) = cleaned(await ascreen(self.guard, [prompt], [config]))
+        return screened
+
     def invoke(
         self,
         input: LanguageModelInput,
@@ -58,7 +66,7 @@ class GuardedCalls(BaseChatModel):
     ) -> AIMessage:
         """Clean the prompt and call the model; raises the errors of `ImageGuardRunnable`."""
         config = ensure_config(config)
-        (prompt,) = cleaned(screen(self.guard, [input], [config]))
+        prompt = self._clean(input, config)
         answer = self._model().invoke(prompt.value, run_config(config, prompt), stop=stop, **kwargs)
         return cast("AIMessage", with_verdicts(answer, prompt))
 
@@ -72,7 +80,7 @@ class GuardedCalls(BaseChatModel):
     ) -> AIMessage:
         """`invoke` with the scan in a thread."""
         config = ensure_config(config)
-        (prompt,) = cleaned(await ascreen(self.guard, [input], [config]))
+        prompt = await self._aclean(input, config)
         answer = await self._model().ainvoke(
             prompt.value, run_config(config, prompt), stop=stop, **kwargs
         )
@@ -88,7 +96,7 @@ class GuardedCalls(BaseChatModel):
     ) -> Iterator[AIMessageChunk]:
         """Stream the model's answer; nothing comes before the guard has finished."""
         config = ensure_config(config)
-        (prompt,) = cleaned(screen(self.guard, [input], [config]))
+        prompt = self._clean(input, config)
         chunks = self._model().stream(prompt.value, run_config(config, prompt), stop=stop, **kwargs)
         with closing(cast("Any", chunks)):
             for number, chunk in enumerate(chunks):
@@ -104,7 +112,7 @@ class GuardedCalls(BaseChatModel):
     ) -> AsyncIterator[AIMessageChunk]:
         """`stream` with the scan in a thread."""
         config = ensure_config(config)
-        (prompt,) = cleaned(await ascreen(self.guard, [input], [config]))
+        prompt = await self._aclean(input, config)
         first = True
         chunks = self._model().astream(
             prompt.value, run_config(config, prompt), stop=stop, **kwargs
@@ -206,7 +214,7 @@ class GuardedCalls(BaseChatModel):
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Any:
         config = ensure_config(config)
-        (prompt,) = cleaned(screen(self.guard, [input], [config]))
+        prompt = self._clean(input, config)
         return self._model()._chat_model_stream_v3(
             prompt.value, run_config(config, prompt), **kwargs
         )
@@ -215,7 +223,7 @@ class GuardedCalls(BaseChatModel):
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Any:
         config = ensure_config(config)
-        (prompt,) = cleaned(await ascreen(self.guard, [input], [config]))
+        prompt = await self._aclean(input, config)
         return await self._model()._achat_model_stream_v3(
             prompt.value, run_config(config, prompt), **kwargs
         )
@@ -229,7 +237,7 @@ class GuardedCalls(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        (prompt,) = cleaned(screen(self.guard, [messages], [config_of([])]))
+        prompt = self._clean(messages, config_of([]))
         _record(prompt, run_manager)
         result = self._model()._generate_with_cache(
             prompt.value, stop=stop, run_manager=run_manager, **kwargs
@@ -243,7 +251,7 @@ class GuardedCalls(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        (prompt,) = cleaned(await ascreen(self.guard, [messages], [config_of([])]))
+        prompt = await self._aclean(messages, config_of([]))
         _record(prompt, run_manager)
         result = await self._model()._agenerate_with_cache(
             prompt.value, stop=stop, run_manager=run_manager, **kwargs
@@ -257,7 +265,7 @@ class GuardedCalls(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        (prompt,) = cleaned(screen(self.guard, [messages], [config_of([])]))
+        prompt = self._clean(messages, config_of([]))
         model = self._model()
         if not model._should_stream(async_api=False, **{**kwargs, "stream": True}):
             result = model._generate_with_cache(prompt.value, stop, run_manager, **kwargs)
@@ -274,7 +282,7 @@ class GuardedCalls(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        (prompt,) = cleaned(await ascreen(self.guard, [messages], [config_of([])]))
+        prompt = await self._aclean(messages, config_of([]))
         model = self._model()
         if not model._should_stream(async_api=True, **{**kwargs, "stream": True}):
             result = await model._agenerate_with_cache(prompt.value, stop, run_manager, **kwargs)
