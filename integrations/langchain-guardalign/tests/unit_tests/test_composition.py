@@ -50,7 +50,7 @@ def bind(model: Any) -> Any:
     return model.bind_tools([Thing])
 
 
-# What somebody makes of a guarded model, and then gives fallbacks.
+# Runnables made from a guarded model, each of which is then given fallbacks.
 MADE: dict[str, Callable[[Any], Any]] = {
     "itself": lambda model: model,
     "tools": bind,
