@@ -1,4 +1,4 @@
-"""What holds for every test: a busy machine is not a failure."""
+"""What holds for every test: a busy machine is not a failure, and which folders are slow."""
 
 import pytest
 from hypothesis import HealthCheck, settings

@@ -149,7 +149,6 @@ def test_the_gradient_goes_through_encoder_and_transport(
     assert nearest(detector, target.image) == pytest.approx(clean, abs=1e-6)
 
 
-@pytest.mark.slow
 def test_a_gradient_that_overflows_in_single_precision(detector: Detector) -> None:
     pistol = next(concept for concept in CONCEPTS if concept.name == "pistol")
     scene = draw_scene(
@@ -171,7 +170,6 @@ def test_a_gradient_that_overflows_in_single_precision(detector: Detector) -> No
     assert nearest(sharper, evaded.image) > 2 * clean
 
 
-@pytest.mark.slow
 def test_the_report_is_whole(detector: Detector, target: Target) -> None:
     safe = CanonicalImage(np.full((110, 130, 3), 200, dtype=np.uint8), "plain")
     report = run_attacks(detector, [target], [safe], levels=(8,), steps=1)
@@ -203,7 +201,6 @@ def doubled(detector: Detector) -> Detector:
     return Detector(bare.meters, both, profile)
 
 
-@pytest.mark.slow
 def test_what_is_configured_is_attacked_and_compared(
     detector: Detector, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,7 +233,6 @@ def test_only_what_is_configured_may_be_measured(detector: Detector) -> None:
     assert names(detector) == ["none"]
 
 
-@pytest.mark.slow
 def test_who_knows_of_the_views_goes_through_them(detector: Detector, target: Target) -> None:
     assert detector.profile is not None
     mirrored = Defence("mirrored", ("mirrored",)).applied(detector)
@@ -250,7 +246,6 @@ def test_who_knows_of_the_views_goes_through_them(detector: Detector, target: Ta
     assert after[0] > after[1]
 
 
-@pytest.mark.slow
 def test_a_gradient_goes_through_both_encoders(detector: Detector, target: Target) -> None:
     assert detector.profile is not None
     two = Defence("two", second=True).applied(doubled(detector))
@@ -294,7 +289,6 @@ def test_what_cannot_be_attacked() -> None:
         run_attacks(fake, [red_square()])
 
 
-@pytest.mark.slow
 def test_the_command_attacks_own_images(target: Target, tmp_path: Path) -> None:
     target.image.to_pil().save(tmp_path / "bomb.png")
     plain = np.full((100, 100, 3), 200, dtype=np.uint8)

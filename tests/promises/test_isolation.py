@@ -118,7 +118,6 @@ def test_the_requests_differ_in_what_must_not_be_mixed(alone: list[GuardedReply]
 
 @pytest.mark.usefixtures("unchanged")
 class TestAlike:
-    @pytest.mark.slow
     def test_threads(self, chain: GuardAlign, alone: list[GuardedReply]) -> None:
         start = threading.Barrier(THREADS)
 

@@ -87,7 +87,6 @@ def test_a_remembered_result_equals_a_fresh_one_bit_for_bit(name: str, random: b
     assert encoder.scanned == []
 
 
-@pytest.mark.slow
 def test_so_it_is_with_the_shipped_encoder() -> None:
     config = GuardAlignConfig.load("mini")
     images = [CanonicalImage(scene.scene.pixels) for scene in demo_scenes()]

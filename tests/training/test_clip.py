@@ -59,7 +59,6 @@ def test_coloring_in_fills_what_the_lines_enclose_and_nothing_else() -> None:
         assert len({tuple(np.round(look[30, 30, :3], 2)) for look in looks}) > 6
 
 
-@pytest.mark.slow
 def test_the_labels_of_a_crop_are_concepts_or_nothing() -> None:
     rng = np.random.default_rng(2)
     for _ in range(60):
@@ -127,7 +126,6 @@ def test_without_an_unsafe_crop_there_is_nothing_to_find(objective: Objective) -
     assert logits.grad.abs().max() == 0
 
 
-@pytest.mark.slow
 def test_a_few_steps_lower_the_loss_and_move_the_average() -> None:
     torch.manual_seed(2)
     learner = Learner(build(), steps=12, rate=1e-3)

@@ -38,7 +38,6 @@ def detector() -> Detector:
     return Detector.from_config(GuardAlignConfig.load("mini").detection)
 
 
-@pytest.mark.slow
 def test_the_shipped_reading_is_what_the_detector_says(detector: Detector) -> None:
     rng = np.random.default_rng(5)
     scene = draw_cluttered_scene(rng, unsafe=True, backgrounds=HELD_OUT_BACKGROUNDS)
@@ -96,7 +95,6 @@ def made_up(kind: int, index: int) -> SceneDistances:
     return SceneDistances(target, 4 + index % 6, layouts, {"x": float(index)})
 
 
-@pytest.mark.slow
 def test_the_good_reading_stands_out_in_the_summary() -> None:
     figures = summarised([made_up(kind, index) for index in range(24) for kind in (0, 1)], 20)
     assert (figures["safe"], figures["unsafe"]) == (24, 24)

@@ -114,7 +114,6 @@ def test_flips_and_their_band() -> None:
     assert rows[1][:4] == ["int8", "2 of 6", "±0.0200", "2"]
 
 
-@pytest.mark.slow
 def test_precisions_on_scenes_of_the_miniature() -> None:
     found = margins(scenes=2, patches=PatchConfig(sizes=(192,), unit="pixels", overlap=0.0))
     assert set(found) == set(PRECISIONS)

@@ -28,7 +28,6 @@ def test_without_a_gpu_it_says_so(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 def test_a_rehearsal_runs_every_measurement_and_check(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

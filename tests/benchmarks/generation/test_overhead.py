@@ -40,7 +40,6 @@ def found(arms: Arms) -> Found:
     return measure_with(arms.runner, arms.chain, TINY, PLAN)
 
 
-@pytest.mark.slow
 def test_every_goal_is_measured(found: Found) -> None:
     assert [ratio.name for ratio in found.ratios] == [
         "plain ÷ itself",

@@ -29,7 +29,6 @@ def outcomes() -> Mapping[str, Any]:
     return measure(red_guard(), RAW, names=SOME)
 
 
-@pytest.mark.slow
 def test_ours_lets_no_raw_image_through(outcomes: Mapping[str, Any]) -> None:
     found = [how for row in outcomes[OURS].values() for how in row.values()]
     assert len(found) == len(POSITIONS) * len(SOME)

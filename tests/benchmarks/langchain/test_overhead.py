@@ -15,7 +15,6 @@ def result() -> dict[str, object]:
     return measure(pairs=1, calls=1, guard=red_guard())
 
 
-@pytest.mark.slow
 def test_every_comparison_is_in_the_table(result: dict[str, object]) -> None:
     published = json.loads(RESULT.read_text(encoding="utf-8"))
     names = [row[0] for row in result["tables"]["langchain_overhead"]["rows"]]  # type: ignore[index]

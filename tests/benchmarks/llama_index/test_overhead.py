@@ -2,15 +2,12 @@
 
 import json
 
-import pytest
-
 from benchmarks.llama_index.overhead import RESULT, measure
 from guardalign_middleware.testing import red_guard
 
 STORED = json.loads(RESULT.read_text(encoding="utf-8"))
 
 
-@pytest.mark.slow
 def test_every_comparison_is_in_the_table_and_an_image_is_decoded_once() -> None:
     result = measure(pairs=1, calls=1, guard=red_guard())
     names = [row[0] for row in result["tables"]["llama_index_overhead"]["rows"]]

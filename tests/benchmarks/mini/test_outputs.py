@@ -24,7 +24,6 @@ def write(path: Path, records: list[dict[str, Any]]) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_a_record_holds_all_that_a_user_sees(records: list[dict[str, Any]]) -> None:
     kinds = [item["kind"] for item in records]
     assert kinds == ["profile", "scene", "answer", "audit", "audit"]

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 
 from benchmarks.pages.attention_calibration import RESULTS, effect, grid, tables, views
@@ -105,7 +104,6 @@ def test_views_are_told_in_image_tokens() -> None:
     assert [line[0] for line in views(DATA)["rows"]] == ["36", "576", "576"]
 
 
-@pytest.mark.slow
 def test_plots_are_pictures(tmp_path: Path) -> None:
     save_grid(DATA["validation"]["none"], tmp_path / "grid.png", "title")
     save_dilution(DATA["reported"], tmp_path / "dilution.png")
