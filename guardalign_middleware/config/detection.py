@@ -1,0 +1,115 @@
+"""Encoder, patches, concepts, transport and threshold profile."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from guardalign_middleware.config.base import FrozenModel, Sha256
+from guardalign_middleware.preset_files import EncoderName, PresetPath
+
+ViewName = Literal["as_is", "shifted", "mirrored", "softened"]
+"""A way for the detector to look at a picture; see `DefenceConfig`."""
+
+Precision = Literal["fp32", "bf16", "int8"]
+"""Number format in which an encoder computes."""
+
+
+class PatchConfig(FrozenModel):
+    """Square crops at one or more sizes; together they cover every pixel at every size.
+
+    `unit="pixels"`: sizes are pixels. `unit="short_side"`: fractions of the image's shorter side.
+    A size that exceeds the shorter side becomes the shorter side.
+    """
+
+    sizes: tuple[float, ...] = Field((0.25, 0.5, 1.0), min_length=1)
+    unit: Literal["pixels", "short_side"] = "short_side"
+    overlap: float = Field(0.5, ge=0.0, le=0.9)
+    max_patches: int = Field(4096, gt=0)
+
+
+class EncoderConfig(FrozenModel):
+    """An open_clip model: a name with `pretrained`, or `local-dir:PATH`."""
+
+    model: EncoderName
+    pretrained: str | None = None
+    sha256: Sha256 | None = Field(None, description="of the weight file; any other file is refused")
+    device: str = "auto"
+    precision: Precision = Field(
+        "fp32", description="int8 runs on a CPU in ONNX Runtime and needs the extra `fast`"
+    )
+    int8_cache: PresetPath | None = Field(
+        None, description="folder for quantized towers; None = quantize at each start"
+    )
+    batch_size: int = Field(256, gt=0)
+    templates: tuple[str, ...] = ("{}",)
+
+
+class TransportConfig(FrozenModel):
+    """How patches are compared with concepts (paper eqs. 5–9)."""
+
+    epsilon: float = Field(0.1, gt=0.0, description="entropic regularisation")
+    tolerance: float = Field(1e-6, gt=0.0, description="largest marginal violation accepted")
+    max_iterations: int = Field(500, gt=0)
+    solver: Literal["sinkhorn", "pot"] = "sinkhorn"
+    aggregation: Literal["category", "paper"] = "category"
+    patch_weights: Literal["entropy", "uniform"] = "entropy"
+    entropy_temperature: float = Field(0.5, gt=0.0)
+    contrast: Literal["softmax", "none"] = "softmax"
+    contrast_temperature: float = Field(0.03, gt=0.0)
+
+
+class SecondEncoderConfig(FrozenModel):
+    """A second encoder that looks at the same patches and has its own threshold."""
+
+    encoder: EncoderConfig
+    anchors: PresetPath | None = Field(None, description="None = those of the first encoder")
+    transport: TransportConfig | None = Field(None, description="None = that of the first encoder")
+
+
+class DefenceConfig(FrozenModel):
+    """Counter-measures against attacks on the detector; each costs time.
+
+    An image is unsafe if either encoder finds any view of it unsafe. That raises false alarms, so
+    `guardalign calibrate` uses the same views and a threshold profile is bound to them. `shifted`
+    moves the crops by unpredictable offsets, `mirrored` swaps left and right, and `softened`
+    removes fine noise.
+    """
+
+    views: tuple[ViewName, ...] = Field(("as_is",), min_length=1)
+    second: SecondEncoderConfig | None = None
+
+    @field_validator("views")
+    @classmethod
+    def _no_view_twice(cls, views: tuple[ViewName, ...]) -> tuple[ViewName, ...]:
+        again = sorted({view for view in views if views.count(view) > 1} - {"shifted"})
+        if again:
+            raise ValueError(f"views should hold {again[0]} only once.")
+        return views
+
+
+class DetectionConfig(FrozenModel):
+    """Encoder, patches, concepts, transport and threshold profile."""
+
+    encoder: EncoderConfig
+    anchors: PresetPath
+    profile: PresetPath | None = None
+    patches: PatchConfig = PatchConfig()
+    transport: TransportConfig = TransportConfig()
+    anchor_cache: PresetPath | None = Field(
+        None, description="folder for the embeddings of the anchors; None = memory only"
+    )
+    remembered_verdicts: int = Field(
+        1024,
+        ge=0,
+        description="verdicts cached for pictures that come again, and as many results of "
+        "cleaning; 0 = no cache",
+    )
+    remembered_bytes: int = Field(
+        64 * 2**20,
+        ge=0,
+        description="most memory of the cached verdicts, and again of the cached results of "
+        "cleaning; 48 bytes per patch, no pixels",
+    )
+    defence: DefenceConfig = DefenceConfig()

@@ -1,0 +1,64 @@
+"""Which inputs are accepted as pictures."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from guardalign_middleware.config.base import FrozenModel
+
+ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"]
+"""Formats that intake can decode; readers that start other programs are not among them."""
+
+ColourLevel = Annotated[int, Field(ge=0, le=255)]
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+# A last label of decimal or hexadecimal digits would make the name an address in disguise.
+_NO_NUMBER = r"(?=[a-z0-9_-]*[a-z_])(?!0x[0-9a-f]*(?:$|:))"
+_HOST = re.compile(rf"(?:{_LABEL}\.)*{_NO_NUMBER}{_LABEL}(?::\d{{1,5}})?")
+
+
+class IntakePolicy(FrozenModel):
+    """Which inputs are accepted as pictures. Caps are checked before pixels are decoded.
+
+    With `frames="scan_all"`, every frame of an animation or a multi-page file is read; the whole
+    file is refused if any frame exceeds a cap. In a message, each frame becomes an image of its
+    own; `ImageGuard.scan` returns the verdict on the worst frame. `load_image` and
+    `ImageGuard.sanitize`, which take a single picture, refuse such files either way.
+
+    Nothing is fetched from a network unless `allow_url_hosts` names the host. An entry is a host
+    name for the scheme's default port ("images.example") or a name with a port
+    ("images.example:8443"), never an address or a wildcard. Redirects must lead to allowed hosts.
+    """
+
+    max_bytes: int = Field(20_000_000, gt=0)
+    max_pixels: int = Field(40_000_000, gt=0, description="of one frame")
+    max_aspect: float = Field(100.0, ge=1.0, description="longer side / shorter side")
+    formats: tuple[ImageFormat, ...] = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
+    background: tuple[ColourLevel, ColourLevel, ColourLevel] = (255, 255, 255)
+    frames: Literal["reject", "scan_all"] = "reject"
+    max_frames: int = Field(64, gt=0, description="in one file, with scan_all")
+    max_total_pixels: int = Field(80_000_000, gt=0, description="of all frames of one file")
+    allow_paths: bool = Field(
+        False, description="whether message parts may name local files; `scan(path)` always may"
+    )
+    allow_url_hosts: tuple[str, ...] = Field((), description="hosts to fetch from; empty = no host")
+    url_schemes: tuple[Literal["https", "http"], ...] = ("https",)
+    max_url_redirects: int = Field(3, ge=0)
+    max_url_seconds: float = Field(
+        10.0, gt=0.0, allow_inf_nan=False, description="for one URL, redirects included"
+    )
+
+    @field_validator("allow_url_hosts")
+    @classmethod
+    def _hosts_are_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        lowered = tuple(host.lower() for host in hosts)
+        for host in lowered:
+            if not _HOST.fullmatch(host):
+                raise ValueError(
+                    "allow_url_hosts should hold ASCII host names, with any non-default port: "
+                    f"'images.example' or 'images.example:8443'. Received {host!r}."
+                )
+        return lowered

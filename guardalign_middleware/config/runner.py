@@ -1,0 +1,87 @@
+"""The local model: safety prefix, attention calibration and generation."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from guardalign_middleware.config.base import FrozenModel, Sha256
+from guardalign_middleware.preset_files import ModelName
+from guardalign_middleware.safety_prefixes import OWN, PREFIXES
+
+
+class PrefixConfig(FrozenModel):
+    """The safety prefix before the user's instruction, as a named text or as words of your own."""
+
+    name: str | None = Field(None, description="name of a text in safety_prefixes.py")
+    text: str = OWN
+    policy: Literal["always", "when_flagged"] = "always"
+    placement: Literal["before_instruction", "system"] = "before_instruction"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_of_the_name(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("name") is None:
+            return data
+        text = PREFIXES.get(data["name"])
+        if text is None:
+            raise ValueError(f"name should be one of {', '.join(PREFIXES)}. Got {data['name']!r}.")
+        if data.get("text", text) != text:
+            raise ValueError("Only one of name and text should be given.")
+        return {**data, "text": text}
+
+
+class CalibrationConfig(FrozenModel):
+    """Cross-modal attentive calibration (paper eqs. 13, 14).
+
+    `band` is a fraction of the decoder's depth: (0.3, 0.7) calibrates the middle 40% of its layers.
+    """
+
+    gamma: float = Field(0.5, ge=0.0)
+    mode: Literal["positive", "paper"] = "positive"
+    band: tuple[float, float] = (0.3, 0.7)
+    rows: Literal["instruction", "instruction_and_generated"] = "instruction"
+    unsupported: Literal["refuse", "off"] = Field(
+        "refuse",
+        description="for a model that cannot be calibrated: refuse it, or answer uncalibrated and "
+        "report the state off",
+    )
+
+    @model_validator(mode="after")
+    def _band_is_ordered(self) -> Self:
+        low, high = self.band
+        if not 0.0 <= low < high <= 1.0:
+            raise ValueError(f"band should be 0 <= low < high <= 1. Received {self.band}.")
+        return self
+
+
+class RunnerConfig(FrozenModel):
+    """A transformers image-text-to-text model and how it generates."""
+
+    model: ModelName
+    revision: str | None = Field(
+        None, description="commit on the hub; branches and tags can be moved"
+    )
+    sha256: dict[str, Sha256] = Field(
+        {}, description="of each weight file, by file name; any other file is refused"
+    )
+    local_files_only: bool = False
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device_map: str | dict[str, int | str] | None = Field(
+        None, description="device_map of transformers, instead of device"
+    )
+    quantization: dict[str, Any] | None = Field(
+        None, description="quantization_config of transformers: quant_method and its options"
+    )
+    max_new_tokens: int = Field(256, gt=0)
+    temperature: float = Field(0.0, ge=0.0, description="0 = greedy")
+    seed: int = 0
+    batch_size: int = Field(16, gt=0, description="maximum conversations per pass of the model")
+    max_wait_ms: float = Field(
+        2.0, ge=0.0, le=10_000.0, description="how long a request waits for others to join its pass"
+    )
+    max_queue: int = Field(256, gt=0, description="maximum waiting requests; more are refused")
+    prefix: PrefixConfig = PrefixConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
