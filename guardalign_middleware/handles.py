@@ -7,13 +7,11 @@ import hashlib
 import json
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.types import OnUnsafe
 
 if TYPE_CHECKING:
     from guardalign_middleware.guard import GuardAlign
@@ -174,18 +172,6 @@ def guard_handle(preset: str | Path | None, guard: ImageGuard | None) -> LazyGua
     if preset is None and guard is None:
         preset = "mini"
     return LazyGuard(preset=preset, guard=guard)
-
-
-def check_on_unsafe(value: str, accepted: Sequence[OnUnsafe], *, remedy: str = "") -> None:
-    """Reject a value of `on_unsafe` that an adapter does not support.
-
-    Raises:
-        ConfigError: names the accepted values.
-    """
-    if value not in accepted:
-        raise ConfigError(
-            f"on_unsafe should be one of {', '.join(accepted)}. Received {value!r}.", remedy=remedy
-        )
 
 
 def _identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[str, Any]:

@@ -25,13 +25,6 @@ SEVERITY: tuple[Decision, ...] = get_args(Decision)
 Action = Literal["mask", "block", "flag"]
 """What a region causes: it is hidden, it blocks the image, or it is only reported."""
 Role = Literal["system", "user", "assistant", "tool"]
-OnUnsafe = Literal["mask", "notice", "drop", "block", "flag"]
-"""What an adapter does about an unsafe image; each adapter accepts the values that suit it.
-
-`mask` shows the cleaned picture, or a notice where nothing of it may be shown; `notice` always
-shows the notice; `drop` removes the document or node that holds the image; `block` ends the call or
-run; `flag` changes nothing and only records the verdict.
-"""
 _VERDICT_BYTES, _REGION_BYTES = 2048, 512
 FinishReason = Literal["stop", "length", "blocked", "cancelled"]
 

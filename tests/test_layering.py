@@ -23,6 +23,7 @@ STAGES = (
     "types",
     "boxes",
     "notices",
+    "handling",
     "safety_prefixes",
     "preset_files",
     "config",

@@ -14,10 +14,11 @@ from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.encode import png_bytes
 from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected, MessageError
 from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.handling import OnUnsafe
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.notices import UNREADABLE
-from guardalign_middleware.types import CanonicalImage, OnUnsafe, Verdict
+from guardalign_middleware.types import CanonicalImage, Verdict
 from langchain_guardalign.dialects import Part
 from langchain_guardalign.message_walk import FoundImage, Replacement, find_images, put_images
 from langchain_guardalign.verdict_metadata import UNREADABLE_RECORD, record_of

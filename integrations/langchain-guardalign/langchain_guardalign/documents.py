@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.documents import BaseDocumentTransformer, Document
 
 from guardalign_middleware.errors import ImageRejected
-from guardalign_middleware.handles import check_on_unsafe, guard_handle
+from guardalign_middleware.handles import guard_handle
+from guardalign_middleware.handling import OnUnsafe, check_option
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
-from guardalign_middleware.types import OnUnsafe
 from langchain_guardalign.cleaner import Cleaned, ImageCleaner
 from langchain_guardalign.message_walk import find_images
 from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
@@ -78,7 +78,7 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         notice: str = UNSAFE,
         cache_size: int = 256,
     ) -> None:
-        check_on_unsafe(on_unsafe, ON_UNSAFE)
+        check_option("on_unsafe", on_unsafe, ON_UNSAFE)
         self._cleaner = ImageCleaner(guard_handle(preset, guard), on_unsafe, notice, cache_size)
         self._image_keys = tuple(image_keys)
 

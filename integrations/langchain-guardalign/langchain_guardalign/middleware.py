@@ -17,10 +17,10 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, Send
 
-from guardalign_middleware.handles import check_on_unsafe, guard_handle
+from guardalign_middleware.handles import guard_handle
+from guardalign_middleware.handling import OnUnsafe, check_option
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
-from guardalign_middleware.types import OnUnsafe
 from langchain_guardalign.cleaner import ON_UNSAFE, Cleaned, ImageCleaner
 from langchain_guardalign.tracing import record_on_run
 from langchain_guardalign.verdict_metadata import METADATA_KEY, reports_a_block, summary
@@ -75,7 +75,7 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         name: str | None = None,
     ) -> None:
         super().__init__()
-        check_on_unsafe(on_unsafe, ON_UNSAFE)
+        check_option("on_unsafe", on_unsafe, ON_UNSAFE)
         handle = guard_handle(preset, guard)
         self._cleaner = ImageCleaner(handle, on_unsafe, notice, cache_size)
         self._name = name or f"{type(self).__name__}[{handle.config.name}, {on_unsafe}]"

@@ -18,10 +18,10 @@ from PIL import Image
 from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from guardalign_middleware.errors import GuardAlignError, MessageError
-from guardalign_middleware.handles import check_on_unsafe, guard_handle
+from guardalign_middleware.handles import guard_handle
+from guardalign_middleware.handling import OnUnsafe, check_option
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
-from guardalign_middleware.types import OnUnsafe
 from langchain_guardalign.cleaner import ON_UNSAFE, Cleaned, ImageCleaner
 from langchain_guardalign.composition import Guarding, in_front
 from langchain_guardalign.errors import ImageBlocked
@@ -92,7 +92,7 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
     @field_validator("on_unsafe", mode="before")
     @classmethod
     def _check_on_unsafe(cls, value: Any) -> Any:
-        check_on_unsafe(value, ON_UNSAFE)
+        check_option("on_unsafe", value, ON_UNSAFE)
         return value
 
     def model_post_init(self, context: Any, /) -> None:

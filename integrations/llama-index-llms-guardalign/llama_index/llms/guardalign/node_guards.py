@@ -26,10 +26,11 @@ from llama_index.core.utils import get_tqdm_iterable
 
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.errors import ImageRejected
-from guardalign_middleware.handles import LazyGuard, check_on_unsafe
+from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.handling import OnUnsafe, check_option
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.scan_threads import in_scan_thread
-from guardalign_middleware.types import CanonicalImage, OnUnsafe
+from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
 from llama_index.llms.guardalign.messages import UNSCANNED_REMEDY
 from llama_index.llms.guardalign.nodes import node_images, rebuilt_node, shows_video
@@ -78,7 +79,8 @@ class NodeGuard(BaseComponent):
     def __init__(self, *, guard: ImageGuard | None = None, **data: Any) -> None:
         if guard is not None:
             data.setdefault("preset", None)
-        check_on_unsafe(
+        check_option(
+            "on_unsafe",
             data.get("on_unsafe", "mask"),
             _ON_UNSAFE,
             remedy="Use drop to leave flagged nodes out.",
