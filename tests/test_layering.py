@@ -21,6 +21,7 @@ STAGES = (
     # The vocabulary.
     "errors",
     "types",
+    "verdict_records",
     "boxes",
     "notices",
     "handling",
