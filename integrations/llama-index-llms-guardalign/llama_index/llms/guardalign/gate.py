@@ -13,11 +13,13 @@ from llama_index.core.llms.llm import LLM
 from guardalign_middleware import GuardedStream
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.handling import OnBlocked, OnRefused
 from guardalign_middleware.types import GuardedReply
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.messages import UNSCANNED_REMEDY, cleaned_messages, find_images
 from llama_index.llms.guardalign.report import Report
+from llama_index.llms.guardalign.turns import Refusals
 from llama_index.llms.guardalign.words import clean_words, find_in_words
 
 
@@ -62,6 +64,8 @@ class Gate:
         guard: scans and cleans; loaded for the first image.
         resolve: reads one image.
         allow_unscanned: whether videos and documents pass.
+        on_refused, on_blocked: what happens where the user has just sent an input.
+        refusals: inputs for which the user already got an error or a reply.
     """
 
     outer: LLM
@@ -69,6 +73,9 @@ class Gate:
     guard: LazyGuard
     resolve: Resolver
     allow_unscanned: bool
+    on_refused: OnRefused
+    on_blocked: OnBlocked
+    refusals: Refusals
 
     def admit(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> Admitted:
         """Clean every image of a conversation and its words; the messages stay unchanged.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from llama_index.core.base.llms.generic_utils import (
     astream_chat_response_to_completion_response,
@@ -32,6 +32,7 @@ from llama_index.core.tools.types import BaseTool
 
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.handling import OnBlocked, OnRefused, check_option
 from guardalign_middleware.scan_threads import in_scan_thread
 from llama_index.llms.guardalign.gate import Admitted, Gate
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
@@ -43,6 +44,7 @@ from llama_index.llms.guardalign.report import (
     stream_with_report,
     with_report,
 )
+from llama_index.llms.guardalign.turns import Refusals
 
 # LlamaIndex reads these from the LLM that the user calls; they have to be the inner LLM's.
 _INHERITED = (
@@ -80,6 +82,10 @@ class GuardAlignGuardedLLM(LLM):
         fetch: gets the bytes behind an http(s) URL and decides which hosts it may ask.
         allow_unscanned: whether videos and documents, whose pictures the guard cannot scan, reach
             the inner LLM. The report counts them as `unscanned`.
+        on_refused: `raise` the error of an input that cannot be checked, or show a `notice` that
+            names the cause. Both options govern what the user has just sent; older turns, tool
+            results and answers of the model always get the notice.
+        on_blocked: `reply` in the LLM's place to a blocked image, or show a `notice`.
 
     Example:
         ```python
@@ -100,9 +106,20 @@ class GuardAlignGuardedLLM(LLM):
     allow_unscanned: bool = Field(
         default=False, description="Whether videos and documents reach the LLM unscanned."
     )
+    on_refused: OnRefused = Field(
+        default="raise",
+        description="What happens to an input of the user's last turn that cannot be checked. "
+        "raise: raise the error. notice: show a text that names the cause.",
+    )
+    on_blocked: OnBlocked = Field(
+        default="reply",
+        description="What happens to a blocked image of the user's last turn. reply: answer with "
+        "the preset's blocked_reply. notice: show a text in its place.",
+    )
     fetch: OptionalFetch = None
 
     _lazy: LazyGuard = PrivateAttr()
+    _refusals: Refusals = PrivateAttr(default_factory=Refusals)
 
     def __new__(cls, *args: Any, **data: Any) -> GuardAlignGuardedLLM:
         """Choose the class that fits the inner LLM."""
@@ -118,6 +135,8 @@ class GuardAlignGuardedLLM(LLM):
             data.setdefault("preset", None)
         for name in _INHERITED:
             data.setdefault(name, getattr(llm, name))
+        check_option("on_refused", data.get("on_refused", "raise"), get_args(OnRefused))
+        check_option("on_blocked", data.get("on_blocked", "reply"), get_args(OnBlocked))
         super().__init__(llm=llm, **data)
         self._lazy = LazyGuard(preset=self.preset, guard=guard)
         self.llm.callback_manager = self.callback_manager
@@ -288,7 +307,16 @@ class GuardAlignGuardedLLM(LLM):
     @property
     def _gate(self) -> Gate:
         resolve = Resolver(self._lazy.config.intake, self.fetch)
-        return Gate(self, self.llm, self._lazy, resolve, self.allow_unscanned)
+        return Gate(
+            self,
+            self.llm,
+            self._lazy,
+            resolve,
+            self.allow_unscanned,
+            self.on_refused,
+            self.on_blocked,
+            self._refusals,
+        )
 
 
 def _turn(prompt: str, images: Sequence[Any]) -> list[ChatMessage]:

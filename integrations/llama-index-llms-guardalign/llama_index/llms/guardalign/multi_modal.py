@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -27,6 +27,7 @@ from llama_index.core.multi_modal_llms import MultiModalLLM
 from guardalign_middleware import ConfigError, GuardAlign
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.handles import LazyChain
+from guardalign_middleware.handling import OnBlocked, OnRefused, check_option
 from guardalign_middleware.scan_threads import in_scan_thread
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
@@ -36,6 +37,7 @@ from llama_index.llms.guardalign.messages import (
     image_blocks,
     to_role_content,
 )
+from llama_index.llms.guardalign.turns import Refusals
 
 
 class _MultiModal(LLM):
@@ -58,6 +60,16 @@ class _MultiModal(LLM):
         default=None, description="Maximum tokens of an answer; None: the preset's value."
     )
     seed: int | None = Field(default=None, description="Sampling seed; None: the preset's value.")
+    on_refused: OnRefused = Field(
+        default="raise",
+        description="What happens to an input of the user's last turn that cannot be checked. "
+        "raise: raise the error. notice: show a text that names the cause.",
+    )
+    on_blocked: OnBlocked = Field(
+        default="reply",
+        description="What happens to a blocked image of the user's last turn. reply: answer with "
+        "the preset's blocked_reply. notice: show a text in its place.",
+    )
     fetch: OptionalFetch = None
     # Not the model's own: LlamaIndex counts every image as 2125 tokens, so the window of a small
     # model would have no room for an image, and chat memories would drop the message.
@@ -68,10 +80,13 @@ class _MultiModal(LLM):
     )
 
     _lazy: LazyChain = PrivateAttr()
+    _refusals: Refusals = PrivateAttr(default_factory=Refusals)
 
     def __init__(self, *, chain: GuardAlign | None = None, **data: Any) -> None:
         if chain is not None:
             data.setdefault("preset", None)
+        check_option("on_refused", data.get("on_refused", "raise"), get_args(OnRefused))
+        check_option("on_blocked", data.get("on_blocked", "reply"), get_args(OnBlocked))
         super().__init__(**data)
         self._lazy = LazyChain(preset=self.preset, chain=chain)
 
@@ -241,6 +256,10 @@ class GuardAlignMultiModal(_MultiModal, MultiModalLLM):
         preset: name of a built-in preset, or path of a YAML file.
         chain: a loaded `GuardAlign` instead of a preset; the LLM then cannot be pickled.
         fetch: gets the bytes behind an http(s) URL and decides which hosts it may ask.
+        on_refused: `raise` the error of an input that cannot be checked, or show a `notice` that
+            names the cause. Both options govern what the user has just sent; older turns, tool
+            results and answers of the model always get the notice.
+        on_blocked: `reply` in the model's place to a blocked image, or show a `notice`.
 
     Example:
         ```python
