@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.intake.messages import parse_messages
-from langchain_guardalign.message_walk import Replacement, find_images, put_images
+from langchain_guardalign.found_images import Replacement
+from langchain_guardalign.message_walk import find_images, put_images
 from langchain_guardalign.role_content import to_role_content
 from tests.fuzz.conversations import bend, some_block, some_content, some_value
 from tests.fuzz.targets import typed
@@ -39,10 +40,13 @@ def check_langchain(messages: list[BaseMessage] | None) -> str:
     """All images are found and can be replaced one by one; none is left once they are removed."""
     if messages is None:
         return "refused by LangChain"
+    found = find_images(messages)
+    removed = put_images(messages, [_NOTE] * len(found))
+    assert not find_images(removed), "an image is left after all were removed"
+    refused = next((image.refused for image in found if image.refused is not None), None)
     try:
-        found = find_images(messages)
-        removed = put_images(messages, [_NOTE] * len(found))
-        assert not find_images(removed), "an image is left after all were removed"
+        if refused is not None:
+            raise refused
         parse_messages(to_role_content(messages), _POLICY)
     except GuardAlignError as error:
         return typed(error)

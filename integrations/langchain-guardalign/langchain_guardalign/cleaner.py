@@ -20,7 +20,8 @@ from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.notices import UNREADABLE
 from guardalign_middleware.types import CanonicalImage, Verdict
 from langchain_guardalign.dialects import Part
-from langchain_guardalign.message_walk import FoundImage, Replacement, find_images, put_images
+from langchain_guardalign.found_images import FoundImage, Replacement
+from langchain_guardalign.message_walk import find_images, put_images
 from langchain_guardalign.verdict_metadata import UNREADABLE_RECORD, record_of
 
 ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "notice", "block", "flag")
@@ -157,8 +158,12 @@ class ImageCleaner:
         ]
 
     def _load_all(self, value: object, place: str) -> list[_Picture] | GuardAlignError:
+        found = find_images(value, place)
+        refused = next((each.refused for each in found if each.refused is not None), None)
+        if refused is not None:
+            return refused
         try:
-            return [self._load(found) for found in find_images(value, place)]
+            return [self._load(each) for each in found]
         except (ImageRejected, MessageError) as error:
             return error
 

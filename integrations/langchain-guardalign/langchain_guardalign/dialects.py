@@ -102,17 +102,13 @@ def unreadable(block: Block) -> str | None:
     return None
 
 
-def refuse_unreadable(block: Block, place: str) -> None:
-    """Refuse a block in which no image was found, if it could still hold one.
-
-    Raises:
-        MessageError: names the place.
-    """
+def unreadable_error(block: Block, place: str) -> MessageError | None:
+    """Why a block in which no image was found is refused; None if it can hold no image."""
     reason = unreadable(block)
     if reason is None:
-        return
+        return None
     found = f"the type {block['type']!r}" if isinstance(block.get("type"), str) else "no type"
-    raise MessageError(
+    return MessageError(
         f"{place} has {found}: it {reason}.",
         remedy="Give images as base64 or as data URLs; turn pages and frames into images.",
     )
@@ -127,8 +123,10 @@ def as_png(block: Block) -> dict[str, Any]:
 
 
 def note_block(note: str, block: Block) -> dict[str, Any]:
-    """A text block in place of an image block; it keeps the id."""
-    kept = {"id": block["id"]} if isinstance(block.get("id"), str) else {}
+    """A text block in place of an image block; it keeps the id and where a prompt is cached."""
+    kept: Part = {"id": block["id"]} if isinstance(block.get("id"), str) else {}
+    if isinstance(block.get("cache_control"), Mapping):
+        kept["cache_control"] = block["cache_control"]
     return {"type": "text", "text": note, **kept}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,64 +34,29 @@ from langchain_guardalign.dialects import (
     note_block,
     open_png,
     read_image,
-    refuse_unreadable,
     unreadable,
+    unreadable_error,
 )
+from langchain_guardalign.found_images import FoundImage, Replacement
 from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
 from langchain_guardalign.walk_modes import CONTENT_KEYS, Mode, mode_under, modes_inside
 
 _MAX_DEPTH = 64
+_LEAVES = (str, bytes, bytearray, bool, int, float, type(None))
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True, eq=False)
-class FoundImage:
-    """An image that was found.
-
-    Attributes:
-        part: the image as a part of the core.
-        place: its position, as in `messages[0].content[1]`.
-        declared: whether a block or a type declares it an image; otherwise its bytes look like one.
-        words: whether it stands in a text, where no model sees it: it stays unless it is unsafe.
-        complete: whether its file reaches its end.
-        shown: whether a block that a model sees holds it: if it cannot be read, it is taken out.
-    """
-
-    part: Part
-    place: str
-    declared: bool
-    words: bool = False
-    complete: bool = True
-    shown: bool = False
-
-
-@dataclass(frozen=True)
-class Replacement:
-    """What replaces one image; with neither `png` nor `note`, the image stays.
-
-    Attributes:
-        png: a picture as PNG bytes.
-        note: a text, used if `png` is None.
-        record: plain JSON values for the metadata of the message; no pixels.
-    """
-
-    png: bytes | None = None
-    note: str | None = None
-    record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def find_images(value: object, place: str = "messages") -> list[FoundImage]:
     """Find every image in a message, a list of messages, or plain containers.
 
+    What cannot be read is found too, with `refused`: an image without bytes, such as a file id; a
+    content block that could hold an image; a block with two images; an image in a key; nesting
+    deeper than 64 levels. Images inside it come before it.
+
     Args:
         value: messages are searched in content, artifact, additional_kwargs and all other fields.
         place: the name of the value in errors.
-
-    Raises:
-        ImageRejected: an image without bytes, such as a file id.
-        MessageError: a content block that could hold an image and cannot be read, a block with two
-            images, or nesting deeper than 64 levels.
     """
     found: list[FoundImage] = []
 
@@ -132,7 +96,13 @@ def note_images(value: Value, note: str) -> Value:
     Raises:
         MessageError: a block with two images, an image in a key, or nesting deeper than 64 levels.
     """
-    copy: Value = _Walk(lambda _: Replacement(note=note)).value(value, "value", "quoted")
+
+    def visit(image: FoundImage) -> Replacement:
+        if image.refused is not None:
+            raise image.refused
+        return Replacement(note=note)
+
+    copy: Value = _Walk(visit).value(value, "value", "quoted")
     return copy
 
 
@@ -145,12 +115,13 @@ class _Walk:
         self._count = self._notes = 0
         self._note = ""
         self._depth = 0
+        self._turn: int | None = None
 
     def value(self, value: Any, place: str, mode: Mode) -> Any:
-        if self._depth >= _MAX_DEPTH:
-            raise MessageError(
-                f"{place} is nested deeper than {_MAX_DEPTH} levels.", remedy="Flatten it."
-            )
+        if self._depth >= _MAX_DEPTH and not isinstance(value, _LEAVES):
+            deep = f"{place} is nested deeper than {_MAX_DEPTH} levels."
+            note = self._refuse(MessageError(deep, remedy="Flatten it."), place)
+            return value if note is None else note
         self._depth += 1
         try:
             return self._dispatch(value, place, mode)
@@ -182,6 +153,9 @@ class _Walk:
         return value
 
     def _message(self, message: BaseMessage, place: str) -> BaseMessage:
+        if self._turn is None:
+            only: BaseMessage = self._turn_of(message, place, 0)
+            return only
         first = len(self._records)
         fields = {**message.__dict__, **(message.model_extra or {})}
         content = fields.pop("content")
@@ -202,8 +176,22 @@ class _Walk:
         }
         return {key: item for key, item in walked.items() if item is not fields[key]}
 
+    def _turn_of(self, item: Any, place: str, index: int) -> Any:
+        """Walk a message that is no part of another one."""
+        self._turn = index
+        try:
+            return self.value(item, place, "loose")
+        finally:
+            self._turn = None
+
     def _items(self, items: Any, place: str, mode: Mode) -> Any:
-        walked = [self.value(item, f"{place}[{index}]", mode) for index, item in enumerate(items)]
+        walked = []
+        for index, item in enumerate(items):
+            turn = self._turn is None and isinstance(item, BaseMessage)
+            spot = f"{place}[{index}]"
+            walked.append(
+                self._turn_of(item, spot, index) if turn else self.value(item, spot, mode)
+            )
         if all(new is old for new, old in zip(walked, items, strict=True)):
             return items
         if hasattr(items, "_fields"):
@@ -211,21 +199,21 @@ class _Walk:
         return type(items)(walked)
 
     def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
-        slot = _slot(block, place, mode)
-        if slot is not None:
-            return self._declared(slot, block, place, mode)
+        try:
+            slot = _slot(block, place, mode)
+            if slot is not None:
+                return self._declared(slot, block, place, mode)
+        except (ImageRejected, MessageError) as error:
+            return self._refused(error, block, self._fields(block, place, mode), place)
         before, noted = self._count, self._notes
-        inner, outer = modes_inside(block, mode)
-        changed = {}
-        for key, item in block.items():
-            if isinstance(key, str) and _hides_picture(key):
-                raise MessageError(f"{place} has an image in a key.", remedy="Put it into a value.")
-            below = inner if key in CONTENT_KEYS else outer
-            new = self.value(item, f"{place}.{key}", mode_under(key, item, below))
-            if new is not item:
-                changed[key] = new
+        changed = self._fields(block, place, mode)
+        if any(isinstance(key, str) and _hides_picture(key) for key in block):
+            hidden = MessageError(f"{place} has an image in a key.", remedy="Put it into a value.")
+            return self._refused(hidden, block, changed, place)
         if mode == "strict" and self._count == before:
-            refuse_unreadable(block, place)
+            reason = unreadable_error(block, place)
+            if reason is not None:
+                return self._refused(reason, block, changed, place)
         if not changed:
             return block
         if block.get("type") == "non_standard" and _is_note(changed.get("value")):
@@ -233,13 +221,41 @@ class _Walk:
         new = {**block, **changed}
         # A model would take words in an image's field for a broken image.
         if mode == "strict" and self._notes > noted and unreadable(new):
-            if not any(image.complete for image in find_images(list(new.values()), place)):
+            if not _holds_image(list(new.values()), place):
                 return note_block(self._note, new)
         leaf = any(isinstance(block[key], str | bytes) for key in changed)
         return as_png(new) if leaf else new
 
+    def _fields(self, block: Mapping[Any, Any], place: str, mode: Mode) -> dict[Any, Any]:
+        """The values of a block that change."""
+        inner, outer = modes_inside(block, mode)
+        changed = {}
+        for key, item in block.items():
+            below = inner if key in CONTENT_KEYS else outer
+            new = self.value(item, f"{place}.{key}", mode_under(key, item, below))
+            if new is not item:
+                changed[key] = new
+        return changed
+
+    def _refused(
+        self,
+        error: ImageRejected | MessageError,
+        block: Mapping[Any, Any],
+        changed: Mapping[Any, Any],
+        place: str,
+    ) -> Any:
+        """A block that cannot be read: its note, or the block with its images cleaned."""
+        note = self._refuse(error, place)
+        if note is not None:
+            return note_block(note, block)
+        return {**block, **changed} if changed else block
+
+    def _refuse(self, error: ImageRejected | MessageError, place: str) -> str | None:
+        """Hand over what cannot be read; its note, or None if it stays."""
+        return self._replace(FoundImage({}, place, True, complete=False, refused=error)).note
+
     def _declared(self, slot: ImageSlot, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
-        if any(image.complete for image in find_images(list(slot.rest.values()), place)):
+        if _holds_image(list(slot.rest.values()), place):
             raise MessageError(
                 f"{place} holds two images, but a model would see only one of them.",
                 remedy="Give each image its own block.",
@@ -307,7 +323,7 @@ class _Walk:
 
     def _replace(self, found: FoundImage) -> Replacement:
         self._count += found.complete
-        new = self._visit(found)
+        new = self._visit(dataclasses.replace(found, turn=self._turn))
         if new.png is None and new.note is not None:
             self._notes += 1
             self._note = new.note
@@ -318,6 +334,10 @@ class _Walk:
 
 def _is_note(value: object) -> bool:
     return isinstance(value, Mapping) and value.get("type") == "text"
+
+
+def _holds_image(value: object, place: str) -> bool:
+    return any(image.complete for image in find_images(value, place))
 
 
 def _hides_picture(text: str) -> bool:

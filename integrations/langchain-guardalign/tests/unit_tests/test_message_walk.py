@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,8 @@ from PIL import Image
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.testing import base64_png, data_url, picture, png
 from guardalign_middleware.types import CanonicalImage
-from langchain_guardalign.message_walk import Replacement, find_images, put_images
+from langchain_guardalign.found_images import Replacement
+from langchain_guardalign.message_walk import find_images, put_images
 
 Forms = Callable[[CanonicalImage], dict[str, Any]]
 Pictures = Callable[[object], list[CanonicalImage]]
@@ -244,10 +246,20 @@ REFUSED: dict[str, Any] = {
 
 @pytest.mark.parametrize("block", REFUSED.values(), ids=REFUSED.keys())
 def test_an_image_without_bytes_is_refused(block: dict[str, Any]) -> None:
-    with pytest.raises(ImageRejected, match=r"messages\.content\[0\]"):
-        find_images(HumanMessage([block]))
-    with pytest.raises(ImageRejected):
-        find_images(ToolMessage("", tool_call_id="1", artifact=[block]))
+    for message in (HumanMessage([block]), ToolMessage("", tool_call_id="1", artifact=[block])):
+        error = refusal(message)
+        assert isinstance(error, ImageRejected)
+        assert re.match(r"messages\.(content|artifact)\[0\]", error.message)
+
+
+def refusal(value: object) -> ImageRejected | MessageError:
+    """The one reason why a value is refused; its note removes all of it."""
+    (found,) = [image for image in find_images(value) if image.refused is not None]
+    noted = put_images(value, [NOTE] * len(find_images(value)))
+    assert not find_images(noted)
+    assert "gone" in repr(noted)
+    assert found.refused is not None
+    return found.refused
 
 
 UNREADABLE: dict[str, Any] = {
@@ -273,10 +285,11 @@ UNREADABLE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("block", UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_a_block_that_could_hold_an_image_raises(block: dict[str, Any]) -> None:
-    with pytest.raises(MessageError, match=r"messages\.content\[1\]") as caught:
-        find_images(HumanMessage(["look", block]))
-    assert caught.value.remedy
+def test_a_block_that_could_hold_an_image_is_refused(block: dict[str, Any]) -> None:
+    error = refusal(HumanMessage(["look", block]))
+    assert isinstance(error, MessageError)
+    assert error.message.startswith("messages.content[1]")
+    assert error.remedy
 
 
 @pytest.mark.parametrize(
@@ -289,10 +302,9 @@ def test_a_block_that_could_hold_an_image_raises(block: dict[str, Any]) -> None:
         {"text": f"or this one: {base64_png(CLEAN)}"},
     ],
 )
-def test_two_images_in_one_block_raise(more: dict[str, Any]) -> None:
+def test_two_images_in_one_block_are_refused(more: dict[str, Any]) -> None:
     block = {"type": "image", "base64": base64_png(RAW), "mime_type": "image/png", **more}
-    with pytest.raises(MessageError, match="two"):
-        find_images(HumanMessage([block]))
+    assert "two" in refusal(HumanMessage([block])).message
 
 
 def test_urls_in_json_text_are_only_words() -> None:
@@ -308,17 +320,45 @@ def test_urls_in_json_text_are_only_words() -> None:
     assert put_images(message, []) is message
 
 
-def test_an_image_in_a_key_raises() -> None:
-    with pytest.raises(MessageError, match="key"):
-        find_images(ToolMessage("", tool_call_id="1", artifact={data_url(RAW): 1}))
+def test_an_image_in_a_key_is_refused() -> None:
+    message = ToolMessage("", tool_call_id="1", artifact={data_url(RAW): 1})
+    assert "key" in refusal(message).message
+    assert not holds(put_images(message, [NOTE]), RAW)
 
 
-def test_deep_nesting_raises() -> None:
+def test_what_is_nested_too_deep_is_refused() -> None:
     value: Any = png(RAW)
     for _ in range(100):
         value = [value]
-    with pytest.raises(MessageError, match="64"):
-        find_images(ToolMessage("", tool_call_id="1", artifact=value))
+    message = ToolMessage("", tool_call_id="1", artifact=value)
+    assert "64" in refusal(message).message
+    assert not holds(put_images(message, [NOTE]), RAW)
+
+
+def test_a_note_for_a_refused_block_is_a_text_block_and_keeps_where_the_prompt_is_cached() -> None:
+    cached = {"cache_control": {"type": "ephemeral"}}
+    block = {"type": "document", "source": {"type": "file", "file_id": "f"}, "id": "b", **cached}
+    assert put_images([HumanMessage([block])], [NOTE])[0].content == [
+        {"type": "text", "text": "gone", "id": "b", **cached}
+    ]
+
+
+def test_images_inside_a_refused_block_are_cleaned_if_it_stays() -> None:
+    page = {"type": "image", "file_id": "f", "preview": [{"type": "image", "url": data_url(RAW)}]}
+    found = find_images(HumanMessage([page]))
+    assert [image.refused is None for image in found] == [True, False]
+    new = put_images(HumanMessage([page]), [PUT, Replacement()])
+    assert holds(new, CLEAN)
+    assert not holds(new, RAW)
+
+
+def test_each_image_says_in_which_turn_it_stands(forms: Forms) -> None:
+    block = forms(RAW)["openai"]
+    inner = ToolMessage("", tool_call_id="1", artifact=[HumanMessage([block])])
+    value = [HumanMessage("a"), HumanMessage([block]), inner, HumanMessage([{"type": "image"}])]
+    assert [image.turn for image in find_images(value)] == [1, 2, 3]
+    assert [image.turn for image in find_images({"messages": value, "x": block})] == [1, 2, 3, None]
+    assert [image.turn for image in find_images(value[1])] == [0]
 
 
 @dataclasses.dataclass(frozen=True)

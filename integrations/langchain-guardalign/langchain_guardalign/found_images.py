@@ -1,0 +1,55 @@
+"""What the walk over a value hands over, and what it takes back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.intake.media_types import MediaKind
+from langchain_guardalign.dialects import Part
+
+
+@dataclass(frozen=True, eq=False)
+class FoundImage:
+    """An image that was found.
+
+    Attributes:
+        part: the image as a part of the core.
+        place: its position, as in `messages[0].content[1]`.
+        declared: whether a block or a type declares it an image; otherwise its bytes look like one.
+        words: whether it stands in a text, where no model sees it: it stays unless it is unsafe.
+        complete: whether its file reaches its end.
+        shown: whether a block that a model sees holds it: if it cannot be read, it is taken out.
+        refused: why it cannot be read; then `part` is empty, and a note takes the place of the
+            whole block.
+        media: what else the block is that this guard does not read; then it is refused.
+        turn: the index of the message in which it stands; None outside messages.
+    """
+
+    part: Part
+    place: str
+    declared: bool
+    words: bool = False
+    complete: bool = True
+    shown: bool = False
+    refused: ImageRejected | MessageError | None = None
+    media: MediaKind | None = None
+    turn: int | None = None
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What replaces one image; with neither `png` nor `note`, the image stays.
+
+    Attributes:
+        png: a picture as PNG bytes.
+        note: a text, used if `png` is None.
+        record: plain JSON values for the metadata of the message; no pixels.
+    """
+
+    png: bytes | None = None
+    note: str | None = None
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
