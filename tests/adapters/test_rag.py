@@ -1,0 +1,186 @@
+"""Whole RAG programs: guarded ingestion into a store on disk, reloaded, filtered, and asked about.
+
+The stores are Chroma and LanceDB. What they wrote is searched for the raw pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import gc
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import chromadb
+import lancedb
+import numpy as np
+import pytest
+from llama_index.core import VectorStoreIndex
+from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.ingestion import IngestionPipeline
+from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.schema import BaseNode, ImageNode, TextNode
+from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
+from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
+from llama_index.vector_stores.chroma import ChromaVectorStore
+
+from guardalign_middleware.testing import BOX, RED, has_red, png, red_guard
+from guardalign_middleware.types import CanonicalImage
+from langchain_guardalign.testing import holds_raw
+from llama_index.llms.guardalign import (
+    GuardAlignGuardedLLM,
+    GuardAlignImageTransform,
+    GuardAlignNodePostprocessor,
+)
+from llama_index_support.doubles import PlainLLM
+from tests.support.on_disk import holds_any, pieces
+
+pytestmark = pytest.mark.slow
+
+
+def photo(seed: int, *, red: bool = False) -> CanonicalImage:
+    """A picture that does not compress, so that its bytes are found in pieces too."""
+    pixels = np.random.default_rng(seed).integers(0, 120, (64, 64, 3), dtype=np.uint8)
+    if red:
+        x0, y0, x1, y1 = BOX
+        pixels[y0:y1, x0:x1] = RED
+    return CanonicalImage(pixels)
+
+
+UNSAFE, SAFE, LATE = photo(1, red=True), photo(2), photo(3, red=True)
+
+
+def traces(image: CanonicalImage) -> list[bytes]:
+    """Pieces of its file that only a raw picture leaves on disk."""
+    clean = red_guard().sanitize(png(image)).image
+    assert clean is not None
+    found = pieces(png(image), png(clean))
+    assert found
+    return found
+
+
+def node(image: CanonicalImage, name: str) -> ImageNode:
+    text = base64.b64encode(png(image)).decode()
+    return ImageNode(image=text, text=name, image_mimetype="image/png", id_=name)
+
+
+def chroma(folder: Path) -> Any:
+    client = chromadb.PersistentClient(str(folder))
+    return ChromaVectorStore(chroma_collection=client.get_or_create_collection("album"))
+
+
+class Lance(BasePydanticVectorStore):
+    """LanceDB with the rows of LlamaIndex's own store, whose package imports pandas."""
+
+    stores_text: bool = True
+    uri: str
+
+    @property
+    def client(self) -> Any:
+        return lancedb.connect(self.uri)
+
+    def add(self, nodes: Sequence[BaseNode], **_: Any) -> list[str]:
+        rows = [
+            {
+                "id": node.node_id,
+                "vector": node.get_embedding(),
+                "metadata": node_to_metadata_dict(node, flat_metadata=True),
+            }
+            for node in nodes
+        ]
+        if "album" in self.client.list_tables().tables:
+            self.client.open_table("album").add(rows)
+        else:
+            self.client.create_table("album", rows)
+        return [node.node_id for node in nodes]
+
+    def delete(self, ref_doc_id: str, **_: Any) -> None:
+        raise NotImplementedError
+
+    def query(self, query: VectorStoreQuery, **_: Any) -> VectorStoreQueryResult:
+        search = self.client.open_table("album").search(query.query_embedding)
+        for item in query.filters.filters if query.filters else ():
+            assert isinstance(item, MetadataFilter)
+            search = search.where(f"metadata.{item.key} = '{item.value}'")
+        rows = search.limit(query.similarity_top_k).to_list()
+        return VectorStoreQueryResult(
+            nodes=[metadata_dict_to_node(row["metadata"]) for row in rows],
+            similarities=[1.0] * len(rows),
+            ids=[row["id"] for row in rows],
+        )
+
+
+def lance(folder: Path) -> Any:
+    return Lance(uri=str(folder))
+
+
+def packaged_lance(folder: Path) -> Any:
+    from llama_index.vector_stores.lancedb import LanceDBVectorStore
+
+    return LanceDBVectorStore(uri=str(folder), table_name="album", mode="append")
+
+
+Store = Callable[[Path], Any]
+no_pandas = pytest.mark.skipif(find_spec("pandas") is None, reason="the package imports pandas")
+all_stores = pytest.mark.parametrize(
+    "store", [chroma, lance, pytest.param(packaged_lance, marks=no_pandas)]
+)
+EMBEDDING = MockEmbedding(embed_dim=3)
+
+
+def ingest(nodes: Sequence[BaseNode], store: Any, *guards: Any) -> None:
+    pipeline = IngestionPipeline(transformations=[*guards, EMBEDDING], vector_store=store)
+    pipeline.run(nodes=nodes)
+
+
+@all_stores
+def test_llama_index(store: Store, tmp_path: Path) -> None:
+    guard = red_guard()
+    album = [node(UNSAFE, "unsafe"), node(SAFE, "safe"), TextNode(text="words", id_="words")]
+    ingest(album, store(tmp_path), GuardAlignImageTransform(guard=guard))
+    gc.collect()
+    assert not holds_any(tmp_path, traces(UNSAFE))
+
+    reloaded = VectorStoreIndex.from_vector_store(store(tmp_path), embed_model=EMBEDDING)
+    for decision, wanted in (("mask", {"unsafe"}), ("allow", {"safe"})):
+        only = MetadataFilters(filters=[MetadataFilter(key="guardalign_decision", value=decision)])
+        found = reloaded.as_retriever(similarity_top_k=9, filters=only).retrieve("a picture")
+        assert {item.node.metadata["guardalign_decision"] for item in found} == {decision}
+        assert {item.node.get_content() for item in found} == wanted
+
+    # A picture that comes in without a guard is cleaned at retrieval.
+    ingest([node(LATE, "late")], store(tmp_path))
+    inner = PlainLLM()
+    engine = RetrieverQueryEngine.from_args(
+        retriever=reloaded.as_retriever(similarity_top_k=9),
+        llm=GuardAlignGuardedLLM(llm=inner, guard=guard),
+        node_postprocessors=[GuardAlignNodePostprocessor(guard=guard)],
+        multimodal=True,
+    )
+    answer = engine.query("What is in the pictures?")
+    assert str(answer) == "I see."
+    assert {item.node.get_content() for item in answer.source_nodes} == {
+        "unsafe",
+        "safe",
+        "late",
+        "words",
+    }
+    assert len(inner.seen) == 3
+    assert not any(map(has_red, inner.seen))
+    for image in (UNSAFE, LATE):
+        assert not holds_raw(inner.calls, png(image))
+        assert not holds_raw(answer.source_nodes, png(image))
+
+
+@all_stores
+def test_llama_index_without_a_guard(store: Store, tmp_path: Path) -> None:
+    """The search of the disk does find raw pictures."""
+    ingest([node(UNSAFE, "unsafe")], store(tmp_path))
+    gc.collect()
+    assert holds_any(tmp_path, traces(UNSAFE))
