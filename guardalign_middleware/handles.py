@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
+import logging
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.identity import (
+    chain_identity,
+    detector_key,
+    guard_identity,
+    guard_key,
+    runner_key,
+)
+from guardalign_middleware.preset_files import LOCAL_DIR
+from guardalign_middleware.shared_models import Share, SharedModels
 
 if TYPE_CHECKING:
     from guardalign_middleware.guard import GuardAlign
@@ -24,6 +36,14 @@ class _Configured(Protocol):
 
 Loaded = TypeVar("Loaded", bound=_Configured)
 
+_LOGGER = logging.getLogger(__name__)
+_SHARED = SharedModels(guard=4, runner=1)
+_QUIET: ContextVar[bool] = ContextVar("_QUIET", default=False)
+_KINDS = {
+    "guard": ("ImageGuard", ("scan_many", "sanitize_many")),
+    "chain": ("GuardAlign", ("prepare", "invoke")),
+}
+
 
 class _Lazy(ABC, Generic[Loaded]):
     """A handle that loads once, however many threads ask."""
@@ -31,11 +51,17 @@ class _Lazy(ABC, Generic[Loaded]):
     def __init__(self, preset: str | Path | None, loaded: Loaded | None, kind: str) -> None:
         if (preset is None) == (loaded is None):
             raise ConfigError(f"Exactly one of preset and {kind} should be given.")
+        if loaded is None:
+            check_preset(preset, kind)
+        else:
+            _check_loaded(loaded, kind)
         self._preset = preset
         self._loaded = loaded
         self._kind = kind
         self._lock = threading.Lock()
         self._config = loaded.config if loaded is not None else GuardAlignConfig.load(preset or "")
+        self._warned = False
+        self._shares = self._find_shares() if loaded is None else ()
 
     @property
     def config(self) -> GuardAlignConfig:
@@ -62,6 +88,38 @@ class _Lazy(ABC, Generic[Loaded]):
     @abstractmethod
     def _load(self) -> Loaded:
         """Load the chain or guard described by the config."""
+
+    def _find_shares(self) -> tuple[Share[Any], ...]:
+        """Those of the detector and of the guard that the config describes."""
+        keys = detector_key(self._config.detection), guard_key(self._config)
+        return tuple(_SHARED.share(key) for key in keys)
+
+    def _shared_guard(self) -> ImageGuard:
+        """The guard of the config; its detector is shared with guards of other settings."""
+        # Imported on use: importing torch takes most of the loading time.
+        from guardalign_middleware.detection import Detector
+        from guardalign_middleware.image_guard import ImageGuard, require_profile
+
+        config = self._config
+        require_profile(config)
+        # In a forked process, these are others than those from the start.
+        self._shares = self._find_shares()
+        scan, clean = self._shares[:2]
+        _SHARED.keep("guard", scan, clean)
+        detector = scan.get(lambda: Detector.from_config(config.detection))
+        guard: ImageGuard = clean.get(lambda: ImageGuard(config, detector))
+        return guard
+
+    def _warn(self, what: str, owner: str) -> None:
+        if not (self._warned or _QUIET.get()):
+            self._warned = True
+            _LOGGER.warning(
+                "%s guards %s with the preset %r, which only knows drawn pictures. "
+                'For photographs, use preset="clip-vit-l-14-336" or a YAML file of your own.',
+                owner,
+                what,
+                self._config.name,
+            )
 
     def __copy__(self) -> Self:
         return self
@@ -101,7 +159,10 @@ class LazyChain(_Lazy["GuardAlign"]):
 
     def __init__(self, preset: str | Path | None = None, chain: GuardAlign | None = None) -> None:
         super().__init__(preset, chain, "chain")
-        self._identity = _identity(self._config, chain)
+        self._identity = chain_identity(self._config, chain)
+        model = None if self.runner_config is None else self.runner_config.model
+        if _is_mini(self._config) and model not in {None, _shipped("llava")}:
+            self._warn(f"the model {model}", type(self).__name__)
 
     @property
     def runner_config(self) -> RunnerConfig | None:
@@ -118,10 +179,22 @@ class LazyChain(_Lazy["GuardAlign"]):
         return dict(self._identity)
 
     def _load(self) -> GuardAlign:
-        # Imported on use: importing torch takes most of the loading time.
-        from guardalign_middleware.guard import GuardAlign
+        from guardalign_middleware.generation import CalibratedRunner
+        from guardalign_middleware.guard import GuardAlign, runner_config
+        from guardalign_middleware.image_guard import require_profile
 
-        return GuardAlign.from_config(self._config)
+        # Checked before 7B weights are loaded, so that these errors come at once.
+        require_profile(self._config)
+        config = runner_config(self._config)
+        guard = self._shared_guard()
+        share = self._shares[-1]
+        _SHARED.keep("runner", share)
+        return GuardAlign(guard, share.get(lambda: CalibratedRunner.from_config(config)))
+
+    def _find_shares(self) -> tuple[Share[Any], ...]:
+        runner = self._config.runner
+        shares = super()._find_shares()
+        return shares if runner is None else (*shares, _SHARED.share(runner_key(runner)))
 
 
 class LazyGuard(_Lazy["ImageGuard"]):
@@ -139,12 +212,16 @@ class LazyGuard(_Lazy["ImageGuard"]):
 
     def __init__(self, preset: str | Path | None = None, guard: ImageGuard | None = None) -> None:
         super().__init__(preset, guard, "guard")
-        # The runner has no influence on what happens to an image.
-        record = _record(self._config.model_copy(update={"runner": None}))
-        if guard is not None:
-            profile = guard.detector.profile
-            record["guard"] = None if profile is None else profile.fingerprint
-        self._identity = {"guard": self._config.name, "fingerprint": _fingerprint(record)}
+        self._identity = guard_identity(self._config, guard)
+
+    def warn_of_mini(self, owner: str) -> None:
+        """Log a warning, once, if the guard is the miniature one, in front of another model.
+
+        Args:
+            owner: name of the adapter.
+        """
+        if _is_mini(self._config):
+            self._warn("a model that is not its own", owner)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -156,57 +233,141 @@ class LazyGuard(_Lazy["ImageGuard"]):
         return dict(self._identity)
 
     def _load(self) -> ImageGuard:
-        from guardalign_middleware.image_guard import ImageGuard
-
-        return ImageGuard.from_config(self._config)
+        return self._shared_guard()
 
 
-def guard_handle(preset: str | Path | None, guard: ImageGuard | None) -> LazyGuard:
-    """The handle for an adapter's two arguments; with neither, that of the preset `mini`.
+def guard_handle(
+    preset: str | Path | None = None,
+    guard: ImageGuard | None = None,
+    source: object = None,
+    *,
+    owner: str,
+) -> LazyGuard:
+    """The handle for an adapter's arguments, in front of a model that the preset does not know.
 
-    Giving both is an error rather than one of them being ignored.
+    There is no default: what guards somebody else's model has to be chosen.
+
+    Args:
+        preset: name or path of the preset to load.
+        guard: a loaded guard, instead of `preset`.
+        source: one or the other, as the adapter's positional argument.
+        owner: name of the adapter, for errors and for the warning of `LazyGuard.warn_of_mini`.
 
     Raises:
-        ConfigError: both are given, or the preset cannot be read.
+        ConfigError: none or several of them are given, one has the wrong type, or the preset cannot
+            be read.
     """
+    given = with_source(source, {"preset": preset, "guard": guard}, "guard", owner)
+    preset, guard = given["preset"], given["guard"]
     if preset is None and guard is None:
-        preset = "mini"
-    return LazyGuard(preset=preset, guard=guard)
+        raise ConfigError(
+            f"{owner} needs a preset or a guard.",
+            remedy='Give preset="clip-vit-l-14-336", a YAML file of your own, or, to try it on '
+            'drawn pictures, preset="mini".',
+        )
+    handle = LazyGuard(preset=preset, guard=guard)
+    handle.warn_of_mini(owner)
+    return handle
 
 
-def _identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[str, Any]:
-    runner = config.runner if chain is None else chain.runner.config
-    record = _record(config)
-    record["runner"] = None if runner is None else runner.model_dump(mode="json")
-    if chain is not None:
-        profile = chain.guard.detector.profile
-        record["chain"] = [chain.runner.name, None if profile is None else profile.fingerprint]
-    identity: dict[str, Any] = {"guard": config.name, "fingerprint": _fingerprint(record)}
-    if runner is not None:
-        identity |= {
-            "safety_prefix": runner.prefix.text,
-            "prefix_policy": runner.prefix.policy,
-            "gamma": runner.calibration.gamma,
-            "calibration_mode": runner.calibration.mode,
-            "calibration_band": list(runner.calibration.band),
-        }
-    return identity
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Make handles without a warning: for a copy of an adapter, or a guard of its own model."""
+    token = _QUIET.set(True)
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
 
 
-def _record(config: GuardAlignConfig) -> dict[str, Any]:
-    return {
-        # Where verdicts are logged has no influence on them.
-        "config": config.model_dump(mode="json", exclude={"audit"}),
-        "files": [_digest(path) for path in (config.detection.anchors, config.detection.profile)],
-    }
+def with_source(
+    source: object, options: Mapping[str, Any], kind: str, owner: str
+) -> dict[str, Any]:
+    """An adapter's options with its positional argument under its name.
+
+    Args:
+        source: the positional argument: a preset, or what is loaded; None if there is none.
+        options: the adapter's keywords.
+        kind: the keyword of what is loaded, "guard" or "chain".
+        owner: name of the adapter, for errors.
+
+    Raises:
+        ConfigError: a preset or something loaded is given as a keyword as well.
+    """
+    named = dict(options)
+    if source is None:
+        return named
+    if named.get("preset") is not None or named.get(kind) is not None:
+        raise ConfigError(
+            f"{owner} got a positional argument beside preset or {kind}.",
+            remedy=f"Exactly one of preset and {kind} should be given.",
+        )
+    named["preset" if isinstance(source, str | Path) else kind] = source
+    return named
 
 
-def _fingerprint(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+def release_models() -> None:
+    """Drop the models that were used last and that no adapter holds any more.
+
+    Adapters of one preset share its models. A process keeps those of the four guards and of the one
+    runner that were used last, for the next adapter that is made.
+    """
+    _SHARED.release()
 
 
-def _digest(path: Path | None) -> str:
-    """SHA-256 of a file's contents; "" for a missing file, which is an error at loading."""
-    if path is None or not path.is_file():
-        return ""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def check_preset(preset: object, kind: str) -> None:
+    """Reject a preset of another type.
+
+    Args:
+        preset: what an adapter was given.
+        kind: the keyword of what is loaded, "guard" or "chain".
+
+    Raises:
+        ConfigError: it is neither a string nor a path.
+    """
+    if isinstance(preset, str | Path):
+        return
+    remedy = "Give the name of a shipped preset, or the path of a .yaml file."
+    if isinstance(preset, GuardAlignConfig):
+        remedy = f"Load a {kind} from the config, and give it as {kind}=..."
+    elif not isinstance(preset, type) and hasattr(preset, "config"):
+        remedy = f"Give what is loaded as {kind}=..."
+    raise ConfigError(
+        f"preset should be a string or a path. Received {_described(preset)}.", remedy=remedy
+    )
+
+
+def _check_loaded(loaded: object, kind: str) -> None:
+    expected, methods = _KINDS[kind]
+    if (
+        not isinstance(loaded, type)
+        and isinstance(getattr(loaded, "config", None), GuardAlignConfig)
+        and all(callable(getattr(loaded, method, None)) for method in methods)
+    ):
+        return
+    remedy = f"Load one with {expected}.from_preset, or give preset=... instead."
+    if isinstance(loaded, str | Path):
+        remedy = "Give the name or the path of a preset as preset=..."
+    elif kind == "guard" and hasattr(loaded, "runner") and hasattr(loaded, "guard"):
+        remedy = "Give the guard of the chain: its attribute `guard`."
+    article = "an" if expected[0] in "AEIOU" else "a"
+    raise ConfigError(
+        f"{kind} should be {article} {expected}. Received {_described(loaded)}.", remedy=remedy
+    )
+
+
+def _described(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, str | int | float | Path):
+        return repr(value)
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+def _shipped(folder: str) -> str:
+    return str(Path(str(files("guardalign_middleware") / "mini" / folder)).resolve())
+
+
+def _is_mini(config: GuardAlignConfig) -> bool:
+    return config.detection.encoder.model == f"{LOCAL_DIR}{_shipped('clip')}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import inspect
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from guardalign_middleware.errors import ConfigError
@@ -41,3 +43,41 @@ def check_option(name: str, value: object, accepted: Sequence[str], *, remedy: s
         raise ConfigError(
             f"{name} should be one of {', '.join(accepted)}. Received {value!r}.", remedy=remedy
         )
+
+
+def check_known(
+    owner: str, given: Iterable[str], known: Iterable[str], *, remedy: str = ""
+) -> None:
+    """Reject an option that does not exist, before it is ignored.
+
+    Args:
+        owner: what has the options, as in "GuardedChatModel".
+        given: names of the options that were given.
+        known: names that exist.
+        remedy: what to do if no name is near.
+
+    Raises:
+        ConfigError: names the nearest option that exists.
+    """
+    names = sorted(known)
+    for name in given:
+        if name not in names:
+            near = nearest_option(name, names)
+            raise ConfigError(
+                f"{owner} has no option {name!r}.",
+                remedy=f"Did you mean {near!r}?"
+                if near
+                else remedy or f"It has {', '.join(names)}.",
+            )
+
+
+def nearest_option(name: str, known: Iterable[str]) -> str | None:
+    """The name that was probably meant; None if none is near."""
+    near = difflib.get_close_matches(name.lower(), list(known), 1)
+    return near[0] if near else None
+
+
+def named_options(owner: type) -> list[str]:
+    """The keywords of a class's constructor, for `check_known`."""
+    parameters = inspect.signature(owner.__init__).parameters.values()
+    return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]

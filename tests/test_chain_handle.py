@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from guardalign_middleware import ConfigError, GuardAlign, GuardAlignConfig
+from guardalign_middleware import CalibratedRunner, ConfigError, GuardAlign
 from guardalign_middleware.config import CalibrationConfig, PrefixConfig, RunnerConfig
-from guardalign_middleware.handles import LazyChain
+from guardalign_middleware.detection import Detector
+from guardalign_middleware.handles import LazyChain, LazyGuard
 from guardalign_middleware.testing import EchoRunner, red_chain, red_config
+from guardalign_middleware.testing.guards import red_detector
 
 
 def preset(tmp_path: Path, **changes: Any) -> Path:
@@ -57,14 +59,15 @@ async def test_a_given_chain_is_the_chain() -> None:
 
 
 def test_many_threads_load_one_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loads: list[GuardAlignConfig] = []
+    loads: list[RunnerConfig] = []
     started = threading.Barrier(8)
 
-    def load(config: GuardAlignConfig) -> GuardAlign:
+    def load(config: RunnerConfig) -> EchoRunner:
         loads.append(config)
-        return red_chain()
+        return EchoRunner()
 
-    monkeypatch.setattr(GuardAlign, "from_config", load)
+    monkeypatch.setattr(Detector, "from_config", lambda _: red_detector())
+    monkeypatch.setattr(CalibratedRunner, "from_config", load)
     lazy = LazyChain(preset=preset(tmp_path))
     assert loads == []
 
@@ -76,6 +79,30 @@ def test_many_threads_load_one_chain(tmp_path: Path, monkeypatch: pytest.MonkeyP
         chains = list(pool.map(get, range(8)))
     assert len(loads) == 1
     assert all(chain is chains[0] for chain in chains)
+
+
+def test_chains_and_guards_of_one_preset_share_their_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runners: list[EchoRunner] = []
+
+    def load(config: RunnerConfig) -> EchoRunner:
+        runners.append(EchoRunner())
+        return runners[-1]
+
+    monkeypatch.setattr(Detector, "from_config", lambda _: red_detector())
+    monkeypatch.setattr(CalibratedRunner, "from_config", load)
+    path = preset(tmp_path)
+    first, second, guard = LazyChain(path), LazyChain(path), LazyGuard(path)
+    assert first.get().runner is second.get().runner
+    assert first.get().guard is second.get().guard is guard.get()
+    other = LazyChain(preset(tmp_path, blocked_reply="No."))
+    assert other.get().runner is runners[0]
+    assert other.get().config.blocked_reply == "No."
+    assert len(runners) == 1
+    changed = LazyChain(preset(tmp_path, runner={"model": "./llava", "prefix": {"text": "Be."}}))
+    assert changed.get().runner is runners[1]
+    assert changed.get().guard.detector is first.get().guard.detector
 
 
 def test_copies_are_the_same_chain_and_pickles_load_again(tmp_path: Path) -> None:
@@ -91,7 +118,8 @@ def test_copies_are_the_same_chain_and_pickles_load_again(tmp_path: Path) -> Non
 def test_identity_is_the_same_before_and_after_loading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(GuardAlign, "from_config", lambda _: red_chain())
+    monkeypatch.setattr(Detector, "from_config", lambda _: red_detector())
+    monkeypatch.setattr(CalibratedRunner, "from_config", lambda _: EchoRunner())
     lazy = LazyChain(preset=preset(tmp_path))
     before = lazy.identity
     lazy.get()

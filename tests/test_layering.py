@@ -45,6 +45,8 @@ STAGES = (
     "audit",
     "image_guard",
     "guard",
+    "shared_models",
+    "identity",
     "handles",
     # Everything that uses a whole guard.
     "evaluation",

@@ -27,7 +27,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.handles import LazyChain
+from guardalign_middleware.handles import LazyChain, no_warnings
 from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.types import GuardedReply
 from langchain_guardalign.composition import Guarding
@@ -92,7 +92,8 @@ class ChatGuardAlign(Guarding, BaseChatModel):
 
     def _image_guard(self) -> ImageGuardRunnable:
         guard = None if self.chain is None else self.chain.guard
-        return ImageGuardRunnable(preset=self.preset, guard=guard)
+        with no_warnings():  # As long as it is in front of this model only.
+            return ImageGuardRunnable(preset=self.preset, guard=guard)
 
     @property
     def _llm_type(self) -> str:

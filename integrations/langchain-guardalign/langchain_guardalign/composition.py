@@ -16,6 +16,7 @@ from langchain_core.runnables import (
     ConfigurableField,
     Runnable,
     RunnableBinding,
+    RunnableConfig,
     RunnableParallel,
     RunnableSequence,
     RunnableSerializable,
@@ -28,6 +29,8 @@ from langchain_core.runnables.configurable import (
     RunnableConfigurableFields,
 )
 from langchain_core.runnables.retry import RunnableRetry
+
+from guardalign_middleware.handles import no_warnings
 
 if TYPE_CHECKING:
     from langchain_guardalign.runnable import ImageGuardRunnable
@@ -165,6 +168,10 @@ class GuardedEach(_Composed, RunnableEach[Any, Any]):
 # With parameters, pydantic would take `default` for another class and build it anew.
 class GuardedFields(_Composed, RunnableConfigurableFields):  # type: ignore[type-arg]
     """Something guarded with configurable fields."""
+
+    def _prepare(self, config: RunnableConfig | None = None) -> Any:
+        with no_warnings():  # It is made anew for each call.
+            return super()._prepare(config)
 
 
 class GuardedAlternatives(_Composed, RunnableConfigurableAlternatives):  # type: ignore[type-arg]

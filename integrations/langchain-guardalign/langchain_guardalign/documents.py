@@ -10,7 +10,7 @@ from langchain_core.documents import BaseDocumentTransformer, Document
 
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.handles import guard_handle
-from guardalign_middleware.handling import OnUnsafe, check_option
+from guardalign_middleware.handling import OnUnsafe, check_known, check_option, named_options
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
 from langchain_guardalign.cleaner import Cleaned, ImageCleaner
@@ -52,9 +52,9 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
     keep their id and order.
 
     Args:
-        preset: name of a shipped preset, or path of a .yaml file; "mini" if there is no `guard`
-            either. It needs no runner.
-        guard: a loaded `ImageGuard`, instead of `preset`.
+        source: a preset or a loaded guard, as below, given by position.
+        preset: name of a shipped preset, or path of a .yaml file. It needs no runner.
+        guard: a loaded `ImageGuard`, instead of `preset`. There is no default.
         on_unsafe: "mask" keeps the cleaned picture, or the notice where nothing may be shown;
             "notice" keeps the notice for every unsafe image; "drop" leaves out documents with an
             unsafe image, or with one that the intake policy does not accept; "flag" changes nothing
@@ -65,21 +65,28 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         cache_size: number of scanned pictures to remember.
 
     Raises:
-        ConfigError: an unknown preset, both `preset` and `guard`, or any other `on_unsafe`.
+        ConfigError: neither or both of `preset` and `guard`, an unknown preset, an option that does
+            not exist, or any other `on_unsafe`.
     """
 
     def __init__(
         self,
-        preset: str | Path | None = None,
+        source: str | Path | ImageGuard | None = None,
+        /,
         *,
+        preset: str | Path | None = None,
         guard: ImageGuard | None = None,
         on_unsafe: OnUnsafe = "mask",
         image_keys: Sequence[str] = IMAGE_KEYS,
         notice: str = UNSAFE,
         cache_size: int = 256,
+        **unknown: Any,
     ) -> None:
+        owner = "ImageGuardDocumentTransformer"
+        check_known(owner, unknown, named_options(ImageGuardDocumentTransformer))
         check_option("on_unsafe", on_unsafe, ON_UNSAFE)
-        self._cleaner = ImageCleaner(guard_handle(preset, guard), on_unsafe, notice, cache_size)
+        handle = guard_handle(preset, guard, source, owner=owner)
+        self._cleaner = ImageCleaner(handle, on_unsafe, notice, cache_size)
         self._image_keys = tuple(image_keys)
 
     def __call__(self, documents: Sequence[Document]) -> list[Document]:

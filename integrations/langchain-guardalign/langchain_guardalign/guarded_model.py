@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models import (
@@ -20,6 +19,8 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel, model_validator
 
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.handles import guard_handle, no_warnings, with_source
+from guardalign_middleware.handling import check_known
 from langchain_guardalign.composition import Guarding, in_front, in_front_of_models
 from langchain_guardalign.guarded_calls import GuardedCalls
 from langchain_guardalign.runnable import ImageGuardRunnable
@@ -57,7 +58,7 @@ class GuardedChatModel(Guarding, GuardedCalls):
 
     Args:
         chat_model: the model that answers.
-        guard: an `ImageGuardRunnable`, or a loaded `ImageGuard`.
+        guard: an `ImageGuardRunnable`, or a loaded `ImageGuard`; by position, a preset as well.
         preset, on_unsafe, notice, cache_size: of an `ImageGuardRunnable`, unless `guard` is one.
 
     Raises:
@@ -70,17 +71,24 @@ class GuardedChatModel(Guarding, GuardedCalls):
     def __init__(
         self, chat_model: BaseChatModel | None = None, guard: Any = None, /, **options: Any
     ) -> None:
-        for name, value in (("chat_model", chat_model), ("guard", guard)):
-            if value is not None and options.setdefault(name, value) is not value:
-                raise TypeError(f"GuardedChatModel got multiple values for argument {name!r}")
-        super().__init__(**options)
+        if (
+            chat_model is not None
+            and options.setdefault("chat_model", chat_model) is not chat_model
+        ):
+            raise TypeError("GuardedChatModel got multiple values for argument 'chat_model'")
+        super().__init__(**with_source(guard, options, "guard", type(self).__name__))
 
     @model_validator(mode="before")
     @classmethod
     def _read_options(cls, values: Any) -> Any:
         given = {key: values[key] for key in values if key in _GUARD_OPTIONS}
         rest = {key: values[key] for key in values if key not in given}
-        _require_known(rest, {*cls.model_fields, *_GUARD_OPTIONS})
+        check_known(
+            cls.__name__,
+            rest,
+            {*cls.model_fields, *_GUARD_OPTIONS},
+            remedy="Options of the model belong to the model behind the guard.",
+        )
         model = rest.get("chat_model")
         if not isinstance(model, BaseChatModel):
             raise ConfigError(
@@ -88,18 +96,7 @@ class GuardedChatModel(Guarding, GuardedCalls):
                 remedy="For a model with bound tools, fallbacks or parsers, use "
                 "ImageGuardRunnable(...) | it.",
             )
-        if given.get("preset") is None and given.get("guard") is None:
-            raise ConfigError(
-                "A GuardedChatModel needs a preset or a guard.",
-                remedy='Give preset="clip-vit-l-14-336", a YAML file of your own, or, to try it on '
-                'drawn pictures, preset="mini".',
-            )
         guard = given.get("guard")
-        if guard is not None and not hasattr(guard, "screen") and not hasattr(guard, "scan_many"):
-            raise ConfigError(
-                f"guard should be an ImageGuard. Received {type(guard).__name__}.",
-                remedy="Give the name or the file of a preset as preset=...",
-            )
         if isinstance(guard, ImageGuardRunnable):
             if len(given) > 1:
                 raise ConfigError(
@@ -108,7 +105,11 @@ class GuardedChatModel(Guarding, GuardedCalls):
                     remedy="Give them to the ImageGuardRunnable.",
                 )
         else:
-            guard = ImageGuardRunnable(**given)
+            with no_warnings():
+                # The errors name this class.
+                guard_handle(given.get("preset"), guard, owner=cls.__name__)
+                guard = ImageGuardRunnable(**given)
+        guard._cleaner.guard.warn_of_mini(cls.__name__)
         return {**rest, "guard": guard}
 
     def _image_guard(self) -> ImageGuardRunnable:
@@ -228,15 +229,3 @@ def _config(model: BaseChatModel, metadata: dict[str, Any] | None) -> RunnableCo
     if metadata:
         config["metadata"] = metadata
     return config
-
-
-def _require_known(options: Iterable[str], known: set[str]) -> None:
-    for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise ConfigError(
-                f"A GuardedChatModel has no option {name!r}.",
-                remedy=f"Did you mean {near[0]!r}?"
-                if near
-                else "Options of the model belong to the model behind the guard.",
-            )

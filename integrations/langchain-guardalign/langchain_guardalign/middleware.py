@@ -18,7 +18,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, Send
 
 from guardalign_middleware.handles import guard_handle
-from guardalign_middleware.handling import OnUnsafe, check_option
+from guardalign_middleware.handling import OnUnsafe, check_known, check_option, named_options
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
 from langchain_guardalign.cleaner import ON_UNSAFE, Cleaned, ImageCleaner
@@ -50,9 +50,9 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     end the run.
 
     Args:
-        preset: name of a shipped preset, or path of a .yaml file; "mini" if there is no `guard`
-            either. It needs no runner.
-        guard: a loaded `ImageGuard`, instead of `preset`.
+        source: a preset or a loaded guard, as below, given by position.
+        preset: name of a shipped preset, or path of a .yaml file. It needs no runner.
+        guard: a loaded `ImageGuard`, instead of `preset`. There is no default.
         on_unsafe: "mask" shows the cleaned picture, or the notice where nothing may be shown;
             "notice" shows the notice for every unsafe image; "block" removes it and ends the run
             with the preset's `blocked_reply`; "flag" changes nothing and only records the verdict.
@@ -61,22 +61,27 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         name: of this middleware; must be unique within an agent.
 
     Raises:
-        ConfigError: an unknown preset, both `preset` and `guard`, or any other `on_unsafe`.
+        ConfigError: neither or both of `preset` and `guard`, an unknown preset, an option that does
+            not exist, or any other `on_unsafe`.
     """
 
     def __init__(
         self,
-        preset: str | Path | None = None,
+        source: str | Path | ImageGuard | None = None,
+        /,
         *,
+        preset: str | Path | None = None,
         guard: ImageGuard | None = None,
         on_unsafe: OnUnsafe = "mask",
         notice: str = UNSAFE,
         cache_size: int = 256,
         name: str | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__()
+        check_known("GuardAlignMiddleware", unknown, named_options(GuardAlignMiddleware))
         check_option("on_unsafe", on_unsafe, ON_UNSAFE)
-        handle = guard_handle(preset, guard)
+        handle = guard_handle(preset, guard, source, owner="GuardAlignMiddleware")
         self._cleaner = ImageCleaner(handle, on_unsafe, notice, cache_size)
         self._name = name or f"{type(self).__name__}[{handle.config.name}, {on_unsafe}]"
 

@@ -18,8 +18,8 @@ from PIL import Image
 from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from guardalign_middleware.errors import GuardAlignError, MessageError
-from guardalign_middleware.handles import guard_handle
-from guardalign_middleware.handling import OnUnsafe, check_option
+from guardalign_middleware.handles import check_preset, guard_handle, with_source
+from guardalign_middleware.handling import OnUnsafe, check_known, check_option
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
 from langchain_guardalign.cleaner import ON_UNSAFE, Cleaned, ImageCleaner
@@ -67,9 +67,9 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
     (`GuardError`).
 
     Args:
-        preset: name of a shipped preset, or path of a .yaml file; "mini" if there is no `guard`
-            either. It needs no runner.
-        guard: a loaded `ImageGuard`, instead of `preset`.
+        source: a preset or a loaded guard, as below, given by position.
+        preset: name of a shipped preset, or path of a .yaml file. It needs no runner.
+        guard: a loaded `ImageGuard`, instead of `preset`. There is no default.
         on_unsafe: "mask" shows the cleaned picture, or the notice where nothing may be shown;
             "notice" shows the notice for every unsafe image; "block" raises `ImageBlocked`;
             "flag" changes nothing and only records the verdict.
@@ -77,7 +77,8 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
         cache_size: number of scanned pictures to remember.
 
     Raises:
-        ConfigError: an unknown preset, both `preset` and `guard`, or any other `on_unsafe`.
+        ConfigError: neither or both of `preset` and `guard`, an unknown preset, an option that does
+            not exist, or any other `on_unsafe`.
     """
 
     preset: str | Path | None = None
@@ -89,6 +90,18 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
 
     _cleaner: ImageCleaner = PrivateAttr()
 
+    def __init__(self, source: Any = None, /, **options: Any) -> None:
+        owner = type(self).__name__
+        check_known(owner, options, type(self).model_fields)
+        super().__init__(**with_source(source, options, "guard", owner))
+
+    @field_validator("preset", mode="before")
+    @classmethod
+    def _check_preset(cls, value: Any) -> Any:
+        if value is not None:
+            check_preset(value, "guard")
+        return value
+
     @field_validator("on_unsafe", mode="before")
     @classmethod
     def _check_on_unsafe(cls, value: Any) -> Any:
@@ -98,10 +111,7 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
     def model_post_init(self, context: Any, /) -> None:
         """Read the config; no model is loaded."""
         super().model_post_init(context)
-        handle = guard_handle(self.preset, self.guard)
-        if self.guard is None:
-            # Serialised by name, the default too.
-            self.preset = handle.require_preset()
+        handle = guard_handle(self.preset, self.guard, owner=type(self).__name__)
         self._cleaner = ImageCleaner(handle, self.on_unsafe, self.notice, self.cache_size)
 
     @classmethod
@@ -112,7 +122,6 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
         """Serialise the constructor's arguments; not possible with a loaded `guard`."""
         if self.guard is not None:
-            # Loading it again would silently give the guard of the default preset.
             return self.to_json_not_implemented()
         return super().to_json()
 

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,6 @@ from llama_index.core.schema import ImageDocument
 
 from guardalign_middleware import notices
 from guardalign_middleware.errors import DetectionError, ImageRejected, MessageError
-from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing import (
     base64_png,
     data_url,
@@ -48,7 +48,7 @@ from llama_index_support.conversations import (
     image_block,
     image_node,
 )
-from llama_index_support.doubles import Held, ToolLLM, beside
+from llama_index_support.doubles import Held, ToolLLM, beside, counted_loads, own_preset
 
 BLOCKS = {
     "bytes": lambda data: ImageBlock(image=data),
@@ -358,19 +358,15 @@ def test_it_can_be_copied_and_written_down() -> None:
     assert llm.to_dict()["llm"]["class_name"] == "plain"
 
 
-def test_the_guard_is_loaded_once(inner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    loads: list[str] = []
-
-    def load(config: Any) -> ImageGuard:
-        loads.append(config.name)
-        return red_guard()
-
-    monkeypatch.setattr(ImageGuard, "from_config", load)
-    llm = GuardAlignGuardedLLM(llm=inner, preset="mini")
+def test_the_guard_is_loaded_once(
+    inner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = counted_loads(monkeypatch)
+    llm = GuardAlignGuardedLLM(llm=inner, preset=own_preset(tmp_path))
     assert loads == []
     llm.chat(ask(image_block(UNSAFE)))
     copy.deepcopy(llm).chat(ask(image_block(UNSAFE)))
-    assert loads == ["mini"]
+    assert len(loads) == 1
 
 
 def test_the_reply_to_a_blocked_image_is_the_presets(inner: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ from llama_index.core.schema import (
 )
 
 from guardalign_middleware.errors import DetectionError, ImageRejected
-from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing import (
     base64_png,
     has_red,
@@ -27,7 +27,14 @@ from guardalign_middleware.testing import (
 )
 from llama_index.llms.guardalign import GuardAlignNodePostprocessor
 from llama_index_support.conversations import BLOCKED, GUARD, SAFE, UNSAFE, image_node, shown
-from llama_index_support.doubles import Finds, Held, PlainLLM, beside
+from llama_index_support.doubles import (
+    Finds,
+    Held,
+    PlainLLM,
+    beside,
+    counted_loads,
+    own_preset,
+)
 
 KINDS: dict[str, Any] = {
     "text": lambda: TextNode(text="words"),
@@ -117,20 +124,16 @@ def test_a_fault_of_the_guard_is_never_dropped(monkeypatch: pytest.MonkeyPatch) 
         cleaner.postprocess_nodes(scored("safe"))
 
 
-def test_words_need_no_guard_and_images_load_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    loads: list[str] = []
-
-    def load(config: Any) -> ImageGuard:
-        loads.append(config.name)
-        return red_guard()
-
-    monkeypatch.setattr(ImageGuard, "from_config", load)
-    cleaner = GuardAlignNodePostprocessor(preset="mini")
+def test_words_need_no_guard_and_images_load_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = counted_loads(monkeypatch)
+    cleaner = GuardAlignNodePostprocessor(preset=own_preset(tmp_path))
     cleaner.postprocess_nodes(scored("text"))
     assert loads == []
     cleaner.postprocess_nodes(scored("safe"))
     copy.deepcopy(cleaner).postprocess_nodes(scored("safe"))
-    assert loads == ["mini"]
+    assert len(loads) == 1
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

@@ -433,9 +433,11 @@ def test_a_guard_has_to_be_given() -> None:
             GuardedChatModel(wrong, preset="mini")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="Exactly one of preset and guard"):
         GuardedChatModel(inner, preset="mini", guard=red_guard())
-    for name in ("mini", 3):
-        with pytest.raises(ConfigError, match=r"should be an ImageGuard.*preset="):
-            GuardedChatModel(inner, name)
+    with pytest.raises(ConfigError, match=r"should be an ImageGuard.*preset="):
+        GuardedChatModel(inner, guard="mini")
+    with pytest.raises(ConfigError, match=r"should be an ImageGuard.*preset="):
+        GuardedChatModel(inner, 3)
+    assert GuardedChatModel(inner, "mini").guard.preset == "mini"
     with pytest.raises(TypeError, match="multiple values for argument 'chat_model'"):
         GuardedChatModel(inner, chat_model=Provider(), preset="mini")
     assert GuardedChatModel(inner, red_guard()).invoke([ask(ASKED)])

@@ -52,8 +52,8 @@ def test_without_langchain_only_the_middleware_is_missing() -> None:
 @pytest.mark.slow
 def test_the_import_loads_neither_langchain_nor_torch() -> None:
     code = (
-        "import sys, langchain_guardalign as g; g.ImageGuardRunnable(); "
-        "g.ImageGuardDocumentTransformer(); print({'langchain', 'torch'} & set(sys.modules))"
+        "import sys, langchain_guardalign as g; g.ImageGuardRunnable('mini'); "
+        "g.ImageGuardDocumentTransformer('mini'); print({'langchain', 'torch'} & set(sys.modules))"
     )
     assert run(code) == "set()"
 
@@ -61,7 +61,7 @@ def test_the_import_loads_neither_langchain_nor_torch() -> None:
 @pytest.mark.slow
 def test_the_middleware_loads_no_torch() -> None:
     code = (
-        "import sys, langchain_guardalign as g; g.GuardAlignMiddleware(); "
+        "import sys, langchain_guardalign as g; g.GuardAlignMiddleware('mini'); "
         "print('torch' in sys.modules)"
     )
     assert run(code) == "False"

@@ -303,7 +303,7 @@ async def test_it_works_in_front_of_any_model(pictures: Pictures) -> None:
 
 @pytest.mark.filterwarnings("ignore:The function `load` is in beta")
 def test_a_preset_is_serialised_copied_and_pickled_by_name() -> None:
-    runnable = ImageGuardRunnable(on_unsafe="notice")
+    runnable = ImageGuardRunnable("mini", on_unsafe="notice")
     again = load(
         dumpd(runnable),
         valid_namespaces=["langchain_guardalign"],

@@ -8,8 +8,10 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import pytest
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -28,7 +30,9 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from pydantic import PrivateAttr
 
-from guardalign_middleware.testing import EchoRunner, has_red, open_png
+from guardalign_middleware.config import DetectionConfig, GuardAlignConfig
+from guardalign_middleware.detection import Detector
+from guardalign_middleware.testing import EchoRunner, has_red, open_png, red_guard
 from guardalign_middleware.types import CanonicalImage, Generated
 
 
@@ -307,3 +311,25 @@ async def beside(call: Coroutine[Any, Any, Any], *held: Held) -> Any:
     for item in held:
         await item.release()
     return await task
+
+
+def own_preset(folder: Path) -> str:
+    """A preset file that no other test shares a loaded guard with."""
+    path = folder / "own.yaml"
+    mini = GuardAlignConfig.load("mini")
+    detection = mini.detection.model_copy(update={"anchor_cache": folder})
+    config = mini.model_copy(update={"name": "own", "detection": detection})
+    path.write_text(config.model_dump_json(), encoding="utf-8")
+    return str(path)
+
+
+def counted_loads(monkeypatch: pytest.MonkeyPatch) -> list[DetectionConfig]:
+    """A list of what is loaded from now on; each time, a detector of red things."""
+    loads: list[DetectionConfig] = []
+
+    def load(config: DetectionConfig) -> Detector:
+        loads.append(config)
+        return red_guard().detector
+
+    monkeypatch.setattr(Detector, "from_config", load)
+    return loads

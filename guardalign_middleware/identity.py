@@ -1,0 +1,126 @@
+"""What answers, cleaned images and loaded models depend on, as fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guardalign_middleware.config import DetectionConfig, GuardAlignConfig, RunnerConfig
+from guardalign_middleware.preset_files import LOCAL_DIR
+
+if TYPE_CHECKING:
+    from guardalign_middleware.guard import GuardAlign
+    from guardalign_middleware.image_guard import ImageGuard
+
+
+def chain_identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[str, Any]:
+    """What an answer depends on, as plain JSON values.
+
+    Args:
+        config: of the chain.
+        chain: the loaded chain; None if it is loaded from the config.
+    """
+    runner = config.runner if chain is None else chain.runner.config
+    record = _record(config)
+    record["runner"] = None if runner is None else runner.model_dump(mode="json")
+    if chain is not None:
+        profile = chain.guard.detector.profile
+        record["chain"] = [chain.runner.name, None if profile is None else profile.fingerprint]
+    identity: dict[str, Any] = {"guard": config.name, "fingerprint": _fingerprint(record)}
+    if runner is not None:
+        identity |= {
+            "safety_prefix": runner.prefix.text,
+            "prefix_policy": runner.prefix.policy,
+            "gamma": runner.calibration.gamma,
+            "calibration_mode": runner.calibration.mode,
+            "calibration_band": list(runner.calibration.band),
+        }
+    return identity
+
+
+def guard_identity(config: GuardAlignConfig, guard: ImageGuard | None) -> dict[str, Any]:
+    """What a cleaned image depends on, as plain JSON values.
+
+    Args:
+        config: of the guard.
+        guard: the loaded guard; None if it is loaded from the config.
+    """
+    # The runner has no influence on what happens to an image.
+    record = _record(config.model_copy(update={"runner": None}))
+    if guard is not None:
+        profile = guard.detector.profile
+        record["guard"] = None if profile is None else profile.fingerprint
+    return {"guard": config.name, "fingerprint": _fingerprint(record)}
+
+
+def detector_key(detection: DetectionConfig) -> str:
+    """Equal for configs that load the same detector."""
+    second = detection.defence.second
+    models = [detection.encoder.model, *([] if second is None else [second.encoder.model])]
+    return _fingerprint(
+        {
+            "detection": detection.model_dump(mode="json"),
+            "files": _file_digests(detection),
+            "weights": [_stamps(model.removeprefix(LOCAL_DIR)) for model in models],
+        }
+    )
+
+
+def guard_key(config: GuardAlignConfig) -> str:
+    """Equal for configs that load the same guard; the runner does not count."""
+    record: dict[str, Any] = {
+        "guard": config.model_dump(mode="json"),
+        "detector": detector_key(config.detection),
+    }
+    if config.audit is not None:
+        # A log is written with one key.
+        variable = os.environ.get(config.audit.key_variable or "", "")
+        record["keys"] = [_digest(config.audit.key_file), _sha256(os.fsencode(variable))]
+    return _fingerprint(record)
+
+
+def runner_key(runner: RunnerConfig) -> str:
+    """Equal for configs that load the same runner."""
+    record = {"runner": runner.model_dump(mode="json"), "weights": _stamps(runner.model)}
+    return _fingerprint(record)
+
+
+def _record(config: GuardAlignConfig) -> dict[str, Any]:
+    return {
+        # Where verdicts are logged has no influence on them.
+        "config": config.model_dump(mode="json", exclude={"audit"}),
+        "files": _file_digests(config.detection),
+    }
+
+
+def _file_digests(detection: DetectionConfig) -> list[str]:
+    second = detection.defence.second
+    own = [detection.anchors, detection.profile]
+    return [_digest(path) for path in (own if second is None else [*own, second.anchors])]
+
+
+def _stamps(model: str) -> list[Any]:
+    """Names, sizes and times of a model's files; empty for a model that is no local folder."""
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        return []
+    found = [(path.name, path.stat()) for path in folder.iterdir() if path.is_file()]
+    return sorted([name, stat.st_size, stat.st_mtime_ns] for name, stat in found)
+
+
+def _fingerprint(record: dict[str, Any]) -> str:
+    return _sha256(json.dumps(record, sort_keys=True).encode())
+
+
+def _digest(path: Path | None) -> str:
+    """SHA-256 of a file's contents; "" for a missing file, which is an error at loading."""
+    if path is None or not path.is_file():
+        return ""
+    return _sha256(path.read_bytes())
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
