@@ -44,8 +44,9 @@ class ImageRejected(GuardAlignError):
     `reason` is a stable code: `not_found`, `is_directory`, `unreadable`, `empty`, `too_many_bytes`,
     `too_many_pixels`, `extreme_aspect`, `unknown_format`, `format_not_allowed`,
     `format_not_installed`, `corrupt`, `multiple_frames`, `too_many_frames`, `unsupported_mode`,
-    `bad_data_url`, `path_not_allowed`, `unsupported_type`; for URLs also `url_not_allowed`,
-    `address_not_allowed`, `too_many_redirects`, `timed_out` and `unreachable`.
+    `bad_data_url`, `path_not_allowed`, `unsupported_type`; for PDF files also `pdf_not_allowed`,
+    `encrypted`, `dynamic_form`, `too_many_pages` and `too_complex`; for URLs also
+    `url_not_allowed`, `address_not_allowed`, `too_many_redirects`, `timed_out` and `unreachable`.
     """
 
     def __init__(self, message: str, *, reason: str, source: str = "", remedy: str = "") -> None:
@@ -68,9 +69,10 @@ class AuditError(GuardAlignError):
 class GuardError(GuardAlignError):
     """A fault while guarding: nothing was allowed or forwarded.
 
-    `stage` is a stable code: `encode`, `transport` and `detection` for the detector; `sanitize`;
-    `prefix`, `spans`, `calibration`, `generation` and `output` for the answer; `process` for a
-    guard in a forked process; `attack` for a failed simulated attack.
+    `stage` is a stable code: `pdf` for the process that draws pages; `encode`, `transport` and
+    `detection` for the detector; `sanitize`; `prefix`, `spans`, `calibration`, `generation` and
+    `output` for the answer; `process` for a guard in a forked process; `attack` for a failed
+    simulated attack.
     """
 
     def __init__(self, message: str, *, stage: str, remedy: str = "") -> None:

@@ -103,6 +103,8 @@ class ImageGuard:
     def load_frames(self, source: ImageSource) -> tuple[CanonicalImage, ...]:
         """Load every frame of a file where the policy says `scan_all`; otherwise like `load`.
 
+        PDF files are loaded page by page where the policy says `pdf="pages"`.
+
         `scan_many` and `sanitize_many` return one result for each frame passed to them.
 
         Raises:
@@ -115,7 +117,8 @@ class ImageGuard:
 
         The decision is the detector's: `mask` may still become `block` in `sanitize`, which scans
         the masked picture again. The verdict on a file of several frames is that of its worst
-        frame, whose number ends the verdict's source, as in "party.gif#2".
+        frame, whose number ends the verdict's source, as in "party.gif#2"; so it is with the pages
+        of a PDF file, as in "report.pdf#page2".
 
         Args:
             source: the image.

@@ -118,6 +118,14 @@ def test_importing_the_package_loads_no_torch() -> None:
     assert "torch" not in loaded_after("import guardalign_middleware")
 
 
+def test_only_the_process_that_draws_pages_loads_pdfium() -> None:
+    users = {name for name, file in core_files().items() if "pypdfium2" in imports(file)}
+    assert users == {f"{CORE}.intake.pdf_worker"}
+    # It starts for each file, so it must not load the package.
+    assert not {item for item in imports(core_files()[users.pop()]) if below(item, CORE)}
+    assert "pypdfium2" not in loaded_after(f"import {CORE}.intake.pdf, {CORE}.intake.pdf_worker")
+
+
 def test_every_module_of_the_core_has_its_place_in_the_order() -> None:
     found = {name.split(".")[1] for name in core_files() if name != CORE}
     assert found == set(STAGES)

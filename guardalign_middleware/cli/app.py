@@ -53,7 +53,7 @@ def demo(
 @app.command()
 def scan(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Image files, or folders of them.")
+        list[str], typer.Argument(metavar="PATH...", help="Image or PDF files, or folders of them.")
     ],
     as_json: AsJson = False,
     overlay: Annotated[
@@ -63,6 +63,8 @@ def scan(
     preset: Preset = "mini",
 ) -> None:
     """Scan images for unsafe regions, without changing them.
+
+    The pages of PDF files are scanned if the preset says `intake.pdf: pages`.
 
     Exit status: 0 all allowed, 1 something masked or blocked, 2 an input could not be scanned.
     """

@@ -1,9 +1,9 @@
-"""`guardalign scan`: one verdict for each image or frame, one line for each failed input."""
+"""`guardalign scan`: one verdict for each image, frame or page, one line for each failed input."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from guardalign_middleware.cli.console import (
     print_json,
     tracked,
 )
+from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.pdf import page_label
 from guardalign_middleware.overlay import draw_overlay
 from guardalign_middleware.types import CanonicalImage, Verdict
 
@@ -44,18 +46,20 @@ def run_scan(paths: Sequence[str], *, as_json: bool, overlay: Path | None, prese
         ModelLoadError: the encoder cannot be loaded.
     """
     folder = None if overlay is None else make_folder(overlay)
+    config = GuardAlignConfig.load(preset)
+    suffixes = SUFFIXES | {".pdf"} if config.intake.pdf == "pages" else SUFFIXES
     failed = False
     sources: list[str] = []
     for path in paths:
         try:
-            sources += expand(path)
+            sources += expand(path, suffixes)
         except ImageRejected as error:
             print_error(str(error))
             failed = True
     unsafe = False
     if sources:
         with err().status("loading the guard"):
-            guard = ImageGuard.from_preset(preset)
+            guard = ImageGuard.from_config(config)
         for number, source in enumerate(tracked(sources, "scanning"), start=1):
             try:
                 frames = guard.load_frames(source)
@@ -68,23 +72,27 @@ def run_scan(paths: Sequence[str], *, as_json: bool, overlay: Path | None, prese
             # Even if it is allowed, it could not be scanned, which this command is for.
             failed = failed or any(verdict.fault is not None for verdict in verdicts)
             for index, (image, verdict) in enumerate(zip(frames, verdicts, strict=True), start=1):
-                frame = index if len(frames) > 1 else None
                 if as_json:
-                    print_json(_to_record(verdict, frame))
+                    print_json(_to_record(verdict, index, len(frames)))
                 else:
                     out().print(describe(verdict))
                 if folder is not None:
-                    name = f"{number:04d}-{_stem(source)}{'' if frame is None else f'-{frame}'}.png"
+                    name = f"{number:04d}-{_stem(source)}"
+                    name += f"-{index}.png" if len(frames) > 1 else ".png"
                     _save_overlay(image, verdict, folder / name)
     if failed:
         return CANNOT
     return UNSAFE if unsafe else ALLOWED
 
 
-def expand(path: str) -> list[str]:
+def expand(path: str, suffixes: Collection[str] = SUFFIXES) -> list[str]:
     """The images of a PATH argument: the file itself, or all images below a folder.
 
     Links to folders are not followed.
+
+    Args:
+        path: of a file or folder.
+        suffixes: of the files to take from a folder, in lower case.
 
     Raises:
         ImageRejected: the path is empty, or a folder at any depth cannot be read or has no images;
@@ -102,14 +110,14 @@ def expand(path: str) -> list[str]:
         str(Path(folder, name))
         for folder, _, names in os.walk(path, onerror=_unreadable)
         for name in names
-        if Path(name).suffix.lower() in SUFFIXES
+        if Path(name).suffix.lower() in suffixes
     )
     if not found:
         raise ImageRejected(
             f"The folder {path} contains no image file.",
             reason="is_directory",
             source=path,
-            remedy=f"Looked for {', '.join(sorted(SUFFIXES))}.",
+            remedy=f"Looked for {', '.join(sorted(suffixes))}.",
         )
     return found
 
@@ -150,12 +158,15 @@ def _save_overlay(image: CanonicalImage, verdict: Verdict, path: Path) -> None:
         ) from error
 
 
-def _to_record(verdict: Verdict, frame: int | None) -> dict[str, Any]:
-    """The JSON line of an image; a frame carries its number, and the file as its source."""
+def _to_record(verdict: Verdict, number: int, count: int) -> dict[str, Any]:
+    """The JSON line of an image; a frame or page has its number, and the file as its source."""
     record = verdict.to_json()
-    if frame is None:
+    file = verdict.source.removesuffix(page_label("", number))
+    if file != verdict.source:
+        return {**record, "source": file, "page": number}
+    if count == 1:
         return record
-    return {**record, "source": verdict.source.removesuffix(f"#{frame}"), "frame": frame}
+    return {**record, "source": verdict.source.removesuffix(f"#{number}"), "frame": number}
 
 
 def _located(source: str, error: GuardAlignError) -> str:

@@ -28,6 +28,10 @@ class IntakePolicy(FrozenModel):
     own; `ImageGuard.scan` returns the verdict on the worst frame. `load_image` and
     `ImageGuard.sanitize`, which take a single picture, refuse such files either way.
 
+    With `pdf="pages"`, the pages of a PDF file are drawn and read like the frames of an animation.
+    With "notice", adapters and the chain put a text in the file's place; wherever no text can
+    stand, the file is refused, as it is with "refuse". The extra `pdf` installs what draws pages.
+
     Nothing is fetched from a network unless `allow_url_hosts` names the host. An entry is a host
     name for the scheme's default port ("images.example") or a name with a port
     ("images.example:8443"), never an address or a wildcard. Redirects must lead to allowed hosts.
@@ -41,6 +45,15 @@ class IntakePolicy(FrozenModel):
     frames: Literal["reject", "scan_all"] = "reject"
     max_frames: int = Field(64, gt=0, description="in one file, with scan_all")
     max_total_pixels: int = Field(80_000_000, gt=0, description="of all frames of one file")
+    pdf: Literal["refuse", "notice", "pages"] = Field("refuse", description="for PDF files")
+    max_pdf_pages: int = Field(32, gt=0, description="in one PDF file")
+    pdf_dpi: int = Field(150, ge=36, le=600, description="resolution of the drawn pages")
+    max_pdf_side: int = Field(
+        2000, gt=0, description="longer side of a drawn page in pixels; larger pages are scaled"
+    )
+    max_pdf_seconds: float = Field(
+        30.0, gt=0.0, allow_inf_nan=False, description="for drawing all pages of one file"
+    )
     allow_paths: bool = Field(
         False, description="whether message parts may name local files; `scan(path)` always may"
     )

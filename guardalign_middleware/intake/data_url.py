@@ -13,7 +13,9 @@ from guardalign_middleware.intake.budget import check_byte_count
 
 _LABEL = "<data URL>"
 
-_HEADER = re.compile(r"data:(image/[a-z0-9][a-z0-9.+-]*);base64", re.IGNORECASE)
+_HEADER = re.compile(
+    r"data:(image/[a-z0-9][a-z0-9.+-]*|application/(?:x-)?pdf);base64", re.IGNORECASE
+)
 _FORM = "Write it as data:image/png;base64,… with the standard base64 alphabet and no spaces."
 _NO_LINE_ENDS = str.maketrans("", "", "\r\n")
 
@@ -29,6 +31,8 @@ _FORMAT_BY_MIME = {
     "image/avif": "AVIF",
     "image/heic": "HEIF",
     "image/heif": "HEIF",
+    "application/pdf": "PDF",
+    "application/x-pdf": "PDF",
 }
 
 
@@ -52,7 +56,7 @@ def is_image_type(mime_type: object) -> bool:
 
 
 def parse_data_url(url: str, policy: IntakePolicy) -> EncodedImage:
-    """Parse a `data:image/…;base64,…` URL.
+    """Parse a `data:image/…;base64,…` URL, or one of a PDF file.
 
     Raises:
         ImageRejected: `bad_data_url`, `empty` or `too_many_bytes`.

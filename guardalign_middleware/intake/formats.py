@@ -55,6 +55,13 @@ def format_of(data: bytes, policy: IntakePolicy, source: str) -> str:
     )
 
 
+def is_known_picture(data: bytes) -> bool:
+    """Whether a file begins as a picture in any format that Pillow knows, accepted or not."""
+    Image.init()
+    magic = data[:_MAGIC_BYTES]
+    return _iso_format(data) is not None or any(_starts_like(known, magic) for known in Image.ID)
+
+
 def _iso_format(data: bytes) -> str | None:
     """`AVIF` or `HEIF` if the file type box of an ISO media file has one of their brands."""
     if data[4:8] != b"ftyp":

@@ -23,6 +23,8 @@ from guardalign_middleware.intake.data_url import (
     parse_data_url,
 )
 from guardalign_middleware.intake.decode import canonical_frames, canonical_pixels, decode_bytes
+from guardalign_middleware.intake.formats import is_known_picture
+from guardalign_middleware.intake.pdf import check_pdf, is_pdf, load_pdf
 from guardalign_middleware.types import CanonicalImage
 
 ImageSource = bytes | bytearray | memoryview | str | os.PathLike[str] | Image.Image | CanonicalImage
@@ -39,7 +41,8 @@ def load_image(source: ImageSource, policy: IntakePolicy = _DEFAULT_POLICY) -> C
     A string that does not start as a URL is the path of a file. A URL is fetched only if
     `policy.allow_url_hosts` names its host. `policy.allow_paths` does not apply: it restricts
     strings inside messages, whereas the program itself makes this call. A file with several frames
-    is rejected even with `policy.frames="scan_all"`; see `load_frames`.
+    is rejected even with `policy.frames="scan_all"`, and so is a PDF file of several pages; see
+    `load_frames`.
 
     Raises:
         ImageRejected: with the reason code that applies.
@@ -49,7 +52,7 @@ def load_image(source: ImageSource, policy: IntakePolicy = _DEFAULT_POLICY) -> C
         return source
     if isinstance(source, Image.Image):
         return CanonicalImage(canonical_pixels(source, policy, _PIL_LABEL), _PIL_LABEL)
-    return _decode(_read(source, policy), policy, single=True)[0]
+    return _decode(read_source(source, policy), policy, single=True)[0]
 
 
 def load_frames(
@@ -60,7 +63,8 @@ def load_frames(
     Each of several frames is labelled with its number, from 1: "party.gif#2". With
     `policy.frames="reject"`, files with several frames are rejected. With "scan_all", all frames
     are returned, or none: at most `policy.max_frames`, each within the caps of one image, and
-    `policy.max_total_pixels` together.
+    `policy.max_total_pixels` together. With `policy.pdf="pages"`, the pages of a PDF file are
+    returned in the same way, labelled as in "report.pdf#page2".
 
     Raises:
         ImageRejected: with the reason code that applies.
@@ -69,7 +73,7 @@ def load_frames(
         return (load_image(source, policy),)
     if isinstance(source, Image.Image):
         return _labelled(canonical_frames(source, policy, _PIL_LABEL), _PIL_LABEL)
-    return _decode(_read(source, policy), policy, single=False)
+    return _decode(read_source(source, policy), policy, single=False)
 
 
 def load_base64(
@@ -103,7 +107,12 @@ def is_remote_url(text: str) -> bool:
     return _SCHEME.match(text) is not None
 
 
-def _read(source: object, policy: IntakePolicy) -> EncodedImage:
+def read_source(source: object, policy: IntakePolicy) -> EncodedImage:
+    """Read the bytes of a file from bytes, a path, a `data:` URL or an allowed URL.
+
+    Raises:
+        ImageRejected: with the reason code that applies.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         check_byte_count(memoryview(source).nbytes, policy, _BYTES_LABEL)
         return EncodedImage(bytes(source), _BYTES_LABEL)
@@ -137,6 +146,11 @@ def _read_string(text: str, policy: IntakePolicy) -> EncodedImage:
 def _decode(
     encoded: EncodedImage, policy: IntakePolicy, *, single: bool
 ) -> tuple[CanonicalImage, ...]:
+    if is_pdf(encoded.data) and not is_known_picture(encoded.data):
+        if encoded.mime_type is not None:
+            check_mime(encoded.mime_type, "PDF", encoded.label)
+        check_pdf(policy, encoded.label)
+        return load_pdf(encoded.data, policy, encoded.label, single=single)
     decoded = decode_bytes(encoded.data, policy, encoded.label, single=single)
     if encoded.mime_type is not None:
         check_mime(encoded.mime_type, decoded.image_format, encoded.label)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from guardalign_middleware.config import IntakePolicy
-from guardalign_middleware.errors import MessageError
+from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.block_kinds import kind_of
 from guardalign_middleware.intake.content_blocks import BlockReader
 from guardalign_middleware.intake.part import ACCEPTED_PARTS, load_part
+from guardalign_middleware.intake.pdf_blocks import PdfFile, load_pdf_file, pdf_file, pdf_notice
 from guardalign_middleware.types import Dropped, ImagePart, Message, Role, TextPart
 
 ROLES: Mapping[str, Role] = {
@@ -61,7 +62,8 @@ def read_conversation(
     A bare string is one user message. `content` is a string or a list of parts. Blocks of other
     models without text and without a picture are dropped and noted. A block that could hold a
     picture and cannot be read is an error. A file with several frames is rejected; with
-    `policy.frames="scan_all"`, its frames take its place, each as a separate image.
+    `policy.frames="scan_all"`, its frames take its place, each as a separate image. A PDF file is
+    rejected, noted in words, or replaced by the pictures of its pages, as `policy.pdf` says.
 
     Args:
         messages: dictionaries with `role` and `content`, `Message` objects, or a mix. A dictionary
@@ -213,9 +215,8 @@ def _parse_content(
     if required and not content:
         raise MessageError(f"{place} has no parts.", remedy=ACCEPTED_PARTS)
 
-    def picture(block: object, spot: str) -> tuple[ImagePart, ...] | None:
-        frames = load_part(block, spot, policy)
-        return None if frames is None else tuple(map(ImagePart, frames))
+    def picture(block: object, spot: str) -> tuple[TextPart | ImagePart, ...] | None:
+        return _pictures(block, spot, policy)
 
     reader: BlockReader[TextPart | ImagePart] = BlockReader(picture, TextPart, ACCEPTED_PARTS)
     parts: list[TextPart | ImagePart] = []
@@ -229,6 +230,23 @@ def _parse_content(
             parts += reader.read(part, spot)
     dropped += reader.dropped
     return tuple(parts)
+
+
+def _pictures(
+    block: object, place: str, policy: IntakePolicy
+) -> tuple[TextPart | ImagePart, ...] | None:
+    """What a picture or a PDF file becomes; None for other blocks."""
+    file = pdf_file(block) if isinstance(block, Mapping) else None
+    try:
+        if file is None:
+            frames = load_part(block, place, policy)
+        else:
+            frames = load_pdf_file(file, place, policy)
+    except ImageRejected as error:
+        if policy.pdf == "notice" and error.reason == "pdf_not_allowed":
+            return (TextPart(pdf_notice(file or PdfFile())),)
+        raise
+    return None if frames is None else tuple(map(ImagePart, frames))
 
 
 def _says_something(parts: Sequence[TextPart | ImagePart]) -> bool:

@@ -21,6 +21,7 @@ from guardalign_middleware.intake.load import (
     is_remote_url,
     load_base64,
     load_frames,
+    read_source,
     url_not_allowed,
 )
 from guardalign_middleware.types import CanonicalImage, ImagePart
@@ -152,16 +153,39 @@ def _from_string(text: str, policy: IntakePolicy, fetch: Fetch | None) -> Frames
     """Read a data URL, a file URL or a path; other URLs only if the policy or `fetch` allows it."""
     if is_data_url(text):
         return load_frames(text, policy)
-    if not is_remote_url(text):
-        return _from_path(text, policy)
-    if text[:7].lower() == "file://":
-        location = urlsplit(text)
-        if location.netloc not in {"", "localhost"}:
-            raise url_not_allowed(text)
-        return _from_path(unquote(location.path), policy)
+    path = _local_path(text)
+    if path is not None:
+        return _from_path(path, policy)
     if fetch is not None and text.lower().startswith(("http://", "https://")):
         return load_frames(_fetched(text, fetch), policy)
     return load_frames(text, policy)
+
+
+def read_address(text: str, policy: IntakePolicy, fetch: Fetch | None) -> bytes:
+    """The bytes of the file at a URL or path, where policy or `fetch` allows it.
+
+    Raises:
+        ImageRejected: `path_not_allowed`, `url_not_allowed`, or what reading the file raises.
+    """
+    path = _local_path(text)
+    if path is not None:
+        _check_paths_allowed(policy)
+        return read_source(path, policy).data
+    if fetch is not None and text.lower().startswith(("http://", "https://")):
+        return _fetched(text, fetch)
+    return read_source(text, policy).data
+
+
+def _local_path(text: str) -> str | None:
+    """The path in a path or `file:` URL of this machine; None for other URLs."""
+    if not is_remote_url(text):
+        return text
+    if text[:7].lower() != "file://":
+        return None
+    location = urlsplit(text)
+    if location.netloc not in {"", "localhost"}:
+        raise url_not_allowed(text)
+    return unquote(location.path)
 
 
 def _fetched(url: str, fetch: Fetch) -> bytes:
@@ -175,6 +199,11 @@ def _fetched(url: str, fetch: Fetch) -> bytes:
 
 
 def _from_path(path: str | bytes, policy: IntakePolicy) -> Frames:
+    _check_paths_allowed(policy)
+    return load_frames(os.fsdecode(path), policy)
+
+
+def _check_paths_allowed(policy: IntakePolicy) -> None:
     if not policy.allow_paths:
         raise ImageRejected(
             "A message may not name a local file.",
@@ -182,4 +211,3 @@ def _from_path(path: str | bytes, policy: IntakePolicy) -> Frames:
             source="<path>",
             remedy="Read the file and pass its bytes, or set intake.allow_paths.",
         )
-    return load_frames(os.fsdecode(path), policy)

@@ -78,8 +78,12 @@ def test_what_needs_another_program_is_refused_and_none_is_started(
     monkeypatch.setattr(subprocess, "Popen", started)
     with pytest.raises(ImageRejected) as caught:
         load_image(data)
-    assert caught.value.reason in {"unknown_format", "format_not_allowed"}
-    assert "PNG" in caught.value.remedy
+    if data.startswith(b"%PDF-"):
+        assert caught.value.reason == "pdf_not_allowed"
+        assert "intake.pdf" in caught.value.remedy
+    else:
+        assert caught.value.reason in {"unknown_format", "format_not_allowed"}
+        assert "PNG" in caught.value.remedy
 
 
 class TestEveryVisiblePixelIsScanned:
