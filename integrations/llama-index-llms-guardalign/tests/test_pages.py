@@ -13,7 +13,6 @@ from guardalign_middleware.mini.demo import demo_scenes
 from guardalign_middleware.testing import png
 from guardalign_middleware.types import CanonicalImage
 from llama_index_support.conversations import ignore_agent_warnings
-from llama_index_support.doubles import ToolLLM
 
 pytestmark = ignore_agent_warnings
 HERE = Path(__file__).parent
@@ -33,7 +32,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data = png(CanonicalImage(scene.scene.pixels))
     (tmp_path / "guardalign-demo").mkdir()
     (tmp_path / "guardalign-demo" / "04-pistol-apple.png").write_bytes(data)
-    (tmp_path / "photo.png").write_bytes(data)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -51,7 +49,7 @@ def test_the_code_of_the_page_runs(folder: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.slow
 def test_the_code_of_the_readme_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, Any] = {"OpenAI": lambda model: ToolLLM()}
+    names: dict[str, Any] = {}
     for code in blocks(README):
         exec(compile(code, "README.md", "exec"), names)
     assert "mask" in capsys.readouterr().out

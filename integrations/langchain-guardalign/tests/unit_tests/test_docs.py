@@ -10,15 +10,11 @@ from typing import Any
 
 import langsmith
 import pytest
-from langchain_core.documents import Document
-from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableLambda
 from PIL import Image
 
 from guardalign_middleware.mini.demo import demo_scenes
 from langchain_guardalign import testing
 from langchain_guardalign.testing import RecordingModel, holds_raw
-from langchain_support.agents import screenshot
 from langchain_support.langsmith import Traces
 
 ROOT = Path(__file__).parents[4]
@@ -27,6 +23,14 @@ PAGES = (ROOT / "docs" / "langchain.md", ROOT / "integrations/langchain-guardali
 
 def blocks(text: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
+class Models(list[RecordingModel]):
+    """The models that a page makes."""
+
+    def made(self, **fields: Any) -> RecordingModel:
+        self.append(RecordingModel(**fields))
+        return self[-1]
 
 
 def unsafe_png() -> bytes:
@@ -40,21 +44,19 @@ def unsafe_png() -> bytes:
 @pytest.mark.slow
 def test_the_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = unsafe_png()
-    (tmp_path / "photo.png").write_bytes(data)
+    (tmp_path / "guardalign-demo").mkdir()
+    (tmp_path / "guardalign-demo" / "04-pistol-apple.png").write_bytes(data)
     monkeypatch.chdir(tmp_path)
-    traces = Traces()
+    traces, models = Traces(), Models()
     monkeypatch.setattr(langsmith, "Client", functools.partial(traces.client))
-    model = RecordingModel(answers=[AIMessage("a picture")])
-    album = [Document("a scene", metadata={"image": data}), Document("words")]
-    names: dict[str, Any] = {
-        "your_model": model,
-        "your_tools": [screenshot],
-        "your_retriever": RunnableLambda(lambda _: album),
-    }
+    monkeypatch.setattr(testing, "RecordingModel", models.made)
+    names: dict[str, Any] = {}
     for code in blocks(page.read_text(encoding="utf-8")):
         exec(compile(code, page.name, "exec"), names)
     # Everything on the page goes through a guard.
-    assert not any(holds_raw(messages, data) for messages in model.seen)
+    seen = [messages for model in models for messages in model.seen]
+    assert seen or page.stem != "langchain"
+    assert not holds_raw(seen, data)
     assert not any(holds_raw(body, data) for body in traces.bodies)
     assert names["found" if page.stem == "langchain" else "reply"]
 
