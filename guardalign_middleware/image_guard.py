@@ -17,17 +17,18 @@ from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.detection.detector import distinct_images
 from guardalign_middleware.detection.view_seed import check_view_seed, derived_seed
+from guardalign_middleware.encode import Encoded
 from guardalign_middleware.errors import ConfigError, GuardError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.intake import load_frames, load_image
 from guardalign_middleware.intake.load import ImageSource
+from guardalign_middleware.output import GuardOutput
 from guardalign_middleware.sanitize import Cleaning, SanitizedImage, sanitize
 from guardalign_middleware.types import SEVERITY, CanonicalImage, Evidence, Verdict
 
 if TYPE_CHECKING:
     from guardalign_middleware.audit import AuditLog
 
-_CLEANING_BYTES = 256
 _LOGGER = logging.getLogger(__name__)
 Result = TypeVar("Result", Verdict, SanitizedImage)
 
@@ -54,10 +55,11 @@ class ImageGuard:
         self.config = config
         self.detector = detector
         self._audit = _audit_log(config)
+        self._output = GuardOutput(config, detector)
         self._cleanings: BoundedCache[Cleaning] = BoundedCache(
             config.detection.remembered_verdicts,
             config.detection.remembered_bytes,
-            lambda cleaning: cleaning.verdict.nbytes + _CLEANING_BYTES * (1 + len(cleaning.boxes)),
+            lambda cleaning: cleaning.nbytes,
             lambda cleaning: cleaning.verdict.fault is None,
         )
         self._failed_open = 0
@@ -95,10 +97,13 @@ class ImageGuard:
     def load(self, source: ImageSource) -> CanonicalImage:
         """Load an image under this guard's intake policy; paths are allowed here.
 
+        An image that is too large to leave is scaled down, once, to what is then scanned; see
+        `OutputConfig`.
+
         Raises:
             ImageRejected: the policy does not accept it, or it has several frames.
         """
-        return load_image(source, self.config.intake)
+        return self._output.fitted(load_image(source, self.config.intake))
 
     def load_frames(self, source: ImageSource) -> tuple[CanonicalImage, ...]:
         """Load every frame of a file where the policy says `scan_all`; otherwise like `load`.
@@ -110,7 +115,21 @@ class ImageGuard:
         Raises:
             ImageRejected: the policy does not accept it; either all frames are loaded or none.
         """
-        return load_frames(source, self.config.intake)
+        frames = load_frames(source, self.config.intake)
+        return tuple(self._output.fitted(frame) for frame in frames)
+
+    def encode(self, image: CanonicalImage, passed: Verdict | None = None) -> Encoded:
+        """Encode a picture that leaves the guard, in its source's format; see `OutputConfig`.
+
+        Args:
+            image: from `load`, or the `image` of a `SanitizedImage`.
+            passed: the verdict by which it may leave, of a scan or of the `SanitizedImage`. Guards
+                of this process with the same configuration then let the file through unscanned.
+
+        Raises:
+            GuardError: stage `output`; the picture does not fit into `output.max_bytes`.
+        """
+        return self._output.encode(image, passed)
 
     def scan(self, source: ImageSource, *, view_seed: str | None = None) -> Verdict:
         """Scan one image; nothing is changed.
@@ -165,6 +184,22 @@ class ImageGuard:
     ) -> list[SanitizedImage]:
         images = [self.load(source) for source in sources]
         self._check(view_seed)
+        known = self._passed(images, view_seed)
+        new = [image for image, verdict in zip(images, known, strict=True) if verdict is None]
+        cleaned = self._cleaned(distinct_images(new), view_seed)
+        return self._recorded(
+            [
+                cleaned[image.sha256].about(image)
+                if verdict is None
+                else SanitizedImage(image, image, verdict, 0, 0.0, verdict.distance, passed=verdict)
+                for image, verdict in zip(images, known, strict=True)
+            ]
+        )
+
+    def _cleaned(
+        self, images: list[CanonicalImage], view_seed: str | None
+    ) -> dict[str, SanitizedImage]:
+        """The result for each of several different images, by digest."""
         cleaned: dict[str, SanitizedImage] = {}
 
         def clean(new: list[CanonicalImage]) -> list[Cleaning]:
@@ -175,13 +210,19 @@ class ImageGuard:
             cleaned.update({item.original.sha256: item for item in made})
             return [Cleaning.of(item) for item in made]
 
-        for turn in self.detector.turns(distinct_images(images)):
+        for turn in self.detector.turns(images):
             keys = {f"{image.sha256}:{view_seed}": image for image in turn}
             found = self.detector.queue.get_many(keys, clean, self._cleanings)
             for image, cleaning in zip(turn, found.values(), strict=True):
                 if image.sha256 not in cleaned:
                     cleaned[image.sha256] = cleaning.repeat(image, self.config.sanitize)
-        return self._recorded([_named(cleaned[image.sha256], image) for image in images])
+        return cleaned
+
+    def _passed(
+        self, images: Sequence[CanonicalImage], view_seed: str | None
+    ) -> list[Verdict | None]:
+        """The verdicts on files that left a guard like this one; a seed asks for a new scan."""
+        return self._output.passed(images) if view_seed is None else [None] * len(images)
 
     def _check(self, view_seed: str | None) -> None:
         """Refuse what is no fault of the detector, and so must not be let through as one."""
@@ -191,11 +232,13 @@ class ImageGuard:
 
     def _scan(self, images: Sequence[CanonicalImage], view_seed: str | None) -> list[Verdict]:
         self._check(view_seed)
-        scanned = self._scan_all(distinct_images(images), view_seed)
+        known = self._passed(images, view_seed)
+        new = [image for image, verdict in zip(images, known, strict=True) if verdict is None]
+        scanned = self._scan_all(distinct_images(new), view_seed)
         verdicts = {verdict.sha256: verdict for verdict in scanned}
         return [
-            self._as_configured(replace(verdicts[image.sha256], source=image.source))
-            for image in images
+            verdict or self._as_configured(verdicts[image.sha256].about(image))
+            for image, verdict in zip(images, known, strict=True)
         ]
 
     def _scan_all(self, images: list[CanonicalImage], view_seed: str | None) -> list[Verdict]:
@@ -302,11 +345,5 @@ def _unscanned(image: CanonicalImage, detector: Detector, fault: str) -> Verdict
         sha256=image.sha256,
         evidence=nothing,
         fault=fault,
+        scaled_from=image.scaled_from,
     )
-
-
-def _named(cleaned: SanitizedImage, image: CanonicalImage) -> SanitizedImage:
-    """The same result under the source of an equal picture."""
-    if cleaned.original is image:
-        return cleaned
-    return replace(cleaned, original=image, verdict=replace(cleaned.verdict, source=image.source))

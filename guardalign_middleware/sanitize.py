@@ -20,6 +20,7 @@ from guardalign_middleware.types import Box, CanonicalImage, Verdict
 # A mask that was not enough has to grow, even where the config asks for no margin.
 _LEAST_GROWTH = 0.15
 _BLUR_RADIUS = 0.35
+_BOX_BYTES = 256
 _DEFAULT_CONFIG = SanitizeConfig()
 
 
@@ -35,6 +36,7 @@ class SanitizedImage:
         masked_fraction: share of the pixels inside the masked boxes, 0 to 1.
         residual_distance: distance in the last scan; the original's when nothing was masked.
         boxes: the masked boxes, margins included; empty when allowed or blocked.
+        passed: the verdict on `image`, by which it may be shown; None when blocked.
     """
 
     original: CanonicalImage
@@ -44,6 +46,16 @@ class SanitizedImage:
     masked_fraction: float
     residual_distance: float
     boxes: tuple[Box, ...] = ()
+    passed: Verdict | None = None
+
+    def about(self, image: CanonicalImage) -> SanitizedImage:
+        """The same result for an equal picture with another source, encoding or first size."""
+        if image is self.original:
+            return self
+        shown = self.image
+        if shown is not None:
+            shown = image if shown is self.original else image.with_pixels(shown.pixels)
+        return replace(self, original=image, image=shown, verdict=self.verdict.about(image))
 
     def overlay(self) -> Image.Image:
         """The original with the heat, the flagged regions and the final decision drawn on it."""
@@ -63,6 +75,14 @@ class Cleaning:
     masked_fraction: float
     residual_distance: float
     boxes: tuple[Box, ...]
+    passed: Verdict | None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the verdicts and boxes, rounded up, for caches with a bound."""
+        verdicts = {id(each): each for each in (self.verdict, self.passed) if each is not None}
+        held = sum(each.nbytes for each in verdicts.values())
+        return held + _BOX_BYTES * (1 + len(self.boxes))
 
     @classmethod
     def of(cls, cleaned: SanitizedImage) -> Self:
@@ -73,6 +93,7 @@ class Cleaning:
             cleaned.masked_fraction,
             cleaned.residual_distance,
             cleaned.boxes,
+            cleaned.passed,
         )
 
     def repeat(
@@ -89,11 +110,12 @@ class Cleaning:
         return SanitizedImage(
             image,
             shown,
-            replace(self.verdict, source=image.source),
+            self.verdict.about(image),
             self.rounds,
             self.masked_fraction,
             self.residual_distance,
             self.boxes,
+            self.passed,
         )
 
 
@@ -122,7 +144,7 @@ def mask_regions(
     for x0, y0, x1, y1 in boxes:
         inside = pixels[y0:y1, x0:x1]
         inside[:] = config.fill if config.method == "mask" else _blurred(inside)
-    return CanonicalImage(pixels, image.source)
+    return image.with_pixels(pixels)
 
 
 def sanitize(
@@ -159,7 +181,7 @@ def sanitize(
         )
     residual = _checked_distance(verdict)
     if not verdict.flagged:
-        return SanitizedImage(image, image, verdict, 0, 0.0, residual)
+        return SanitizedImage(image, image, verdict, 0, 0.0, residual, passed=verdict)
     boxes = tuple(grow(box, image.width, image.height, config.margin) for box in _to_mask(verdict))
     rounds = 0
     fraction = 0.0
@@ -176,7 +198,7 @@ def sanitize(
         residual = _checked_distance(again)
         if not again.flagged:
             final = replace(verdict, decision="mask")
-            return SanitizedImage(image, masked, final, rounds, fraction, residual, boxes)
+            return SanitizedImage(image, masked, final, rounds, fraction, residual, boxes, again)
         found = _to_mask(again)
         if again.decision == "block" or not found:
             break

@@ -5,16 +5,15 @@ They compute nothing; each one carries a result together with its evidence.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from guardalign_middleware.canonical import CanonicalImage as CanonicalImage
 
 Box = tuple[int, int, int, int]
 """`(x0, y0, x1, y1)` in pixels of the upright image, half-open: `image[y0:y1, x0:x1]`."""
@@ -27,52 +26,6 @@ Action = Literal["mask", "block", "flag"]
 Role = Literal["system", "user", "assistant", "tool"]
 _VERDICT_BYTES, _REGION_BYTES = 2048, 512
 FinishReason = Literal["stop", "length", "blocked", "cancelled"]
-
-
-@dataclass(frozen=True, eq=False)
-class CanonicalImage:
-    """One decoded, upright, opaque RGB picture; detector and model both receive these pixels.
-
-    Attributes:
-        pixels: uint8 `[H, W, 3]`, read-only.
-        source: its origin, for messages and logs ("photo.jpg", "<bytes>"); never a data URL.
-    """
-
-    pixels: NDArray[np.uint8]
-    source: str = "<array>"
-
-    def __post_init__(self) -> None:
-        pixels = self.pixels
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-            raise ValueError(
-                "pixels must be uint8 with shape (height, width, 3). "
-                f"Got {pixels.dtype} {tuple(pixels.shape)}."
-            )
-        if pixels.flags.writeable:
-            pixels = pixels.copy()
-            pixels.flags.writeable = False
-            object.__setattr__(self, "pixels", pixels)
-
-    @property
-    def width(self) -> int:
-        """Width in pixels."""
-        return int(self.pixels.shape[1])
-
-    @property
-    def height(self) -> int:
-        """Height in pixels."""
-        return int(self.pixels.shape[0])
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hex digest of size and pixels: equal digests mean equal pictures."""
-        digest = hashlib.sha256(f"{self.width}x{self.height}:".encode())
-        digest.update(np.ascontiguousarray(self.pixels).data)
-        return digest.hexdigest()
-
-    def to_pil(self) -> Image.Image:
-        """A new PIL picture with the same pixels."""
-        return Image.fromarray(self.pixels)
 
 
 @dataclass(frozen=True)
@@ -140,6 +93,8 @@ class Verdict:
         evidence: per-patch numbers.
         fault: why the image was allowed without a scan, in words; None for every scanned image.
             Such a verdict needs the setting `on_fault="allow"`; its distance is NaN.
+        scaled_from: width and height before the guard scaled the image down to scan and forward it;
+            None if it did not.
     """
 
     decision: Decision
@@ -154,11 +109,16 @@ class Verdict:
     sha256: str
     evidence: Evidence = field(repr=False, compare=False)
     fault: str | None = None
+    scaled_from: tuple[int, int] | None = None
 
     @property
     def flagged(self) -> bool:
         """True when something unsafe was found."""
         return self.decision != "allow"
+
+    def about(self, image: CanonicalImage) -> Verdict:
+        """The same verdict under the source and the first size of an equal picture."""
+        return replace(self, source=image.source, scaled_from=image.scaled_from)
 
     @property
     def nbytes(self) -> int:
@@ -168,9 +128,10 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """The public JSON object of `guardalign scan --json`, without pixels or per-patch arrays.
 
-        For an unscanned image, the distance is null and there is one more key, `fault`.
+        For an unscanned image, the distance is null and there is one more key, `fault`. For an
+        image that was scaled down, there is one more key, `resized`: its size now and before.
         """
-        record = {
+        record: dict[str, Any] = {
             "source": self.source,
             "decision": self.decision,
             "distance": self.distance if self.fault is None else None,
@@ -179,7 +140,13 @@ class Verdict:
             "regions": [region.to_json() for region in self.regions],
             "profile": self.profile,
         }
-        return record if self.fault is None else {**record, "fault": self.fault}
+        if self.fault is not None:
+            record["fault"] = self.fault
+        if self.scaled_from is not None:
+            sizes = ("width", "height", "from_width", "from_height")
+            values = (self.width, self.height, *self.scaled_from)
+            record["resized"] = dict(zip(sizes, values, strict=True))
+        return record
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ CORE = "guardalign_middleware"
 STAGES = (
     # The vocabulary.
     "errors",
+    "canonical",
     "types",
     "verdict_records",
     "boxes",
@@ -34,6 +35,7 @@ STAGES = (
     "cache",
     "scan_threads",
     "provenance",
+    "png",
     "encode",
     # The stages, in the order of the data.
     "intake",
@@ -43,6 +45,7 @@ STAGES = (
     "generation",
     "guarded_stream",
     "audit",
+    "output",
     "image_guard",
     "guard",
     "shared_models",

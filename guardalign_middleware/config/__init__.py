@@ -24,6 +24,7 @@ from guardalign_middleware.config.detection import (
     ViewName,
 )
 from guardalign_middleware.config.intake import ColourLevel, ImageFormat, IntakePolicy
+from guardalign_middleware.config.output import OutputConfig
 from guardalign_middleware.config.runner import CalibrationConfig, PrefixConfig, RunnerConfig
 from guardalign_middleware.config.sanitize import SanitizeConfig
 from guardalign_middleware.errors import ConfigError
@@ -39,6 +40,7 @@ __all__ = [
     "GuardAlignConfig",
     "ImageFormat",
     "IntakePolicy",
+    "OutputConfig",
     "PatchConfig",
     "Precision",
     "PrefixConfig",
@@ -52,7 +54,7 @@ __all__ = [
 
 
 class GuardAlignConfig(FrozenModel):
-    """A whole guard: intake, detection, sanitizing, and optionally the runner behind it.
+    """A whole guard: intake, detection, sanitizing, output, and optionally the runner behind it.
 
     With `on_fault="allow"`, an image on which the detector fails is forwarded unscanned, and its
     verdict gives the reason in `fault`. Images that cannot be decoded, in which something was
@@ -65,6 +67,7 @@ class GuardAlignConfig(FrozenModel):
     intake: IntakePolicy = IntakePolicy()
     detection: DetectionConfig
     sanitize: SanitizeConfig = SanitizeConfig()
+    output: OutputConfig = OutputConfig()
     on_fault: Literal["raise", "allow"] = Field(
         "raise", description="when the detector fails on an image; allow = fail open"
     )

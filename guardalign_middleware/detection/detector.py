@@ -224,7 +224,7 @@ class Detector:
             keys = {f"{image.sha256}:{view_seed}": image for image in turn}
             found = self.queue.get_many(keys, scan, self._verdicts)
             verdicts |= {verdict.sha256: verdict for verdict in found.values()}
-        return [replace(verdicts[image.sha256], source=image.source) for image in images]
+        return [verdicts[image.sha256].about(image) for image in images]
 
     def _measured(
         self, images: list[CanonicalImage], view_seed: str | None, profile: ThresholdProfile

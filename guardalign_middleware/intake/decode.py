@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from guardalign_middleware.canonical import SourceEncoding
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.budget import check_byte_count, check_size, check_total_pixels
 from guardalign_middleware.intake.color import to_srgb_pixels
 from guardalign_middleware.intake.formats import format_of
+from guardalign_middleware.intake.source_encoding import source_encoding
 
 # Exceptions of Pillow's readers on damaged files, found by fuzzing. `Warning` is for programs that
 # turn warnings into errors: a reader's warning means damage, too.
@@ -42,10 +44,10 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Canonical pixels of each frame, uint8 `[H, W, 3]`, and the format of the file."""
+    """Canonical pixels of each frame, uint8 `[H, W, 3]`, and how the file was encoded."""
 
     frames: tuple[NDArray[np.uint8], ...]
-    image_format: str
+    encoding: SourceEncoding
 
 
 def decode_bytes(data: bytes, policy: IntakePolicy, source: str, *, single: bool = True) -> Decoded:
@@ -71,8 +73,12 @@ def decode_bytes(data: bytes, policy: IntakePolicy, source: str, *, single: bool
         picture = reader(BytesIO(data), "")
     with picture:
         if single:
-            return Decoded((canonical_pixels(picture, policy, source),), image_format)
-        return Decoded(canonical_frames(picture, policy, source), image_format)
+            frames: tuple[NDArray[np.uint8], ...] = (canonical_pixels(picture, policy, source),)
+        else:
+            frames = canonical_frames(picture, policy, source)
+        height, width = frames[0].shape[:2]
+        with _faults_named(source):
+            return Decoded(frames, source_encoding(picture, data, image_format, (width, height)))
 
 
 def canonical_pixels(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from guardalign_middleware.canonical import SourceEncoding
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.budget import check_byte_count, check_size
@@ -153,15 +154,21 @@ def _decode(
         return load_pdf(encoded.data, policy, encoded.label, single=single)
     decoded = decode_bytes(encoded.data, policy, encoded.label, single=single)
     if encoded.mime_type is not None:
-        check_mime(encoded.mime_type, decoded.image_format, encoded.label)
-    return _labelled(decoded.frames, encoded.label)
+        check_mime(encoded.mime_type, decoded.encoding.image_format, encoded.label)
+    return _labelled(decoded.frames, encoded.label, decoded.encoding, encoded.data)
 
 
-def _labelled(frames: Sequence[NDArray[np.uint8]], label: str) -> tuple[CanonicalImage, ...]:
+def _labelled(
+    frames: Sequence[NDArray[np.uint8]],
+    label: str,
+    encoding: SourceEncoding | None = None,
+    file: bytes | None = None,
+) -> tuple[CanonicalImage, ...]:
     if len(frames) == 1:
-        return (CanonicalImage(frames[0], label),)
+        return (CanonicalImage(frames[0], label, encoding, file),)
     return tuple(
-        CanonicalImage(pixels, f"{label}#{number}") for number, pixels in enumerate(frames, start=1)
+        CanonicalImage(pixels, f"{label}#{number}", encoding)
+        for number, pixels in enumerate(frames, start=1)
     )
 
 

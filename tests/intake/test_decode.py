@@ -56,7 +56,7 @@ def test_a_truncated_picture_opened_by_the_program_is_refused() -> None:
 
 def test_the_content_decides_on_the_format() -> None:
     decoded = decode_bytes(encode(gradient(), "JPEG"), IntakePolicy(), "photo.png")
-    assert decoded.image_format == "JPEG"
+    assert decoded.encoding.image_format == "JPEG"
 
 
 def test_bytes_behind_the_picture_change_nothing() -> None:

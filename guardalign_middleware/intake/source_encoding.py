@@ -1,0 +1,81 @@
+"""What a picture file says about how it was encoded: tables of a JPEG, the kind of a WebP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from PIL import Image, JpegImagePlugin
+
+from guardalign_middleware.canonical import SourceEncoding
+
+_LOSSY = {"AVIF", "HEIF"}
+_LOSSY_TIFF = {"jpeg", "tiff_jpeg", "webp"}
+_TABLE = 64
+_FIRST_CHUNK = 12
+_HEADER = 8  # of a RIFF chunk: its name and size
+_FRAME_HEADER = 16
+
+
+def source_encoding(
+    picture: Image.Image, data: bytes, image_format: str, size: tuple[int, int]
+) -> SourceEncoding:
+    """Read how an opened picture was encoded.
+
+    Args:
+        picture: opened by Pillow from `data`.
+        data: the bytes of the file.
+        image_format: its key in `PIL.Image.OPEN`.
+        size: width and height of the upright picture.
+    """
+    if image_format == "JPEG" and isinstance(picture, JpegImagePlugin.JpegImageFile):
+        turned = picture.width != picture.height and size == (picture.height, picture.width)
+        return _jpeg(picture, len(data), turned)
+    if image_format == "WEBP":
+        lossless, count = _webp(data)
+        return SourceEncoding(image_format, count, lossless)
+    lossy = image_format in _LOSSY or picture.info.get("compression") in _LOSSY_TIFF
+    return SourceEncoding(image_format, len(data), not lossy)
+
+
+def _jpeg(picture: JpegImagePlugin.JpegImageFile, count: int, turned: bool) -> SourceEncoding:
+    tables = [
+        tuple(min(max(int(step), 1), 255) for step in table)
+        for _, table in sorted(picture.quantization.items())
+        if len(table) == _TABLE
+    ]
+    if turned:
+        tables = [
+            tuple(table[index % 8 * 8 + index // 8] for index in range(64)) for table in tables
+        ]
+    subsampling = JpegImagePlugin.get_sampling(picture)
+    return SourceEncoding(
+        "JPEG",
+        count,
+        lossless=False,
+        grey=picture.mode == "L",
+        progressive=bool(picture.info.get("progressive")),
+        # Two tables are as many as Pillow writes: one for brightness, one for colours.
+        quantization=tuple(tables[:2]),
+        subsampling=subsampling if subsampling in {0, 1} else 2,
+    )
+
+
+def _webp(data: bytes) -> tuple[bool, int]:
+    """Whether the first frame is lossless, and its bytes; lossy if the file does not say."""
+    for name, start, count in _chunks(data, _FIRST_CHUNK, len(data)):
+        if name == b"ANMF":
+            frame = _chunks(data, start + _FRAME_HEADER, start + count)
+            for inner, _, inner_count in frame:
+                if inner in {b"VP8 ", b"VP8L"}:
+                    return inner == b"VP8L", inner_count
+        if name in {b"VP8 ", b"VP8L"}:
+            return name == b"VP8L", count
+    return False, len(data)
+
+
+def _chunks(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and bytes of each chunk of a RIFF file."""
+    while at + _HEADER <= end:
+        count = int.from_bytes(data[at + 4 : at + 8], "little")
+        yield data[at : at + 4], at + _HEADER, count
+        at += _HEADER + count + count % 2
