@@ -26,6 +26,7 @@ from guardalign_middleware.errors import MessageError
 from guardalign_middleware.intake.content_blocks import BlockReader
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.messages import ROLES, said_beside
+from guardalign_middleware.intake.pdf_blocks import pdf_file
 from guardalign_middleware.intake.picture_traces import picture_trace
 from guardalign_middleware.types import Dropped
 from langchain_guardalign.dialects import Block, Part, read_image
@@ -140,6 +141,8 @@ def _text(text: str) -> Part:
 
 
 def _picture(block: Block, place: str) -> list[Part] | None:
+    if pdf_file(block) is not None:
+        return [dict(block)]  # The core reads it in every dialect, as its policy says.
     slot = read_image(block, place)
     if slot is None:
         return None

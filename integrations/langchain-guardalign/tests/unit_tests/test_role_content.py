@@ -104,7 +104,7 @@ def test_an_image_behind_a_network_or_a_disk_is_refused(block: dict[str, Any]) -
     [
         {"type": "audio", "base64": B64, "mime_type": "audio/wav"},
         {"type": "video", "base64": B64, "mime_type": "video/mp4"},
-        {"type": "file", "base64": B64, "mime_type": "application/pdf"},
+        {"type": "file", "base64": B64, "mime_type": "application/zip"},
         {"type": "media", "mime_type": "video/mp4", "data": B64},
         {"type": "hologram", "image": B64},
         {"data": B64, "mimeType": "image/png"},
