@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from guardalign_middleware.canonical import SourceEncoding
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.budget import check_byte_count, check_size, check_total_pixels
@@ -19,6 +20,8 @@ from guardalign_middleware.types import CanonicalImage
 _HEADER = b"%PDF-"
 _HEADER_WITHIN = 1024
 _POINTS_PER_INCH = 72.0
+# Of a scan as a JPEG, at which its print stays sharp.
+_BYTES_PER_PIXEL = 0.55
 
 
 def is_pdf(data: bytes) -> bool:
@@ -79,6 +82,8 @@ def load_pdf(
             CanonicalImage(
                 np.frombuffer(pixels, dtype=np.uint8).reshape(height, width, 3),
                 page_label(source, number),
+                # Pages of few colours leave as PNG, scans as JPEG.
+                SourceEncoding("PDF", round(width * height * _BYTES_PER_PIXEL), lossless=False),
             )
             for number, ((width, height), pixels) in enumerate(
                 zip(sizes, process.draw(sizes), strict=True), start=1

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.encode import encode as encode_image
 from guardalign_middleware.errors import GuardError, ImageRejected
 from guardalign_middleware.intake import load_frames, load_image, pdf_process
 from guardalign_middleware.intake.pdf import is_pdf, load_pdf, page_size
-from guardalign_middleware.testing import picture
+from guardalign_middleware.testing import open_png, picture
 from guardalign_middleware.testing.pdf import (
     BLUE_PAGE,
     RED_PAGE,
@@ -134,6 +135,17 @@ class TestWhatIsDrawn:
         assert len(pages) == 2
         for page, original in zip(pages, (picture(), picture(red=True)), strict=True):
             assert np.abs(page.pixels.astype(int) - original.pixels).mean() < 6
+
+    def test_print_leaves_as_png_and_a_scan_as_jpeg(self) -> None:
+        print_page = load_frames(drawn_pdf(RED_PAGE), PAGES)[0]
+        encoded = encode_image(print_page)
+        assert encoded.mime_type == "image/png"
+        assert np.array_equal(open_png(encoded.data).pixels, print_page.pixels)
+        noise = np.random.default_rng(1).integers(0, 256, (300, 200, 3), dtype=np.uint8)
+        scan = load_frames(encode(Image.fromarray(noise), "PDF", quality=95), PAGES)[0]
+        encoded = encode_image(scan)
+        assert encoded.mime_type == "image/jpeg"
+        assert len(encoded.data) < scan.width * scan.height
 
     def test_threads_get_their_own_pages(self) -> None:
         files = [drawn_pdf(*[BLUE_PAGE] * n, RED_PAGE) for n in range(4)] * 2
