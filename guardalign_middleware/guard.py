@@ -44,17 +44,20 @@ class GuardedPrompt:
         images: the result for each image, in reading order.
         prefix: whether the safety prefix goes into the prompt.
         dropped: what of the conversation held neither text nor a picture.
+        asked: whether the model is asked all the same if an image is blocked. It sees the notice;
+            adapters set this where the image is from an older turn or from a tool.
     """
 
     messages: tuple[Message, ...]
     images: tuple[SanitizedImage, ...]
     prefix: bool
     dropped: tuple[Dropped, ...] = ()
+    asked: bool = False
 
     @property
     def blocked(self) -> bool:
-        """True when an image may not be forwarded; the model is then not called."""
-        return any(item.image is None for item in self.images)
+        """True when an image may not be forwarded and the model is therefore not called."""
+        return not self.asked and any(item.image is None for item in self.images)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from guardalign_middleware.errors import GuardAlignError, ImageRejected
 from guardalign_middleware.types import SEVERITY
 
 Scalar = str | int | float | bool
@@ -49,6 +50,12 @@ def flat_record(records: Sequence[Mapping[str, Any]]) -> dict[str, Scalar]:
     if len(records) > 1:
         flat[f"{METADATA_PREFIX}verdicts"] = _json([dict(record) for record in records])
     return flat
+
+
+def refusal_record(error: GuardAlignError) -> dict[str, str]:
+    """The record of an input that could not be checked, so that there is no verdict on it."""
+    reason = error.reason if isinstance(error, ImageRejected) else "unsupported_type"
+    return {"decision": "block", "action": "refused", "reason": reason}
 
 
 def is_record_key(key: object) -> bool:

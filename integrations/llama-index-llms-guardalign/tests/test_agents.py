@@ -16,6 +16,7 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context, StartEvent, StopEvent, Workflow, step
 
+from guardalign_middleware import notices
 from guardalign_middleware.testing import base64_png, has_red
 from llama_index.llms.guardalign import (
     GuardAlignGuardedLLM,
@@ -23,7 +24,6 @@ from llama_index.llms.guardalign import (
 from llama_index_support.conversations import (
     BLOCKED,
     GUARD,
-    REPLY,
     UNSAFE,
     Make,
     ask,
@@ -123,7 +123,7 @@ async def test_function_agent_with_images_of_user_and_tool(streaming: bool, reco
     assert all(raw not in start.model_dump_json(fallback=repr) for start in starts)
 
 
-async def test_function_agent_ends_at_a_blocked_image_of_a_tool() -> None:
+async def test_function_agent_goes_on_after_a_blocked_image_of_a_tool() -> None:
     def snapshot() -> Any:
         """Take a picture."""
         return image_block(BLOCKED)
@@ -134,9 +134,10 @@ async def test_function_agent_ends_at_a_blocked_image_of_a_tool() -> None:
         tools=[FunctionTool.from_defaults(snapshot)],
     )
     result = await agent.run(user_msg="What is it?")
-    assert str(result) == REPLY
-    assert result.raw["guardalign"]["finish_reason"] == "blocked"
-    assert len(inner.calls) == 1
+    assert str(result) == "A square."
+    assert result.raw["guardalign"]["verdicts"][0]["decision"] == "block"
+    assert inner.calls[1][-1].content == notices.UNSAFE
+    assert inner.seen == []
 
 
 async def test_an_agent_workflow_takes_functions_for_an_llm_with_tools() -> None:

@@ -36,8 +36,6 @@ from guardalign_middleware.testing import (
     red_guard,
 )
 from llama_index.llms.guardalign import GuardAlignGuardedLLM
-from llama_index.llms.guardalign.images import Resolver
-from llama_index.llms.guardalign.messages import cleaned_messages, find_images
 from llama_index_support.conversations import (
     BLOCKED,
     GUARD,
@@ -48,7 +46,14 @@ from llama_index_support.conversations import (
     image_block,
     image_node,
 )
-from llama_index_support.doubles import Held, ToolLLM, beside, counted_loads, own_preset
+from llama_index_support.doubles import (
+    Held,
+    PlainLLM,
+    ToolLLM,
+    beside,
+    counted_loads,
+    own_preset,
+)
 
 BLOCKS = {
     "bytes": lambda data: ImageBlock(image=data),
@@ -257,10 +262,9 @@ IMAGES = [image_block(UNSAFE), image_block(SAFE), ImageBlock(image=b"")]
 def test_other_blocks_are_the_same_objects_in_the_same_places(rows: list[list[Any]]) -> None:
     messages = [ChatMessage(role="user", blocks=blocks) for blocks in rows]
     before = [list(message.blocks) for message in messages]
-    found, unseen = find_images(messages)
-    assert unseen == 0
-    images = GUARD.sanitize_many(list(map(Resolver(GUARD.config.intake), found)))
-    cleaned = cleaned_messages(messages, images, encode_all=True)
+    inner = PlainLLM()
+    GuardAlignGuardedLLM(llm=inner, guard=GUARD, on_blocked="notice").chat(messages)
+    (cleaned,) = inner.calls
     assert [message.blocks for message in messages] == before
     for message, copied in zip(messages, cleaned, strict=True):
         assert len(copied.blocks) == len(message.blocks)

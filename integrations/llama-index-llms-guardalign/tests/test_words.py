@@ -145,13 +145,17 @@ async def test_tool_callers_clean_a_bare_question() -> None:
         assert [call[-1].content for call in inner.calls[-3:]] == [expected] * 3
 
 
-def test_deep_arguments_raise(llm: GuardAlignGuardedLLM) -> None:
+def test_deep_arguments_are_refused(llm: GuardAlignGuardedLLM, inner: Any) -> None:
     deep: Any = data_url(UNSAFE)
     for _ in range(100):
         deep = [deep]
     call = ToolCallBlock(tool_name="a", tool_kwargs={"it": deep})
     with pytest.raises(MessageError, match="64"):
-        llm.chat([ChatMessage(role="assistant", blocks=[call])])
+        llm.chat([ChatMessage(role="user", blocks=[call])])
+    llm.chat([ChatMessage(role="assistant", blocks=[call]), *ask()])
+    (shown,) = last_call(inner)[0].blocks
+    assert isinstance(shown, ToolCallBlock)
+    assert shown.tool_kwargs == {"notice": "[image not shown: it could not be checked]"}
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,12 +15,13 @@ from guardalign_middleware.errors import MessageError
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import OnBlocked, OnRefused
 from guardalign_middleware.types import GuardedReply
+from guardalign_middleware.verdict_records import refusal_record
+from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import Resolver
-from llama_index.llms.guardalign.messages import UNSCANNED_REMEDY, cleaned_messages, find_images
 from llama_index.llms.guardalign.report import Report
-from llama_index.llms.guardalign.turns import Refusals
-from llama_index.llms.guardalign.words import clean_words, find_in_words
+from llama_index.llms.guardalign.turns import Refusals, Turns
+from llama_index.llms.guardalign.visitors import Asked, Finder, Shower, Visitor
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,11 @@ class Gate:
     on_blocked: OnBlocked
     refusals: Refusals
 
-    def admit(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> Admitted:
+    def admit(self, messages: Iterable[ChatMessage], kwargs: dict[str, Any]) -> Admitted:
         """Clean every image of a conversation and its words; the messages stay unchanged.
+
+        What cannot be checked raises where the user has just sent it and `on_refused` says so;
+        everywhere else a notice stands in its place.
 
         Raises:
             ImageRejected: an image that the intake policy does not accept.
@@ -90,26 +94,30 @@ class Gate:
                 f"The guard does not scan the keyword {min(loose)!r}.",
                 remedy="Put the images into the messages, as ImageBlocks.",
             )
-        found, unseen = find_images(messages)
-        if unseen and not self.allow_unscanned:
-            raise MessageError(
-                "A message holds a video or a document, whose pictures the guard cannot scan.",
-                remedy=UNSCANNED_REMEDY,
-            )
-        report: Report = {"verdicts": []} | ({"unscanned": unseen} if unseen else {})
-        hidden = find_in_words(messages, self.resolve.policy)
-        pictures = [self.resolve(item) for item in found]
-        pictures += [picture for picture in hidden if picture is not None]
-        if not pictures:
-            return Admitted(self.inner, list(messages), kwargs, report)
-        images = self.guard.get().sanitize_many(pictures)
-        shown = clean_words(messages, hidden, images[len(found) :])
-        shown = cleaned_messages(shown, images[: len(found)], encode_all=True)
-        # A blocked picture in words becomes a notice: the LLM would not have seen it.
-        if any(item.image is None for item in images[: len(found)]):
+        turns = Turns(messages, self.on_refused, self.on_blocked, self.refusals)
+        finder = self.read(turns)
+        pictures = finder.pictures
+        images = self.guard.get().sanitize_many(pictures) if pictures else []
+        shown = self._walk(turns, Shower(finder.slots, images))
+        # What the LLM sees first, then what stands in words.
+        found = finder.found
+        order = sorted(range(len(images)), key=lambda index: found[index].in_words)
+        verdicts = tuple(images[index].verdict for index in order)
+        report: Report = {"verdicts": [verdict.to_json() for verdict in verdicts]}
+        if finder.unseen:
+            report["unscanned"] = finder.unseen
+        if refused := [slot.error for slot in finder.slots if slot.error is not None]:
+            report["refused"] = [refusal_record(error) for error in refused]
+        blocked = [
+            (slot.turn, item.original.sha256)
+            for slot, item in zip(found, images, strict=True)
+            # A blocked picture in words is a notice: the LLM would not have seen it.
+            if item.image is None and not slot.in_words
+        ]
+        if turns.answers(blocked):
             reply = GuardedReply.blocked(
                 self.guard.config.blocked_reply,
-                tuple(item.verdict for item in images),
+                verdicts,
                 self.inner.metadata.model_name,
             )
             target = GuardedCall(
@@ -120,8 +128,28 @@ class Gate:
                 stream_reply=lambda: GuardedStream(None, lambda: reply),
             )
             return Admitted(target, shown, {}, report | reply.to_json())
-        report["verdicts"] = [item.verdict.to_json() for item in images]
         return Admitted(self.inner, shown, kwargs, report)
+
+    def read(self, turns: Turns) -> Finder:
+        """Find and read everything that has to be guarded.
+
+        Raises:
+            ImageRejected, MessageError: as for `admit`.
+        """
+        finder = Finder(self.resolve, turns.raises)
+        try:
+            self._walk(turns, finder)
+        except Asked as asked:
+            raise asked.error from asked.error.__cause__
+        return finder
+
+    def _walk(self, turns: Turns, visitor: Visitor) -> list[ChatMessage]:
+        walk = MessageWalk(visitor, self.resolve, allow_unscanned=self.allow_unscanned)
+        walked = []
+        for index, message in enumerate(turns.messages):
+            visitor.turn = index
+            walked.append(walk.message(message, index))
+        return walked
 
     def admit_turn(
         self,

@@ -25,6 +25,7 @@ from llama_index.core.schema import (
     Node,
     NodeWithScore,
 )
+from PIL import Image
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import MessageError
@@ -58,6 +59,7 @@ class Found:
         path: of a file; ignored if there is data.
         url: ignored if there is data or a path.
         mime_type: the stated type of the data; None if LlamaIndex may have guessed it.
+        pillow: a Pillow image, instead of all the others.
     """
 
     place: str
@@ -65,6 +67,7 @@ class Found:
     path: str | None = None
     url: str | None = None
     mime_type: str | None = None
+    pillow: Image.Image | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Resolver:
         return load_picture(self._part(found), found.place, self.policy, fetch=self.fetch)
 
     def _part(self, found: Found) -> dict[str, Any]:
+        if found.pillow is not None:
+            return {"type": "image", "image": found.pillow}
         if found.data is not None and found.mime_type is not None:
             return {"type": "image", "base64": found.data, "mime_type": found.mime_type}
         if found.data is not None:
@@ -97,6 +102,20 @@ class Resolver:
         if found.path is not None:
             return {"type": "image", "path": found.path}
         return {"type": "image", "url": found.url}
+
+
+class Remembering:
+    """Reads each image once, however often it is asked for."""
+
+    def __init__(self, resolve: Resolver) -> None:
+        self._resolve = resolve
+        self._read: dict[Found, CanonicalImage] = {}
+
+    def __call__(self, found: Found) -> CanonicalImage:
+        """The image; errors are those of `Resolver`."""
+        if found not in self._read:
+            self._read[found] = self._resolve(found)
+        return self._read[found]
 
 
 def in_block(block: object, place: str) -> Found | None:
@@ -177,7 +196,7 @@ def _found(place: str, data: object, path: object, url: object, mimetype: str | 
     found = Found(
         place,
         # Empty data counts as none beside a path or a URL; alone, the core says that it is empty.
-        (_base64(data) or None) if elsewhere else _base64(data),
+        (base64_text(data) or None) if elsewhere else base64_text(data),
         None if path is None else str(path),
         None if url is None else str(url),
     )
@@ -187,7 +206,8 @@ def _found(place: str, data: object, path: object, url: object, mimetype: str | 
     return replace(found, mime_type=mimetype)
 
 
-def _base64(data: object) -> str | None:
+def base64_text(data: object) -> str | None:
+    """The base64 of what a block, a node or a resource holds as bytes; None if it holds none."""
     if isinstance(data, io.IOBase):
         data.seek(0)
         return base64.b64encode(data.read()).decode()

@@ -27,25 +27,24 @@ from llama_index.core.base.llms.types import (
 
 from guardalign_middleware import notices
 from guardalign_middleware.encode import png_bytes
-from guardalign_middleware.errors import MessageError
+from guardalign_middleware.errors import GuardAlignError, ImageRejected, MessageError
 from guardalign_middleware.intake.content_blocks import BlockReader
 from guardalign_middleware.intake.messages import ROLES, said_beside
 from guardalign_middleware.intake.picture_traces import picture_trace
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import CanonicalImage, Dropped
+from guardalign_middleware.verdict_records import is_record_key
 from llama_index.llms.guardalign.images import (
     Found,
     as_block,
     in_anything,
     in_block,
-    is_image_document,
 )
+from llama_index.llms.guardalign.media_blocks import media_of
+from llama_index.llms.guardalign.visitors import digest_of
 
 Part = dict[str, Any]
 Resolve = Callable[[Found], CanonicalImage]
-UNSCANNED_REMEDY = (
-    "Convert its pages or frames to images, or set allow_unscanned=True to send it unscanned."
-)
 _ACCEPTED = "This model accepts text and images only."
 Fate = Literal["text", "call", "nested", "picture", "dropped", "refused"]
 # What the model gets to see of each kind of block. A subclass is what its base is; a block of
@@ -62,6 +61,64 @@ _FATES: Mapping[type[BaseContentBlock], Fate] = {
     AudioBlock: "refused",
     VideoBlock: "refused",
 }
+
+
+Raises = Callable[[str, int], bool]
+"""Whether a refusal goes to the user, by the block's digest and its message's position."""
+
+
+def readable(
+    messages: Sequence[ChatMessage], resolve: Resolve, raises: Raises
+) -> tuple[list[ChatMessage], list[GuardAlignError]]:
+    """Copy the messages with a notice in the place of each block that the model cannot be shown.
+
+    Args:
+        messages: the caller's, which stay unchanged.
+        resolve: reads one image.
+        raises: whether to raise the error instead.
+
+    Returns:
+        The messages, and why blocks were replaced.
+
+    Raises:
+        MessageError, ImageRejected: as for `to_role_content`.
+    """
+    errors: list[GuardAlignError] = []
+    copies = []
+    for index, message in enumerate(messages):
+        place = f"messages[{index}].blocks"
+
+        def kept(block: Any, place: str = place, index: int = index) -> Any:
+            try:
+                _parts(block, place, resolve, [])
+            except (MessageError, ImageRejected) as error:
+                if raises(digest_of(block), index):
+                    raise
+                errors.append(error)
+                return TextBlock(text=notices.refused(error, _what(block)))
+            return block
+
+        blocks = [kept(block) for block in message.blocks]
+        extra = {key: v for key, v in message.additional_kwargs.items() if not is_record_key(key)}
+        try:
+            for found in _loose(message, place):
+                resolve(found)
+        except (MessageError, ImageRejected) as error:
+            if raises(digest_of(extra.pop("images")), index):
+                raise
+            errors.append(error)
+            blocks.append(TextBlock(text=notices.refused(error)))
+        if len(extra) == len(message.additional_kwargs) and all(map(is_, blocks, message.blocks)):
+            copies.append(message)
+        else:
+            update = {"blocks": blocks, "additional_kwargs": extra}
+            copies.append(message.model_copy(update=update))
+    return copies, errors
+
+
+def _what(block: object) -> str:
+    names = {VideoBlock: "video", AudioBlock: "audio", DocumentBlock: "file"}
+    return next((name for kind, name in names.items() if isinstance(block, kind)), "image")
 
 
 def to_role_content(messages: Sequence[ChatMessage], resolve: Resolve) -> list[dict[str, Any]]:
@@ -82,34 +139,26 @@ def to_role_content(messages: Sequence[ChatMessage], resolve: Resolve) -> list[d
     return [_turn(message, index, resolve) for index, message in enumerate(messages)]
 
 
-def find_images(messages: Sequence[ChatMessage]) -> tuple[list[Found], int]:
-    """Find every image of a conversation, in reading order, without reading it.
+def blocked_images(
+    conversation: Sequence[Mapping[str, Any]], images: Sequence[SanitizedImage]
+) -> list[tuple[int, str]]:
+    """Position of the message, and digest, of each blocked image.
 
-    Returns:
-        The images, and the number of videos and documents, whose pictures the guard cannot scan.
-
-    Raises:
-        MessageError: an unknown block.
+    Args:
+        conversation: made by `to_role_content`.
+        images: its images after the guard, in reading order.
     """
-    images: list[Found] = []
-    unseen = 0
-    for index, message in enumerate(messages):
-        place = f"messages[{index}].blocks"
-        for block in _leaves(message.blocks):
-            found = in_block(block, place)
-            if found is not None:
-                images.append(found)
-            elif isinstance(block, VideoBlock | DocumentBlock):
-                unseen += 1
-            elif not isinstance(
-                block, TextBlock | AudioBlock | ThinkingBlock | ToolCallBlock | CachePoint
-            ):
-                raise MessageError(
-                    f"{place} holds a {type(block).__name__}.",
-                    remedy="Leave it out: the guard cannot know whether it shows a picture.",
-                )
-        images += _loose(message, place)
-    return images, unseen
+    turns = [
+        index
+        for index, turn in enumerate(conversation)
+        for part in turn["content"]
+        if part["type"] == "image"
+    ]
+    return [
+        (turn, item.original.sha256)
+        for turn, item in zip(turns, images, strict=True)
+        if item.image is None
+    ]
 
 
 def image_blocks(documents: Sequence[object]) -> list[ImageBlock]:
@@ -132,22 +181,20 @@ def given_images(formatted: object, image_documents: Sequence[Any] | None) -> Se
 
 
 def cleaned_messages(
-    messages: Sequence[ChatMessage], images: Sequence[SanitizedImage], *, encode_all: bool = False
+    messages: Sequence[ChatMessage], images: Sequence[SanitizedImage]
 ) -> list[ChatMessage]:
     """Copy the messages with cleaned images; a message without images is returned itself.
 
     Args:
         messages: the caller's, which stay unchanged.
         images: their images after the guard, in reading order.
-        encode_all: whether to encode allowed images anew from the scanned pixels. Needed where
-            another decoder could get other pixels from the same bytes, as under transparency.
     """
     if not images:
         return list(messages)
     rest = iter(images)
     copies = []
     for index, message in enumerate(messages):
-        blocks = [_cleaned(block, rest, encode_all) for block in message.blocks]
+        blocks = [_cleaned(block, rest) for block in message.blocks]
         blocks += [_shown(next(rest)) for _ in _loose(message, f"messages[{index}].blocks")]
         if "images" not in message.additional_kwargs and all(map(is_, blocks, message.blocks)):
             copies.append(message)
@@ -195,6 +242,12 @@ def _parts(block: object, place: str, resolve: Resolve, dropped: list[Dropped]) 
         return [part for each in inner for part in _parts(each, place, resolve, dropped)]
     if fate == "picture" and (found := in_block(block, place)) is not None:
         return [_part(found, resolve)]
+    if isinstance(block, DocumentBlock):
+        media = media_of(block, place)
+        if media.found is not None:
+            return [_part(media.found, resolve)]
+        if media.kind == "text" and media.data is not None:
+            return [_text(media.data.decode("utf-8", "replace"))]
     reason = ""
     if isinstance(block, BaseContentBlock) and fate in {"dropped", None}:
         kind = getattr(block, "block_type", type(block).__name__)
@@ -256,17 +309,17 @@ def _loose(message: ChatMessage, place: str) -> list[Found]:
     return [found for found in loose if found.data is None or found.data not in known]
 
 
-def _cleaned(block: Any, rest: Iterator[SanitizedImage], encode_all: bool) -> Any:
+def _cleaned(block: Any, rest: Iterator[SanitizedImage]) -> Any:
     if isinstance(block, ImageBlock):
         item = next(rest)
         # An allowed image need not be encoded again if its bytes are its only source.
         own = isinstance(block.image, bytes) and block.path is None and block.url is None
-        keep = own and not encode_all and item.image is item.original
+        keep = own and item.image is item.original
         return block if keep else _shown(item, block.detail)
-    if is_image_document(block):
+    if isinstance(block, DocumentBlock) and media_of(block, "").found is not None:
         return _shown(next(rest))
     if isinstance(block, BaseRecursiveContentBlock):
-        inner = [_cleaned(part, rest, encode_all) for part in block.nested_blocks]
+        inner = [_cleaned(part, rest) for part in block.nested_blocks]
         if all(map(is_, inner, block.nested_blocks)):
             return block
         field = block.nested_blocks_field_name()

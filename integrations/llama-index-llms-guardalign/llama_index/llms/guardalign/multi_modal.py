@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
 
@@ -30,14 +31,16 @@ from guardalign_middleware.handles import LazyChain
 from guardalign_middleware.handling import OnBlocked, OnRefused, check_option
 from guardalign_middleware.scan_threads import in_scan_thread
 from llama_index.llms.guardalign.events import GuardedCall
-from llama_index.llms.guardalign.images import OptionalFetch, Resolver
+from llama_index.llms.guardalign.images import OptionalFetch, Remembering, Resolver
 from llama_index.llms.guardalign.messages import (
+    blocked_images,
     cleaned_messages,
     given_images,
     image_blocks,
+    readable,
     to_role_content,
 )
-from llama_index.llms.guardalign.turns import Refusals
+from llama_index.llms.guardalign.turns import Refusals, Turns
 
 
 class _MultiModal(LLM):
@@ -207,13 +210,19 @@ class _MultiModal(LLM):
         call = await in_scan_thread(self._guard_prompt, prompt, formatted, image_documents, kwargs)
         return await call.astream_complete(prompt)
 
-    def _guard(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> GuardedCall:
+    def _guard(self, messages: Iterable[ChatMessage], kwargs: dict[str, Any]) -> GuardedCall:
         """Clean every image of a conversation; loads the chain on first use."""
         options = self._options(kwargs)
-        conversation = to_role_content(messages, Resolver(self._lazy.config.intake, self.fetch))
+        turns = Turns(messages, self.on_refused, self.on_blocked, self._refusals)
+        resolve = Remembering(Resolver(self._lazy.config.intake, self.fetch))
+        kept, _ = readable(turns.messages, resolve, turns.raises)
+        conversation = to_role_content(kept, resolve)
         chain = self._lazy.get()
         prompt = chain.prepare(conversation)
-        shown = cleaned_messages(messages, prompt.images)
+        prompt = replace(
+            prompt, asked=not turns.answers(blocked_images(conversation, prompt.images))
+        )
+        shown = cleaned_messages(kept, prompt.images)
         return GuardedCall(
             self,
             shown,

@@ -32,8 +32,8 @@ from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
-from llama_index.llms.guardalign.messages import UNSCANNED_REMEDY
 from llama_index.llms.guardalign.nodes import node_images, rebuilt_node, shows_video
+from llama_index.llms.guardalign.provider_content import UNSCANNED_REMEDY
 
 _ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "drop", "flag")
 _IDENTITY = "guard_identity"

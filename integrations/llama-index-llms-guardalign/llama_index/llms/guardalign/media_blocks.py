@@ -1,0 +1,114 @@
+"""What a document, video or audio block is by its declared type, and whether it is a picture."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import stat
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from llama_index.core.base.llms.types import AudioBlock, DocumentBlock, VideoBlock
+
+from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.extent import picture_format
+from guardalign_middleware.intake.media_types import MediaKind, media_kind
+from llama_index.llms.guardalign.images import Found, base64_text, in_block
+
+MediaBlock = DocumentBlock | VideoBlock | AudioBlock
+_HEAD = 64
+
+
+@dataclass(frozen=True)
+class Media:
+    """The content of a block for files.
+
+    Attributes:
+        kind: by the declared type; `image` also if the file begins like a picture, whatever its
+            type.
+        data: the bytes; None if the block only names a path or a URL, or holds nothing.
+        found: the picture, if it is one.
+        named: the path or the URL that it names instead of bytes.
+    """
+
+    kind: MediaKind
+    data: bytes | None
+    found: Found | None = None
+    named: str | None = None
+
+
+def media_of(block: MediaBlock, place: str) -> Media:
+    """Look at a block's declared type and at its first bytes."""
+    if (found := in_block(block, place)) is not None:  # A document that is declared an image.
+        return Media("image", None, found)
+    data, path, url = _data_of(block), block.path, block.url
+    named = None if data is not None else str(path) if path is not None else None
+    declared: str | None = _declared(block)
+    if data is None and url is not None and path is None:
+        named = str(url)
+        if is_data_url(named):
+            data = _in_data_url(named)
+            declared, named = named[5:].split(",", 1)[0].split(";", 1)[0] or declared, None
+    kind = _kind(block, declared, named)
+    if data is not None and picture_format(data) is not None:
+        return Media("image", data, Found(place, base64.b64encode(data).decode("ascii")))
+    if kind == "image":
+        text = None if data is None else base64.b64encode(data).decode("ascii")
+        is_path = data is None and path is not None
+        found = Found(place, text, str(path) if is_path else None, None if is_path else named)
+        return Media("image", data, found)
+    if data is None and path is not None and _begins_like_picture(str(path)):
+        return Media("image", None, Found(place, path=str(path)), str(path))
+    return Media(kind, data, None, named)
+
+
+def _kind(block: MediaBlock, declared: str | None, named: str | None) -> MediaKind:
+    if media_kind(declared, named) == "image":
+        return "image"
+    if isinstance(block, AudioBlock):
+        return "audio"
+    if isinstance(block, VideoBlock):
+        return "video"
+    return media_kind(declared, named or block.title)
+
+
+def _declared(block: MediaBlock) -> str | None:
+    if isinstance(block, AudioBlock):
+        return block.format
+    return block.video_mimetype if isinstance(block, VideoBlock) else block.document_mimetype
+
+
+def _data_of(block: MediaBlock) -> bytes | None:
+    names = {AudioBlock: "audio", VideoBlock: "video", DocumentBlock: "data"}
+    name = next(name for kind, name in names.items() if isinstance(block, kind))
+    value: Any = getattr(block, name)
+    text = base64_text(value)
+    if not text:
+        return None
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return value if isinstance(value, bytes) else text.encode("utf-8", "surrogatepass")
+
+
+def _in_data_url(url: str) -> bytes:
+    header, _, body = url.partition(",")
+    if not header.lower().rstrip().endswith(";base64"):
+        return unquote_to_bytes(body)
+    try:
+        return base64.b64decode(unquote_to_bytes(body))
+    except (binascii.Error, ValueError):
+        return body.encode("utf-8", "surrogatepass")
+
+
+def _begins_like_picture(path: str) -> bool:
+    """Whether a file on this machine is a picture; only its first bytes are read."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            return picture_format(file.read(_HEAD)) is not None
+    except (OSError, ValueError):
+        return False

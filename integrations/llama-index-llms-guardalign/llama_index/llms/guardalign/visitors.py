@@ -1,0 +1,207 @@
+"""The two passes over what a model is about to see: `Finder` reads, `Shower` puts images back.
+
+Both see the same places in the same order, so what the finder wrote down is what the shower reads.
+A unit is the smallest thing that a notice can replace, such as a block: whatever in it cannot be
+checked raises an error, and the innermost unit around it becomes the notice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from guardalign_middleware import notices
+from guardalign_middleware.encode import png_bytes
+from guardalign_middleware.errors import GuardAlignError, ImageRejected, MessageError
+from guardalign_middleware.intake.hidden_images import HiddenImage, may_hide_image, replace_hidden
+from guardalign_middleware.intake.part import load_picture
+from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.types import CanonicalImage
+from llama_index.llms.guardalign.images import Found, Resolver
+
+Walk = Callable[[], Any]
+Refused = Callable[[str], Any]
+"""Makes what stands in a unit's place, of the notice."""
+
+
+class Visitor(Protocol):
+    """What both passes do at each place.
+
+    Attributes:
+        count: number of pictures so far.
+        turn: position of the message; None outside of messages.
+    """
+
+    count: int
+    turn: int | None
+
+    def picture(self, found: Found) -> SanitizedImage | None:
+        """An image that a model would see; None while reading."""
+
+    def words(self, text: str) -> str:
+        """A text, in which only complete and unsafe pictures are replaced."""
+
+    def unit(self, walk: Walk, refused: Refused, value: object, what: str = "image") -> Any:
+        """Walk through a unit, or put a notice in its place."""
+
+    def unscanned(self) -> None:
+        """Count something that is forwarded although it cannot be scanned."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What was found at one place, in reading order.
+
+    Attributes:
+        picture: an image; None for a unit, and for a picture in words that cannot be read.
+        error: why a unit is refused.
+        what: the kind of thing that is refused, for the notice.
+        in_words: whether the image stands in words, where no model sees it.
+        turn: the position of its message; None outside of messages.
+    """
+
+    picture: CanonicalImage | None = None
+    error: GuardAlignError | None = None
+    what: str = "image"
+    in_words: bool = False
+    turn: int | None = None
+
+
+class Asked(Exception):
+    """Carries an error through all units to the user, who has just sent its cause."""
+
+    def __init__(self, error: GuardAlignError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass
+class Finder:
+    """Reads every picture, and writes down what cannot be checked.
+
+    Attributes:
+        resolve: reads one image.
+        raises: says by a unit's digest and message whether its error goes to the user.
+        slots: what was found.
+        unseen: number of things forwarded unscanned.
+        turn: position of the message being read.
+    """
+
+    resolve: Resolver
+    raises: Callable[[str, int | None], bool]
+    slots: list[Slot] = field(default_factory=list)
+    unseen: int = 0
+    count: int = 0
+    turn: int | None = None
+
+    def picture(self, found: Found) -> None:
+        """Read an image; an error refuses the unit."""
+        self.count += 1
+        self.slots.append(Slot(self.resolve(found), turn=self.turn))
+
+    def words(self, text: str) -> str:
+        """Read the pictures in a text; those that cannot be read stay."""
+        if may_hide_image(text):
+            replace_hidden(text, self._read)
+        return text
+
+    def _read(self, image: HiddenImage) -> None:
+        part = {"type": "image", "image": image.data}
+        try:
+            picture = load_picture(part, "text", self.resolve.policy)
+        except ImageRejected:
+            self.slots.append(Slot(in_words=True, turn=self.turn))
+        else:
+            self.slots.append(Slot(picture, in_words=True, turn=self.turn))
+
+    def unit(self, walk: Walk, refused: Refused, value: object, what: str = "image") -> Any:
+        """Walk through a unit; if something in it is refused, forget the rest of it."""
+        place, unseen = len(self.slots), self.unseen
+        self.slots.append(Slot(turn=self.turn))
+        try:
+            return walk()
+        except (ImageRejected, MessageError) as error:
+            if self.raises(digest_of(value), self.turn):
+                raise Asked(error) from error
+            del self.slots[place:]
+            self.unseen = unseen
+            self.slots.append(Slot(error=error, what=what, turn=self.turn))
+            return value
+
+    def unscanned(self) -> None:
+        """Count something that is forwarded although it cannot be scanned."""
+        self.unseen += 1
+
+    @property
+    def found(self) -> list[Slot]:
+        """The places of what has to be scanned, in reading order."""
+        return [slot for slot in self.slots if slot.picture is not None]
+
+    @property
+    def pictures(self) -> list[CanonicalImage]:
+        """What has to be scanned, in reading order."""
+        return [slot.picture for slot in self.slots if slot.picture is not None]
+
+
+@dataclass
+class Shower:
+    """Shows cleaned images and notices in the places where the finder read.
+
+    Args:
+        slots: what the finder wrote down.
+        images: its pictures after the guard.
+    """
+
+    slots: Iterator[Slot]
+    images: Iterator[SanitizedImage]
+    count: int = 0
+    turn: int | None = None
+
+    def __init__(self, slots: Sequence[Slot], images: Sequence[SanitizedImage]) -> None:
+        self.slots, self.images = iter(slots), iter(images)
+
+    def picture(self, found: Found) -> SanitizedImage:
+        """The cleaned image of this place."""
+        self.count += 1
+        next(self.slots)
+        return next(self.images)
+
+    def words(self, text: str) -> str:
+        """The text with a cleaned picture, or a notice, for each unsafe picture in it."""
+        return replace_hidden(text, self._shown) if may_hide_image(text) else text
+
+    def _shown(self, _: HiddenImage) -> bytes | str | None:
+        if next(self.slots).picture is None:
+            return None
+        item = next(self.images)
+        if not item.verdict.flagged:
+            return None
+        return notices.UNSAFE if item.image is None else encoded(item.image)[0]
+
+    def unit(self, walk: Walk, refused: Refused, value: object, what: str = "image") -> Any:
+        """Walk through a unit, or put the notice in its place."""
+        slot = next(self.slots)
+        if slot.error is None:
+            return walk()
+        return refused(notices.refused(slot.error, slot.what))
+
+    def unscanned(self) -> None:
+        """Counted already."""
+
+
+def encoded(image: CanonicalImage) -> tuple[bytes, str]:
+    """A cleaned image as a file, and its media type."""
+    return png_bytes(image), "image/png"
+
+
+def digest_of(value: object) -> str:
+    """Recognizes an input that was refused before; equal inputs have equal digests."""
+    try:
+        written = repr(value.model_dump(warnings=False) if isinstance(value, BaseModel) else value)
+    except (TypeError, ValueError, RecursionError, RuntimeError):
+        written = repr(type(value))
+    return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()
