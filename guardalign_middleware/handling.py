@@ -79,5 +79,5 @@ def nearest_option(name: str, known: Iterable[str]) -> str | None:
 
 def named_options(owner: type) -> list[str]:
     """The keywords of a class's constructor, for `check_known`."""
-    parameters = inspect.signature(owner.__init__).parameters.values()
+    parameters = inspect.signature(owner).parameters.values()
     return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]

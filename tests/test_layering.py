@@ -23,6 +23,7 @@ STAGES = (
     "canonical",
     "types",
     "verdict_records",
+    "record_seal",
     "boxes",
     "notices",
     "handling",

@@ -21,7 +21,7 @@ from guardalign_middleware.notices import UNREADABLE
 from guardalign_middleware.types import CanonicalImage, Verdict
 from langchain_guardalign.dialects import Part
 from langchain_guardalign.found_images import FoundImage, Replacement
-from langchain_guardalign.message_walk import find_images, put_images
+from langchain_guardalign.message_walk import put_images, walk_images
 from langchain_guardalign.verdict_metadata import UNREADABLE_RECORD, record_of
 
 ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "notice", "block", "flag")
@@ -143,7 +143,8 @@ class ImageCleaner:
         Raises:
             GuardError: a fault of the guard, which concerns all values.
         """
-        loaded = [self._load_all(value, place) for value in values]
+        walked = [walk_images(value, place) for value in values]
+        loaded = [self._load_all(found) for found, _ in walked]
         images = {
             picture.decoded.sha256: picture.image
             for row in loaded
@@ -154,11 +155,10 @@ class ImageCleaner:
         scans = self._scans.get_many(images, self._scan)
         return [
             row if isinstance(row, GuardAlignError) else self._put_back(value, row, scans, place)
-            for value, row in zip(values, loaded, strict=True)
+            for (_, value), row in zip(walked, loaded, strict=True)
         ]
 
-    def _load_all(self, value: object, place: str) -> list[_Picture] | GuardAlignError:
-        found = find_images(value, place)
+    def _load_all(self, found: Sequence[FoundImage]) -> list[_Picture] | GuardAlignError:
         refused = next((each.refused for each in found if each.refused is not None), None)
         if refused is not None:
             return refused

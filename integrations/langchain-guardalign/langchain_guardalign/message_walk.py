@@ -38,7 +38,7 @@ from langchain_guardalign.dialects import (
     unreadable_error,
 )
 from langchain_guardalign.found_images import FoundImage, Replacement
-from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
+from langchain_guardalign.verdict_metadata import with_records
 from langchain_guardalign.walk_modes import CONTENT_KEYS, Mode, mode_under, modes_inside
 
 _MAX_DEPTH = 64
@@ -58,14 +58,22 @@ def find_images(value: object, place: str = "messages") -> list[FoundImage]:
         value: messages are searched in content, artifact, additional_kwargs and all other fields.
         place: the name of the value in errors.
     """
+    return walk_images(value, place)[0]
+
+
+def walk_images(value: Value, place: str = "messages") -> tuple[list[FoundImage], Value]:
+    """What `find_images` finds, and the value without records that the guard has not written.
+
+    Arguments and errors are those of `find_images`.
+    """
     found: list[FoundImage] = []
 
     def visit(image: FoundImage) -> Replacement:
         found.append(image)
         return Replacement()
 
-    _Walk(visit).value(value, place, "loose")
-    return found
+    rest: Value = _Walk(visit).value(value, place, "loose")
+    return found, rest
 
 
 def put_images(value: Value, replacements: Sequence[Replacement], place: str = "messages") -> Value:
@@ -161,12 +169,7 @@ class _Walk:
         content = fields.pop("content")
         changed = self._changed({"content": content}, place, "strict")
         changed |= self._changed(fields, place, "loose")
-        records = self._records[first:]
-        home = "response_metadata" if "response_metadata" in fields else "additional_kwargs"
-        metadata = changed.get(home, fields.get(home)) or {}
-        # A message that was cleaned earlier keeps the verdicts on its original images.
-        if records and (changed or METADATA_KEY not in metadata):
-            changed[home] = {**metadata, METADATA_KEY: summary(records)}
+        changed |= with_records({**fields, **changed}, self._records[first:])
         return message.model_copy(update=changed) if changed else message
 
     def _changed(self, fields: Mapping[str, Any], place: str, mode: Mode) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from langchain_core.messages.tool import (
 )
 
 from guardalign_middleware.types import GuardedChunk, GuardedReply, dropped_record
-from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
+from langchain_guardalign.verdict_metadata import message_fields
 
 if TYPE_CHECKING:
     from guardalign_middleware.generation.prompt.tool_calls import Answer, AnswerReader
@@ -57,8 +57,8 @@ class ReplyWriter:
             content=content,
             tool_calls=calls,
             invalid_tool_calls=invalid,
-            response_metadata=_metadata(reply),
             usage_metadata=_usage(reply),
+            **_metadata(reply),
         )
 
     def chunk(self, piece: GuardedChunk) -> AIMessageChunk:
@@ -83,9 +83,9 @@ class ReplyWriter:
         return AIMessageChunk(
             content=text,
             tool_call_chunks=chunks,
-            response_metadata=_metadata(piece.reply),
             usage_metadata=_usage(piece.reply),
             chunk_position="last",
+            **_metadata(piece.reply),
         )
 
     def _answer(self, reply: GuardedReply) -> tuple[str, Answer]:
@@ -123,12 +123,13 @@ def _usage(reply: GuardedReply) -> UsageMetadata:
 def _metadata(reply: GuardedReply) -> dict[str, Any]:
     """Without pixels or image bytes, because metadata are written to logs and traces."""
     records = [verdict.to_json() for verdict in reply.verdicts]
-    about = {**summary(records), "calibration": reply.calibration.to_json()}
+    more: dict[str, Any] = {"calibration": reply.calibration.to_json()}
     if reply.dropped:
-        about["dropped"] = dropped_record(reply.dropped)
-    return {
+        more["dropped"] = dropped_record(reply.dropped)
+    fields = message_fields(records, **more)
+    fields["response_metadata"] |= {
         "model_name": reply.model,
         "model_provider": "guardalign",
         "finish_reason": reply.finish_reason,
-        METADATA_KEY: about,
     }
+    return fields

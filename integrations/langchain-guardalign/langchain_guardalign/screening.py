@@ -14,7 +14,7 @@ from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.scan_threads import in_scan_thread
 from langchain_guardalign.cleaner import Cleaned
 from langchain_guardalign.tracing import run_metadata
-from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
+from langchain_guardalign.verdict_metadata import with_records
 
 if TYPE_CHECKING:
     from langchain_guardalign.runnable import ImageGuardRunnable
@@ -76,10 +76,10 @@ def cleaned(screened: Sequence[Screened]) -> list[Cleaned]:
 
 def with_verdicts(answer: Any, prompt: Cleaned) -> Any:
     """The answer to a prompt with the verdicts on the prompt's images; as it is without images."""
-    if not prompt.records or not isinstance(answer, BaseMessage):
+    if not isinstance(answer, BaseMessage):
         return answer
-    metadata = {**answer.response_metadata, METADATA_KEY: summary(prompt.records)}
-    return answer.model_copy(update={"response_metadata": metadata})
+    changed = with_records(answer.__dict__, prompt.records, instead=True)
+    return answer.model_copy(update=changed) if changed else answer
 
 
 def generation_with_verdicts(generation: Any, prompt: Cleaned) -> Any:

@@ -336,7 +336,7 @@ class TestModel:
     def test_nothing_is_said_if_nothing_was_dropped(self) -> None:
         reply = ChatGuardAlign(chain=red_chain()).invoke([HumanMessage("Hi")])
         assert set(reply.response_metadata["guardalign"]) == {
-            *("verdicts", "masked", "blocked", "calibration")
+            *("verdicts", "masked", "blocked", "calibration", "seal")
         }
 
     def test_a_picture_in_a_result_is_cleaned(self) -> None:

@@ -25,13 +25,14 @@ from guardalign_middleware.testing import base64_png, data_url, picture, png
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign.found_images import Replacement
 from langchain_guardalign.message_walk import find_images, put_images
+from langchain_guardalign.verdict_metadata import summary
 
 Forms = Callable[[CanonicalImage], dict[str, Any]]
 Pictures = Callable[[object], list[CanonicalImage]]
 
 RAW = picture(red=True)
 CLEAN = picture(colour=(0, 255, 0))
-PUT = Replacement(png=png(CLEAN), record={"decision": "mask"})
+PUT = Replacement(png=png(CLEAN), record={"decision": "mask", "action": "mask"})
 NOTE = Replacement(note="gone", record={"decision": "block"})
 NAMES = (
     "v1 base64",
@@ -122,14 +123,11 @@ def test_every_form_in_every_place_is_found_and_put_back(
         assert not holds(new, RAW)
         assert (type(new), new.id) == (type(message), message.id)
         assert put_images(new, [PUT]) is new
-        assert new.response_metadata["guardalign"] == {
-            "verdicts": [{"decision": "mask"}],
-            "masked": 1,
-            "blocked": 0,
-        }
+        assert new.response_metadata["guardalign"] == summary([PUT.record])
         # The dialect stays: putting the old image back gives the old message.
         again = put_images(new, [Replacement(png=png(RAW))])
         again.response_metadata = message.response_metadata
+        del again.additional_kwargs["guardalign"]
         assert again == message
 
         noted = put_images(message, [NOTE])
