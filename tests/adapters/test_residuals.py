@@ -1,0 +1,105 @@
+"""What the adapters cannot see, as the tables of residuals say, and what to do instead.
+
+The residuals of composing are in each package's own tests, those of deepagents in
+`test_deepagents.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired
+
+from langchain.agents import AgentState, create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.messages import AIMessage, HumanMessage
+from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
+from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.schema import BaseNode
+from llama_index.core.storage.docstore import SimpleDocumentStore
+
+from guardalign_middleware.testing import base64_png, picture, png, red_guard
+from langchain_guardalign import GuardAlignMiddleware, ImageGuardRunnable
+from langchain_guardalign.testing import RecordingModel, holds_raw
+from llama_index.llms.guardalign import (
+    GuardAlignGuardedLLM,
+    GuardAlignImageTransform,
+    GuardAlignNodePostprocessor,
+)
+from llama_index_support.conversations import image_node
+from llama_index_support.doubles import Finds, PlainLLM
+
+UNSAFE = picture(red=True)
+RAW = png(UNSAFE)
+QUESTION = HumanMessage([{"type": "image", "base64": base64_png(UNSAFE), "mime_type": "image/png"}])
+
+
+def holds(value: object) -> bool:
+    return holds_raw(value, RAW)
+
+
+class Shots(AgentState[Any]):
+    """A state with more than messages."""
+
+    shots: NotRequired[list[Any]]
+
+
+def writes(clean: Any = lambda state: state) -> AgentMiddleware[Any, Any, Any]:
+    """A middleware that writes a picture to a key of its own."""
+
+    class Writes(AgentMiddleware[Any, Any, Any]):
+        state_schema = Shots
+
+        def before_model(self, state: Any, runtime: Any) -> Any:
+            return clean({"shots": [{"picture": base64_png(UNSAFE)}]})
+
+    return Writes()
+
+
+def test_langchain_state_that_a_node_of_your_own_writes() -> None:
+    guard, runnable = GuardAlignMiddleware(guard=red_guard()), ImageGuardRunnable(guard=red_guard())
+    for clean, held in ((lambda state: state, True), (runnable.invoke, False)):
+        model = RecordingModel(answers=[AIMessage("Yes.")])
+        agent: Any = create_agent(model, middleware=[writes(clean), guard])
+        state = agent.invoke({"messages": [HumanMessage("Hello.")]})
+        assert holds(state["shots"]) is held
+        assert not holds(model.seen)
+
+
+def test_langchain_the_state_behind_a_guarded_model_alone() -> None:
+    guard = red_guard()
+    for middleware, held in (([], True), ([GuardAlignMiddleware(guard=guard)], False)):
+        model = RecordingModel(answers=[AIMessage("Yes.")])
+        agent: Any = create_agent(ImageGuardRunnable(guard=guard) | model, middleware=middleware)
+        state = agent.invoke({"messages": [QUESTION]})
+        assert holds(state) is held
+        assert not holds(model.seen)
+
+
+def test_llama_index_the_docstore_of_a_pipeline() -> None:
+    transform = GuardAlignImageTransform(guard=red_guard())
+    for before, inside, held in (([], [transform], True), ([transform], [], False)):
+        store = SimpleDocumentStore()
+        nodes: list[BaseNode] = [image_node(UNSAFE, text="A picture.")]
+        for step in before:
+            nodes = step(nodes)
+        pipeline = IngestionPipeline(
+            transformations=inside,
+            docstore=store,
+            docstore_strategy=DocstoreStrategy.DUPLICATES_ONLY,
+        )
+        assert not holds(pipeline.run(nodes=nodes))
+        assert holds(store.to_dict()) is held
+
+
+def test_llama_index_the_source_nodes_of_a_guarded_llm_alone() -> None:
+    guard = red_guard()
+    for guards, held in (([], True), ([GuardAlignNodePostprocessor(guard=guard)], False)):
+        inner = PlainLLM()
+        engine = RetrieverQueryEngine.from_args(
+            retriever=Finds(image_node(UNSAFE, text="A picture.")),
+            llm=GuardAlignGuardedLLM(llm=inner, guard=guard),
+            multimodal=True,
+            node_postprocessors=list(guards),
+        )
+        answer = engine.query("What is it?")
+        assert not holds(inner.calls)
+        assert holds(answer.source_nodes) is held
