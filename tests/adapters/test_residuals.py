@@ -6,14 +6,18 @@ The residuals of composing are in each package's own tests, those of deepagents 
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, NotRequired
 
 from langchain.agents import AgentState, create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import AIMessage, HumanMessage
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.span import SimpleSpan
+from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
 from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.schema import BaseNode
+from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.storage.docstore import SimpleDocumentStore
 
 from guardalign_middleware.testing import base64_png, picture, png, red_guard
@@ -103,3 +107,38 @@ def test_llama_index_the_source_nodes_of_a_guarded_llm_alone() -> None:
         answer = engine.query("What is it?")
         assert not holds(inner.calls)
         assert holds(answer.source_nodes) is held
+
+
+class Spans(BaseSpanHandler[SimpleSpan]):
+    """Keeps the arguments of every call, as tracers do."""
+
+    given: list[Any] = []
+
+    def new_span(
+        self, id_: str, bound_args: inspect.BoundArguments, *_: Any, **__: Any
+    ) -> SimpleSpan:
+        self.given.append(bound_args.arguments)
+        return SimpleSpan(id_=id_)
+
+    def prepare_to_exit_span(self, id_: str, *_: Any, **__: Any) -> None:
+        return None
+
+    def prepare_to_drop_span(self, id_: str, *_: Any, **__: Any) -> None:
+        return None
+
+
+def test_llama_index_the_arguments_of_spans() -> None:
+    guard = red_guard()
+    raw: BaseNode = image_node(UNSAFE, text="A picture.")
+    (clean,) = GuardAlignImageTransform(guard=guard)([raw])
+    root = get_dispatcher()
+    for node, held in ((raw, True), (clean, False)):
+        spans = Spans()
+        root.add_span_handler(spans)
+        try:
+            guarded = GuardAlignNodePostprocessor(guard=guard)
+            kept = guarded.postprocess_nodes([NodeWithScore(node=node)])
+        finally:
+            root.span_handlers.remove(spans)
+        assert not holds(kept)
+        assert holds(spans.given) is held
