@@ -19,7 +19,8 @@ from llama_index.core.instrumentation.events.llm import (
     LLMCompletionEndEvent,
     LLMCompletionStartEvent,
 )
-from llama_index.core.llms import ImageBlock
+from llama_index.core.llms import ChatResponse, ImageBlock
+from llama_index.core.llms.callbacks import llm_chat_callback
 from llama_index.core.llms.mock import MockLLMWithNonyieldingChatStream
 from llama_index.core.prompts import PromptTemplate
 
@@ -27,10 +28,19 @@ from guardalign_middleware import notices
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.testing import (
     base64_png,
+    red_chain,
 )
-from llama_index.llms.guardalign import GuardAlignGuardedLLM
-from llama_index_support.conversations import BLOCKED, GUARD, UNSAFE, Make, ask, image_block
-from llama_index_support.doubles import PlainLLM, ToolLLM
+from llama_index.llms.guardalign import GuardAlignGuardedLLM, GuardAlignMultiModal
+from llama_index_support.conversations import (
+    BLOCKED,
+    GUARD,
+    SAFE,
+    UNSAFE,
+    Make,
+    ask,
+    image_block,
+)
+from llama_index_support.doubles import PlainLLM, Says, ToolLLM
 
 STARTS = (LLMChatStartEvent, LLMCompletionStartEvent)
 ENDS = (LLMChatEndEvent, LLMCompletionEndEvent)
@@ -150,6 +160,48 @@ def test_a_token_counting_handler_counts_tokens(make: Make) -> None:
     subject.llm.callback_manager = CallbackManager([counter])
     subject.llm.chat(ask())
     assert counter.total_llm_token_count > 0
+
+
+ENDPOINTS: dict[str, Any] = {
+    "chat": lambda llm: llm.chat(ask(image_block(SAFE))),
+    "stream_chat": lambda llm: list(llm.stream_chat(ask(image_block(SAFE))))[-1],
+    "complete": lambda llm: llm.complete("What is it?", image_documents=[image_block(SAFE)]),
+    "stream_complete": lambda llm: list(
+        llm.stream_complete("What is it?", image_documents=[image_block(SAFE)])
+    )[-1],
+}
+
+
+@pytest.mark.parametrize("call", ENDPOINTS.values(), ids=ENDPOINTS)
+def test_a_local_models_token_counts_are_its_own(call: Any) -> None:
+    def estimate(text: str) -> list[int]:
+        raise AssertionError("an estimate")
+
+    counter = TokenCountingHandler(tokenizer=estimate)
+    chain = red_chain(runner=Says("A square."))
+    llm = GuardAlignMultiModal(chain, callback_manager=CallbackManager([counter]))
+    usage = call(llm).raw["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert counter.prompt_llm_token_count == usage["prompt_tokens"] > 0
+    assert counter.completion_llm_token_count == usage["completion_tokens"] > 0
+
+
+class Counts(PlainLLM):
+    """Reports its usage, as providers do."""
+
+    @llm_chat_callback()
+    def chat(self, messages: Any, **kwargs: Any) -> ChatResponse:
+        usage = {"prompt_tokens": 1234, "completion_tokens": 56}
+        return ChatResponse(message=self._next(messages, kwargs), raw={"usage": usage})
+
+
+def test_an_inner_llms_token_counts_stay_its_own() -> None:
+    counter = TokenCountingHandler(tokenizer=str.split)
+    llm = GuardAlignGuardedLLM(Counts(), GUARD, callback_manager=CallbackManager([counter]))
+    response = llm.chat(ask(image_block(UNSAFE)))
+    assert response.raw["usage"] == {"prompt_tokens": 1234, "completion_tokens": 56}
+    assert counter.prompt_llm_token_count == 1234
+    assert counter.completion_llm_token_count == 56
 
 
 def test_events_are_the_inner_llms_once_and_hold_no_raw_image(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from llama_index.core.llms import MockLLM
-from pydantic import ValidationError
 
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing import EchoRunner, red_chain
 from llama_index.llms.guardalign import (
     GuardAlignGuardedLLM,
@@ -40,21 +40,118 @@ every_class = pytest.mark.parametrize(
 MOST: list[Any] = [GuardAlignMultiModal, GuardAlignNodePostprocessor, GuardAlignImageTransform]
 
 
+GUARDED = [name for name in CLASSES if name != "GuardAlignMultiModal"]
+every_guard = pytest.mark.parametrize("name", GUARDED)
+# How a caller would write each of them.
+DIRECT: dict[str, Callable[..., Any]] = {
+    "GuardAlignMultiModal": GuardAlignMultiModal,
+    "GuardAlignGuardedLLM": lambda *source, **fields: GuardAlignGuardedLLM(
+        MockLLM(), *source, **fields
+    ),
+    "GuardAlignNodePostprocessor": GuardAlignNodePostprocessor,
+    "GuardAlignImageTransform": GuardAlignImageTransform,
+}
+
+
 @every_class
 def test_a_preset_or_something_loaded_and_not_both(
     make: Callable[..., Any], loaded: dict[str, Any]
 ) -> None:
-    assert make().preset == "mini"
+    assert make(preset="mini").preset == "mini"
     assert make(**loaded).preset is None
-    for wrong in ({"preset": "mini", **loaded}, {"preset": None}):
+    with pytest.raises(ConfigError, match="Exactly one of preset and"):
+        make(preset="mini", **loaded)
+    with pytest.raises(ConfigError, match="preset"):
+        make(preset=None)
+
+
+def test_its_own_model_has_a_default() -> None:
+    assert GuardAlignMultiModal().preset == "mini"
+
+
+@every_guard
+def test_nothing_guards_anothers_model_by_default(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} needs a preset or a guard") as caught:
+        DIRECT[name]()
+    assert "clip-vit-l-14-336" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_preset_or_something_loaded_may_come_first(name: str) -> None:
+    (loaded,) = CLASSES[name][1].values()
+    assert DIRECT[name](loaded)._lazy.get() is loaded
+    assert DIRECT[name]("mini").preset == "mini"
+    for both in ({"preset": "mini"}, CLASSES[name][1]):
         with pytest.raises(ConfigError, match="Exactly one of preset and"):
-            make(**wrong)
+            DIRECT[name](loaded, **both)
 
 
-@every_class
-def test_an_unknown_field_is_refused(make: Callable[..., Any], loaded: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="alow_unscanned"):
-        make(**loaded, alow_unscanned=True)
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("preset", [3, True, b"mini", ["mini"], GUARD, ImageGuard])
+def test_a_preset_of_another_type_is_refused_in_words(name: str, preset: Any) -> None:
+    with pytest.raises(ConfigError, match="preset should be a string or a path"):
+        DIRECT[name](preset=preset)
+
+
+@every_guard
+@pytest.mark.parametrize("guard", ["mini", 3, ImageGuard, CHAIN, MockLLM()])
+def test_a_guard_of_another_type_is_refused_in_words(name: str, guard: Any) -> None:
+    with pytest.raises(ConfigError, match="guard should be an ImageGuard"):
+        DIRECT[name](guard=guard)
+
+
+@pytest.mark.parametrize(
+    ("llm", "words"),
+    [
+        (None, "Received None"),
+        ("gpt-4o", "Received 'gpt-4o'"),
+        (MockLLM, "Received the class MockLLM"),
+        (GUARD, "Received an ImageGuard"),
+    ],
+)
+def test_an_inner_llm_of_another_type_is_refused_in_words(llm: Any, words: str) -> None:
+    for make in (
+        lambda: GuardAlignGuardedLLM(llm, preset="mini"),
+        lambda: GuardAlignGuardedLLM(llm=llm, preset="mini"),
+    ):
+        with pytest.raises(ConfigError, match=f"llm should be an LLM. {words}"):
+            make()
+    with pytest.raises(ConfigError, match="two LLMs"):
+        GuardAlignGuardedLLM(MockLLM(), llm=MockLLM(), preset="mini")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("GuardAlignMultiModal", "temprature", "temperature"),
+        ("GuardAlignMultiModal", "chian", "chain"),
+        ("GuardAlignGuardedLLM", "alow_unscanned", "allow_unscanned"),
+        ("GuardAlignGuardedLLM", "gaurd", "guard"),
+        ("GuardAlignGuardedLLM", "rate_limit", "rate_limiter"),
+        ("GuardAlignNodePostprocessor", "on_unsave", "on_unsafe"),
+        ("GuardAlignImageTransform", "present", "preset"),
+    ],
+)
+def test_an_unknown_keyword_is_refused_by_naming_the_nearest(
+    name: str, wrong: str, right: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"no option {wrong!r}. Did you mean {right!r}"):
+        DIRECT[name](**{wrong: "x"})
+
+
+@every_guard
+def test_the_toy_is_named_once_in_the_log(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    made = DIRECT[name](preset="mini")
+    copy.deepcopy(made)
+    (record,) = [each for each in caplog.records if each.name.startswith("guardalign_middleware")]
+    assert record.levelname == "WARNING"
+    assert name in record.getMessage()
+    assert "drawn pictures" in record.getMessage()
+    caplog.clear()
+    DIRECT[name](guard=GUARD)
+    GuardAlignGuardedLLM(GuardAlignMultiModal(preset="mini"), preset="mini")
+    GuardAlignMultiModal(preset="mini")
+    assert caplog.records == []
 
 
 @every_class

@@ -1,5 +1,6 @@
 """LlamaIndex adapters of GuardAlign Middleware."""
 
+from llama_index.llms.guardalign.errors import ImageBlocked
 from llama_index.llms.guardalign.guarded_llm import GuardAlignGuardedLLM
 from llama_index.llms.guardalign.multi_modal import GuardAlignMultiModal
 from llama_index.llms.guardalign.node_guards import (
@@ -12,4 +13,5 @@ __all__ = [
     "GuardAlignImageTransform",
     "GuardAlignMultiModal",
     "GuardAlignNodePostprocessor",
+    "ImageBlocked",
 ]

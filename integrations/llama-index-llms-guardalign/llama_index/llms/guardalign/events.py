@@ -38,6 +38,7 @@ class GuardedCall:
         reply: returns the whole answer.
         areply: `reply` without blocking the event loop.
         stream_reply: starts the same answer as a stream, which can be stopped.
+        limited: whether the LLM's rate limiter is asked, as it is for an answer of the model.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class GuardedCall:
         reply: Callable[[], GuardedReply],
         areply: Callable[[], Awaitable[GuardedReply]],
         stream_reply: Callable[[], GuardedStream],
+        limited: bool = True,
     ) -> None:
         self.messages = messages
         self.callback_manager = llm.callback_manager
-        self.rate_limiter = llm.rate_limiter
+        self.rate_limiter = llm.rate_limiter if limited else None
         self.to_payload = llm.to_payload
         self._reply = reply
         self._areply = areply
@@ -121,17 +123,21 @@ async def _apieces(stream: GuardedStream) -> ChatResponseAsyncGen:
 
 
 def _response(text: str, delta: str | None, reply: GuardedReply | None) -> ChatResponse:
-    """The answer so far; with `reply` it is complete, and `raw` holds the evidence."""
+    """The answer so far; with `reply` it is complete, and `raw` holds the evidence.
+
+    LlamaIndex reads the token counts from `raw["usage"]`, and estimates what is 0 there.
+    """
     message = ChatMessage(role=MessageRole.ASSISTANT, content=text)
     if reply is None:
         return ChatResponse(message=message, delta=delta)
+    usage = {
+        "prompt_tokens": reply.usage.input_tokens,
+        "completion_tokens": reply.usage.output_tokens,
+        "total_tokens": reply.usage.total_tokens,
+    }
     return ChatResponse(
         message=message,
         delta=delta,
-        raw={"guardalign": reply.to_json()},
-        additional_kwargs={
-            "prompt_tokens": reply.usage.input_tokens,
-            "completion_tokens": reply.usage.output_tokens,
-            "total_tokens": reply.usage.total_tokens,
-        },
+        raw={"guardalign": reply.to_json(), "usage": usage},
+        additional_kwargs=dict(usage),
     )

@@ -16,7 +16,6 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool
 
 from guardalign_middleware import ConfigError
-from guardalign_middleware.scan_threads import in_scan_thread
 from llama_index.llms.guardalign.guarded_llm import GuardAlignGuardedLLM
 from llama_index.llms.guardalign.report import (
     astream_with_report,
@@ -38,10 +37,12 @@ class GuardedFunctionCallingLLM(GuardAlignGuardedLLM, FunctionCallingLLM):
         **kwargs: Any,
     ) -> ChatResponse:
         """`chat` that may answer with tool calls; a blocked image never leads to one."""
-        turn = self._gate.admit_turn(user_msg, chat_history, kwargs)
+        turn = self._admit_turn(user_msg, chat_history, kwargs)
         if turn.call.blocked:
             return with_report(turn.call.target.chat(turn.call.messages), turn.call.report)
-        response = self._tools.chat_with_tools(tools, turn.user_msg, turn.history, *args, **kwargs)
+        response = self._tools.chat_with_tools(
+            list(tools), turn.user_msg, turn.history, *args, **kwargs
+        )
         return with_report(response, turn.call.report)
 
     def stream_chat_with_tools(
@@ -53,12 +54,12 @@ class GuardedFunctionCallingLLM(GuardAlignGuardedLLM, FunctionCallingLLM):
         **kwargs: Any,
     ) -> ChatResponseGen:
         """`chat_with_tools` as a stream; the guard has finished when this returns."""
-        turn = self._gate.admit_turn(user_msg, chat_history, kwargs)
+        turn = self._admit_turn(user_msg, chat_history, kwargs)
         if turn.call.blocked:
             refusal = turn.call.target.stream_chat(turn.call.messages)
             return stream_with_report(refusal, turn.call.report)
         stream = self._tools.stream_chat_with_tools(
-            tools, turn.user_msg, turn.history, *args, **kwargs
+            list(tools), turn.user_msg, turn.history, *args, **kwargs
         )
         return stream_with_report(stream, turn.call.report)
 
@@ -71,11 +72,11 @@ class GuardedFunctionCallingLLM(GuardAlignGuardedLLM, FunctionCallingLLM):
         **kwargs: Any,
     ) -> ChatResponse:
         """`chat_with_tools` without blocking the event loop."""
-        turn = await in_scan_thread(self._gate.admit_turn, user_msg, chat_history, kwargs)
+        turn = await self._aadmit_turn(user_msg, chat_history, kwargs)
         if turn.call.blocked:
             return with_report(await turn.call.target.achat(turn.call.messages), turn.call.report)
         response = await self._tools.achat_with_tools(
-            tools, turn.user_msg, turn.history, *args, **kwargs
+            list(tools), turn.user_msg, turn.history, *args, **kwargs
         )
         return with_report(response, turn.call.report)
 
@@ -88,12 +89,12 @@ class GuardedFunctionCallingLLM(GuardAlignGuardedLLM, FunctionCallingLLM):
         **kwargs: Any,
     ) -> ChatResponseAsyncGen:
         """`stream_chat_with_tools` without blocking the event loop."""
-        turn = await in_scan_thread(self._gate.admit_turn, user_msg, chat_history, kwargs)
+        turn = await self._aadmit_turn(user_msg, chat_history, kwargs)
         if turn.call.blocked:
             refusal = await turn.call.target.astream_chat(turn.call.messages)
             return astream_with_report(refusal, turn.call.report)
         stream = await self._tools.astream_chat_with_tools(
-            tools, turn.user_msg, turn.history, *args, **kwargs
+            list(tools), turn.user_msg, turn.history, *args, **kwargs
         )
         return astream_with_report(stream, turn.call.report)
 

@@ -126,6 +126,7 @@ class Gate:
                 reply=lambda: reply,
                 areply=partial(_known, reply),
                 stream_reply=lambda: GuardedStream(None, lambda: reply),
+                limited=False,
             )
             return Admitted(target, shown, {}, report | reply.to_json())
         return Admitted(self.inner, shown, kwargs, report)

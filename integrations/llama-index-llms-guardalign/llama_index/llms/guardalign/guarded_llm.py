@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any
 
 from llama_index.core.base.llms.generic_utils import (
     astream_chat_response_to_completion_response,
@@ -24,18 +24,18 @@ from llama_index.core.base.llms.types import (
     MessageRole,
     TextBlock,
 )
-from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, SerializeAsAny
+from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.chat_engine.types import AgentChatResponse
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM
+from llama_index.core.llms.structured_llm import StructuredLLM
+from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.tools.types import BaseTool
+from llama_index.core.types import Model
 
 from guardalign_middleware import ImageGuard
-from guardalign_middleware.handles import LazyGuard
-from guardalign_middleware.handling import OnBlocked, OnRefused, check_option
-from guardalign_middleware.scan_threads import in_scan_thread
-from llama_index.llms.guardalign.gate import Admitted, Gate
-from llama_index.llms.guardalign.images import OptionalFetch, Resolver
+from llama_index.llms.guardalign.gate import Admitted
+from llama_index.llms.guardalign.inner_llm import AroundLLM
 from llama_index.llms.guardalign.messages import given_images, image_blocks
 from llama_index.llms.guardalign.report import (
     KEY,
@@ -44,21 +44,14 @@ from llama_index.llms.guardalign.report import (
     stream_with_report,
     with_report,
 )
-from llama_index.llms.guardalign.turns import Refusals
-
-# LlamaIndex reads these from the LLM that the user calls; they have to be the inner LLM's.
-_INHERITED = (
-    "callback_manager",
-    "system_prompt",
-    "messages_to_prompt",
-    "completion_to_prompt",
-    "output_parser",
-    "pydantic_program_mode",
-    "query_wrapper_prompt",
+from llama_index.llms.guardalign.structured import (
+    CleanedPrompt,
+    Formatted,
+    GuardedStructuredLLM,
 )
 
 
-class GuardAlignGuardedLLM(LLM):
+class GuardAlignGuardedLLM(AroundLLM):
     """Any LlamaIndex LLM; every image is checked and cleaned before the LLM sees it.
 
     The images of all messages, in every role and in nested blocks, are scanned and replaced by the
@@ -73,11 +66,17 @@ class GuardAlignGuardedLLM(LLM):
     the inner LLM, as agents and programs expect. Messages are cleaned on their way into the inner
     LLM's own `chat_with_tools`.
 
+    Structured answers are the inner LLM's own (`format`, `response_format`, tool calls, text), from
+    cleaned messages. Its plain settings, such as `model` or `temperature`, can be read here; its
+    methods and clients only at `.llm`, which is not guarded. Settings that every LLM has, such as
+    `system_prompt`, are the inner LLM's too; where you give others, this LLM uses a copy of it.
+
     The bound arguments of a span, and the events of `predict`, still hold the caller's images.
 
     Args:
         llm: the inner LLM, which answers.
-        preset: name of a built-in preset, or path of a YAML file; it needs no runner.
+        preset: name of a built-in preset, or path of a YAML file; it needs no runner. There is no
+            default: give a preset or a guard, by name or as the second argument.
         guard: a loaded `ImageGuard` instead of a preset; the LLM then cannot be pickled.
         fetch: gets the bytes behind an http(s) URL and decides which hosts it may ask.
         allow_unscanned: whether videos and documents, whose pictures the guard cannot scan, reach
@@ -85,7 +84,12 @@ class GuardAlignGuardedLLM(LLM):
         on_refused: `raise` the error of an input that cannot be checked, or show a `notice` that
             names the cause. Both options govern what the user has just sent; older turns, tool
             results and answers of the model always get the notice.
-        on_blocked: `reply` in the LLM's place to a blocked image, or show a `notice`.
+        on_blocked: `reply` in the LLM's place to a blocked image, or show a `notice`. Where a reply
+            has no place, as in a structured answer, `ImageBlocked` is raised.
+        rate_limiter: is asked before each call of the inner LLM, beside the inner LLM's own.
+
+    Raises:
+        ConfigError: neither a preset nor a guard, an unknown keyword, or an `llm` that is none.
 
     Example:
         ```python
@@ -96,62 +100,21 @@ class GuardAlignGuardedLLM(LLM):
         ```
     """
 
-    model_config = ConfigDict(extra="forbid")
-
-    llm: SerializeAsAny[LLM] = Field(description="The LLM that answers.")
-    preset: str | None = Field(
-        default="mini",
-        description="Name of a built-in preset, or path of a YAML file; None with a guard.",
-    )
-    allow_unscanned: bool = Field(
-        default=False, description="Whether videos and documents reach the LLM unscanned."
-    )
-    on_refused: OnRefused = Field(
-        default="raise",
-        description="What happens to an input of the user's last turn that cannot be checked. "
-        "raise: raise the error. notice: show a text that names the cause.",
-    )
-    on_blocked: OnBlocked = Field(
-        default="reply",
-        description="What happens to a blocked image of the user's last turn. reply: answer with "
-        "the preset's blocked_reply. notice: show a text in its place.",
-    )
-    fetch: OptionalFetch = None
-
-    _lazy: LazyGuard = PrivateAttr()
-    _refusals: Refusals = PrivateAttr(default_factory=Refusals)
-
     def __new__(cls, *args: Any, **data: Any) -> GuardAlignGuardedLLM:
         """Choose the class that fits the inner LLM."""
-        if cls is GuardAlignGuardedLLM and isinstance(data.get("llm"), FunctionCallingLLM):
+        inner = args[0] if args else data.get("llm")
+        if cls is GuardAlignGuardedLLM and isinstance(inner, FunctionCallingLLM):
             # Imported here because it is a subclass of this class.
             from llama_index.llms.guardalign.function_calling import GuardedFunctionCallingLLM
 
             return super().__new__(GuardedFunctionCallingLLM)
         return super().__new__(cls)
 
-    def __init__(self, *, llm: LLM, guard: ImageGuard | None = None, **data: Any) -> None:
-        if guard is not None:
-            data.setdefault("preset", None)
-        for name in _INHERITED:
-            data.setdefault(name, getattr(llm, name))
-        check_option("on_refused", data.get("on_refused", "raise"), get_args(OnRefused))
-        check_option("on_blocked", data.get("on_blocked", "reply"), get_args(OnBlocked))
-        super().__init__(llm=llm, **data)
-        self._lazy = LazyGuard(preset=self.preset, guard=guard)
-        self.llm.callback_manager = self.callback_manager
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "callback_manager":
-            # The events are the inner LLM's, so it needs the listeners.
-            self.llm.callback_manager = value
-
-    def __getstate__(self) -> dict[str, Any]:
-        # LlamaIndex silently drops attributes that cannot be pickled; raise instead.
-        self._lazy.require_preset()
-        pickle.dumps((self.llm, self.fetch))
-        return super().__getstate__()
+    def __init__(
+        self, llm: LLM | None = None, source: ImageGuard | str | Path | None = None, /, **data: Any
+    ) -> None:
+        # Repeated for type checkers: pydantic's mypy plugin would show the fields only.
+        super().__init__(llm, source, **data)
 
     @classmethod
     def class_name(cls) -> str:
@@ -171,25 +134,25 @@ class GuardAlignGuardedLLM(LLM):
             MessageError: an unknown block, or one that cannot be scanned.
             GuardError: a fault while guarding; the inner LLM was not called.
         """
-        call = self._gate.admit(messages, kwargs)
+        call = self._admit(messages, kwargs)
         return with_report(call.target.chat(call.messages, **call.kwargs), call.report)
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """`chat` as a stream; the guard has finished when this returns."""
-        call = self._gate.admit(messages, kwargs)
+        call = self._admit(messages, kwargs)
         stream = call.target.stream_chat(call.messages, **call.kwargs)
         return stream_with_report(stream, call.report)
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """`chat` without blocking the event loop."""
-        call = await in_scan_thread(self._gate.admit, messages, kwargs)
+        call = await self._aadmit(messages, kwargs)
         return with_report(await call.target.achat(call.messages, **call.kwargs), call.report)
 
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         """`stream_chat` without blocking the event loop."""
-        call = await in_scan_thread(self._gate.admit, messages, kwargs)
+        call = await self._aadmit(messages, kwargs)
         stream = await call.target.astream_chat(call.messages, **call.kwargs)
         return astream_with_report(stream, call.report)
 
@@ -210,7 +173,7 @@ class GuardAlignGuardedLLM(LLM):
             kwargs: see `chat`, also for the errors.
         """
         images = given_images(formatted, image_documents)
-        call = self._gate.admit(_turn(prompt, images), kwargs)
+        call = self._admit(_turn(prompt, images), kwargs)
         if not images:
             answer = self.llm.complete(_prompt(call), formatted=bool(formatted), **kwargs)
             return with_report(answer, call.report)
@@ -226,7 +189,7 @@ class GuardAlignGuardedLLM(LLM):
     ) -> CompletionResponseGen:
         """`complete` as a stream; the guard has finished when this returns."""
         images = given_images(formatted, image_documents)
-        call = self._gate.admit(_turn(prompt, images), kwargs)
+        call = self._admit(_turn(prompt, images), kwargs)
         if not images:
             answer = self.llm.stream_complete(_prompt(call), formatted=bool(formatted), **kwargs)
             return stream_with_report(answer, call.report)
@@ -242,8 +205,7 @@ class GuardAlignGuardedLLM(LLM):
     ) -> CompletionResponse:
         """`complete` without blocking the event loop."""
         images = given_images(formatted, image_documents)
-        turn = _turn(prompt, images)
-        call = await in_scan_thread(self._gate.admit, turn, kwargs)
+        call = await self._aadmit(_turn(prompt, images), kwargs)
         if not images:
             answer = await self.llm.acomplete(_prompt(call), formatted=bool(formatted), **kwargs)
             return with_report(answer, call.report)
@@ -259,8 +221,7 @@ class GuardAlignGuardedLLM(LLM):
     ) -> CompletionResponseAsyncGen:
         """`stream_complete` without blocking the event loop."""
         images = given_images(formatted, image_documents)
-        turn = _turn(prompt, images)
-        call = await in_scan_thread(self._gate.admit, turn, kwargs)
+        call = await self._aadmit(_turn(prompt, images), kwargs)
         if not images:
             answer = await self.llm.astream_complete(
                 _prompt(call), formatted=bool(formatted), **kwargs
@@ -279,7 +240,7 @@ class GuardAlignGuardedLLM(LLM):
         **kwargs: Any,
     ) -> AgentChatResponse:
         """Let the inner LLM choose and call a tool; after a blocked image no tool is called."""
-        turn = self._gate.admit_turn(user_msg, chat_history, kwargs)
+        turn = self._admit_turn(user_msg, chat_history, kwargs)
         if turn.call.blocked:
             refusal = turn.call.target.chat(turn.call.messages)
             return _reported(AgentChatResponse(refusal.message.content or ""), turn.call.report)
@@ -295,7 +256,7 @@ class GuardAlignGuardedLLM(LLM):
         **kwargs: Any,
     ) -> AgentChatResponse:
         """`predict_and_call` without blocking the event loop."""
-        turn = await in_scan_thread(self._gate.admit_turn, user_msg, chat_history, kwargs)
+        turn = await self._aadmit_turn(user_msg, chat_history, kwargs)
         if turn.call.blocked:
             refusal = await turn.call.target.achat(turn.call.messages)
             return _reported(AgentChatResponse(refusal.message.content or ""), turn.call.report)
@@ -304,19 +265,72 @@ class GuardAlignGuardedLLM(LLM):
         )
         return _reported(inner, turn.call.report)
 
-    @property
-    def _gate(self) -> Gate:
-        resolve = Resolver(self._lazy.config.intake, self.fetch)
-        return Gate(
-            self,
-            self.llm,
-            self._lazy,
-            resolve,
-            self.allow_unscanned,
-            self.on_refused,
-            self.on_blocked,
-            self._refusals,
-        )
+    def structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: BasePromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """Let the inner LLM fill a schema in its own way, from a cleaned prompt.
+
+        Raises:
+            ImageBlocked: an image is blocked; the inner LLM was not called.
+            ImageRejected, MessageError, GuardError: see `chat`.
+        """
+        cleaned, kwargs = self._admit_prompt(prompt, prompt_args, llm_kwargs)
+        return self.llm.structured_predict(output_cls, cleaned, llm_kwargs=kwargs)
+
+    async def astructured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: BasePromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """`structured_predict` without blocking the event loop."""
+        cleaned, kwargs = await self._aadmit_prompt(prompt, prompt_args, llm_kwargs)
+        return await self.llm.astructured_predict(output_cls, cleaned, llm_kwargs=kwargs)
+
+    def stream_structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: BasePromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Generator[Any, None, None]:
+        """`structured_predict` as a stream; the guard has finished when this returns."""
+        cleaned, kwargs = self._admit_prompt(prompt, prompt_args, llm_kwargs)
+        return self.llm.stream_structured_predict(output_cls, cleaned, llm_kwargs=kwargs)
+
+    async def astream_structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: BasePromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> AsyncGenerator[Any, None]:
+        """`stream_structured_predict` without blocking the event loop."""
+        cleaned, kwargs = await self._aadmit_prompt(prompt, prompt_args, llm_kwargs)
+        return await self.llm.astream_structured_predict(output_cls, cleaned, llm_kwargs=kwargs)
+
+    def as_structured_llm(self, output_cls: type[BaseModel], **kwargs: Any) -> StructuredLLM:
+        """A guarded LLM whose every answer is an object; its events hold cleaned messages."""
+        return GuardedStructuredLLM(llm=self, output_cls=output_cls, **kwargs)
+
+    def _admit_prompt(
+        self, prompt: object, args: Mapping[str, Any], llm_kwargs: Mapping[str, Any] | None
+    ) -> tuple[CleanedPrompt, dict[str, Any]]:
+        formatted = Formatted(prompt, args, self.llm)
+        call = self._admit(formatted.messages, dict(llm_kwargs or {}))
+        return formatted.cleaned(call, self._lazy.config.blocked_reply), call.kwargs
+
+    async def _aadmit_prompt(
+        self, prompt: object, args: Mapping[str, Any], llm_kwargs: Mapping[str, Any] | None
+    ) -> tuple[CleanedPrompt, dict[str, Any]]:
+        formatted = Formatted(prompt, args, self.llm)
+        call = await self._aadmit(formatted.messages, dict(llm_kwargs or {}))
+        return formatted.cleaned(call, self._lazy.config.blocked_reply), call.kwargs
 
 
 def _turn(prompt: str, images: Sequence[Any]) -> list[ChatMessage]:

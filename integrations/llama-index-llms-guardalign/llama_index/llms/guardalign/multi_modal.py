@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, get_args
 
 from llama_index.core.base.llms.types import (
@@ -27,9 +28,10 @@ from llama_index.core.multi_modal_llms import MultiModalLLM
 
 from guardalign_middleware import ConfigError, GuardAlign
 from guardalign_middleware.generation.options import GenerationOptions
-from guardalign_middleware.handles import LazyChain
-from guardalign_middleware.handling import OnBlocked, OnRefused, check_option
+from guardalign_middleware.handles import LazyChain, with_source
+from guardalign_middleware.handling import OnBlocked, OnRefused, check_known, check_option
 from guardalign_middleware.scan_threads import in_scan_thread
+from llama_index.llms.guardalign.arguments import message_list
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import OptionalFetch, Remembering, Resolver
 from llama_index.llms.guardalign.messages import (
@@ -41,6 +43,8 @@ from llama_index.llms.guardalign.messages import (
     to_role_content,
 )
 from llama_index.llms.guardalign.turns import Refusals, Turns
+
+_OWNER = "GuardAlignMultiModal"
 
 
 class _MultiModal(LLM):
@@ -85,13 +89,16 @@ class _MultiModal(LLM):
     _lazy: LazyChain = PrivateAttr()
     _refusals: Refusals = PrivateAttr(default_factory=Refusals)
 
-    def __init__(self, *, chain: GuardAlign | None = None, **data: Any) -> None:
-        if chain is not None:
-            data.setdefault("preset", None)
-        check_option("on_refused", data.get("on_refused", "raise"), get_args(OnRefused))
-        check_option("on_blocked", data.get("on_blocked", "reply"), get_args(OnBlocked))
-        super().__init__(**data)
-        self._lazy = LazyChain(preset=self.preset, chain=chain)
+    def __init__(self, source: GuardAlign | str | Path | None = None, /, **data: Any) -> None:
+        given = with_source(source, data, "chain", _OWNER)
+        chain = given.pop("chain", None)
+        check_known(_OWNER, given, {*type(self).model_fields, "chain"})
+        preset = given.pop("preset", "mini" if chain is None else None)
+        check_option("on_refused", given.get("on_refused", "raise"), get_args(OnRefused))
+        check_option("on_blocked", given.get("on_blocked", "reply"), get_args(OnBlocked))
+        lazy = LazyChain(preset=preset, chain=chain)
+        super().__init__(preset=None if preset is None else str(preset), **given)
+        self._lazy = lazy
 
     def __getstate__(self) -> dict[str, Any]:
         # LlamaIndex silently drops attributes that cannot be pickled; raise instead.
@@ -212,6 +219,7 @@ class _MultiModal(LLM):
 
     def _guard(self, messages: Iterable[ChatMessage], kwargs: dict[str, Any]) -> GuardedCall:
         """Clean every image of a conversation; loads the chain on first use."""
+        messages = message_list(messages)
         options = self._options(kwargs)
         turns = Turns(messages, self.on_refused, self.on_blocked, self._refusals)
         resolve = Remembering(Resolver(self._lazy.config.intake, self.fetch))
@@ -239,12 +247,7 @@ class _MultiModal(LLM):
 
     def _options(self, given: dict[str, Any]) -> GenerationOptions:
         """The call's options, or this object's own where the call gives none."""
-        unknown = sorted(set(given) - {"max_tokens", "temperature", "seed", "stop"})
-        if unknown:
-            raise ConfigError(
-                f"GuardAlignMultiModal has no option {unknown[0]!r}.",
-                remedy="Use max_tokens, temperature, seed and stop.",
-            )
+        check_known(f"A call of {_OWNER}", given, ("max_tokens", "temperature", "seed", "stop"))
         return GenerationOptions(
             max_new_tokens=given.get("max_tokens", self.max_tokens),
             temperature=given.get("temperature", self.temperature),
@@ -280,6 +283,6 @@ class GuardAlignMultiModal(_MultiModal, MultiModalLLM):
         ```
     """
 
-    def __init__(self, *, chain: GuardAlign | None = None, **data: Any) -> None:
+    def __init__(self, source: GuardAlign | str | Path | None = None, /, **data: Any) -> None:
         # Repeated for type checkers: pydantic's mypy plugin would show the fields only.
-        super().__init__(chain=chain, **data)
+        super().__init__(source, **data)

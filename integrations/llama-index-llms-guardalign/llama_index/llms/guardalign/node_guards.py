@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import uuid
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
@@ -26,8 +27,8 @@ from llama_index.core.utils import get_tqdm_iterable
 
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.errors import ImageRejected
-from guardalign_middleware.handles import LazyGuard
-from guardalign_middleware.handling import OnUnsafe, check_option
+from guardalign_middleware.handles import LazyGuard, guard_handle, with_source
+from guardalign_middleware.handling import OnUnsafe, check_known, check_option
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.types import CanonicalImage
@@ -44,17 +45,17 @@ class NodeGuard(BaseComponent):
     """Cleans the images of nodes.
 
     Args:
-        guard: a loaded `ImageGuard` instead of a preset; it cannot be pickled.
-        data: the fields.
+        source: a preset or a loaded `ImageGuard`, as `preset` or `guard`.
+        data: the fields, and `guard`, which cannot be pickled.
 
     Raises:
-        ConfigError: a guard and a preset, neither of them, or an unknown `on_unsafe`.
+        ConfigError: a guard and a preset, neither of them, an unknown keyword or `on_unsafe`.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     preset: str | None = Field(
-        default="mini",
+        default=None,
         description="Name of a built-in preset, or path of a YAML file; None with a guard.",
     )
     on_unsafe: OnUnsafe = Field(
@@ -76,17 +77,21 @@ class NodeGuard(BaseComponent):
 
     _lazy: LazyGuard = PrivateAttr()
 
-    def __init__(self, *, guard: ImageGuard | None = None, **data: Any) -> None:
-        if guard is not None:
-            data.setdefault("preset", None)
+    def __init__(self, source: ImageGuard | str | Path | None = None, /, **data: Any) -> None:
+        owner = type(self).__name__
+        given = with_source(source, data, "guard", owner)
+        guard = given.pop("guard", None)
+        check_known(owner, given, {*type(self).model_fields, "guard"})
         check_option(
             "on_unsafe",
-            data.get("on_unsafe", "mask"),
+            given.get("on_unsafe", "mask"),
             _ON_UNSAFE,
             remedy="Use drop to leave flagged nodes out.",
         )
-        super().__init__(**data)
-        self._lazy = LazyGuard(preset=self.preset, guard=guard)
+        preset = given.pop("preset", None)
+        handle = guard_handle(preset, guard, owner=owner)
+        super().__init__(preset=None if preset is None else str(preset), **given)
+        self._lazy = handle
 
     def __getstate__(self) -> dict[str, Any]:
         # LlamaIndex silently drops attributes that cannot be pickled; raise instead.
@@ -164,7 +169,8 @@ class GuardAlignNodePostprocessor(NodeGuard, BaseNodePostprocessor):
     or use a guarded LLM.
 
     Args:
-        preset: name of a built-in preset, or path of a YAML file; it needs no runner.
+        preset: name of a built-in preset, or path of a YAML file; it needs no runner. There is no
+            default: give a preset or a guard, by name or as the first argument.
         guard: a loaded `ImageGuard` instead of a preset; it cannot be pickled.
         on_unsafe: `mask`, `drop` or `flag`; `mask` keeps the text of a node with a blocked image.
         unreadable: `raise` or `drop` a node whose image cannot be read.
@@ -183,9 +189,9 @@ class GuardAlignNodePostprocessor(NodeGuard, BaseNodePostprocessor):
         ```
     """
 
-    def __init__(self, *, guard: ImageGuard | None = None, **data: Any) -> None:
+    def __init__(self, source: ImageGuard | str | Path | None = None, /, **data: Any) -> None:
         # Repeated for type checkers: pydantic's mypy plugin would show the fields only.
-        super().__init__(guard=guard, **data)
+        super().__init__(source, **data)
 
     @classmethod
     def class_name(cls) -> str:
@@ -236,9 +242,9 @@ class GuardAlignImageTransform(NodeGuard, TransformComponent):
 
     show_progress: bool = Field(default=False, description="Whether to show a progress bar.")
 
-    def __init__(self, *, guard: ImageGuard | None = None, **data: Any) -> None:
+    def __init__(self, source: ImageGuard | str | Path | None = None, /, **data: Any) -> None:
         # Repeated for type checkers: pydantic's mypy plugin would show the fields only.
-        super().__init__(guard=guard, **data)
+        super().__init__(source, **data)
 
     @classmethod
     def class_name(cls) -> str:
@@ -272,7 +278,11 @@ class GuardAlignImageTransform(NodeGuard, TransformComponent):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`.
+
+        Raises:
+            ConfigError: the data are of a loaded guard; give it as `guard=...`.
+        """
         fields = {key: value for key, value in data.items() if key not in {_IDENTITY, _CALL}}
         return super().from_dict(fields, **kwargs)
 

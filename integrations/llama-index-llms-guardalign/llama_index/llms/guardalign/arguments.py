@@ -1,0 +1,61 @@
+"""Checks of what callers give: the inner LLM, conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.bridge.pydantic import BaseModel
+from llama_index.core.llms.llm import LLM
+
+from guardalign_middleware.errors import ConfigError, MessageError
+
+
+def check_llm(llm: object, owner: str) -> LLM:
+    """The inner LLM, if it is one.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if isinstance(llm, LLM):
+        return llm
+    remedy = "Give an LLM of LlamaIndex, such as OpenAI(...) or Ollama(...)."
+    if isinstance(llm, type):
+        received = f"the class {llm.__name__}"
+        remedy = f"Construct it: {owner}({llm.__name__}(...), ...)."
+    elif llm is None or isinstance(llm, str | int | float):
+        received = repr(llm)
+    else:
+        received = _kind(llm)
+        if type(llm).__module__.startswith("langchain"):
+            remedy = "Wrap a model of LangChain in the LangChainLLM of llama-index-llms-langchain."
+    raise ConfigError(f"llm should be an LLM. Received {received}.", remedy=remedy)
+
+
+def message_list(messages: Any) -> list[ChatMessage]:
+    """A conversation as a list, whatever iterable it comes in.
+
+    Raises:
+        MessageError: it is no conversation.
+    """
+    remedy = "Pass a list of ChatMessages."
+    if isinstance(messages, str | bytes | Mapping | BaseModel) or not isinstance(
+        messages, Iterable
+    ):
+        raise MessageError(
+            f"messages should be ChatMessages. Received {_kind(messages)}.", remedy=remedy
+        )
+    items = list(messages)
+    for index, item in enumerate(items):
+        if not isinstance(item, ChatMessage):
+            raise MessageError(
+                f"messages[{index}] should be a ChatMessage. Received {_kind(item)}.",
+                remedy=remedy,
+            )
+    return items
+
+
+def _kind(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
