@@ -98,13 +98,23 @@ def check_pdf(policy: IntakePolicy, source: str) -> None:
         ImageRejected: `pdf_not_allowed`.
     """
     if policy.pdf != "pages":
-        raise ImageRejected(
-            f"{source} is a PDF file.",
-            reason="pdf_not_allowed",
-            source=source,
-            remedy='Set intake.pdf to pages (pip install "guardalign-middleware[pdf]"), or pass '
-            "its pages as images.",
-        )
+        raise pdf_not_allowed(source)
+
+
+def pdf_not_allowed(source: str, *, otherwise: str = "pass its pages as images") -> ImageRejected:
+    """The error for a PDF file where the policy does not say `pages`.
+
+    Args:
+        source: label of the file.
+        otherwise: what else the caller could do.
+    """
+    return ImageRejected(
+        f"{source} is a PDF file.",
+        reason="pdf_not_allowed",
+        source=source,
+        remedy='Set intake.pdf to pages (pip install "guardalign-middleware[pdf]"), or '
+        f"{otherwise}.",
+    )
 
 
 def page_size(

@@ -36,7 +36,6 @@ _TYPE_KEYS = (
 _NAME_KEYS = ("filename", "file_name", "name", "title", "display_name", "displayName")
 _DATA_KEYS = ("base64", "data", "file_data", "bytes", "blob")
 _ADDRESS_KEYS = ("url", "file_url", "file_uri", "fileUri", "uri", "path")
-_ID_KEYS = ("file_id", "id")
 _UNSHOWN = re.compile(r"[^\w .()+-]")
 _LONGEST_NAME = 60
 
@@ -47,7 +46,7 @@ class PdfFile:
 
     Attributes:
         data: its bytes, base64 or `data:` URL; None if the block only says where it is.
-        address: a URL or path, or the provider's id of an uploaded file.
+        address: a URL or path, instead of data; with neither, it lies with the model's provider.
         name: what the block calls it.
     """
 
@@ -75,9 +74,9 @@ def pdf_file(block: Mapping[Any, Any]) -> PdfFile | None:
     elif declared is None and address is not None and is_data_url(address):
         declared = address[5:].split(",", 1)[0]
     kind = media_kind(declared, name)
-    file_name = _file_name(address)
+    last = file_name(address)
     if kind == "file" and declared is None:
-        kind = media_kind(None, file_name)
+        kind = media_kind(None, last)
         # Anthropic's documents behind a URL are always PDF files.
         if kind == "file" and layers[-1].get("type") == "url" and block.get("type") == "document":
             kind = "pdf"
@@ -85,9 +84,7 @@ def pdf_file(block: Mapping[Any, Any]) -> PdfFile | None:
         return None
     if data is None and address is not None and is_data_url(address):
         data, address = address, None
-    if data is None and address is None:
-        address = _first_text(layers, _ID_KEYS) or ""
-    return PdfFile(data, address if data is None else None, name or file_name)
+    return PdfFile(data, address if data is None else None, name or last)
 
 
 def load_pdf_file(
@@ -140,6 +137,15 @@ def shown_name(name: str | None) -> str:
     return _UNSHOWN.sub("_", name)[-_LONGEST_NAME:].strip() if name else ""
 
 
+def file_name(address: str | None) -> str | None:
+    """The last part of a URL or path, without a query, if it is the name of a PDF file."""
+    if address is None or is_data_url(address):
+        return None
+    path = re.split(r"[?#]", address, maxsplit=1)[0] if is_remote_url(address) else address
+    name = re.split(r"[/\\]", path)[-1]
+    return name if media_kind(None, name) == "pdf" else None
+
+
 def _read(file: PdfFile, policy: IntakePolicy, fetch: Fetch | None) -> bytes:
     data = file.data
     if isinstance(data, str):
@@ -150,7 +156,7 @@ def _read(file: PdfFile, policy: IntakePolicy, fetch: Fetch | None) -> bytes:
         return decode_base64(data, policy, file.label)
     if isinstance(data, bytes | bytearray | memoryview):
         return read_source(data, policy).data
-    if data is None and file.address and not _is_id(file.address):
+    if data is None and file.address is not None:
         return read_address(file.address, policy, fetch)
     raise ImageRejected(
         f"{file.label} holds no bytes: the file lies with the model's provider."
@@ -160,20 +166,6 @@ def _read(file: PdfFile, policy: IntakePolicy, fetch: Fetch | None) -> bytes:
         source=file.label,
         remedy="Pass its bytes as base64.",
     )
-
-
-def _file_name(address: str | None) -> str | None:
-    """The last part of a URL or path, without a query, if it is the name of a PDF file."""
-    if address is None or is_data_url(address):
-        return None
-    path = re.split(r"[?#]", address, maxsplit=1)[0] if is_remote_url(address) else address
-    name = re.split(r"[/\\]", path)[-1]
-    return name if media_kind(None, name) == "pdf" else None
-
-
-def _is_id(address: str) -> bool:
-    """An id of a file with the provider is neither a URL nor the path of a PDF file."""
-    return not is_remote_url(address) and _file_name(address) is None
 
 
 def _layers(block: Mapping[Any, Any]) -> Iterator[Mapping[Any, Any]]:

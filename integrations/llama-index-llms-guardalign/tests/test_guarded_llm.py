@@ -211,7 +211,7 @@ def test_a_fault_of_the_guard_is_no_answer(inner: Any, monkeypatch: pytest.Monke
     ids=["video", "pdf"],
 )
 def test_unscannable_blocks_need_permission_and_are_counted(inner: Any, block: Any) -> None:
-    with pytest.raises(MessageError, match="allow_unscanned"):
+    with pytest.raises((MessageError, ImageRejected), match="allow_unscanned"):
         GuardAlignGuardedLLM(llm=inner, guard=GUARD).chat(ask(block))
     assert inner.calls == []
     llm = GuardAlignGuardedLLM(llm=inner, guard=GUARD, allow_unscanned=True)

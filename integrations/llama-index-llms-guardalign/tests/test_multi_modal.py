@@ -120,7 +120,7 @@ def test_bytes_win_over_url_and_nothing_is_fetched(
         (ImageBlock(), MessageError),
         (ImageBlock(image=b"no picture"), ImageRejected),
         (AudioBlock(audio=b"beep"), MessageError),
-        (DocumentBlock(data=b"%PDF-1.4", document_mimetype="application/pdf"), MessageError),
+        (DocumentBlock(data=b"%PDF-1.4", document_mimetype="application/pdf"), ImageRejected),
     ],
 )
 @pytest.mark.parametrize("streamed", [False, True])

@@ -39,11 +39,13 @@ from llama_index.core.schema import BaseNode, NodeWithScore
 from guardalign_middleware import notices
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.part import load_picture
+from guardalign_middleware.intake.pdf import pdf_not_allowed
 from guardalign_middleware.intake.picture_traces import picture_trace, starts_like_picture
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.verdict_records import is_record_key
 from llama_index.llms.guardalign.images import Found, Resolver, in_anything, in_block
 from llama_index.llms.guardalign.media_blocks import MediaBlock, media_of
+from llama_index.llms.guardalign.pdf_pages import RefusedPdf
 from llama_index.llms.guardalign.provider_content import UNSCANNED_REMEDY, ProviderContent
 from llama_index.llms.guardalign.values import ValueWalk
 from llama_index.llms.guardalign.visitors import Visitor, encoded
@@ -131,6 +133,8 @@ class MessageWalk:
         return NotImplemented
 
     def _leaf(self, block: Any, place: str) -> Any:
+        if isinstance(block, RefusedPdf):
+            raise block.error
         if isinstance(block, ImageBlock):
             found = in_block(block, place)
             assert found is not None
@@ -174,7 +178,11 @@ class MessageWalk:
             return _copied(block, update) if update else block
         elif media.data is not None or media.named is not None:
             if not self._allow_unscanned:
-                kind = {"pdf": "PDF", "video": "video"}.get(media.kind, "document")
+                if media.kind == "pdf":
+                    raise pdf_not_allowed(
+                        place, otherwise="set allow_unscanned=True to send it unscanned"
+                    )
+                kind = "video" if media.kind == "video" else "document"
                 raise MessageError(
                     f"{place} holds a {kind}, whose pictures the guard cannot scan.",
                     remedy=UNSCANNED_REMEDY,

@@ -19,6 +19,7 @@ from guardalign_middleware.verdict_records import refusal_record
 from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import Resolver
+from llama_index.llms.guardalign.pdf_pages import paged
 from llama_index.llms.guardalign.report import Report
 from llama_index.llms.guardalign.turns import Refusals, Turns
 from llama_index.llms.guardalign.visitors import Asked, Finder, Shower, Visitor
@@ -94,7 +95,9 @@ class Gate:
                 f"The guard does not scan the keyword {min(loose)!r}.",
                 remedy="Put the images into the messages, as ImageBlocks.",
             )
-        turns = Turns(messages, self.on_refused, self.on_blocked, self.refusals)
+        turns = Turns(
+            paged(messages, self.resolve), self.on_refused, self.on_blocked, self.refusals
+        )
         finder = self.read(turns)
         pictures = finder.pictures
         images = self.guard.get().sanitize_many(pictures) if pictures else []

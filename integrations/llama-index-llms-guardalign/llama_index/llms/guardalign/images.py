@@ -13,10 +13,10 @@ import io
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from llama_index.core.base.llms.types import DocumentBlock, ImageBlock
-from llama_index.core.bridge.pydantic import Field, WithJsonSchema
+from llama_index.core.bridge.pydantic import Field, PrivateAttr, WithJsonSchema
 from llama_index.core.schema import (
     BaseNode,
     ImageDocument,
@@ -60,6 +60,7 @@ class Found:
         url: ignored if there is data or a path.
         mime_type: the stated type of the data; None if LlamaIndex may have guessed it.
         pillow: a Pillow image, instead of all the others.
+        page: a drawn page, instead of all the others.
     """
 
     place: str
@@ -68,6 +69,30 @@ class Found:
     url: str | None = None
     mime_type: str | None = None
     pillow: Image.Image | None = None
+    page: CanonicalImage | None = None
+
+
+class PageBlock(ImageBlock):
+    """A page that was drawn; it is never forwarded, only what the guard makes of it.
+
+    Attributes:
+        page_sha256: digest of its pixels, by which equal pages are recognized.
+    """
+
+    page_sha256: str = ""
+    _page: CanonicalImage = PrivateAttr()
+
+    @classmethod
+    def of(cls, page: CanonicalImage) -> Self:
+        """A block for a page."""
+        block = cls(page_sha256=page.sha256)
+        block._page = page
+        return block
+
+    @property
+    def page(self) -> CanonicalImage:
+        """The drawn page."""
+        return self._page
 
 
 @dataclass(frozen=True)
@@ -92,6 +117,8 @@ class Resolver:
         return load_picture(self._part(found), found.place, self.policy, fetch=self.fetch)
 
     def _part(self, found: Found) -> dict[str, Any]:
+        if found.page is not None:
+            return {"type": "image", "image": found.page}
         if found.pillow is not None:
             return {"type": "image", "image": found.pillow}
         if found.data is not None and found.mime_type is not None:
@@ -120,6 +147,8 @@ class Remembering:
 
 def in_block(block: object, place: str) -> Found | None:
     """The image in a block; None for other kinds of blocks."""
+    if isinstance(block, PageBlock):
+        return Found(place, page=block.page)
     if isinstance(block, ImageBlock):
         return _found(place, block.image, block.path, block.url, block.image_mimetype)
     if is_image_document(block):

@@ -30,6 +30,7 @@ from guardalign_middleware.encode import png_bytes
 from guardalign_middleware.errors import GuardAlignError, ImageRejected, MessageError
 from guardalign_middleware.intake.content_blocks import BlockReader
 from guardalign_middleware.intake.messages import ROLES, said_beside
+from guardalign_middleware.intake.pdf import pdf_not_allowed
 from guardalign_middleware.intake.picture_traces import picture_trace
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import CanonicalImage, Dropped
@@ -41,6 +42,7 @@ from llama_index.llms.guardalign.images import (
     in_block,
 )
 from llama_index.llms.guardalign.media_blocks import media_of
+from llama_index.llms.guardalign.pdf_pages import RefusedPdf
 from llama_index.llms.guardalign.visitors import digest_of
 
 Part = dict[str, Any]
@@ -242,12 +244,16 @@ def _parts(block: object, place: str, resolve: Resolve, dropped: list[Dropped]) 
         return [part for each in inner for part in _parts(each, place, resolve, dropped)]
     if fate == "picture" and (found := in_block(block, place)) is not None:
         return [_part(found, resolve)]
+    if isinstance(block, RefusedPdf):
+        raise block.error
     if isinstance(block, DocumentBlock):
         media = media_of(block, place)
         if media.found is not None:
             return [_part(media.found, resolve)]
         if media.kind == "text" and media.data is not None:
             return [_text(media.data.decode("utf-8", "replace"))]
+        if media.kind == "pdf":
+            raise pdf_not_allowed(place)
     reason = ""
     if isinstance(block, BaseContentBlock) and fate in {"dropped", None}:
         kind = getattr(block, "block_type", type(block).__name__)

@@ -42,6 +42,7 @@ from llama_index.llms.guardalign.messages import (
     readable,
     to_role_content,
 )
+from llama_index.llms.guardalign.pdf_pages import paged
 from llama_index.llms.guardalign.turns import Refusals, Turns
 
 _OWNER = "GuardAlignMultiModal"
@@ -221,8 +222,9 @@ class _MultiModal(LLM):
         """Clean every image of a conversation; loads the chain on first use."""
         messages = message_list(messages)
         options = self._options(kwargs)
-        turns = Turns(messages, self.on_refused, self.on_blocked, self._refusals)
-        resolve = Remembering(Resolver(self._lazy.config.intake, self.fetch))
+        resolver = Resolver(self._lazy.config.intake, self.fetch)
+        turns = Turns(paged(messages, resolver), self.on_refused, self.on_blocked, self._refusals)
+        resolve = Remembering(resolver)
         kept, _ = readable(turns.messages, resolve, turns.raises)
         conversation = to_role_content(kept, resolve)
         chain = self._lazy.get()
