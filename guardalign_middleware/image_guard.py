@@ -187,14 +187,13 @@ class ImageGuard:
         known = self._passed(images, view_seed)
         new = [image for image, verdict in zip(images, known, strict=True) if verdict is None]
         cleaned = self._cleaned(distinct_images(new), view_seed)
-        return self._recorded(
-            [
-                cleaned[image.sha256].about(image)
-                if verdict is None
-                else SanitizedImage(image, image, verdict, 0, 0.0, verdict.distance, passed=verdict)
-                for image, verdict in zip(images, known, strict=True)
-            ]
-        )
+        items = [
+            cleaned[image.sha256].about(image)
+            if verdict is None
+            else SanitizedImage(image, image, verdict, 0, 0.0, verdict.distance, passed=verdict)
+            for image, verdict in zip(images, known, strict=True)
+        ]
+        return self._recorded([replace(item, encoder=self._output.encode) for item in items])
 
     def _cleaned(
         self, images: list[CanonicalImage], view_seed: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 
 from guardalign_middleware.boxes import check_inside, coverage, grow, intersection
 from guardalign_middleware.config import SanitizeConfig
+from guardalign_middleware.encode import Encoded, encode
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.overlay import draw_overlay
 from guardalign_middleware.types import Box, CanonicalImage, Verdict
@@ -37,6 +38,7 @@ class SanitizedImage:
         residual_distance: distance in the last scan; the original's when nothing was masked.
         boxes: the masked boxes, margins included; empty when allowed or blocked.
         passed: the verdict on `image`, by which it may be shown; None when blocked.
+        encoder: of the guard, see `ImageGuard.encode`; None encodes with the default settings.
     """
 
     original: CanonicalImage
@@ -47,6 +49,25 @@ class SanitizedImage:
     residual_distance: float
     boxes: tuple[Box, ...] = ()
     passed: Verdict | None = None
+    encoder: Callable[[CanonicalImage, Verdict | None], Encoded] | None = field(
+        default=None, repr=False
+    )
+
+    def encode(self, *, original: bool = False) -> Encoded:
+        """The file in which the cleaned picture leaves the guard.
+
+        Args:
+            original: the scanned picture instead, as it was before it was cleaned.
+
+        Raises:
+            ValueError: the image is blocked, and the original is not asked for.
+            GuardError: stage `output`; the picture does not fit into `output.max_bytes`.
+        """
+        shown = self.original if original else self.image
+        if shown is None:
+            raise ValueError("A blocked image has no picture that may be shown.")
+        passed = self.passed if shown is self.image else None
+        return encode(shown) if self.encoder is None else self.encoder(shown, passed)
 
     def about(self, image: CanonicalImage) -> SanitizedImage:
         """The same result for an equal picture with another source, encoding or first size."""

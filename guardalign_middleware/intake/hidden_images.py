@@ -30,6 +30,7 @@ from guardalign_middleware.intake.base64_runs import (
     read_run,
 )
 from guardalign_middleware.intake.extent import picture_format, picture_size
+from guardalign_middleware.intake.type_fields import file_type
 
 _S = rf"(?:[/_]|{SLASH})"
 _START = re.compile(
@@ -50,6 +51,7 @@ _JSON = re.compile(r"\s*[{\[]")
 _BRACKETS = re.compile(r"[][(){}]")
 _TYPE_DISTANCE = 300
 _SUBTYPES = {
+    "PNG": ("png",),
     "JPEG": ("jpeg", "jpg"),
     "GIF": ("gif",),
     "WEBP": ("webp",),
@@ -129,7 +131,7 @@ def replace_hidden(text: str, put: Callable[[HiddenImage], bytes | str | None]) 
 
     Args:
         text: any text.
-        put: returns what to show: PNG bytes, a notice, or None to leave the picture.
+        put: returns what to show: a picture file, a notice, or None to leave the picture.
 
     Returns:
         The same object if nothing changed.
@@ -138,9 +140,10 @@ def replace_hidden(text: str, put: Callable[[HiddenImage], bytes | str | None]) 
     for image in hidden_images(text):
         new = put(image)
         if isinstance(new, bytes):
-            edits.append((image.start, image.end, image.write(new, "image/png")))
+            mime_type = file_type(new)
+            edits.append((image.start, image.end, image.write(new, mime_type)))
             if not image.header and not image.whole:
-                edits += _types_beside(text, image)
+                edits += _types_beside(text, image, mime_type)
         elif new is not None:
             edits.append((image.start, image.end, _quoted(text, image.start, new)))
     pieces, end = [], 0
@@ -216,9 +219,12 @@ def _retyped(mime_type: str) -> Callable[[re.Match[str]], str]:
     return new
 
 
-def _types_beside(text: str, image: HiddenImage) -> Iterator[tuple[int, int, str]]:
+def _types_beside(text: str, image: HiddenImage, mime_type: str) -> Iterator[tuple[int, int, str]]:
     """Edits of the image types in quotes next to a picture, within the same brackets."""
+    kind = mime_type.partition("/")[2]
     stale = _SUBTYPES.get(picture_format(image.data) or "", ())
+    if kind in stale:
+        return
     left = max(0, image.start - _TYPE_DISTANCE)
     for edge in _BRACKETS.finditer(text, left, image.start):
         left = edge.end()
@@ -228,7 +234,7 @@ def _types_beside(text: str, image: HiddenImage) -> Iterator[tuple[int, int, str
         for match in _IMAGE_TYPE.finditer(text, first, last):
             named = match.group().lower().endswith(stale)
             if named and _in_quotes(text, match.start(), match.end()):
-                yield match.start(), match.end(), f"image{match['slash']}png"
+                yield match.start(), match.end(), f"image{match['slash']}{kind}"
 
 
 def _quoted(text: str, start: int, notice: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.encode import png_bytes
@@ -23,6 +23,9 @@ from langchain_guardalign.dialects import Part
 from langchain_guardalign.found_images import FoundImage, Replacement
 from langchain_guardalign.message_walk import put_images, walk_images
 from langchain_guardalign.verdict_metadata import UNREADABLE_RECORD, record_of
+
+if TYPE_CHECKING:
+    from guardalign_middleware.image_guard import ImageGuard
 
 ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "notice", "block", "flag")
 """What the guards of messages can do about an unsafe image."""
@@ -52,17 +55,17 @@ class Cleaned:
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """The verdict on a picture, and the PNG bytes that may be shown; None if nothing may be."""
+    """The verdict on a picture, and the file that may be shown; None if nothing may be."""
 
     verdict: Verdict
-    png: bytes | None
+    file: bytes | None
 
 
 @dataclass(frozen=True)
 class _Decoded:
-    """Digest and source of the pixels in an encoded image; saves decoding it again."""
+    """Digests and source of an encoded image and its pixels; saves decoding it again."""
 
-    sha256: str
+    key: str
     source: str
 
 
@@ -146,7 +149,7 @@ class ImageCleaner:
         walked = [walk_images(value, place) for value in values]
         loaded = [self._load_all(found) for found, _ in walked]
         images = {
-            picture.decoded.sha256: picture.image
+            picture.decoded.key: picture.image
             for row in loaded
             if not isinstance(row, Exception)
             for picture in row
@@ -171,7 +174,7 @@ class ImageCleaner:
         """Decode an image unless its scan is cached."""
         key = _fingerprint(found.part)
         decoded = self._decoded.get(key) if key else None
-        scan = self._scans.get(decoded.sha256) if decoded else None
+        scan = self._scans.get(decoded.key) if decoded else None
         if decoded and scan:
             return _Picture(decoded, None, scan, found.words)
         try:
@@ -182,7 +185,8 @@ class ImageCleaner:
             # What is no picture is not touched; one that may not be read is not forwarded.
             no_picture = not found.complete or error.reason in {"corrupt", "unknown_format"}
             return _Picture(words=found.words or (no_picture and not found.shown))
-        decoded = _Decoded(image.sha256, image.source)
+        # Equal pictures in different files go on as different files.
+        decoded = _Decoded(f"{image.sha256}:{image.file_sha256}", image.source)
         if key:
             self._decoded.put(key, decoded)
         return _Picture(decoded, image, None, found.words)
@@ -193,14 +197,13 @@ class ImageCleaner:
         guard = self.guard.get()
         if self.on_unsafe == "mask":
             return [
-                _Scan(item.verdict, None if item.image is None else png_bytes(item.image))
+                _Scan(item.verdict, _file(guard, item.image, item.passed))
                 for item in guard.sanitize_many(images)
             ]
+        images = [guard.load(image) for image in images]
+        keep = self.on_unsafe == "flag"
         return [
-            _Scan(
-                verdict,
-                None if verdict.flagged or self.on_unsafe == "flag" else png_bytes(image),
-            )
+            _Scan(verdict, None if verdict.flagged or keep else _file(guard, image, verdict))
             for image, verdict in zip(images, guard.scan_many(images), strict=True)
         ]
 
@@ -220,30 +223,38 @@ class ImageCleaner:
                 unread = Replacement(note=UNREADABLE, record=UNREADABLE_RECORD)
                 replacements.append(Replacement() if picture.words else unread)
                 continue
-            scan = picture.scan or scans[picture.decoded.sha256]
+            scan = picture.scan or scans[picture.decoded.key]
             verdict = replace(scan.verdict, source=picture.decoded.source)
             verdicts.append(verdict)
             keep = picture.words and not verdict.flagged
-            replacements.append(self._replacement(verdict, None if keep else scan.png, keep))
+            replacements.append(self._replacement(verdict, None if keep else scan.file, keep))
         return Cleaned(
             put_images(value, replacements, place),
             tuple(verdicts),
             tuple(item.record for item in replacements if item.record),
         )
 
-    def _replacement(self, verdict: Verdict, png: bytes | None, keep: bool) -> Replacement:
+    def _replacement(self, verdict: Verdict, file: bytes | None, keep: bool) -> Replacement:
         if not verdict.flagged:
             action = "none"
-        elif self.on_unsafe == "mask" and png is None:
+        elif self.on_unsafe == "mask" and file is None:
             action = "notice"
         else:
             action = self.on_unsafe
         record = record_of(verdict, action)
-        if png is not None:
-            return Replacement(png=png, record=record)
+        if file is not None:
+            return Replacement(file=file, record=record)
         if keep or self.on_unsafe == "flag":
             return Replacement(record=record)
         return Replacement(note=self.notice, record=record)
+
+
+def _file(guard: ImageGuard, image: CanonicalImage | None, passed: Verdict | None) -> bytes | None:
+    """The file of a picture that may be shown."""
+    if image is None:
+        return None
+    # A picture from no file goes back as pixels, without loss.
+    return png_bytes(image) if image.encoding is None else guard.encode(image, passed).data
 
 
 def _fingerprint(part: Part) -> str | None:
@@ -275,4 +286,4 @@ def _was_scanned(scan: _Scan) -> bool:
 def _size(scan: _Scan) -> int:
     evidence = scan.verdict.evidence
     arrays = evidence.patch_boxes.nbytes + evidence.patch_distances.nbytes
-    return len(scan.png or b"") + arrays
+    return len(scan.file or b"") + arrays

@@ -18,11 +18,11 @@ from PIL import Image
 
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.data_url import is_data_url, is_image_type
+from guardalign_middleware.intake.type_fields import file_type, retyped
 
 Part = dict[str, Any]
 Block = Mapping[str, Any]
 
-PNG = "image/png"
 _REMEDY = "Give the image as base64 or as a data URL."
 # With two of these, a block could hold two images, and only one of them would be scanned.
 _ORIGINS = ("base64", "data", "file_id", "image", "image_url", "path", "source", "url")
@@ -37,7 +37,8 @@ class ImageSlot:
 
     Attributes:
         part: the image as a part of the core.
-        put: returns a copy of the block with these PNG bytes in place of the image.
+        put: returns a copy of the block with this picture file in place of the image, and with
+            its type wherever the block stated one.
         rest: the block without the image; it should hold no other image.
     """
 
@@ -114,12 +115,9 @@ def unreadable_error(block: Block, place: str) -> MessageError | None:
     )
 
 
-def as_png(block: Block) -> dict[str, Any]:
-    """A copy of the block that states PNG wherever it stated an image type."""
-    return {
-        key: PNG if key in MIME_KEYS and is_image_type(value) else value
-        for key, value in block.items()
-    }
+def with_types(block: Block, mime_type: str | None) -> dict[Any, Any]:
+    """A copy of the block that states this type wherever it stated an image type."""
+    return {**block} if mime_type is None else {**block, **retyped(block, mime_type)}
 
 
 def note_block(note: str, block: Block) -> dict[str, Any]:
@@ -130,20 +128,20 @@ def note_block(note: str, block: Block) -> dict[str, Any]:
     return {"type": "text", "text": note, **kept}
 
 
-def data_url(png: bytes) -> str:
-    """PNG bytes as a data URL."""
-    return f"data:{PNG};base64,{encode(png)}"
+def data_url(file: bytes) -> str:
+    """A picture file as a data URL."""
+    return f"data:{file_type(file)};base64,{encode(file)}"
 
 
-def encode(png: bytes) -> str:
-    """PNG bytes as base64."""
-    return base64.b64encode(png).decode("ascii")
+def encode(file: bytes) -> str:
+    """A picture file as base64."""
+    return base64.b64encode(file).decode("ascii")
 
 
-def open_png(png: bytes) -> Image.Image:
-    """Decode PNG bytes that this package has encoded itself."""
-    with Image.open(io.BytesIO(png)) as file:
-        return file.convert("RGB")
+def open_file(file: bytes) -> Image.Image:
+    """Decode a picture file that the guard has encoded itself."""
+    with Image.open(io.BytesIO(file)) as picture:
+        return picture.convert("RGB")
 
 
 def _image_url(block: Block, place: str) -> ImageSlot:
@@ -178,14 +176,15 @@ def _local(block: Block, key: str) -> ImageSlot:
     """A PIL picture, bytes, a data URL, or a path, which is replaced by base64."""
     value = block[key]
 
-    def put(png: bytes) -> dict[str, Any]:
+    def put(file: bytes) -> dict[str, Any]:
         if isinstance(value, Image.Image):
-            return {**block, key: open_png(png)}
+            return {**block, key: open_file(file)}
+        typed = with_types(block, file_type(file))
         if isinstance(value, bytes | bytearray):
-            return {**block, key: png}
+            return {**typed, key: file}
         if isinstance(value, str) and is_data_url(value):
-            return {**block, key: data_url(png)}
-        return {**_without(block, key), "base64": encode(png), "mime_type": PNG}
+            return {**typed, key: data_url(file)}
+        return {**_without(typed, key), "base64": encode(file), "mime_type": file_type(file)}
 
     return ImageSlot({"type": "image", key: value}, put, _without(block, key))
 
@@ -198,10 +197,10 @@ def _fields(block: Block, place: str, *, data: str, mime: str, url: str) -> Imag
     part: Part
     if isinstance(payload, bytes):
         part = {"type": "image", "image": payload}
-        return ImageSlot(part, lambda png: as_png({**block, data: png}), rest)
+        return ImageSlot(part, lambda file: _put(block, data, file, file), rest)
     if payload is not None:
         part = {"type": "image", "base64": payload, "mime_type": block.get(mime)}
-        return ImageSlot(part, lambda png: as_png({**block, data: encode(png)}), rest)
+        return ImageSlot(part, lambda file: _put(block, data, encode(file), file), rest)
     return _url(block, url, place)
 
 
@@ -211,7 +210,8 @@ def _url(block: Block, key: str, place: str) -> ImageSlot:
     if not isinstance(link, str):
         raise _no_bytes(block, place)
     part = {"type": "image_url", "image_url": {"url": link}}
-    return ImageSlot(part, lambda png: as_png({**block, key: data_url(png)}), _without(block, key))
+    rest = _without(block, key)
+    return ImageSlot(part, lambda file: _put(block, key, data_url(file), file), rest)
 
 
 def _bedrock(block: Block, place: str) -> ImageSlot:
@@ -222,10 +222,15 @@ def _bedrock(block: Block, place: str) -> ImageSlot:
         raise _no_bytes(image, place)
     bare = ImageSlot(
         {"type": "image", "image": payload},
-        lambda png: {**source, "bytes": png},
+        lambda file: {**source, "bytes": file},
         _without(source, "bytes"),
     )
-    return _within(block, "image", _within({**image, "format": "png"}, "source", bare))
+    inner = _within(image, "source", bare)
+
+    def put(file: bytes) -> dict[str, Any]:
+        return {**inner.put(file), "format": file_type(file).partition("/")[2]}
+
+    return _within(block, "image", ImageSlot(inner.part, put, inner.rest))
 
 
 def _openai_file(block: Block, place: str) -> ImageSlot | None:
@@ -238,9 +243,15 @@ def _openai_file(block: Block, place: str) -> ImageSlot | None:
     return _within(block, "file", _url(file, "file_data", place))
 
 
+def _put(block: Block, key: str, value: object, file: bytes) -> dict[str, Any]:
+    return {**with_types(block, file_type(file)), key: value}
+
+
 def _within(block: Block, key: str, inner: ImageSlot) -> ImageSlot:
     return ImageSlot(
-        inner.part, lambda png: {**block, key: inner.put(png)}, {**block, key: inner.rest}
+        inner.part,
+        lambda file: with_types({**block, key: inner.put(file)}, file_type(file)),
+        {**block, key: inner.rest},
     )
 
 

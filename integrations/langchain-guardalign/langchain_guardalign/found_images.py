@@ -42,14 +42,14 @@ class FoundImage:
 
 @dataclass(frozen=True)
 class Replacement:
-    """What replaces one image; with neither `png` nor `note`, the image stays.
+    """What replaces one image; with neither `file` nor `note`, the image stays.
 
     Attributes:
-        png: a picture as PNG bytes.
-        note: a text, used if `png` is None.
+        file: a picture as an encoded file.
+        note: a text, used if `file` is None.
         record: plain JSON values for the metadata of the message; no pixels.
     """
 
-    png: bytes | None = None
+    file: bytes | None = None
     note: str | None = None
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -25,14 +25,14 @@ from guardalign_middleware.intake.hidden_images import (
     may_hide_image,
     replace_hidden,
 )
+from guardalign_middleware.intake.type_fields import with_types_beside
 from langchain_guardalign.dialects import (
     ImageSlot,
     Part,
-    as_png,
     data_url,
     names_an_image,
     note_block,
-    open_png,
+    open_file,
     read_image,
     unreadable,
     unreadable_error,
@@ -148,15 +148,17 @@ class _Walk:
         if isinstance(value, bytes | bytearray):
             return self._bytes(value, place, mode)
         if isinstance(value, Image.Image):
-            return self._picture(value, value, place, open_png)
+            return self._picture(value, value, place, open_file)
         if isinstance(value, np.ndarray):
             return self._array(value, place)
         if isinstance(value, BaseModel):
-            changed = self._changed({**value.__dict__, **(value.model_extra or {})}, place, mode)
+            fields = {**value.__dict__, **(value.model_extra or {})}
+            changed = with_types_beside(fields, self._changed(fields, place, mode))
             return value.model_copy(update=changed) if changed else value
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
-            changed = self._changed(fields, place, "words" if mode == "words" else "loose")
+            below: Mode = "words" if mode == "words" else "loose"
+            changed = with_types_beside(fields, self._changed(fields, place, below))
             return dataclasses.replace(value, **changed) if changed else value
         return value
 
@@ -226,8 +228,7 @@ class _Walk:
         if mode == "strict" and self._notes > noted and unreadable(new):
             if not _holds_image(list(new.values()), place):
                 return note_block(self._note, new)
-        leaf = any(isinstance(block[key], str | bytes) for key in changed)
-        return as_png(new) if leaf else new
+        return {**block, **with_types_beside(block, changed)}
 
     def _fields(self, block: Mapping[Any, Any], place: str, mode: Mode) -> dict[Any, Any]:
         """The values of a block that change."""
@@ -264,8 +265,8 @@ class _Walk:
                 remedy="Give each image its own block.",
             )
         new = self._replace(FoundImage(slot.part, place, mode != "quoted"))
-        if new.png is not None:
-            put = slot.put(new.png)
+        if new.file is not None:
+            put = slot.put(new.file)
             return block if put == block else put
         return block if new.note is None else note_block(new.note, block)
 
@@ -283,7 +284,7 @@ class _Walk:
             part: Part = {"type": "image", "image": image.data}
             shown = mode == "block" and not words
             new = self._replace(FoundImage(part, place, False, words, image.complete, shown))
-            return new.note if new.png is None else new.png
+            return new.note if new.file is None else new.file
 
         return replace_hidden(text, put)
 
@@ -291,7 +292,7 @@ class _Walk:
         """A data URL as a field of a block, whatever is in it."""
         part: Part = {"type": "image_url", "image_url": {"url": url}}
         new = self._replace(FoundImage(part, place, False, shown=True))
-        return (new.note or url) if new.png is None else data_url(new.png)
+        return (new.note or url) if new.file is None else data_url(new.file)
 
     def _bytes(self, data: bytes | bytearray, place: str, mode: Mode) -> bytes | bytearray:
         if picture_format(data) is not None:
@@ -300,8 +301,8 @@ class _Walk:
             part: Part = {"type": "image", "image": picture}
             words, shown = mode == "words", mode == "block"
             new = self._replace(FoundImage(part, place, False, words, complete, shown))
-            if new.png is not None:
-                return data if data == new.png else type(data)(new.png)
+            if new.file is not None:
+                return data if data == new.file else type(data)(new.file)
             return data if new.note is None else type(data)(new.note.encode())
         try:
             text = data.decode()
@@ -314,20 +315,20 @@ class _Walk:
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in {3, 4}:
             return array
         picture = Image.fromarray(array)
-        return self._picture(picture, array, place, lambda png: np.asarray(open_png(png)))
+        return self._picture(picture, array, place, lambda file: np.asarray(open_file(file)))
 
     def _picture(
         self, picture: Image.Image, value: Any, place: str, put: Callable[[bytes], Any]
     ) -> Any:
         new = self._replace(FoundImage({"type": "image", "image": picture}, place, True))
-        if new.png is not None:
-            return put(new.png)
+        if new.file is not None:
+            return put(new.file)
         return value if new.note is None else new.note
 
     def _replace(self, found: FoundImage) -> Replacement:
         self._count += found.complete
         new = self._visit(dataclasses.replace(found, turn=self._turn))
-        if new.png is None and new.note is not None:
+        if new.file is None and new.note is not None:
             self._notes += 1
             self._note = new.note
         if new.record:

@@ -32,7 +32,7 @@ Pictures = Callable[[object], list[CanonicalImage]]
 
 RAW = picture(red=True)
 CLEAN = picture(colour=(0, 255, 0))
-PUT = Replacement(png=png(CLEAN), record={"decision": "mask", "action": "mask"})
+PUT = Replacement(file=png(CLEAN), record={"decision": "mask", "action": "mask"})
 NOTE = Replacement(note="gone", record={"decision": "block"})
 NAMES = (
     "v1 base64",
@@ -125,7 +125,7 @@ def test_every_form_in_every_place_is_found_and_put_back(
         assert put_images(new, [PUT]) is new
         assert new.response_metadata["guardalign"] == summary([PUT.record])
         # The dialect stays: putting the old image back gives the old message.
-        again = put_images(new, [Replacement(png=png(RAW))])
+        again = put_images(new, [Replacement(file=png(RAW))])
         again.response_metadata = message.response_metadata
         del again.additional_kwargs["guardalign"]
         assert again == message
@@ -399,5 +399,5 @@ def test_the_number_of_replacements_must_match(forms: Forms) -> None:
 
 def test_a_message_cleaned_earlier_keeps_its_verdict(forms: Forms) -> None:
     first = put_images(HumanMessage([forms(RAW)["openai"]]), [PUT])
-    allowed = Replacement(png=png(CLEAN), record={"decision": "allow"})
+    allowed = Replacement(file=png(CLEAN), record={"decision": "allow"})
     assert put_images(first, [allowed]) is first

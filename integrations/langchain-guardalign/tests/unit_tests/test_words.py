@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -29,9 +30,9 @@ RUNNABLE = ImageGuardRunnable(guard=red_guard())
 TRANSFORMER = ImageGuardDocumentTransformer(guard=red_guard())
 
 
-def jpeg() -> str:
+def encoded(image_format: str) -> str:
     buffer = io.BytesIO()
-    RED.to_pil().save(buffer, "JPEG")
+    RED.to_pil().save(buffer, image_format)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -158,14 +159,16 @@ def test_tool_calls_lose_unsafe_pictures_in_both_of_their_forms() -> None:
     assert json.loads(raw["function"]["arguments"]) == new[3].tool_calls[0]["args"]
 
 
-def test_json_text_keeps_its_form_and_states_the_new_type() -> None:
+@pytest.mark.parametrize(("old", "new_type"), [("jpeg", "jpeg"), ("gif", "png")])
+def test_json_text_keeps_its_form_and_states_the_new_type(old: str, new_type: str) -> None:
     before = '{ "n" : 1.50, "u":"\\u00fc\\/",\n  "content":[ {"type":"image","data":"'
-    after = '", "mimeType" :"image/jpeg"} ], "a":2, "a" : 3}\n'
-    (new,) = RUNNABLE.invoke([ToolMessage(before + jpeg() + after, tool_call_id="1")])
+    after = f'", "mimeType" :"image/{old}"}} ], "a":2, "a" : 3}}\n'
+    (new,) = RUNNABLE.invoke([ToolMessage(before + encoded(old) + after, tool_call_id="1")])
     assert new.text.startswith(before)
-    assert new.text.endswith(after.replace("jpeg", "png"))
-    body = json.loads(new.text)["content"][0]["data"]
-    assert covered(open_png(base64.b64decode(body))) or base64.b64decode(body)[:4] == b"\x89PNG"
+    assert new.text.endswith(after.replace(old, new_type))
+    shown = open_png(base64.b64decode(json.loads(new.text)["content"][0]["data"]))
+    red, green, _ = np.moveaxis(shown.pixels.astype(int), 2, 0)
+    assert (red - green).max() < 60
 
 
 def test_an_mcp_picture_in_words_is_cleaned() -> None:

@@ -300,7 +300,7 @@ def _shown(item: SanitizedImage | None, block: Any, detail: str | None = None) -
         return block
     if item.image is None:
         return TextBlock(text=notices.UNSAFE)
-    data, mime_type = encoded(item.image)
+    data, mime_type = encoded(item)
     return ImageBlock(image=data, image_mimetype=mime_type, detail=detail)
 
 

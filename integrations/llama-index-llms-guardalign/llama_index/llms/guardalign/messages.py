@@ -26,7 +26,6 @@ from llama_index.core.base.llms.types import (
 )
 
 from guardalign_middleware import notices
-from guardalign_middleware.encode import png_bytes
 from guardalign_middleware.errors import GuardAlignError, ImageRejected, MessageError
 from guardalign_middleware.intake.content_blocks import BlockReader
 from guardalign_middleware.intake.messages import ROLES, said_beside
@@ -320,7 +319,8 @@ def _cleaned(block: Any, rest: Iterator[SanitizedImage]) -> Any:
         item = next(rest)
         # An allowed image need not be encoded again if its bytes are its only source.
         own = isinstance(block.image, bytes) and block.path is None and block.url is None
-        keep = own and item.image is item.original
+        same = item.image is item.original and item.verdict.scaled_from is None
+        keep = own and same
         return block if keep else _shown(item, block.detail)
     if isinstance(block, DocumentBlock) and media_of(block, "").found is not None:
         return _shown(next(rest))
@@ -337,4 +337,5 @@ def _cleaned(block: Any, rest: Iterator[SanitizedImage]) -> Any:
 def _shown(item: SanitizedImage, detail: str | None = None) -> ImageBlock | TextBlock:
     if item.image is None:
         return TextBlock(text=notices.UNSAFE)
-    return ImageBlock(image=png_bytes(item.image), image_mimetype="image/png", detail=detail)
+    file = item.encode()
+    return ImageBlock(image=file.data, image_mimetype=file.mime_type, detail=detail)

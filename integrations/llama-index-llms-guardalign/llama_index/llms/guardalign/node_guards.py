@@ -157,7 +157,7 @@ class GuardAlignNodePostprocessor(NodeGuard, BaseNodePostprocessor):
     """Scans the images of retrieved nodes, and masks, drops or flags them.
 
     It covers `ImageNode`, `ImageDocument`, and `Node`s with an image in any media resource. The
-    resulting nodes are copies: the image is the PNG of the scanned pixels; paths, URLs and
+    resulting nodes are copies: the image is a file of the scanned pixels; paths, URLs and
     `metadata["file_path"]` are removed; `guardalign_…` metadata holds the verdict and the sha256 of
     the pixels; embeddings of changed images are cleared. Nodes without images and the order stay
     the same. The async methods do not block the event loop.

@@ -1,6 +1,6 @@
 """The images in a node, and copies of nodes with other images.
 
-A rebuilt node holds the PNG of scanned pixels. Its paths, its URLs and the file named in its
+A rebuilt node holds a file of the scanned pixels. Its paths, its URLs and the file named in its
 metadata are removed, because some of LlamaIndex's consumers prefer them to the bytes. The verdict
 is in flat metadata fields, which vector stores accept, excluded from the text for LLMs and
 embeddings.
@@ -23,8 +23,9 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from guardalign_middleware.encode import png_bytes
+from guardalign_middleware.encode import Encoded
 from guardalign_middleware.intake.data_url import is_image_type
+from guardalign_middleware.intake.type_fields import retyped
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import SEVERITY, CanonicalImage
 from llama_index.llms.guardalign.images import Found, in_node, in_resource
@@ -111,16 +112,21 @@ def _rebuilt(
         (image,) = shown
         if image is None:
             return _text_node(node, update)
+        file = _file_of(image, images[0])
         update |= {
-            "image": base64.b64encode(png_bytes(image)).decode(),
+            "image": base64.b64encode(file.data).decode(),
             "image_path": None,
             "image_url": None,
-            "image_mimetype": "image/png",
+            "image_mimetype": file.mime_type,
         }
+        update["metadata"] |= retyped(update["metadata"], file.mime_type)
         return node.model_copy(update=update)
     for field, image, item in zip(fields, shown, images, strict=True):
         same = image is item.original
-        update[field] = _resource(getattr(node, field, None), image, keep_embeddings=same)
+        file = None if image is None else _file_of(image, item)
+        update[field] = _resource(getattr(node, field, None), file, keep_embeddings=same)
+        if file is not None:
+            update["metadata"] |= retyped(update["metadata"], file.mime_type)
     copy = node.model_copy(update=update)
     return copy if any(image is not None for image in shown) or _has_content(copy) else None
 
@@ -134,17 +140,21 @@ def _text_node(node: ImageNode, update: dict[str, Any]) -> TextNode | None:
 
 
 def _resource(
-    old: MediaResource | None, image: CanonicalImage | None, *, keep_embeddings: bool
+    old: MediaResource | None, file: Encoded | None, *, keep_embeddings: bool
 ) -> MediaResource | None:
     text = None if old is None else old.text
-    if image is None:
+    if file is None:
         return None if text is None else MediaResource(text=text)
     return MediaResource(
-        data=base64.b64encode(png_bytes(image)),
-        mimetype="image/png",
+        data=base64.b64encode(file.data),
+        mimetype=file.mime_type,
         text=text,
         embeddings=old.embeddings if old is not None and keep_embeddings else None,
     )
+
+
+def _file_of(image: CanonicalImage, item: SanitizedImage) -> Encoded:
+    return item.encode(original=image is not item.image)
 
 
 def _has_content(node: BaseNode) -> bool:

@@ -134,7 +134,7 @@ class ProviderContent:
             return image.text
         if item.image is None:
             return notices.UNSAFE
-        data, self._written = encoded(item.image)
+        data, self._written = encoded(item)
         return image.write(data, self._written)
 
     def _from_url(self, text: str) -> Any:
@@ -143,7 +143,7 @@ class ProviderContent:
             return text
         if item.image is None:
             return notices.UNSAFE
-        data, self._written = encoded(item.image)
+        data, self._written = encoded(item)
         return f"data:{self._written};base64,{base64.b64encode(data).decode('ascii')}"
 
     def _encoded_file(self, text: str, kind: MediaKind) -> str:

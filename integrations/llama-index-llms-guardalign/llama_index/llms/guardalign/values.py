@@ -168,7 +168,7 @@ class ValueWalk:
         item = self._visitor.picture(Found(self._place, text))
         if item is None:
             return None
-        return notices.UNSAFE.encode() if item.image is None else encoded(item.image)[0]
+        return notices.UNSAFE.encode() if item.image is None else encoded(item)[0]
 
     def _image(self, value: Image.Image) -> Any:
         item = self._visitor.picture(Found(self._place, pillow=value))

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from guardalign_middleware import notices
-from guardalign_middleware.encode import png_bytes
 from guardalign_middleware.errors import GuardAlignError, ImageRejected, MessageError
 from guardalign_middleware.intake.hidden_images import HiddenImage, may_hide_image, replace_hidden
 from guardalign_middleware.intake.part import load_picture
@@ -180,7 +179,7 @@ class Shower:
         item = next(self.images)
         if not item.verdict.flagged:
             return None
-        return notices.UNSAFE if item.image is None else encoded(item.image)[0]
+        return notices.UNSAFE if item.image is None else encoded(item)[0]
 
     def unit(self, walk: Walk, refused: Refused, value: object, what: str = "image") -> Any:
         """Walk through a unit, or put the notice in its place."""
@@ -193,9 +192,10 @@ class Shower:
         """Counted already."""
 
 
-def encoded(image: CanonicalImage) -> tuple[bytes, str]:
+def encoded(item: SanitizedImage) -> tuple[bytes, str]:
     """A cleaned image as a file, and its media type."""
-    return png_bytes(image), "image/png"
+    file = item.encode()
+    return file.data, file.mime_type
 
 
 def digest_of(value: object) -> str:
