@@ -359,7 +359,7 @@ def test_loopback_is_not_asked_by_default(server: Server, make: Any) -> None:
 @pytest.mark.parametrize("kind", [GuardAlignNodePostprocessor, GuardAlignImageTransform])
 def test_loopback_is_not_asked_for_nodes_either(server: Server, kind: Any) -> None:
     with pytest.raises(ImageRejected, match="not fetched"):
-        cleaned(kind(guard=red_guard()), ImageNode(image_url=server.url))
+        cleaned(kind(guard=red_guard(), on_refused="raise"), ImageNode(image_url=server.url))
     assert server.hits == 0
 
 

@@ -132,7 +132,9 @@ def test_flagged_nodes_are_dropped_or_shown_as_asked() -> None:
     assert shows_red(flagged)
     assert flagged.metadata["guardalign_decision"] == "mask"
     with pytest.raises(ImageRejected):
-        GuardAlignImageTransform(guard=GUARD)([ImageNode(image_path="/etc/passwd")])
+        GuardAlignImageTransform(guard=GUARD, on_refused="raise")(
+            [ImageNode(image_path="/etc/passwd")]
+        )
 
 
 @pytest.mark.parametrize("by", ["field", "call", "none"])

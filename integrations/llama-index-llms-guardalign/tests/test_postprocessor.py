@@ -93,22 +93,36 @@ async def test_async_is_the_same_and_leaves_the_loop_running(
     assert second.get_content() == "words"
 
 
-def test_an_unreadable_image_raises_or_is_left_out() -> None:
+def test_what_cannot_be_read_gets_a_notice_raises_or_is_left_out() -> None:
     cut = ImageNode(image=base64_png(SAFE)[:40], id_="7")
     bad = NodeWithScore(node=cut, score=1.0)
     url = NodeWithScore(node=ImageNode(image_url="http://127.0.0.1:9/a.png"), score=1.0)
     film = NodeWithScore(node=Node(video_resource=MediaResource(data=b"film")), score=1.0)
     nodes = [bad, *scored("safe"), url, film]
     with pytest.raises(ImageRejected, match="node 7"):
-        GuardAlignNodePostprocessor(guard=GUARD).postprocess_nodes(nodes)
-    (kept,) = GuardAlignNodePostprocessor(guard=GUARD, unreadable="drop").postprocess_nodes(nodes)
+        GuardAlignNodePostprocessor(guard=GUARD, on_refused="raise").postprocess_nodes(nodes)
+    shown = GuardAlignNodePostprocessor(guard=GUARD).postprocess_nodes(nodes)
+    assert [item.node_id for item in shown] == [item.node_id for item in nodes]
+    assert [item.get_content() for item in (shown[0], shown[2], shown[3])] == [
+        "[image not shown: the file is damaged]",
+        "[image not shown: it is behind a link, which may not be followed]",
+        "[video not shown: it holds no image bytes that could be checked]",
+    ]
+    assert [item.metadata["guardalign_decision"] for item in shown] == [
+        "block",
+        "allow",
+        "block",
+        "block",
+    ]
+    assert GuardAlignNodePostprocessor(guard=GUARD, on_unsafe="drop").postprocess_nodes([bad]) == []
+    (kept,) = GuardAlignNodePostprocessor(guard=GUARD, on_refused="drop").postprocess_nodes(nodes)
     assert kept.node_id == nodes[1].node_id
 
 
 def test_a_video_needs_permission() -> None:
     film = NodeWithScore(node=Node(video_resource=MediaResource(data=b"film")), score=1.0)
     with pytest.raises(ImageRejected, match="allow_unscanned"):
-        GuardAlignNodePostprocessor(guard=GUARD).postprocess_nodes([film])
+        GuardAlignNodePostprocessor(guard=GUARD, on_refused="raise").postprocess_nodes([film])
     cleaner = GuardAlignNodePostprocessor(guard=GUARD, allow_unscanned=True)
     assert cleaner.postprocess_nodes([film]) == [film]
 
@@ -119,7 +133,7 @@ def test_a_fault_of_the_guard_is_never_dropped(monkeypatch: pytest.MonkeyPatch) 
 
     guard = red_guard()
     monkeypatch.setattr(guard, "sanitize_many", fail)
-    cleaner = GuardAlignNodePostprocessor(guard=guard, unreadable="drop")
+    cleaner = GuardAlignNodePostprocessor(guard=guard, on_refused="drop")
     with pytest.raises(DetectionError):
         cleaner.postprocess_nodes(scored("safe"))
 

@@ -21,20 +21,23 @@ from llama_index.core.schema import (
     Node,
     NodeWithScore,
     QueryBundle,
+    TextNode,
     TransformComponent,
 )
 from llama_index.core.utils import get_tqdm_iterable
 
 from guardalign_middleware import ImageGuard
-from guardalign_middleware.errors import ImageRejected
+from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.handles import LazyGuard, guard_handle, with_source
 from guardalign_middleware.handling import OnUnsafe, check_known, check_option
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.scan_threads import in_scan_thread
-from guardalign_middleware.types import CanonicalImage
+from guardalign_middleware.verdict_records import flat_record, refusal_record
+from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
-from llama_index.llms.guardalign.nodes import node_images, rebuilt_node, shows_video
-from llama_index.llms.guardalign.provider_content import UNSCANNED_REMEDY
+from llama_index.llms.guardalign.node_walk import NodeWalk
+from llama_index.llms.guardalign.nodes import WalkedNode, rebuilt_node
+from llama_index.llms.guardalign.visitors import Asked, Finder, Shower, Visitor
 
 _ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "drop", "flag")
 _IDENTITY = "guard_identity"
@@ -63,9 +66,10 @@ class NodeGuard(BaseComponent):
         description="mask: cover unsafe regions and remove blocked images. drop: leave flagged "
         "nodes out. flag: keep the images and only record the verdict in the metadata.",
     )
-    unreadable: Literal["raise", "drop"] = Field(
-        default="raise",
-        description="What to do with a node whose image cannot be read or is not allowed.",
+    on_refused: Literal["notice", "raise", "drop"] = Field(
+        default="notice",
+        description="What to do with an image that cannot be read or is not allowed. notice: show "
+        "a text that names the cause. raise: raise the error. drop: leave the node out.",
     )
     allow_unscanned: bool = Field(
         default=False, description="Whether to keep nodes with a video, which cannot be scanned."
@@ -106,8 +110,9 @@ class NodeGuard(BaseComponent):
         first image has been read.
 
         Raises:
-            ImageRejected: a video, or an image that the intake policy does not accept, unless
-                `unreadable` is "drop"; the message names the node.
+            ImageRejected, MessageError: an image that the intake policy does not accept, or what
+                could hold a picture and cannot be searched, if `on_refused` is "raise"; the
+                message names the node.
             GuardError: a fault while guarding.
         """
         for start in range(0, len(nodes), self.batch_size):
@@ -115,42 +120,59 @@ class NodeGuard(BaseComponent):
 
     def _clean_batch(self, nodes: Sequence[BaseNode]) -> list[BaseNode | None]:
         read = [self._read(node) for node in nodes]
-        pictures = [image for images in read if images is not None for image in images.values()]
-        cleaned = iter(self._lazy.get().sanitize_many(pictures) if pictures else ())
-        done: list[BaseNode | None] = []
-        for node, images in zip(nodes, read, strict=True):
-            if images:
-                done.append(self._cleaned(node, list(images), [next(cleaned) for _ in images]))
-            else:
-                done.append(None if images is None else node)
+        pictures = [picture for finder in read for picture in finder.pictures]
+        images = self._lazy.get().sanitize_many(pictures) if pictures else []
+        done, start = list[BaseNode | None](), 0
+        for node, finder in zip(nodes, read, strict=True):
+            end = start + len(finder.pictures)
+            done.append(self._cleaned(node, finder, images[start:end]))
+            start = end
         return done
 
-    def _read(self, node: BaseNode) -> dict[str, CanonicalImage] | None:
-        """The images by field; None if the node is dropped unread."""
+    def _read(self, node: BaseNode) -> Finder:
+        """Find and read everything in a node."""
         resolve = Resolver(self._lazy.config.intake, self.fetch)
-        place = f"node {node.node_id}"
+        finder = Finder(resolve, lambda *_: self.on_refused == "raise")
         try:
-            if shows_video(node) and not self.allow_unscanned:
-                raise ImageRejected(
-                    f"{place} holds a video, whose pictures the guard cannot scan.",
-                    reason="unsupported_type",
-                    source=place,
-                    remedy=UNSCANNED_REMEDY,
-                )
-            return {item.field: resolve(item.found) for item in node_images(node, place)}
-        except ImageRejected:
-            if self.unreadable == "raise":
-                raise
-            return None
+            finder.unit(lambda: self._walk(finder, node), lambda notice: notice, node.node_id)
+        except Asked as asked:
+            raise asked.error from asked.error.__cause__
+        return finder
+
+    def _walk(self, visitor: Visitor, node: BaseNode) -> WalkedNode:
+        resolve = Resolver(self._lazy.config.intake, self.fetch)
+        messages = MessageWalk(visitor, resolve, allow_unscanned=self.allow_unscanned)
+        walk = NodeWalk(visitor, messages, allow_unscanned=self.allow_unscanned)
+        return walk.node(node, f"node {node.node_id}")
 
     def _cleaned(
-        self, node: BaseNode, fields: Sequence[str], images: Sequence[SanitizedImage]
+        self, node: BaseNode, finder: Finder, images: Sequence[SanitizedImage]
     ) -> BaseNode | None:
-        if self.on_unsafe == "drop" and any(item.verdict.flagged for item in images):
+        flagged = any(item.verdict.flagged for item in images)
+        refused = [slot.error for slot in finder.slots if slot.error is not None]
+        if self.on_unsafe == "drop" and (flagged or refused):
+            return None
+        if self.on_refused == "drop" and refused:
             return None
         flag = self.on_unsafe == "flag"
-        shown = [item.original if flag else item.image for item in images]
-        return rebuilt_node(node, fields, images, shown)
+        shower = Shower(finder.slots, images, flag=flag)
+        walked = shower.unit(lambda: self._walk(shower, node), lambda notice: notice, None)
+        if not isinstance(walked, WalkedNode):
+            # Nodes nested too deeply, of which nothing is known.
+            return TextNode(
+                id_=node.node_id, text=walked, metadata=flat_record(records_of(refused))
+            )
+        records = [
+            {key: value for key, value in item.verdict.to_json().items() if key != "source"}
+            for slot, item in zip(finder.found, images, strict=True)
+            if not slot.in_words or item.verdict.flagged
+        ]
+        return rebuilt_node(walked, [*records, *records_of(refused)], flag=flag)
+
+
+def records_of(refused: Sequence[GuardAlignError]) -> list[dict[str, str]]:
+    """The records of what could not be checked."""
+    return [refusal_record(error) for error in refused]
 
 
 class GuardAlignNodePostprocessor(NodeGuard, BaseNodePostprocessor):
@@ -173,7 +195,8 @@ class GuardAlignNodePostprocessor(NodeGuard, BaseNodePostprocessor):
             default: give a preset or a guard, by name or as the first argument.
         guard: a loaded `ImageGuard` instead of a preset; it cannot be pickled.
         on_unsafe: `mask`, `drop` or `flag`; `mask` keeps the text of a node with a blocked image.
-        unreadable: `raise` or `drop` a node whose image cannot be read.
+        on_refused: of an image that cannot be read, show a `notice` that names the cause, `raise`
+            the error, or `drop` the node.
         allow_unscanned: whether to keep nodes with a video, which cannot be scanned.
         batch_size: number of nodes whose images are in memory at once.
         fetch: gets the bytes behind an http(s) URL and decides which hosts it may ask.
@@ -255,8 +278,7 @@ class GuardAlignImageTransform(NodeGuard, TransformComponent):
         """Clean the images of nodes; the nodes themselves stay unchanged.
 
         Raises:
-            ImageRejected: a video, or an image that the intake policy does not accept, unless
-                `unreadable` is "drop".
+            ImageRejected, MessageError: what cannot be checked, if `on_refused` is "raise".
             GuardError: a fault while guarding.
         """
         show = bool(kwargs.get("show_progress", self.show_progress))

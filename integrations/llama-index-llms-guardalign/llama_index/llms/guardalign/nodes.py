@@ -9,9 +9,9 @@ embeddings.
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from llama_index.core.schema import (
@@ -25,12 +25,15 @@ from llama_index.core.schema import (
 
 from guardalign_middleware.encode import Encoded
 from guardalign_middleware.intake.data_url import is_image_type
+from guardalign_middleware.intake.extent import picture_format
 from guardalign_middleware.intake.type_fields import retyped
 from guardalign_middleware.sanitize import SanitizedImage
-from guardalign_middleware.types import SEVERITY, CanonicalImage
+from guardalign_middleware.types import CanonicalImage
+from guardalign_middleware.verdict_records import METADATA_PREFIX, flat_record, is_record_key
 from llama_index.llms.guardalign.images import Found, in_node, in_resource
 
-METADATA_PREFIX = "guardalign_"
+_SHA256 = f"{METADATA_PREFIX}sha256"
+_DECISION = f"{METADATA_PREFIX}decision"
 _RESOURCES = ("text_resource", "audio_resource", "video_resource")
 
 
@@ -42,101 +45,151 @@ class NodeImage:
     found: Found
 
 
+@dataclass
+class WalkedNode:
+    """A node after one pass of `NodeWalk`.
+
+    Attributes:
+        original: the caller's node, which stays unchanged.
+        node: a copy with cleaned words and metadata; its own pictures are still the old ones.
+        shown: the field and the cleaned image of each of its pictures; None for a refused one.
+        notices: texts in the place of what was refused.
+        inner: of an `IndexNode`, the node behind it.
+    """
+
+    original: BaseNode
+    node: BaseNode
+    shown: dict[str, SanitizedImage | None] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+    inner: WalkedNode | None = None
+
+
 def node_images(node: BaseNode, place: str) -> list[NodeImage]:
     """Find every image of a node, in a fixed order, without reading it."""
-    node = shown_node(node)
     images = []
     if (found := in_node(node, place)) is not None:
         images.append(NodeImage("image_resource", found))
     if isinstance(node, Node):
-        # A resource for text, sound or video holds an image if its type says so.
-        for field in _RESOURCES:
-            resource = getattr(node, field)
-            if resource is None or not is_image_type(resource.mimetype):
+        # A resource for text, sound or video holds an image if its type or its first bytes say so.
+        for name in _RESOURCES:
+            resource = getattr(node, name)
+            if resource is None or not _is_picture(resource):
                 continue
-            if (found := in_resource(resource, f"{place}.{field}")) is not None:
-                images.append(NodeImage(field, found))
+            if (found := in_resource(resource, f"{place}.{name}")) is not None:
+                images.append(NodeImage(name, found))
     return images
+
+
+def _is_picture(resource: MediaResource) -> bool:
+    if is_image_type(resource.mimetype):
+        return True
+    if not resource.data:
+        return False
+    try:
+        return picture_format(base64.b64decode(resource.data[:64])) is not None
+    except (binascii.Error, ValueError):
+        return False
 
 
 def shows_video(node: BaseNode) -> bool:
     """Whether a node holds a video, whose pictures the guard cannot scan."""
-    node = shown_node(node)
     resource = node.video_resource if isinstance(node, Node) else None
     return (
-        resource is not None
-        and not is_image_type(resource.mimetype)
-        and in_resource(resource, "") is not None
+        resource is not None and not _is_picture(resource) and in_resource(resource, "") is not None
     )
 
 
-def shown_node(node: BaseNode) -> BaseNode:
-    """The node that retrievers return for an `IndexNode`; any other node itself."""
-    return node.obj if isinstance(node, IndexNode) and isinstance(node.obj, BaseNode) else node
-
-
 def rebuilt_node(
-    node: BaseNode,
-    fields: Sequence[str],
-    images: Sequence[SanitizedImage],
-    shown: Sequence[CanonicalImage | None],
+    walked: WalkedNode, records: Sequence[Mapping[str, Any]], *, flag: bool = False
 ) -> BaseNode | None:
-    """Copy a node with other images in the place of its own, and with the verdict as metadata.
+    """Copy a node with cleaned images in the place of its own, and with the verdict as metadata.
 
     Args:
-        node: stays unchanged.
-        fields: the fields of its images, see `node_images`.
-        images: the images after the guard, one per field.
-        shown: what the copy shows, one per field; None removes the image.
+        walked: the node after the guard.
+        records: of everything that was found in it, also in nodes behind it.
+        flag: whether the scanned images are shown, whatever was found.
 
     Returns:
-        The copy, or None if it would hold neither image nor text.
+        The copy, the node itself if nothing was found in it, or None if the copy would hold neither
+        image nor text.
     """
-    if isinstance(node, IndexNode):
-        inner = _rebuilt(shown_node(node), fields, images, shown)
-        return None if inner is None else node.model_copy(update={"obj": inner})
-    return _rebuilt(node, fields, images, shown)
-
-
-def _rebuilt(
-    node: BaseNode,
-    fields: Sequence[str],
-    images: Sequence[SanitizedImage],
-    shown: Sequence[CanonicalImage | None],
-) -> BaseNode | None:
-    update = _metadata_update(node, images, shown)
-    if any(image is not item.original for image, item in zip(shown, images, strict=True)):
+    node, behind = walked.node, {}
+    if walked.inner is not None:
+        inner = rebuilt_node(walked.inner, records, flag=flag)
+        if inner is None:
+            return None
+        if not isinstance(node, IndexNode) or inner is not node.obj:
+            behind["obj"] = inner
+    shown = {
+        name: None if item is None else item.original if flag else item.image
+        for name, item in walked.shown.items()
+    }
+    if not records:
+        kept = _earlier_record(walked.original)
+        node = node.model_copy(update=_with_record(node, kept)) if kept else node
+        return node.model_copy(update=behind) if behind else node
+    update = behind | _with_record(node, _record(walked, records, shown))
+    if walked.notices or any(
+        item is None or shown[name] is not item.original for name, item in walked.shown.items()
+    ):
         # The embedding was made from a picture that is no longer there.
         update["embedding"] = None
     if isinstance(node, ImageNode):
-        (image,) = shown
-        if image is None:
-            return _text_node(node, update)
-        file = _file_of(image, images[0])
-        update |= {
-            "image": base64.b64encode(file.data).decode(),
-            "image_path": None,
-            "image_url": None,
-            "image_mimetype": file.mime_type,
-        }
-        update["metadata"] |= retyped(update["metadata"], file.mime_type)
-        return node.model_copy(update=update)
-    for field, image, item in zip(fields, shown, images, strict=True):
-        same = image is item.original
-        file = None if image is None else _file_of(image, item)
-        update[field] = _resource(getattr(node, field, None), file, keep_embeddings=same)
+        return _image_node(walked, node, shown, update)
+    for name, image in shown.items():
+        item = walked.shown[name]
+        same = item is not None and image is item.original
+        file = None if image is None or item is None else _file_of(image, item)
+        update[name] = _resource(getattr(node, name, None), file, keep_embeddings=same)
         if file is not None:
             update["metadata"] |= retyped(update["metadata"], file.mime_type)
     copy = node.model_copy(update=update)
-    return copy if any(image is not None for image in shown) or _has_content(copy) else None
+    if walked.notices:
+        copy = _with_text(copy, walked.notices)
+    removed = bool(shown) and not any(image is not None for image in shown.values())
+    return None if removed and not _has_content(copy) else copy
 
 
-def _text_node(node: ImageNode, update: dict[str, Any]) -> TextNode | None:
+def _image_node(
+    walked: WalkedNode,
+    node: ImageNode,
+    shown: Mapping[str, CanonicalImage | None],
+    update: dict[str, Any],
+) -> BaseNode | None:
+    if not shown:
+        return node.model_copy(update=update)
+    ((name, image),) = shown.items()
+    item = walked.shown[name]
+    if image is None or item is None:
+        return _text_node(node, update, walked.notices)
+    file = _file_of(image, item)
+    update |= {
+        "image": base64.b64encode(file.data).decode(),
+        "image_path": None,
+        "image_url": None,
+        "image_mimetype": file.mime_type,
+    }
+    update["metadata"] |= retyped(update["metadata"], file.mime_type)
+    return node.model_copy(update=update)
+
+
+def _with_text(node: BaseNode, notices: Sequence[str]) -> BaseNode:
+    if isinstance(node, Node):
+        old = node.text_resource or MediaResource(text="")
+        text = "\n".join(filter(None, [old.text, *notices]))
+        return node.model_copy(update={"text_resource": old.model_copy(update={"text": text})})
+    if isinstance(node, TextNode):
+        return node.model_copy(update={"text": "\n".join(filter(None, [node.text, *notices]))})
+    return node
+
+
+def _text_node(node: ImageNode, update: dict[str, Any], notices: Sequence[str]) -> TextNode | None:
     """The text of an `ImageNode`, which LlamaIndex does not accept without an image."""
-    if not node.text.strip():
+    text = "\n".join(filter(None, [node.text, *notices]))
+    if not text.strip():
         return None
     fields = {name: getattr(node, name) for name in TextNode.model_fields}
-    return TextNode(**(fields | update))
+    return TextNode(**(fields | update | {"text": text}))
 
 
 def _resource(
@@ -166,33 +219,53 @@ def _has_content(node: BaseNode) -> bool:
     return any(item is not None and item.hash for item in held)
 
 
-def _metadata_update(
-    node: BaseNode, images: Sequence[SanitizedImage], shown: Sequence[CanonicalImage | None]
+def _record(
+    walked: WalkedNode,
+    records: Sequence[Mapping[str, Any]],
+    shown: Mapping[str, CanonicalImage | None],
 ) -> dict[str, Any]:
-    """The fields that record the verdict; of several images, the most severe one."""
-    worst = max(images, key=lambda item: SEVERITY.index(item.verdict.decision)).verdict
-    record: dict[str, str | float] = {
-        "decision": worst.decision,
-        "category": worst.category,
-        "distance": worst.distance,
-        "threshold": worst.threshold,
-        "regions": json.dumps(worst.to_json()["regions"]),
-        "profile": worst.profile,
-        "sha256": ",".join("" if image is None else image.sha256 for image in shown),
-        "source_sha256": ",".join(item.original.sha256 for item in images),
+    """The flat record of a node; of several images, the most severe one stands in front."""
+    images = [item for item in walked.shown.values() if item is not None]
+    digests = {
+        _SHA256: ",".join("" if image is None else image.sha256 for image in shown.values()),
+        f"{METADATA_PREFIX}source_sha256": ",".join(item.original.sha256 for item in images),
     }
-    if faults := [item.verdict.fault for item in images if item.verdict.fault is not None]:
-        record["fault"] = "; ".join(faults)
-    if worst.fault is not None:
-        # The distance of an unscanned image is NaN, which not every store accepts.
-        del record["distance"]
-    added = {METADATA_PREFIX + name: value for name, value in record.items()}
-    kept = {key: value for key, value in node.metadata.items() if key != "file_path"}
+    new = flat_record(records) | (digests if shown else {})
+    old = own_records(walked.original.metadata)
+    if shown and old.get(_SHA256) == new[_SHA256] and old.get(_DECISION) == "mask":
+        # An earlier pass has made this very picture; what it found says more than that it is safe.
+        return old if new[_DECISION] == "allow" else new
+    return new
+
+
+def _earlier_record(node: BaseNode) -> dict[str, Any]:
+    """The record of an earlier pass that left no picture; no other can be believed."""
+    old = own_records(node.metadata)
+    return old if old.get(_DECISION) == "block" else {}
+
+
+def own_records(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What came in under the guard's flat keys, if a store could hold it."""
     return {
-        "metadata": kept | added,
+        key: value
+        for key, value in metadata.items()
+        if is_record_key(key) and isinstance(value, str | int | float | bool)
+    }
+
+
+def _with_record(node: BaseNode, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that hold a record, which no text for a model or an embedding shows."""
+    drop = {"file_path"} if f"{METADATA_PREFIX}sha256" in record else set()
+    kept = {
+        key: value
+        for key, value in node.metadata.items()
+        if key not in drop and not is_record_key(key)
+    }
+    return {
+        "metadata": kept | dict(record),
         "relationships": dict(node.relationships),
-        "excluded_llm_metadata_keys": _union(node.excluded_llm_metadata_keys, added),
-        "excluded_embed_metadata_keys": _union(node.excluded_embed_metadata_keys, added),
+        "excluded_llm_metadata_keys": _union(node.excluded_llm_metadata_keys, dict(record)),
+        "excluded_embed_metadata_keys": _union(node.excluded_embed_metadata_keys, dict(record)),
     }
 
 

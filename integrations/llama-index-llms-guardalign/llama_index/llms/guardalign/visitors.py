@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -153,21 +153,26 @@ class Shower:
     Args:
         slots: what the finder wrote down.
         images: its pictures after the guard.
+        flag: whether the scanned pictures are shown, whatever was found in them.
     """
 
     slots: Iterator[Slot]
     images: Iterator[SanitizedImage]
     count: int = 0
     turn: int | None = None
+    flag: bool = False
 
-    def __init__(self, slots: Sequence[Slot], images: Sequence[SanitizedImage]) -> None:
-        self.slots, self.images = iter(slots), iter(images)
+    def __init__(
+        self, slots: Sequence[Slot], images: Sequence[SanitizedImage], *, flag: bool = False
+    ) -> None:
+        self.slots, self.images, self.flag = iter(slots), iter(images), flag
 
     def picture(self, found: Found) -> SanitizedImage:
         """The cleaned image of this place."""
         self.count += 1
         next(self.slots)
-        return next(self.images)
+        item = next(self.images)
+        return replace(item, image=item.original, passed=None) if self.flag else item
 
     def words(self, text: str) -> str:
         """The text with a cleaned picture, or a notice, for each unsafe picture in it."""
@@ -177,7 +182,7 @@ class Shower:
         if next(self.slots).picture is None:
             return None
         item = next(self.images)
-        if not item.verdict.flagged:
+        if self.flag or not item.verdict.flagged:
             return None
         return notices.UNSAFE if item.image is None else encoded(item)[0]
 
