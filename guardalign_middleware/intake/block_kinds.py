@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from guardalign_middleware.intake.media_types import MediaKind
+
 Fate = Literal["text", "content", "json", "document", "dropped", "picture", "refused"]
 
 ARGUMENTS = (
@@ -30,16 +32,17 @@ class Kind:
             is refused. `refused`: it could hold pictures that the guard does not read.
         keys: where the text, the content or the value is.
         same_kind: for `content`: whether this content is as unknown as what is around the block.
+        media: what a file in the block is; `file` leaves it to the type that the block states.
     """
 
     fate: Fate
     keys: tuple[str, ...] = ()
     same_kind: bool = False
+    media: MediaKind | None = None
 
 
 _DROPPED = Kind("dropped")
-_REFUSED = Kind("refused")
-_PICTURE = Kind("picture")
+_PICTURE = Kind("picture", media="image")
 
 
 def _each(kind: Kind, names: str) -> dict[str, Kind]:
@@ -67,7 +70,7 @@ KINDS: Mapping[str, Kind] = {
         _DROPPED,
         "reasoning thinking redacted_thinking reasoning_content reasoningContent thought"
         " thought_signature thoughtSignature cachePoint cache_point item_reference"
-        " configuration_update additional_tools tool_reference tool_search_output",
+        " configuration_update additional_tools tool_reference tool_search_output resource_link",
     ),
     **_each(Kind("content", ("content",)), "tool_result toolResult search_result searchResult"),
     **_each(Kind("content", ("content",)), "citations_content citationsContent message"),
@@ -85,10 +88,14 @@ KINDS: Mapping[str, Kind] = {
     "guardContent": Kind("content", ("value",), same_kind=True),
     "json": Kind("json", ("json",)),
     **_each(Kind("json", ("response",)), "functionResponse function_response"),
-    "document": Kind("document", ("source",)),
+    "document": Kind("document", ("source",), media="file"),
     **_each(_PICTURE, "image image_url input_image computer_screenshot image_generation_call"),
-    **_each(_REFUSED, "audio input_audio video video_url input_video file input_file media"),
-    **_each(_REFUSED, "container_upload inlineData inline_data fileData file_data"),
+    **_each(Kind("refused", media="audio"), "audio input_audio audio_url"),
+    **_each(Kind("refused", media="video"), "video video_url input_video"),
+    **_each(
+        Kind("refused", media="file"),
+        "file input_file media resource container_upload inlineData inline_data fileData file_data",
+    ),
 }
 # New tools get new names, but by these rules.
 _SUFFIXES = (

@@ -41,15 +41,16 @@ def media_kind(declared: object, name: object = None) -> MediaKind:
     Returns:
         `file` if neither says anything.
     """
-    kind = _of_type(declared)
+    kind = stated_kind(declared)
     if kind is not None:
         return kind
     if not isinstance(name, str):
         return "file"
-    return _of_type(mimetypes.guess_type(name, strict=False)[0]) or "file"
+    return stated_kind(mimetypes.guess_type(name, strict=False)[0]) or "file"
 
 
-def _of_type(declared: object) -> MediaKind | None:
+def stated_kind(declared: object) -> MediaKind | None:
+    """What a media type or a bare format says that a file is; None if it says nothing."""
     if not isinstance(declared, str):
         return None
     media = declared.split(";", 1)[0].strip().lower()

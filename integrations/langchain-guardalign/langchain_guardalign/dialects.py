@@ -17,7 +17,15 @@ from typing import Any
 from PIL import Image
 
 from guardalign_middleware.errors import ImageRejected, MessageError
-from guardalign_middleware.intake.data_url import is_data_url, is_image_type
+from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.declared import (
+    LINK_KEYS,
+    PAYLOAD_KEYS,
+    WRAPPER_KEYS,
+    declared,
+    file_bytes,
+)
+from guardalign_middleware.intake.part import block_type
 from guardalign_middleware.intake.type_fields import file_type, retyped
 
 Part = dict[str, Any]
@@ -26,8 +34,6 @@ Block = Mapping[str, Any]
 _REMEDY = "Give the image as base64 or as a data URL."
 # With two of these, a block could hold two images, and only one of them would be scanned.
 _ORIGINS = ("base64", "data", "file_id", "image", "image_url", "path", "source", "url")
-_TEXT_TYPES = ("text/", "audio/")
-_NESTED = ("source", "file", "value")
 MIME_KEYS = ("mime_type", "mimeType", "media_type")
 
 
@@ -54,65 +60,19 @@ def read_image(block: Block, place: str) -> ImageSlot | None:
         ImageRejected: an image block without bytes, such as a file id.
         MessageError: the block names two images.
     """
+    found = declared(block)
+    if found is None or found.media != "image":
+        return None
     kind = block_type(block)
-    if kind in {"image_url", "input_image"}:
+    if kind in {"image_url", "input_image", "computer_screenshot"}:
         return _image_url(block, place)
+    if kind == "image_generation_call":
+        return _drawn(block, place)
     if kind in {"image", None} and isinstance(block.get("image"), Mapping):
         return _bedrock(block, place)
-    if kind == "image":
+    if kind == "image" or (kind == "file" and not isinstance(block.get("file"), Mapping)):
         return _image(block, place)
-    if kind == "media" and is_image_type(block.get("mime_type")):
-        return _fields(block, place, data="data", mime="mime_type", url="file_uri")
-    if kind == "file" and isinstance(block.get("file"), Mapping):
-        return _openai_file(block, place)
-    if kind == "file" and is_image_type(block.get("mime_type")):
-        return _image(block, place)
-    return None
-
-
-def block_type(block: Block) -> str | None:
-    """The block's `type`; None if it is absent or not a string."""
-    kind = block.get("type")
-    return kind if isinstance(kind, str) else None
-
-
-def names_an_image(block: Block) -> bool:
-    """Whether a block names an image, by bytes or by reference, under any key of a dialect."""
-    if isinstance(block.get("image"), Mapping):
-        return isinstance(block["image"].get("source"), Mapping)
-    if block.get("source_type") == "id":
-        return True
-    return any(block.get(key) is not None for key in (*_ORIGINS, "file", "file_uri"))
-
-
-def unreadable(block: Block) -> str | None:
-    """Why a block in which no image was found could still hold one; None if it cannot."""
-    kind = str(block.get("type") or "").lower()
-    inner = [block, *(block[key] for key in _NESTED if isinstance(block.get(key), Mapping))]
-    types = [
-        str(each[key]).lower() for each in inner for key in MIME_KEYS if each.get(key) is not None
-    ]
-    if (
-        any(map(is_image_type, types))
-        or any(word in kind for word in ("image", "picture", "photo", "screenshot"))
-        or any(block.get(key) for key in ("image", "images", "image_url"))
-    ):
-        return "seems to hold an image and cannot be read"
-    if _is_video_or_document(block, kind, types):
-        return "can hold pictures that this guard does not read (video, PDF, file)"
-    return None
-
-
-def unreadable_error(block: Block, place: str) -> MessageError | None:
-    """Why a block in which no image was found is refused; None if it can hold no image."""
-    reason = unreadable(block)
-    if reason is None:
-        return None
-    found = f"the type {block['type']!r}" if isinstance(block.get("type"), str) else "no type"
-    return MessageError(
-        f"{place} has {found}: it {reason}.",
-        remedy="Give images as base64 or as data URLs; turn pages and frames into images.",
-    )
+    return _file(block, place)
 
 
 def with_types(block: Block, mime_type: str | None) -> dict[Any, Any]:
@@ -233,14 +193,44 @@ def _bedrock(block: Block, place: str) -> ImageSlot:
     return _within(block, "image", ImageSlot(inner.part, put, inner.rest))
 
 
-def _openai_file(block: Block, place: str) -> ImageSlot | None:
-    file = block["file"]
-    data = file.get("file_data")
-    if isinstance(data, str) and not (is_data_url(data) and is_image_type(data[5:])):
+def _drawn(block: Block, place: str) -> ImageSlot | None:
+    """What OpenAI's model drew; None for its id alone, which the model's own provider resolves."""
+    if block.get("result") is None:
         return None
-    if file.get("file_id") is not None and data is not None:
-        raise _two_origins(("file_data", "file_id"), place)
-    return _within(block, "file", _url(file, "file_data", place))
+    mime = f"image/{block.get('output_format') or 'png'}"
+    inner = _fields({**block, "mime_type": mime}, place, data="result", mime="mime_type", url="url")
+
+    def put(file: bytes) -> Part:
+        return {**with_types(block, file_type(file)), "result": encode(file)}
+
+    return ImageSlot(inner.part, put, _without(block, "result"))
+
+
+def _file(block: Block, place: str) -> ImageSlot:
+    """A file of a declared image type, at any depth: OpenAI, Google, MCP, and kinds yet to come."""
+    wrapped = [key for key in WRAPPER_KEYS if isinstance(block.get(key), Mapping)]
+    payloads = [key for key in PAYLOAD_KEYS if isinstance(block.get(key), str | bytes)]
+    links = [key for key in LINK_KEYS if isinstance(block.get(key), str)]
+    ids = [key for key in ("file_id", "fileId") if block.get(key) is not None]
+    if payloads and "uri" in links:
+        links.remove("uri")  # MCP names a resource beside its content.
+    given = [*wrapped, *payloads, *links, *ids]
+    if len(given) > 1:
+        raise _two_origins(given, place)
+    if not given or ids:
+        raise _no_bytes(block, place)
+    (key,) = given
+    value = block[key]
+    if wrapped:
+        return _within(block, key, _file(value, place))
+    if links or (isinstance(value, str) and is_data_url(value)):
+        return _url(block, key, place)
+    mime = next((each for each in MIME_KEYS if isinstance(block.get(each), str)), None)
+    slot = _fields(block, place, data=key, mime=mime or "mime_type", url="url")
+    if mime is None and isinstance(value, str):
+        # A name with an ending says what the base64 is, or the block around it.
+        return ImageSlot({"type": "image", "image": file_bytes(value) or b""}, slot.put, slot.rest)
+    return slot
 
 
 def _put(block: Block, key: str, value: object, file: bytes) -> dict[str, Any]:
@@ -280,14 +270,3 @@ def _no_bytes(block: Block, place: str) -> ImageRejected:
         source=place,
         remedy=_REMEDY,
     )
-
-
-def _is_video_or_document(block: Block, kind: str, types: list[str]) -> bool:
-    if kind == "document":
-        source = block.get("source")
-        return isinstance(source, Mapping) and source.get("type") not in {"text", "content"}
-    if any(name.startswith(("video/", "application/pdf")) for name in types):
-        return True
-    if kind.startswith("video") or kind in {"file", "input_file", "media"}:
-        return not any(name.startswith(_TEXT_TYPES) for name in types)
-    return not kind and any(isinstance(block.get(key), Mapping) for key in ("document", "video"))

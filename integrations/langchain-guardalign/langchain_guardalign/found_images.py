@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +17,16 @@ class FoundImage:
     """An image that was found.
 
     Attributes:
-        part: the image as a part of the core.
+        part: the image as a part of the core; of a refused file, `{"type": "file", "payload": …}`
+            with its bytes, base64 or data URL, if the block holds them; otherwise empty.
         place: its position, as in `messages[0].content[1]`.
         declared: whether a block or a type declares it an image; otherwise its bytes look like one.
         words: whether it stands in a text, where no model sees it: it stays unless it is unsafe.
         complete: whether its file reaches its end.
         shown: whether a block that a model sees holds it: if it cannot be read, it is taken out.
-        refused: why it cannot be read; then `part` is empty, and a note takes the place of the
-            whole block.
-        media: what else the block is that this guard does not read; then it is refused.
+        refused: why it cannot be read; then a note takes the place of the whole block.
+        media: what a refused block is (`pdf`, `video` or `file`), if a setting may let it pass;
+            None for what holds a picture, or could be one.
         turn: the index of the message in which it stands; None outside messages.
     """
 
@@ -42,14 +43,16 @@ class FoundImage:
 
 @dataclass(frozen=True)
 class Replacement:
-    """What replaces one image; with neither `file` nor `note`, the image stays.
+    """What replaces one image; with neither `file`, `blocks` nor `note`, the image stays.
 
     Attributes:
         file: a picture as an encoded file.
-        note: a text, used if `file` is None.
+        blocks: content blocks in the place of a refused block.
+        note: a text, used if there is nothing else.
         record: plain JSON values for the metadata of the message; no pixels.
     """
 
     file: bytes | None = None
     note: str | None = None
+    blocks: Sequence[Mapping[str, Any]] | None = None
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
-from langchain_guardalign.dialects import MIME_KEYS, Block, block_type
+from guardalign_middleware.intake.block_kinds import ARGUMENTS, kind_of
+from guardalign_middleware.intake.declared import Declared
+from guardalign_middleware.intake.part import block_type
+from langchain_guardalign.dialects import Block
 
-Mode = Literal["strict", "block", "loose", "words", "quoted"]
+Mode = Literal["strict", "block", "loose", "beside", "words", "quoted"]
 """How a value is read.
 
 - strict: message content, which a model reads; no unknown block passes.
-- block: a field of such a block; what begins like an image and cannot be read is not shown.
-- loose: everything else around a message.
+- block: a field of such a block; what is declared a file or an image counts, and what begins like
+  an image and cannot be read is not shown.
+- loose: everything else around a message, which no model sees: only complete pictures count.
+- beside: `additional_kwargs`, of which providers' converters send some keys as content.
 - words: text and tool calls, where a block, a URL or a file id is only words.
 - quoted: JSON of a trace, where only images with bytes count.
 """
 
-# Blocks whose content is itself message content, and the keys under which it is.
-_TRANSPARENT = {"non_standard", "tool_result"}
-CONTENT_KEYS = {"content", "value"}
 # Keys under which a string is words, and those whose whole value a model wrote.
 _TEXT_KEYS = {"content", "output", "page_content", "reasoning", "text", "thinking"}
 _CALL_KEYS = {
@@ -28,40 +31,60 @@ _CALL_KEYS = {
     "tool_call_chunks",
     "tool_calls",
 }
-_SOUND = {"audio", "input_audio", "audio_url"}
-_CALLS = {
-    "custom_tool_call",
-    "function_call",
-    "input_json_delta",
-    "invalid_tool_call",
-    "mcp_call",
-    "server_tool_call",
-    "server_tool_call_chunk",
-    "server_tool_use",
-    "tool_call",
-    "tool_call_chunk",
-    "tool_use",
+# Under these, blocks of an unknown kind have content of their own.
+_CONTENT_KEYS = {"content", "output", "parts"}
+# What langchain-openai and other converters put into requests.
+_SENT: Mapping[object, Mode] = {
+    "blocks": "strict",
+    "content": "strict",
+    "documents": "block",
+    "images": "block",
+    "parts": "strict",
+    "tool_outputs": "strict",
 }
 
 
-def modes_inside(block: Block, mode: Mode) -> tuple[Mode, Mode]:
-    """The modes of a block's content, and of everything else in it."""
-    outer: Mode = "block" if mode == "strict" else mode
-    if outer in {"block", "loose"}:
-        kind = block_type(block) or ""
-        media = str(next((block[key] for key in MIME_KEYS if block.get(key)), "")).lower()
-        if kind in _CALLS or media.startswith("text/"):
-            outer = "words"
-        elif media.startswith("audio/") or kind in _SOUND:
-            # Sound can begin like an image.
-            outer = "loose"
-    return (mode if block_type(block) in _TRANSPARENT else outer), outer
+def field_modes(block: Block, found: Declared | None, mode: Mode) -> Callable[[object, Any], Mode]:
+    """The modes of the values under a block's keys, by what the block declares."""
+    if mode in {"words", "quoted"}:
+        return lambda key, value: mode
+    kind = kind_of(block_type(block))
+    media = None if found is None else found.media
+
+    def of(key: object, value: Any) -> Mode:
+        if _is_words(key, value) or (kind and kind.media is None and key in ARGUMENTS):
+            return "words"
+        if mode == "beside":
+            return _SENT.get(key, "loose")
+        if media == "text" and not _has_blocks(value):
+            return "words"
+        if mode == "loose" or media == "audio":
+            return "loose"  # Sound can begin like an image.
+        if kind is None or kind.fate != "content":
+            return "strict" if key in _CONTENT_KEYS else "block"
+        return "strict" if key in kind.keys else "block"
+
+    return of
 
 
-def mode_under(key: object, value: object, mode: Mode) -> Mode:
-    """The mode of a value under a key: a text and a tool call are words, whatever is around."""
-    if mode not in {"block", "loose"}:
+def attribute_mode(name: str, value: Any, mode: Mode) -> Mode:
+    """The mode of an attribute of an object."""
+    if mode in {"words", "quoted"}:
         return mode
+    if _is_words(name, value):
+        return "words"
+    return "loose" if mode in {"loose", "beside"} else "block"
+
+
+def _is_words(key: object, value: Any) -> bool:
+    if key in _CALL_KEYS:
+        return True
     lines = value if isinstance(value, list) else [value]
-    text = key in _TEXT_KEYS and all(isinstance(line, str) for line in lines)
-    return "words" if text or key in _CALL_KEYS else mode
+    return key in _TEXT_KEYS and all(isinstance(line, str) for line in lines)
+
+
+def _has_blocks(value: Any) -> bool:
+    """Whether a text document holds content blocks in the place of words."""
+    if isinstance(value, Mapping):
+        return any(isinstance(value.get(key), list | tuple) for key in _CONTENT_KEYS)
+    return isinstance(value, list | tuple)

@@ -155,7 +155,6 @@ def test_equal_images_of_all_documents_are_scanned_once(
         Document("a", metadata={"image": "https://example.org/a.png"}),
         Document("a", metadata={"image_bytes": b"%PDF-1.7"}),
         Document("a", metadata={"images": [base64_png(PLAIN), "/data/a.png"]}),
-        Document("a", metadata={"image": {"type": "image", "file_id": "1"}}),
         Document("a", metadata={"image": base64_png(RED)[:120]}),
         Document("a", metadata={"image_bytes": png(RED)[:90]}),
     ],

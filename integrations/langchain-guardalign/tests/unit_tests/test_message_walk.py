@@ -72,6 +72,7 @@ OTHERS: tuple[Any, ...] = (
     {"type": "json", "value": {"image": {"name": "nginx"}, "kind": ["image"]}},
     {"type": "search_result", "source": "https://example.org/a.png", "title": "a"},
     {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "a"}},
+    {"type": "resource_link", "uri": "https://example.org/a", "mimeType": "image/png", "name": "a"},
     {},
 )
 
@@ -236,18 +237,20 @@ def test_values_without_images_come_back_as_they_are(value: Any) -> None:
 REFUSED: dict[str, Any] = {
     "file id": {"type": "image", "file_id": "file-1"},
     "v0 id": {"type": "image", "source_type": "id", "id": "file-1"},
-    "openai file id": {"type": "file", "file": {"file_id": "file-1"}},
     "bedrock location": {"image": {"format": "png", "source": {"s3Location": {"uri": "s3://a"}}}},
     "no url": {"type": "image_url", "image_url": {"detail": "low"}},
+    "screenshot": {"type": "computer_screenshot", "file_id": "file-1"},
 }
 
 
 @pytest.mark.parametrize("block", REFUSED.values(), ids=REFUSED.keys())
 def test_an_image_without_bytes_is_refused(block: dict[str, Any]) -> None:
-    for message in (HumanMessage([block]), ToolMessage("", tool_call_id="1", artifact=[block])):
-        error = refusal(message)
-        assert isinstance(error, ImageRejected)
-        assert re.match(r"messages\.(content|artifact)\[0\]", error.message)
+    error = refusal(HumanMessage([block]))
+    assert isinstance(error, ImageRejected)
+    assert re.match(r"messages\.content\[0\]", error.message)
+    # No model sees an artifact.
+    aside = ToolMessage("", tool_call_id="1", artifact=[block])
+    assert put_images(aside, []) is aside
 
 
 def refusal(value: object) -> ImageRejected | MessageError:
@@ -263,9 +266,6 @@ def refusal(value: object) -> ImageRejected | MessageError:
 UNREADABLE: dict[str, Any] = {
     "hologram": {"type": "hologram", "image": "AAAA"},
     "future image": {"type": "image_v9", "payload": "AAAA"},
-    "typed": {"type": "blob", "mime_type": "image/avif", "data": "AAAA"},
-    "link": {"type": "resource_link", "uri": "https://example.org/a", "mimeType": "image/png"},
-    "screenshot": {"type": "computer_screenshot", "file_id": "file-1"},
     "nested": {"type": "tool_result", "content": [{"type": "hologram", "image": "AAAA"}]},
     "non-standard": {"type": "non_standard", "value": {"type": "image_v9", "payload": "AAAA"}},
     "pdf": {"type": "file", "base64": "JVBERi0=", "mime_type": "application/pdf"},
@@ -279,6 +279,7 @@ UNREADABLE: dict[str, Any] = {
     "google video": {"type": "media", "mime_type": "video/mp4", "data": "AAAA"},
     "bedrock document": {"document": {"format": "pdf", "source": {"bytes": b"%PDF-"}}},
     "file id": {"type": "file", "file_id": "file-1"},
+    "openai file id": {"type": "file", "file": {"file_id": "file-1"}},
 }
 
 

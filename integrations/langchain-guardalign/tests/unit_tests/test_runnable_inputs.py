@@ -107,7 +107,7 @@ REFUSED = {
 def test_an_image_that_cannot_be_scanned_is_never_forwarded(part: dict[str, Any]) -> None:
     for message in (
         HumanMessage(["look", part]),
-        ToolMessage("", tool_call_id="1", artifact={"blocks": [part]}),
+        ToolMessage([{"type": "tool_result", "content": [part]}], tool_call_id="1"),
         HumanMessage("", additional_kwargs={"blocks": [part]}),
     ):
         with pytest.raises(ImageRejected) as caught:

@@ -1,0 +1,198 @@
+"""What a content block declares that it holds: by its kind, and by the types that it states.
+
+A declaration decides what becomes of a block, whatever else is found inside it: a PDF with a
+thumbnail stays a PDF.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from guardalign_middleware.intake.block_kinds import kind_of
+from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.extent import picture_format, picture_size
+from guardalign_middleware.intake.media_types import MediaKind, media_kind, stated_kind
+from guardalign_middleware.intake.part import block_type
+from guardalign_middleware.intake.picture_traces import starts_like_picture
+
+Block = Mapping[str, Any]
+
+TYPE_KEYS = ("mime_type", "mimeType", "media_type", "mediaType", "mimetype", "content_type")
+"""The keys of a media type."""
+PAYLOAD_KEYS = ("base64", "blob", "bytes", "data", "file_data", "result")
+"""The keys of a file's bytes, its base64 or its data URL."""
+LINK_KEYS = ("url", "image_url", "file_url", "file_uri", "fileUri", "uri")
+"""The keys of a file's address or data URL."""
+WRAPPER_KEYS = (
+    *("audio", "document", "file", "fileData", "file_data", "image", "image_url", "inlineData"),
+    *("inline_data", "input_audio", "resource", "source", "video", "video_url", "audio_url"),
+)
+"""The keys under which a block says more about its file in a mapping."""
+
+# Bedrock and audio blocks state a bare format; elsewhere the word means anything.
+_STATED_KEYS = (*TYPE_KEYS, "format")
+_FILE_KEYS = (*PAYLOAD_KEYS, "audio", "document", "file", "image", "video")
+_ALL_LINKS = (*LINK_KEYS, "audio_url", "video_url", "s3Location", "file_id", "fileId", "path")
+_NAME_KEYS = ("filename", "file_name", "name", "path", *LINK_KEYS)
+# A resource names itself beside its content.
+_BESIDE = {"uri", "path"}
+_BARE = {"fileData", "file_data", "inlineData", "inline_data"}
+_BEDROCK = {"audio", "document", "image", "video"}
+_LAYERS = 4
+_HEAD = 64
+_SPACE = re.compile(r"\s")
+
+
+@dataclass(frozen=True, eq=False)
+class Declared:
+    """What a block declares.
+
+    Attributes:
+        media: what it is; `file` if it says nothing, if it states types that contradict each
+            other, and for a text behind an address, which could be anything.
+        payloads: the file's bytes, base64 or data URL; any value that stands for it.
+        linked: whether it names an address, a path or an id.
+        worded: whether it holds a text, or content blocks of its own.
+    """
+
+    media: MediaKind
+    payloads: tuple[Any, ...] = ()
+    linked: bool = False
+    worded: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing that a model could be shown."""
+        return not (self.payloads or self.linked or self.worded)
+
+    def part(self) -> dict[str, Any]:
+        """The file as `{"type": "file", "payload": …}`; empty without bytes, or with several."""
+        if len(self.payloads) != 1:
+            return {}
+        return {"type": "file", "payload": self.payloads[0]}
+
+    def holds_picture(self) -> bool:
+        """Whether the file is a complete picture, whatever it is declared."""
+        return any(picture_size(data) is not None for data in self._files() if _is_picture(data))
+
+    def holds_pages(self) -> bool:
+        """Whether the file begins like a picture, a film or a PDF, whatever it is declared."""
+        return any(starts_like_picture(file_bytes(each, _HEAD) or b"") for each in self.payloads)
+
+    def _files(self) -> Iterator[bytes]:
+        for payload in self.payloads:
+            if _is_picture(file_bytes(payload, _HEAD) or b""):
+                yield file_bytes(payload) or b""
+
+
+def declared(block: Block) -> Declared | None:
+    """What a block of any dialect declares that it holds; None if that is no file at all.
+
+    A block of an unknown kind is a file if it states a media type beside a file's bytes or address.
+    """
+    name = block_type(block) or ("type" not in block and _untyped(block)) or None
+    kind = kind_of(name)
+    if kind is not None and kind.media is None:
+        return None
+    layers = list(_layers(block, _LAYERS))
+    keys = TYPE_KEYS if kind is None else _STATED_KEYS
+    stated = {stated_kind(layer.get(key)) for layer in layers for key in keys} - {None}
+    if kind is None:
+        found = _read(layers, stated)
+        return found if stated and (found.payloads or found.linked) else None
+    if kind.media == "file":
+        found = _read(layers, stated)
+        only_words = found.worded and not found.payloads and not found.linked
+        return Declared("text", worded=True) if only_words else found
+    found = _read(layers, {kind.media, *stated})
+    if kind.media == "image":
+        return Declared("image", found.payloads, found.linked, found.worded)
+    if kind.media == "audio" and found.media == "file" and stated <= {"audio"}:
+        return Declared("audio", found.payloads, found.linked, found.worded)
+    return found
+
+
+def file_bytes(payload: object, count: int | None = None) -> bytes | None:
+    """The bytes of a file in a block, or about the first `count`; None if it is no base64.
+
+    Base64 is read as leniently as any provider might read it.
+    """
+    if isinstance(payload, bytes | bytearray | memoryview):
+        return bytes(payload) if count is None else bytes(payload[:count])
+    if not isinstance(payload, str):
+        return None
+    at = payload.find(",", 0, 1024) + 1 if is_data_url(payload) else 0
+    text = payload[at:] if count is None else payload[at : at + 4 * count]
+    compact = _SPACE.sub("", text).rstrip("=").replace("-", "+").replace("_", "/")
+    if count is not None:
+        compact = compact[: -(-count * 4 // 3)]
+    compact = compact[: len(compact) - (len(compact) % 4 == 1)]
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _untyped(block: Block) -> str | None:
+    """The kind of Bedrock's and Google's blocks, which have no `type`."""
+    for key, inner in block.items():
+        if isinstance(inner, Mapping) and (
+            key in _BARE
+            or (
+                key in _BEDROCK and isinstance(inner.get("source"), Mapping) and "type" not in inner
+            )
+        ):
+            return str(key)
+    return None
+
+
+def _read(layers: list[Block], stated: set[Any]) -> Declared:
+    payloads: list[Any] = []
+    links: set[str] = set()
+    worded = False
+    for layer in layers:
+        words = block_type(layer) in {"text", "content"} and layer is not layers[0]
+        for key in (*_FILE_KEYS, *_ALL_LINKS):
+            value = layer.get(key)
+            if value is None or (isinstance(value, Mapping) and key in WRAPPER_KEYS):
+                continue
+            if isinstance(value, str) and is_data_url(value):
+                header = value[5:300].partition(",")[0]
+                stated = stated | ({stated_kind(header)} - {None})
+                payloads.append(value)
+            elif key in _ALL_LINKS:
+                links.add(key)
+            elif words and key == "data":
+                worded = True
+            else:
+                payloads.append(value)
+        if isinstance(layer.get("source_type"), str) and layer["source_type"] == "id":
+            links.add("id")
+        worded = worded or isinstance(layer.get("text"), str)
+        worded = worded or isinstance(layer.get("content"), str | list | tuple)
+    if payloads or worded:
+        links -= _BESIDE
+    if not stated:
+        names = [layer.get(key) for layer in layers for key in _NAME_KEYS]
+        stated = {media_kind(None, name) for name in names} - {"file"}
+    media: MediaKind = next(iter(stated)) if len(stated) == 1 else "file"
+    if links and media in {"text", "audio"}:
+        media = "file"
+    return Declared(media, tuple(payloads), bool(links), worded)
+
+
+def _layers(block: Block, left: int) -> Iterator[Block]:
+    yield block
+    for key in WRAPPER_KEYS if left else ():
+        inner = block.get(key)
+        if isinstance(inner, Mapping):
+            yield from _layers(inner, left - 1)
+
+
+def _is_picture(head: bytes) -> bool:
+    return picture_format(head) is not None
