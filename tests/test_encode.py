@@ -18,7 +18,7 @@ from guardalign_middleware.encode import Encoded, encode, fitting_scale, scaled
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.intake import load_image
 from guardalign_middleware.sanitize import mask_regions
-from tests.support.photos import file_of, photo
+from guardalign_middleware.testing.photos import file_of, photo
 
 ALL = IntakePolicy(formats=("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"))
 SECRET = b"SECRET-WORDS"

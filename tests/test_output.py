@@ -21,8 +21,8 @@ from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.output import PASSED
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.testing import picture, png, red_config, red_detector, red_guard
+from guardalign_middleware.testing.photos import file_of, photo
 from tests.support.gated import GatedEncoder
-from tests.support.photos import file_of, photo
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.intake import load_frames, load_image
-from tests.support.photos import file_of, photo
+from guardalign_middleware.testing.photos import file_of, photo
 
 WITH_AVIF = IntakePolicy(formats=("TIFF", "AVIF", "PNG", "GIF", "BMP"))
 
