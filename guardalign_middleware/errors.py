@@ -6,6 +6,7 @@ GuardAlignError
 ├── ModelLoadError       a model cannot be loaded safely and completely
 ├── ImageRejected        the input is not an image that the intake policy accepts
 ├── MessageError         a message or one of its parts is malformed or not allowed
+│   └── ContextOverflow  the prompt is longer than the model can read
 ├── AuditError           a verdict cannot be recorded, or a log cannot be read
 └── GuardError           a fault while guarding; never to be read as "allow"
     ├── DetectionError   the encoder or the transport gave an unusable result
@@ -57,6 +58,20 @@ class ImageRejected(GuardAlignError):
 
 class MessageError(GuardAlignError):
     """A message or one of its parts is malformed, unknown or not allowed."""
+
+
+class ContextOverflow(MessageError):
+    """The prompt is longer than the model can read.
+
+    Attributes:
+        tokens: length of the prompt, with image tokens, template and safety prefix.
+        limit: what the model can read.
+    """
+
+    def __init__(self, message: str, *, tokens: int, limit: int, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.tokens = tokens
+        self.limit = limit
 
 
 class AuditError(GuardAlignError):

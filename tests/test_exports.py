@@ -11,6 +11,7 @@ def test_the_public_names() -> None:
         "CalibrationReport",
         "CanonicalImage",
         "ConfigError",
+        "ContextOverflow",
         "DetectionError",
         "GuardAlign",
         "GuardAlignConfig",

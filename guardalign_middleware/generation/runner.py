@@ -9,7 +9,7 @@ from typing import Any, Self, Unpack
 from pydantic import ValidationError
 
 from guardalign_middleware.config import RunnerConfig
-from guardalign_middleware.errors import CalibrationError, ConfigError
+from guardalign_middleware.errors import CalibrationError, ConfigError, ContextOverflow
 from guardalign_middleware.generation.attention.run import AttentionLayers
 from guardalign_middleware.generation.awaiting import batch_slices, prefix_flags
 from guardalign_middleware.generation.engine.decoding import RowDecoder
@@ -113,6 +113,7 @@ class CalibratedRunner:
         Raises:
             TypeError: an unknown keyword.
             MessageError: messages that the model cannot answer.
+            ContextOverflow: the prompt is longer than the model can read.
             ConfigError: an option out of range, or tools for a model that cannot call any.
             CalibrationError: calibration was requested and did not happen exactly as configured.
             Overloaded: too many requests are waiting.
@@ -191,11 +192,21 @@ class CalibratedRunner:
     ) -> int:
         """Length of the prompt with its template, images and safety prefix; nothing is generated.
 
+        Also of a prompt that is longer than the model can read.
+
         Raises:
             MessageError: messages that the model cannot answer.
         """
-        prompt = self._prompts.encode([messages], prefix=[prefix], spans=False, tools=tools)
+        try:
+            prompt = self._prompts.encode([messages], prefix=[prefix], spans=False, tools=tools)
+        except ContextOverflow as overflow:
+            return overflow.tokens
         return prompt.input_tokens[0]
+
+    @property
+    def max_input_tokens(self) -> int | None:
+        """The longest prompt that the model can read; None if its config names no limit."""
+        return self._prompts.max_tokens
 
     @property
     def layers(self) -> AttentionLayers:

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
-from guardalign_middleware.errors import CalibrationError, MessageError
+from guardalign_middleware.errors import CalibrationError, ContextOverflow, MessageError
 from guardalign_middleware.generation.options import Tools
 from guardalign_middleware.generation.prompt.control_tokens import control_tokens, neutralise_json
 from guardalign_middleware.generation.prompt.conversation import (
@@ -85,7 +85,7 @@ class PromptEncoder:
         self.control_tokens = control_tokens(processor)
         self.prefix = check_prefix(prefix, self.control_tokens)
         self.placement: Placement = placement
-        self._max_tokens = max_tokens
+        self.max_tokens = max_tokens
         # Unknown words map to <unk>, which must not make them control tokens.
         ids = self._tokenizer.convert_tokens_to_ids(list(self.control_tokens))
         self._control_ids = frozenset(ids) - {self._tokenizer.unk_token_id, None}
@@ -117,8 +117,8 @@ class PromptEncoder:
             tools: JSON schemas of what the model may call; its chat template writes them.
 
         Raises:
-            MessageError: the model's chat template or processor refuses the messages, or the
-                prompt is longer than the model can read.
+            MessageError: the model's chat template or processor refuses the messages.
+            ContextOverflow: the prompt is longer than the model can read.
             CalibrationError: the spans cannot be located with certainty, or the template drops
                 the prefix.
         """
@@ -201,9 +201,11 @@ class PromptEncoder:
         # PaliGemma's processor also makes labels for training.
         batch.pop("labels", None)
         longest = int(batch["attention_mask"].sum(dim=1).max())
-        if self._max_tokens is not None and longest > self._max_tokens:
-            raise MessageError(
-                f"The prompt has {longest} tokens; the model reads at most {self._max_tokens}.",
+        if self.max_tokens is not None and longest > self.max_tokens:
+            raise ContextOverflow(
+                f"The prompt has {longest} tokens; the model reads at most {self.max_tokens}.",
+                tokens=longest,
+                limit=self.max_tokens,
                 remedy="Shorten the conversation or send fewer images.",
             )
         return dict(batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,35 +13,41 @@ from langchain_core.callbacks import (
     CallbackManagerForLLMRun,
 )
 from langchain_core.language_models import (
-    BaseChatModel,
     LangSmithParams,
-    LanguageModelInput,
     ModelProfile,
 )
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field
 
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.handles import LazyChain, no_warnings
-from guardalign_middleware.intake.messages import parse_messages
+from guardalign_middleware.handles import LazyChain, check_preset, no_warnings, with_source
+from guardalign_middleware.handling import check_known
 from guardalign_middleware.types import GuardedReply
 from langchain_guardalign.composition import Guarding
-from langchain_guardalign.replies import ReplyWriter, calls_in_model_syntax
-from langchain_guardalign.role_content import calls_in_words, to_role_content
+from langchain_guardalign.errors import langchain_errors
+from langchain_guardalign.local_model import LocalModel, conversation_of
+from langchain_guardalign.replies import ReplyWriter
 from langchain_guardalign.runnable import ImageGuardRunnable
+from langchain_guardalign.token_counts import max_input_tokens
 from langchain_guardalign.tracing import record_on_run
 
 if TYPE_CHECKING:
-    from guardalign_middleware.generation import CalibratedRunner
     from guardalign_middleware.generation.options import GenerationOptions
 
 
-class ChatGuardAlign(Guarding, BaseChatModel):
+# LangChain's standard parameters of providers over a network. Its standard tests give them to every
+# model; this one has no use for them.
+_OF_PROVIDERS = frozenset({"api_key", "base_url", "max_retries", "streaming", "timeout"})
+# What LangChain itself adds to a call, and the options of one.
+_OF_CALLS = _OF_PROVIDERS | {
+    *("ls_structured_output_format", "output_version", "stream", "stream_usage"),
+    *("max_tokens", "model", "must_call", "seed", "stop", "temperature", "tools"),
+}
+
+
+class ChatGuardAlign(Guarding, LocalModel):
     """A chat model that checks and cleans every image before it answers.
 
     Images in every message are scanned region by region, unsafe regions are masked, and the model
@@ -62,13 +68,16 @@ class ChatGuardAlign(Guarding, BaseChatModel):
     give base64 or a data URL. A fault while guarding raises `GuardError` and is never an answer.
 
     Args:
+        source: a preset or a loaded chain, as below, given by position.
         preset: name of a shipped preset, or path of a .yaml file; "mini" if there is no `chain`
             either.
         chain: a loaded `GuardAlign`, instead of `preset`.
         temperature, max_tokens, seed, stop: of the generation; the preset's if None.
 
     Raises:
-        ConfigError: an unknown preset, or both `preset` and `chain`.
+        ConfigError: an unknown preset, both `preset` and `chain`, or an option that does not exist.
+            LangChain's `api_key`, `base_url`, `timeout`, `max_retries` and `streaming` are
+            accepted, without effect: no provider is called.
     """
 
     preset: str | Path | None = None
@@ -81,7 +90,14 @@ class ChatGuardAlign(Guarding, BaseChatModel):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True)
 
-    _lazy: LazyChain = PrivateAttr()
+    def __init__(self, source: Any = None, /, **options: Any) -> None:
+        owner, fields = type(self).__name__, type(self).model_fields
+        aliases = {field.alias for field in fields.values() if field.alias is not None}
+        check_known(owner, options, {*fields, *aliases, *_OF_PROVIDERS})
+        named = with_source(source, options, "chain", owner)
+        if named.get("preset") is not None:
+            check_preset(named["preset"], "chain")
+        super().__init__(**named)
 
     def model_post_init(self, context: Any, /) -> None:
         """Read the config; no model is loaded."""
@@ -133,7 +149,9 @@ class ChatGuardAlign(Guarding, BaseChatModel):
 
     def _resolve_model_profile(self) -> ModelProfile:
         runner = None if self.chain is None else self.chain.runner
+        limit = max_input_tokens(self._lazy.runner_config, runner)
         return ModelProfile(
+            **({} if limit is None else {"max_input_tokens": limit}),
             name="GuardAlign",
             open_weights=True,
             text_inputs=True,
@@ -167,7 +185,9 @@ class ChatGuardAlign(Guarding, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         chain = self._lazy.get()
-        reply = chain.invoke(_conversation(messages, kwargs), **self._options(stop, kwargs))
+        options = self._options(stop, kwargs)
+        with langchain_errors():
+            reply = chain.invoke(conversation_of(messages, kwargs), **options)
         _record(reply, run_manager)
         return _result(self._writer(kwargs).message(reply))
 
@@ -179,8 +199,10 @@ class ChatGuardAlign(Guarding, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         chain = await self._lazy.aget()
-        conversation = _conversation(messages, kwargs)
-        reply = await chain.ainvoke(conversation, **self._options(stop, kwargs))
+        conversation = conversation_of(messages, kwargs)
+        options = self._options(stop, kwargs)
+        with langchain_errors():
+            reply = await chain.ainvoke(conversation, **options)
         _record(reply, run_manager)
         return _result(self._writer(kwargs).message(reply))
 
@@ -193,7 +215,8 @@ class ChatGuardAlign(Guarding, BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         chain, options = self._lazy.get(), self._options(stop, kwargs)
         writer = self._writer(kwargs)
-        with chain.stream(_conversation(messages, kwargs), **options) as pieces:
+        conversation = conversation_of(messages, kwargs)
+        with langchain_errors(), chain.stream(conversation, **options) as pieces:
             for piece in pieces:
                 chunk = ChatGenerationChunk(message=writer.chunk(piece))
                 if piece.reply is not None:
@@ -211,98 +234,17 @@ class ChatGuardAlign(Guarding, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         chain = await self._lazy.aget()
         options, writer = self._options(stop, kwargs), self._writer(kwargs)
-        conversation = _conversation(messages, kwargs)
+        conversation = conversation_of(messages, kwargs)
         # Leaving the stream early must stop the generation at once, not at garbage collection.
-        async with aclosing(chain.astream(conversation, **options)) as pieces:
-            async for piece in pieces:
-                chunk = ChatGenerationChunk(message=writer.chunk(piece))
-                if piece.reply is not None:
-                    _record(piece.reply, run_manager)
-                if run_manager is not None:
-                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                yield chunk
-
-    def get_token_ids(self, text: str) -> list[int]:
-        """Token ids of the model's own tokenizer; nothing is downloaded.
-
-        Raises:
-            NotImplementedError: the runner is not a local model, and `custom_get_token_ids` is not
-                set.
-        """
-        if self.custom_get_token_ids is not None:
-            return self.custom_get_token_ids(text)
-        return self._local_runner().token_ids(text)
-
-    def get_num_tokens_from_messages(
-        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
-    ) -> int:
-        """Count the tokens of the whole prompt with image tokens, template and safety prefix.
-
-        Raises:
-            NotImplementedError: the runner is not a local model, or cannot call the tools.
-        """
-        schemas = [convert_to_openai_tool(tool) for tool in tools or ()]
-        if schemas:
-            self._tool_template()
-        runner = self._local_runner()
-        conversation = _conversation(messages, {"tools": schemas})
-        parsed = parse_messages(conversation, self._lazy.config.intake)
-        return runner.count_tokens(parsed, tools=schemas)
-
-    def bind_tools(
-        self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: str | bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools through the model's own chat template; this loads the model.
-
-        Args:
-            tools: in any form that LangChain accepts.
-            tool_choice: the name of the only tool to offer, or "any", "required", True, "auto" or
-                "none". A local model cannot be forced to call: unless it is "auto" or "none", an
-                answer without a call raises `OutputParserException`.
-            kwargs: further options of each call.
-
-        Raises:
-            NotImplementedError: the model's chat template takes no tools, or writes calls in an
-                unknown format.
-            ValueError: `tool_choice` is not the name of a tool.
-        """
-        self._tool_template()
-        schemas = [convert_to_openai_tool(tool) for tool in tools]
-        if isinstance(tool_choice, str) and tool_choice not in {"auto", "any", "required", "none"}:
-            schemas = [each for each in schemas if each["function"]["name"] == tool_choice]
-            if not schemas:
-                raise ValueError(f"tool_choice should name a tool. Received {tool_choice!r}.")
-        if tool_choice == "none":
-            schemas = []
-        must_call = tool_choice not in {None, False, "auto", "none"}
-        return self.bind(tools=schemas, must_call=must_call, **kwargs)  # type: ignore[no-any-return]
-
-    def _local_runner(self) -> CalibratedRunner:
-        from guardalign_middleware.generation import CalibratedRunner
-
-        runner = self._lazy.get().runner
-        if not isinstance(runner, CalibratedRunner):
-            raise NotImplementedError(
-                f"{type(runner).__name__} has no local tokenizer. Set custom_get_token_ids."
-            )
-        return runner
-
-    def _tool_template(self) -> Mapping[str, Any]:
-        from guardalign_middleware.generation.prompt.tool_calls import ToolRunner
-
-        runner = self._lazy.get().runner
-        template = runner.tool_template if isinstance(runner, ToolRunner) else None
-        if template is None:
-            raise NotImplementedError(
-                f"The model {runner.name!r} cannot call tools: its chat template takes none, or "
-                "writes calls in an unknown format. Use a model that can, behind "
-                "ImageGuardRunnable or GuardAlignMiddleware."
-            )
-        return template
+        with langchain_errors():
+            async with aclosing(chain.astream(conversation, **options)) as pieces:
+                async for piece in pieces:
+                    chunk = ChatGenerationChunk(message=writer.chunk(piece))
+                    if piece.reply is not None:
+                        _record(piece.reply, run_manager)
+                    if run_manager is not None:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
 
     def _writer(self, kwargs: Mapping[str, Any]) -> ReplyWriter:
         if not kwargs.get("tools"):
@@ -316,8 +258,10 @@ class ChatGuardAlign(Guarding, BaseChatModel):
         """The call's keywords, else the model's fields; None leaves the preset's value.
 
         Raises:
-            ConfigError: the call names another model, which would be ignored.
+            ConfigError: the call names another model, or a keyword that does not exist; either
+                would be ignored.
         """
+        check_known("A call of ChatGuardAlign", kwargs, _OF_CALLS)
         if kwargs.get("model", self._lazy.config.name) != self._lazy.config.name:
             raise ConfigError(
                 "A ChatGuardAlign answers with one model.",
@@ -332,13 +276,6 @@ class ChatGuardAlign(Guarding, BaseChatModel):
         if kwargs.get("tools"):
             options["tools"] = kwargs["tools"]
         return options
-
-
-def _conversation(
-    messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    write_calls = calls_in_model_syntax if kwargs.get("tools") else calls_in_words
-    return to_role_content(messages, write_calls)
 
 
 def _result(message: AIMessage) -> ChatResult:

@@ -1,10 +1,13 @@
-"""The error of this package: `ImageBlocked`. All others are the core's."""
+"""The errors of this package. All others are the core's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from guardalign_middleware.errors import GuardAlignError
+from langchain_core.exceptions import ContextOverflowError
+
+from guardalign_middleware.errors import ContextOverflow, GuardAlignError
 from guardalign_middleware.types import Verdict
 
 
@@ -24,3 +27,22 @@ class ImageBlocked(GuardAlignError):
         super().__init__(
             f"{count} unsafe image{'s' if count > 1 else ''} found ({found}).", remedy=remedy
         )
+
+
+class PromptTooLong(ContextOverflow, ContextOverflowError):
+    """The core's `ContextOverflow`, which LangChain knows as its own `ContextOverflowError`."""
+
+
+@contextmanager
+def langchain_errors() -> Iterator[None]:
+    """Raise what LangChain has a class for as that class too.
+
+    Raises:
+        PromptTooLong: in place of a `ContextOverflow`.
+    """
+    try:
+        yield
+    except ContextOverflow as error:
+        raise PromptTooLong(
+            error.message, tokens=error.tokens, limit=error.limit, remedy=error.remedy
+        ) from error
