@@ -148,9 +148,9 @@ def _decode(
     encoded: EncodedImage, policy: IntakePolicy, *, single: bool
 ) -> tuple[CanonicalImage, ...]:
     if is_pdf(encoded.data) and not is_known_picture(encoded.data):
+        check_pdf(policy, encoded.label)
         if encoded.mime_type is not None:
             check_mime(encoded.mime_type, "PDF", encoded.label)
-        check_pdf(policy, encoded.label)
         return load_pdf(encoded.data, policy, encoded.label, single=single)
     decoded = decode_bytes(encoded.data, policy, encoded.label, single=single)
     if encoded.mime_type is not None:

@@ -35,6 +35,7 @@ from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.verdict_records import flat_record, refusal_record
 from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
+from llama_index.llms.guardalign.node_pages import paged
 from llama_index.llms.guardalign.node_walk import NodeWalk
 from llama_index.llms.guardalign.nodes import WalkedNode, rebuilt_node
 from llama_index.llms.guardalign.visitors import Asked, Finder, Shower, Visitor
@@ -129,6 +130,11 @@ class NodeGuard(BaseComponent):
             start = end
         return done
 
+    def paged(self, node: BaseNode) -> list[BaseNode]:
+        """A node for each page of a node's PDF files, if the preset says `intake.pdf: pages`."""
+        resolve = Resolver(self._lazy.config.intake, self.fetch)
+        return paged(node, f"node {node.node_id}", resolve)
+
     def _read(self, node: BaseNode) -> Finder:
         """Find and read everything in a node."""
         resolve = Resolver(self._lazy.config.intake, self.fetch)
@@ -142,7 +148,7 @@ class NodeGuard(BaseComponent):
     def _walk(self, visitor: Visitor, node: BaseNode) -> WalkedNode:
         resolve = Resolver(self._lazy.config.intake, self.fetch)
         messages = MessageWalk(visitor, resolve, allow_unscanned=self.allow_unscanned)
-        walk = NodeWalk(visitor, messages, allow_unscanned=self.allow_unscanned)
+        walk = NodeWalk(visitor, messages, resolve, allow_unscanned=self.allow_unscanned)
         return walk.node(node, f"node {node.node_id}")
 
     def _cleaned(
@@ -185,7 +191,8 @@ class GuardAlignNodePostprocessor(NodeGuard, BaseNodePostprocessor):
     the same. The async methods do not block the event loop.
 
     Paths and URLs are read only if the preset's intake policy allows them; `fetch` gets the URLs
-    instead of the policy.
+    instead of the policy. With the preset's `intake.pdf: pages`, a PDF file in a media resource
+    becomes a node for each page, with its number as `page_label`.
 
     `SimpleMultiModalQueryEngine.image_query` calls no postprocessor: clean its images at ingestion,
     or use a guarded LLM.
@@ -225,6 +232,11 @@ class GuardAlignNodePostprocessor(NodeGuard, BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         kept = []
+        nodes = [
+            item if page is item.node else item.model_copy(update={"node": page})
+            for item in nodes
+            for page in self.paged(item.node)
+        ]
         for item, node in zip(nodes, self.clean([item.node for item in nodes]), strict=True):
             if node is item.node:
                 kept.append(item)
@@ -282,6 +294,7 @@ class GuardAlignImageTransform(NodeGuard, TransformComponent):
             GuardError: a fault while guarding.
         """
         show = bool(kwargs.get("show_progress", self.show_progress))
+        nodes = [page for node in nodes for page in self.paged(node)]
         cleaned = get_tqdm_iterable(nodes, show, "Guarding images")
         kept = []
         for node, clean in zip(cleaned, self.clean(nodes), strict=True):

@@ -19,6 +19,8 @@ from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.verdict_records import is_record_key
 from llama_index.llms.guardalign.blocks import MessageWalk
+from llama_index.llms.guardalign.images import Resolver
+from llama_index.llms.guardalign.node_pages import NodePdf, node_pdfs, refuse
 from llama_index.llms.guardalign.nodes import WalkedNode, node_images, shows_video
 from llama_index.llms.guardalign.provider_content import UNSCANNED_REMEDY
 from llama_index.llms.guardalign.values import ValueWalk
@@ -39,12 +41,21 @@ class NodeWalk:
     Args:
         visitor: reads or shows the pictures.
         messages: walks through the blocks and messages that a node may hold.
-        allow_unscanned: whether films pass.
+        resolve: has the policy for PDF files.
+        allow_unscanned: whether films pass, and PDF files that the policy refuses.
     """
 
-    def __init__(self, visitor: Visitor, messages: MessageWalk, *, allow_unscanned: bool) -> None:
+    def __init__(
+        self,
+        visitor: Visitor,
+        messages: MessageWalk,
+        resolve: Resolver,
+        *,
+        allow_unscanned: bool,
+    ) -> None:
         self._visitor = visitor
         self._messages = messages
+        self._resolve = resolve
         self._allow_unscanned = allow_unscanned
 
     def node(self, node: BaseNode, place: str, depth: int = 0) -> WalkedNode:
@@ -100,6 +111,21 @@ class NodeWalk:
             if isinstance(kept, str):
                 walked.notices.append(kept)
                 update["video_resource"] = None
+        for pdf in node_pdfs(node, self._resolve):
+            if pdf.field in walked.shown:
+                continue
+            kept = self._visitor.unit(
+                lambda pdf=pdf: self._pdf(pdf, place), lambda notice: notice, pdf, "file"
+            )
+            if isinstance(kept, str):
+                walked.notices.append(kept)
+                update[pdf.field] = None
+
+    def _pdf(self, pdf: NodePdf, place: str) -> None:
+        if self._allow_unscanned and self._resolve.policy.pdf == "refuse":
+            self._visitor.unscanned()
+        else:
+            refuse(pdf, place, self._resolve)
 
     def _film(self, place: str) -> None:
         if not self._allow_unscanned:
