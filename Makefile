@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint types unit bench fuzz sbom train-mini lock clean
+.PHONY: help setup demo test quick lint types unit neighbours floors bench fuzz sbom train-mini lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -63,6 +63,23 @@ bench: setup  ## measure everything that a CPU can, and update the figures of th
 	$(BIN)/python -m benchmarks.pages.attention_calibration
 	$(BIN)/python -m benchmarks.pages.figures
 
+# Environments of their own: these versions do not fit beside the pinned ones.
+EDITABLE := --editable . $(foreach project,$(filter integrations/%,$(PROJECTS)),--editable $(patsubst %/,%,$(dir $(project))))
+
+neighbours: setup  ## LlamaIndex's own OpenAI and Ollama LLMs behind the guard, on a wire that is a double
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-neighbours
+	grep -vxE 'openai==.*|langchain-openai==.*' constraints.txt > .venv-neighbours/constraints.txt
+	$(BIN)/uv pip install --quiet --python .venv-neighbours/bin/python \
+		--constraint .venv-neighbours/constraints.txt --requirement tests/neighbours/requirements.txt \
+		$(EDITABLE) --group integrations/llama-index-llms-guardalign/pyproject.toml:test
+	.venv-neighbours/bin/python -m pytest -q tests/neighbours
+
+floors: setup  ## the LlamaIndex adapter's tests on the oldest llama-index-core that it accepts
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-floors
+	$(BIN)/uv pip install --quiet --python .venv-floors/bin/python --group dev \
+		--constraint constraints.txt --override tests/floors.txt $(EDITABLE)
+	.venv-floors/bin/python -m pytest -q integrations/llama-index-llms-guardalign
+
 fuzz: setup  ## intake and messages under attack: make fuzz MINUTES=30
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),30)
 
@@ -84,4 +101,4 @@ lock: setup  ## renew constraints.txt from what the projects ask for
 	sed -i "1i # Exact versions for development, tests and the demo. Renew with: make lock" constraints.txt
 
 clean:  ## remove .venv and caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-neighbours .venv-floors .mypy_cache .pytest_cache .ruff_cache .hypothesis

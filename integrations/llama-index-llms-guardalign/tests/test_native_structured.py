@@ -149,6 +149,14 @@ async def test_a_blocked_image_is_a_typed_error_at_the_call(make: Callable[[], P
     assert inner.calls == []
 
 
+def test_a_notice_lets_the_llm_answer_about_a_blocked_image() -> None:
+    inner = OllamaLike(script=SAYS)
+    llm = GuardAlignGuardedLLM(inner, GUARD, on_blocked="notice")
+    url = data_url(BLOCKED)
+    assert llm.structured_predict(Shape, prompt(), url=url) == Shape(name="square")
+    assert inner.seen == []
+
+
 @every_inner
 async def test_a_structured_llm_is_guarded_in_calls_and_events(
     make: Callable[[], PlainLLM], recorder: Any
