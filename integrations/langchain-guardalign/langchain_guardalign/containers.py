@@ -211,7 +211,7 @@ def _attributes(value: Any) -> dict[str, Any]:
     stored: dict[str, Any] = {}
     for cls in type(value).__mro__:
         for name, member in vars(cls).items():
-            if isinstance(member, types.MemberDescriptorType) and cls is not type:
+            if isinstance(member, types.MemberDescriptorType) and name != "__dict__":
                 try:
                     stored[name] = member.__get__(value)
                 except AttributeError:

@@ -83,15 +83,17 @@ class ImageValues:
         """An array of one picture or more."""
         part = FoundImage({}, place, found.sure, complete=found.sure, shown=shown)
         put: list[Image.Image | None] = []
+        note = ""
         for picture in found.pictures():
             piece: Part = {"type": "image", "image": picture}
             new = self._replace(dataclasses.replace(part, part=piece))
-            if new.file is None and new.note is not None and len(found) == 1:
-                return new.note
-            if new.file is None:
-                put.append(picture if new.note is None else None)
-            else:
+            if new.file is not None:
                 put.append(open_file(new.file))
+            else:
+                put.append(picture if new.note is None else None)
+                note = new.note or note
+        if put.count(None) == len(put):
+            return note
         changed = found.put(put)
         return value if changed is found.array else like(value, changed)
 

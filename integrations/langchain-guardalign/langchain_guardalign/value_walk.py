@@ -19,6 +19,7 @@ from guardalign_middleware.errors import MessageError
 from guardalign_middleware.intake.declared import WRAPPER_KEYS, Declared, declared
 from guardalign_middleware.intake.extent import picture_format
 from guardalign_middleware.intake.hidden_images import hidden_images
+from guardalign_middleware.intake.part import block_type
 from guardalign_middleware.intake.type_fields import with_types_beside
 from langchain_guardalign.arrays import as_array, as_numbers, could_be_picture, like, pictures_in
 from langchain_guardalign.block_rules import Refusal, judge, unknown_reason
@@ -121,7 +122,8 @@ class Walk(ImageValues):
 
     def _content(self, content: Any, fields: Mapping[str, Any], place: str) -> Any:
         beside = fields.get("additional_kwargs") or {}
-        if not (isinstance(content, str) and beside.get("type") == "computer_call_output"):
+        shot = isinstance(beside, Mapping) and block_type(beside) == "computer_call_output"
+        if not (shot and isinstance(content, str)):
             return self.value(content, place, "strict")
         # langchain-openai sends this string as a picture.
         block = {"type": "input_image", "image_url": content}
@@ -207,7 +209,7 @@ class Walk(ImageValues):
             return self._refused(verdict, block, changed, place)
         if not changed:
             return block
-        if block.get("type") == "non_standard" and _is_note(changed.get("value")):
+        if block_type(block) == "non_standard" and _is_note(changed.get("value")):
             return changed["value"]
         new = with_items(block, changed)
         # A model would take words in an image's field for a broken image.
@@ -329,7 +331,7 @@ def _retyped(box: Opened, walked: list[Any]) -> list[Any]:
 
 
 def _is_note(value: object) -> bool:
-    return isinstance(value, Mapping) and value.get("type") == "text"
+    return isinstance(value, Mapping) and block_type(value) == "text"
 
 
 def _holds_image(value: object, place: str) -> bool:
