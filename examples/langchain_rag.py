@@ -58,7 +58,7 @@ class Album(BaseRetriever):
                 "metadata": json.dumps(document.metadata),
             }
             for document in documents
-            if document.metadata.get("guardalign", {}).get("blocked", 0) == 0
+            if document.metadata.get("guardalign_blocked", 0) == 0
         ]
         store = lancedb.connect(self.folder)
         if "album" in store.list_tables().tables:
@@ -97,8 +97,7 @@ def main() -> None:
         clean = transformer.transform_documents(documents)
         print("At ingestion:")
         for document in clean:
-            (verdict,) = document.metadata["guardalign"]["verdicts"]
-            print(f"  {document.page_content}: {verdict['decision']}")
+            print(f"  {document.page_content}: {document.metadata['guardalign_decision']}")
         album.add(clean)
 
         # One picture was stored without a guard.
@@ -107,8 +106,8 @@ def main() -> None:
         retriever = album | transformer
         for wanted in ("dog", "pizza", "axe"):
             (found,) = retriever.invoke(wanted)
-            (verdict,) = found.metadata["guardalign"]["verdicts"]
-            print(f"Looking for {wanted!r}: {found.page_content}, {verdict['decision']}")
+            decision = found.metadata["guardalign_decision"]
+            print(f"Looking for {wanted!r}: {found.page_content}, {decision}")
             block = {
                 "type": "image",
                 "base64": found.metadata["image"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ from guardalign_middleware.handling import OnUnsafe, check_known, check_option, 
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
 from langchain_guardalign.cleaner import Cleaned, ImageCleaner
+from langchain_guardalign.document_records import with_flat_records
 from langchain_guardalign.message_walk import find_images
-from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
 
 if TYPE_CHECKING:
     from guardalign_middleware.image_guard import ImageGuard
@@ -47,9 +47,10 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
 
     Images are found anywhere in the metadata, as base64, data URL, bytes, PIL picture or image
     block. In `page_content` and other text, only a complete picture in base64 counts, and only an
-    unsafe one is replaced; all else is words and stays to the letter. The verdicts are in
-    `metadata["guardalign"]`, without pixels. Documents without images are not changed; documents
-    keep their id and order.
+    unsafe one is replaced; all else is words and stays to the letter. The verdicts are in the
+    metadata under flat keys, which vector stores accept and filter by: `guardalign_decision`,
+    `guardalign_category`, `guardalign_blocked`, `guardalign_regions` as JSON text, and so on.
+    Documents without images are not changed; documents keep their id and order.
 
     Args:
         source: a preset or a loaded guard, as below, given by position.
@@ -104,14 +105,13 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         """
         values = [self._value(document, index) for index, document in enumerate(documents)]
         results = []
-        for document, value, cleaned in zip(
-            documents, values, self._cleaner.clean_many(values, "documents"), strict=True
-        ):
+        all_cleaned = self._cleaner.clean_many(values, "documents")
+        for document, cleaned in zip(documents, all_cleaned, strict=True):
             if isinstance(cleaned, Exception):
                 raise cleaned
             unsafe = any(record["decision"] != "allow" for record in cleaned.records)
             if not (unsafe and self._cleaner.on_unsafe == "drop"):
-                results.append(_with_verdicts(document, value, cleaned))
+                results.append(_with_verdicts(document, cleaned))
         return results
 
     async def atransform_documents(
@@ -142,9 +142,9 @@ def _require_images(value: object, place: str) -> None:
         )
 
 
-def _with_verdicts(document: Document, value: Mapping[str, Any], cleaned: Cleaned) -> Document:
-    content, metadata = cleaned.value["page_content"], cleaned.value["metadata"]
-    if not cleaned.records or (cleaned.value is value and METADATA_KEY in metadata):
+def _with_verdicts(document: Document, cleaned: Cleaned) -> Document:
+    content = cleaned.value["page_content"]
+    metadata = with_flat_records(cleaned.value["metadata"], cleaned.records)
+    if content == document.page_content and metadata == document.metadata:
         return document
-    metadata = {**metadata, METADATA_KEY: summary(cleaned.records)}
     return document.model_copy(update={"page_content": content, "metadata": metadata})
