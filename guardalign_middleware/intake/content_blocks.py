@@ -114,6 +114,11 @@ class BlockReader(Generic[P]):
             return []
         if name == "image_generation_call" and isinstance(block.get("result"), str):
             return self._drawn(block, place)
+        if name == "image_generation_call" and block.get("result") is None:
+            # Drawn by another provider's model, which alone can show it.
+            self._require_no_trace(_without(block, ["type"]), "known", name, place)
+            self._note(block, name, place)
+            return []
         raise self._refused(name, place)
 
     def _texts(self, block: Block, key: str, name: str | None, place: str) -> list[P]:

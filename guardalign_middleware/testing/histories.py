@@ -109,6 +109,7 @@ INERT: dict[str, dict[str, Any]] = {
         "toolName": "draw",
         "input": {"image_url": "https://example.org/cat.png"},
     },
+    "openai drawing by its id": {"type": "image_generation_call", "id": "ig_1"},
     "openai compaction": {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAA"},
     "openai reference": {"type": "item_reference", "id": "rs_1"},
     "openai citations of a stream": {

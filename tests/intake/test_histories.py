@@ -222,7 +222,7 @@ def test_a_result_that_is_a_picture_is_found() -> None:
     drawn = {"type": "image_generation_call", "id": "ig_1", "result": B64}
     assert read_conversation(history(drawn)).messages[1].images[0].sha256 == PICTURE.sha256
     with pytest.raises(MessageError, match="image_generation_call"):
-        read_conversation(history({"type": "image_generation_call", "id": "ig_1"}))
+        read_conversation(history({"type": "image_generation_call", "id": "ig_1", "result": 1}))
 
 
 @pytest.mark.parametrize(
