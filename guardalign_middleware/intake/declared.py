@@ -43,6 +43,7 @@ _NAME_KEYS = ("filename", "file_name", "name", "path", *LINK_KEYS)
 _BESIDE = {"uri", "path"}
 _BARE = {"fileData", "file_data", "inlineData", "inline_data"}
 _BEDROCK = {"audio", "document", "image", "video"}
+_TELLING = frozenset((*TYPE_KEYS, *WRAPPER_KEYS))
 _LAYERS = 4
 _HEAD = 64
 _SPACE = re.compile(r"\s")
@@ -99,12 +100,14 @@ def declared(block: Block) -> Declared | None:
     kind = kind_of(name)
     if kind is not None and kind.media is None:
         return None
+    if kind is None and _TELLING.isdisjoint(block):
+        return None  # Most mappings are this.
     layers = list(_layers(block, _LAYERS))
     keys = TYPE_KEYS if kind is None else _STATED_KEYS
     stated = {stated_kind(layer.get(key)) for layer in layers for key in keys} - {None}
     if kind is None:
-        found = _read(layers, stated)
-        return found if stated and (found.payloads or found.linked) else None
+        found = _read(layers, stated) if stated else Declared("file")
+        return found if found.payloads or found.linked else None
     if kind.media == "file":
         found = _read(layers, stated)
         only_words = found.worded and not found.payloads and not found.linked
