@@ -219,6 +219,8 @@ def _attributes(value: Any) -> dict[str, Any]:
     own = getattr(value, "__dict__", None)
     if isinstance(own, dict):
         stored.update(own)
+    if isinstance(value, BaseException):
+        stored["args"] = value.args
     return stored
 
 
@@ -232,9 +234,9 @@ def _object(value: Any) -> Opened | None:
             twin = copy.copy(value)
             if twin is value or type(twin) is not type(value):
                 raise Unopened
-            for (name, old), item in zip(stored.items(), new, strict=True):
-                if item is not old:
-                    object.__setattr__(twin, name, item)
+            # The unchanged ones too: whether it can be rebuilt is asked with the old parts.
+            for name, item in zip(stored, new, strict=True):
+                object.__setattr__(twin, name, item)
         except Exception as error:
             raise Unopened from error
         return twin

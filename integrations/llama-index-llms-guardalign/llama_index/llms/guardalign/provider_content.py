@@ -197,7 +197,12 @@ def _declared(block: Mapping[Any, Any]) -> MediaKind | None:
 
 def _is_given(block: Mapping[Any, Any], inner: Mapping[Any, Any]) -> bool:
     """Whether a block has any content beside its type."""
-    return any(value not in (None, "", {}, []) for key, value in inner.items() if key != "type")
+    return any(not _is_empty(value) for key, value in inner.items() if key != "type")
+
+
+def _is_empty(value: object) -> bool:
+    # An array is neither equal nor unequal to anything.
+    return value is None or (isinstance(value, str | Mapping | list) and not value)
 
 
 def _stated_type(block: Mapping[Any, Any]) -> str | None:

@@ -7,6 +7,7 @@ What could hold a picture and cannot be searched is refused.
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import dataclasses
 import datetime
@@ -35,6 +36,7 @@ Inside = Callable[[Any, object], Any]
 
 _MAX_DEPTH = 64
 _TENSORS = frozenset({"torch", "tensorflow", "jax", "jaxlib", "cupy", "mlx"})
+_NOT_NUMBERS = frozenset("OSUV")
 _SIDE = 8  # pixels; nothing can be recognized in less
 _PLAIN = (
     bool, int, float, complex, type(None), enum.Enum, range, slice, re.Pattern, os.PathLike,
@@ -177,7 +179,11 @@ class ValueWalk:
         return notices.UNSAFE if item.image is None else item.image.to_pil()
 
     def _array(self, value: Any, shape: tuple[int, ...]) -> Any:
-        if len(shape) == 1:
+        if getattr(getattr(value, "dtype", None), "kind", "") in _NOT_NUMBERS:
+            items = value.tolist()
+            if self.walk(items) is items:
+                return value
+        elif len(shape) == 1:
             data = _bytes_of(value[:32].tolist())
             if data is None or picture_format(data) is None:
                 return value
@@ -250,7 +256,9 @@ def _bytes_of(items: Sequence[Any]) -> bytes | None:
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:
-    """What an object holds, public or not."""
+    """What an object holds, public or not; nothing for what would be used up by looking."""
+    if isinstance(value, Iterator):
+        return
     if isinstance(value, BaseModel):
         yield from value.__dict__.items()
         yield from (value.__pydantic_extra__ or {}).items()
@@ -258,17 +266,12 @@ def _fields(value: Any) -> Iterator[tuple[str, Any]]:
         return
     yield from getattr(value, "__dict__", {}).items()
     for kind in type(value).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in {"__dict__", "__weakref__"}:
-                name = _mangled(kind, name)
-                if hasattr(value, name):
-                    yield name, getattr(value, name)
-
-
-def _mangled(kind: type, name: str) -> str:
-    private = name.startswith("__") and not name.endswith("__")
-    return f"_{kind.__name__.lstrip('_')}{name}" if private else name
+        for name, member in vars(kind).items():
+            if isinstance(member, types.MemberDescriptorType) and name != "__dict__":
+                with contextlib.suppress(AttributeError):
+                    yield name, member.__get__(value)
+    if isinstance(value, BaseException):
+        yield "args", value.args
 
 
 def _is_record(value: Any) -> bool:
