@@ -39,6 +39,7 @@ _POOR_BYTES = 0.6
 _MARGIN = 0.9
 _ROUNDS = 8
 _SLACK = 1.1
+_HOPELESS = 1.5
 _SAMPLE_TILES, _SAMPLE_SIDE = 4, 192
 # Of a lossy picture whose own quality is not known.
 _LOWEST, _BEST = 40, 96
@@ -97,11 +98,12 @@ def encode(
     """
     if output.original and image.file is not None and image.encoding is not None:
         return _encoded(image, image.file, image.encoding.image_format)
-    data, image_format = _as_its_source(image, formats)
-    if len(data) > output.max_bytes:
-        image_format = _lossy_format(formats)
-        data = _within(image, output.max_bytes, image_format)
-    return _encoded(image, data, image_format)
+    if not _hopeless(image, output.max_bytes):
+        data, image_format = _as_its_source(image, formats)
+        if len(data) <= output.max_bytes:
+            return _encoded(image, data, image_format)
+    image_format = _lossy_format(formats)
+    return _encoded(image, _within(image, output.max_bytes, image_format), image_format)
 
 
 def certainly_fits(image: CanonicalImage, output: OutputConfig) -> bool:
@@ -175,6 +177,18 @@ def _as_its_source(image: CanonicalImage, formats: Collection[str]) -> tuple[byt
     if lossless == "WEBP":
         return _webp(image.to_pil(), lossless=True, quality=50), "WEBP"
     return smallest_png(image.pixels, source.image_bytes), "PNG"
+
+
+def _hopeless(image: CanonicalImage, most: int) -> bool:
+    """Whether a lossless file is far too large, by a sample; the whole of it takes seconds."""
+    if image.encoding is not None and not image.encoding.lossless:
+        return False
+    picture = image.to_pil()
+    sample = _sample(picture)
+    if sample is picture:
+        return False
+    share = sample.width * sample.height / (picture.width * picture.height)
+    return len(smallest_png(np.asarray(sample))) > _HOPELESS * most * share
 
 
 def _lossy_format(formats: Collection[str]) -> str:

@@ -249,6 +249,14 @@ def test_what_exceeds_the_cap_becomes_a_jpeg_that_does_not() -> None:
     assert len(sizes) == 3
 
 
+def test_a_png_that_is_far_too_large_is_not_encoded_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (900, 900, 3), dtype=np.uint8)
+    monkeypatch.setattr(encoding, "_as_its_source", None)
+    encoded = encode(CanonicalImage(noise), OutputConfig(max_bytes=1_000_000))
+    assert encoded.mime_type == "image/jpeg"
+    assert len(encoded.data) <= 1_000_000
+
+
 def test_what_even_a_poor_jpeg_cannot_hold_is_scaled_once_and_says_so() -> None:
     noise = np.random.default_rng(1).integers(0, 256, (400, 500, 3), dtype=np.uint8)
     image, output = CanonicalImage(noise), OutputConfig(max_bytes=10_000)

@@ -157,6 +157,7 @@ _READY = {
     ),
     "detection_speed.json": ("detection_speed", "detection_precisions"),
     "langchain_leaks.json": ("langchain_leaks", "langchain_leaks_by_dialect"),
+    "encoding.json": ("encoding",),
     "langchain_overhead.json": ("langchain_overhead",),
     "llama_index_overhead.json": ("llama_index_overhead",),
     "generation_overhead.json": ("generation_overhead",),

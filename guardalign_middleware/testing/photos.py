@@ -19,7 +19,7 @@ def photo(width: int, height: int, seed: int = 1) -> Image.Image:
     picture = Image.fromarray(np.clip(np.asarray(smooth) + soft, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(picture)
     for _ in range(60):
-        x, y = rng.integers(0, width), rng.integers(0, height)
+        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
         radius = int(rng.integers(5, max(6, width // 14)))
         colour = tuple(int(level) for level in rng.integers(0, 256, 3))
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)

@@ -57,9 +57,10 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
 
     Takes messages (objects, tuples or dictionaries), one message, a prompt, a string, an agent's
     state (a mapping with `messages`), or one image as bytes, PIL picture or data URL. Images are
-    found in every block dialect, in tool results, artifacts and keywords. A cleaned image is a PNG
-    in the dialect of the original. In text and in tool calls, where no model sees a picture, only a
-    complete unsafe one is replaced. Ids, order and everything else stay the same. The verdicts
+    found in every block dialect, in tool results, artifacts and keywords. A cleaned image stays
+    in its dialect and, where every provider takes it, in its format. In text and in tool calls,
+    where no model sees a picture, only a complete unsafe one is replaced. Ids, order and
+    everything else stay the same. The verdicts
     are in each message's `response_metadata["guardalign"]`, without pixels.
 
     Nothing is forwarded if an image is behind a URL, a path or a file id (`ImageRejected`), if a
