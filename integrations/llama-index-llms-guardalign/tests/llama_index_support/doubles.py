@@ -28,6 +28,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM, ToolSelection
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore
 from pydantic import PrivateAttr
 
 from guardalign_middleware.config import DetectionConfig, GuardAlignConfig
@@ -283,6 +284,47 @@ class Finds(BaseRetriever):
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._nodes
+
+
+class Messages(AsyncDBChatStore):
+    """The store of a `Memory`; LlamaIndex's own leaves a database connection open."""
+
+    _held: list[ChatMessage] = PrivateAttr(default_factory=list)
+
+    async def get_messages(self, key: str, *args: Any, **kwargs: Any) -> list[ChatMessage]:
+        return list(self._held)
+
+    async def count_messages(self, key: str, *args: Any, **kwargs: Any) -> int:
+        return len(self._held)
+
+    async def add_message(self, key: str, message: ChatMessage, *args: Any, **kwargs: Any) -> None:
+        self._held.append(message)
+
+    async def add_messages(
+        self, key: str, messages: list[ChatMessage], *args: Any, **kwargs: Any
+    ) -> None:
+        self._held += messages
+
+    async def set_messages(
+        self, key: str, messages: list[ChatMessage], *args: Any, **kwargs: Any
+    ) -> None:
+        self._held = list(messages)
+
+    async def delete_message(self, key: str, idx: int) -> ChatMessage | None:
+        return self._held.pop(idx)
+
+    async def delete_messages(self, key: str, *args: Any, **kwargs: Any) -> None:
+        self._held = []
+
+    async def delete_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
+        gone, self._held = self._held[:n], self._held[n:]
+        return gone
+
+    async def archive_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
+        return await self.delete_oldest_messages(key, n)
+
+    async def get_keys(self) -> list[str]:
+        return []
 
 
 class Held:

@@ -7,6 +7,7 @@ left. `nodes.py` finds the images and rebuilds the nodes.
 from __future__ import annotations
 
 import pickle
+import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ from llama_index.llms.guardalign.images import OptionalFetch, Resolver
 from llama_index.llms.guardalign.node_pages import paged
 from llama_index.llms.guardalign.node_walk import NodeWalk
 from llama_index.llms.guardalign.nodes import WalkedNode, rebuilt_node
+from llama_index.llms.guardalign.pipeline import warn_of_docstore
 from llama_index.llms.guardalign.visitors import Asked, Finder, Shower, Visitor
 
 _ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "drop", "flag")
@@ -293,6 +295,10 @@ class GuardAlignImageTransform(NodeGuard, TransformComponent):
             ImageRejected, MessageError: what cannot be checked, if `on_refused` is "raise".
             GuardError: a fault while guarding.
         """
+        warn_of_docstore(sys._getframe(1))
+        return self._transformed(nodes, kwargs)
+
+    def _transformed(self, nodes: Sequence[BaseNode], kwargs: dict[str, Any]) -> list[BaseNode]:
         show = bool(kwargs.get("show_progress", self.show_progress))
         nodes = [page for node in nodes for page in self.paged(node)]
         cleaned = get_tqdm_iterable(nodes, show, "Guarding images")
@@ -304,7 +310,8 @@ class GuardAlignImageTransform(NodeGuard, TransformComponent):
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
         """`__call__` without blocking the event loop."""
-        return await in_scan_thread(self.__call__, nodes, **kwargs)
+        warn_of_docstore(sys._getframe(1))
+        return await in_scan_thread(self._transformed, nodes, kwargs)
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
         """The fields, the guard's identity, and a number that is unique to each call."""

@@ -70,8 +70,12 @@ class Turns:
         recorded = ((t, digest_of(m)) for t, m in enumerate(self.messages) if was_blocked(m))
         return any([self._is_new(digest, turn) for turn, digest in (*blocked, *recorded)])
 
+    def is_sent(self, turn: int | None) -> bool:
+        """Whether the user has just sent the message at this position."""
+        return turn is not None and turn >= self._start
+
     def _is_new(self, digest: str, turn: int | None) -> bool:
-        if turn is None or turn < self._start:
+        if turn is None or not self.is_sent(turn):
             return False
         # The same conversation gets the same answer again; one that has gone on does not.
         asked = f"{len(self.messages)} {digest_of(self.messages[-1])}"
