@@ -16,6 +16,10 @@ import chromadb
 import lancedb
 import numpy as np
 import pytest
+from langchain_chroma import Chroma
+from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.messages import AIMessage, HumanMessage
 from llama_index.core import VectorStoreIndex
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.ingestion import IngestionPipeline
@@ -32,7 +36,9 @@ from llama_index.vector_stores.chroma import ChromaVectorStore
 
 from guardalign_middleware.testing import BOX, RED, has_red, png, red_guard
 from guardalign_middleware.types import CanonicalImage
-from langchain_guardalign.testing import holds_raw
+from langchain_guardalign import ImageGuardDocumentTransformer, ImageGuardRunnable
+from langchain_guardalign.message_walk import find_images
+from langchain_guardalign.testing import RecordingModel, holds_raw
 from llama_index.llms.guardalign import (
     GuardAlignGuardedLLM,
     GuardAlignImageTransform,
@@ -182,5 +188,97 @@ def test_llama_index(store: Store, tmp_path: Path) -> None:
 def test_llama_index_without_a_guard(store: Store, tmp_path: Path) -> None:
     """The search of the disk does find raw pictures."""
     ingest([node(UNSAFE, "unsafe")], store(tmp_path))
+    gc.collect()
+    assert holds_any(tmp_path, traces(UNSAFE))
+
+
+VECTORS = DeterministicFakeEmbedding(size=3)
+
+
+class ChromaDocuments:
+    """Chroma as LangChain has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._store = Chroma("album", VECTORS, persist_directory=str(folder))
+
+    def add(self, documents: Sequence[Document]) -> None:
+        self._store.add_documents(list(documents))
+
+    def search(self, decision: str | None = None) -> list[Document]:
+        only = None if decision is None else {"guardalign_decision": decision}
+        return self._store.similarity_search("a picture", k=9, filter=only)
+
+
+class LanceDocuments:
+    """LanceDB with a row for each document; LangChain's package for it needs an older LangChain."""
+
+    def __init__(self, folder: Path) -> None:
+        self._client = lancedb.connect(str(folder))
+
+    def add(self, documents: Sequence[Document]) -> None:
+        rows = [
+            {
+                "vector": VECTORS.embed_query(document.page_content),
+                "text": document.page_content,
+                "metadata": document.metadata,
+            }
+            for document in documents
+        ]
+        if "album" in self._client.list_tables().tables:
+            self._client.open_table("album").add(rows)
+        else:
+            self._client.create_table("album", rows)
+
+    def search(self, decision: str | None = None) -> list[Document]:
+        search = self._client.open_table("album").search(VECTORS.embed_query("a picture"))
+        if decision is not None:
+            search = search.where(f"metadata.guardalign_decision = '{decision}'")
+        return [
+            Document(row["text"], metadata=row["metadata"]) for row in search.limit(9).to_list()
+        ]
+
+
+def document(image: CanonicalImage, name: str) -> Document:
+    return Document(name, metadata={"image": base64.b64encode(png(image)).decode()})
+
+
+@pytest.mark.parametrize("store", [ChromaDocuments, LanceDocuments])
+def test_langchain(store: Callable[[Path], Any], tmp_path: Path) -> None:
+    guard = red_guard()
+    transformer = ImageGuardDocumentTransformer(guard=guard)
+    album = [document(UNSAFE, "unsafe"), document(SAFE, "safe")]
+    store(tmp_path).add(transformer.transform_documents(album))
+    gc.collect()
+    assert not holds_any(tmp_path, traces(UNSAFE))
+    reloaded = store(tmp_path)
+    for decision, name in (("mask", "unsafe"), ("allow", "safe")):
+        (found,) = reloaded.search(decision)
+        assert found.page_content == name
+        assert found.metadata["guardalign_decision"] == decision
+
+    # A picture that comes in without a guard is cleaned at retrieval.
+    reloaded.add([document(LATE, "late")])
+    retrieved = transformer.transform_documents(reloaded.search())
+    assert {item.page_content for item in retrieved} == {"unsafe", "safe", "late"}
+    assert {item.page_content: item.metadata["guardalign_decision"] for item in retrieved}[
+        "late"
+    ] == "mask"
+    model = RecordingModel(answers=[AIMessage("I see.")])
+    blocks = [
+        {"type": "image", "base64": item.metadata["image"], "mime_type": "image/png"}
+        for item in retrieved
+    ]
+    answer = (ImageGuardRunnable(guard=guard) | model).invoke([HumanMessage(blocks)])
+    assert answer.text == "I see."
+    shown = [guard.load(base64.b64decode(item.part["base64"])) for item in find_images(model.seen)]
+    assert len(shown) == 3
+    assert not any(map(has_red, shown))
+    for image in (UNSAFE, LATE):
+        assert not holds_raw([retrieved, model.seen], png(image))
+
+
+@pytest.mark.parametrize("store", [ChromaDocuments, LanceDocuments])
+def test_langchain_without_a_guard(store: Callable[[Path], Any], tmp_path: Path) -> None:
+    store(tmp_path).add([document(UNSAFE, "unsafe")])
     gc.collect()
     assert holds_any(tmp_path, traces(UNSAFE))
