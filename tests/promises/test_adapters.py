@@ -26,6 +26,7 @@ from langchain_guardalign import (
     ImageGuardRunnable,
 )
 from langchain_guardalign.errors import ImageBlocked
+from langchain_guardalign.refused_state import raise_refused
 from llama_index.llms.guardalign import (
     GuardAlignGuardedLLM,
     GuardAlignImageTransform,
@@ -61,21 +62,25 @@ def llama_node(data: bytes) -> ImageNode:
     return ImageNode(image=base64.b64encode(data).decode(), text="words")
 
 
-def before_agent(guard: ImageGuard, data: bytes) -> Any:
+def in_an_agent(guard: ImageGuard, data: bytes) -> Any:
+    middleware = GuardAlignMiddleware(guard=guard)
     state: Any = {"messages": [HumanMessage(content(data), id="1")]}
-    return GuardAlignMiddleware(guard=guard).before_agent(state, None)  # type: ignore[arg-type]
+    update: Any = middleware.before_agent(state, None)  # type: ignore[arg-type]
+    # What the first step refuses, the last one raises, when the state has been written.
+    raise_refused(update or {})
+    return update
 
 
 ADAPTERS: dict[str, Adapter] = {
     "ChatGuardAlign": lambda guard, data: ChatGuardAlign(chain=chain_of(guard)).invoke(
         [HumanMessage(content(data))]
     ),
-    "ImageGuardRunnable": lambda guard, data: ImageGuardRunnable(guard=guard).invoke(
-        [HumanMessage(content(data))]
-    ),
-    "GuardAlignMiddleware": before_agent,
+    "ImageGuardRunnable": lambda guard, data: ImageGuardRunnable(
+        guard=guard, on_blocked="notice"
+    ).invoke([HumanMessage(content(data))]),
+    "GuardAlignMiddleware": in_an_agent,
     "ImageGuardDocumentTransformer": lambda guard, data: ImageGuardDocumentTransformer(
-        guard=guard
+        guard=guard, on_refused="raise"
     ).transform_documents([Document("words", metadata={"image": content(data)[0]})]),
     "GuardAlignMultiModal": lambda guard, data: GuardAlignMultiModal(chain=chain_of(guard)).chat(
         [llama_message(data)]

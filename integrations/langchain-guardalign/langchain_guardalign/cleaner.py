@@ -10,47 +10,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from guardalign_middleware import notices
 from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.encode import png_bytes
-from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected, MessageError
+from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
 from guardalign_middleware.handles import LazyGuard
-from guardalign_middleware.handling import OnUnsafe
+from guardalign_middleware.handling import OnBlocked, OnRefused, OnUnsafe
 from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.media_types import MediaKind
 from guardalign_middleware.intake.part import load_picture
-from guardalign_middleware.notices import UNREADABLE
 from guardalign_middleware.types import CanonicalImage, Verdict
 from langchain_guardalign.dialects import Part
 from langchain_guardalign.found_images import FoundImage, Replacement
 from langchain_guardalign.message_walk import put_images, walk_images
-from langchain_guardalign.verdict_metadata import UNREADABLE_RECORD, record_of
+from langchain_guardalign.outcomes import Cleaned, Outcome, Refusal
+from langchain_guardalign.verdict_metadata import (
+    record_of,
+    refused_record,
+    unscanned_record,
+)
 
 if TYPE_CHECKING:
     from guardalign_middleware.image_guard import ImageGuard
 
 ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "notice", "block", "flag")
 """What the guards of messages can do about an unsafe image."""
+ON_REFUSED: tuple[OnRefused, ...] = ("raise", "notice")
+ON_BLOCKED: tuple[OnBlocked, ...] = ("reply", "notice")
 
+# What `allow_unscanned` lets through, and the names of what a block declares.
+_UNSCANNED: tuple[MediaKind | None, ...] = ("video", "file")
+_NAMES: Mapping[MediaKind | None, str] = {"video": "video", "file": "file", "pdf": "PDF"}
 _MAX_CACHED_BYTES = 128 * 2**20
-
-
-@dataclass(frozen=True, eq=False)
-class Cleaned:
-    """A value after the guard.
-
-    Attributes:
-        value: the copy that may be forwarded; the same object if nothing had to change.
-        verdicts: one for each image that could be decoded, in reading order.
-        records: one for each picture, in reading order, as the metadata report it.
-    """
-
-    value: Any
-    verdicts: tuple[Verdict, ...]
-    records: tuple[Mapping[str, Any], ...]
-
-    @property
-    def flagged(self) -> tuple[Verdict, ...]:
-        """The verdicts on the unsafe images."""
-        return tuple(verdict for verdict in self.verdicts if verdict.flagged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +64,14 @@ class _Decoded:
 class _Picture:
     """One image of a value: its pixels if they are still to be scanned, or the cached scan.
 
-    Without `decoded`, it is no picture that can be read; `words` as in `FoundImage`.
+    Without `decoded`, it cannot be read: it is `refused`, or no picture at all, and stays.
     """
 
+    found: FoundImage
     decoded: _Decoded | None = None
     image: CanonicalImage | None = None
     scan: _Scan | None = None
-    words: bool = False
+    refused: Refusal | None = None
 
 
 class ImageCleaner:
@@ -92,6 +84,7 @@ class ImageCleaner:
             notice.
         notice: the text in place of an unsafe image.
         cache_size: number of pictures to remember, within 128 MiB.
+        allow_unscanned: whether films and files of unknown kinds pass unread.
 
     Raises:
         ConfigError: a negative `cache_size`.
@@ -103,6 +96,7 @@ class ImageCleaner:
         on_unsafe: OnUnsafe,
         notice: str,
         cache_size: int,
+        allow_unscanned: bool = False,
     ) -> None:
         if cache_size < 0:
             raise ConfigError(f"cache_size should be >= 0. Received {cache_size}.")
@@ -110,6 +104,7 @@ class ImageCleaner:
         self.on_unsafe = on_unsafe
         self.notice = notice
         self.cache_size = cache_size
+        self.allow_unscanned = allow_unscanned
         self._decoded: BoundedCache[_Decoded] = BoundedCache(
             4 * cache_size, _MAX_CACHED_BYTES, lambda _: 256
         )
@@ -119,77 +114,60 @@ class ImageCleaner:
 
     def __reduce__(self) -> tuple[type[ImageCleaner], tuple[Any, ...]]:
         # Without the caches: they hold locks, and their contents can be computed again.
-        return type(self), (self.guard, self.on_unsafe, self.notice, self.cache_size)
+        options = (self.on_unsafe, self.notice, self.cache_size, self.allow_unscanned)
+        return type(self), (self.guard, *options)
 
     def clean(self, value: object, place: str) -> Cleaned:
-        """Clean one value.
+        """Clean one value; what cannot be read is replaced by a text that names the cause.
 
         Args:
             value: a message, a list of messages, or plain containers with images in them.
             place: the name of the value in errors.
 
         Raises:
-            ImageRejected: an image that the intake policy does not accept.
-            MessageError: a content block that could hold an image and cannot be read.
             GuardError: a fault of the guard; nothing is forwarded.
         """
         (cleaned,) = self.clean_many([value], place)
-        if isinstance(cleaned, Exception):
-            raise cleaned
         return cleaned
 
-    def clean_many(
-        self, values: Sequence[object], place: str = "input"
-    ) -> list[Cleaned | GuardAlignError]:
-        """Clean several values with one scan; a refused value is returned as its error.
+    def clean_many(self, values: Sequence[object], place: str = "input") -> list[Cleaned]:
+        """Clean several values with one scan.
 
         Raises:
             GuardError: a fault of the guard, which concerns all values.
         """
         walked = [walk_images(value, place) for value in values]
-        loaded = [self._load_all(found) for found, _ in walked]
+        loaded = [[self._load(each) for each in found] for found, _ in walked]
         images = {
             picture.decoded.key: picture.image
             for row in loaded
-            if not isinstance(row, Exception)
             for picture in row
             if picture.decoded is not None and picture.image is not None
         }
         scans = self._scans.get_many(images, self._scan)
         return [
-            row if isinstance(row, GuardAlignError) else self._put_back(value, row, scans, place)
+            self._put_back(value, row, scans, place)
             for (_, value), row in zip(walked, loaded, strict=True)
         ]
 
-    def _load_all(self, found: Sequence[FoundImage]) -> list[_Picture] | GuardAlignError:
-        refused = next((each.refused for each in found if each.refused is not None), None)
-        if refused is not None:
-            return refused
-        try:
-            return [self._load(each) for each in found]
-        except (ImageRejected, MessageError) as error:
-            return error
-
     def _load(self, found: FoundImage) -> _Picture:
         """Decode an image unless its scan is cached."""
+        if found.refused is not None:
+            return _Picture(found, refused=found.refused)
         key = _fingerprint(found.part)
         decoded = self._decoded.get(key) if key else None
         scan = self._scans.get(decoded.key) if decoded else None
         if decoded and scan:
-            return _Picture(decoded, None, scan, found.words)
+            return _Picture(found, decoded, scan=scan)
         try:
             image = load_picture(found.part, found.place, self.guard.config.intake)
-        except ImageRejected as error:
-            if found.declared:
-                raise
-            # What is no picture is not touched; one that may not be read is not forwarded.
-            no_picture = not found.complete or error.reason in {"corrupt", "unknown_format"}
-            return _Picture(words=found.words or (no_picture and not found.shown))
+        except (ImageRejected, MessageError) as error:
+            return _Picture(found, refused=None if _is_harmless(found, error) else error)
         # Equal pictures in different files go on as different files.
         decoded = _Decoded(f"{image.sha256}:{image.file_sha256}", image.source)
         if key:
             self._decoded.put(key, decoded)
-        return _Picture(decoded, image, None, found.words)
+        return _Picture(found, decoded, image)
 
     def _scan(self, images: list[CanonicalImage]) -> list[_Scan]:
         if not images:
@@ -215,26 +193,38 @@ class ImageCleaner:
         place: str,
     ) -> Cleaned:
         if not row:
-            return Cleaned(value, (), ())
-        verdicts: list[Verdict] = []
-        replacements: list[Replacement] = []
-        for picture in row:
-            if picture.decoded is None:
-                unread = Replacement(note=UNREADABLE, record=UNREADABLE_RECORD)
-                replacements.append(Replacement() if picture.words else unread)
-                continue
-            scan = picture.scan or scans[picture.decoded.key]
-            verdict = replace(scan.verdict, source=picture.decoded.source)
-            verdicts.append(verdict)
-            keep = picture.words and not verdict.flagged
-            replacements.append(self._replacement(verdict, None if keep else scan.file, keep))
-        return Cleaned(
-            put_images(value, replacements, place),
-            tuple(verdicts),
-            tuple(item.record for item in replacements if item.record),
-        )
+            return Cleaned(value)
+        pairs = [self._replacement(picture, scans) for picture in row]
+        outcomes = tuple(outcome for _, outcome in pairs if outcome is not None)
+        return Cleaned(put_images(value, [new for new, _ in pairs], place), outcomes)
 
-    def _replacement(self, verdict: Verdict, file: bytes | None, keep: bool) -> Replacement:
+    def _replacement(
+        self, picture: _Picture, scans: Mapping[str, _Scan]
+    ) -> tuple[Replacement, Outcome | None]:
+        found = picture.found
+        if picture.refused is not None:
+            return self._refused(found, picture.refused)
+        if picture.decoded is None:
+            return Replacement(), None
+        scan = picture.scan or scans[picture.decoded.key]
+        verdict = replace(scan.verdict, source=picture.decoded.source)
+        keep = found.words and not verdict.flagged
+        new = self._shown(verdict, None if keep else scan.file, keep)
+        blocked = verdict.flagged and (
+            self.on_unsafe == "block" or (self.on_unsafe == "mask" and scan.file is None)
+        )
+        return new, Outcome(new.record, found.place, found.turn, verdict, blocked=blocked)
+
+    def _refused(self, found: FoundImage, error: Refusal) -> tuple[Replacement, Outcome]:
+        if self.allow_unscanned and found.media in _UNSCANNED:
+            record = unscanned_record(found.media)
+            return Replacement(record=record), Outcome(record, found.place, found.turn)
+        record = refused_record(error)
+        note = notices.refused(error, _NAMES.get(found.media, "image"))
+        outcome = Outcome(record, found.place, found.turn, refused=error, declared=found.declared)
+        return Replacement(note=note, record=record), outcome
+
+    def _shown(self, verdict: Verdict, file: bytes | None, keep: bool) -> Replacement:
         if not verdict.flagged:
             action = "none"
         elif self.on_unsafe == "mask" and file is None:
@@ -255,6 +245,14 @@ def _file(guard: ImageGuard, image: CanonicalImage | None, passed: Verdict | Non
         return None
     # A picture from no file goes back as pixels, without loss.
     return png_bytes(image) if image.encoding is None else guard.encode(image, passed).data
+
+
+def _is_harmless(found: FoundImage, error: Refusal) -> bool:
+    """Whether what cannot be read is no picture, and stays; a picture is not forwarded unread."""
+    if found.declared or isinstance(error, MessageError):
+        return False
+    no_picture = not found.complete or error.reason in {"corrupt", "unknown_format"}
+    return found.words or (no_picture and not found.shown)
 
 
 def _fingerprint(part: Part) -> str | None:

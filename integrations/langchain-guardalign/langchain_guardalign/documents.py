@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.documents import BaseDocumentTransformer, Document
 
+from guardalign_middleware import notices
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.handles import guard_handle
-from guardalign_middleware.handling import OnUnsafe, check_known, check_option, named_options
+from guardalign_middleware.handling import (
+    OnRefused,
+    OnUnsafe,
+    check_known,
+    check_option,
+    named_options,
+)
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
-from langchain_guardalign.cleaner import Cleaned, ImageCleaner
+from langchain_guardalign.cleaner import ON_REFUSED, ImageCleaner
 from langchain_guardalign.document_records import with_flat_records
 from langchain_guardalign.message_walk import find_images
+from langchain_guardalign.verdict_metadata import refused_record
 
 if TYPE_CHECKING:
     from guardalign_middleware.image_guard import ImageGuard
@@ -58,12 +67,16 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         guard: a loaded `ImageGuard`, instead of `preset`. There is no default.
         on_unsafe: "mask" keeps the cleaned picture, or the notice where nothing may be shown;
             "notice" keeps the notice for every unsafe image; "drop" leaves out documents with an
-            unsafe image, or with one that the intake policy does not accept; "flag" changes nothing
+            unsafe image, or with one that cannot be checked; "flag" changes nothing
             and only records the verdict.
+        on_refused: "notice" puts a text that names the cause in place of what cannot be checked;
+            "raise" raises the first such error.
         image_keys: metadata keys that must hold images; anything else under them, such as a URL, is
-            refused.
+            taken for one that cannot be checked.
         notice: the text in place of an unsafe image.
         cache_size: number of scanned pictures to remember.
+        allow_unscanned: whether films and files of unknown kinds in content blocks pass unread; the
+            verdicts count them as `unscanned`.
 
     Raises:
         ConfigError: neither or both of `preset` and `guard`, an unknown preset, an option that does
@@ -78,16 +91,20 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         preset: str | Path | None = None,
         guard: ImageGuard | None = None,
         on_unsafe: OnUnsafe = "mask",
+        on_refused: OnRefused = "notice",
         image_keys: Sequence[str] = IMAGE_KEYS,
         notice: str = UNSAFE,
         cache_size: int = 256,
+        allow_unscanned: bool = False,
         **unknown: Any,
     ) -> None:
         owner = "ImageGuardDocumentTransformer"
         check_known(owner, unknown, named_options(ImageGuardDocumentTransformer))
         check_option("on_unsafe", on_unsafe, ON_UNSAFE)
+        check_option("on_refused", on_refused, ON_REFUSED)
         handle = guard_handle(preset, guard, source, owner=owner)
-        self._cleaner = ImageCleaner(handle, on_unsafe, notice, cache_size)
+        self._cleaner = ImageCleaner(handle, on_unsafe, notice, cache_size, allow_unscanned)
+        self._on_refused = on_refused
         self._image_keys = tuple(image_keys)
 
     def __call__(self, documents: Sequence[Document]) -> list[Document]:
@@ -98,20 +115,21 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         """Clean all documents with one scan; the originals are not changed.
 
         Raises:
-            ImageRejected: an image that the intake policy does not accept, or a value under one of
-                `image_keys` that holds none.
-            MessageError: a block that names two images.
+            ImageRejected, MessageError: with `on_refused="raise"`, the first image that cannot be
+                checked.
             GuardError: a fault of the guard; no document is returned.
         """
-        values = [self._value(document, index) for index, document in enumerate(documents)]
+        prepared = [self._prepare(document, index) for index, document in enumerate(documents)]
+        cleaned = self._cleaner.clean_many([each.value for each in prepared], "documents")
         results = []
-        all_cleaned = self._cleaner.clean_many(values, "documents")
-        for document, cleaned in zip(documents, all_cleaned, strict=True):
-            if isinstance(cleaned, Exception):
-                raise cleaned
-            unsafe = any(record["decision"] != "allow" for record in cleaned.records)
+        for document, each, new in zip(documents, prepared, cleaned, strict=True):
+            errors = [*each.refused, *(item.refused for item in new.outcomes if item.refused)]
+            if errors and self._on_refused == "raise":
+                raise errors[0]
+            records = [*map(refused_record, each.refused), *new.records]
+            unsafe = any(record["decision"] != "allow" for record in records)
             if not (unsafe and self._cleaner.on_unsafe == "drop"):
-                results.append(_with_verdicts(document, cleaned))
+                results.append(_with_verdicts(document, new.value, records))
         return results
 
     async def atransform_documents(
@@ -120,31 +138,60 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         """`transform_documents` in a thread, so that the event loop stays free."""
         return await in_scan_thread(self.transform_documents, documents)
 
-    def _value(self, document: Document, index: int) -> dict[str, Any]:
+    def _prepare(self, document: Document, index: int) -> _Prepared:
+        """Take out what stands under one of the image keys and is no image."""
+        metadata, refused = dict(document.metadata), list[ImageRejected]()
         for key in self._image_keys:
-            _require_images(document.metadata.get(key), f"documents[{index}].metadata[{key!r}]")
-        return {"page_content": document.page_content, "metadata": document.metadata}
+            place = f"documents[{index}].metadata[{key!r}]"
+            kept = _only_images(metadata.get(key), place, refused)
+            if kept is not metadata.get(key):
+                metadata[key] = kept
+        if not refused:
+            metadata = document.metadata
+        return _Prepared({"page_content": document.page_content, "metadata": metadata}, refused)
 
 
-def _require_images(value: object, place: str) -> None:
-    """Refuse text or bytes that are no complete image."""
+@dataclass(frozen=True)
+class _Prepared:
+    """A document as the cleaner takes it, and what was taken out of it before."""
+
+    value: dict[str, Any]
+    refused: list[ImageRejected]
+
+
+def _only_images(value: Any, place: str, refused: list[ImageRejected]) -> Any:
+    """The value with a text in place of every text and bytes that are no complete image."""
     if isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _require_images(item, f"{place}[{index}]")
-    elif isinstance(value, str | bytes) and value:
-        if any(image.complete for image in find_images(value, place)):
-            return
-        raise ImageRejected(
-            f"{place} holds no image that can be checked.",
-            reason="unsupported_type",
-            source=place,
-            remedy="Keep the image's bytes there, or leave the key out of image_keys.",
-        )
+        kept = [
+            _only_images(item, f"{place}[{index}]", refused) for index, item in enumerate(value)
+        ]
+        same = all(new is old for new, old in zip(kept, value, strict=True))
+        return value if same else kept
+    if not isinstance(value, str | bytes) or not value or _is_notice(value):
+        return value
+    if any(image.complete for image in find_images(value, place)):
+        return value
+    error = ImageRejected(
+        f"{place} holds no image that can be checked.",
+        reason="unsupported_type",
+        source=place,
+        remedy="Keep the image's bytes there, or leave the key out of image_keys.",
+    )
+    refused.append(error)
+    return notices.refused(error)
 
 
-def _with_verdicts(document: Document, cleaned: Cleaned) -> Document:
-    content = cleaned.value["page_content"]
-    metadata = with_flat_records(cleaned.value["metadata"], cleaned.records)
+def _is_notice(value: str | bytes) -> bool:
+    """Whether it is a text that the guard has written in the place of an image."""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return text == UNSAFE or text.startswith("[image not shown: ")
+
+
+def _with_verdicts(
+    document: Document, value: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
+) -> Document:
+    content = value["page_content"]
+    metadata = with_flat_records(value["metadata"], records)
     if content == document.page_content and metadata == document.metadata:
         return document
     return document.model_copy(update={"page_content": content, "metadata": metadata})

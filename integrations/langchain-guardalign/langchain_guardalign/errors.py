@@ -18,10 +18,12 @@ class ImageBlocked(GuardAlignError):
 
     Attributes:
         verdicts: on the unsafe images, in reading order.
+        reply: the preset's `blocked_reply`, to answer with.
     """
 
-    def __init__(self, verdicts: Sequence[Verdict], *, remedy: str) -> None:
+    def __init__(self, verdicts: Sequence[Verdict], *, remedy: str, reply: str = "") -> None:
         self.verdicts = tuple(verdicts)
+        self.reply = reply
         found = ", ".join(sorted({verdict.category for verdict in self.verdicts}))
         count = len(self.verdicts)
         super().__init__(

@@ -2,59 +2,45 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, closing
 from typing import Any, cast
 from uuid import UUID
 
 from langchain_core.callbacks import (
-    AsyncCallbackManagerForLLMRun,
-    BaseRunManager,
-    CallbackManagerForLLMRun,
     Callbacks,
 )
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
+from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, get_config_list
 
-from langchain_guardalign.cleaner import Cleaned
-from langchain_guardalign.runnable import ImageGuardRunnable
+from langchain_guardalign.blocked_reply import needs_form
+from langchain_guardalign.guarded_results import (
+    in_order,
+    merged,
+    metadata_with_verdicts,
+    to_answer,
+)
+from langchain_guardalign.guarded_runs import GuardedRuns
 from langchain_guardalign.screening import (
-    Screened,
     ascreen,
     cleaned,
     config_of,
-    generation_with_verdicts,
     run_config,
     screen,
     with_verdicts,
 )
-from langchain_guardalign.tracing import record_on_run, run_metadata
 
 
-class GuardedCalls(BaseChatModel):
+class GuardedCalls(GuardedRuns):
     """Every way to call a chat model, with the guard before it.
 
     The model is called through its public methods, so that its cache, callbacks, rate limiter and
-    events work as without the guard, on the cleaned prompt.
+    events work as without the guard, on the cleaned prompt. A blocked image is answered with the
+    preset's reply, without the model, unless the call wants a tool call or a schema.
     """
-
-    guard: ImageGuardRunnable
-
-    @abstractmethod
-    def _model(self) -> BaseChatModel:
-        """The model that answers."""
-
-    def _clean(self, prompt: Any, config: RunnableConfig) -> Cleaned:
-        (screened,) = cleaned(screen(self.guard, [prompt], [config]))
-        return screened
-
-    async def _aclean(self, prompt: Any, config: RunnableConfig) -> Cleaned:
-        (screened,) = cleaned(await ascreen(self.guard, [prompt], [config]))
-        return screened
 
     def invoke(
         self,
@@ -66,8 +52,10 @@ class GuardedCalls(BaseChatModel):
     ) -> AIMessage:
         """Clean the prompt and call the model; raises the errors of `ImageGuardRunnable`."""
         config = ensure_config(config)
-        prompt = self._clean(input, config)
-        answer = self._model().invoke(prompt.value, run_config(config, prompt), stop=stop, **kwargs)
+        prompt = self._clean(input, config, kwargs)
+        answer = self._answering(prompt).invoke(
+            prompt.value, run_config(config, prompt), stop=stop, **kwargs
+        )
         return cast("AIMessage", with_verdicts(answer, prompt))
 
     async def ainvoke(
@@ -80,8 +68,8 @@ class GuardedCalls(BaseChatModel):
     ) -> AIMessage:
         """`invoke` with the scan in a thread."""
         config = ensure_config(config)
-        prompt = await self._aclean(input, config)
-        answer = await self._model().ainvoke(
+        prompt = await self._aclean(input, config, kwargs)
+        answer = await self._answering(prompt).ainvoke(
             prompt.value, run_config(config, prompt), stop=stop, **kwargs
         )
         return cast("AIMessage", with_verdicts(answer, prompt))
@@ -96,8 +84,10 @@ class GuardedCalls(BaseChatModel):
     ) -> Iterator[AIMessageChunk]:
         """Stream the model's answer; nothing comes before the guard has finished."""
         config = ensure_config(config)
-        prompt = self._clean(input, config)
-        chunks = self._model().stream(prompt.value, run_config(config, prompt), stop=stop, **kwargs)
+        prompt = self._clean(input, config, kwargs)
+        chunks = self._answering(prompt).stream(
+            prompt.value, run_config(config, prompt), stop=stop, **kwargs
+        )
         with closing(cast("Any", chunks)):
             for number, chunk in enumerate(chunks):
                 yield chunk if number else with_verdicts(chunk, prompt)
@@ -112,9 +102,9 @@ class GuardedCalls(BaseChatModel):
     ) -> AsyncIterator[AIMessageChunk]:
         """`stream` with the scan in a thread."""
         config = ensure_config(config)
-        prompt = await self._aclean(input, config)
+        prompt = await self._aclean(input, config, kwargs)
         first = True
-        chunks = self._model().astream(
+        chunks = self._answering(prompt).astream(
             prompt.value, run_config(config, prompt), stop=stop, **kwargs
         )
         async with aclosing(cast("Any", chunks)):
@@ -132,12 +122,16 @@ class GuardedCalls(BaseChatModel):
     ) -> list[Any]:
         """Clean several prompts with one scan, and call the model as its own `batch` does."""
         configs = get_config_list(config, len(inputs))
-        screened = screen(self.guard, inputs, configs)
-        values, rest = _to_answer(screened, configs, return_exceptions)
-        return _in_order(
-            screened,
-            self._model().batch(values, rest, return_exceptions=return_exceptions, **kwargs),
+        screened = screen(self.guard, inputs, configs, replies=not needs_form(kwargs))
+        asked, blocked = to_answer(screened, configs, return_exceptions)
+        answers = self._model().batch(
+            [prompt.value for prompt, _ in asked],
+            [each for _, each in asked],
+            return_exceptions=return_exceptions,
+            **kwargs,
         )
+        replies = [self._answering(each).invoke(each.value, mine) for each, mine in blocked]
+        return in_order(screened, answers, replies)
 
     async def abatch(
         self,
@@ -149,12 +143,16 @@ class GuardedCalls(BaseChatModel):
     ) -> list[Any]:
         """`batch` with the scan in a thread."""
         configs = get_config_list(config, len(inputs))
-        screened = await ascreen(self.guard, inputs, configs)
-        values, rest = _to_answer(screened, configs, return_exceptions)
-        return _in_order(
-            screened,
-            await self._model().abatch(values, rest, return_exceptions=return_exceptions, **kwargs),
+        screened = await ascreen(self.guard, inputs, configs, replies=not needs_form(kwargs))
+        asked, blocked = to_answer(screened, configs, return_exceptions)
+        answers = await self._model().abatch(
+            [prompt.value for prompt, _ in asked],
+            [each for _, each in asked],
+            return_exceptions=return_exceptions,
+            **kwargs,
         )
+        replies = [await self._answering(each).ainvoke(each.value, mine) for each, mine in blocked]
+        return in_order(screened, answers, replies)
 
     def generate(
         self,
@@ -170,18 +168,36 @@ class GuardedCalls(BaseChatModel):
     ) -> LLMResult:
         """Clean several prompts with one scan, and generate an answer to each."""
         config = config_of(callbacks, tags, metadata)
-        prompts = cleaned(screen(self.guard, messages, [config] * len(messages)))
-        result = self._model().generate(
-            [prompt.value for prompt in prompts],
-            stop,
-            callbacks,
-            tags=tags,
-            metadata=_metadata(metadata, prompts),
-            run_name=run_name,
-            run_id=run_id,
-            **kwargs,
+        screened = screen(
+            self.guard, messages, [config] * len(messages), replies=not needs_form(kwargs)
         )
-        return _result_with_verdicts(result, prompts)
+        prompts = cleaned(screened)
+        asked = [prompt for prompt in prompts if not prompt.blocked]
+        answers, replies = None, list[LLMResult]()
+        if asked or not prompts:
+            answers = self._model().generate(
+                [prompt.value for prompt in asked],
+                stop,
+                callbacks,
+                tags=tags,
+                metadata=metadata_with_verdicts(metadata, asked),
+                run_name=run_name,
+                run_id=run_id,
+                **kwargs,
+            )
+        for prompt in prompts:
+            if prompt.blocked:
+                reply = self._answering(prompt).generate(
+                    [prompt.value],
+                    stop,
+                    callbacks,
+                    tags=tags,
+                    metadata=metadata_with_verdicts(metadata, [prompt]),
+                    run_name=run_name,
+                    run_id=None if asked or replies else run_id,
+                )
+                replies.append(reply)
+        return merged(prompts, answers, replies)
 
     async def agenerate(
         self,
@@ -197,25 +213,43 @@ class GuardedCalls(BaseChatModel):
     ) -> LLMResult:
         """`generate` with the scan in a thread."""
         config = config_of(callbacks, tags, metadata)
-        prompts = cleaned(await ascreen(self.guard, messages, [config] * len(messages)))
-        result = await self._model().agenerate(
-            [prompt.value for prompt in prompts],
-            stop,
-            callbacks,
-            tags=tags,
-            metadata=_metadata(metadata, prompts),
-            run_name=run_name,
-            run_id=run_id,
-            **kwargs,
+        screened = await ascreen(
+            self.guard, messages, [config] * len(messages), replies=not needs_form(kwargs)
         )
-        return _result_with_verdicts(result, prompts)
+        prompts = cleaned(screened)
+        asked = [prompt for prompt in prompts if not prompt.blocked]
+        answers, replies = None, list[LLMResult]()
+        if asked or not prompts:
+            answers = await self._model().agenerate(
+                [prompt.value for prompt in asked],
+                stop,
+                callbacks,
+                tags=tags,
+                metadata=metadata_with_verdicts(metadata, asked),
+                run_name=run_name,
+                run_id=run_id,
+                **kwargs,
+            )
+        for prompt in prompts:
+            if prompt.blocked:
+                reply = await self._answering(prompt).agenerate(
+                    [prompt.value],
+                    stop,
+                    callbacks,
+                    tags=tags,
+                    metadata=metadata_with_verdicts(metadata, [prompt]),
+                    run_name=run_name,
+                    run_id=None if asked or replies else run_id,
+                )
+                replies.append(reply)
+        return merged(prompts, answers, replies)
 
     def _chat_model_stream_v3(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Any:
         config = ensure_config(config)
-        prompt = self._clean(input, config)
-        return self._model()._chat_model_stream_v3(
+        prompt = self._clean(input, config, kwargs)
+        return self._answering(prompt)._chat_model_stream_v3(
             prompt.value, run_config(config, prompt), **kwargs
         )
 
@@ -223,126 +257,7 @@ class GuardedCalls(BaseChatModel):
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Any:
         config = ensure_config(config)
-        prompt = await self._aclean(input, config)
-        return await self._model()._achat_model_stream_v3(
+        prompt = await self._aclean(input, config, kwargs)
+        return await self._answering(prompt)._achat_model_stream_v3(
             prompt.value, run_config(config, prompt), **kwargs
         )
-
-    # Below, the run is the caller's own: the model gets its run manager.
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        prompt = self._clean(messages, config_of([]))
-        _record(prompt, run_manager)
-        result = self._model()._generate_with_cache(
-            prompt.value, stop=stop, run_manager=run_manager, **kwargs
-        )
-        return _chat_result(result, prompt)
-
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        prompt = await self._aclean(messages, config_of([]))
-        _record(prompt, run_manager)
-        result = await self._model()._agenerate_with_cache(
-            prompt.value, stop=stop, run_manager=run_manager, **kwargs
-        )
-        return _chat_result(result, prompt)
-
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        prompt = self._clean(messages, config_of([]))
-        model = self._model()
-        if not model._should_stream(async_api=False, **{**kwargs, "stream": True}):
-            result = model._generate_with_cache(prompt.value, stop, run_manager, **kwargs)
-            yield _as_chunk(result, prompt)
-            return
-        with closing(cast("Any", model._stream(prompt.value, stop, **kwargs))) as chunks:
-            for number, chunk in enumerate(chunks):
-                yield chunk if number else generation_with_verdicts(chunk, prompt)
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        prompt = await self._aclean(messages, config_of([]))
-        model = self._model()
-        if not model._should_stream(async_api=True, **{**kwargs, "stream": True}):
-            result = await model._agenerate_with_cache(prompt.value, stop, run_manager, **kwargs)
-            yield _as_chunk(result, prompt)
-            return
-        first = True
-        async with aclosing(cast("Any", model._astream(prompt.value, stop, **kwargs))) as chunks:
-            async for chunk in chunks:
-                yield generation_with_verdicts(chunk, prompt) if first else chunk
-                first = False
-
-
-def _record(prompt: Cleaned, run_manager: BaseRunManager | None) -> None:
-    if run_manager is not None:
-        record_on_run(prompt.records, run_manager)
-
-
-def _metadata(metadata: dict[str, Any] | None, prompts: Sequence[Cleaned]) -> dict[str, Any]:
-    records = [record for prompt in prompts for record in prompt.records]
-    return {**(metadata or {}), **run_metadata(records)}
-
-
-def _to_answer(
-    screened: Sequence[Screened], configs: Sequence[RunnableConfig], return_exceptions: bool
-) -> tuple[list[Any], list[RunnableConfig]]:
-    """The prompts that may be forwarded with their configs; without errors unless wanted."""
-    if not return_exceptions:
-        cleaned(screened)
-    pairs = [
-        (item.value, run_config(config, item))
-        for item, config in zip(screened, configs, strict=True)
-        if isinstance(item, Cleaned)
-    ]
-    return [value for value, _ in pairs], [config for _, config in pairs]
-
-
-def _in_order(screened: Sequence[Screened], answers: Sequence[Any]) -> list[Any]:
-    rest = iter(answers)
-    return [
-        with_verdicts(next(rest), item) if isinstance(item, Cleaned) else item for item in screened
-    ]
-
-
-def _result_with_verdicts(result: LLMResult, prompts: Sequence[Cleaned]) -> LLMResult:
-    # In place: a copy would lose `run`, and only the generations can be shared with a cache.
-    result.generations = [
-        [generation_with_verdicts(each, prompt) for each in row]
-        for row, prompt in zip(result.generations, prompts, strict=True)
-    ]
-    return result
-
-
-def _chat_result(result: ChatResult, prompt: Cleaned) -> ChatResult:
-    generations = [generation_with_verdicts(each, prompt) for each in result.generations]
-    return ChatResult(generations=generations, llm_output=result.llm_output)
-
-
-def _as_chunk(result: ChatResult, prompt: Cleaned) -> ChatGenerationChunk:
-    """The whole answer of a model that does not stream."""
-    message = with_verdicts(result.generations[0].message, prompt)
-    fields = {name: getattr(message, name) for name in type(message).model_fields}
-    fields |= {"type": "AIMessageChunk", "chunk_position": "last"}
-    return ChatGenerationChunk(message=AIMessageChunk(**fields))

@@ -138,13 +138,12 @@ class GuardedChatModel(Guarding, GuardedCalls):
         return {
             **self.chat_model._identifying_params,
             "guard": self.guard._cleaner.guard.identity,
-            "on_unsafe": self.guard.on_unsafe,
-            "notice": self.guard.notice,
+            **self.guard.options,
         }
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         """The guard and the model: a key that neither shares with another."""
-        mine = [self.guard._cleaner.guard.identity, self.guard.on_unsafe, self.guard.notice]
+        mine = [self.guard._cleaner.guard.identity, *self.guard.options.values()]
         return f"{mine}---{self.chat_model._get_llm_string(stop=stop, **kwargs)}"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -179,9 +178,12 @@ class GuardedChatModel(Guarding, GuardedCalls):
     def with_structured_output(
         self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Answer in a schema in the model's own way; the result is guarded."""
+        """Answer in a schema in the model's own way; the result is guarded.
+
+        A reply in words would be no answer: a blocked image raises `ImageBlocked`.
+        """
         made = self._model().with_structured_output(schema, include_raw=include_raw, **kwargs)
-        guarded: Runnable[Any, Any] = in_front_of_models(self.guard, made)
+        guarded: Runnable[Any, Any] = in_front_of_models(self.guard.without_replies(), made)
         return guarded
 
     def get_token_ids(self, text: str) -> list[int]:

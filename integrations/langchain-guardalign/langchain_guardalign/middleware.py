@@ -1,4 +1,4 @@
-"""The guard inside an agent: it cleans the input, what tools return, and what the model sees.
+"""The guard inside an agent: it cleans the state, what tools return, and what the model sees.
 
 Needs the extra `agents`; the rest of the package works without it.
 """
@@ -6,7 +6,6 @@ Needs the extra `agents`; the rest of the package works without it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +14,30 @@ from langchain.agents.middleware.types import ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.prebuilt.tool_node import ToolCallRequest
-from langgraph.types import Command, Send
+from langgraph.types import Command
 
+from guardalign_middleware import notices
+from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.handles import guard_handle
-from guardalign_middleware.handling import OnUnsafe, check_known, check_option, named_options
+from guardalign_middleware.handling import (
+    OnBlocked,
+    OnRefused,
+    OnUnsafe,
+    check_known,
+    check_option,
+    named_options,
+)
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
-from langchain_guardalign.cleaner import ON_UNSAFE, Cleaned, ImageCleaner
+from langchain_guardalign.blocked_reply import reply_message
+from langchain_guardalign.cleaner import ON_BLOCKED, ON_REFUSED, ON_UNSAFE, ImageCleaner
+from langchain_guardalign.errors import ImageBlocked
+from langchain_guardalign.outcomes import Cleaned, Outcome
+from langchain_guardalign.refused_state import GuardedState, raise_refused, refused_update
+from langchain_guardalign.tool_results import clean_tool_result
 from langchain_guardalign.tracing import record_on_run
-from langchain_guardalign.verdict_metadata import METADATA_KEY, reports_a_block, summary
+from langchain_guardalign.turns import first_sent
+from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
 
 if TYPE_CHECKING:
     from langgraph.runtime import Runtime
@@ -43,27 +57,39 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     agent = create_agent(model, tools, middleware=[..., GuardAlignMiddleware(preset="mini")])
     ```
 
-    It guards three places, sync and async: the messages that start a run, what a tool returns
-    (messages, artifacts, and every value of a `Command`), and each model call (the whole history,
-    the system message, and what the model draws). An image is scanned once. Put the guard last:
-    it does not see what a middleware behind it adds. Errors are those of `ImageGuardRunnable` and
-    end the run.
+    It guards, sync and async, the messages of the state at the start of a run, before each model
+    call and at the end; what a tool returns (messages, artifacts, and every value of a `Command`);
+    and each model call (the whole history, the system message, and what the model draws). An image
+    is scanned once. Put the guard last: a model sees what a middleware behind it adds.
+
+    What is refused or blocked is replaced in the state, so a later run never meets it again. If the
+    user has just sent it, with the input of the run, `on_refused` and `on_blocked` decide whether
+    the run ends. In older turns, tool results and whatever else enters the state, a text that names
+    the cause takes its place; a tool's message then has the status "error".
 
     Args:
         source: a preset or a loaded guard, as below, given by position.
         preset: name of a shipped preset, or path of a .yaml file. It needs no runner.
         guard: a loaded `ImageGuard`, instead of `preset`. There is no default.
         on_unsafe: "mask" shows the cleaned picture, or the notice where nothing may be shown;
-            "notice" shows the notice for every unsafe image; "block" removes it and ends the run
-            with the preset's `blocked_reply`; "flag" changes nothing and only records the verdict.
+            "notice" shows the notice for every unsafe image; "block" takes every unsafe image for a
+            blocked one; "flag" changes nothing and only records the verdict.
+        on_refused: what to do about what cannot be checked and the user has just sent: "raise"
+            ends the run with the error, "notice" shows a text that names the cause.
+        on_blocked: what to do about an image of which nothing may be shown and the user has just
+            sent: "reply" ends the run with the preset's `blocked_reply`, "notice" shows the notice.
+        allow_unscanned: whether films and files of unknown kinds pass unread; the verdicts count
+            them as `unscanned`.
         notice: the text in place of an unsafe image.
         cache_size: number of scanned pictures to remember.
         name: of this middleware; must be unique within an agent.
 
     Raises:
         ConfigError: neither or both of `preset` and `guard`, an unknown preset, an option that does
-            not exist, or any other `on_unsafe`.
+            not exist, or a value that an option does not have.
     """
+
+    state_schema = GuardedState
 
     def __init__(
         self,
@@ -73,6 +99,9 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         preset: str | Path | None = None,
         guard: ImageGuard | None = None,
         on_unsafe: OnUnsafe = "mask",
+        on_refused: OnRefused = "raise",
+        on_blocked: OnBlocked = "reply",
+        allow_unscanned: bool = False,
         notice: str = UNSAFE,
         cache_size: int = 256,
         name: str | None = None,
@@ -81,8 +110,12 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         super().__init__()
         check_known("GuardAlignMiddleware", unknown, named_options(GuardAlignMiddleware))
         check_option("on_unsafe", on_unsafe, ON_UNSAFE)
+        check_option("on_refused", on_refused, ON_REFUSED)
+        check_option("on_blocked", on_blocked, ON_BLOCKED)
         handle = guard_handle(preset, guard, source, owner="GuardAlignMiddleware")
-        self._cleaner = ImageCleaner(handle, on_unsafe, notice, cache_size)
+        self._cleaner = ImageCleaner(handle, on_unsafe, notice, cache_size, allow_unscanned)
+        self._on_refused = on_refused
+        self._on_blocked = on_blocked
         self._name = name or f"{type(self).__name__}[{handle.config.name}, {on_unsafe}]"
 
     @property
@@ -92,8 +125,23 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     @hook_config(can_jump_to=["end"])
     def before_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """Clean the messages that start the run; with `on_unsafe="block"`, end it with a reply."""
-        return self._state_update(state["messages"], self._clean_messages(state["messages"]))
+        """Clean the messages that start the run, and end it for what the user has just sent."""
+        messages = state["messages"]
+        cleaned = self._clean(list(messages), "messages")
+        first = first_sent(messages)
+
+        def sent(outcome: Outcome) -> bool:
+            return outcome.declared and outcome.turn is not None and outcome.turn >= first
+
+        refusal = cleaned.refusal(sent) if self._on_refused == "raise" else None
+        update = refused_update(refusal, state)
+        changed = _changed(messages, cleaned.value)
+        if refusal is not None:
+            # The last step raises it: now the state could not be written.
+            return {**update, "messages": changed, "jump_to": "end"}
+        if self._on_blocked == "reply" and cleaned.blocked_among(sent):
+            return {**update, "messages": [*changed, self._reply(cleaned)], "jump_to": "end"}
+        return ({**update, "messages": changed} if changed else update) or None
 
     @hook_config(can_jump_to=["end"])
     async def abefore_agent(
@@ -102,19 +150,51 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         """`before_agent` in a thread, so that the event loop stays free."""
         return await in_scan_thread(self.before_agent, state, runtime)
 
+    def before_model(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Clean what has entered the state since: from a `Command`, a person or a middleware."""
+        return self._clean_state(state)
+
+    async def abefore_model(
+        self, state: AgentState[Any], runtime: Runtime[Any]
+    ) -> dict[str, Any] | None:
+        """`before_model` in a thread."""
+        return await in_scan_thread(self._clean_state, state)
+
+    def after_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Clean the state that the run leaves behind.
+
+        Raises:
+            ImageRejected, MessageError: what `before_agent` refused; the state is written.
+        """
+        raise_refused(state)
+        return self._clean_state(state)
+
+    async def aafter_agent(
+        self, state: AgentState[Any], runtime: Runtime[Any]
+    ) -> dict[str, Any] | None:
+        """`after_agent` in a thread."""
+        return await in_scan_thread(self.after_agent, state, runtime)
+
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]
     ) -> ToolResult:
         """Clean what a tool returns before it is written to the state."""
-        cleaned: ToolResult = self._clean_tool_result(handler(request))
+        try:
+            result: Any = handler(request)
+        except (ImageRejected, MessageError, ImageBlocked) as error:
+            return self._tool_error(request, error)
+        cleaned: ToolResult = clean_tool_result(result, self._clean)
         return cleaned
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
     ) -> ToolResult:
         """`wrap_tool_call` with the scan in a thread."""
-        result = await handler(request)
-        cleaned: ToolResult = await in_scan_thread(self._clean_tool_result, result)
+        try:
+            result: Any = await handler(request)
+        except (ImageRejected, MessageError, ImageBlocked) as error:
+            return self._tool_error(request, error)
+        cleaned: ToolResult = await in_scan_thread(clean_tool_result, result, self._clean)
         return cleaned
 
     def wrap_model_call(
@@ -122,14 +202,11 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> ModelResponse[Any] | AIMessage:
-        """Show the model the cleaned history, and clean what it draws.
-
-        With `on_unsafe="block"`, the preset's reply answers a request with an unsafe image.
-        """
-        guarded = self._guard_request(request)
-        if isinstance(guarded, AIMessage):
-            return guarded
-        return self._clean_response(handler(guarded))
+        """Show the model the cleaned history, and clean what it draws."""
+        response: ModelResponse[Any] = self._clean(
+            handler(self._clean_request(request)), "model response"
+        ).value
+        return response
 
     async def awrap_model_call(
         self,
@@ -137,94 +214,50 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any] | AIMessage:
         """`wrap_model_call` with the scans in a thread."""
-        guarded = await in_scan_thread(self._guard_request, request)
-        if isinstance(guarded, AIMessage):
-            return guarded
-        return await in_scan_thread(self._clean_response, await handler(guarded))
+        response = await handler(await in_scan_thread(self._clean_request, request))
+        cleaned = await in_scan_thread(self._clean, response, "model response")
+        answer: ModelResponse[Any] = cleaned.value
+        return answer
 
     def _clean(self, value: object, place: str) -> Cleaned:
         cleaned = self._cleaner.clean(value, place)
         record_on_run(cleaned.records)
         return cleaned
 
-    def _clean_messages(self, messages: Sequence[BaseMessage]) -> Cleaned:
-        return self._clean(list(messages), "messages")
-
-    def _state_update(
-        self, messages: Sequence[BaseMessage], cleaned: Cleaned
-    ) -> dict[str, Any] | None:
-        changed: list[BaseMessage] = [
-            new for new, old in zip(cleaned.value, messages, strict=True) if new is not old
-        ]
-        if any(message.id is None for message in changed):
-            # The state replaces by id: without one, the copy would be added beside the raw message.
-            changed = [RemoveMessage(id=REMOVE_ALL_MESSAGES), *cleaned.value]
-        if self._blocks(cleaned):
-            return {"messages": [*changed, self._reply(cleaned)], "jump_to": "end"}
+    def _clean_state(self, state: AgentState[Any]) -> dict[str, Any] | None:
+        messages = state["messages"]
+        changed = _changed(messages, self._clean(list(messages), "messages").value)
         return {"messages": changed} if changed else None
 
-    def _clean_tool_result(self, result: Any) -> Any:
-        if isinstance(result, list):
-            # A tool can return several messages and commands.
-            return [self._clean_tool_result(item) for item in result]
-        if not isinstance(result, Command):
-            return self._clean(result, "tool result").value
-        goto = list(result.goto) if isinstance(result.goto, list | tuple) else [result.goto]
-        sent = [step.arg for step in goto if isinstance(step, Send)]
-        command, args = self._clean((result, sent), "tool result").value
-        if args is sent:
-            return command
-        rest = iter(args)
-        return replace(
-            command,
-            goto=[
-                Send(step.node, next(rest), timeout=step.timeout)
-                if isinstance(step, Send)
-                else step
-                for step in goto
-            ],
-        )
-
-    def _guard_request(self, request: ModelRequest[Any]) -> ModelRequest[Any] | AIMessage:
+    def _clean_request(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         system = [] if request.system_message is None else [request.system_message]
-        cleaned = self._clean_messages([*system, *request.messages])
-        if self._blocks(cleaned) or self._blocked_by_a_tool(request.messages):
-            return self._reply(cleaned)
-        messages = cleaned.value[len(system) :]
+        cleaned = self._clean([*system, *request.messages], "messages").value
+        messages = cleaned[len(system) :]
         if not system:
             return request.override(messages=messages)
-        return request.override(messages=messages, system_message=cleaned.value[0])
+        return request.override(messages=messages, system_message=cleaned[0])
 
-    def _clean_response(self, response: ModelResponse[Any]) -> ModelResponse[Any] | AIMessage:
-        """Clean what the model draws: it reads that again in the next call."""
-        cleaned = self._clean(response, "model response")
-        if self._blocks(cleaned):
-            return self._reply(cleaned)
-        answer: ModelResponse[Any] = cleaned.value
-        return answer
-
-    def _blocks(self, cleaned: Cleaned) -> bool:
-        return self._cleaner.on_unsafe == "block" and bool(cleaned.flagged)
-
-    def _blocked_by_a_tool(self, messages: Sequence[BaseMessage]) -> bool:
-        """Whether an image was removed from the tool results since the model's last message.
-
-        Older results do not count: one blocked run must not block every later one.
-        """
-        if self._cleaner.on_unsafe != "block":
-            return False
-        for message in reversed(messages):
-            if isinstance(message, AIMessage):
-                return False
-            if isinstance(message, ToolMessage) and reports_a_block(message.response_metadata):
-                return True
-        return False
+    def _tool_error(
+        self, request: ToolCallRequest, error: ImageRejected | MessageError | ImageBlocked
+    ) -> ToolMessage:
+        """For a tool that asked a guarded model or agent and got an error about an image."""
+        blocked = isinstance(error, ImageBlocked)
+        return ToolMessage(
+            self._cleaner.notice if blocked else notices.refused(error),
+            tool_call_id=request.tool_call["id"],
+            name=request.tool_call["name"],
+            status="error",
+        )
 
     def _reply(self, cleaned: Cleaned) -> AIMessage:
-        return AIMessage(
-            self._cleaner.guard.config.blocked_reply,
-            response_metadata={
-                "finish_reason": "blocked",
-                METADATA_KEY: summary(cleaned.records),
-            },
-        )
+        metadata = {METADATA_KEY: summary(cleaned.records)}
+        return reply_message(self._cleaner.guard.config.blocked_reply, metadata)
+
+
+def _changed(before: Sequence[BaseMessage], after: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The state's update for messages that were cleaned."""
+    changed = [new for new, old in zip(after, before, strict=True) if new is not old]
+    if any(message.id is None for message in changed):
+        # The state replaces by id: without one, the copy would be added beside the raw message.
+        return [RemoveMessage(id=REMOVE_ALL_MESSAGES), *after]
+    return changed

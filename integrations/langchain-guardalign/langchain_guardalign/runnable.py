@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from langchain_core.callbacks import BaseRunManager
 from langchain_core.language_models import BaseChatModel
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
-from langchain_core.messages import BaseMessage, convert_to_messages
-from langchain_core.prompt_values import ImagePromptValue, StringPromptValue
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
-from PIL import Image
-from pydantic import BaseModel, Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
-from guardalign_middleware.errors import GuardAlignError, MessageError
 from guardalign_middleware.handles import check_preset, guard_handle, with_source
-from guardalign_middleware.handling import OnUnsafe, check_known, check_option
+from guardalign_middleware.handling import (
+    OnBlocked,
+    OnRefused,
+    OnUnsafe,
+    check_known,
+    check_option,
+)
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
-from langchain_guardalign.cleaner import ON_UNSAFE, Cleaned, ImageCleaner
+from langchain_guardalign.cleaner import ON_BLOCKED, ON_REFUSED, ON_UNSAFE, ImageCleaner
 from langchain_guardalign.composition import Guarding, in_front
 from langchain_guardalign.errors import ImageBlocked
+from langchain_guardalign.inputs import Input, input_or_error
+from langchain_guardalign.outcomes import Cleaned
 from langchain_guardalign.tracing import record_on_run
+from langchain_guardalign.turns import EndedTurns, Sent
 
 if TYPE_CHECKING:
     from langchain_guardalign.guarded_model import GuardedChatModel
 
-# The whole string, as one image; in any other string, a data URL is only words.
-_DATA_URL = re.compile(r"data:image/[^\s,]{1,200},(?:\S*|(?:[\w+/=-]|\r?\n)*)\s*", re.IGNORECASE)
-_INPUTS = "Pass messages, a prompt, a string, a mapping with 'messages', or one image."
+_OPTIONS = {"on_unsafe": ON_UNSAFE, "on_refused": ON_REFUSED, "on_blocked": ON_BLOCKED}
 _BLOCK_REMEDY = (
-    'Answer without the image, or use on_unsafe="mask" or "notice" to continue with what is safe.'
+    'Answer with its `reply`, or use on_blocked="notice" to continue with a text in its place.'
 )
-
-
-@dataclass(frozen=True)
-class _Input:
-    """An input in the form that the cleaner takes, and how to restore the caller's form."""
-
-    value: object
-    restore: Callable[[Any], Any]
+_PLACE = "input"
+_NO_ROOM = "Pass the image inside a message, where a notice can take its place."
 
 
 class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
@@ -86,10 +82,15 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
     # An `ImageGuard`; importing the class here would import torch before it is needed.
     guard: Any = Field(default=None, exclude=True, repr=False)
     on_unsafe: OnUnsafe = "mask"
+    on_refused: OnRefused = "raise"
+    on_blocked: OnBlocked = "reply"
+    allow_unscanned: bool = False
     notice: str = UNSAFE
     cache_size: int = Field(default=256, ge=0)
 
     _cleaner: ImageCleaner = PrivateAttr()
+    _ended: EndedTurns = PrivateAttr(default_factory=EndedTurns)
+    _replies: bool = PrivateAttr(default=True)
 
     def __init__(self, source: Any = None, /, **options: Any) -> None:
         owner = type(self).__name__
@@ -103,17 +104,19 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
             check_preset(value, "guard")
         return value
 
-    @field_validator("on_unsafe", mode="before")
+    @field_validator("on_unsafe", "on_refused", "on_blocked", mode="before")
     @classmethod
-    def _check_on_unsafe(cls, value: Any) -> Any:
-        check_option("on_unsafe", value, ON_UNSAFE)
+    def _check_options(cls, value: Any, info: ValidationInfo) -> Any:
+        check_option(str(info.field_name), value, _OPTIONS[str(info.field_name)])
         return value
 
     def model_post_init(self, context: Any, /) -> None:
         """Read the config; no model is loaded."""
         super().model_post_init(context)
         handle = guard_handle(self.preset, self.guard, owner=type(self).__name__)
-        self._cleaner = ImageCleaner(handle, self.on_unsafe, self.notice, self.cache_size)
+        self._cleaner = ImageCleaner(
+            handle, self.on_unsafe, self.notice, self.cache_size, self.allow_unscanned
+        )
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -198,7 +201,7 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
 
     def _clean_many(self, values: list[Any], run_manager: Sequence[BaseRunManager]) -> list[Any]:
         return [
-            item.value if isinstance(item, Cleaned) else item
+            self.blocked_error(item) or item.value if isinstance(item, Cleaned) else item
             for item in self.screen(values, run_manager)
         ]
 
@@ -215,84 +218,63 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
             GuardError: a fault of the guard, which concerns all inputs.
         """
         runs: Sequence[BaseRunManager | None] = run_manager or [None] * len(values)
-        inputs = [_input_or_error(value) for value in values]
-        valid = [item for item in inputs if isinstance(item, _Input)]
-        cleaned = iter(self._cleaner.clean_many([item.value for item in valid]))
+        inputs = [input_or_error(value) for value in values]
+        valid = [item for item in inputs if isinstance(item, Input)]
+        cleaned = iter(self._cleaner.clean_many([item.value for item in valid], _PLACE))
         return [
-            self._result(item, next(cleaned), run) if isinstance(item, _Input) else item
+            self._result(item, next(cleaned), run) if isinstance(item, Input) else item
             for item, run in zip(inputs, runs, strict=True)
         ]
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What decides, beside the guard, what a model sees and what is answered."""
+        names = ("on_unsafe", "on_refused", "on_blocked", "allow_unscanned", "notice")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def blocked_reply(self) -> str:
+        """The preset's reply to a blocked image."""
+        return self._cleaner.guard.config.blocked_reply
+
+    @property
+    def replies(self) -> bool:
+        """Whether a model behind it may answer a blocked image in words."""
+        return self._replies
+
+    def without_replies(self) -> ImageGuardRunnable:
+        """A copy for a model whose answers are parsed: a blocked image is always an error."""
+        copy = self.model_copy()
+        copy._replies = False
+        return copy
+
+    def blocked_error(self, cleaned: Cleaned) -> ImageBlocked | None:
+        """The error for a prompt that should have a reply, where nothing can reply."""
+        if not cleaned.blocked:
+            return None
+        return ImageBlocked(cleaned.blocked, remedy=_BLOCK_REMEDY, reply=self.blocked_reply)
+
     def _result(
-        self, item: _Input, cleaned: Cleaned | GuardAlignError, run: BaseRunManager | None
+        self, item: Input, cleaned: Cleaned, run: BaseRunManager | None
     ) -> Cleaned | Exception:
-        if isinstance(cleaned, Exception):
-            return cleaned
         if run is not None:
             record_on_run(cleaned.records, run)
-        flagged = cleaned.flagged
-        if flagged and self.on_unsafe == "block":
-            return ImageBlocked(flagged, remedy=_BLOCK_REMEDY)
-        if item.restore is _picture and "image" not in cleaned.value:
-            remedy = "Pass the image inside a message, where a notice can take its place."
-            return ImageBlocked(flagged, remedy=remedy)
-        return replace(cleaned, value=item.restore(cleaned.value))
-
-
-def _input_or_error(value: Any) -> _Input | MessageError:
-    try:
-        return _input(value)
-    except MessageError as error:
-        return error
-
-
-def _input(value: Any) -> _Input:
-    if isinstance(value, bytes | bytearray | Image.Image):
-        image = bytes(value) if isinstance(value, bytearray) else value
-        return _Input({"type": "image", "image": image}, _picture)
-    if isinstance(value, str):
-        if _DATA_URL.fullmatch(value):
-            return _Input({"type": "image", "url": value}, _text_or_url)
-        return _Input(value, _unchanged)
-    if isinstance(value, ImagePromptValue):
-        return _Input({"type": "image_url", "image_url": dict(value.image_url)}, _image_prompt)
-    if isinstance(value, BaseMessage):
-        return _Input(value, _unchanged)
-    if isinstance(value, Mapping):
-        messages = value.get("messages")
-        if isinstance(messages, Sequence) and not isinstance(messages, str | bytes):
-            value = {**value, "messages": _messages(messages)}
-        return _Input(value, _unchanged)
-    if isinstance(value, list | tuple):
-        return _Input(_messages(value), _unchanged)
-    if isinstance(value, BaseModel) or is_dataclass(value):
-        # A prompt, or a `Command` that starts or resumes an agent.
-        return _Input(value, _unchanged)
-    raise MessageError(f"A {type(value).__name__} cannot be guarded.", remedy=_INPUTS)
-
-
-def _messages(items: Sequence[Any]) -> list[BaseMessage]:
-    try:
-        return convert_to_messages(items)
-    except (NotImplementedError, ValueError) as error:
-        raise MessageError(
-            f"An item of the list is not a message: {error}", remedy=_INPUTS
-        ) from error
-
-
-def _unchanged(value: Any) -> Any:
-    return value
-
-
-def _picture(block: Mapping[str, Any]) -> Any:
-    return block["image"]
-
-
-def _text_or_url(block: Mapping[str, Any]) -> Any:
-    return block["text"] if "text" in block else block["url"]
-
-
-def _image_prompt(block: Mapping[str, Any]) -> ImagePromptValue | StringPromptValue:
-    if "text" in block:
-        return StringPromptValue(text=block["text"])
-    return ImagePromptValue(image_url=block["image_url"])
+        single = item.single
+        sent = Sent(item.value, _PLACE, self._ended)
+        ending = [
+            each
+            for each in cleaned.outcomes
+            if (each.refused and each.declared and (single or self.on_refused == "raise"))
+            or (each.blocked and self.on_blocked == "reply")
+        ]
+        sent.without_ended(ending)
+        refusal = cleaned.refusal(lambda each: each in ending and sent(each))
+        if refusal is not None:
+            sent.remember(ending)
+            return refusal
+        if single and "image" not in cleaned.value:
+            return ImageBlocked(cleaned.flagged, remedy=_NO_ROOM, reply=self.blocked_reply)
+        blocked = cleaned.blocked_among(lambda each: each in ending and sent(each))
+        if blocked:
+            sent.remember(ending)
+        return replace(cleaned, value=item.restore(cleaned.value), blocked=blocked)

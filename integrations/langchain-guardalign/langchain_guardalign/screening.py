@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.scan_threads import in_scan_thread
-from langchain_guardalign.cleaner import Cleaned
+from langchain_guardalign.outcomes import Cleaned
 from langchain_guardalign.tracing import run_metadata
 from langchain_guardalign.verdict_metadata import with_records
 
@@ -26,7 +26,11 @@ NOT_SHOWN = "[prompt not shown: the guard did not let it pass]"
 
 
 def screen(
-    guard: ImageGuardRunnable, prompts: Sequence[Any], configs: Sequence[RunnableConfig]
+    guard: ImageGuardRunnable,
+    prompts: Sequence[Any],
+    configs: Sequence[RunnableConfig],
+    *,
+    replies: bool = True,
 ) -> list[Screened]:
     """Clean prompts with one scan.
 
@@ -37,8 +41,9 @@ def screen(
         guard: cleans them.
         prompts: in any form that a chat model takes; they keep it.
         configs: one for each.
+        replies: whether a reply in words can be the answer; else a blocked image is an error.
     """
-    results = _results(guard, prompts)
+    results = _results(guard, prompts, replies)
     for result, config in zip(results, configs, strict=True):
         if isinstance(result, Exception):
             guard._batch_with_config(
@@ -48,10 +53,14 @@ def screen(
 
 
 async def ascreen(
-    guard: ImageGuardRunnable, prompts: Sequence[Any], configs: Sequence[RunnableConfig]
+    guard: ImageGuardRunnable,
+    prompts: Sequence[Any],
+    configs: Sequence[RunnableConfig],
+    *,
+    replies: bool = True,
 ) -> list[Screened]:
     """`screen` with the scan in a thread, so that the event loop stays free."""
-    results = await in_scan_thread(_results, guard, prompts)
+    results = await in_scan_thread(_results, guard, prompts, replies)
     for result, config in zip(results, configs, strict=True):
         if isinstance(result, Exception):
 
@@ -104,9 +113,15 @@ def config_of(
     return RunnableConfig(callbacks=callbacks, tags=tags or [], metadata=metadata or {})
 
 
-def _results(guard: ImageGuardRunnable, prompts: Sequence[Any]) -> list[Screened]:
+def _results(guard: ImageGuardRunnable, prompts: Sequence[Any], replies: bool) -> list[Screened]:
     try:
-        return guard.screen(prompts)
+        screened = guard.screen(prompts)
     except GuardAlignError as fault:
         # It concerns every prompt.
         return [fault] * len(prompts)
+    if replies and guard.replies:
+        return screened
+    return [
+        guard.blocked_error(item) or item if isinstance(item, Cleaned) else item
+        for item in screened
+    ]

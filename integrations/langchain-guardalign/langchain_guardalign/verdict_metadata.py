@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from guardalign_middleware.errors import GuardAlignError, ImageRejected
 from guardalign_middleware.record_seal import SEAL, is_own, sealed
 from guardalign_middleware.types import SEVERITY, Decision, Verdict
 from guardalign_middleware.verdict_records import METADATA_KEY as METADATA_KEY
 from guardalign_middleware.verdict_records import is_record_key, without_records
 
 _HOMES = ("response_metadata", "additional_kwargs")
-_COUNTED = frozenset({"verdicts", "masked", "blocked"})
-
-UNREADABLE_RECORD = {"decision": "block", "action": "unreadable"}
-"""For a complete image file that the intake policy does not accept; there is no verdict."""
+_COUNTED = frozenset({"verdicts", "masked", "blocked", "refused", "unscanned"})
 
 
 def record_of(verdict: Verdict, action: str) -> dict[str, Any]:
     """The verdict on one image as plain JSON values, with what was done about it."""
     return {**verdict.to_json(), "action": action}
+
+
+def refused_record(error: GuardAlignError) -> dict[str, Any]:
+    """For what was taken out because it cannot be checked; `reason` is that of `ImageRejected`."""
+    reason = error.reason if isinstance(error, ImageRejected) else "unreadable"
+    return {"decision": "block", "action": "refused", "reason": reason}
+
+
+def unscanned_record(media: str | None) -> dict[str, Any]:
+    """For what passed unread by `allow_unscanned`."""
+    return {"decision": "allow", "action": "unscanned", "media": media}
 
 
 def summary(records: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
@@ -29,10 +38,15 @@ def summary(records: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]
         records: one for each image.
         more: further entries, such as that of the calibration.
     """
+    counts = {
+        action: sum(record.get("action") == action for record in records)
+        for action in ("refused", "unscanned")
+    }
     about = {
         "verdicts": [dict(record) if is_own(record) else sealed(record) for record in records],
         "masked": sum(record.get("decision") == "mask" for record in records),
         "blocked": sum(record.get("decision") == "block" for record in records),
+        **{action: count for action, count in counts.items() if count},
     }
     return {**about, **sealed(more)} if more else about
 
@@ -111,13 +125,6 @@ def merge_records(
 def worst_decision(records: Sequence[Mapping[str, Any]]) -> Decision:
     """The most severe decision of at least one record."""
     return max((record["decision"] for record in records), key=SEVERITY.index)
-
-
-def reports_a_block(metadata: Mapping[str, Any]) -> bool:
-    """Whether the guard removed an image from the message under `on_unsafe="block"`."""
-    return any(
-        record.get("action") == "block" for record in own_records(metadata.get(METADATA_KEY))
-    )
 
 
 def _own_entries(written: object) -> dict[str, Any]:

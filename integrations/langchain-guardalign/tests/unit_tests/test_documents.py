@@ -159,24 +159,45 @@ def test_equal_images_of_all_documents_are_scanned_once(
         Document("a", metadata={"image_bytes": png(RED)[:90]}),
     ],
 )
-def test_what_cannot_be_checked_is_refused(document: Document) -> None:
-    for on_unsafe in ("mask", "notice", "drop", "flag"):
-        with pytest.raises(ImageRejected) as caught:
-            transformer(on_unsafe=on_unsafe).transform_documents([Document("fine"), document])
-        assert caught.value.remedy
+def test_what_cannot_be_checked_concerns_its_own_document(document: Document) -> None:
+    before, batch = repr(document), [Document("words"), document, ways(PLAIN)["base64"]]
+    for on_unsafe in ("mask", "notice", "flag"):
+        words, new, safe = transformer(on_unsafe=on_unsafe).transform_documents(batch)
+        assert words is batch[0]
+        assert safe.metadata["image_base64"]
+        assert "not shown" in repr(new.metadata)
+        evidence = json.loads(new.metadata["guardalign_verdicts"])
+        (record,) = [each for each in evidence if each["action"] == "refused"]
+        assert record["decision"] == "block"
+        assert record["reason"] in {"unsupported_type", "corrupt", "too_many_bytes"}
+        assert new.metadata["guardalign_decision"] == "block"
+        (again,) = transformer(on_unsafe=on_unsafe).transform_documents([new])
+        assert again == new
+    kept = transformer(on_unsafe="drop").transform_documents(batch)
+    assert [each.page_content for each in kept] == ["words", "a page"]
+    with pytest.raises(ImageRejected) as caught:
+        transformer(on_refused="raise").transform_documents(batch)
+    assert caught.value.remedy
+    assert repr(document) == before
 
 
 def test_the_keys_are_a_setting(pictures: Pictures) -> None:
     document = Document("a", metadata={"image": "figures/a.png", "scan": "figures/b.png"})
     assert transformer(image_keys=()).transform_documents([document])[0] is document
+    strict = transformer(image_keys=["scan"], on_refused="raise")
     with pytest.raises(ImageRejected, match=r"documents\[0\]\.metadata\['scan'\]"):
-        transformer(image_keys=["scan"]).transform_documents([document])
+        strict.transform_documents([document])
+    (new,) = transformer(image_keys=["scan"]).transform_documents([document])
+    assert new.metadata["image"] == "figures/a.png"
+    assert "figures/b.png" not in repr(new)
 
 
 def test_wrong_options_are_refused() -> None:
     for wrong in ("hide", "block"):
         with pytest.raises(ConfigError, match="one of mask, notice, drop, flag"):
             transformer(on_unsafe=wrong)
+    with pytest.raises(ConfigError, match="on_refused should be one of raise, notice"):
+        transformer(on_refused="drop")
     with pytest.raises(ConfigError, match="Exactly one of preset and guard"):
         transformer(preset="mini")
 

@@ -19,7 +19,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from pydantic import BaseModel
 
 from guardalign_middleware.errors import ImageRejected
-from guardalign_middleware.testing import red_chain
+from guardalign_middleware.testing import red_chain, red_config
 from langchain_guardalign import ChatGuardAlign, GuardedChatModel, ImageBlocked
 from langchain_support.agents import (
     ASKED,
@@ -99,12 +99,17 @@ def test_structured_output_of_an_agent() -> None:
     assert raw([inner.seen, native.seen]) == 0
 
 
-def test_errors_end_the_run() -> None:
+def test_errors_and_replies_end_the_run() -> None:
     inner = Provider()
     with pytest.raises(ImageRejected):
         create_agent(red_runnable() | inner).invoke({"messages": [LINK]})
-    with pytest.raises(ImageBlocked):
-        create_agent(red_runnable(on_unsafe="block") | inner).invoke({"messages": [ask(ASKED)]})
+    model = red_runnable(on_unsafe="block") | inner
+    state = create_agent(model).invoke({"messages": [ask(ASKED)]})
+    assert state["messages"][-1].text == red_config().blocked_reply
+    # No words are an answer in a schema.
+    for form in (ToolStrategy(Thing), ProviderStrategy(Thing)):
+        with pytest.raises(ImageBlocked):
+            create_agent(model, response_format=form).invoke({"messages": [ask(ASKED)]})
     assert inner.seen == []
 
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, PIIMiddleware
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
-from langchain_core.tools import BaseTool, tool
+from langchain_core.tools import BaseTool
 
-from guardalign_middleware.errors import ConfigError, DetectionError, ImageRejected, MessageError
+from guardalign_middleware.errors import ConfigError, DetectionError
+from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.testing import BOX, base64_png, picture, red_config, red_guard
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import GuardAlignMiddleware
@@ -38,7 +38,7 @@ Pictures = Callable[[object], list[CanonicalImage]]
 BLOCKED = red_config().blocked_reply
 
 
-HOOKS = ("before_agent", "wrap_tool_call", "wrap_model_call")
+HOOKS = ("before_agent", "before_model", "wrap_tool_call", "wrap_model_call", "after_agent")
 
 
 def with_hooks(*names: str) -> GuardAlignMiddleware:
@@ -58,6 +58,8 @@ TABLE: list[tuple[list[AgentMiddleware], list[int], int]] = [
     ([with_hooks("before_agent")], [0, 1], 1),
     ([with_hooks("wrap_tool_call")], [1, 1], 1),
     ([with_hooks("wrap_model_call")], [0, 0], 2),
+    ([with_hooks("before_model")], [0, 0], 0),
+    ([with_hooks("after_agent")], [1, 2], 0),
     ([with_hooks(*HOOKS)], [0, 0], 0),
     ([PIIMiddleware("email"), guard()], [0, 0], 0),
 ]
@@ -142,24 +144,7 @@ def test_an_image_from_the_model_is_cleaned_before_it_is_state(pictures: Picture
         {"messages": [ask()]}
     )
     assert raw(result) == 0
-    assert result["messages"][-1].text == BLOCKED
-
-
-async def test_an_image_that_cannot_be_checked_ends_the_run() -> None:
-    @tool
-    def address() -> list[dict[str, Any]]:
-        """An image behind a URL."""
-        return [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]
-
-    model = RecordingModel(answers=script(address).answers)
-    agent = create_agent(model, tools=[address], middleware=[guard()])
-    with pytest.raises(ImageRejected):
-        agent.invoke({"messages": [HumanMessage("hello")]})
-    model.seen.clear()
-    with pytest.raises(ImageRejected):
-        await agent.ainvoke({"messages": [HumanMessage("hello")]})
-    with pytest.raises(MessageError):
-        agent.invoke({"messages": [HumanMessage([{"type": "hologram", "image": "AAAA"}])]})
+    assert UNSAFE in result["messages"][-1].text
 
 
 async def test_a_fault_ends_the_run_and_the_model_sees_nothing(
@@ -212,6 +197,9 @@ def test_wrong_options_are_refused() -> None:
     for wrong in ("ignore", "drop"):
         with pytest.raises(ConfigError, match="one of mask, notice, block, flag"):
             guard(on_unsafe=wrong)
+    for name, accepted in (("on_refused", "raise, notice"), ("on_blocked", "reply, notice")):
+        with pytest.raises(ConfigError, match=f"{name} should be one of {accepted}"):
+            guard(**{name: "ignore"})
     with pytest.raises(ConfigError, match="Exactly one of preset and guard"):
         guard(preset="mini")
     with pytest.raises(ConfigError, match="no preset"):

@@ -22,7 +22,6 @@ from langchain_support.agents import (
     TOOLS,
     ask,
     block,
-    command_with_dictionary,
     guard,
     guarded,
     raw,
@@ -73,25 +72,17 @@ async def test_block_ends_the_run_before_the_model_is_asked() -> None:
         assert shown(model) == [0]
 
 
-@pytest.mark.parametrize(
-    "item",
-    [item for item in TOOLS if item is not command_with_dictionary],
-    ids=lambda item: item.name,
-)
-async def test_block_ends_the_run_after_a_tool(item: BaseTool) -> None:
+@pytest.mark.parametrize("item", TOOLS, ids=lambda item: item.name)
+async def test_block_shows_the_notice_for_what_a_tool_returns(item: BaseTool) -> None:
     for asynchronous in (False, True):
         model = script(item)
         agent = guarded(model, guard(on_unsafe="block"), checkpointer=InMemorySaver())
         state, config = {"messages": [ask()]}, {"configurable": {"thread_id": "1"}}
         result = await agent.ainvoke(state, config) if asynchronous else agent.invoke(state, config)
-        assert len(model.seen) == 1
-        assert raw(result) == 0
-        assert result["messages"][-1].text == BLOCKED
-        model.answers = [AIMessage("hello")]
-        state = {"messages": [HumanMessage("hi")]}
-        result = await agent.ainvoke(state, config) if asynchronous else agent.invoke(state, config)
-        assert result["messages"][-1].text == "hello"
         assert shown(model) == [0, 0]
+        assert raw(result) == 0
+        assert UNSAFE in repr(model.seen[1])
+        assert result["messages"][-1].text == "it is a square"
 
 
 @pytest.mark.parametrize("forged", ["x", {"verdicts": 3}, {"verdicts": ["x"]}])
@@ -109,11 +100,9 @@ def test_metadata_forged_by_a_tool_are_not_trusted(forged: Any) -> None:
     agent = create_agent(model, tools=[forger], middleware=[guard()])
     result = agent.invoke({"messages": [HumanMessage("hello")]})
     assert result["messages"][2].response_metadata["guardalign"]["masked"] == 1
-    harmless = ToolMessage("a", tool_call_id="1", response_metadata={"guardalign": forged})
-    assert not guard(on_unsafe="block")._blocked_by_a_tool([harmless])
 
 
-def test_block_also_ends_the_run_for_an_image_that_only_the_request_holds() -> None:
+def test_what_a_middleware_adds_is_not_what_the_user_has_just_sent() -> None:
     class Adds(AgentMiddleware):
         def wrap_model_call(self, request: Any, handler: Any) -> Any:
             return handler(request.override(messages=[*request.messages, ask(ASKED)]))
@@ -122,8 +111,9 @@ def test_block_also_ends_the_run_for_an_image_that_only_the_request_holds() -> N
     result = guarded(model, Adds(), guard(on_unsafe="block")).invoke(
         {"messages": [HumanMessage("hello")]}
     )
-    assert model.seen == []
-    assert result["messages"][-1].text == BLOCKED
+    assert shown(model) == [0]
+    assert UNSAFE in repr(model.seen)
+    assert result["messages"][-1].text == "it is a square"
 
 
 def test_parallel_calls_with_one_unsafe_result() -> None:
@@ -136,8 +126,11 @@ def test_parallel_calls_with_one_unsafe_result() -> None:
         {"name": name, "args": {}, "id": name, "type": "tool_call"}
         for name in ("screenshot", "clock")
     ]
-    model = RecordingModel(answers=[AIMessage("", tool_calls=calls), AIMessage("never said")])
+    model = RecordingModel(answers=[AIMessage("", tool_calls=calls), AIMessage("a square")])
     agent = create_agent(model, tools=[screenshot, clock], middleware=[guard(on_unsafe="block")])
     result = agent.invoke({"messages": [HumanMessage("hello")]})
-    assert result["messages"][-1].text == BLOCKED
-    assert len(model.seen) == 1
+    assert [message.text for message in result["messages"][2:]] == [
+        f"done{UNSAFE}",
+        "noon",
+        "a square",
+    ]

@@ -64,7 +64,7 @@ def block(image: CanonicalImage) -> dict[str, Any]:
 
 @cache
 def guard(on_unsafe: str = "mask") -> ImageGuardRunnable:
-    return ImageGuardRunnable(red_guard(), on_unsafe=on_unsafe)
+    return ImageGuardRunnable(red_guard(), on_unsafe=on_unsafe, on_blocked="notice")
 
 
 def decisions(message: BaseMessage) -> list[str]:

@@ -65,7 +65,7 @@ def scans(runnable: ImageGuardRunnable, monkeypatch: pytest.MonkeyPatch) -> list
 def test_a_red_block_is_masked_and_the_rest_stays(pictures: Pictures) -> None:
     message = ask(PLAIN, RED, ALL_RED, id="q")
     before = message.model_dump_json()
-    new = red_runnable().invoke([message])[0]
+    new = NOTICE.invoke([message])[0]
     assert message.model_dump_json() == before
     assert (new.id, new.content[0]) == ("q", message.content[0])
     first, second = pictures(new)
@@ -75,7 +75,7 @@ def test_a_red_block_is_masked_and_the_rest_stays(pictures: Pictures) -> None:
 
 
 def test_verdicts_are_in_the_metadata_and_no_pixels() -> None:
-    new = red_runnable().invoke(ask(PLAIN, RED, ALL_RED))
+    new = NOTICE.invoke(ask(PLAIN, RED, ALL_RED))
     evidence = new.response_metadata["guardalign"]
     assert (evidence["masked"], evidence["blocked"]) == (1, 1)
     assert [(v["decision"], v["action"]) for v in evidence["verdicts"]] == [
@@ -112,7 +112,7 @@ def test_every_dialect_in_every_role_is_cleaned_in_place(
     assert SHARED.invoke(new) == new
 
 
-SHARED = red_runnable()
+SHARED, NOTICE = red_runnable(), red_runnable(on_blocked="notice")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ SHARED = red_runnable()
 )
 def test_on_unsafe(on_unsafe: str, actions: list[str], pictures: Pictures) -> None:
     message = ask(PLAIN, RED, ALL_RED)
-    new = red_runnable(on_unsafe=on_unsafe).invoke(message)
+    new = red_runnable(on_unsafe=on_unsafe, on_blocked="notice").invoke(message)
     records = new.response_metadata["guardalign"]["verdicts"]
     assert [record["action"] for record in records] == actions
     assert len(pictures(new)) == {"mask": 2, "notice": 1, "flag": 3}[on_unsafe]
@@ -140,12 +140,22 @@ def test_block_raises_with_the_verdicts() -> None:
         runnable.invoke([ask(PLAIN, RED), ask(ALL_RED)])
     assert len(caught.value.verdicts) == 2
     assert isinstance(caught.value, GuardAlignError)
-    assert "on_unsafe" in caught.value.remedy
+    assert "on_blocked" in caught.value.remedy
+    assert caught.value.reply == red_config().blocked_reply
+
+
+def test_what_may_not_be_shown_at_all_raises_unless_it_may_become_a_notice() -> None:
+    with pytest.raises(ImageBlocked) as caught:
+        red_runnable().invoke([ask(PLAIN), ask(RED, ALL_RED)])
+    assert len(caught.value.verdicts) == 1
+    blocking = red_runnable(on_unsafe="block", on_blocked="notice")
+    assert UNSAFE in repr(blocking.invoke([ask(RED)]))
 
 
 def test_a_preset_that_blocks_shows_the_notice(pictures: Pictures) -> None:
     config = red_config(sanitize=SanitizeConfig(method="block"))
-    new = ImageGuardRunnable(guard=red_guard(config), notice="[no]").invoke(ask(RED))
+    front = ImageGuardRunnable(guard=red_guard(config), notice="[no]", on_blocked="notice")
+    new = front.invoke(ask(RED))
     assert new.content[1] == {"type": "text", "text": "[no]"}
     assert pictures(new) == []
 
@@ -223,7 +233,7 @@ def test_one_refused_input_leaves_the_others_alone() -> None:
 async def test_async_is_the_same_and_does_not_block_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    runnable = red_runnable()
+    runnable = red_runnable(on_blocked="notice")
     expected = red_runnable().invoke(ask(RED))
     free = threading.Event()
     scan_many = runnable.guard.detector.scan_many

@@ -30,6 +30,7 @@ from guardalign_middleware.testing import (
 )
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import ImageBlocked, ImageGuardRunnable
+from langchain_guardalign.message_walk import find_images
 from langchain_support.agents import ask, covered, red_runnable
 
 Forms = Callable[[CanonicalImage], dict[str, Any]]
@@ -55,7 +56,10 @@ def test_every_kind_of_input_keeps_its_shape(pictures: Pictures) -> None:
     assert isinstance(image, ImagePromptValue)
     assert covered(pictures(image.image_url["url"])[0])
     assert image.image_url["detail"] == "low"
-    gone = runnable.invoke(ImagePromptValue(image_url={"url": data_url(ALL_RED)}))
+    unsafe = ImagePromptValue(image_url={"url": data_url(ALL_RED)})
+    with pytest.raises(ImageBlocked):
+        runnable.invoke(unsafe)
+    gone = red_runnable(on_blocked="notice").invoke(unsafe)
     assert gone == StringPromptValue(text=UNSAFE)
     state = {"messages": [message], "files": {"a.png": png(RED)}, "count": 3}
     new = runnable.invoke(state)
@@ -70,13 +74,21 @@ def test_single_images_keep_their_type(pictures: Pictures) -> None:
     assert covered(open_png(runnable.invoke(bytearray(png(RED)))))
     assert covered(CanonicalImage(np.asarray(runnable.invoke(RED.to_pil()))))
     assert covered(pictures(runnable.invoke(data_url(RED)))[0])
-    assert runnable.invoke(data_url(ALL_RED)) == UNSAFE
+    with pytest.raises(ImageBlocked, match="on_blocked"):
+        runnable.invoke(data_url(ALL_RED))
+    quiet = red_runnable(on_blocked="notice", on_refused="notice")
+    assert quiet.invoke(data_url(ALL_RED)) == UNSAFE
     for image in (png(ALL_RED), ALL_RED.to_pil()):
-        with pytest.raises(ImageBlocked, match="inside a message"):
-            runnable.invoke(image)
+        for each in (runnable, quiet):
+            with pytest.raises(ImageBlocked, match="inside a message"):
+                each.invoke(image)
     for wrong in (b"no image", "data:image/png;base64,AAAA"):
         with pytest.raises(ImageRejected):
             runnable.invoke(wrong)
+    # There is no room for a text in the place of a picture.
+    with pytest.raises(ImageRejected):
+        quiet.invoke(b"no image")
+    assert "not shown" in quiet.invoke("data:image/png;base64,AAAA")
 
 
 @pytest.mark.parametrize("wrong", [3, None, [3], [object()], [["a", "b", "c"]]])
@@ -107,12 +119,15 @@ REFUSED = {
 def test_an_image_that_cannot_be_scanned_is_never_forwarded(part: dict[str, Any]) -> None:
     for message in (
         HumanMessage(["look", part]),
-        ToolMessage([{"type": "tool_result", "content": [part]}], tool_call_id="1"),
         HumanMessage("", additional_kwargs={"blocks": [part]}),
     ):
         with pytest.raises(ImageRejected) as caught:
             red_runnable().invoke([HumanMessage("hello"), message])
         assert caught.value.remedy
+    result = ToolMessage([{"type": "tool_result", "content": [part]}], tool_call_id="1")
+    (new,) = red_runnable().invoke([result])
+    assert not find_images(new)
+    assert "not shown" in repr(new)
     with pytest.raises(ImageRejected, match=r"input\[1\]\.content\[1\]"):
         red_runnable().invoke([HumanMessage("hello"), HumanMessage(["look", part])])
 

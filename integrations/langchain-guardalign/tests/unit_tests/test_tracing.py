@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -117,7 +118,8 @@ def test_the_verdict_is_metadata_of_the_run(
     call: Ask, image: CanonicalImage, decision: str
 ) -> None:
     traces = Traces()
-    call(image, config(traces))
+    with contextlib.suppress(ImageBlocked):
+        call(image, config(traces))
     recorded = [
         run["extra"]["metadata"]
         for run in traces.runs()
@@ -161,8 +163,10 @@ def test_without_a_tracer_or_an_image_nothing_is_recorded() -> None:
     assert red_runnable().invoke(ask(ASKED)).response_metadata["guardalign"]["masked"] == 1
 
 
-def test_a_refusal_records_no_verdict() -> None:
+def test_a_refusal_is_metadata_of_the_run_that_it_ends() -> None:
     traces = Traces()
     with pytest.raises(ImageRejected):
         red_runnable().invoke(HumanMessage([{"type": "image", "file_id": "1"}]), config(traces))
-    assert not any("guardalign_decision" in body for body in traces.bodies)
+    (run,) = [run for run in traces.runs() if run.get("error")]
+    (record,) = run["extra"]["metadata"]["guardalign"]["verdicts"]
+    assert (record["action"], record["reason"]) == ("refused", "unsupported_type")

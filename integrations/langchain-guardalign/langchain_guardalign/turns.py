@@ -1,0 +1,137 @@
+"""Which messages of a value the user has just sent.
+
+A refused or blocked image ends a call only if it is among these. A later call finds it in an older
+turn and goes on with a notice in its place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage, ChatMessage, HumanMessage, SystemMessage
+from pydantic import BaseModel
+
+from guardalign_middleware.cache import BoundedCache
+from guardalign_middleware.intake.messages import ROLES
+from langchain_guardalign.outcomes import Outcome
+
+_REMEMBERED = 1024
+_USERS = {"human", *(name for name, role in ROLES.items() if role in {"user", "system"})}
+
+
+def first_sent(messages: Sequence[BaseMessage]) -> int:
+    """The index of the first message that the user has just sent.
+
+    These are the user's and the system's messages at the end; it is the number of messages if the
+    last one is an answer or a tool's result.
+    """
+    first = len(messages)
+    while first and _is_users(messages[first - 1]):
+        first -= 1
+    return first
+
+
+class EndedTurns:
+    """Messages that ended a call with an error, so that they do not end the next one too.
+
+    An agent keeps the user's message in its thread although its model raised an error. The user's
+    next message then follows without an answer between the two. Threads may share it.
+    """
+
+    def __init__(self) -> None:
+        self._ended: BoundedCache[bool] = BoundedCache(_REMEMBERED)
+
+    def __reduce__(self) -> tuple[type[EndedTurns], tuple[()]]:
+        return type(self), ()
+
+    def remember(self, messages: Sequence[BaseMessage]) -> None:
+        """Remember that exactly these messages of the user ended a call."""
+        *_, key = _digests(messages)
+        self._ended.put(key, True)
+
+    def ended(self, messages: Sequence[BaseMessage]) -> int:
+        """How many of the first of these messages ended a call before; never all of them."""
+        ended = 0
+        for number, key in enumerate(_digests(messages[:-1]), 1):
+            if self._ended.get(key):
+                ended = number
+        return ended
+
+
+class Sent:
+    """What of a value the user has just sent.
+
+    Args:
+        value: an input of the guard.
+        place: the name of the value in places.
+        ended: what ended an earlier call counts as an older turn.
+    """
+
+    def __init__(self, value: object, place: str, ended: EndedTurns) -> None:
+        self._ended = ended
+        self._lists = dict(_message_lists(value, place))
+        self._first = {root: first_sent(messages) for root, messages in self._lists.items()}
+
+    def __call__(self, outcome: Outcome) -> bool:
+        """Whether an image is among it; what stands in no message is."""
+        root = self._root(outcome)
+        if root is None:
+            return outcome.turn is None
+        return (outcome.turn or 0) >= self._first[root]
+
+    def without_ended(self, outcomes: Sequence[Outcome]) -> None:
+        """Leave out what ended an earlier call, if one of these images could end this one too."""
+        for root in {self._root(each) for each in outcomes if self(each)} - {None}:
+            messages = self._lists[str(root)]
+            first = self._first[str(root)]
+            self._first[str(root)] = first + self._ended.ended(messages[first:])
+
+    def remember(self, outcomes: Sequence[Outcome]) -> None:
+        """Remember that these images ended this call."""
+        for root in {self._root(each) for each in outcomes if self(each)} - {None}:
+            messages = self._lists[str(root)]
+            self._ended.remember(messages[first_sent(messages) :])
+
+    def _root(self, outcome: Outcome) -> str | None:
+        if outcome.turn is None:
+            return None
+        for root in self._lists:
+            if outcome.place.startswith((f"{root}[{outcome.turn}]", f"{root}.")):
+                return root
+        return None
+
+
+def _is_users(message: BaseMessage) -> bool:
+    if isinstance(message, ChatMessage):
+        return message.role.lower() in _USERS
+    return isinstance(message, HumanMessage | SystemMessage)
+
+
+def _message_lists(value: object, place: str) -> Iterator[tuple[str, Sequence[BaseMessage]]]:
+    """The lists of messages in an input, each with its place; a single message is one too."""
+    if isinstance(value, BaseMessage):
+        yield place, [value]
+    elif isinstance(value, list | tuple):
+        if value and all(isinstance(item, BaseMessage) for item in value):
+            yield place, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _message_lists(item, f"{place}.{key}")
+    elif isinstance(value, BaseModel):
+        yield from _message_lists(value.__dict__, place)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        # Some have slots.
+        fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+        yield from _message_lists(fields, place)
+
+
+def _digests(messages: Sequence[Any]) -> Iterator[str]:
+    """A key of the first message, of the first two, and so on."""
+    digest = hashlib.sha256()
+    for message in messages:
+        said = (message.type, message.id, message.content, message.additional_kwargs)
+        digest.update(repr(said).encode("utf-8", "surrogatepass"))
+        yield digest.hexdigest()
