@@ -201,7 +201,10 @@ def _drawn(block: Block, place: str) -> ImageSlot | None:
     inner = _fields({**block, "mime_type": mime}, place, data="result", mime="mime_type", url="url")
 
     def put(file: bytes) -> Part:
-        return {**with_types(block, file_type(file)), "result": encode(file)}
+        kind = file_type(file).partition("/")[2]
+        # Without a format it would be PNG.
+        stated = {} if kind == "png" else {"output_format": kind}
+        return {**with_types(block, file_type(file)), **stated, "result": encode(file)}
 
     return ImageSlot(inner.part, put, _without(block, "result"))
 

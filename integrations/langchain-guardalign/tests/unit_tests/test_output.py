@@ -99,6 +99,8 @@ def test_every_dialect_states_the_type_of_what_it_holds(kind: str, dialect: str,
     block = blocks_of(file, f"image/{kind}")[dialect]
     if dialect == "bedrock":
         block["image"]["format"] = kind
+    if dialect == "openai drawn":
+        block["output_format"] = kind
     (shown,) = ImageGuardRunnable(guard=red_guard()).invoke([ask(block)])
     # In words, a safe picture keeps the form that it has.
     words = dialect.startswith("text") and not red
@@ -114,6 +116,15 @@ def test_every_dialect_states_the_type_of_what_it_holds(kind: str, dialect: str,
     # Its reader, ours included, believes what the block states.
     (again,) = ImageGuardRunnable(guard=red_guard()).invoke([shown])
     assert again.content == shown.content
+
+
+def test_a_drawn_picture_that_becomes_a_jpeg_says_so() -> None:
+    guard = red_guard(red_config(output=OutputConfig(max_bytes=10_000)))
+    block = blocks_of(file_of(photo(96, 96), "PNG"), "image/png")["openai drawn"]
+    message = AIMessage([block])
+    (shown,) = ImageGuardRunnable(guard=guard).invoke([message])
+    assert shown.content[0]["output_format"] == "jpeg"
+    assert ImageGuardRunnable(guard=red_guard()).invoke([shown])[0].content
 
 
 @pytest.mark.parametrize("kind", FORMATS)
