@@ -19,11 +19,14 @@ from guardalign_middleware.handling import OnBlocked, OnRefused, OnUnsafe
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.media_types import MediaKind
 from guardalign_middleware.intake.part import load_picture
+from guardalign_middleware.intake.pdf import pdf_not_allowed
+from guardalign_middleware.intake.pdf_blocks import PdfFile, load_pdf_file, pdf_notice
 from guardalign_middleware.types import CanonicalImage, Verdict
 from langchain_guardalign.dialects import Part
 from langchain_guardalign.found_images import FoundImage, Replacement
 from langchain_guardalign.message_walk import put_images, walk_images
 from langchain_guardalign.outcomes import Cleaned, Outcome, Refusal
+from langchain_guardalign.pdf_pages import Page, found_pdf, page_blocks
 from langchain_guardalign.verdict_metadata import (
     record_of,
     refused_record,
@@ -64,7 +67,8 @@ class _Decoded:
 class _Picture:
     """One image of a value: its pixels if they are still to be scanned, or the cached scan.
 
-    Without `decoded`, it cannot be read: it is `refused`, or no picture at all, and stays.
+    Without `decoded`, it cannot be read: it is `refused`, or no picture at all, and stays. A PDF
+    file has `pages`, or is `noted` in words because the policy says so.
     """
 
     found: FoundImage
@@ -72,6 +76,8 @@ class _Picture:
     image: CanonicalImage | None = None
     scan: _Scan | None = None
     refused: Refusal | None = None
+    pages: tuple[_Picture, ...] = ()
+    noted: PdfFile | None = None
 
 
 class ImageCleaner:
@@ -141,7 +147,8 @@ class ImageCleaner:
         images = {
             picture.decoded.key: picture.image
             for row in loaded
-            for picture in row
+            for each in row
+            for picture in (each.pages or (each,))
             if picture.decoded is not None and picture.image is not None
         }
         scans = self._scans.get_many(images, self._scan)
@@ -153,7 +160,7 @@ class ImageCleaner:
     def _load(self, found: FoundImage) -> _Picture:
         """Decode an image unless its scan is cached."""
         if found.refused is not None:
-            return _Picture(found, refused=found.refused)
+            return self._load_pdf(found, found.refused)
         key = _fingerprint(found.part)
         decoded = self._decoded.get(key) if key else None
         scan = self._scans.get(decoded.key) if decoded else None
@@ -168,6 +175,26 @@ class ImageCleaner:
         if key:
             self._decoded.put(key, decoded)
         return _Picture(found, decoded, image)
+
+    def _load_pdf(self, found: FoundImage, refused: Refusal) -> _Picture:
+        """Draw the pages of a PDF file, if the policy says so; other files stay refused."""
+        file = found_pdf(found)
+        if file is None:
+            return _Picture(found, refused=refused)
+        policy = self.guard.config.intake
+        if policy.pdf == "notice":
+            return _Picture(found, noted=file)
+        try:
+            pages = load_pdf_file(file, found.place, policy)
+        except ImageRejected as error:
+            return _Picture(found, refused=error)
+        return _Picture(
+            found,
+            pages=tuple(
+                _Picture(found, _Decoded(f"{page.sha256}:{page.file_sha256}", page.source), page)
+                for page in pages
+            ),
+        )
 
     def _scan(self, images: list[CanonicalImage]) -> list[_Scan]:
         if not images:
@@ -194,9 +221,22 @@ class ImageCleaner:
     ) -> Cleaned:
         if not row:
             return Cleaned(value)
-        pairs = [self._replacement(picture, scans) for picture in row]
-        outcomes = tuple(outcome for _, outcome in pairs if outcome is not None)
-        return Cleaned(put_images(value, [new for new, _ in pairs], place), outcomes)
+        replacements: list[Replacement] = []
+        outcomes: list[Outcome] = []
+        for picture in row:
+            pairs = [self._replacement(each, scans) for each in picture.pages or (picture,)]
+            outcomes += [outcome for _, outcome in pairs if outcome is not None]
+            new = pairs[0][0] if not picture.pages else self._paged(picture, [n for n, _ in pairs])
+            replacements.append(new)
+        return Cleaned(put_images(value, replacements, place), tuple(outcomes))
+
+    def _paged(self, picture: _Picture, pages: Sequence[Replacement]) -> Replacement:
+        """The pages of a PDF file in the place of its block."""
+        records = tuple(page.record for page in pages)
+        if self.on_unsafe == "flag":
+            return Replacement(records=records)
+        shown = [Page(page.file or b"", page.note or "") for page in pages]
+        return Replacement(blocks=page_blocks(picture.found.block or {}, shown), records=records)
 
     def _replacement(
         self, picture: _Picture, scans: Mapping[str, _Scan]
@@ -204,6 +244,10 @@ class ImageCleaner:
         found = picture.found
         if picture.refused is not None:
             return self._refused(found, picture.refused)
+        if picture.noted is not None:
+            record = refused_record(pdf_not_allowed(found.place))
+            note = pdf_notice(picture.noted)
+            return Replacement(note=note, record=record), Outcome(record, found.place, found.turn)
         if picture.decoded is None:
             return Replacement(), None
         scan = picture.scan or scans[picture.decoded.key]
@@ -220,7 +264,11 @@ class ImageCleaner:
             record = unscanned_record(found.media)
             return Replacement(record=record), Outcome(record, found.place, found.turn)
         record = refused_record(error)
-        note = notices.refused(error, _NAMES.get(found.media, "image"))
+        file = found_pdf(found)
+        if file is not None and isinstance(error, ImageRejected):
+            note = pdf_notice(file, error)
+        else:
+            note = notices.refused(error, _NAMES.get(found.media, "image"))
         outcome = Outcome(record, found.place, found.turn, refused=error, declared=found.declared)
         return Replacement(note=note, record=record), outcome
 

@@ -22,6 +22,7 @@ from guardalign_middleware.handling import (
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
 from langchain_guardalign.cleaner import ON_REFUSED, ImageCleaner
+from langchain_guardalign.document_pdfs import without_pdfs
 from langchain_guardalign.document_records import with_flat_records
 from langchain_guardalign.message_walk import find_images
 from langchain_guardalign.verdict_metadata import refused_record
@@ -59,7 +60,9 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
     unsafe one is replaced; all else is words and stays to the letter. The verdicts are in the
     metadata under flat keys, which vector stores accept and filter by: `guardalign_decision`,
     `guardalign_category`, `guardalign_blocked`, `guardalign_regions` as JSON text, and so on.
-    Documents without images are not changed; documents keep their id and order.
+    Documents without images are not changed; documents keep their id and order. PDF files in the
+    metadata, in content blocks or as a `Blob`, become what the preset's `intake.pdf` says: a text,
+    or a list of the cleaned pictures of the pages.
 
     Args:
         source: a preset or a loaded guard, as below, given by position.
@@ -148,6 +151,8 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
                 metadata[key] = kept
         if not refused:
             metadata = document.metadata
+        policy = self._cleaner.guard.config.intake
+        metadata = without_pdfs(metadata, f"documents[{index}].metadata", policy, refused)
         return _Prepared({"page_content": document.page_content, "metadata": metadata}, refused)
 
 

@@ -27,6 +27,7 @@ class FoundImage:
         refused: why it cannot be read; then a note takes the place of the whole block.
         media: what a refused block is (`pdf`, `video` or `file`), if a setting may let it pass;
             None for what holds a picture, or could be one.
+        block: what is refused, if it is a mapping.
         turn: the index of the message in which it stands; None outside messages.
     """
 
@@ -38,6 +39,7 @@ class FoundImage:
     shown: bool = False
     refused: ImageRejected | MessageError | None = None
     media: MediaKind | None = None
+    block: Mapping[Any, Any] | None = None
     turn: int | None = None
 
 
@@ -50,9 +52,11 @@ class Replacement:
         blocks: content blocks in the place of a refused block.
         note: a text, used if there is nothing else.
         record: plain JSON values for the metadata of the message; no pixels.
+        records: the same for each of several blocks.
     """
 
     file: bytes | None = None
     note: str | None = None
     blocks: Sequence[Mapping[str, Any]] | None = None
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    records: Sequence[Mapping[str, Any]] = ()

@@ -111,6 +111,7 @@ class ImageValues:
             self._note = new.note
         if new.record:
             self._records.append(new.record)
+        self._records += new.records
         return new
 
 

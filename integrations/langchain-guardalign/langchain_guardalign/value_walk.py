@@ -209,7 +209,7 @@ class Walk(ImageValues):
             return self._refused(verdict, block, changed, place)
         if not changed:
             return block
-        if block_type(block) == "non_standard" and _is_note(changed.get("value")):
+        if block_type(block) == "non_standard" and _is_instead(changed.get("value")):
             return changed["value"]
         new = with_items(block, changed)
         # A model would take words in an image's field for a broken image.
@@ -244,7 +244,7 @@ class Walk(ImageValues):
         """A block that cannot be read: its note, or the block with its images cleaned."""
         part = {} if refusal.found is None else refusal.found.part()
         found = FoundImage(part, place, True, complete=False, refused=refusal.error)
-        new = self._replace(dataclasses.replace(found, media=refusal.media))
+        new = self._replace(dataclasses.replace(found, media=refusal.media, block=block))
         if new.blocks is not None:
             return _Blocks(new.blocks)
         if new.note is not None:
@@ -330,8 +330,10 @@ def _retyped(box: Opened, walked: list[Any]) -> list[Any]:
     return [typed[name] for name in fields]
 
 
-def _is_note(value: object) -> bool:
-    return isinstance(value, Mapping) and block_type(value) == "text"
+def _is_instead(value: object) -> bool:
+    """Whether something stands in the place of a block: a note, or several blocks."""
+    note = isinstance(value, Mapping) and block_type(value) == "text"
+    return note or isinstance(value, _Blocks)
 
 
 def _holds_image(value: object, place: str) -> bool:
