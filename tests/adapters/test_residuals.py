@@ -9,13 +9,17 @@ from __future__ import annotations
 import inspect
 from typing import Any, NotRequired
 
+import pytest
 from langchain.agents import AgentState, create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import AIMessage, HumanMessage
+from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.span import SimpleSpan
 from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
+from llama_index.core.llms import ChatMessage, ImageBlock
+from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import BaseNode, NodeWithScore
 from llama_index.core.storage.docstore import SimpleDocumentStore
@@ -26,10 +30,14 @@ from langchain_guardalign.testing import RecordingModel, holds_raw
 from llama_index.llms.guardalign import (
     GuardAlignGuardedLLM,
     GuardAlignImageTransform,
+    GuardAlignIngestionPipeline,
     GuardAlignNodePostprocessor,
+    guard_memory,
 )
-from llama_index_support.conversations import image_node
-from llama_index_support.doubles import Finds, PlainLLM
+from llama_index_support.conversations import ignore_agent_warnings, image_node
+from llama_index_support.doubles import Finds, PlainLLM, ToolLLM
+
+pytestmark = ignore_agent_warnings
 
 UNSAFE = picture(red=True)
 RAW = png(UNSAFE)
@@ -80,18 +88,29 @@ def test_langchain_the_state_behind_a_guarded_model_alone() -> None:
 
 def test_llama_index_the_docstore_of_a_pipeline() -> None:
     transform = GuardAlignImageTransform(guard=red_guard())
-    for before, inside, held in (([], [transform], True), ([transform], [], False)):
-        store = SimpleDocumentStore()
-        nodes: list[BaseNode] = [image_node(UNSAFE, text="A picture.")]
-        for step in before:
-            nodes = step(nodes)
-        pipeline = IngestionPipeline(
-            transformations=inside,
-            docstore=store,
-            docstore_strategy=DocstoreStrategy.DUPLICATES_ONLY,
-        )
-        assert not holds(pipeline.run(nodes=nodes))
-        assert holds(store.to_dict()) is held
+    nodes: list[BaseNode] = [image_node(UNSAFE, text="A picture.")]
+    options: dict[str, Any] = {"docstore_strategy": DocstoreStrategy.DUPLICATES_ONLY}
+    stores = [SimpleDocumentStore() for _ in range(3)]
+    inside = IngestionPipeline(transformations=[transform], docstore=stores[0], **options)
+    with pytest.warns(UserWarning, match="keeps the raw documents"):
+        inside.run(nodes=nodes)
+    IngestionPipeline(docstore=stores[1], transformations=[], **options).run(nodes=transform(nodes))
+    GuardAlignIngestionPipeline(
+        guard=transform, docstore=stores[2], transformations=[], **options
+    ).run(nodes=nodes)
+    assert [holds(store.to_dict()) for store in stores] == [True, False, False]
+
+
+async def test_llama_index_the_memory_of_an_agent() -> None:
+    guard = red_guard()
+    for guarded in (False, True):
+        llm = GuardAlignGuardedLLM(llm=ToolLLM(), guard=guard)
+        memory: Any = ChatMemoryBuffer.from_defaults(token_limit=9000)
+        memory = guard_memory(memory, llm) if guarded else memory
+        agent = FunctionAgent(llm=llm, tools=[], streaming=False)
+        message = ChatMessage(role="user", blocks=[ImageBlock(image=RAW)])
+        await agent.run(user_msg=message, memory=memory)
+        assert holds(await memory.aget_all()) is not guarded
 
 
 def test_llama_index_the_source_nodes_of_a_guarded_llm_alone() -> None:
