@@ -52,9 +52,11 @@ ANSWERS = [EDIT, {"type": "reject", "message": PAGE}, {"type": "respond", "messa
 def test_what_a_person_writes_while_a_run_waits(decision: Any, update: Any) -> None:
     model = calling("post")
     waiting = HumanInTheLoopMiddleware(interrupt_on={"post": True})
-    agent = create_agent(model, [post], middleware=[waiting, guard()], checkpointer=InMemorySaver())
+    agent: Any = create_agent(
+        model, [post], middleware=[waiting, guard()], checkpointer=InMemorySaver()
+    )
     agent.invoke({"messages": [HumanMessage("post it")]}, THREAD)
-    resume = Command(resume={"decisions": [decision]}, update=update)
+    resume: Command[Any] = Command(resume={"decisions": [decision]}, update=update)
     state = agent.invoke(resume, THREAD)
     assert raw([state, model.seen]) == 0
     assert raw(agent.get_state(THREAD).values["messages"]) == 0
@@ -73,7 +75,7 @@ class Adds(AgentMiddleware[Any, Any, Any]):
 
 def test_what_a_middleware_before_the_guard_writes() -> None:
     model = RecordingModel(answers=[AIMessage("a")])
-    agent = create_agent(model, middleware=[Adds(), guard()], checkpointer=InMemorySaver())
+    agent: Any = create_agent(model, middleware=[Adds(), guard()], checkpointer=InMemorySaver())
     for _ in range(2):
         state = agent.invoke({"messages": [HumanMessage("hello")]}, THREAD)
         assert raw([state, model.seen]) == 0
@@ -84,7 +86,7 @@ def test_the_error_text_of_a_retry(first: bool) -> None:
     model = calling("broken")
     retry = ToolRetryMiddleware(max_retries=1, initial_delay=0, on_failure="continue")
     order: list[Any] = [retry, guard()] if first else [guard(), retry]
-    state = create_agent(model, [broken], middleware=order).invoke(
+    state: Any = create_agent(model, [broken], middleware=order).invoke(
         {"messages": [HumanMessage("go")]}
     )
     assert "cannot read" in repr(state)
@@ -93,12 +95,12 @@ def test_the_error_text_of_a_retry(first: bool) -> None:
 
 def test_films_and_unknown_files_pass_only_if_they_may() -> None:
     film = {"type": "video", "base64": "AAAAIGZ0eXBpc29t", "mime_type": "video/mp4"}
-    older = [HumanMessage([film]), AIMessage("a"), HumanMessage("go on")]
+    older: list[Any] = [HumanMessage([film]), AIMessage("a"), HumanMessage("go on")]
     model = RecordingModel(answers=[AIMessage("a")])
-    state = create_agent(model, middleware=[guard()]).invoke({"messages": older})
+    state = create_agent(model, middleware=[guard()]).invoke({"messages": list(older)})
     assert film["base64"] not in repr([state, model.seen])
     state = create_agent(model, middleware=[guard(allow_unscanned=True)]).invoke(
-        {"messages": older}
+        {"messages": list(older)}
     )
     assert film["base64"] in repr(model.seen[-1])
     assert state["messages"][0].response_metadata["guardalign"]["unscanned"] == 1
