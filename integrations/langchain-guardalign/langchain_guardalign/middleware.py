@@ -5,9 +5,9 @@ Needs the extra `agents`; the rest of the package works without it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain.agents.middleware import AgentMiddleware, AgentState, hook_config
 from langchain.agents.middleware.types import ModelRequest, ModelResponse
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from guardalign_middleware.image_guard import ImageGuard
 
 ToolResult = ToolMessage | Command[Any]
+# Where `HumanInTheLoopMiddleware` keeps a person's edits of tool calls.
+_EDITS = "hitl_edited_tool_calls"
 
 
 class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
@@ -226,8 +228,14 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def _clean_state(self, state: AgentState[Any]) -> dict[str, Any] | None:
         messages = state["messages"]
-        changed = _changed(messages, self._clean(list(messages), "messages").value)
-        return {"messages": changed} if changed else None
+        update: dict[str, Any] = {}
+        if changed := _changed(messages, self._clean(list(messages), "messages").value):
+            update["messages"] = changed
+        # A person's edits of calls that have run by now.
+        edits = cast("Mapping[str, Any]", state).get(_EDITS)
+        if edits and (cleaned := self._clean(edits, _EDITS).value) is not edits:
+            update[_EDITS] = cleaned
+        return update or None
 
     def _clean_request(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         system = [] if request.system_message is None else [request.system_message]

@@ -59,7 +59,7 @@ def test_what_a_person_writes_while_a_run_waits(decision: Any, update: Any) -> N
     resume: Command[Any] = Command(resume={"decisions": [decision]}, update=update)
     state = agent.invoke(resume, THREAD)
     assert raw([state, model.seen]) == 0
-    assert raw(agent.get_state(THREAD).values["messages"]) == 0
+    assert raw(agent.get_state(THREAD).values) == 0
     assert agent.invoke({"messages": [HumanMessage("go on")]}, THREAD)["messages"][-1].text == "b"
 
 
