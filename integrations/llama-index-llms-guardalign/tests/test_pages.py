@@ -83,6 +83,6 @@ def test_the_files_that_are_linked_exist(path: Path, page: str) -> None:
 
 
 def test_the_anchors_that_are_linked_exist() -> None:
-    heads = re.findall(r"^## (.+)$", PAGE, flags=re.MULTILINE)
+    heads = re.findall(r"^##+ (.+)$", PAGE, flags=re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors

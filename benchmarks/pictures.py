@@ -1,0 +1,26 @@
+"""The unsafe picture of the leak tables, and how its raw bytes are recognised."""
+
+from __future__ import annotations
+
+import base64
+
+from guardalign_middleware.encode import png_bytes
+from guardalign_middleware.mini.demo import demo_scenes
+from guardalign_middleware.types import CanonicalImage
+
+
+def unsafe_picture() -> bytes:
+    """A scene of the demo in which `mini` masks something, as PNG."""
+    scene = next(scene for scene in demo_scenes() if scene.name == "pistol-apple")
+    return png_bytes(CanonicalImage(scene.scene.pixels))
+
+
+def holds_raw(value: object, png: bytes) -> bool:
+    """Whether a value contains the bytes of an image file, raw or as base64.
+
+    Args:
+        value: anything whose `repr` shows its contents.
+        png: the file as it was before the guard.
+    """
+    text = repr(value)
+    return base64.b64encode(png).decode("ascii") in text or repr(png)[2:-1] in text
