@@ -11,11 +11,11 @@ from llama_index.core.llms import ChatMessage, ImageBlock
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.config import DetectionConfig, EncoderConfig, PatchConfig
 from guardalign_middleware.testing import red_config, red_guard
+from guardalign_middleware.testing.photos import file_of, photo
 from langchain_guardalign import ImageGuardRunnable
 from langchain_guardalign.testing import RecordingModel
 from llama_index.llms.guardalign import GuardAlignGuardedLLM
 from llama_index_support.doubles import PlainLLM
-from tests.support.photos import file_of, photo
 
 pytestmark = pytest.mark.slow
 
