@@ -146,3 +146,22 @@ def test_original_forwards_allowed_bytes_and_no_others() -> None:
     assert file_in(seen_by(inner)) == file
     llm.chat(ask(ImageBlock(image=png(picture(red=True)) + b"trailing")))
     assert b"trailing" not in file_in(seen_by(inner))
+
+
+@pytest.mark.parametrize("red", [False, True])
+@pytest.mark.parametrize("stated", [{}, {"output_format": "webp"}])
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_a_drawing_states_its_format(kind: str, stated: dict[str, str], red: bool) -> None:
+    file = file_of(
+        picture(red=red).to_pil(), kind.upper(), **({"quality": 95} if kind == "jpeg" else {})
+    )
+    body = base64.b64encode(file).decode()
+    drawn = {"type": "image_generation_call", "id": "ig_1", "result": body, **stated}
+    message = ChatMessage(role="assistant", content="Here.")
+    message.additional_kwargs["content"] = [drawn]
+    inner = PlainLLM()
+    GuardAlignGuardedLLM(inner, guard=red_guard()).chat([message, ChatMessage("And?")])
+    (new,) = inner.calls[-1][0].additional_kwargs["content"]
+    written = load_image(base64.b64decode(new["result"])).encoding.image_format.lower()
+    assert written == kind
+    assert new.get("output_format", "png") == kind

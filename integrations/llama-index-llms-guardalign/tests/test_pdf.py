@@ -16,6 +16,7 @@ from llama_index.core.base.llms.types import (
     MessageRole,
     TextBlock,
 )
+from llama_index.core.memory import ChatMemoryBuffer
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
@@ -34,7 +35,7 @@ from guardalign_middleware.testing.pdf import (
     encrypted_pdf,
     scanned_pdf,
 )
-from llama_index.llms.guardalign import GuardAlignGuardedLLM, GuardAlignMultiModal
+from llama_index.llms.guardalign import GuardAlignGuardedLLM, GuardAlignMultiModal, guard_memory
 from llama_index_support.doubles import PlainLLM
 
 PAGES = IntakePolicy(pdf="pages", pdf_dpi=72)
@@ -196,3 +197,19 @@ class TestMultiModal:
         with pytest.raises(ImageRejected) as caught:
             self.ask(PAGES, user(document(encrypted_pdf())))
         assert caught.value.reason == "encrypted"
+
+
+class TestMemory:
+    @pytest.mark.parametrize("held", [False, True])
+    def test_it_remembers_the_cleaned_pages(self, held: bool) -> None:
+        inner, raw = PlainLLM(), ChatMemoryBuffer.from_defaults(token_limit=20_000)
+        llm = GuardAlignGuardedLLM(llm=inner, guard=red_guard(red_config(intake=PAGES)))
+        if held:
+            raw.put(user(document()))
+        memory = guard_memory(raw, llm)
+        if not held:
+            memory.put(user(document()))
+        (message,) = memory.get_all()
+        assert reds(message) == [False] * 3
+        llm.chat(memory.get())
+        assert reds(inner.calls[0][0]) == [False] * 3

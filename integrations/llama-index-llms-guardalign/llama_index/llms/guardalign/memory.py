@@ -17,6 +17,7 @@ from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.verdict_records import METADATA_KEY
 from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
+from llama_index.llms.guardalign.pdf_pages import paged
 from llama_index.llms.guardalign.turns import Refusals, Turns
 from llama_index.llms.guardalign.visitors import Asked, Finder, Shower, Visitor
 
@@ -176,8 +177,8 @@ class GuardAlignMemory(BaseMemory):
         Raises:
             ImageRejected, MessageError, GuardError: as for `put`.
         """
-        turns = Turns(messages, self.on_refused, self.on_blocked, self._refusals)
         resolve = Resolver(self._lazy.config.intake, self.fetch)
+        turns = Turns(paged(messages, resolve), self.on_refused, self.on_blocked, self._refusals)
         finder = Finder(resolve, turns.raises)
         try:
             self._walk(turns, resolve, finder)

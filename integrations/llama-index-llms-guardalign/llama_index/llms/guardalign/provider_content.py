@@ -262,6 +262,9 @@ def _retyped(block: Any, mime_type: str) -> Any:
     if not isinstance(block, dict):
         return block
     new = dict(block)
+    kind = mime_type.partition("/")[2]
+    if new.get("type") == "image_generation_call" and (kind != "png" or new.get("output_format")):
+        new["output_format"] = kind  # Without a format it would be PNG.
     for key in _MEDIA_TYPE_KEYS:
         old = new.get(key)
         if not isinstance(old, str):
@@ -269,7 +272,7 @@ def _retyped(block: Any, mime_type: str) -> Any:
         if old.lower().startswith("image/"):
             new[key] = mime_type
         elif _FORMAT.fullmatch(old):
-            new[key] = mime_type.partition("/")[2]
+            new[key] = kind
     return new
 
 
