@@ -33,6 +33,7 @@ _WHAT: Mapping[MediaKind, str] = {
     "video": "a film",
     "file": "a file of another kind, or one behind an address or an id",
 }
+_MESSAGE_TYPES = {"ai", "assistant", "developer", "function", "human", "system", "tool", "user"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +97,13 @@ def unknown_reason(block: Block) -> str | None:
     if any(not _is_read(block[key]) for key in _PICTURE_KEYS if key in block):
         return "seems to hold an image and cannot be read"
     return None
+
+
+def is_turn(value: object) -> bool:
+    """Whether a mapping is written as a message, such as `{"role": "user", "content": …}`."""
+    if not isinstance(value, Mapping) or "content" not in value:
+        return False
+    return isinstance(value.get("role"), str) or block_type(value) in _MESSAGE_TYPES
 
 
 def _aside(block: Block, found: Declared, place: str, mode: Mode) -> ImageSlot | None:

@@ -41,6 +41,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic_core import MultiHostUrl, Url
 
 from guardalign_middleware.intake.extent import picture_format
+from guardalign_middleware.intake.type_fields import with_types_beside
 from langchain_guardalign.arrays import like
 
 PLAIN = (
@@ -118,6 +119,28 @@ def cells(value: Any, array: NDArray[Any]) -> Opened:
         return like(value, changed)
 
     return Opened(flat, rebuild)
+
+
+def as_file(numbers: Sequence[Any]) -> bytes | None:
+    """The bytes of a picture that is written as a list of numbers."""
+    if len(numbers) < 44 or type(numbers[0]) is not int:
+        return None
+    try:
+        if picture_format(bytes(numbers[:32])) is None:
+            return None
+        return bytes(numbers)
+    except (TypeError, ValueError):
+        return None
+
+
+def retyped_attributes(box: Opened, walked: list[Any]) -> list[Any]:
+    """The attributes of an object, with the type of a replaced picture beside it."""
+    fields = dict(zip(box.names or (), box.parts, strict=True))
+    changed = {
+        name: new for (name, old), new in zip(fields.items(), walked, strict=True) if new is not old
+    }
+    typed = {**fields, **with_types_beside(fields, changed)}
+    return [typed[name] for name in fields]
 
 
 def with_items(old: Mapping[Any, Any], changed: Mapping[Any, Any]) -> Mapping[Any, Any]:

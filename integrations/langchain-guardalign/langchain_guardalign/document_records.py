@@ -6,9 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from langchain_core.documents import Document
+
 from guardalign_middleware.record_seal import SEAL
 from guardalign_middleware.verdict_records import METADATA_PREFIX, flat_record, without_records
-from langchain_guardalign.verdict_metadata import merge_records, own_records, summary
+from langchain_guardalign.containers import with_items
+from langchain_guardalign.verdict_metadata import (
+    HOMES,
+    merge_records,
+    own_records,
+    summary,
+    with_records,
+)
 
 _VERDICTS = f"{METADATA_PREFIX}verdicts"
 
@@ -33,6 +42,26 @@ def with_flat_records(
     flat = flat_record([{key: each[key] for key in each if key != SEAL} for each in both])
     text = json.dumps(summary(both)["verdicts"], ensure_ascii=False, allow_nan=False)
     return {**rest, **flat, _VERDICTS: text}
+
+
+def without_forged(value: Any) -> Any:
+    """A document, or a mapping that is written like one or like a message, with our records only.
+
+    Every other value is returned itself, as is one without such records.
+    """
+    if isinstance(value, Document):
+        metadata = with_flat_records(value.metadata, [])
+        same = metadata == value.metadata
+        return value if same else value.model_copy(update={"metadata": metadata})
+    if not isinstance(value, Mapping):
+        return value
+    changed: dict[str, Any] = {}
+    if all(isinstance(value.get(name) or {}, Mapping) for name in HOMES):
+        changed = with_records(value, [])
+    if "page_content" in value and isinstance(value.get("metadata"), Mapping):
+        metadata = with_flat_records(value["metadata"], [])
+        changed |= {"metadata": metadata} if metadata != value["metadata"] else {}
+    return with_items(value, changed) if changed else value
 
 
 def _known(text: object) -> list[dict[str, Any]]:

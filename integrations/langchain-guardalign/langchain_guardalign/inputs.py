@@ -64,8 +64,12 @@ def _input(value: Any) -> Input:
         return Input(value, _unchanged)
     if isinstance(value, list | tuple):
         return Input(_messages(value), _unchanged)
+    if any(cls.__module__ == "langgraph.types" for cls in type(value).__mro__):
+        # Without agents there may be no langgraph.
+        from langchain_guardalign.state_messages import started  # noqa: PLC0415
+
+        return Input(started(value), _unchanged)
     if isinstance(value, BaseModel) or is_dataclass(value):
-        # A prompt, or a `Command` that starts or resumes an agent.
         return Input(value, _unchanged)
     raise MessageError(f"A {type(value).__name__} cannot be guarded.", remedy=_INPUTS)
 

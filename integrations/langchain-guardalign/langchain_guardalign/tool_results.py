@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from langchain_core.messages import BaseMessage, ToolMessage, convert_to_messages
-from langgraph.types import Command, Send
+from langchain_core.messages import BaseMessage, ToolMessage
+from langgraph.types import Command
 
 from langchain_guardalign.outcomes import Cleaned
+from langchain_guardalign.state_messages import command_with_messages, state_with_messages
 from langchain_guardalign.verdict_metadata import METADATA_KEY
 
 Clean = Callable[[object, str], Cleaned]
@@ -27,37 +28,13 @@ def clean_tool_result(result: Any, clean: Clean) -> Any:
         # A tool can return several messages and commands.
         return [clean_tool_result(item, clean) for item in result]
     if not isinstance(result, Command):
+        result = state_with_messages(result) if isinstance(result, Mapping) else result
         return _with_status(result, clean(result, _PLACE).value)
-    result = _with_messages(result)
-    goto = list(result.goto) if isinstance(result.goto, list | tuple) else [result.goto]
-    sent = [step.arg for step in goto if isinstance(step, Send)]
-    command, args = clean((result, sent), _PLACE).value
-    if command is not result:
-        command = replace(command, update=_with_status(result.update, command.update))
-    if args is sent:
-        return command
-    rest = iter(args)
-    return replace(
-        command,
-        goto=[
-            Send(step.node, next(rest), timeout=step.timeout) if isinstance(step, Send) else step
-            for step in goto
-        ],
-    )
-
-
-def _with_messages(command: Command[Any]) -> Command[Any]:
-    """The command with message objects in place of dictionaries and tuples."""
-    update = command.update
-    if not isinstance(update, Mapping):
-        return command
-    items = update.get("messages")
-    if not isinstance(items, list | tuple) or all(isinstance(x, BaseMessage) for x in items):
-        return command
-    try:
-        return replace(command, update={**update, "messages": convert_to_messages(items)})
-    except (NotImplementedError, ValueError):
-        return command  # The agent's own reducer will say what is wrong.
+    result = command_with_messages(result)
+    command = clean(result, _PLACE).value
+    if command is result:
+        return result
+    return replace(command, update=_with_status(result.update, command.update))
 
 
 def _with_status(old: Any, new: Any) -> Any:
@@ -69,7 +46,7 @@ def _with_status(old: Any, new: Any) -> Any:
         return new.model_copy(update={"status": "error"}) if failed else new
     if isinstance(new, Mapping) and isinstance(old, Mapping):
         return {key: _with_status(old.get(key), item) for key, item in new.items()}
-    if type(new) in {list, tuple} and isinstance(old, list | tuple):
+    if type(new) in {list, tuple} and isinstance(old, list | tuple) and len(new) == len(old):
         return type(new)(_with_status(*pair) for pair in zip(old, new, strict=True))
     return new
 

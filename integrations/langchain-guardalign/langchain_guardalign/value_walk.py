@@ -8,7 +8,7 @@ reads the pictures that are values by themselves.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -17,14 +17,22 @@ from PIL import Image
 
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.intake.declared import WRAPPER_KEYS, Declared, declared
-from guardalign_middleware.intake.extent import picture_format
 from guardalign_middleware.intake.hidden_images import hidden_images
 from guardalign_middleware.intake.part import block_type
 from guardalign_middleware.intake.type_fields import with_types_beside
 from langchain_guardalign.arrays import as_array, as_numbers, could_be_picture, like, pictures_in
-from langchain_guardalign.block_rules import Refusal, judge, unknown_reason
-from langchain_guardalign.containers import PLAIN, Opened, cells, opened, with_items
+from langchain_guardalign.block_rules import Refusal, is_turn, judge, unknown_reason
+from langchain_guardalign.containers import (
+    PLAIN,
+    Opened,
+    as_file,
+    cells,
+    opened,
+    retyped_attributes,
+    with_items,
+)
 from langchain_guardalign.dialects import ImageSlot, note_block
+from langchain_guardalign.document_records import without_forged
 from langchain_guardalign.found_images import FoundImage, Replacement
 from langchain_guardalign.image_values import ImageValues
 from langchain_guardalign.verdict_metadata import with_records
@@ -62,7 +70,8 @@ class Walk(ImageValues):
         visits = self._visits
         self._path.add(id(value))
         try:
-            new = self._dispatch(value, place, mode)
+            known = value if mode in {"words", "quoted"} else without_forged(value)
+            new = self._dispatch(known, place, mode)
         finally:
             self._path.discard(id(value))
         if id(value) in self._cycles:
@@ -83,6 +92,10 @@ class Walk(ImageValues):
         if isinstance(value, BaseMessage):
             return self._message(value, place)
         if isinstance(value, Mapping):
+            if mode == "loose" and self._turn is None and is_turn(value):
+                # In the state of an agent, which makes a message of it.
+                changed = self._turn_fields(value, place)
+                return with_items(value, changed) if changed else value
             return self._mapping(value, place, mode)
         if isinstance(value, Image.Image):
             return self._picture(value, place)
@@ -101,12 +114,17 @@ class Walk(ImageValues):
         return self._opened(value, box, place, mode)
 
     def _message(self, message: BaseMessage, place: str) -> BaseMessage:
+        fields = {**message.__dict__, **(message.model_extra or {})}
+        changed = self._turn_fields(fields, place)
+        return message.model_copy(update=changed) if changed else message
+
+    def _turn_fields(self, fields: Mapping[str, Any], place: str) -> dict[str, Any]:
+        """The fields of a message that change."""
         if self._turn is None:
             with self._in_turn(0):
-                return self._message(message, place)
+                return self._turn_fields(fields, place)
         first = len(self._records)
-        fields = {**message.__dict__, **(message.model_extra or {})}
-        changed = {}
+        changed: dict[str, Any] = {}
         for key, item in fields.items():
             spot = f"{place}.{key}"
             if key == "content":
@@ -117,8 +135,7 @@ class Walk(ImageValues):
                 new = self.value(item, spot, attribute_mode(key, item, "loose"))
             if new is not item:
                 changed[key] = new
-        changed |= with_records({**fields, **changed}, self._records[first:])
-        return message.model_copy(update=changed) if changed else message
+        return changed | with_records({**fields, **changed}, self._records[first:])
 
     def _content(self, content: Any, fields: Mapping[str, Any], place: str) -> Any:
         beside = fields.get("additional_kwargs") or {}
@@ -142,7 +159,7 @@ class Walk(ImageValues):
             self._turn = None
 
     def _opened(self, value: Any, box: Opened, place: str, mode: Mode) -> Any:
-        if isinstance(value, list | tuple) and (data := _as_file(value)) is not None:
+        if isinstance(value, list | tuple) and (data := as_file(value)) is not None:
             cleaned = self._bytes(data, place, mode)
             return value if cleaned is data else box.rebuild(list(cleaned))
         visits = self._visits
@@ -166,7 +183,7 @@ class Walk(ImageValues):
         if all(new is old for new, old in zip(walked, box.parts, strict=True)):
             return value
         if box.names is not None:
-            walked = _retyped(box, walked)
+            walked = retyped_attributes(box, walked)
         elif not box.single:
             walked = [
                 item for new in walked for item in (new if isinstance(new, _Blocks) else [new])
@@ -306,28 +323,6 @@ def listing(found: list[FoundImage]) -> Callable[[FoundImage], Replacement]:
 
 class _Blocks(list[Any]):
     """Several blocks in the place of one."""
-
-
-def _as_file(numbers: Sequence[Any]) -> bytes | None:
-    """The bytes of a picture that is written as a list of numbers."""
-    if len(numbers) < 44 or type(numbers[0]) is not int:
-        return None
-    try:
-        if picture_format(bytes(numbers[:32])) is None:
-            return None
-        return bytes(numbers)
-    except (TypeError, ValueError):
-        return None
-
-
-def _retyped(box: Opened, walked: list[Any]) -> list[Any]:
-    """The attributes of an object, with the type of a replaced picture beside it."""
-    fields = dict(zip(box.names or (), box.parts, strict=True))
-    changed = {
-        name: new for (name, old), new in zip(fields.items(), walked, strict=True) if new is not old
-    }
-    typed = {**fields, **with_types_beside(fields, changed)}
-    return [typed[name] for name in fields]
 
 
 def _is_instead(value: object) -> bool:

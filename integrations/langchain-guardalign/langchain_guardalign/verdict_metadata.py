@@ -11,7 +11,7 @@ from guardalign_middleware.types import SEVERITY, Decision, Verdict
 from guardalign_middleware.verdict_records import METADATA_KEY as METADATA_KEY
 from guardalign_middleware.verdict_records import is_record_key, without_records
 
-_HOMES = ("response_metadata", "additional_kwargs")
+HOMES = ("response_metadata", "additional_kwargs")
 _COUNTED = frozenset({"verdicts", "masked", "blocked", "refused", "unscanned"})
 
 
@@ -77,7 +77,7 @@ def with_records(
         records: one for each image that is in the message now.
         instead: whether these, if there are any, take the place of earlier ones.
     """
-    homes = {name: fields.get(name) or {} for name in _HOMES}
+    homes = {name: fields.get(name) or {} for name in HOMES}
     if not records and not any(is_record_key(key) for home in homes.values() for key in home):
         return {}
     written = [home.get(METADATA_KEY) for home in homes.values()]
