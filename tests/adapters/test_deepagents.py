@@ -6,15 +6,21 @@ included, but its model to all of them that name no other.
 
 from __future__ import annotations
 
+import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
 from deepagents import create_deep_agent
-from langchain_core.messages import AIMessage, HumanMessage
+from deepagents.backends import FilesystemBackend
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
+from guardalign_middleware.testing import BOX, png
+from guardalign_middleware.testing.harmless import files
+from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign.testing import RecordingModel
-from langchain_support.agents import guard, raw, red_runnable, screenshot
+from langchain_support.agents import SHOWN, guard, raw, red_runnable, screenshot
 
 pytestmark = pytest.mark.slow
 
@@ -92,3 +98,32 @@ def test_a_guard_in_every_sub_agent_keeps_the_saver_clean_too(kind: str) -> None
     _, saver = run(kind, red_runnable() | inner, subagents=subagents, middleware=[guard()])
     assert [raw(messages) for messages in inner.seen] == [0, 0, 0, 0]
     assert held(saver) == 0
+
+
+def test_files_that_an_agent_reads(tmp_path: Path) -> None:
+    (tmp_path / "shot.png").write_bytes(png(SHOWN))
+    (tmp_path / "report.pdf").write_bytes(files()["pdf"])
+    (tmp_path / "sound.mp3").write_bytes(files()["mp3 with a cover"])
+    names = ("shot.png", "report.pdf", "sound.mp3")
+    calls = [{"name": "read_file", "args": {"file_path": f"/{name}"}, "id": name} for name in names]
+    inner = RecordingModel(answers=[AIMessage("", tool_calls=calls), AIMessage("Done.")])
+    backend = FilesystemBackend(root_dir=tmp_path, virtual_mode=True)
+    agent = create_deep_agent(inner, backend=backend, middleware=[guard()])
+    state = agent.invoke({"messages": [HumanMessage("Read them.")]})
+    assert state["messages"][-1].text == "Done."
+    assert raw([state, inner.seen]) == 0
+    results = {
+        item.tool_call_id: item for item in state["messages"] if isinstance(item, ToolMessage)
+    }
+    (shot,) = results["shot.png"].content
+    assert covered_in_white(red_runnable().guard.load(f"data:image/png;base64,{shot['base64']}"))
+    assert "not shown" in results["report.pdf"].text
+    assert results["report.pdf"].status == "error"
+    sound = base64.b64encode(files()["mp3 with a cover"]).decode()
+    assert sound in results["sound.mp3"].text
+
+
+def covered_in_white(image: CanonicalImage) -> bool:
+    x0, y0, x1, y1 = BOX
+    inside = (image.pixels[y0:y1, x0:x1] == 127).all()
+    return bool(inside and (image.pixels[:y0] == 255).all())
