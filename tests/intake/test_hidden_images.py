@@ -184,6 +184,8 @@ class TestWordsStay:
             pieces.append(source[first : first + data.draw(st.integers(0, 150))])
             pieces.append(data.draw(st.sampled_from(joints)))
         text = "".join(pieces)
+        # A cut picture's stream can go on in the next fragment and still give every pixel.
+        assume(not any(decodes(image) for image in hidden_images(text) if not image.complete))
         assert cleaned(text) == text
 
     @given(st.sampled_from(FORMATS), st.data())

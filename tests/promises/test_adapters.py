@@ -89,11 +89,11 @@ ADAPTERS: dict[str, Adapter] = {
         llm=MockLLM(), guard=guard
     ).chat([llama_message(data)]),
     "GuardAlignNodePostprocessor": lambda guard, data: GuardAlignNodePostprocessor(
-        guard=guard
+        guard=guard, on_refused="raise"
     ).postprocess_nodes([NodeWithScore(node=llama_node(data))]),
-    "GuardAlignImageTransform": lambda guard, data: GuardAlignImageTransform(guard=guard)(
-        [llama_node(data)]
-    ),
+    "GuardAlignImageTransform": lambda guard, data: GuardAlignImageTransform(
+        guard=guard, on_refused="raise"
+    )([llama_node(data)]),
 }
 # The answer or the forwarded text when an image is blocked; other adapters insert a notice.
 ONE_PICTURE = sorted(set(ADAPTERS) - {"ChatGuardAlign"})

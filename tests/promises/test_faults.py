@@ -199,7 +199,7 @@ class TestCommand:
     def status(
         self, monkeypatch: pytest.MonkeyPatch, guard: ImageGuard, file: Path, *options: str
     ) -> tuple[int, str, str]:
-        monkeypatch.setattr(ImageGuard, "from_preset", lambda preset: guard)
+        monkeypatch.setattr(ImageGuard, "from_config", lambda config: guard)
         result = CliRunner().invoke(app, ["scan", str(file), *options])
         return result.exit_code, result.stdout, result.stderr
 

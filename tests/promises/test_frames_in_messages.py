@@ -170,7 +170,7 @@ class TestCommand:
         self, monkeypatch: pytest.MonkeyPatch, policy: IntakePolicy, *arguments: object
     ) -> Result:
         guard = red_guard(red_config(intake=policy))
-        monkeypatch.setattr(ImageGuard, "from_preset", lambda preset: guard)
+        monkeypatch.setattr(ImageGuard, "from_config", lambda config: guard)
         return CliRunner().invoke(app, ["scan", *map(str, arguments)])
 
     @pytest.fixture

@@ -55,6 +55,8 @@ def content(result: Verdict | SanitizedImage) -> dict[str, Any]:
         shown = None if result.image is None else result.image.pixels
         fields |= {**vars(result), "verdict": None, "original": result.original.sha256}
         fields |= {"image": shown, "same": result.image is result.original}
+        del fields["encoder"]  # a method of the guard that was asked
+        fields["passed"] = None if result.passed is None else content(result.passed)
     return {
         name: (value.dtype, value.shape, value.tobytes())
         if isinstance(value, np.ndarray)
