@@ -10,8 +10,8 @@ from guardalign_middleware.errors import GuardAlignError, ImageRejected
 UNSAFE: Final = "[image removed: it was found unsafe]"
 """For an unsafe image of which nothing may be shown."""
 
-UNREADABLE: Final = "[image removed: it could not be checked]"
-"""For an image file beside a message that the intake policy does not accept."""
+FILES: Final[Mapping[str | None, str]] = {"file": "file", "pdf": "PDF file", "video": "video"}
+"""What a notice calls a file that is no image, by what it is declared."""
 
 _CAUSES: Mapping[str, str] = {
     "not_found": "the file does not exist",
@@ -49,9 +49,9 @@ def refused(error: GuardAlignError, what: str = "image") -> str:
 
     Args:
         error: why it is refused.
-        what: the kind of input, such as "image" or "file".
+        what: the kind of input: "image", or one of `FILES`.
     """
-    cause = "it could not be checked"
+    cause = "it could not be checked" if what == "image" else "this guard reads pictures only"
     if isinstance(error, ImageRejected):
         cause = _CAUSES.get(error.reason, cause)
     return f"[{what} not shown: {cause}]"

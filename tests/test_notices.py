@@ -15,7 +15,10 @@ def test_every_reason_for_a_refusal_has_words() -> None:
         assert notice == f"[image not shown: {notices._CAUSES[reason]}]"
 
 
-def test_an_error_without_a_reason_says_that_the_input_could_not_be_checked() -> None:
-    assert notices.refused(MessageError("secret.png"), "file") == (
-        "[file not shown: it could not be checked]"
-    )
+def test_an_error_without_a_reason_says_what_the_guard_can_do() -> None:
+    error = MessageError("secret.png")
+    assert notices.refused(error) == "[image not shown: it could not be checked]"
+    for what in notices.FILES.values():
+        assert notices.refused(error, what) == (
+            f"[{what} not shown: this guard reads pictures only]"
+        )

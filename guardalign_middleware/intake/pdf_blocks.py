@@ -129,7 +129,9 @@ def pdf_notice(file: PdfFile, error: ImageRejected | None = None) -> str:
     if error is None:
         error = ImageRejected("", reason="pdf_not_allowed")
     name = shown_name(file.name)
-    return notices.refused(error, f"file {name}" if name else "file")
+    # That cause says what it is.
+    what = "file" if error.reason == "pdf_not_allowed" else notices.FILES["pdf"]
+    return notices.refused(error, f"file {name}" if name else what)
 
 
 def shown_name(name: str | None) -> str:

@@ -41,9 +41,8 @@ ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "notice", "block", "flag")
 ON_REFUSED: tuple[OnRefused, ...] = ("raise", "notice")
 ON_BLOCKED: tuple[OnBlocked, ...] = ("reply", "notice")
 
-# What `allow_unscanned` lets through, and the names of what a block declares.
+# What `allow_unscanned` lets through.
 _UNSCANNED: tuple[MediaKind | None, ...] = ("video", "file")
-_NAMES: Mapping[MediaKind | None, str] = {"video": "video", "file": "file", "pdf": "PDF"}
 _MAX_CACHED_BYTES = 128 * 2**20
 
 
@@ -268,7 +267,7 @@ class ImageCleaner:
         if file is not None and isinstance(error, ImageRejected):
             note = pdf_notice(file, error)
         else:
-            note = notices.refused(error, _NAMES.get(found.media, "image"))
+            note = notices.refused(error, notices.FILES.get(found.media, "image"))
         outcome = Outcome(record, found.place, found.turn, refused=error, declared=found.declared)
         return Replacement(note=note, record=record), outcome
 

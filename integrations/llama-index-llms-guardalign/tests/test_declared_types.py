@@ -383,6 +383,16 @@ def test_what_a_provider_would_fetch_or_render_is_refused(block: Any) -> None:
     assert shown.additional_kwargs["x"] == 1
 
 
+def test_a_notice_names_the_kind_of_a_file() -> None:
+    film = VideoBlock(video=b"film", video_mimetype="video/mp4")
+    pdf = {"type": "input_file", "file_data": "data:application/pdf;base64,JVBERi0xLjQ="}
+    older = ChatMessage(role="tool", blocks=[film], additional_kwargs={"content": [pdf]})
+    (shown, *_) = send(older, *ask())
+    assert shown.blocks[0].text == "[video not shown: this guard reads pictures only]"
+    (notice,) = shown.additional_kwargs["content"]
+    assert notice["text"] == "[PDF file not shown: this guard reads pictures only]"
+
+
 HARMLESS: list[Any] = [
     {"tool_call_id": "call_1", "name": "look"},
     {"tool_calls": [{"id": "1", "type": "function", "function": {"name": "a", "arguments": "{}"}}]},

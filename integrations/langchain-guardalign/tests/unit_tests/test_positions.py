@@ -99,6 +99,7 @@ def test_films_and_unknown_files_pass_only_if_they_may() -> None:
     model = RecordingModel(answers=[AIMessage("a")])
     state = create_agent(model, middleware=[guard()]).invoke({"messages": list(older)})
     assert film["base64"] not in repr([state, model.seen])
+    assert "[video not shown: this guard reads pictures only]" in repr(model.seen)
     state = create_agent(model, middleware=[guard(allow_unscanned=True)]).invoke(
         {"messages": list(older)}
     )

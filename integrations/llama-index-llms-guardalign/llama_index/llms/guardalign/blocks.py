@@ -114,7 +114,12 @@ class MessageWalk:
             return self._tool_call(block, place)
         if isinstance(block, BaseRecursiveContentBlock):
             return self._nested(block, place)
-        what = {AudioBlock: "file", VideoBlock: "video", DocumentBlock: "file"}
+        what = {
+            AudioBlock: "file",
+            VideoBlock: "video",
+            RefusedPdf: notices.FILES["pdf"],
+            DocumentBlock: "file",
+        }
         return self._visitor.unit(
             lambda: self._leaf(block, place),
             lambda notice: TextBlock(text=notice),

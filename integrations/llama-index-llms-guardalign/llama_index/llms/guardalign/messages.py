@@ -118,7 +118,12 @@ def readable(
 
 
 def _what(block: object) -> str:
-    names = {VideoBlock: "video", AudioBlock: "audio", DocumentBlock: "file"}
+    names = {
+        VideoBlock: "video",
+        AudioBlock: "audio",
+        RefusedPdf: notices.FILES["pdf"],
+        DocumentBlock: "file",
+    }
     return next((name for kind, name in names.items() if isinstance(block, kind)), "image")
 
 

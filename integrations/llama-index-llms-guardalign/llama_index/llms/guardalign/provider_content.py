@@ -83,12 +83,11 @@ class ProviderContent:
         kind = _declared(block)
         if kind is None:
             return self._items(block, walk)
-        what = "image" if kind == "image" else "file"
         return self._visitor.unit(
             lambda: self._block(block, kind, walk),
             lambda notice: _said(block, notice),
             dict(block),
-            what,
+            notices.FILES.get(kind, "image" if kind == "image" else "file"),
         )
 
     def _block(self, block: Mapping[Any, Any], kind: MediaKind, walk: Inside) -> Any:
