@@ -17,7 +17,6 @@ from guardalign_middleware.errors import ConfigError, ImageRejected, MessageErro
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import OnBlocked, OnRefused, OnUnsafe
 from guardalign_middleware.intake.data_url import is_data_url
-from guardalign_middleware.intake.media_types import MediaKind
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.intake.pdf import pdf_not_allowed
 from guardalign_middleware.intake.pdf_blocks import PdfFile, load_pdf_file, pdf_notice
@@ -41,8 +40,6 @@ ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "notice", "block", "flag")
 ON_REFUSED: tuple[OnRefused, ...] = ("raise", "notice")
 ON_BLOCKED: tuple[OnBlocked, ...] = ("reply", "notice")
 
-# What `allow_unscanned` lets through.
-_UNSCANNED: tuple[MediaKind | None, ...] = ("video", "file")
 _MAX_CACHED_BYTES = 128 * 2**20
 
 
@@ -89,7 +86,8 @@ class ImageCleaner:
             notice.
         notice: the text in place of an unsafe image.
         cache_size: number of pictures to remember, within 128 MiB.
-        allow_unscanned: whether films and files of unknown kinds pass unread.
+        allow_unscanned: whether films and files of unknown kinds pass unread, and PDF files that
+            the policy refuses.
 
     Raises:
         ConfigError: a negative `cache_size`.
@@ -181,6 +179,8 @@ class ImageCleaner:
         if file is None:
             return _Picture(found, refused=refused)
         policy = self.guard.config.intake
+        if self.allow_unscanned and policy.pdf == "refuse":
+            return _Picture(found, refused=refused)
         if policy.pdf == "notice":
             return _Picture(found, noted=file)
         try:
@@ -259,11 +259,12 @@ class ImageCleaner:
         return new, Outcome(new.record, found.place, found.turn, verdict, blocked=blocked)
 
     def _refused(self, found: FoundImage, error: Refusal) -> tuple[Replacement, Outcome]:
-        if self.allow_unscanned and found.media in _UNSCANNED:
+        file = found_pdf(found)
+        read = file is not None and self.guard.config.intake.pdf != "refuse"
+        if self.allow_unscanned and found.media is not None and not read:
             record = unscanned_record(found.media)
             return Replacement(record=record), Outcome(record, found.place, found.turn)
         record = refused_record(error)
-        file = found_pdf(found)
         if file is not None and isinstance(error, ImageRejected):
             note = pdf_notice(file, error)
         else:

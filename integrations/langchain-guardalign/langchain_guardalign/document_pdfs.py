@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from langchain_core.documents.base import Blob
@@ -10,6 +10,8 @@ from langchain_core.documents.base import Blob
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.encode import encode
 from guardalign_middleware.errors import ImageRejected
+from guardalign_middleware.intake.declared import file_bytes
+from guardalign_middleware.intake.extent import picture_format, picture_size
 from guardalign_middleware.intake.media_types import media_kind
 from guardalign_middleware.intake.pdf_blocks import (
     PdfFile,
@@ -62,6 +64,27 @@ def without_pdfs(
         same = all(new is old for new, old in zip(items, value, strict=True))
         return value if same else _flat(items, value)
     return value
+
+
+def pdfs_in(value: Any, depth: int = 0) -> Iterator[PdfFile]:
+    """The PDF files of which there are bytes.
+
+    A complete picture that is declared a PDF file is none: it is cleaned.
+
+    Args:
+        value: metadata, or a part of them.
+        depth: of the value in the metadata.
+    """
+    if depth >= _MAX_DEPTH:
+        return
+    file = _pdf_in(value)
+    if file is not None:
+        picture = picture_format(file_bytes(file.data, 64) or b"") is not None
+        if not picture or picture_size(file_bytes(file.data) or b"") is None:
+            yield file
+    elif isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from pdfs_in(item, depth + 1)
 
 
 def _pdf_in(value: Any) -> PdfFile | None:

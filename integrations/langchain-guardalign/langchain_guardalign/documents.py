@@ -22,10 +22,10 @@ from guardalign_middleware.handling import (
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
 from langchain_guardalign.cleaner import ON_REFUSED, ImageCleaner
-from langchain_guardalign.document_pdfs import without_pdfs
+from langchain_guardalign.document_pdfs import pdfs_in, without_pdfs
 from langchain_guardalign.document_records import with_flat_records
 from langchain_guardalign.message_walk import find_images
-from langchain_guardalign.verdict_metadata import refused_record
+from langchain_guardalign.verdict_metadata import refused_record, unscanned_record
 
 if TYPE_CHECKING:
     from guardalign_middleware.image_guard import ImageGuard
@@ -78,8 +78,8 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
             taken for one that cannot be checked.
         notice: the text in place of an unsafe image.
         cache_size: number of scanned pictures to remember.
-        allow_unscanned: whether films and files of unknown kinds in content blocks pass unread; the
-            verdicts count them as `unscanned`.
+        allow_unscanned: whether films and files of unknown kinds in content blocks pass unread, and
+            PDF files that the policy refuses; the verdicts count them as `unscanned`.
 
     Raises:
         ConfigError: neither or both of `preset` and `guard`, an unknown preset, an option that does
@@ -129,7 +129,7 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
             errors = [*each.refused, *(item.refused for item in new.outcomes if item.refused)]
             if errors and self._on_refused == "raise":
                 raise errors[0]
-            records = [*map(refused_record, each.refused), *new.records]
+            records = [*map(refused_record, each.refused), *each.unscanned, *new.records]
             unsafe = any(record["decision"] != "allow" for record in records)
             if not (unsafe and self._cleaner.on_unsafe == "drop"):
                 results.append(_with_verdicts(document, new.value, records))
@@ -152,16 +152,22 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         if not refused:
             metadata = document.metadata
         policy = self._cleaner.guard.config.intake
-        metadata = without_pdfs(metadata, f"documents[{index}].metadata", policy, refused)
-        return _Prepared({"page_content": document.page_content, "metadata": metadata}, refused)
+        place, unscanned = f"documents[{index}].metadata", list[Mapping[str, Any]]()
+        if self._cleaner.allow_unscanned and policy.pdf == "refuse":
+            unscanned += [unscanned_record("pdf") for _ in pdfs_in(metadata)]
+        else:
+            metadata = without_pdfs(metadata, place, policy, refused)
+        value = {"page_content": document.page_content, "metadata": metadata}
+        return _Prepared(value, refused, unscanned)
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A document as the cleaner takes it, and what was taken out of it before."""
+    """A document as the cleaner takes it, what was taken out of it, and what stays unread."""
 
     value: dict[str, Any]
     refused: list[ImageRejected]
+    unscanned: list[Mapping[str, Any]]
 
 
 def _only_images(value: Any, place: str, refused: list[ImageRejected]) -> Any:

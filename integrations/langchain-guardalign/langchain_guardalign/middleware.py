@@ -80,8 +80,8 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             ends the run with the error, "notice" shows a text that names the cause.
         on_blocked: what to do about an image of which nothing may be shown and the user has just
             sent: "reply" ends the run with the preset's `blocked_reply`, "notice" shows the notice.
-        allow_unscanned: whether films and files of unknown kinds pass unread; the verdicts count
-            them as `unscanned`.
+        allow_unscanned: whether films and files of unknown kinds pass unread, and PDF files that
+            the preset refuses; the verdicts count them as `unscanned`.
         notice: the text in place of an unsafe image.
         cache_size: number of scanned pictures to remember.
         name: of this middleware; must be unique within an agent.

@@ -213,3 +213,14 @@ class TestMemory:
         assert reds(message) == [False] * 3
         llm.chat(memory.get())
         assert reds(inner.calls[0][0]) == [False] * 3
+
+
+@pytest.mark.parametrize("pdf", ["refuse", "notice", "pages"])
+def test_a_providers_block_follows_the_same_rule(pdf: Any) -> None:
+    url = "data:application/pdf;base64," + base64.b64encode(REPORT).decode()
+    older = ChatMessage("Read.", role="tool")
+    older.additional_kwargs["content"] = [{"type": "input_file", "file_data": url}]
+    policy = IntakePolicy(pdf=pdf, pdf_dpi=72)
+    (shown, _), _ = send(older, user(), policy=policy, allow_unscanned=True)
+    (block,) = shown.additional_kwargs["content"]
+    assert ("file_data" in block) == (pdf == "refuse")

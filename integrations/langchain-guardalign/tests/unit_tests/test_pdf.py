@@ -21,12 +21,14 @@ from langchain_core.messages import (
 from langchain_core.tools import tool
 
 from guardalign_middleware.config import IntakePolicy
-from guardalign_middleware.errors import ImageRejected
+from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.testing import (
     EchoRunner,
     has_red,
     open_png,
+    picture,
+    png,
     red_chain,
     red_config,
     red_guard,
@@ -177,6 +179,33 @@ class TestRunnable:
         assert not holds_file(message.content)
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+class TestUnscanned:
+    def test_it_passes_as_long_as_the_policy_refuses_it(self, dialect: str) -> None:
+        for data in (REPORT, scanned_pdf(), encrypted_pdf()):
+            message = HumanMessage([pdf_blocks_of(data)[dialect]])
+            (same,) = guarded(IntakePolicy(), allow_unscanned=True).invoke([message])
+            assert same.content == message.content
+            about = same.response_metadata["guardalign"]
+            assert about["unscanned"] == 1
+            assert [each["action"] for each in about["verdicts"]] == ["unscanned"]
+
+    def test_else_the_policy_decides(self, dialect: str) -> None:
+        for policy in (PAGES, IntakePolicy(pdf="notice")):
+            message = HumanMessage([pdf_blocks_of(REPORT)[dialect]])
+            (new,) = guarded(policy, allow_unscanned=True).invoke([message])
+            assert not holds_file(new.content)
+            assert "unscanned" not in new.response_metadata["guardalign"]
+        message = HumanMessage([pdf_blocks_of(encrypted_pdf())[dialect]])
+        with pytest.raises(ImageRejected):
+            guarded(allow_unscanned=True).invoke([message])
+
+    def test_a_picture_never_passes_as_a_file(self, dialect: str) -> None:
+        message = HumanMessage([pdf_blocks_of(png(picture(red=True)))[dialect]])
+        with pytest.raises((ImageRejected, MessageError)):
+            guarded(IntakePolicy(), allow_unscanned=True).invoke([message])
+
+
 class TestPositions:
     BLOCK = pdf_blocks_of(REPORT)["anthropic"]
 
@@ -307,6 +336,24 @@ class TestDocuments:
         assert caught.value.reason == "pdf_not_allowed"
         noted = self.transformed(IntakePolicy(pdf="notice"), value, on_refused="raise")
         assert noted["file"] == metadata["file"]
+
+    @pytest.mark.parametrize("value", [BLOCK, [BLOB], {"a": BLOB}], ids=["block", "list", "map"])
+    def test_or_it_stays_and_is_counted(self, value: Any) -> None:
+        metadata = self.transformed(IntakePolicy(), value, allow_unscanned=True)
+        assert metadata["file"] == value
+        (record,) = json.loads(metadata["guardalign_verdicts"])
+        assert record["action"] == "unscanned"
+        for policy in (PAGES, IntakePolicy(pdf="notice")):
+            assert not holds_file(self.transformed(policy, value, allow_unscanned=True)["file"])
+
+    @pytest.mark.parametrize("data", [png(picture(red=True)), drawn_pdf()])
+    def test_a_picture_never_stays_as_a_file(self, data: bytes) -> None:
+        blob = Blob(data=data, mimetype="application/pdf")
+        metadata = self.transformed(IntakePolicy(), blob, allow_unscanned=True)
+        (record,) = json.loads(metadata["guardalign_verdicts"])
+        unsafe = data[:4] != b"%PDF"
+        assert record["action"] == ("mask" if unsafe else "unscanned")
+        assert not unsafe or not has_red(open_png(metadata["file"].data))
 
     @pytest.mark.parametrize(
         "value",

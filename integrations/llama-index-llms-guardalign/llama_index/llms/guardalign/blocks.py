@@ -260,7 +260,12 @@ class MessageWalk:
         )
 
     def _content_of(self, value: Any, place: str, key: object) -> Any:
-        content = ProviderContent(self._visitor, place, allow_unscanned=self._allow_unscanned)
+        content = ProviderContent(
+            self._visitor,
+            place,
+            allow_unscanned=self._allow_unscanned,
+            allow_pdf=self._allow_unscanned and self._resolve.policy.pdf == "refuse",
+        )
         walk = ValueWalk(
             self._visitor,
             place,

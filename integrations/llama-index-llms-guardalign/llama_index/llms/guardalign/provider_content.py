@@ -55,12 +55,16 @@ class ProviderContent:
         visitor: reads or shows the pictures.
         place: where the value is, for errors.
         allow_unscanned: whether films and files pass.
+        allow_pdf: whether PDF files do.
     """
 
-    def __init__(self, visitor: Visitor, place: str, *, allow_unscanned: bool) -> None:
+    def __init__(
+        self, visitor: Visitor, place: str, *, allow_unscanned: bool, allow_pdf: bool
+    ) -> None:
         self._visitor = visitor
         self._place = place
         self._allow_unscanned = allow_unscanned
+        self._allow_pdf = allow_pdf
         self._written: str | None = None
 
     def text(self, text: str, key: object) -> Any:
@@ -152,7 +156,7 @@ class ProviderContent:
         return self._visitor.words(text)
 
     def _permit(self, kind: MediaKind) -> None:
-        if not self._allow_unscanned:
+        if not (self._allow_pdf if kind == "pdf" else self._allow_unscanned):
             names = {"video": "a film", "pdf": "a PDF"}
             raise self._unscannable(names.get(kind, "a file"))
         self._visitor.unscanned()
