@@ -86,7 +86,8 @@ def encode(
     larger nor visibly worse. PNG and lossless WebP hold exactly the scanned pixels. A lossy WebP
     gets the highest quality at which it is no larger than its source. GIF, BMP and TIFF become PNG,
     which is smaller and which every provider takes. AVIF, HEIF and other lossy files become JPEG,
-    because PNG would be ten times as large. A picture from no file becomes PNG.
+    because PNG would be ten times as large. A picture from no file becomes PNG. Another
+    of the three takes the place of one that `formats` leaves out.
 
     Args:
         image: the picture, at its `fitting_scale`.
@@ -163,18 +164,20 @@ def _encoded(image: CanonicalImage, data: bytes, image_format: str) -> Encoded:
 
 def _as_its_source(image: CanonicalImage, formats: Collection[str]) -> tuple[bytes, str]:
     source = image.encoding or SourceEncoding("PNG", 0)
-    lossless = "WEBP" if "PNG" not in formats and "WEBP" in formats else "PNG"
+    other = next((each for each in ("PNG", "WEBP", "JPEG") if each in formats), "PNG")
+    lossy = _lossy_format(formats)
     match source.image_format, source.lossless:
         case "JPEG", _:
             return _like_jpeg(image, source), "JPEG"
         case "WEBP", True:
-            lossless = "WEBP"
+            other = "WEBP"
         case "WEBP", False:
             return _of_size(image.to_pil(), "WEBP", source.image_bytes, _LOWEST), "WEBP"
-        case _, False if palette_of(image.pixels) is None:
-            lossy = _lossy_format(formats)
+        case _, False if lossy in formats and palette_of(image.pixels) is None:
             return _of_size(image.to_pil(), lossy, source.image_bytes, _LEAST_OF_OTHERS), lossy
-    if lossless == "WEBP":
+    if other == "JPEG":
+        return _jpeg(image.to_pil(), quality=_BEST, subsampling=0), "JPEG"
+    if other == "WEBP":
         return _webp(image.to_pil(), lossless=True, quality=50), "WEBP"
     return smallest_png(image.pixels, source.image_bytes), "PNG"
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter
 from guardalign_middleware import encode as encoding
 from guardalign_middleware.canonical import CanonicalImage, SourceEncoding
 from guardalign_middleware.config import IntakePolicy, OutputConfig
+from guardalign_middleware.config.intake import ImageFormat
 from guardalign_middleware.encode import Encoded, encode, fitting_scale, scaled
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.intake import load_image
@@ -304,12 +305,25 @@ def test_original_scales_nothing() -> None:
     [
         (("JPEG", "PNG"), "image/png"),
         (("WEBP", "GIF"), "image/webp"),
+        (("JPEG", "GIF"), "image/jpeg"),
         (("GIF",), "image/png"),
     ],
 )
 def test_the_next_guard_accepts_the_format(formats: tuple[str, ...], expected: str) -> None:
     image = CanonicalImage(np.asarray(photo(64, 48)), encoding=SourceEncoding("GIF", 100))
     assert encode(image, formats=formats).mime_type == expected
+
+
+@pytest.mark.parametrize("formats", [("JPEG",), ("PNG",), ("WEBP",), ("JPEG", "WEBP")])
+@pytest.mark.parametrize("source", ["GIF", "BMP", "TIFF", "lossy AVIF", "array"])
+def test_no_source_leaves_in_a_format_that_is_refused(
+    source: str, formats: tuple[ImageFormat, ...]
+) -> None:
+    name, lossless = source.removeprefix("lossy "), not source.startswith("lossy")
+    came_from = None if source == "array" else SourceEncoding(name, 9_000, lossless=lossless)
+    image = CanonicalImage(np.asarray(photo(64, 48)), encoding=came_from)
+    again = load_image(encode(image, formats=formats).data, IntakePolicy(formats=formats))
+    assert np.abs(again.pixels.astype(int) - image.pixels).mean() < 25
 
 
 def test_every_format_of_the_intake_has_a_type() -> None:

@@ -153,6 +153,20 @@ def test_without_remembered_verdicts_everything_is_scanned() -> None:
     assert encoder.scanned != []
 
 
+@pytest.mark.parametrize("red", [False, True])
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
+def test_a_policy_without_png_takes_what_its_own_guard_lets_out(kind: str, red: bool) -> None:
+    intake = IntakePolicy(formats=("JPEG", "GIF", "BMP", "TIFF"))
+    detection = red_config().detection.model_copy(update={"remembered_verdicts": 0})
+    config = red_config(intake=intake, detection=detection)
+    file = file_of(picture(side=200, red=red).to_pil(), kind)
+    encoded = cleaned_file(red_guard(config), file)
+    assert encoded.mime_type == "image/jpeg"
+    again = red_guard(config).sanitize(encoded.data)
+    assert again.verdict.decision == "allow"
+    assert again.original.encoding.image_format == "JPEG"
+
+
 def test_an_explicit_seed_asks_for_a_new_scan() -> None:
     encoded = cleaned_file(red_guard(), JPEG)
     other = red_guard()

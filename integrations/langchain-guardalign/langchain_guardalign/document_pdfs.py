@@ -108,7 +108,7 @@ def _in_place_of(
     except ImageRejected as error:
         refused.append(error)
         return pdf_notice(file, error)
-    pages = [Page(encode(image).data) for image in images]
+    pages = [Page(encode(image, formats=policy.formats).data) for image in images]
     if not isinstance(value, Blob):
         return _Pages(page_blocks(value, pages))
     return _Pages(

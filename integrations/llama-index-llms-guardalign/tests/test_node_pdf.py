@@ -61,6 +61,12 @@ def red_pages(nodes: list[BaseNode]) -> list[bool]:
 
 @both
 class TestNodes:
+    def test_pages_come_in_a_format_that_the_policy_accepts(self, guarded: Guard) -> None:
+        policy = IntakePolicy(pdf="pages", pdf_dpi=72, formats=("JPEG",))
+        pages = guarded([Node(image_resource=resource())], policy)
+        assert red_pages(pages) == [False, False]
+        assert {page.image_resource.mimetype for page in pages} == {"image/jpeg"}
+
     @pytest.mark.parametrize("field", ["image_resource", "video_resource", "audio_resource"])
     def test_each_page_is_a_node(self, guarded: Guard, field: str) -> None:
         node = Node(id_="n", **{field: resource()}, metadata={"author": "me"})

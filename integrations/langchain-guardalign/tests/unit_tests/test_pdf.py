@@ -316,6 +316,17 @@ class TestDocuments:
         metadata = self.transformed(PAGES, ["before", self.BLOCK, "behind"])
         assert len(metadata["file"]) == 4
 
+    def test_in_a_format_that_the_policy_accepts(self) -> None:
+        policy = IntakePolicy(pdf="pages", pdf_dpi=72, formats=("JPEG",))
+        for value in (self.BLOCK, self.BLOB):
+            metadata = self.transformed(policy, value)
+            assert metadata["guardalign_decision"] == "mask"
+            types = {
+                page.mimetype if isinstance(page, Blob) else page["mime_type"]
+                for page in metadata["file"]
+            }
+            assert types == {"image/jpeg"}
+
     def test_so_does_a_blob(self) -> None:
         metadata = self.transformed(PAGES, self.BLOB)
         pages = metadata["file"]

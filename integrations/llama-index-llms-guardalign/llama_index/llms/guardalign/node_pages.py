@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llama_index.core.schema import BaseNode, MediaResource, Node
@@ -84,7 +84,11 @@ def paged(node: BaseNode, place: str, resolve: Resolver) -> list[BaseNode]:
         except ImageRejected:
             continue
         rest = _without(rest, found.field)
-        pages += [_page(node, found.field, number, image) for number, image in enumerate(images, 1)]
+        formats = resolve.policy.formats
+        pages += [
+            _page(node, found.field, number, image, formats)
+            for number, image in enumerate(images, 1)
+        ]
     if rest is node:
         return [node]
     return [rest, *pages] if _has_content(rest) else pages
@@ -127,9 +131,11 @@ def _without(node: Node, field: str, notice: str = "") -> Node:
     return copy.model_copy(update={"text_resource": MediaResource(text=shown)})
 
 
-def _page(node: Node, field: str, number: int, image: CanonicalImage) -> BaseNode:
+def _page(
+    node: Node, field: str, number: int, image: CanonicalImage, formats: Sequence[str]
+) -> BaseNode:
     """A node like the file's that shows one page, with an id of its own."""
-    encoded = encode(image)
+    encoded = encode(image, formats=formats)
     shown = MediaResource(data=base64.b64encode(encoded.data), mimetype=encoded.mime_type)
     empty = dict.fromkeys(name for name in _RESOURCES if getattr(node, name) is not None)
     return node.model_copy(
