@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.resources import files
@@ -24,6 +24,7 @@ from guardalign_middleware.identity import (
 )
 from guardalign_middleware.preset_files import LOCAL_DIR
 from guardalign_middleware.shared_models import Share, SharedModels
+from guardalign_middleware.sources import check_loaded, check_preset, with_source
 
 if TYPE_CHECKING:
     from guardalign_middleware.guard import GuardAlign
@@ -39,10 +40,6 @@ Loaded = TypeVar("Loaded", bound=_Configured)
 _LOGGER = logging.getLogger(__name__)
 _SHARED = SharedModels(guard=4, runner=1)
 _QUIET: ContextVar[bool] = ContextVar("_QUIET", default=False)
-_KINDS = {
-    "guard": ("ImageGuard", ("scan_many", "sanitize_many")),
-    "chain": ("GuardAlign", ("prepare", "invoke")),
-}
 
 
 class _Lazy(ABC, Generic[Loaded]):
@@ -54,7 +51,7 @@ class _Lazy(ABC, Generic[Loaded]):
         if loaded is None:
             check_preset(preset, kind)
         else:
-            _check_loaded(loaded, kind)
+            check_loaded(loaded, kind)
         self._preset = preset
         self._loaded = loaded
         self._kind = kind
@@ -280,32 +277,6 @@ def no_warnings() -> Iterator[None]:
         _QUIET.reset(token)
 
 
-def with_source(
-    source: object, options: Mapping[str, Any], kind: str, owner: str
-) -> dict[str, Any]:
-    """An adapter's options with its positional argument under its name.
-
-    Args:
-        source: the positional argument: a preset, or what is loaded; None if there is none.
-        options: the adapter's keywords.
-        kind: the keyword of what is loaded, "guard" or "chain".
-        owner: name of the adapter, for errors.
-
-    Raises:
-        ConfigError: a preset or something loaded is given as a keyword as well.
-    """
-    named = dict(options)
-    if source is None:
-        return named
-    if named.get("preset") is not None or named.get(kind) is not None:
-        raise ConfigError(
-            f"{owner} got a positional argument beside preset or {kind}.",
-            remedy=f"Exactly one of preset and {kind} should be given.",
-        )
-    named["preset" if isinstance(source, str | Path) else kind] = source
-    return named
-
-
 def release_models() -> None:
     """Drop the models that were used last and that no adapter holds any more.
 
@@ -313,56 +284,6 @@ def release_models() -> None:
     runner that were used last, for the next adapter that is made.
     """
     _SHARED.release()
-
-
-def check_preset(preset: object, kind: str) -> None:
-    """Reject a preset of another type.
-
-    Args:
-        preset: what an adapter was given.
-        kind: the keyword of what is loaded, "guard" or "chain".
-
-    Raises:
-        ConfigError: it is neither a string nor a path.
-    """
-    if isinstance(preset, str | Path):
-        return
-    remedy = "Give the name of a shipped preset, or the path of a .yaml file."
-    if isinstance(preset, GuardAlignConfig):
-        remedy = f"Load a {kind} from the config, and give it as {kind}=..."
-    elif not isinstance(preset, type) and hasattr(preset, "config"):
-        remedy = f"Give what is loaded as {kind}=..."
-    raise ConfigError(
-        f"preset should be a string or a path. Received {_described(preset)}.", remedy=remedy
-    )
-
-
-def _check_loaded(loaded: object, kind: str) -> None:
-    expected, methods = _KINDS[kind]
-    if (
-        not isinstance(loaded, type)
-        and isinstance(getattr(loaded, "config", None), GuardAlignConfig)
-        and all(callable(getattr(loaded, method, None)) for method in methods)
-    ):
-        return
-    remedy = f"Load one with {expected}.from_preset, or give preset=... instead."
-    if isinstance(loaded, str | Path):
-        remedy = "Give the name or the path of a preset as preset=..."
-    elif kind == "guard" and hasattr(loaded, "runner") and hasattr(loaded, "guard"):
-        remedy = "Give the guard of the chain: its attribute `guard`."
-    article = "an" if expected[0] in "AEIOU" else "a"
-    raise ConfigError(
-        f"{kind} should be {article} {expected}. Received {_described(loaded)}.", remedy=remedy
-    )
-
-
-def _described(value: object) -> str:
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    if isinstance(value, str | int | float | Path):
-        return repr(value)
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def _shipped(folder: str) -> str:

@@ -49,6 +49,7 @@ STAGES = (
     "output",
     "image_guard",
     "guard",
+    "sources",
     "shared_models",
     "identity",
     "handles",

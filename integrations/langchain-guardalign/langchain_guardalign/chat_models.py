@@ -22,8 +22,9 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import ConfigDict, Field
 
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.handles import LazyChain, check_preset, no_warnings, with_source
+from guardalign_middleware.handles import LazyChain, no_warnings
 from guardalign_middleware.handling import check_known
+from guardalign_middleware.sources import check_preset, with_source
 from guardalign_middleware.types import GuardedReply
 from langchain_guardalign.composition import Guarding
 from langchain_guardalign.errors import langchain_errors

@@ -19,8 +19,9 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel, model_validator
 
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.handles import guard_handle, no_warnings, with_source
+from guardalign_middleware.handles import guard_handle, no_warnings
 from guardalign_middleware.handling import check_known
+from guardalign_middleware.sources import with_source
 from langchain_guardalign.composition import Guarding, in_front, in_front_of_models
 from langchain_guardalign.guarded_calls import GuardedCalls
 from langchain_guardalign.runnable import ImageGuardRunnable

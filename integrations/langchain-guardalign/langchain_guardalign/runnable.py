@@ -13,7 +13,7 @@ from langchain_core.load.serializable import SerializedConstructor, SerializedNo
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
-from guardalign_middleware.handles import check_preset, guard_handle, with_source
+from guardalign_middleware.handles import guard_handle
 from guardalign_middleware.handling import (
     OnBlocked,
     OnRefused,
@@ -23,6 +23,7 @@ from guardalign_middleware.handling import (
 )
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
+from guardalign_middleware.sources import check_preset, with_source
 from langchain_guardalign.cleaner import ON_BLOCKED, ON_REFUSED, ON_UNSAFE, ImageCleaner
 from langchain_guardalign.composition import Guarding, in_front
 from langchain_guardalign.errors import ImageBlocked

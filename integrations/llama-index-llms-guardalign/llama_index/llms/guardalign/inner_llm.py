@@ -21,9 +21,10 @@ from llama_index.core.bridge.pydantic import (
 from llama_index.core.llms.llm import LLM
 
 from guardalign_middleware import ConfigError, ImageGuard
-from guardalign_middleware.handles import LazyGuard, guard_handle, no_warnings, with_source
+from guardalign_middleware.handles import LazyGuard, guard_handle, no_warnings
 from guardalign_middleware.handling import OnBlocked, OnRefused, check_known, check_option
 from guardalign_middleware.scan_threads import in_scan_thread
+from guardalign_middleware.sources import with_source
 from llama_index.llms.guardalign.arguments import check_llm, message_list
 from llama_index.llms.guardalign.gate import Admitted, AdmittedTurn, Gate
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver

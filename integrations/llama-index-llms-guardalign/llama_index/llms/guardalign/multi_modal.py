@@ -28,9 +28,10 @@ from llama_index.core.multi_modal_llms import MultiModalLLM
 
 from guardalign_middleware import ConfigError, GuardAlign
 from guardalign_middleware.generation.options import GenerationOptions
-from guardalign_middleware.handles import LazyChain, with_source
+from guardalign_middleware.handles import LazyChain
 from guardalign_middleware.handling import OnBlocked, OnRefused, check_known, check_option
 from guardalign_middleware.scan_threads import in_scan_thread
+from guardalign_middleware.sources import with_source
 from llama_index.llms.guardalign.arguments import message_list
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import OptionalFetch, Remembering, Resolver

@@ -29,10 +29,11 @@ from llama_index.core.utils import get_tqdm_iterable
 
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.errors import GuardAlignError
-from guardalign_middleware.handles import LazyGuard, guard_handle, with_source
+from guardalign_middleware.handles import LazyGuard, guard_handle
 from guardalign_middleware.handling import OnUnsafe, check_known, check_option
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.scan_threads import in_scan_thread
+from guardalign_middleware.sources import with_source
 from guardalign_middleware.verdict_records import flat_record, refusal_record
 from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
