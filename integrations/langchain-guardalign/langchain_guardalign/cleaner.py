@@ -111,6 +111,8 @@ class ImageCleaner:
         self._decoded: BoundedCache[_Decoded] = BoundedCache(
             4 * cache_size, _MAX_CACHED_BYTES, lambda _: 256
         )
+        # What looks like a picture among words and cannot be read; histories hold it in each call.
+        self._broken: BoundedCache[bool] = BoundedCache(4 * cache_size)
         self._scans: BoundedCache[_Scan] = BoundedCache(
             cache_size, _MAX_CACHED_BYTES, _size, _was_scanned
         )
@@ -163,10 +165,16 @@ class ImageCleaner:
         scan = self._scans.get(decoded.key) if decoded else None
         if decoded and scan:
             return _Picture(found, decoded, scan=scan)
+        if found.words and key and self._broken.get(key):
+            return _Picture(found)
         try:
             image = load_picture(found.part, found.place, self.guard.config.intake)
         except (ImageRejected, MessageError) as error:
-            return _Picture(found, refused=None if _is_harmless(found, error) else error)
+            harmless = _is_harmless(found, error)
+            # A lack of memory passes.
+            if found.words and key and harmless and not isinstance(error.__cause__, MemoryError):
+                self._broken.put(key, True)
+            return _Picture(found, refused=None if harmless else error)
         # Equal pictures in different files go on as different files.
         decoded = _Decoded(f"{image.sha256}:{image.file_sha256}", image.source)
         if key:

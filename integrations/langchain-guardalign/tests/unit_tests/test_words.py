@@ -18,10 +18,11 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.tools import tool
 
 from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.testing import all_red, base64_png, data_url, open_png, picture, png
 from guardalign_middleware.testing.harmless import files, snippets
-from langchain_guardalign import ImageGuardDocumentTransformer, ImageGuardRunnable
+from langchain_guardalign import ImageGuardDocumentTransformer, ImageGuardRunnable, cleaner
 from langchain_guardalign.testing import RecordingModel
 from langchain_support.agents import covered, guard, red_guard
 
@@ -353,3 +354,23 @@ def _no_edit() -> Any:
         return "ok"
 
     return edit
+
+
+def test_what_is_no_picture_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+
+    def counted(part: Any, place: str, policy: Any) -> Any:
+        loads.append(place)
+        return load_picture(part, place, policy)
+
+    monkeypatch.setattr(cleaner, "load_picture", counted)
+    runnable = ImageGuardRunnable(guard=red_guard())
+    broken = base64_png(RED)[:-40]
+    messages = [HumanMessage(f"data:image/png;base64,{broken} and words")]
+    for _ in range(3):
+        assert runnable.invoke(messages) == messages
+    assert len(loads) == 1
+    # A block that declares it is refused all the same.
+    block = {"type": "image", "base64": broken, "mime_type": "image/png"}
+    with pytest.raises(ImageRejected):
+        runnable.invoke([HumanMessage([block])])
