@@ -1,4 +1,4 @@
-"""`make floors` runs on the oldest versions that the adapters accept."""
+"""The oldest versions that the adapters accept are tested: by `make test`, or by `make floors`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,26 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+FRAMEWORKS = {
+    "langchain-core": "langchain-guardalign",
+    "llama-index-core": "llama-index-llms-guardalign",
+}
 
 
-def test_the_floor_that_is_tested_is_the_one_that_is_claimed() -> None:
-    page = ROOT / "integrations" / "llama-index-llms-guardalign" / "pyproject.toml"
+def pins(path: str) -> dict[str, str]:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    return dict(re.findall(r"^([\w-]+)==([\d.]+)$", text, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_floor_that_is_claimed_is_tested(framework: str) -> None:
+    page = ROOT / "integrations" / FRAMEWORKS[framework] / "pyproject.toml"
     dependencies = tomllib.loads(page.read_text(encoding="utf-8"))["project"]["dependencies"]
-    (claimed,) = (each for each in dependencies if each.startswith("llama-index-core"))
-    floor = re.match(r"llama-index-core>=([\d.]+),", claimed)
+    (claimed,) = (each for each in dependencies if each.startswith(framework))
+    floor = re.match(rf"{framework}>=([\d.]+),", claimed)
     assert floor is not None
-    tested = (ROOT / "tests" / "floors.txt").read_text(encoding="utf-8").split()
-    assert tested == [f"llama-index-core=={floor[1]}"]
+    oldest = {**pins("constraints.txt"), **pins("tests/floors.txt")}[framework]
+    assert floor[1] == oldest
