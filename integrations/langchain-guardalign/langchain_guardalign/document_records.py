@@ -56,7 +56,8 @@ def without_forged(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     changed: dict[str, Any] = {}
-    if all(isinstance(value.get(name) or {}, Mapping) for name in HOMES):
+    homes = [value[name] for name in HOMES if name in value]  # Most mappings have neither.
+    if homes and all(isinstance(home or {}, Mapping) for home in homes):
         changed = with_records(value, [])
     if "page_content" in value and isinstance(value.get("metadata"), Mapping):
         metadata = with_flat_records(value["metadata"], [])
