@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, get_args
 
-from guardalign_middleware import notices
 from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.faults import typed_faults
@@ -16,94 +16,116 @@ from guardalign_middleware.generation import CalibratedRunner, Runner
 from guardalign_middleware.generation.awaiting import agenerate_batch
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.generation.output import OnOutput, OutputRunner
+from guardalign_middleware.guarded_prompt import GuardedPrompt as GuardedPrompt
+from guardalign_middleware.guarded_prompt import guarded_prompt
 from guardalign_middleware.guarded_stream import GuardedStream
+from guardalign_middleware.handling import OnBlocked, OnRefused, check_option
 from guardalign_middleware.image_guard import ImageGuard, require_profile
-from guardalign_middleware.intake.messages import ParsedConversation, read_conversation
-from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.intake.messages import read_conversation
 from guardalign_middleware.scan_threads import in_scan_thread
-from guardalign_middleware.types import (
-    Dropped,
-    Generated,
-    GuardedChunk,
-    GuardedReply,
-    ImagePart,
-    Message,
-    TextPart,
-    Verdict,
-)
+from guardalign_middleware.sent_turns import Refusals
+from guardalign_middleware.types import Generated, GuardedChunk, GuardedReply, Message
 
 Conversation = str | Sequence[Mapping[str, Any] | Message]
-
-
-@dataclass(frozen=True, eq=False)
-class GuardedPrompt:
-    """A conversation after the guard, as a model may see it.
-
-    Attributes:
-        messages: the conversation with every image cleaned, and a notice for each blocked image.
-        images: the result for each image, in reading order.
-        prefix: whether the safety prefix goes into the prompt.
-        dropped: what of the conversation held neither text nor a picture.
-        asked: whether the model is asked all the same if an image is blocked. It sees the notice;
-            adapters set this where the image is from an older turn or from a tool.
-    """
-
-    messages: tuple[Message, ...]
-    images: tuple[SanitizedImage, ...]
-    prefix: bool
-    dropped: tuple[Dropped, ...] = ()
-    asked: bool = False
-
-    @property
-    def blocked(self) -> bool:
-        """True when an image may not be forwarded and the model is therefore not called."""
-        return not self.asked and any(item.image is None for item in self.images)
-
-    @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """The verdict on each image, in reading order."""
-        return tuple(item.verdict for item in self.images)
 
 
 class GuardAlign:
     """Takes a conversation and returns a guarded answer.
 
-    Every image of every message is scanned and cleaned before the runner sees it. If one is
-    blocked, the runner is not called and the answer is `config.blocked_reply`.
+    Every image of every message is scanned and cleaned before the runner sees it. If one that the
+    user has just sent is blocked, the runner is not called and the answer is
+    `config.blocked_reply`. Just sent are the user's and the system's messages after the last answer
+    or tool result. Elsewhere a text takes the place of what is blocked or refused, so that the
+    conversation can go on; the reply lists the latter under `refused`.
 
     Args:
         guard: scans and cleans the images; its config also holds the reply to a blocked image.
         runner: answers; its config decides when the safety prefix is in the prompt.
         on_output: receives each answer of the runner before the caller does and may change it; see
             `guardalign_middleware.generation.output`.
+        on_refused: `raise` the error of a part that the user has just sent and that cannot be
+            checked, or show a `notice` that names the cause.
+        on_blocked: `reply` in the model's place to a blocked image that the user has just sent, or
+            show a `notice` and ask the model.
+
+    Raises:
+        ConfigError: another value of `on_refused` or `on_blocked`.
     """
 
     def __init__(
-        self, guard: ImageGuard, runner: Runner, *, on_output: OnOutput | None = None
+        self,
+        guard: ImageGuard,
+        runner: Runner,
+        *,
+        on_output: OnOutput | None = None,
+        on_refused: OnRefused = "raise",
+        on_blocked: OnBlocked = "reply",
     ) -> None:
+        _check_options(on_refused, on_blocked)
+        self.on_refused: OnRefused = on_refused
+        self.on_blocked: OnBlocked = on_blocked
+        self._refusals = Refusals()
         self.guard = guard
         self.runner: Runner = runner if on_output is None else OutputRunner(runner, on_output)
         self.config = guard.config
 
     @classmethod
-    def from_preset(cls, preset: str | Path, *, on_output: OnOutput | None = None) -> Self:
+    def from_preset(
+        cls,
+        preset: str | Path,
+        *,
+        on_output: OnOutput | None = None,
+        on_refused: OnRefused = "raise",
+        on_blocked: OnBlocked = "reply",
+    ) -> Self:
         """Load a shipped preset by name, or a YAML file by path.
 
         Raises:
-            ConfigError: unknown or invalid preset, or one without a profile or a runner.
+            ConfigError: unknown or invalid preset, one without a profile or a runner, or an unknown
+                value of an option.
             ModelLoadError: a model cannot be loaded safely and completely.
             AuditError: the key of the audit log cannot be read.
         """
-        return cls.from_config(GuardAlignConfig.load(preset), on_output=on_output)
+        return cls.from_config(
+            GuardAlignConfig.load(preset),
+            on_output=on_output,
+            on_refused=on_refused,
+            on_blocked=on_blocked,
+        )
 
     @classmethod
-    def from_config(cls, config: GuardAlignConfig, *, on_output: OnOutput | None = None) -> Self:
+    def from_config(
+        cls,
+        config: GuardAlignConfig,
+        *,
+        on_output: OnOutput | None = None,
+        on_refused: OnRefused = "raise",
+        on_blocked: OnBlocked = "reply",
+    ) -> Self:
         """Load the guard and the runner that the config names; errors as for `from_preset`."""
         # Checked before 7B weights are loaded, so that these errors come at once.
+        _check_options(on_refused, on_blocked)
         require_profile(config)
         runner = runner_config(config)
         guard = ImageGuard.from_config(config)
-        return cls(guard, CalibratedRunner.from_config(runner), on_output=on_output)
+        return cls(
+            guard,
+            CalibratedRunner.from_config(runner),
+            on_output=on_output,
+            on_refused=on_refused,
+            on_blocked=on_blocked,
+        )
+
+    def with_options(self, *, on_refused: OnRefused, on_blocked: OnBlocked) -> Self:
+        """The same chain, with its models, under other options.
+
+        Raises:
+            ConfigError: another value of an option.
+        """
+        _check_options(on_refused, on_blocked)
+        chain = copy.copy(self)
+        chain.on_refused, chain.on_blocked = on_refused, on_blocked
+        return chain
 
     def invoke(self, messages: Conversation, **options: Unpack[GenerationOptions]) -> GuardedReply:
         """Answer one conversation.
@@ -114,8 +136,10 @@ class GuardAlign:
             options: override the runner's config for this call.
 
         Raises:
-            MessageError: a message or one of its parts is malformed or not allowed.
-            ImageRejected: an image that the intake policy does not accept.
+            MessageError: a message is malformed, or one of the parts that the user has just sent is
+                malformed or not allowed.
+            ImageRejected: an image that the user has just sent and that the intake policy does not
+                accept. With `on_refused="notice"`, no part raises either error.
             GuardError: a fault of the guard or, at the stage `generation`, of the model. The runner
                 was not called, or its answer was discarded.
             AuditError: a verdict cannot be recorded; the runner was not called.
@@ -226,7 +250,11 @@ class GuardAlign:
 
     def _prepare(self, conversations: Sequence[Conversation]) -> list[GuardedPrompt]:
         """Read and clean every image of every conversation, equal ones once."""
-        parsed = [read_conversation(item, self.config.intake) for item in conversations]
+        policy, told = self.config.intake, self._refusals
+        parsed = [
+            read_conversation(item, policy, on_refused=self.on_refused, refusals=told)
+            for item in conversations
+        ]
         cleaned = iter(
             self.guard.sanitize_many(
                 [image for each in parsed for message in each.messages for image in message.images]
@@ -234,8 +262,11 @@ class GuardAlign:
         )
         always = self.runner.config.prefix.policy == "always"
         return [
-            _prompt(
-                each, [next(cleaned) for message in each.messages for _ in message.images], always
+            guarded_prompt(
+                each,
+                [next(cleaned) for message in each.messages for _ in message.images],
+                self.on_blocked,
+                prefix=always,
             )
             for each in parsed
         ]
@@ -259,11 +290,12 @@ class GuardAlign:
             finish_reason=answer.finish_reason,
             model=self.runner.name,
             dropped=prompt.dropped,
+            refused=prompt.refused,
         )
 
     def _blocked_reply(self, prompt: GuardedPrompt) -> GuardedReply:
         reply = GuardedReply.blocked(self.config.blocked_reply, prompt.verdicts, self.runner.name)
-        return replace(reply, dropped=prompt.dropped)
+        return replace(reply, dropped=prompt.dropped, refused=prompt.refused)
 
 
 def runner_config(config: GuardAlignConfig) -> RunnerConfig:
@@ -280,29 +312,10 @@ def runner_config(config: GuardAlignConfig) -> RunnerConfig:
     return config.runner
 
 
+def _check_options(on_refused: OnRefused, on_blocked: OnBlocked) -> None:
+    check_option("on_refused", on_refused, get_args(OnRefused))
+    check_option("on_blocked", on_blocked, get_args(OnBlocked))
+
+
 def _asked(prompts: Sequence[GuardedPrompt]) -> list[GuardedPrompt]:
     return [prompt for prompt in prompts if not prompt.blocked]
-
-
-def _prompt(
-    parsed: ParsedConversation, images: Sequence[SanitizedImage], always: bool
-) -> GuardedPrompt:
-    """Replace the originals by the cleaned images, which are in reading order."""
-    rest = iter(images)
-    cleaned = tuple(
-        Message(
-            message.role,
-            tuple(
-                _cleaned(next(rest)) if isinstance(part, ImagePart) else part
-                for part in message.parts
-            ),
-        )
-        for message in parsed.messages
-    )
-    # An unscanned image counts as flagged.
-    flagged = any(item.verdict.flagged or item.verdict.fault is not None for item in images)
-    return GuardedPrompt(cleaned, tuple(images), always or flagged, parsed.dropped)
-
-
-def _cleaned(item: SanitizedImage) -> ImagePart | TextPart:
-    return TextPart(notices.UNSAFE) if item.image is None else ImagePart(item.image)

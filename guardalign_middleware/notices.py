@@ -49,9 +49,11 @@ def refused(error: GuardAlignError, what: str = "image") -> str:
 
     Args:
         error: why it is refused.
-        what: the kind of input: "image", or one of `FILES`.
+        what: the kind of input: "image", one of `FILES`, or "part" for anything else in a message.
     """
-    cause = "it could not be checked" if what == "image" else "this guard reads pictures only"
+    cause = (
+        "it could not be checked" if what in {"image", "part"} else "this guard reads pictures only"
+    )
     if isinstance(error, ImageRejected):
         cause = _CAUSES.get(error.reason, cause)
     return f"[{what} not shown: {cause}]"

@@ -11,7 +11,7 @@ from guardalign_middleware.errors import ConfigError
 
 _KINDS = {
     "guard": ("ImageGuard", ("scan_many", "sanitize_many")),
-    "chain": ("GuardAlign", ("prepare", "invoke")),
+    "chain": ("GuardAlign", ("prepare", "invoke", "with_options")),
 }
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardalign_middleware.canonical import CanonicalImage as CanonicalImage
+from guardalign_middleware.errors import GuardAlignError, ImageRejected
 
 Box = tuple[int, int, int, int]
 """`(x0, y0, x1, y1)` in pixels of the upright image, half-open: `image[y0:y1, x0:x1]`."""
@@ -190,6 +191,27 @@ class Dropped:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A part that could not be checked, in whose `place` the model saw a notice, and why.
+
+    `reason` is that of `ImageRejected`.
+    """
+
+    reason: str
+    place: str
+
+    @classmethod
+    def by(cls, error: GuardAlignError, place: str) -> Self:
+        """For the part at which this error was raised."""
+        reason = error.reason if isinstance(error, ImageRejected) else "unsupported_type"
+        return cls(reason, place)
+
+    def to_json(self) -> dict[str, str]:
+        """Plain JSON values."""
+        return {"decision": "block", "action": "refused", **vars(self)}
+
+
+@dataclass(frozen=True)
 class Usage:
     """Token counts; image tokens are input tokens."""
 
@@ -250,7 +272,8 @@ class Generated:
 class GuardedReply:
     """The chain's answer: its text, the verdicts in reading order, and how it was generated.
 
-    `dropped` names what of the conversation held neither text nor a picture.
+    `dropped` names what of the conversation held neither text nor a picture, and `refused` what
+    could not be checked, so that the model saw a notice in its place.
     """
 
     text: str
@@ -260,6 +283,7 @@ class GuardedReply:
     finish_reason: FinishReason
     model: str
     dropped: tuple[Dropped, ...] = ()
+    refused: tuple[Refused, ...] = ()
 
     @classmethod
     def blocked(cls, text: str, verdicts: tuple[Verdict, ...], model: str) -> Self:
@@ -277,9 +301,10 @@ class GuardedReply:
     def to_json(self) -> dict[str, Any]:
         """The public JSON object of `guardalign ask --json`.
 
-        If something was dropped from the conversation, there is one more key, `dropped`.
+        If something was dropped from the conversation or refused, there is one more key, `dropped`
+        or `refused`.
         """
-        record = {
+        record: dict[str, Any] = {
             "answer": self.text,
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
             "failed_open": self.failed_open,
@@ -288,8 +313,11 @@ class GuardedReply:
             "finish_reason": self.finish_reason,
             "model": self.model,
         }
-        dropped = dropped_record(self.dropped)
-        return {**record, "dropped": dropped} if dropped else record
+        if self.dropped:
+            record["dropped"] = dropped_record(self.dropped)
+        if self.refused:
+            record["refused"] = [each.to_json() for each in self.refused]
+        return record
 
 
 def dropped_record(dropped: Sequence[Dropped]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from guardalign_middleware.errors import MessageError
+from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.block_kinds import ARGUMENTS, UNTYPED, Kind, kind_of
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.part import block_type
@@ -35,6 +35,8 @@ class BlockReader(Generic[P]):
         text: makes a part of a text.
         accepted: what the caller accepts, as the remedy of errors.
         calls: ids of calls that are shown elsewhere; their blocks are not noted as dropped.
+        refused: makes a part of an error, what was being read, and its place. It stands in the
+            place of the innermost block that cannot be read. Without it, the error is raised.
 
     Attributes:
         dropped: the blocks without text and without a picture, in reading order.
@@ -47,8 +49,10 @@ class BlockReader(Generic[P]):
         accepted: str,
         *,
         calls: Collection[str] = (),
+        refused: Callable[[ImageRejected | MessageError, object, str], P] | None = None,
     ) -> None:
         self._picture = picture
+        self._refusal = refused
         self._text = text
         self._accepted = accepted
         self._calls = calls
@@ -68,6 +72,16 @@ class BlockReader(Generic[P]):
             MessageError: a block that could hold a picture and cannot be read, or no content.
             ImageRejected: an image that the caller does not accept.
         """
+        if self._refusal is None:
+            return self._read(content, place, known)
+        noted = len(self.dropped)
+        try:
+            return self._read(content, place, known)
+        except (ImageRejected, MessageError) as error:
+            del self.dropped[noted:]
+            return [self._refusal(error, content, place)]
+
+    def _read(self, content: object, place: str, known: bool) -> list[P]:
         if self._depth >= _MAX_DEPTH:
             raise MessageError(
                 f"{place} is nested deeper than {_MAX_DEPTH} levels.", remedy="Flatten it."

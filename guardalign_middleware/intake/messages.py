@@ -12,11 +12,16 @@ from typing import Any
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected, MessageError
-from guardalign_middleware.intake.block_kinds import kind_of
+from guardalign_middleware.handling import OnRefused
+from guardalign_middleware.intake.block_kinds import UNTYPED, kind_of
 from guardalign_middleware.intake.content_blocks import BlockReader
-from guardalign_middleware.intake.part import ACCEPTED_PARTS, load_part
+from guardalign_middleware.intake.part import ACCEPTED_PARTS, block_type, load_part
 from guardalign_middleware.intake.pdf_blocks import PdfFile, load_pdf_file, pdf_file, pdf_notice
-from guardalign_middleware.types import Dropped, ImagePart, Message, Role, TextPart
+from guardalign_middleware.intake.refused_parts import RefusedPart
+from guardalign_middleware.sent_turns import Refusals, SentTurns
+from guardalign_middleware.types import Dropped, ImagePart, Message, Refused, Role, TextPart
+
+Part = TextPart | ImagePart | RefusedPart
 
 ROLES: Mapping[str, Role] = {
     "system": "system",
@@ -40,11 +45,33 @@ class ParsedConversation:
 
     Attributes:
         messages: its turns, with loaded images; empty system messages are left out.
+        sent: which of the turns the user has just sent.
         dropped: what held neither text nor a picture, in reading order.
+        refused: what could not be checked, so that a notice stands in its place.
     """
 
     messages: tuple[Message, ...]
+    sent: SentTurns
     dropped: tuple[Dropped, ...] = ()
+    refused: tuple[Refused, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A turn whose refusals are still open; `sender` is "tool" for a user's message of results."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    sender: str
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What the reading of one conversation has in common; `refuses`: refusals stay open."""
+
+    policy: IntakePolicy
+    refuses: bool
+    dropped: list[Dropped]
 
 
 def parse_messages(
@@ -55,7 +82,11 @@ def parse_messages(
 
 
 def read_conversation(
-    messages: str | Sequence[Mapping[str, Any] | Message], policy: IntakePolicy = _DEFAULT_POLICY
+    messages: str | Sequence[Mapping[str, Any] | Message],
+    policy: IntakePolicy = _DEFAULT_POLICY,
+    *,
+    on_refused: OnRefused | None = None,
+    refusals: Refusals | None = None,
 ) -> ParsedConversation:
     """Turn a conversation into typed messages, loading images in every position.
 
@@ -69,24 +100,45 @@ def read_conversation(
         messages: dictionaries with `role` and `content`, `Message` objects, or a mix. A dictionary
             may list under `dropped` what its writer left out, as `Dropped` values.
         policy: caps and formats for the images, and whether a part may name a local file.
+        on_refused: what happens to a part that is refused, where the user has just sent it; in
+            other turns a notice takes its place. None raises the error in every turn.
+        refusals: inputs for which the user already got an error or a reply.
 
     Raises:
         MessageError: a wrong role, an empty question, an unreadable part, or no user message.
         ImageRejected: an image that the policy does not accept.
             Both errors name the place, as in `messages[0].content[1]`.
     """
-    parsed: list[Message] = []
-    dropped: list[Dropped] = []
-    for index, message in enumerate(_as_list(messages)):
-        turn = _read_turn(message, f"messages[{index}]", policy, dropped)
-        if turn is not None:
-            parsed.append(turn)
-    if not any(turn.role == "user" and _says_something(turn.parts) for turn in parsed):
+    given = _as_list(messages)
+    reading = _Reading(policy, on_refused is not None, [])
+    read = [_read_turn(each, f"messages[{index}]", reading) for index, each in enumerate(given)]
+    turns = [turn for turn in read if turn is not None]
+    if not any(turn.role == "user" and _says_something(turn.parts) for turn in turns):
         raise MessageError(
             "There is no user message to answer.",
             remedy='Add {"role": "user", "content": …}.',
         )
-    return ParsedConversation(tuple(parsed), tuple(dropped))
+    sent = SentTurns([turn.sender for turn in turns], given[-1], refusals or Refusals())
+    refused = [
+        (index, part)
+        for index, turn in enumerate(turns)
+        for part in turn.parts
+        if isinstance(part, RefusedPart)
+    ]
+    # Every one of them is remembered, not only the first.
+    new = [part.error for index, part in refused if sent.is_new(part.digest, index)]
+    if new and on_refused == "raise":
+        raise new[0]
+    return ParsedConversation(
+        tuple(Message(turn.role, tuple(map(_shown, turn.parts))) for turn in turns),
+        sent,
+        tuple(reading.dropped),
+        tuple(part.record for _, part in refused),
+    )
+
+
+def _shown(part: Part) -> TextPart | ImagePart:
+    return part.notice if isinstance(part, RefusedPart) else part
 
 
 def _as_list(messages: object) -> Sequence[object]:
@@ -100,18 +152,16 @@ def _as_list(messages: object) -> Sequence[object]:
     return messages
 
 
-def _read_turn(
-    message: object, place: str, policy: IntakePolicy, dropped: list[Dropped]
-) -> Message | None:
+def _read_turn(message: object, place: str, reading: _Reading) -> _Turn | None:
     """One turn; None if it has nothing to show and may be left out."""
     if isinstance(message, Message):
-        return _turn(message.role, message.parts, place, policy, dropped)
+        return _turn(message.role, message.parts, place, reading)
     if not isinstance(message, Mapping):
         raise MessageError(
             f"{place} should be a mapping with role and content. Received {type(message).__name__}."
         )
     if "role" not in message and kind_of(_item_type(message)) is not None:
-        return _read_item(message, place, policy, dropped)
+        return _read_item(message, place, reading)
     # An assistant that calls a tool may say nothing at all.
     role = message.get("role")
     silent = isinstance(role, str) and ROLES.get(role) == "assistant"
@@ -124,15 +174,15 @@ def _read_turn(
             remedy='Write {"role": "user", "content": …}.',
         )
     noted = [each for each in _listed(message, "dropped") if isinstance(each, Dropped)]
-    dropped += noted
-    turn = _turn(role, message.get("content"), place, policy, dropped, noted=bool(noted))
+    reading.dropped.extend(noted)
+    turn = _turn(role, message.get("content"), place, reading, noted=bool(noted))
     if turn is None or turn.role != "assistant":
         return turn
     if _listed(message, "tool_calls"):
-        dropped.append(Dropped("tool_calls", f"{place}.tool_calls"))
+        reading.dropped.append(Dropped("tool_calls", f"{place}.tool_calls"))
     said = said_beside(message)
     if said is not None and not _says_something(turn.parts):
-        return Message("assistant", (TextPart(said),))
+        return _Turn("assistant", (TextPart(said),), "assistant")
     return turn
 
 
@@ -155,27 +205,41 @@ def _turn(
     role: object,
     content: object,
     place: str,
-    policy: IntakePolicy,
-    dropped: list[Dropped],
+    reading: _Reading,
     *,
     noted: bool = False,
-) -> Message | None:
+) -> _Turn | None:
     checked = _check_role(role, place)
-    before = len(dropped)
+    before = len(reading.dropped)
     if content is None and checked != "user":
-        parts: tuple[TextPart | ImagePart, ...] = ()
+        parts: tuple[Part, ...] = ()
     else:
-        parts = _parse_content(content, f"{place}.content", policy, dropped, checked == "user")
+        parts = _parse_content(content, f"{place}.content", reading, checked == "user")
+    sender = "tool" if _holds_results(content) else checked
     if _says_something(parts):
-        return Message(checked, parts)
+        return _Turn(checked, parts, sender)
     if checked == "system":
         return None  # Chat engines without a system prompt send an empty one.
     # Tools and assistants may answer with nothing; an empty question is a mistake.
-    if checked == "user" and not noted and len(dropped) == before:
+    if checked == "user" and not noted and len(reading.dropped) == before:
         raise MessageError(
             f"{place} is empty.", remedy="Add text or an image, or leave the message out."
         )
-    return Message(checked, parts or (TextPart(""),))
+    return _Turn(checked, parts or (TextPart(""),), sender)
+
+
+def _holds_results(content: object) -> bool:
+    """Whether this is how Anthropic, Bedrock and Google write results of tools: as the user."""
+    return isinstance(content, list | tuple) and any(
+        _is_result(block) for block in content if isinstance(block, Mapping)
+    )
+
+
+def _is_result(block: Mapping[Any, Any]) -> bool:
+    name = block_type(block)
+    if name is None:
+        name = next((key for key in block if key in UNTYPED), "")
+    return name.replace("_", "").lower().endswith(("toolresult", "functionresponse"))
 
 
 def _item_type(item: Mapping[Any, Any]) -> str | None:
@@ -183,14 +247,13 @@ def _item_type(item: Mapping[Any, Any]) -> str | None:
     return kind if isinstance(kind, str) and kind not in _PARTS else None
 
 
-def _read_item(
-    item: Mapping[Any, Any], place: str, policy: IntakePolicy, dropped: list[Dropped]
-) -> Message | None:
+def _read_item(item: Mapping[Any, Any], place: str, reading: _Reading) -> _Turn | None:
     """An item of OpenAI's Responses API: a call, a tool's answer, reasoning."""
-    parts = _parse_content([item], place, policy, dropped, False)
+    parts = _parse_content([item], place, reading, False)
     if not parts:
         return None
-    return Message("tool" if str(item["type"]).endswith("_output") else "assistant", parts)
+    role: Role = "tool" if str(item["type"]).endswith("_output") else "assistant"
+    return _Turn(role, parts, role)
 
 
 def _check_role(role: object, place: str) -> Role:
@@ -203,8 +266,8 @@ def _check_role(role: object, place: str) -> Role:
 
 
 def _parse_content(
-    content: object, place: str, policy: IntakePolicy, dropped: list[Dropped], required: bool
-) -> tuple[TextPart | ImagePart, ...]:
+    content: object, place: str, reading: _Reading, required: bool
+) -> tuple[Part, ...]:
     if isinstance(content, str):
         return (TextPart(content),)
     if not isinstance(content, Sequence) or isinstance(content, bytes | bytearray):
@@ -216,20 +279,36 @@ def _parse_content(
         raise MessageError(f"{place} has no parts.", remedy=ACCEPTED_PARTS)
 
     def picture(block: object, spot: str) -> tuple[TextPart | ImagePart, ...] | None:
-        return _pictures(block, spot, policy)
+        return _pictures(block, spot, reading.policy)
 
-    reader: BlockReader[TextPart | ImagePart] = BlockReader(picture, TextPart, ACCEPTED_PARTS)
-    parts: list[TextPart | ImagePart] = []
+    refused = RefusedPart.of if reading.refuses else None
+    reader: BlockReader[Part] = BlockReader(picture, TextPart, ACCEPTED_PARTS, refused=refused)
+    parts: list[Part] = []
     for index, part in enumerate(content):
         spot = f"{place}[{index}]"
         if isinstance(part, TextPart):
             parts.append(part)
+        elif isinstance(part, RefusedPart):
+            parts.append(_open(part, reading))
         elif isinstance(part, ImagePart):
-            parts += picture(part, spot) or ()
+            parts += _image(part, spot, reading)
         else:
             parts += reader.read(part, spot)
-    dropped += reader.dropped
+    reading.dropped.extend(reader.dropped)
     return tuple(parts)
+
+
+def _image(part: ImagePart, place: str, reading: _Reading) -> Sequence[Part]:
+    try:
+        return _pictures(part, place, reading.policy) or ()
+    except (ImageRejected, MessageError) as error:
+        return (_open(RefusedPart.of(error, part, place), reading),)
+
+
+def _open(part: RefusedPart, reading: _Reading) -> RefusedPart:
+    if not reading.refuses:
+        raise part.error
+    return part
 
 
 def _pictures(
@@ -249,5 +328,5 @@ def _pictures(
     return None if frames is None else tuple(map(ImagePart, frames))
 
 
-def _says_something(parts: Sequence[TextPart | ImagePart]) -> bool:
-    return any(isinstance(part, ImagePart) or part.text.strip() for part in parts)
+def _says_something(parts: Sequence[Part]) -> bool:
+    return any(not isinstance(part, TextPart) or part.text.strip() for part in parts)

@@ -375,7 +375,8 @@ class TestReply:
     def test_a_blocked_reply_says_it_too(self) -> None:
         chain = red_chain()
         blocked = {"type": "image", "image": png(all_red())}
-        reply = chain.invoke(history(INERT["anthropic thinking"], blocked))
+        asked = [{"role": "user", "content": [blocked, "And this?"]}]
+        reply = chain.invoke([*history(INERT["anthropic thinking"]), *asked])
         assert reply.finish_reason == "blocked"
         assert [item.kind for item in reply.dropped] == ["thinking"]
 

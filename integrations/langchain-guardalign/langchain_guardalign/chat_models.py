@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForLLMRun,
@@ -23,19 +23,20 @@ from pydantic import ConfigDict, Field
 
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.handles import LazyChain, no_warnings
-from guardalign_middleware.handling import check_known
+from guardalign_middleware.handling import OnBlocked, OnRefused, check_known, check_option
 from guardalign_middleware.sources import check_preset, with_source
 from guardalign_middleware.types import GuardedReply
 from langchain_guardalign.composition import Guarding
 from langchain_guardalign.errors import langchain_errors
 from langchain_guardalign.local_model import LocalModel, conversation_of
-from langchain_guardalign.replies import ReplyWriter
+from langchain_guardalign.replies import ReplyWriter, records_of
 from langchain_guardalign.runnable import ImageGuardRunnable
 from langchain_guardalign.token_counts import max_input_tokens
 from langchain_guardalign.tracing import record_on_run
 
 if TYPE_CHECKING:
     from guardalign_middleware.generation.options import GenerationOptions
+    from guardalign_middleware.guard import GuardAlign
 
 
 # LangChain's standard parameters of providers over a network. Its standard tests give them to every
@@ -46,14 +47,15 @@ _OF_CALLS = _OF_PROVIDERS | {
     *("ls_structured_output_format", "output_version", "stream", "stream_usage"),
     *("max_tokens", "model", "must_call", "seed", "stop", "temperature", "tools"),
 }
+_ACCEPTED = {"on_refused": get_args(OnRefused), "on_blocked": get_args(OnBlocked)}
 
 
 class ChatGuardAlign(Guarding, LocalModel):
     """A chat model that checks and cleans every image before it answers.
 
     Images in every message are scanned region by region, unsafe regions are masked, and the model
-    answers under a safety prefix with calibrated attention. If an image is blocked, the model is
-    not called. The verdicts are in `response_metadata["guardalign"]`.
+    answers under a safety prefix with calibrated attention. If an image that the user has just sent
+    is blocked, the model is not called. The verdicts are in `response_metadata["guardalign"]`.
 
     ```python
     from langchain_guardalign import ChatGuardAlign
@@ -66,7 +68,8 @@ class ChatGuardAlign(Guarding, LocalModel):
     ```
 
     Nothing is loaded before the first call. An image behind a URL, a path or a file id is refused:
-    give base64 or a data URL. A fault while guarding raises `GuardError` and is never an answer.
+    give base64 or a data URL. In older turns and tool results, a text takes the place of what is
+    refused or blocked. A fault while guarding raises `GuardError` and is never an answer.
 
     Args:
         source: a preset or a loaded chain, as below, given by position.
@@ -74,6 +77,10 @@ class ChatGuardAlign(Guarding, LocalModel):
             either.
         chain: a loaded `GuardAlign`, instead of `preset`.
         temperature, max_tokens, seed, stop: of the generation; the preset's if None.
+        on_refused: `raise` the error of a block that the user has just sent and that cannot be
+            checked, or show the model a `notice` that names the cause.
+        on_blocked: `reply` in the model's place to a blocked image that the user has just sent, or
+            show a `notice`. Without these two options, those of the `chain` hold.
 
     Raises:
         ConfigError: an unknown preset, both `preset` and `chain`, or an option that does not exist.
@@ -88,6 +95,8 @@ class ChatGuardAlign(Guarding, LocalModel):
     max_tokens: int | None = None
     seed: int | None = None
     stop: list[str] | None = Field(default=None, alias="stop_sequences")
+    on_refused: OnRefused = "raise"
+    on_blocked: OnBlocked = "reply"
 
     model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True)
 
@@ -96,6 +105,10 @@ class ChatGuardAlign(Guarding, LocalModel):
         aliases = {field.alias for field in fields.values() if field.alias is not None}
         check_known(owner, options, {*fields, *aliases, *_OF_PROVIDERS})
         named = with_source(source, options, "chain", owner)
+        for name, accepted in _ACCEPTED.items():
+            if named.get("chain") is not None:
+                named.setdefault(name, getattr(named["chain"], name, accepted[0]))
+            check_option(name, named.get(name, accepted[0]), accepted)
         if named.get("preset") is not None:
             check_preset(named["preset"], "chain")
         super().__init__(**named)
@@ -110,7 +123,12 @@ class ChatGuardAlign(Guarding, LocalModel):
     def _image_guard(self) -> ImageGuardRunnable:
         guard = None if self.chain is None else self.chain.guard
         with no_warnings():  # As long as it is in front of this model only.
-            return ImageGuardRunnable(preset=self.preset, guard=guard)
+            return ImageGuardRunnable(
+                preset=self.preset,
+                guard=guard,
+                on_refused=self.on_refused,
+                on_blocked=self.on_blocked,
+            )
 
     @property
     def _llm_type(self) -> str:
@@ -125,6 +143,8 @@ class ChatGuardAlign(Guarding, LocalModel):
             "max_tokens": self.max_tokens,
             "seed": self.seed,
             "stop": self.stop,
+            "on_refused": self.on_refused,
+            "on_blocked": self.on_blocked,
         }
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
@@ -185,7 +205,7 @@ class ChatGuardAlign(Guarding, LocalModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        chain = self._lazy.get()
+        chain = self._handling(self._lazy.get())
         options = self._options(stop, kwargs)
         with langchain_errors():
             reply = chain.invoke(conversation_of(messages, kwargs), **options)
@@ -199,7 +219,7 @@ class ChatGuardAlign(Guarding, LocalModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        chain = await self._lazy.aget()
+        chain = self._handling(await self._lazy.aget())
         conversation = conversation_of(messages, kwargs)
         options = self._options(stop, kwargs)
         with langchain_errors():
@@ -214,7 +234,8 @@ class ChatGuardAlign(Guarding, LocalModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        chain, options = self._lazy.get(), self._options(stop, kwargs)
+        chain = self._handling(self._lazy.get())
+        options = self._options(stop, kwargs)
         writer = self._writer(kwargs)
         conversation = conversation_of(messages, kwargs)
         with langchain_errors(), chain.stream(conversation, **options) as pieces:
@@ -233,7 +254,7 @@ class ChatGuardAlign(Guarding, LocalModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        chain = await self._lazy.aget()
+        chain = self._handling(await self._lazy.aget())
         options, writer = self._options(stop, kwargs), self._writer(kwargs)
         conversation = conversation_of(messages, kwargs)
         # Leaving the stream early must stop the generation at once, not at garbage collection.
@@ -246,6 +267,10 @@ class ChatGuardAlign(Guarding, LocalModel):
                     if run_manager is not None:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
+
+    def _handling(self, chain: GuardAlign) -> GuardAlign:
+        """The chain under this model's options; it may have others of its own."""
+        return chain.with_options(on_refused=self.on_refused, on_blocked=self.on_blocked)
 
     def _writer(self, kwargs: Mapping[str, Any]) -> ReplyWriter:
         if not kwargs.get("tools"):
@@ -285,4 +310,4 @@ def _result(message: AIMessage) -> ChatResult:
 
 def _record(reply: GuardedReply, run_manager: BaseRunManager | None) -> None:
     if run_manager is not None:
-        record_on_run([verdict.to_json() for verdict in reply.verdicts], run_manager)
+        record_on_run(records_of(reply), run_manager)

@@ -13,10 +13,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr
 
 from guardalign_middleware.handles import LazyChain
-from guardalign_middleware.intake.messages import parse_messages
+from guardalign_middleware.intake.messages import read_conversation
 from langchain_guardalign.picture_cache import PictureCache
 from langchain_guardalign.replies import calls_in_model_syntax
-from langchain_guardalign.role_content import calls_in_words, to_role_content
+from langchain_guardalign.role_content import calls_in_words, says_something, to_role_content
 from langchain_guardalign.token_counts import count_tokens
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class LocalModel(PictureCache):
     ) -> int:
         """Count the tokens of the whole prompt with image tokens, template and safety prefix.
 
-        Parts of a history count too, as `trim_messages` needs it, and prompts of any length.
+        Parts of a history count too, as `trim_messages` needs it, and prompts of any length. What
+        cannot be checked counts as the notice in its place.
 
         Raises:
             NotImplementedError: the runner is not a local model, or cannot call the tools.
@@ -55,9 +56,13 @@ class LocalModel(PictureCache):
         runner = self._local_runner()
         conversation = conversation_of(messages, {"tools": schemas})
         # A part of a history is no conversation: it may have no user message, or an empty one.
-        said = [turn if _says(turn) else {**turn, "content": "."} for turn in conversation]
+        said = [
+            turn if says_something(turn["content"]) else {**turn, "content": "."}
+            for turn in conversation
+        ]
         asked = [*said, {"role": "user", "content": "?"}]
-        parsed = parse_messages(asked, self._lazy.config.intake)[:-1]
+        policy = self._lazy.config.intake
+        parsed = read_conversation(asked, policy, on_refused="notice").messages[:-1]
         return count_tokens(runner, parsed, schemas)
 
     def bind_tools(
@@ -119,10 +124,9 @@ class LocalModel(PictureCache):
 def conversation_of(
     messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The messages for `GuardAlign.invoke`, with calls as the model writes them or in words."""
+    """The messages for `GuardAlign.invoke`, with calls as the model writes them or in words.
+
+    The chain decides about what cannot be read.
+    """
     write_calls = calls_in_model_syntax if kwargs.get("tools") else calls_in_words
-    return to_role_content(messages, write_calls)
-
-
-def _says(turn: Mapping[str, Any]) -> bool:
-    return any(part.get("text", "an image") for part in turn["content"])
+    return to_role_content(messages, write_calls, raises=False)

@@ -108,6 +108,12 @@ def calls_in_model_syntax(calls: Sequence[ToolCall]) -> str:
     return written_calls([Call(call["name"], call["args"]) for call in calls])
 
 
+def records_of(reply: GuardedReply) -> list[dict[str, Any]]:
+    """The verdicts, and behind them what was refused, as plain JSON values."""
+    verdicts = [verdict.to_json() for verdict in reply.verdicts]
+    return [*verdicts, *(refused.to_json() for refused in reply.refused)]
+
+
 def _new_id() -> str:
     return f"call_{uuid4().hex}"
 
@@ -122,7 +128,7 @@ def _usage(reply: GuardedReply) -> UsageMetadata:
 
 def _metadata(reply: GuardedReply) -> dict[str, Any]:
     """Without pixels or image bytes, because metadata are written to logs and traces."""
-    records = [verdict.to_json() for verdict in reply.verdicts]
+    records = records_of(reply)
     more: dict[str, Any] = {"calibration": reply.calibration.to_json()}
     if reply.dropped:
         more["dropped"] = dropped_record(reply.dropped)

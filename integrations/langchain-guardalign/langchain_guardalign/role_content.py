@@ -22,12 +22,13 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from guardalign_middleware.errors import MessageError
+from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.content_blocks import BlockReader
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.messages import ROLES, said_beside
 from guardalign_middleware.intake.pdf_blocks import pdf_file
 from guardalign_middleware.intake.picture_traces import picture_trace
+from guardalign_middleware.intake.refused_parts import RefusedPart
 from guardalign_middleware.types import Dropped
 from langchain_guardalign.dialects import Block, Part, read_image
 
@@ -62,7 +63,10 @@ def calls_in_words(calls: Sequence[ToolCall]) -> str:
 
 
 def to_role_content(
-    messages: Sequence[BaseMessage], write_calls: CallWriter = calls_in_words
+    messages: Sequence[BaseMessage],
+    write_calls: CallWriter = calls_in_words,
+    *,
+    raises: bool = True,
 ) -> list[dict[str, Any]]:
     """Translate messages to the argument of `GuardAlign.invoke`; the messages are not changed.
 
@@ -71,13 +75,20 @@ def to_role_content(
     Args:
         messages: the conversation.
         write_calls: writes the tool calls of earlier turns as text.
+        raises: whether a block that cannot be read raises its error; otherwise a `RefusedPart`
+            takes its place, and the chain decides.
 
     Raises:
         MessageError: an unknown role, or a block that could hold an image and cannot be read; the
             error names its place.
         ImageRejected: an image behind a file id.
     """
-    return [_turn(message, index, write_calls) for index, message in enumerate(messages)]
+    return [_turn(message, index, write_calls, raises) for index, message in enumerate(messages)]
+
+
+def says_something(parts: Sequence[Part | RefusedPart]) -> bool:
+    """Whether there is more than empty texts."""
+    return any(isinstance(part, RefusedPart) or part.get("text", "image") for part in parts)
 
 
 def _role(message: BaseMessage, index: int) -> str:
@@ -91,25 +102,44 @@ def _role(message: BaseMessage, index: int) -> str:
     )
 
 
-def _turn(message: BaseMessage, index: int, write_calls: CallWriter) -> dict[str, Any]:
+def _turn(
+    message: BaseMessage, index: int, write_calls: CallWriter, raises: bool
+) -> dict[str, Any]:
     place = f"messages[{index}]"
-    reader = BlockReader(_picture, _text, _ACCEPTED, calls=_call_ids(message))
+    reader: BlockReader[Part | RefusedPart] = BlockReader(
+        _picture,
+        _text,
+        _ACCEPTED,
+        calls=_call_ids(message),
+        refused=None if raises else RefusedPart.of,
+    )
     parts = [
         part for content, spot in _contents(message, place) for part in reader.read(content, spot)
     ]
     dropped = list(reader.dropped)
     if isinstance(message, AIMessage):
         said = said_beside(message.additional_kwargs)
-        if said is not None and not any(part.get("text", "image") for part in parts):
+        if said is not None and not says_something(parts):
             parts = [_text(said)]
         if message.tool_calls:
-            parts.append(_text(write_calls(message.tool_calls)))
+            parts.append(_calls(message, write_calls, f"{place}.tool_calls", raises))
         dropped += [
             Dropped("invalid_tool_call", f"{place}.invalid_tool_calls[{number}]")
             for number in range(len(message.invalid_tool_calls))
         ]
     turn: dict[str, Any] = {"role": _role(message, index), "content": parts or [_text("")]}
     return {**turn, "dropped": dropped} if dropped else turn
+
+
+def _calls(
+    message: AIMessage, write_calls: CallWriter, place: str, raises: bool
+) -> Part | RefusedPart:
+    try:
+        return _text(write_calls(message.tool_calls))
+    except (ImageRejected, MessageError) as error:
+        if raises:
+            raise
+        return RefusedPart.of(error, message.tool_calls, place)
 
 
 def _contents(message: BaseMessage, place: str) -> list[tuple[Any, str]]:

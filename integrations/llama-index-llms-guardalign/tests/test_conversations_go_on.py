@@ -88,6 +88,29 @@ def test_what_was_just_sent_raises_and_older_turns_get_the_notice(cause: str, lo
     assert llm.chat([bad]).message.content == "I see."
 
 
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_local_llm_reports_what_it_refused(cause: str) -> None:
+    llm = GuardAlignMultiModal(chain=red_chain())
+    bad = user(CAUSES[cause]())
+    raw = llm.chat([bad, ChatMessage("No.", role="assistant"), ChatMessage("And now?")]).raw
+    assert isinstance(raw, dict)
+    (refused,) = raw["guardalign"]["refused"]
+    assert (refused["decision"], refused["action"]) == ("block", "refused")
+    assert refused["place"] == "messages[0].blocks"
+    assert refused["reason"]
+
+
+def test_a_local_llm_has_the_options_of_its_chain_unless_given() -> None:
+    chain = red_chain().with_options(on_refused="notice", on_blocked="notice")
+    llm = GuardAlignMultiModal(chain=chain)
+    for block in (CAUSES["a link"](), image_block(BLOCKED)):
+        assert "echo" in (llm.chat([user(block)]).message.content or "")
+    strict = GuardAlignMultiModal(chain=chain, on_refused="raise", on_blocked="reply")
+    with pytest.raises(GuardAlignError):
+        strict.chat([user(CAUSES["a link"]())])
+    assert strict.chat([user(image_block(BLOCKED))]).message.content == REPLY
+
+
 @pytest.mark.parametrize("local", [True, False])
 def test_a_blocked_picture_is_answered_once(local: bool) -> None:
     inner, runner = PlainLLM(), Says("I see.")

@@ -14,6 +14,7 @@ from guardalign_middleware import GuardedStream
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import OnBlocked, OnRefused
+from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.types import GuardedReply
 from guardalign_middleware.verdict_records import refusal_record
 from llama_index.llms.guardalign.blocks import MessageWalk
@@ -21,7 +22,7 @@ from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.pdf_pages import paged
 from llama_index.llms.guardalign.report import Report
-from llama_index.llms.guardalign.turns import Refusals, Turns
+from llama_index.llms.guardalign.turns import Turns
 from llama_index.llms.guardalign.visitors import Asked, Finder, Shower, Visitor
 
 

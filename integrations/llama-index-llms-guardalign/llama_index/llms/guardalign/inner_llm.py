@@ -24,12 +24,12 @@ from guardalign_middleware import ConfigError, ImageGuard
 from guardalign_middleware.handles import LazyGuard, guard_handle, no_warnings
 from guardalign_middleware.handling import OnBlocked, OnRefused, check_known, check_option
 from guardalign_middleware.scan_threads import in_scan_thread
+from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.sources import with_source
 from llama_index.llms.guardalign.arguments import check_llm, message_list
 from llama_index.llms.guardalign.gate import Admitted, AdmittedTurn, Gate
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
 from llama_index.llms.guardalign.multi_modal import GuardAlignMultiModal
-from llama_index.llms.guardalign.turns import Refusals
 
 _OWNER = "GuardAlignGuardedLLM"
 # Both read these. Where they differ, this LLM's own copy of the inner LLM gets the new ones.

@@ -14,11 +14,12 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import OnBlocked, OnRefused, check_option
 from guardalign_middleware.scan_threads import in_scan_thread
+from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.verdict_records import METADATA_KEY
 from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
 from llama_index.llms.guardalign.pdf_pages import paged
-from llama_index.llms.guardalign.turns import Refusals, Turns
+from llama_index.llms.guardalign.turns import Turns
 from llama_index.llms.guardalign.visitors import Asked, Finder, Shower, Visitor
 
 

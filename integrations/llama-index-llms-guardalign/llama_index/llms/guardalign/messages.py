@@ -26,13 +26,14 @@ from llama_index.core.base.llms.types import (
 )
 
 from guardalign_middleware import notices
-from guardalign_middleware.errors import GuardAlignError, ImageRejected, MessageError
+from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.content_blocks import BlockReader
 from guardalign_middleware.intake.messages import ROLES, said_beside
 from guardalign_middleware.intake.pdf import pdf_not_allowed
 from guardalign_middleware.intake.picture_traces import picture_trace
 from guardalign_middleware.sanitize import SanitizedImage
-from guardalign_middleware.types import CanonicalImage, Dropped
+from guardalign_middleware.sent_turns import digest_of
+from guardalign_middleware.types import CanonicalImage, Dropped, Refused
 from guardalign_middleware.verdict_records import is_record_key
 from llama_index.llms.guardalign.images import (
     Found,
@@ -42,7 +43,6 @@ from llama_index.llms.guardalign.images import (
 )
 from llama_index.llms.guardalign.media_blocks import media_of
 from llama_index.llms.guardalign.pdf_pages import RefusedPdf
-from llama_index.llms.guardalign.visitors import digest_of
 
 Part = dict[str, Any]
 Resolve = Callable[[Found], CanonicalImage]
@@ -70,7 +70,7 @@ Raises = Callable[[str, int], bool]
 
 def readable(
     messages: Sequence[ChatMessage], resolve: Resolve, raises: Raises
-) -> tuple[list[ChatMessage], list[GuardAlignError]]:
+) -> tuple[list[ChatMessage], list[Refused]]:
     """Copy the messages with a notice in the place of each block that the model cannot be shown.
 
     Args:
@@ -79,12 +79,12 @@ def readable(
         raises: whether to raise the error instead.
 
     Returns:
-        The messages, and why blocks were replaced.
+        The messages, and which blocks were replaced, and why.
 
     Raises:
         MessageError, ImageRejected: as for `to_role_content`.
     """
-    errors: list[GuardAlignError] = []
+    refused: list[Refused] = []
     copies = []
     for index, message in enumerate(messages):
         place = f"messages[{index}].blocks"
@@ -95,7 +95,7 @@ def readable(
             except (MessageError, ImageRejected) as error:
                 if raises(digest_of(block), index):
                     raise
-                errors.append(error)
+                refused.append(Refused.by(error, place))
                 return TextBlock(text=notices.refused(error, _what(block)))
             return block
 
@@ -107,14 +107,14 @@ def readable(
         except (MessageError, ImageRejected) as error:
             if raises(digest_of(extra.pop("images")), index):
                 raise
-            errors.append(error)
+            refused.append(Refused.by(error, place))
             blocks.append(TextBlock(text=notices.refused(error)))
         if len(extra) == len(message.additional_kwargs) and all(map(is_, blocks, message.blocks)):
             copies.append(message)
         else:
             update = {"blocks": blocks, "additional_kwargs": extra}
             copies.append(message.model_copy(update=update))
-    return copies, errors
+    return copies, refused
 
 
 def _what(block: object) -> str:

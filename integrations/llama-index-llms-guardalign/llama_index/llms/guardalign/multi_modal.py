@@ -31,6 +31,7 @@ from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.handles import LazyChain
 from guardalign_middleware.handling import OnBlocked, OnRefused, check_known, check_option
 from guardalign_middleware.scan_threads import in_scan_thread
+from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.sources import with_source
 from llama_index.llms.guardalign.arguments import message_list
 from llama_index.llms.guardalign.events import GuardedCall
@@ -44,7 +45,7 @@ from llama_index.llms.guardalign.messages import (
     to_role_content,
 )
 from llama_index.llms.guardalign.pdf_pages import paged
-from llama_index.llms.guardalign.turns import Refusals, Turns
+from llama_index.llms.guardalign.turns import Turns
 
 _OWNER = "GuardAlignMultiModal"
 
@@ -96,6 +97,9 @@ class _MultiModal(LLM):
         chain = given.pop("chain", None)
         check_known(_OWNER, given, {*type(self).model_fields, "chain"})
         preset = given.pop("preset", "mini" if chain is None else None)
+        if chain is not None:
+            given.setdefault("on_refused", getattr(chain, "on_refused", "raise"))
+            given.setdefault("on_blocked", getattr(chain, "on_blocked", "reply"))
         check_option("on_refused", given.get("on_refused", "raise"), get_args(OnRefused))
         check_option("on_blocked", given.get("on_blocked", "reply"), get_args(OnBlocked))
         lazy = LazyChain(preset=preset, chain=chain)
@@ -226,12 +230,14 @@ class _MultiModal(LLM):
         resolver = Resolver(self._lazy.config.intake, self.fetch)
         turns = Turns(paged(messages, resolver), self.on_refused, self.on_blocked, self._refusals)
         resolve = Remembering(resolver)
-        kept, _ = readable(turns.messages, resolve, turns.raises)
+        kept, refused = readable(turns.messages, resolve, turns.raises)
         conversation = to_role_content(kept, resolve)
         chain = self._lazy.get()
         prompt = chain.prepare(conversation)
         prompt = replace(
-            prompt, asked=not turns.answers(blocked_images(conversation, prompt.images))
+            prompt,
+            asked=not turns.answers(blocked_images(conversation, prompt.images)),
+            refused=(*refused, *prompt.refused),
         )
         shown = cleaned_messages(kept, prompt.images)
         return GuardedCall(
@@ -274,7 +280,8 @@ class GuardAlignMultiModal(_MultiModal, MultiModalLLM):
         on_refused: `raise` the error of an input that cannot be checked, or show a `notice` that
             names the cause. Both options govern what the user has just sent; older turns, tool
             results and answers of the model always get the notice.
-        on_blocked: `reply` in the model's place to a blocked image, or show a `notice`.
+        on_blocked: `reply` in the model's place to a blocked image, or show a `notice`. Without
+            these two options, those of the `chain` hold.
 
     Example:
         ```python

@@ -7,18 +7,16 @@ checked raises an error, and the innermost unit around it becomes the notice.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
-
-from pydantic import BaseModel
 
 from guardalign_middleware import notices
 from guardalign_middleware.errors import GuardAlignError, ImageRejected, MessageError
 from guardalign_middleware.intake.hidden_images import HiddenImage, may_hide_image, replace_hidden
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.sent_turns import digest_of
 from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign.images import Found, Resolver
 
@@ -201,12 +199,3 @@ def encoded(item: SanitizedImage) -> tuple[bytes, str]:
     """A cleaned image as a file, and its media type."""
     file = item.encode()
     return file.data, file.mime_type
-
-
-def digest_of(value: object) -> str:
-    """Recognizes an input that was refused before; equal inputs have equal digests."""
-    try:
-        written = repr(value.model_dump(warnings=False) if isinstance(value, BaseModel) else value)
-    except (TypeError, ValueError, RecursionError, RuntimeError):
-        written = repr(type(value))
-    return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()
