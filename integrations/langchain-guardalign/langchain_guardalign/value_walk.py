@@ -41,6 +41,7 @@ from langchain_guardalign.walk_modes import Mode, attribute_mode, field_modes
 _MAX_DEPTH = 64
 _MAX_OBJECTS = 1000
 _LEAVES = (str, bytes, bytearray, bool, int, float, type(None))
+_PLAIN_CONTAINERS = {dict, list, tuple}
 _NUMBERS = {bool, int, float, complex, type(None)}
 _SHOWN: tuple[Mode, ...] = ("strict", "block")
 
@@ -61,6 +62,8 @@ class Walk(ImageValues):
         """A copy of the value with the replacements; the same object if nothing changes."""
         if isinstance(value, _LEAVES):
             return self._leaf(value, place, mode)
+        if type(value) in _PLAIN_CONTAINERS and not value:
+            return value  # as most fields of most messages are
         if id(value) in self._path:
             self._cycles.add(id(value))
             return value
