@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,16 @@ def recorder() -> Iterator[Recorder]:
     root.add_event_handler(handler)
     yield handler
     root.event_handlers.remove(handler)
+
+
+@pytest.fixture
+def loop_of_sync_calls() -> Iterator[None]:
+    """LlamaIndex's `Memory` runs synchronous calls on the thread's event loop, and leaves it open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    loop.close()
+    asyncio.set_event_loop_policy(None)
 
 
 @pytest.fixture

@@ -134,6 +134,7 @@ def memories() -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("loop_of_sync_calls")
 @pytest.mark.parametrize("cause", [*CAUSES, "blocked"])
 @pytest.mark.parametrize("kind", ["Memory", "ChatMemoryBuffer"])
 @pytest.mark.parametrize("guarded", [True, False])
