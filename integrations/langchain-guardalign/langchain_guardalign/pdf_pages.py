@@ -9,6 +9,7 @@ from typing import Any
 
 from guardalign_middleware.intake.pdf_blocks import PdfFile, pdf_file
 from guardalign_middleware.intake.type_fields import file_type
+from langchain_guardalign.dialects import cache_mark
 from langchain_guardalign.found_images import FoundImage
 
 Block = Mapping[Any, Any]
@@ -57,8 +58,8 @@ def page_blocks(block: Block, pages: Sequence[Page]) -> list[dict[str, Any]]:
         {"type": "text", "text": page.note} if page.note else _picture(block, page)
         for page in pages
     ]
-    if blocks and isinstance(block.get("cache_control"), Mapping):
-        blocks[-1]["cache_control"] = block["cache_control"]
+    if blocks:
+        blocks[-1] |= cache_mark(block)
     return blocks
 
 

@@ -26,7 +26,7 @@ def recorder() -> Iterator[Recorder]:
 
 @pytest.fixture
 def loop_of_sync_calls() -> Iterator[None]:
-    """LlamaIndex's `Memory` runs synchronous calls on the thread's event loop, and leaves it open."""
+    """LlamaIndex's `Memory` runs synchronous calls on the thread's loop, and leaves it open."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield

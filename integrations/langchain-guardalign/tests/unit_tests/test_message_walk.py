@@ -342,6 +342,15 @@ def test_a_note_for_a_refused_block_is_a_text_block_and_keeps_where_the_prompt_i
     ]
 
 
+def test_a_note_takes_no_picture_along_in_what_it_keeps(forms: Forms) -> None:
+    for hidden in (data_url(RAW), RAW.to_pil(), [forms(RAW)["openai"]]):
+        kept = {"cache_control": {"type": hidden}, "id": hidden}
+        block = {"type": "document", "source": {"type": "file", "file_id": "f"}, **kept}
+        found = find_images(HumanMessage([block]))
+        noted = put_images(HumanMessage([block]), [NOTE] * len(found))
+        assert noted.content == [{"type": "text", "text": "gone"}]
+
+
 def test_images_inside_a_refused_block_are_cleaned_if_it_stays() -> None:
     page = {"type": "image", "file_id": "f", "preview": [{"type": "image", "url": data_url(RAW)}]}
     found = find_images(HumanMessage([page]))
