@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import gc
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,8 @@ from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import BaseNode, ImageNode, TextNode
 from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
-from llama_index.core.vector_stores.types import (
-    BasePydanticVectorStore,
-    VectorStoreQuery,
-    VectorStoreQueryResult,
-)
-from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
 from llama_index.vector_stores.chroma import ChromaVectorStore
+from llama_index.vector_stores.lancedb import LanceDBVectorStore
 
 from guardalign_middleware.testing import BOX, RED, has_red, png, red_guard
 from guardalign_middleware.types import CanonicalImage
@@ -81,61 +75,21 @@ def chroma(folder: Path) -> Any:
     return ChromaVectorStore(chroma_collection=client.get_or_create_collection("album"))
 
 
-class Lance(BasePydanticVectorStore):
-    """LanceDB with the rows of LlamaIndex's own store, whose package imports pandas."""
-
-    stores_text: bool = True
-    uri: str
-
-    @property
-    def client(self) -> Any:
-        return lancedb.connect(self.uri)
-
-    def add(self, nodes: Sequence[BaseNode], **_: Any) -> list[str]:
-        rows = [
-            {
-                "id": node.node_id,
-                "vector": node.get_embedding(),
-                "metadata": node_to_metadata_dict(node, flat_metadata=True),
-            }
-            for node in nodes
-        ]
-        if "album" in self.client.list_tables().tables:
-            self.client.open_table("album").add(rows)
-        else:
-            self.client.create_table("album", rows)
-        return [node.node_id for node in nodes]
-
-    def delete(self, ref_doc_id: str, **_: Any) -> None:
-        raise NotImplementedError
-
-    def query(self, query: VectorStoreQuery, **_: Any) -> VectorStoreQueryResult:
-        search = self.client.open_table("album").search(query.query_embedding)
-        for item in query.filters.filters if query.filters else ():
-            assert isinstance(item, MetadataFilter)
-            search = search.where(f"metadata.{item.key} = '{item.value}'")
-        rows = search.limit(query.similarity_top_k).to_list()
-        return VectorStoreQueryResult(
-            nodes=[metadata_dict_to_node(row["metadata"]) for row in rows],
-            similarities=[1.0] * len(rows),
-            ids=[row["id"] for row in rows],
-        )
-
-
 def lance(folder: Path) -> Any:
-    return Lance(uri=str(folder))
-
-
-def packaged_lance(folder: Path) -> Any:
-    from llama_index.vector_stores.lancedb import LanceDBVectorStore
-
-    return LanceDBVectorStore(uri=str(folder), table_name="album", mode="append")
+    mode = "append" if (folder / "album.lance").exists() else "create"
+    return LanceDBVectorStore(uri=str(folder), table_name="album", mode=mode)
 
 
 Store = Callable[[Path], Any]
-no_pandas = pytest.mark.skipif(find_spec("pandas") is None, reason="the package imports pandas")
+# LlamaIndex's store calls an old name of LanceDB.
 all_stores = pytest.mark.parametrize(
-    "store", [chroma, lance, pytest.param(packaged_lance, marks=no_pandas)]
+    "store",
+    [
+        chroma,
+        pytest.param(
+            lance, marks=pytest.mark.filterwarnings("ignore:table_names:DeprecationWarning")
+        ),
+    ],
 )
 EMBEDDING = MockEmbedding(embed_dim=3)
 
@@ -162,6 +116,7 @@ def test_llama_index(store: Store, tmp_path: Path) -> None:
 
     # A picture that comes in without a guard is cleaned at retrieval.
     ingest([node(LATE, "late")], store(tmp_path))
+    reloaded = VectorStoreIndex.from_vector_store(store(tmp_path), embed_model=EMBEDDING)
     inner = PlainLLM()
     engine = RetrieverQueryEngine.from_args(
         retriever=reloaded.as_retriever(similarity_top_k=9),
