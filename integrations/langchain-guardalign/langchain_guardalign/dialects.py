@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ Part = dict[str, Any]
 Block = Mapping[str, Any]
 
 # The smallest picture takes more characters.
-_LONGEST_NAME = 64
+_NAME = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _REMEDY = "Give the image as base64 or as a data URL."
 # With two of these, a block could hold two images, and only one of them would be scanned.
 _ORIGINS = ("base64", "data", "file_id", "image", "image_url", "path", "source", "url")
@@ -84,7 +85,7 @@ def with_types(block: Block, mime_type: str | None) -> dict[Any, Any]:
 
 def note_block(note: str, block: Block) -> dict[str, Any]:
     """A text block in place of an image block; it keeps the id and where a prompt is cached."""
-    kept: Part = {"id": block["id"]} if _is_short(block.get("id")) else {}
+    kept: Part = {"id": block["id"]} if _is_name(block.get("id")) else {}
     return {"type": "text", "text": note, **kept, **cache_mark(block)}
 
 
@@ -92,14 +93,14 @@ def cache_mark(block: Block) -> Part:
     """The mark by which Anthropic caches a prompt up to a block; nothing if it is another value."""
     mark = block.get("cache_control")
     plain = isinstance(mark, Mapping) and all(
-        _is_short(value) for item in mark.items() for value in item
+        _is_name(value) for item in mark.items() for value in item
     )
     return {"cache_control": mark} if plain else {}
 
 
-def _is_short(value: object) -> bool:
-    """Whether a value is a name or a number, in which no picture has room."""
-    return isinstance(value, int) or (isinstance(value, str) and len(value) <= _LONGEST_NAME)
+def _is_name(value: object) -> bool:
+    """Whether a value is a number or a name, in which no picture has room."""
+    return isinstance(value, int) or (isinstance(value, str) and bool(_NAME.fullmatch(value)))
 
 
 def data_url(file: bytes) -> str:
