@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import functools
 import io
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, ValuesView
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,44 @@ class Slotted:
         self.picture = picture
 
 
+class Headers(MutableMapping[str, Any]):
+    """A mapping whose copy shares its contents, as that of `requests` for headers does."""
+
+    def __init__(self, **items: Any) -> None:
+        self.items_inside = items
+
+    def __getitem__(self, key: str) -> Any:
+        return self.items_inside[key]
+
+    def __setitem__(self, key: str, item: Any) -> None:
+        self.items_inside[key] = item
+
+    def __delitem__(self, key: str) -> None:
+        del self.items_inside[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.items_inside)
+
+    def __len__(self) -> int:
+        return len(self.items_inside)
+
+
+class Single(types.SimpleNamespace):
+    """An object that is its own copy."""
+
+    def __copy__(self) -> Single:
+        return self
+
+
 VALUES: dict[str, Callable[[], Any]] = {
     "a read-only mapping": lambda: types.MappingProxyType({"a": RAW}),
     "a user's dictionary": lambda: collections.UserDict(a=B64),
     "a chain of mappings": lambda: collections.ChainMap({"a": RAW}),
+    "a mapping whose copy shares its contents": lambda: Headers(a=RAW),
+    "a view of a mapping's values": lambda: {"a": RAW}.values(),
+    "an array of bytes in numbers": lambda: array.array("B", RAW),
+    "a view of pixels": lambda: memoryview(UNSAFE.pixels),
+    "an object that is its own copy": lambda: Single(a=RAW),
     "a deque": lambda: collections.deque([RAW]),
     "a frozen set": lambda: frozenset({B64}),
     "a view of bytes": lambda: memoryview(RAW),
@@ -64,13 +99,15 @@ def holds(value: Any) -> bool:
         return bool((pixels == RED).all(axis=-1).any())
     if isinstance(value, io.BytesIO):
         return holds(value.getvalue())
-    if isinstance(value, bytes | memoryview):
+    if isinstance(value, memoryview) and value.ndim > 1:
+        return holds(np.asarray(value))
+    if isinstance(value, bytes | memoryview | array.array):
         return RAW in bytes(value)
     if isinstance(value, str):
         return B64 in value
     if isinstance(value, Mapping):
         return any(map(holds, [*value, *value.values()]))
-    if isinstance(value, list | tuple | set | frozenset | collections.deque):
+    if isinstance(value, list | tuple | set | frozenset | collections.deque | ValuesView):
         return any(map(holds, value))
     if isinstance(value, BaseException | functools.partial):
         return holds(value.args)

@@ -8,9 +8,9 @@ from typing import Any
 
 from langchain_core.documents import Document
 
+from guardalign_middleware.intake.containers import with_items
 from guardalign_middleware.record_seal import SEAL
 from guardalign_middleware.verdict_records import METADATA_PREFIX, flat_record, without_records
-from langchain_guardalign.containers import with_items
 from langchain_guardalign.verdict_metadata import (
     HOMES,
     merge_records,

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from guardalign_middleware.intake.arrays import ArrayPictures, like
 from guardalign_middleware.intake.extent import picture_format, picture_size
 from guardalign_middleware.intake.hidden_images import (
     HiddenImage,
@@ -18,7 +19,6 @@ from guardalign_middleware.intake.hidden_images import (
     may_hide_image,
     replace_hidden,
 )
-from langchain_guardalign.arrays import ArrayPictures, like
 from langchain_guardalign.dialects import Part, data_url, open_file
 from langchain_guardalign.found_images import FoundImage, Replacement
 from langchain_guardalign.walk_modes import Mode

@@ -1,8 +1,8 @@
 """The walk over a LangChain value: its messages, blocks, containers and objects.
 
 Every value inside is looked at, whatever its key. `walk_modes.py` says how strictly,
-`block_rules.py` what a block is, `containers.py` how a container is opened, and `image_values.py`
-reads the pictures that are values by themselves.
+`block_rules.py` what a block is, the core's `intake/containers.py` how a container is opened, and
+`image_values.py` reads the pictures that are values by themselves.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 from langchain_core.messages import BaseMessage
 from PIL import Image
+from pydantic_core import MultiHostUrl, Url
 
 from guardalign_middleware.errors import MessageError
-from guardalign_middleware.intake.declared import WRAPPER_KEYS, Declared, declared
-from guardalign_middleware.intake.hidden_images import hidden_images
-from guardalign_middleware.intake.part import block_type
-from guardalign_middleware.intake.type_fields import with_types_beside
-from langchain_guardalign.arrays import as_array, as_numbers, could_be_picture, like, pictures_in
-from langchain_guardalign.block_rules import Refusal, is_turn, judge, unknown_reason
-from langchain_guardalign.containers import (
+from guardalign_middleware.intake.arrays import (
+    as_array,
+    as_numbers,
+    could_be_picture,
+    like,
+    pictures_in,
+)
+from guardalign_middleware.intake.containers import (
     PLAIN,
     Opened,
     as_file,
@@ -31,6 +34,11 @@ from langchain_guardalign.containers import (
     retyped_attributes,
     with_items,
 )
+from guardalign_middleware.intake.declared import WRAPPER_KEYS, Declared, declared
+from guardalign_middleware.intake.hidden_images import hidden_images
+from guardalign_middleware.intake.part import block_type
+from guardalign_middleware.intake.type_fields import with_types_beside
+from langchain_guardalign.block_rules import Refusal, is_turn, judge, unknown_reason
 from langchain_guardalign.dialects import ImageSlot, note_block
 from langchain_guardalign.document_records import without_forged
 from langchain_guardalign.found_images import FoundImage, Replacement
@@ -41,6 +49,7 @@ from langchain_guardalign.walk_modes import Mode, attribute_mode, field_modes
 _MAX_DEPTH = 64
 _MAX_OBJECTS = 1000
 _LEAVES = (str, bytes, bytearray, bool, int, float, type(None))
+_PLAIN = (*PLAIN, Url, MultiHostUrl, np.generic, np.dtype)  # their text is read by itself
 _PLAIN_CONTAINERS = {dict, list, tuple}
 _NUMBERS = {bool, int, float, complex, type(None)}
 _SHOWN: tuple[Mode, ...] = ("strict", "block")
@@ -102,7 +111,7 @@ class Walk(ImageValues):
             return self._mapping(value, place, mode)
         if isinstance(value, Image.Image):
             return self._picture(value, place)
-        if isinstance(value, PLAIN):
+        if isinstance(value, _PLAIN):
             return value
         array = as_array(value)
         if array is not None and array.dtype.kind not in "OSU":

@@ -7,19 +7,12 @@ What could hold a picture and cannot be searched is refused.
 from __future__ import annotations
 
 import base64
-import contextlib
-import copy
 import dataclasses
 import datetime
-import decimal
 import enum
 import io
-import os
-import re
-import types
-import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, MappingView, Sequence, Set
 from typing import Any
 
 from PIL import Image
@@ -27,6 +20,17 @@ from pydantic import BaseModel
 
 from guardalign_middleware import notices
 from guardalign_middleware.errors import MessageError
+from guardalign_middleware.intake.containers import (
+    BUFFERS,
+    PLAIN,
+    Opened,
+    Unopened,
+    as_file,
+    opened,
+    opened_object,
+    with_items,
+    with_members,
+)
 from guardalign_middleware.intake.extent import picture_format
 from llama_index.llms.guardalign.images import Found
 from llama_index.llms.guardalign.visitors import Visitor, encoded
@@ -38,11 +42,8 @@ _MAX_DEPTH = 64
 _TENSORS = frozenset({"torch", "tensorflow", "jax", "jaxlib", "cupy", "mlx"})
 _NOT_NUMBERS = frozenset("OSUV")
 _SIDE = 8  # pixels; nothing can be recognized in less
-_PLAIN = (
-    bool, int, float, complex, type(None), enum.Enum, range, slice, re.Pattern, os.PathLike,
-    datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, decimal.Decimal, uuid.UUID,
-    type, types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType,
-)  # fmt: skip
+_PLAIN = (*PLAIN, enum.Enum, datetime.tzinfo)
+_LEAST_NUMBERS = 8
 
 
 class ValueWalk:
@@ -113,8 +114,10 @@ class ValueWalk:
         return self._visitor.words(value) if self._text is None else self._text(value, key)
 
     def _container(self, value: Any) -> Any:
-        if isinstance(value, bytes | bytearray | memoryview):
+        if isinstance(value, bytes | bytearray):
             return self._bytes(value)
+        if isinstance(value, BUFFERS) and (box := opened(value)) is not None:
+            return self._opened(value, box)
         if isinstance(value, Image.Image):
             return self._image(value)
         if isinstance(value, io.IOBase):
@@ -123,7 +126,7 @@ class ValueWalk:
             if self._mapping is not None:
                 return self._mapping(value, self.walk)
             return walk_items(value, self.walk)
-        if isinstance(value, list | tuple | deque | Set):
+        if isinstance(value, list | tuple | deque | Set | MappingView):
             return self._elements(value)
         shape = _shape(value)
         if shape is not None:
@@ -132,13 +135,13 @@ class ValueWalk:
 
     def _elements(self, value: Any) -> Any:
         items = list(value)
-        if (data := _bytes_of(items)) is not None:
+        if (data := as_file(items, _LEAST_NUMBERS)) is not None:
             shown = self._encoded(data)
-            return value if shown is None else _rebuilt(value, list(shown))
+            return value if shown is None else with_members(value, list(shown))
         new = [self.walk(item) for item in items]
-        return value if _each_same(new, items) else _rebuilt(value, new)
+        return value if _each_same(new, items) else with_members(value, new)
 
-    def _bytes(self, value: bytes | bytearray | memoryview) -> Any:
+    def _bytes(self, value: bytes | bytearray) -> Any:
         shown = self._encoded(bytes(value))
         if shown is None:
             return value
@@ -184,8 +187,7 @@ class ValueWalk:
             if self.walk(items) is items:
                 return value
         elif len(shape) == 1:
-            data = _bytes_of(value[:32].tolist())
-            if data is None or picture_format(data) is None:
+            if as_file(value[:32].tolist(), _LEAST_NUMBERS) is None:
                 return value
         elif sum(side >= _SIDE for side in shape) < 2:
             return value
@@ -195,22 +197,24 @@ class ValueWalk:
         )
 
     def _object(self, value: Any) -> Any:
-        fields = dict(_fields(value))
-        if not fields:
-            if self._strict and type(value) is not object and not _is_record(value):
-                raise MessageError(
-                    f"{self._place} holds a {type(value).__name__}, which cannot be searched.",
-                    remedy="Pass strings, numbers, lists and mappings.",
-                )
-            return value
-        changed = {
-            name: new for name, item in fields.items() if (new := self.walk(item)) is not item
-        }
-        if not changed:
+        # What would be used up by looking stays closed.
+        box = None if isinstance(value, Iterator) else opened_object(value)
+        if box is not None:
+            return self._opened(value, box)
+        if self._strict and type(value) is not object and not _is_record(value):
+            raise MessageError(
+                f"{self._place} holds a {type(value).__name__}, which cannot be searched.",
+                remedy="Pass strings, numbers, lists and mappings.",
+            )
+        return value
+
+    def _opened(self, value: Any, box: Opened) -> Any:
+        new = [self.walk(part) for part in box.parts]
+        if _each_same(new, box.parts):
             return value
         try:
-            return _with_fields(value, changed)
-        except (AttributeError, TypeError, ValueError) as error:
+            return box.rebuild(new)
+        except Unopened as error:
             raise MessageError(
                 f"{self._place} holds a {type(value).__name__} whose picture cannot be replaced.",
                 remedy="Pass the picture as an ImageBlock.",
@@ -222,15 +226,8 @@ def walk_items(value: Mapping[Any, Any], walk: Inside) -> Any:
     new = {walk(key, None): walk(item, key) for key, item in value.items()}
     if _same(new.items(), value.items()):
         return value
-    if type(value) is dict:
-        return new
-    try:
-        copied: Any = copy.copy(value)
-        copied.clear()
-        copied.update(new)
-    except (AttributeError, TypeError, ValueError):
-        return new  # A read-only mapping becomes a dict.
-    return copied
+    # Where a key has changed, the old one must not stay.
+    return with_items(value, new) if new.keys() == value.keys() else new
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
@@ -245,35 +242,6 @@ def _shape(value: Any) -> tuple[int, ...] | None:
         return None
 
 
-def _bytes_of(items: Sequence[Any]) -> bytes | None:
-    """The bytes that a list of numbers spells; None for other lists."""
-    if len(items) < 8 or not all(type(item) is int and 0 <= item < 256 for item in items[:32]):
-        return None
-    try:
-        return bytes(items)
-    except (TypeError, ValueError):
-        return None
-
-
-def _fields(value: Any) -> Iterator[tuple[str, Any]]:
-    """What an object holds, public or not; nothing for what would be used up by looking."""
-    if isinstance(value, Iterator):
-        return
-    if isinstance(value, BaseModel):
-        yield from value.__dict__.items()
-        yield from (value.__pydantic_extra__ or {}).items()
-        yield from (value.__pydantic_private__ or {}).items()
-        return
-    yield from getattr(value, "__dict__", {}).items()
-    for kind in type(value).__mro__:
-        for name, member in vars(kind).items():
-            if isinstance(member, types.MemberDescriptorType) and name != "__dict__":
-                with contextlib.suppress(AttributeError):
-                    yield name, member.__get__(value)
-    if isinstance(value, BaseException):
-        yield "args", value.args
-
-
 def _is_record(value: Any) -> bool:
     """Whether an object could hold fields, but has none."""
     return (
@@ -282,44 +250,6 @@ def _is_record(value: Any) -> bool:
         or hasattr(value, "__dict__")
         or any("__slots__" in kind.__dict__ for kind in type(value).__mro__[:-1])
     )
-
-
-def _with_fields(value: Any, changed: Mapping[str, Any]) -> Any:
-    copied = copy.copy(value)
-    if isinstance(value, BaseModel):
-        for own in (copied.__dict__, copied.__pydantic_extra__, copied.__pydantic_private__):
-            if own is not None:
-                own.update({name: new for name, new in changed.items() if name in own})
-        return copied
-    for name, new in changed.items():
-        object.__setattr__(copied, name, new)
-    return copied
-
-
-def _rebuilt(value: Any, items: list[Any]) -> Any:
-    """A container of the same kind; where that cannot be made, the nearest plain one."""
-    plain: type = next(
-        kind for kind in (list, tuple, deque, frozenset, object) if isinstance(value, kind)
-    )
-    if plain is object:
-        plain = set
-    try:
-        if isinstance(value, deque):
-            return deque(items, value.maxlen)
-        if hasattr(value, "_make"):
-            return value._make(items)
-        if type(value) in (list, tuple, set, frozenset):
-            return type(value)(items)
-        if isinstance(value, list):
-            copied = copy.copy(value)
-            copied[:] = items
-            return copied
-    except (TypeError, ValueError, AttributeError):
-        pass
-    try:
-        return plain(items)
-    except TypeError:  # What is shown cannot be hashed.
-        return items
 
 
 def _each_same(new: Sequence[Any], old: Sequence[Any]) -> bool:

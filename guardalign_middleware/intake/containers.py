@@ -33,25 +33,27 @@ from collections.abc import (
     Set,
 )
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, SecretBytes, SecretStr
-from pydantic_core import MultiHostUrl, Url
 
+from guardalign_middleware.intake.arrays import like
 from guardalign_middleware.intake.extent import picture_format
 from guardalign_middleware.intake.type_fields import with_types_beside
-from langchain_guardalign.arrays import like
+
+T = TypeVar("T")
 
 PLAIN = (
-    *(str, int, float, complex, type(None), datetime.date, datetime.time, datetime.timedelta),
+    *(int, float, complex, type(None), datetime.date, datetime.time, datetime.timedelta),
     *(decimal.Decimal, fractions.Fraction, uuid.UUID, os.PathLike, re.Pattern, range, slice),
     *(type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType),
-    *(type(Ellipsis), Url, MultiHostUrl, np.generic, np.dtype),
+    type(Ellipsis),
 )
-"""Values without a picture and without parts; their text is read by itself."""
-_BUFFERS = (array.array, ctypes.Array, mmap.mmap, memoryview)
+"""Values without a picture and without parts."""
+BUFFERS = (array.array, ctypes.Array, mmap.mmap, memoryview)
+"""Types of bytes in other clothes."""
 _MAX_ATTRIBUTES = 200
 _MAX_WORDS = 2**24
 
@@ -92,20 +94,44 @@ class Opened:
 def opened(value: Any) -> Opened | None:
     """Open a container; None if it has no parts that can be looked at without using it up."""
     if isinstance(value, BaseModel):
-        return _model(value)
+        return opened_object(value)
     if isinstance(value, enum.Enum):
         return _one(value.value, lambda new: new)
     if isinstance(value, SecretStr | SecretBytes):
         return _one(value.get_secret_value(), type(value))
-    if isinstance(value, _BUFFERS):
+    if isinstance(value, BUFFERS):
         return _buffer(value)
     if isinstance(value, io.IOBase) or hasattr(type(value), "seekable"):
         return _file(value)
     if isinstance(value, Sequence | Set | MappingView | collections.deque):
-        return _items(value)
+        members: Any = value
+        return Opened(list(members), lambda new: with_members(members, new))
     if isinstance(value, Iterator | AsyncIterator | Awaitable):
         return None
-    return _object(value)
+    box = opened_object(value)
+    return box if box is not None and len(box.parts) <= _MAX_ATTRIBUTES else None
+
+
+def opened_object(value: Any) -> Opened | None:
+    """Open a model or an object by its fields, public or not; None for an object without any."""
+    if isinstance(value, BaseModel):
+        return _model(value)
+    stored = _attributes(value)
+    if not stored:
+        return None
+
+    def rebuild(new: Sequence[Any]) -> Any:
+        twin = _twin(value, copy.copy)
+        try:
+            # The unchanged ones too: whether it can be rebuilt is asked with the old parts.
+            for name, item in zip(stored, new, strict=True):
+                object.__setattr__(twin, name, item)
+        except Exception as error:
+            raise Unopened from error
+        return twin
+
+    unknown = not dataclasses.is_dataclass(value)
+    return Opened([*stored.values()], rebuild, [*stored], unknown=unknown)
 
 
 def cells(value: Any, array: NDArray[Any]) -> Opened:
@@ -121,9 +147,9 @@ def cells(value: Any, array: NDArray[Any]) -> Opened:
     return Opened(flat, rebuild)
 
 
-def as_file(numbers: Sequence[Any]) -> bytes | None:
-    """The bytes of a picture that is written as a list of numbers."""
-    if len(numbers) < 44 or type(numbers[0]) is not int:
+def as_file(numbers: Sequence[Any], least: int = 44) -> bytes | None:
+    """The bytes of a picture that is written as a list of at least so many numbers."""
+    if len(numbers) < least or type(numbers[0]) is not int:
         return None
     try:
         if picture_format(bytes(numbers[:32])) is None:
@@ -152,7 +178,7 @@ def with_items(old: Mapping[Any, Any], changed: Mapping[Any, Any]) -> Mapping[An
     # The copy of another mapping may share its contents.
     if isinstance(old, dict | collections.UserDict):
         try:
-            new = copy.copy(old)
+            new = _twin(old, copy.copy)
             new.update(changed)
         except Exception:  # noqa: BLE001
             return {**old, **changed}
@@ -161,19 +187,7 @@ def with_items(old: Mapping[Any, Any], changed: Mapping[Any, Any]) -> Mapping[An
     return {**old, **changed}
 
 
-def _one(part: Any, rebuild: Callable[[Any], Any]) -> Opened:
-    return Opened([part], lambda parts: rebuild(parts[0]), single=True)
-
-
-def _as_bytes(data: Any) -> bytes:
-    return data.encode() if isinstance(data, str) else bytes(data)
-
-
-def _items(items: Any) -> Opened:
-    return Opened(list(items), lambda new: _same_type(items, new))
-
-
-def _same_type(items: Any, new: Sequence[Any]) -> Any:
+def with_members(items: Any, new: Sequence[Any]) -> Any:
     """Items in a container of the same type, or in the plain one that is nearest to it."""
     kind = type(items)
     if kind in {list, tuple}:
@@ -190,7 +204,7 @@ def _same_type(items: Any, new: Sequence[Any]) -> Any:
             plain = base
     try:
         if isinstance(items, list):
-            twin = copy.copy(items)
+            twin = _twin(items, copy.copy)
             twin[:] = new
         elif isinstance(items, tuple):
             twin = tuple.__new__(kind, new)
@@ -200,7 +214,7 @@ def _same_type(items: Any, new: Sequence[Any]) -> Any:
         same = isinstance(items, Set) or (
             len(twin) == len(new) and all(a is b for a, b in zip(twin, new, strict=True))
         )
-        if type(twin) is kind and same and twin is not items:
+        if type(twin) is kind and same:
             return twin
     except Exception:  # noqa: BLE001
         pass
@@ -210,23 +224,43 @@ def _same_type(items: Any, new: Sequence[Any]) -> Any:
         return list(new)
 
 
+def _one(part: Any, rebuild: Callable[[Any], Any]) -> Opened:
+    return Opened([part], lambda parts: rebuild(parts[0]), single=True)
+
+
+def _as_bytes(data: Any) -> bytes:
+    return data.encode() if isinstance(data, str) else bytes(data)
+
+
 def _model(model: BaseModel) -> Opened:
     fields = {**model.__dict__, **(model.model_extra or {})}
     private = dict(getattr(model, "__pydantic_private__", None) or {})
 
     def rebuild(new: Sequence[Any]) -> BaseModel:
-        update = {
-            key: item
-            for (key, old), item in zip(fields.items(), new[: len(fields)], strict=True)
-            if item is not old
-        }
-        twin = model.model_copy(update=update)
-        if private:
-            inner = dict(zip(private, new[len(fields) :], strict=True))
-            object.__setattr__(twin, "__pydantic_private__", inner)
+        twin = _twin(model, lambda model: model.model_copy())
+        pairs = zip([*fields, *private], [*fields.values(), *private.values()], new, strict=True)
+        changed = {name: item for name, old, item in pairs if item is not old}
+        for store in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
+            own = getattr(twin, store, None) or {}
+            update = {name: changed[name] for name in own if name in changed}
+            if update:
+                object.__setattr__(twin, store, {**own, **update})
+        known = twin.model_fields_set | (changed.keys() & type(model).model_fields.keys())
+        object.__setattr__(twin, "__pydantic_fields_set__", known)
         return twin
 
     return Opened([*fields.values(), *private.values()], rebuild, [*fields, *private])
+
+
+def _twin(value: T, copied: Callable[[T], T]) -> T:
+    """A copy that is another object of the same type."""
+    try:
+        twin = copied(value)
+    except Exception as error:
+        raise Unopened from error
+    if twin is value or type(twin) is not type(value):
+        raise Unopened
+    return twin
 
 
 def _attributes(value: Any) -> dict[str, Any]:
@@ -245,27 +279,6 @@ def _attributes(value: Any) -> dict[str, Any]:
     if isinstance(value, BaseException):
         stored["args"] = value.args
     return stored
-
-
-def _object(value: Any) -> Opened | None:
-    stored = _attributes(value)
-    if not 0 < len(stored) <= _MAX_ATTRIBUTES:
-        return None
-
-    def rebuild(new: Sequence[Any]) -> Any:
-        try:
-            twin = copy.copy(value)
-            if twin is value or type(twin) is not type(value):
-                raise Unopened
-            # The unchanged ones too: whether it can be rebuilt is asked with the old parts.
-            for name, item in zip(stored, new, strict=True):
-                object.__setattr__(twin, name, item)
-        except Exception as error:
-            raise Unopened from error
-        return twin
-
-    unknown = not dataclasses.is_dataclass(value)
-    return Opened([*stored.values()], rebuild, [*stored], unknown=unknown)
 
 
 def _buffer(value: Any) -> Opened | None:
