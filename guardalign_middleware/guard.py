@@ -117,11 +117,13 @@ class GuardAlign:
         )
 
     def with_options(self, *, on_refused: OnRefused, on_blocked: OnBlocked) -> Self:
-        """The same chain, with its models, under other options.
+        """The same chain, with its models, under other options; itself if it has these.
 
         Raises:
             ConfigError: another value of an option.
         """
+        if (on_refused, on_blocked) == (self.on_refused, self.on_blocked):
+            return self
         _check_options(on_refused, on_blocked)
         chain = copy.copy(self)
         chain.on_refused, chain.on_blocked = on_refused, on_blocked

@@ -182,6 +182,8 @@ class ImageGuard:
     def _sanitize_files(
         self, sources: Sequence[ImageSource], view_seed: str | None
     ) -> list[SanitizedImage]:
+        if not sources:
+            return []  # most turns of most conversations have no image
         images = [self.load(source) for source in sources]
         self._check(view_seed)
         known = self._passed(images, view_seed)

@@ -6,7 +6,6 @@ they say about images counts only under a seal of this process, or of one with t
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import os
@@ -22,6 +21,7 @@ KEY_VARIABLE: Final = "GUARDALIGN_RECORD_KEY"
 SEAL: Final = "seal"
 _SHORTEST = 16
 _OF_THIS_PROCESS = secrets.token_bytes(32)
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,8 +51,7 @@ def is_own(record: object) -> bool:
 
 def _seal(record: Mapping[str, Any]) -> str:
     content = {key: value for key, value in record.items() if key != SEAL}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hmac.new(_key(), text.encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(_key(), _JSON.encode(content).encode(), "sha256").hex()[:32]
 
 
 def _key() -> bytes:
