@@ -182,10 +182,10 @@ class ImageGuard:
     def _sanitize_files(
         self, sources: Sequence[ImageSource], view_seed: str | None
     ) -> list[SanitizedImage]:
+        self._check(view_seed)
         if not sources:
             return []  # most turns of most conversations have no image
         images = [self.load(source) for source in sources]
-        self._check(view_seed)
         known = self._passed(images, view_seed)
         new = [image for image, verdict in zip(images, known, strict=True) if verdict is None]
         cleaned = self._cleaned(distinct_images(new), view_seed)
