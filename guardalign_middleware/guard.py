@@ -7,7 +7,7 @@ import copy
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, Unpack, get_args
+from typing import Any, Self, Unpack
 
 from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
 from guardalign_middleware.errors import ConfigError
@@ -19,7 +19,7 @@ from guardalign_middleware.generation.output import OnOutput, OutputRunner
 from guardalign_middleware.guarded_prompt import GuardedPrompt as GuardedPrompt
 from guardalign_middleware.guarded_prompt import guarded_prompt
 from guardalign_middleware.guarded_stream import GuardedStream
-from guardalign_middleware.handling import OnBlocked, OnRefused, check_option
+from guardalign_middleware.handling import OnBlocked, OnRefused, check_sent_options
 from guardalign_middleware.image_guard import ImageGuard, require_profile
 from guardalign_middleware.intake.messages import read_conversation
 from guardalign_middleware.scan_threads import in_scan_thread
@@ -61,7 +61,7 @@ class GuardAlign:
         on_refused: OnRefused = "raise",
         on_blocked: OnBlocked = "reply",
     ) -> None:
-        _check_options(on_refused, on_blocked)
+        check_sent_options(on_refused, on_blocked)
         self.on_refused: OnRefused = on_refused
         self.on_blocked: OnBlocked = on_blocked
         self._refusals = Refusals()
@@ -104,7 +104,7 @@ class GuardAlign:
     ) -> Self:
         """Load the guard and the runner that the config names; errors as for `from_preset`."""
         # Checked before 7B weights are loaded, so that these errors come at once.
-        _check_options(on_refused, on_blocked)
+        check_sent_options(on_refused, on_blocked)
         require_profile(config)
         runner = runner_config(config)
         guard = ImageGuard.from_config(config)
@@ -124,7 +124,7 @@ class GuardAlign:
         """
         if (on_refused, on_blocked) == (self.on_refused, self.on_blocked):
             return self
-        _check_options(on_refused, on_blocked)
+        check_sent_options(on_refused, on_blocked)
         chain = copy.copy(self)
         chain.on_refused, chain.on_blocked = on_refused, on_blocked
         return chain
@@ -312,11 +312,6 @@ def runner_config(config: GuardAlignConfig) -> RunnerConfig:
             remedy="Use ImageGuard, or a preset that names a model.",
         )
     return config.runner
-
-
-def _check_options(on_refused: OnRefused, on_blocked: OnBlocked) -> None:
-    check_option("on_refused", on_refused, get_args(OnRefused))
-    check_option("on_blocked", on_blocked, get_args(OnBlocked))
 
 
 def _asked(prompts: Sequence[GuardedPrompt]) -> list[GuardedPrompt]:

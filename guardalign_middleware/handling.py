@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from guardalign_middleware.errors import ConfigError
 
@@ -32,6 +32,11 @@ its place and asks the model. Older turns, tool results and retrieved documents 
 notice.
 """
 
+ON_REFUSED: tuple[OnRefused, ...] = get_args(OnRefused)
+ON_BLOCKED: tuple[OnBlocked, ...] = get_args(OnBlocked)
+SENT_OPTIONS = ("on_refused", "on_blocked")
+"""The options that govern what the user has just sent."""
+
 
 def check_option(name: str, value: object, accepted: Sequence[str], *, remedy: str = "") -> None:
     """Reject a value that an adapter does not support.
@@ -43,6 +48,16 @@ def check_option(name: str, value: object, accepted: Sequence[str], *, remedy: s
         raise ConfigError(
             f"{name} should be one of {', '.join(accepted)}. Received {value!r}.", remedy=remedy
         )
+
+
+def check_sent_options(on_refused: object = "raise", on_blocked: object = "reply") -> None:
+    """Reject other values of the two options that govern what the user has just sent.
+
+    Raises:
+        ConfigError: names the accepted values.
+    """
+    check_option("on_refused", on_refused, ON_REFUSED)
+    check_option("on_blocked", on_blocked, ON_BLOCKED)
 
 
 def check_known(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForLLMRun,
@@ -23,7 +23,14 @@ from pydantic import ConfigDict, Field
 
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.handles import LazyChain, no_warnings
-from guardalign_middleware.handling import OnBlocked, OnRefused, check_known, check_option
+from guardalign_middleware.handling import (
+    ON_BLOCKED,
+    ON_REFUSED,
+    OnBlocked,
+    OnRefused,
+    check_known,
+    check_option,
+)
 from guardalign_middleware.sources import check_preset, with_source
 from guardalign_middleware.types import GuardedReply
 from langchain_guardalign.composition import Guarding
@@ -47,7 +54,7 @@ _OF_CALLS = _OF_PROVIDERS | {
     *("ls_structured_output_format", "output_version", "stream", "stream_usage"),
     *("max_tokens", "model", "must_call", "seed", "stop", "temperature", "tools"),
 }
-_ACCEPTED = {"on_refused": get_args(OnRefused), "on_blocked": get_args(OnBlocked)}
+_ACCEPTED = {"on_refused": ON_REFUSED, "on_blocked": ON_BLOCKED}
 
 
 class ChatGuardAlign(Guarding, LocalModel):

@@ -15,7 +15,7 @@ from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.encode import png_bytes
 from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
 from guardalign_middleware.handles import LazyGuard
-from guardalign_middleware.handling import OnBlocked, OnRefused, OnUnsafe
+from guardalign_middleware.handling import OnUnsafe
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.intake.pdf import pdf_not_allowed
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "notice", "block", "flag")
 """What the guards of messages can do about an unsafe image."""
-ON_REFUSED: tuple[OnRefused, ...] = ("raise", "notice")
-ON_BLOCKED: tuple[OnBlocked, ...] = ("reply", "notice")
 
 _MAX_CACHED_BYTES = 128 * 2**20
 

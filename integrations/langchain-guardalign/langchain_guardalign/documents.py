@@ -13,6 +13,7 @@ from guardalign_middleware import notices
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.handles import guard_handle
 from guardalign_middleware.handling import (
+    ON_REFUSED,
     OnRefused,
     OnUnsafe,
     check_known,
@@ -21,7 +22,7 @@ from guardalign_middleware.handling import (
 )
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
-from langchain_guardalign.cleaner import ON_REFUSED, ImageCleaner
+from langchain_guardalign.cleaner import ImageCleaner
 from langchain_guardalign.document_pdfs import pdfs_in, without_pdfs
 from langchain_guardalign.document_records import with_flat_records
 from langchain_guardalign.message_walk import find_images

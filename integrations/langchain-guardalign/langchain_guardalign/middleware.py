@@ -25,12 +25,13 @@ from guardalign_middleware.handling import (
     OnUnsafe,
     check_known,
     check_option,
+    check_sent_options,
     named_options,
 )
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
 from langchain_guardalign.blocked_reply import reply_message
-from langchain_guardalign.cleaner import ON_BLOCKED, ON_REFUSED, ON_UNSAFE, ImageCleaner
+from langchain_guardalign.cleaner import ON_UNSAFE, ImageCleaner
 from langchain_guardalign.errors import ImageBlocked
 from langchain_guardalign.outcomes import Cleaned, Outcome
 from langchain_guardalign.refused_state import GuardedState, raise_refused, refused_update
@@ -112,8 +113,7 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         super().__init__()
         check_known("GuardAlignMiddleware", unknown, named_options(GuardAlignMiddleware))
         check_option("on_unsafe", on_unsafe, ON_UNSAFE)
-        check_option("on_refused", on_refused, ON_REFUSED)
-        check_option("on_blocked", on_blocked, ON_BLOCKED)
+        check_sent_options(on_refused, on_blocked)
         handle = guard_handle(preset, guard, source, owner="GuardAlignMiddleware")
         self._cleaner = ImageCleaner(handle, on_unsafe, notice, cache_size, allow_unscanned)
         self._on_refused = on_refused

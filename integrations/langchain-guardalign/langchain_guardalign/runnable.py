@@ -15,6 +15,8 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from guardalign_middleware.handles import guard_handle
 from guardalign_middleware.handling import (
+    ON_BLOCKED,
+    ON_REFUSED,
     OnBlocked,
     OnRefused,
     OnUnsafe,
@@ -24,7 +26,7 @@ from guardalign_middleware.handling import (
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sources import check_preset, with_source
-from langchain_guardalign.cleaner import ON_BLOCKED, ON_REFUSED, ON_UNSAFE, ImageCleaner
+from langchain_guardalign.cleaner import ON_UNSAFE, ImageCleaner
 from langchain_guardalign.composition import Guarding, in_front
 from langchain_guardalign.errors import ImageBlocked
 from langchain_guardalign.inputs import Input, input_or_error

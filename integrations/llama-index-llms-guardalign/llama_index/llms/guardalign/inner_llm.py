@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 from llama_index.core.bridge.pydantic import (
     ConfigDict,
@@ -22,7 +22,13 @@ from llama_index.core.llms.llm import LLM
 
 from guardalign_middleware import ConfigError, ImageGuard
 from guardalign_middleware.handles import LazyGuard, guard_handle, no_warnings
-from guardalign_middleware.handling import OnBlocked, OnRefused, check_known, check_option
+from guardalign_middleware.handling import (
+    SENT_OPTIONS,
+    OnBlocked,
+    OnRefused,
+    check_known,
+    check_sent_options,
+)
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.sources import with_source
@@ -88,8 +94,7 @@ class AroundLLM(LLM):
         guard = data.pop("guard", None)
         preset = data.pop("preset", None)
         check_known(_OWNER, data, {*type(self).model_fields, "guard"})
-        check_option("on_refused", data.get("on_refused", "raise"), get_args(OnRefused))
-        check_option("on_blocked", data.get("on_blocked", "reply"), get_args(OnBlocked))
+        check_sent_options(**{key: data[key] for key in SENT_OPTIONS if key in data})
         own = isinstance(inner, GuardAlignMultiModal)
         with no_warnings() if own else nullcontext():
             handle = guard_handle(preset, guard, owner=_OWNER)

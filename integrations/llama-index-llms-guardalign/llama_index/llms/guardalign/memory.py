@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
@@ -12,7 +12,7 @@ from llama_index.core.memory import BaseMemory
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.handles import LazyGuard
-from guardalign_middleware.handling import OnBlocked, OnRefused, check_option
+from guardalign_middleware.handling import SENT_OPTIONS, OnBlocked, OnRefused, check_sent_options
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.verdict_records import METADATA_KEY
@@ -71,8 +71,7 @@ class GuardAlignMemory(BaseMemory):
     def __init__(
         self, memory: BaseMemory, *, guard: ImageGuard | LazyGuard | None = None, **data: Any
     ) -> None:
-        check_option("on_refused", data.get("on_refused", "raise"), get_args(OnRefused))
-        check_option("on_blocked", data.get("on_blocked", "reply"), get_args(OnBlocked))
+        check_sent_options(**{key: data[key] for key in SENT_OPTIONS if key in data})
         super().__init__(memory=memory, **data)
         if isinstance(guard, LazyGuard):
             self._lazy = guard

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -29,7 +29,13 @@ from llama_index.core.multi_modal_llms import MultiModalLLM
 from guardalign_middleware import ConfigError, GuardAlign
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.handles import LazyChain
-from guardalign_middleware.handling import OnBlocked, OnRefused, check_known, check_option
+from guardalign_middleware.handling import (
+    SENT_OPTIONS,
+    OnBlocked,
+    OnRefused,
+    check_known,
+    check_sent_options,
+)
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.sources import with_source
@@ -100,8 +106,7 @@ class _MultiModal(LLM):
         if chain is not None:
             given.setdefault("on_refused", getattr(chain, "on_refused", "raise"))
             given.setdefault("on_blocked", getattr(chain, "on_blocked", "reply"))
-        check_option("on_refused", given.get("on_refused", "raise"), get_args(OnRefused))
-        check_option("on_blocked", given.get("on_blocked", "reply"), get_args(OnBlocked))
+        check_sent_options(**{key: given[key] for key in SENT_OPTIONS if key in given})
         lazy = LazyChain(preset=preset, chain=chain)
         super().__init__(preset=None if preset is None else str(preset), **given)
         self._lazy = lazy
