@@ -31,9 +31,11 @@ from guardalign_middleware.testing.pictures import (
 )
 
 if TYPE_CHECKING:
-    from guardalign_middleware.testing.encoders import FakeEncoder
+    from guardalign_middleware.testing.encoders import CountingEncoder, FakeEncoder
     from guardalign_middleware.testing.guards import (
         THRESHOLD,
+        coarse_guard,
+        counting_guard,
         red_chain,
         red_config,
         red_detector,
@@ -47,6 +49,7 @@ __all__ = [
     "RED",
     "THRESHOLD",
     "BarrierRunner",
+    "CountingEncoder",
     "EagerRunner",
     "EchoCall",
     "EchoRunner",
@@ -54,6 +57,8 @@ __all__ = [
     "ScriptedRunner",
     "all_red",
     "base64_png",
+    "coarse_guard",
+    "counting_guard",
     "data_url",
     "has_red",
     "open_png",
@@ -67,8 +72,16 @@ __all__ = [
 
 # Imported on first use: pictures and dialects should not cost the seconds that torch needs.
 _HOMES = {
-    "encoders": ("FakeEncoder",),
-    "guards": ("THRESHOLD", "red_chain", "red_config", "red_detector", "red_guard"),
+    "encoders": ("CountingEncoder", "FakeEncoder"),
+    "guards": (
+        "THRESHOLD",
+        "coarse_guard",
+        "counting_guard",
+        "red_chain",
+        "red_config",
+        "red_detector",
+        "red_guard",
+    ),
     "runners": ("BarrierRunner", "EchoCall", "EchoRunner"),
     "tool_runners": ("EagerRunner", "ScriptedRunner"),
 }

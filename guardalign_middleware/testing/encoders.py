@@ -59,3 +59,14 @@ class FakeEncoder:
                     remedy=f"Use {', '.join(self.COLOURS)}.",
                 )
         return functional.normalize(rows, dim=-1)
+
+
+class CountingEncoder(FakeEncoder):
+    """A `FakeEncoder` that counts the batches of images it was given."""
+
+    batches = 0
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """Count, then encode."""
+        self.batches += 1
+        return super().encode_images(pixels)

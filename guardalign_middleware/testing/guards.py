@@ -22,7 +22,7 @@ from guardalign_middleware.detection import (
 )
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
-from guardalign_middleware.testing.encoders import FakeEncoder
+from guardalign_middleware.testing.encoders import CountingEncoder, FakeEncoder
 from guardalign_middleware.testing.runners import EchoRunner
 
 THRESHOLD = 0.2
@@ -63,6 +63,19 @@ def red_guard(config: GuardAlignConfig | None = None) -> ImageGuard:
     """An `ImageGuard` whose detector flags red."""
     config = config or red_config()
     return ImageGuard(config, red_detector(config))
+
+
+def counting_guard() -> tuple[ImageGuard, CountingEncoder]:
+    """A guard that flags red, and its encoder, whose `batches` tell whether it scanned."""
+    guard = red_guard()
+    encoder = guard.detector.meters[0].encoder = CountingEncoder()
+    return guard, encoder
+
+
+def coarse_guard() -> ImageGuard:
+    """A guard with patches as large as the picture, so that a large photo takes seconds."""
+    detection = red_config().detection.model_copy(update={"patches": PatchConfig(sizes=(1.0,))})
+    return red_guard(red_config(detection=detection))
 
 
 def red_chain(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.schema import ImageNode, MediaResource, Node, NodeWithScore
 
-from guardalign_middleware.config import OutputConfig, PatchConfig
-from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.config import OutputConfig
 from guardalign_middleware.intake import load_image
 from guardalign_middleware.output import PASSED
-from guardalign_middleware.testing import FakeEncoder, picture, png, red_config, red_guard
+from guardalign_middleware.testing import (
+    coarse_guard,
+    counting_guard,
+    picture,
+    png,
+    red_config,
+    red_guard,
+)
 from guardalign_middleware.testing.photos import file_of, photo
 from llama_index.llms.guardalign import (
     GuardAlignGuardedLLM,
@@ -30,28 +35,6 @@ FORMATS = {"jpeg": "jpeg", "png": "png", "webp": "webp", "gif": "png", "bmp": "p
 @pytest.fixture(autouse=True)
 def _nothing_passed() -> None:
     PASSED.forget()
-
-
-class Counting(FakeEncoder):
-    """Counts its batches."""
-
-    batches = 0
-
-    def encode_images(self, pixels: Any) -> Any:
-        self.batches += 1
-        return super().encode_images(pixels)
-
-
-def counted() -> tuple[ImageGuard, Counting]:
-    guard = red_guard()
-    encoder = guard.detector.meters[0].encoder = Counting()
-    return guard, encoder
-
-
-def large_guard() -> ImageGuard:
-    """A guard that looks at large pictures as a whole."""
-    detection = red_config().detection.model_copy(update={"patches": PatchConfig(sizes=(1.0,))})
-    return red_guard(red_config(detection=detection))
 
 
 def ask(block: ImageBlock) -> list[ChatMessage]:
@@ -82,7 +65,7 @@ def test_a_photo_of_12_megapixels_leaves_as_large_as_it_came(
     quality: int, subsampling: int
 ) -> None:
     file = file_of(photo(4000, 3000), "JPEG", quality=quality, subsampling=subsampling)
-    guard, inner = large_guard(), PlainLLM()
+    guard, inner = coarse_guard(), PlainLLM()
     GuardAlignGuardedLLM(inner, guard=guard).chat(ask(ImageBlock(image=file)))
     assert len(file_in(seen_by(inner))) <= 1.15 * len(file)
     assert seen_by(inner).image_mimetype == "image/jpeg"
@@ -116,7 +99,7 @@ def test_a_guarded_llm_over_transformed_nodes_scans_nothing(kind: str, red: bool
     quality = {"quality": 95} if kind == "jpeg" else {}
     file = file_of(picture(red=red).to_pil(), kind.upper(), **quality)
     (node,) = GuardAlignImageTransform(guard=red_guard())([image_node(file, kind)])
-    second, encoder = counted()
+    second, encoder = counting_guard()
     inner = PlainLLM()
     llm = GuardAlignGuardedLLM(inner, guard=second)
 

@@ -16,12 +16,18 @@ from langchain_core.messages import AIMessage, HumanMessage
 from mcp.types import ImageContent
 from PIL import Image
 
-from guardalign_middleware.config import OutputConfig, PatchConfig
-from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.config import OutputConfig
 from guardalign_middleware.intake import load_image
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.output import PASSED
-from guardalign_middleware.testing import FakeEncoder, picture, png, red_config, red_guard
+from guardalign_middleware.testing import (
+    coarse_guard,
+    counting_guard,
+    picture,
+    png,
+    red_config,
+    red_guard,
+)
 from guardalign_middleware.testing.dialects import blocks_of
 from guardalign_middleware.testing.photos import file_of, photo
 from langchain_guardalign import (
@@ -40,28 +46,6 @@ FORMATS = {"jpeg": "jpeg", "png": "png", "webp": "webp", "gif": "png", "bmp": "p
 @pytest.fixture(autouse=True)
 def _nothing_passed() -> None:
     PASSED.forget()
-
-
-class Counting(FakeEncoder):
-    """Counts its batches."""
-
-    batches = 0
-
-    def encode_images(self, pixels: Any) -> Any:
-        self.batches += 1
-        return super().encode_images(pixels)
-
-
-def counted() -> tuple[ImageGuard, Counting]:
-    guard = red_guard()
-    encoder = guard.detector.meters[0].encoder = Counting()
-    return guard, encoder
-
-
-def large_guard() -> ImageGuard:
-    """A guard that looks at large pictures as a whole."""
-    detection = red_config().detection.model_copy(update={"patches": PatchConfig(sizes=(1.0,))})
-    return red_guard(red_config(detection=detection))
 
 
 def ask(block: dict[str, Any]) -> HumanMessage:
@@ -86,7 +70,7 @@ def test_a_photo_of_12_megapixels_leaves_as_large_as_it_came(
     quality: int, subsampling: int
 ) -> None:
     file = file_of(photo(4000, 3000), "JPEG", quality=quality, subsampling=subsampling)
-    (shown,) = ImageGuardRunnable(guard=large_guard()).invoke([ask(openai(file, "jpeg"))])
+    (shown,) = ImageGuardRunnable(guard=coarse_guard()).invoke([ask(openai(file, "jpeg"))])
     assert len(file_in(shown)) <= 1.15 * len(file)
     assert shown.content[1]["image_url"]["url"].startswith("data:image/jpeg;base64,")
 
@@ -151,7 +135,7 @@ def test_metadata_blobs_and_mcp_content_state_the_type(kind: str) -> None:
 def test_a_second_guard_changes_nothing_and_scans_nothing(kind: str, red: bool) -> None:
     quality = {"quality": 95} if kind == "jpeg" else {}
     message = ask(openai(file_of(picture(red=red).to_pil(), kind.upper(), **quality), kind))
-    second, encoder = counted()
+    second, encoder = counting_guard()
     first = ImageGuardRunnable(guard=red_guard())
     both = first | ImageGuardRunnable(guard=second)
     assert both.invoke([message])[0].content == first.invoke([message])[0].content
@@ -159,8 +143,8 @@ def test_a_second_guard_changes_nothing_and_scans_nothing(kind: str, red: bool) 
 
 
 def test_a_middleware_behind_a_runnable_scans_nothing_in_any_turn_or_thread() -> None:
-    outer, _ = counted()
-    inner, encoder = counted()
+    outer, _ = counting_guard()
+    inner, encoder = counting_guard()
     file = file_of(photo(96, 96), "JPEG", quality=85)
     model: BaseChatModel = RecordingModel(answers=[AIMessage("Fine.")] * 40)
     agent = create_agent(model, middleware=[GuardAlignMiddleware(guard=inner)])
