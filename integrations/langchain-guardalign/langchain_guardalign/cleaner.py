@@ -56,6 +56,11 @@ class _Decoded:
     key: str
     source: str
 
+    @classmethod
+    def of(cls, image: CanonicalImage) -> _Decoded:
+        """For a decoded image. Equal pictures in different files go on as different files."""
+        return cls(f"{image.sha256}:{image.file_sha256}", image.source)
+
 
 @dataclass(frozen=True, eq=False)
 class _Picture:
@@ -173,8 +178,7 @@ class ImageCleaner:
             if found.words and key and harmless and not isinstance(error.__cause__, MemoryError):
                 self._broken.put(key, True)
             return _Picture(found, refused=None if harmless else error)
-        # Equal pictures in different files go on as different files.
-        decoded = _Decoded(f"{image.sha256}:{image.file_sha256}", image.source)
+        decoded = _Decoded.of(image)
         if key:
             self._decoded.put(key, decoded)
         return _Picture(found, decoded, image)
@@ -194,11 +198,7 @@ class ImageCleaner:
         except ImageRejected as error:
             return _Picture(found, refused=error)
         return _Picture(
-            found,
-            pages=tuple(
-                _Picture(found, _Decoded(f"{page.sha256}:{page.file_sha256}", page.source), page)
-                for page in pages
-            ),
+            found, pages=tuple(_Picture(found, _Decoded.of(page), page) for page in pages)
         )
 
     def _scan(self, images: list[CanonicalImage]) -> list[_Scan]:
@@ -336,6 +336,4 @@ def _was_scanned(scan: _Scan) -> bool:
 
 
 def _size(scan: _Scan) -> int:
-    evidence = scan.verdict.evidence
-    arrays = evidence.patch_boxes.nbytes + evidence.patch_distances.nbytes
-    return len(scan.file or b"") + arrays
+    return len(scan.file or b"") + scan.verdict.nbytes
