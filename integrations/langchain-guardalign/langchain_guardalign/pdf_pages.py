@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from guardalign_middleware.intake.pdf_blocks import PdfFile, pdf_file
 from guardalign_middleware.intake.type_fields import file_type
-from langchain_guardalign.dialects import cache_mark
+from langchain_guardalign.dialects import cache_mark, data_url, encode
 from langchain_guardalign.found_images import FoundImage
 
 Block = Mapping[Any, Any]
@@ -64,8 +63,7 @@ def page_blocks(block: Block, pages: Sequence[Page]) -> list[dict[str, Any]]:
 
 
 def _picture(block: Block, page: Page) -> dict[str, Any]:
-    b64 = base64.b64encode(page.data).decode("ascii")
-    url = f"data:{page.mime_type};base64,{b64}"
+    b64, url = encode(page.data), data_url(page.data)
     kind = block.get("type")
     if kind is None or (kind == "document" and isinstance(block.get("document"), Mapping)):
         return _untyped(block, page, b64)
