@@ -11,7 +11,7 @@ from langgraph.types import Command
 
 from langchain_guardalign.outcomes import Cleaned
 from langchain_guardalign.state_messages import command_with_messages, state_with_messages
-from langchain_guardalign.verdict_metadata import METADATA_KEY
+from langchain_guardalign.verdict_metadata import METADATA_KEY, own_records
 
 Clean = Callable[[object, str], Cleaned]
 
@@ -52,8 +52,5 @@ def _with_status(old: Any, new: Any) -> Any:
 
 
 def _reports_a_refusal(message: BaseMessage) -> bool:
-    written = message.response_metadata.get(METADATA_KEY)
-    records = written.get("verdicts") if isinstance(written, dict) else None
-    return isinstance(records, list) and any(
-        isinstance(record, dict) and record.get("action") == "refused" for record in records
-    )
+    records = own_records(message.response_metadata.get(METADATA_KEY))
+    return any(record.get("action") == "refused" for record in records)
