@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,3 +60,13 @@ class Replacement:
     blocks: Sequence[Mapping[str, Any]] | None = None
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     records: Sequence[Mapping[str, Any]] = ()
+
+
+def listing(found: list[FoundImage]) -> Callable[[FoundImage], Replacement]:
+    """A `visit` that only writes down what it is shown."""
+
+    def visit(image: FoundImage) -> Replacement:
+        found.append(image)
+        return Replacement()
+
+    return visit

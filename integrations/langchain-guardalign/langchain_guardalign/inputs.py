@@ -66,7 +66,7 @@ def _input(value: Any) -> Input:
         return Input(_messages(value), _unchanged)
     if any(cls.__module__ == "langgraph.types" for cls in type(value).__mro__):
         # Without agents there may be no langgraph.
-        from langchain_guardalign.state_messages import started  # noqa: PLC0415
+        from langchain_guardalign.state_messages import started
 
         return Input(started(value), _unchanged)
     if isinstance(value, BaseModel) or is_dataclass(value):

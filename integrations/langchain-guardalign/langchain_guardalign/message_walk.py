@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from guardalign_middleware.intake.block_kinds import kind_of
 from guardalign_middleware.intake.part import block_type
-from langchain_guardalign.found_images import FoundImage, Replacement
-from langchain_guardalign.value_walk import Walk, listing
+from langchain_guardalign.found_images import FoundImage, Replacement, listing
+from langchain_guardalign.value_walk import Walk
 from langchain_guardalign.walk_modes import Mode
 
 Value = TypeVar("Value")

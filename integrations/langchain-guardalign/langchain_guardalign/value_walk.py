@@ -41,7 +41,7 @@ from guardalign_middleware.intake.type_fields import with_types_beside
 from langchain_guardalign.block_rules import Refusal, is_turn, judge, unknown_reason
 from langchain_guardalign.dialects import ImageSlot, note_block
 from langchain_guardalign.document_records import without_forged
-from langchain_guardalign.found_images import FoundImage, Replacement
+from langchain_guardalign.found_images import FoundImage, Replacement, listing
 from langchain_guardalign.image_values import ImageValues
 from langchain_guardalign.verdict_metadata import with_records
 from langchain_guardalign.walk_modes import Mode, attribute_mode, field_modes
@@ -321,16 +321,6 @@ def images_in(value: object, place: str, mode: Mode) -> list[FoundImage]:
     found: list[FoundImage] = []
     Walk(listing(found)).value(value, place, mode)
     return found
-
-
-def listing(found: list[FoundImage]) -> Callable[[FoundImage], Replacement]:
-    """A `visit` that only writes down what it is shown."""
-
-    def visit(image: FoundImage) -> Replacement:
-        found.append(image)
-        return Replacement()
-
-    return visit
 
 
 class _Blocks(list[Any]):
