@@ -17,6 +17,21 @@ _SENT_ROLES = frozenset({"user", "system"})
 _MOST = 4096
 
 
+def first_sent(roles: Sequence[str]) -> int:
+    """The position of the first turn that the user has just sent.
+
+    These are the user's and the system's turns at the end; it is the number of turns if the last
+    one is an answer or a tool's result.
+
+    Args:
+        roles: of all turns, as the core names them; "" for an unknown one.
+    """
+    first = len(roles)
+    while first and roles[first - 1] in _SENT_ROLES:
+        first -= 1
+    return first
+
+
 class Refusals:
     """Inputs for which the user already got an error or a reply; the latest 4096 of them.
 
@@ -63,10 +78,8 @@ class SentTurns:
     """
 
     def __init__(self, roles: Sequence[str], last: object, refusals: Refusals) -> None:
-        self._count = first = len(roles)
-        while first and roles[first - 1] in _SENT_ROLES:
-            first -= 1
-        self._first = first
+        self._count = len(roles)
+        self._first = first_sent(roles)
         self._last = last
         self._refusals = refusals
 

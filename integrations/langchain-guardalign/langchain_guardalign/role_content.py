@@ -91,15 +91,21 @@ def says_something(parts: Sequence[Part | RefusedPart]) -> bool:
     return any(isinstance(part, RefusedPart) or part.get("text", "image") for part in parts)
 
 
+def role_of(message: BaseMessage) -> str | None:
+    """The core's name of a message's role; None for an unknown one."""
+    if isinstance(message, ChatMessage):
+        return _CHAT_ROLES.get(message.role.lower())
+    return next((role for kind, role in _ROLES if isinstance(message, kind)), None)
+
+
 def _role(message: BaseMessage, index: int) -> str:
-    if isinstance(message, ChatMessage) and message.role.lower() in _CHAT_ROLES:
-        return _CHAT_ROLES[message.role.lower()]
-    for kind, role in _ROLES:
-        if isinstance(message, kind):
-            return role
-    raise MessageError(
-        f"messages[{index}] is a {type(message).__name__}, which is not a turn of a conversation."
-    )
+    role = role_of(message)
+    if role is None:
+        raise MessageError(
+            f"messages[{index}] is a {type(message).__name__}, which is not a turn of a "
+            "conversation."
+        )
+    return role
 
 
 def _turn(

@@ -11,27 +11,20 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage, ChatMessage, HumanMessage, SystemMessage
+from langchain_core.messages import BaseMessage
 from pydantic import BaseModel
 
+from guardalign_middleware import sent_turns
 from guardalign_middleware.cache import BoundedCache
-from guardalign_middleware.intake.messages import ROLES
 from langchain_guardalign.outcomes import Outcome
+from langchain_guardalign.role_content import role_of
 
 _REMEMBERED = 1024
-_USERS = {"human", *(name for name, role in ROLES.items() if role in {"user", "system"})}
 
 
 def first_sent(messages: Sequence[BaseMessage]) -> int:
-    """The index of the first message that the user has just sent.
-
-    These are the user's and the system's messages at the end; it is the number of messages if the
-    last one is an answer or a tool's result.
-    """
-    first = len(messages)
-    while first and _is_users(messages[first - 1]):
-        first -= 1
-    return first
+    """The index of the first message that the user has just sent, by the core's rule."""
+    return sent_turns.first_sent([role_of(message) or "" for message in messages])
 
 
 class EndedTurns:
@@ -102,12 +95,6 @@ class Sent:
             if outcome.place.startswith((f"{root}[{outcome.turn}]", f"{root}.")):
                 return root
         return None
-
-
-def _is_users(message: BaseMessage) -> bool:
-    if isinstance(message, ChatMessage):
-        return message.role.lower() in _USERS
-    return isinstance(message, HumanMessage | SystemMessage)
 
 
 def _message_lists(value: object, place: str) -> Iterator[tuple[str, Sequence[BaseMessage]]]:
