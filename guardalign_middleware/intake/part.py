@@ -8,7 +8,8 @@ verdict or the same error everywhere.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -58,8 +59,19 @@ def load_part(
         MessageError: the image part is malformed.
         ImageRejected: the policy does not accept the image.
     """
-    try:
+    with naming(place):
         return _load(part, place, policy, fetch)
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Name the place in every error about a file that is read meanwhile.
+
+    Raises:
+        ImageRejected: in place of one without the place.
+    """
+    try:
+        yield
     except ImageRejected as error:
         raise ImageRejected(
             f"{place}: {error.message}",

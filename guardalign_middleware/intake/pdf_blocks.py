@@ -23,7 +23,7 @@ from guardalign_middleware.intake.data_url import (
 )
 from guardalign_middleware.intake.load import is_remote_url, read_source
 from guardalign_middleware.intake.media_types import media_kind
-from guardalign_middleware.intake.part import Fetch, read_address
+from guardalign_middleware.intake.part import Fetch, naming, read_address
 from guardalign_middleware.intake.pdf import check_pdf, load_pdf
 from guardalign_middleware.types import CanonicalImage
 
@@ -107,16 +107,9 @@ def load_pdf_file(
             `path_not_allowed`, `url_not_allowed` or `unsupported_type`.
         GuardError: no process can be started to draw the pages.
     """
-    try:
+    with naming(place):
         check_pdf(policy, file.label)
         return load_pdf(_read(file, policy, fetch), policy, file.label)
-    except ImageRejected as error:
-        raise ImageRejected(
-            f"{place}: {error.message}",
-            reason=error.reason,
-            source=error.source,
-            remedy=error.remedy,
-        ) from error
 
 
 def pdf_notice(file: PdfFile, error: ImageRejected | None = None) -> str:
