@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from guardalign_middleware.errors import GuardAlignError, ImageRejected
-from guardalign_middleware.types import SEVERITY
+from guardalign_middleware.errors import GuardAlignError
+from guardalign_middleware.types import SEVERITY, Refused
 
 Scalar = str | int | float | bool
 METADATA_KEY: Final = "guardalign"
@@ -54,8 +54,8 @@ def flat_record(records: Sequence[Mapping[str, Any]]) -> dict[str, Scalar]:
 
 def refusal_record(error: GuardAlignError) -> dict[str, str]:
     """The record of an input that could not be checked, so that there is no verdict on it."""
-    reason = error.reason if isinstance(error, ImageRejected) else "unsupported_type"
-    return {"decision": "block", "action": "refused", "reason": reason}
+    record = Refused.by(error, "").to_json()
+    return {key: value for key, value in record.items() if key != "place"}
 
 
 def is_record_key(key: object) -> bool:
