@@ -242,7 +242,7 @@ def guard_handle(
 ) -> LazyGuard:
     """The handle for an adapter's arguments, in front of a model that the preset does not know.
 
-    There is no default: what guards somebody else's model has to be chosen.
+    There is no default: the caller chooses the guard of a model that is not ours.
 
     Args:
         preset: name or path of the preset to load.

@@ -1,4 +1,4 @@
-"""Seals on the guard's records, to tell them from records that somebody else wrote.
+"""Seals on the guard's records, to tell them from forged ones.
 
 Metadata come from anywhere: from a tool, a document loader, or a client of the application. What
 they say about images counts only under a seal of this process, or of one with the same key.
