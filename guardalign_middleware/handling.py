@@ -74,9 +74,10 @@ def check_known(
     Raises:
         ConfigError: names the nearest option that exists.
     """
-    names = sorted(known)
+    existing = frozenset(known)  # Sorted for an error only: calls check their keywords too.
     for name in given:
-        if name not in names:
+        if name not in existing:
+            names = sorted(existing)
             near = nearest_option(name, names)
             raise ConfigError(
                 f"{owner} has no option {name!r}.",

@@ -55,12 +55,14 @@ class GuardedChatModel(Guarding, GuardedCalls):
     alternatives and everything else composed of it are guarded too. Verdicts on the images of the
     prompt are in the metadata of the model's run, and in the answer's
     `response_metadata["guardalign"]`; in a stream, in that of the first chunk. Errors are those of
-    `ImageGuardRunnable`.
+    `ImageGuardRunnable`, but a blocked image is answered with the preset's `blocked_reply`, unless
+    the call wants a schema or a tool call.
 
     Args:
         chat_model: the model that answers.
         guard: an `ImageGuardRunnable`, or a loaded `ImageGuard`; by position, a preset as well.
-        preset, on_unsafe, notice, cache_size: of an `ImageGuardRunnable`, unless `guard` is one.
+        preset, on_unsafe, on_refused, on_blocked, allow_unscanned, notice, cache_size: of an
+            `ImageGuardRunnable`, unless `guard` is one.
 
     Raises:
         ConfigError: neither `preset` nor `guard`, an option that does not exist, or a `chat_model`

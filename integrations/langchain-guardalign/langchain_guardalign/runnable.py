@@ -59,26 +59,34 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
     found in every block dialect, in tool results, artifacts and keywords. A cleaned image stays
     in its dialect and, where every provider takes it, in its format. In text and in tool calls,
     where no model sees a picture, only a complete unsafe one is replaced. Ids, order and
-    everything else stay the same. The verdicts
-    are in each message's `response_metadata["guardalign"]`, without pixels.
+    everything else stay the same. The verdicts are in each message's
+    `response_metadata["guardalign"]`, without pixels.
 
-    Nothing is forwarded if an image is behind a URL, a path or a file id (`ImageRejected`), if a
-    block could hold an image and cannot be read (`MessageError`), or if the guard has a fault
-    (`GuardError`).
+    What cannot be checked is never forwarded: an image behind a URL, a path or a file id
+    (`ImageRejected`), and a block that could hold an image and cannot be read (`MessageError`). By
+    default it is raised if the user has just sent it; in older turns, answers and tool results, a
+    text that names the cause takes its place. A fault of the guard is always raised (`GuardError`).
 
     Args:
         source: a preset or a loaded guard, as below, given by position.
         preset: name of a shipped preset, or path of a .yaml file. It needs no runner.
         guard: a loaded `ImageGuard`, instead of `preset`. There is no default.
         on_unsafe: "mask" shows the cleaned picture, or the notice where nothing may be shown;
-            "notice" shows the notice for every unsafe image; "block" raises `ImageBlocked`;
-            "flag" changes nothing and only records the verdict.
+            "notice" shows the notice for every unsafe image; "block" takes every unsafe image for a
+            blocked one; "flag" changes nothing and only records the verdict.
+        on_refused: what to do about what cannot be checked and the user has just sent: "raise" the
+            error, or show a "notice" that names the cause.
+        on_blocked: what to do about an image of which nothing may be shown and the user has just
+            sent: "reply" in the model's place, or show the "notice". Where no model stands directly
+            behind, `ImageBlocked` is raised, which has the reply.
+        allow_unscanned: whether films and files of unknown kinds pass unread, and PDF files that
+            the preset refuses; the verdicts count them as `unscanned`.
         notice: the text in place of an unsafe image.
         cache_size: number of scanned pictures to remember.
 
     Raises:
         ConfigError: neither or both of `preset` and `guard`, an unknown preset, an option that does
-            not exist, or any other `on_unsafe`.
+            not exist, or a value that an option does not have.
     """
 
     preset: str | Path | None = None
@@ -136,11 +144,11 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
         """Clean one input.
 
         Raises:
-            ImageBlocked: an unsafe image with `on_unsafe="block"`, or a single image that would
-                become a notice, for which its type has no room.
-            ImageRejected: an image that the intake policy does not accept.
+            ImageBlocked: an image that the user has just sent is blocked and `on_blocked` is
+                "reply", or a single image would become a notice, for which its type has no room.
+            ImageRejected: an image that the intake policy does not accept, by `on_refused`.
             MessageError: an unknown kind of input, or a block that could hold an image and cannot
-                be read.
+                be read, by `on_refused`.
             GuardError: a fault of the guard.
         """
         return self._call_with_config(self._clean, input, config)
@@ -262,6 +270,8 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
     ) -> Cleaned | Exception:
         if run is not None:
             record_on_run(cleaned.records, run)
+        if not cleaned.outcomes:
+            return replace(cleaned, value=item.restore(cleaned.value))
         single = item.single
         sent = Sent(item.value, _PLACE, self._ended)
         ending = [
