@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import copy
-import io
 import pickle
 import re
 from collections.abc import Awaitable, Callable
@@ -28,15 +27,11 @@ from guardalign_middleware.testing import (
     red_config,
     red_guard,
 )
+from guardalign_middleware.testing.refused import refused_files
 from guardalign_middleware.types import GuardedReply, ImagePart, Message
 
 REPLY = red_config().blocked_reply
-
-
-def encoded(kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    picture().to_pil().save(file, kind, **options)
-    return file.getvalue()
+FILES = refused_files()
 
 
 def base64_part(data: bytes, mime: str) -> dict[str, Any]:
@@ -46,14 +41,11 @@ def base64_part(data: bytes, mime: str) -> dict[str, Any]:
 # What ordinary users send, and what the notice says about it.
 CAUSES: dict[str, tuple[Any, str]] = {
     "animated GIF": (
-        {
-            "type": "image",
-            "image": encoded("GIF", save_all=True, append_images=[all_red().to_pil()]),
-        },
+        {"type": "image", "image": FILES["animated GIF"][0]},
         "[image not shown: it is animated",
     ),
-    "broken upload": (base64_part(png(picture())[:-40], "image/png"), "the file is damaged"),
-    "JPEG called PNG": (base64_part(encoded("JPEG"), "image/png"), "image not shown"),
+    "broken upload": (base64_part(*FILES["broken upload"]), "the file is damaged"),
+    "JPEG called PNG": (base64_part(*FILES["JPEG called PNG"]), "image not shown"),
     "link": (
         {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
         "it is behind a link",
@@ -64,7 +56,7 @@ CAUSES: dict[str, tuple[Any, str]] = {
             "file": {
                 "filename": "a.pdf",
                 "file_data": "data:application/pdf;base64,"
-                + base64.b64encode(encoded("PDF")).decode(),
+                + base64.b64encode(FILES["PDF"][0]).decode(),
             },
         },
         "[file a.pdf not shown: it is a PDF",

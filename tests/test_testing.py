@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from guardalign_middleware import ConfigError, testing
+from guardalign_middleware import ConfigError, ImageRejected, testing
 from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.testing.dialects import blocks_of
+from guardalign_middleware.testing.refused import refused_files
 
 TOOL = {
     "type": "function",
@@ -54,6 +55,20 @@ def test_red_is_unsafe_and_all_red_is_blocked() -> None:
     assert guard.detector.profile.threshold == testing.THRESHOLD
     x0, y0, x1, y1 = testing.BOX
     assert (images[1].pixels[y0:y1, x0:x1] == testing.RED).all()
+
+
+def test_a_counting_guard_counts_its_scans() -> None:
+    guard, encoder = testing.counting_guard()
+    assert guard.scan(testing.picture(red=True)).decision == "mask"
+    assert encoder.batches == 1
+
+
+@pytest.mark.parametrize("name", refused_files())
+def test_refused_files_are_refused(name: str) -> None:
+    data, mime_type = refused_files()[name]
+    block = blocks_of(data, mime_type)["openai"]
+    with pytest.raises(ImageRejected):
+        testing.red_chain().invoke([{"role": "user", "content": [block]}])
 
 
 def test_the_encoder_knows_only_colours() -> None:

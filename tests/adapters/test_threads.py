@@ -7,7 +7,6 @@ are those that users meet most.
 from __future__ import annotations
 
 import base64
-import io
 from typing import Any
 
 import pytest
@@ -23,8 +22,8 @@ from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.tools import FunctionTool
 
 from guardalign_middleware.errors import ImageRejected, MessageError
-from guardalign_middleware.testing import all_red, picture, png, red_guard
-from guardalign_middleware.testing.harmless import files
+from guardalign_middleware.testing import all_red, png, red_guard
+from guardalign_middleware.testing.refused import refused_files
 from langchain_guardalign import GuardAlignMiddleware, ImageGuardRunnable
 from langchain_guardalign.testing import RecordingModel, holds_raw
 from llama_index.llms.guardalign import GuardAlignGuardedLLM
@@ -34,39 +33,24 @@ from llama_index_support.doubles import ToolLLM
 pytestmark = [ignore_agent_warnings, pytest.mark.slow]
 
 LINK = "https://example.org/a.png"
-REFUSALS = ("an animated GIF", "a broken upload", "a JPEG called PNG", "a link", "a PDF")
+REFUSALS = ("animated GIF", "broken upload", "JPEG called PNG", "link", "PDF")
 BLOCKED = png(all_red())
-
-
-def _saved(form: str, frames: int = 1) -> bytes:
-    buffer = io.BytesIO()
-    first, *more = [picture(colour=(0, 0, 200 + n)).to_pil() for n in range(frames)]
-    options = {"save_all": True, "append_images": more} if more else {}
-    first.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-FILES: dict[str, tuple[bytes, str]] = {
-    "an animated GIF": (_saved("GIF", 3), "image/gif"),
-    "a broken upload": (png(picture())[:100], "image/png"),
-    "a JPEG called PNG": (_saved("JPEG"), "image/png"),
-    "a PDF": (files()["pdf"], "application/pdf"),
-}
+FILES = refused_files()
 
 
 def in_langchain(what: str) -> dict[str, Any]:
-    if what == "a link":
+    if what == "link":
         return {"type": "image", "url": LINK}
     data, mime_type = FILES[what]
-    kind = "file" if what == "a PDF" else "image"
+    kind = "file" if what == "PDF" else "image"
     return {"type": kind, "base64": base64.b64encode(data).decode(), "mime_type": mime_type}
 
 
 def in_llama_index(what: str) -> Any:
-    if what == "a link":
+    if what == "link":
         return ImageBlock(url=LINK)
     data, mime_type = FILES[what]
-    if what == "a PDF":
+    if what == "PDF":
         return DocumentBlock(
             data=base64.b64encode(data), title="a.pdf", document_mimetype=mime_type
         )
@@ -75,7 +59,7 @@ def in_llama_index(what: str) -> Any:
 
 def holds(value: object, what: str) -> bool:
     """Whether a value still holds what was refused."""
-    return LINK in repr(value) if what == "a link" else holds_raw(value, FILES[what][0])
+    return LINK in repr(value) if what == "link" else holds_raw(value, FILES[what][0])
 
 
 class Thread:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from typing import Any
 
@@ -18,6 +17,7 @@ from llama_index.core.workflow import Context
 from guardalign_middleware import notices
 from guardalign_middleware.errors import ConfigError, GuardAlignError
 from guardalign_middleware.testing import base64_png, has_red, png, red_chain
+from guardalign_middleware.testing.refused import refused_files
 from llama_index.llms.guardalign import (
     GuardAlignGuardedLLM,
     GuardAlignMemory,
@@ -45,15 +45,10 @@ pytestmark = [
 ]
 
 
-def animation() -> bytes:
-    buffer = io.BytesIO()
-    SAFE.to_pil().save(buffer, "GIF", save_all=True, append_images=[UNSAFE.to_pil()])
-    return buffer.getvalue()
-
-
+FILES = refused_files()
 CAUSES: dict[str, Any] = {
-    "an animation": lambda: ImageBlock(image=animation()),
-    "a broken upload": lambda: ImageBlock(image=png(SAFE)[:-200]),
+    "an animation": lambda: ImageBlock(image=FILES["animated GIF"][0]),
+    "a broken upload": lambda: ImageBlock(image=FILES["broken upload"][0]),
     "a wrong type": lambda: ImageBlock(image=png(SAFE), image_mimetype="image/jpeg"),
     "a link": lambda: ImageBlock(url="https://example.org/a.png"),
     "a PDF": lambda: DocumentBlock(data=b"%PDF-1.4", document_mimetype="application/pdf"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, Any
 
 from langchain.agents import create_agent
@@ -42,7 +43,12 @@ def shown(model: RecordingModel) -> list[int]:
 
 def block(image: CanonicalImage) -> dict[str, Any]:
     """An image block of LangChain."""
-    return {"type": "image", "base64": base64_png(image), "mime_type": "image/png"}
+    return block_of(png(image), "image/png")
+
+
+def block_of(data: bytes, mime_type: str) -> dict[str, Any]:
+    """An image block of LangChain with any bytes and any type."""
+    return {"type": "image", "base64": base64.b64encode(data).decode(), "mime_type": mime_type}
 
 
 def ask(*images: CanonicalImage, text: str = "what is it ?", id: str | None = None) -> HumanMessage:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -13,7 +11,6 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.tools import InjectedToolCallId, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
-from PIL import Image
 from pydantic import BaseModel
 
 from guardalign_middleware.errors import (
@@ -24,41 +21,23 @@ from guardalign_middleware.errors import (
     MessageError,
 )
 from guardalign_middleware.notices import UNSAFE
-from guardalign_middleware.testing import all_red, base64_png, picture, png, red_config
+from guardalign_middleware.testing import all_red, base64_png, red_config
+from guardalign_middleware.testing.refused import refused_files
 from langchain_guardalign import ImageBlocked
 from langchain_guardalign.testing import RecordingModel
-from langchain_support.agents import ASKED, ask, block, guard, raw, red_runnable
+from langchain_support.agents import ASKED, ask, block, block_of, guard, raw, red_runnable
 from langchain_support.models import Provider
 
 REPLY = red_config().blocked_reply
-PLAIN, ALL_RED = picture(), all_red()
-
-
-def encoded(format: str, **options: Any) -> bytes:
-    """The plain picture as a file."""
-    file = io.BytesIO()
-    PLAIN.to_pil().save(file, format, **options)
-    return file.getvalue()
-
-
-def base64_block(data: bytes, mime: str) -> dict[str, Any]:
-    return {"type": "image", "base64": base64.b64encode(data).decode(), "mime_type": mime}
-
-
-FRAMES = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
-ANIMATED = io.BytesIO()
-FRAMES[0].save(ANIMATED, "GIF", save_all=True, append_images=FRAMES[1:])
-
+ALL_RED = all_red()
+FILES = refused_files()
 # What ordinary users send, and what the notice says about it.
 CAUSES: dict[str, tuple[dict[str, Any], str]] = {
-    "animated GIF": (base64_block(ANIMATED.getvalue(), "image/gif"), "animated"),
-    "broken upload": (base64_block(png(PLAIN)[:-40], "image/png"), "damaged"),
-    "JPEG called PNG": (base64_block(encoded("JPEG"), "image/png"), "not shown"),
+    "animated GIF": (block_of(*FILES["animated GIF"]), "animated"),
+    "broken upload": (block_of(*FILES["broken upload"]), "damaged"),
+    "JPEG called PNG": (block_of(*FILES["JPEG called PNG"]), "not shown"),
     "link": ({"type": "image", "url": "https://example.org/a.png"}, "behind a link"),
-    "PDF": (
-        {**base64_block(encoded("PDF"), "application/pdf"), "type": "file"},
-        "not shown",
-    ),
+    "PDF": ({**block_of(*FILES["PDF"]), "type": "file"}, "not shown"),
 }
 REFUSED = [pytest.param(*case, id=name) for name, case in CAUSES.items()]
 THREAD: Any = {"configurable": {"thread_id": "1"}}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,37 +17,23 @@ from guardalign_middleware.testing import (
     all_red,
     base64_png,
     picture,
-    png,
     red_chain,
     red_config,
     red_guard,
 )
+from guardalign_middleware.testing.refused import refused_files
 from langchain_guardalign import ChatGuardAlign
+from langchain_support.agents import block, block_of
 
 REPLY = red_config().blocked_reply
-
-
-def encoded(format: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    picture().to_pil().save(file, format, **options)
-    return file.getvalue()
-
-
-def base64_block(data: bytes, mime: str) -> dict[str, Any]:
-    return {"type": "image", "base64": base64.b64encode(data).decode(), "mime_type": mime}
-
-
-ANIMATION = encoded("GIF", save_all=True, append_images=[all_red().to_pil()])
+FILES = refused_files()
 # What ordinary users send, and what the notice says about it.
 CAUSES: dict[str, tuple[dict[str, Any], str]] = {
-    "animated GIF": (base64_block(ANIMATION, "image/gif"), "it is animated"),
-    "broken upload": (base64_block(png(picture())[:-40], "image/png"), "the file is damaged"),
-    "JPEG called PNG": (base64_block(encoded("JPEG"), "image/png"), "image not shown"),
+    "animated GIF": (block_of(*FILES["animated GIF"]), "it is animated"),
+    "broken upload": (block_of(*FILES["broken upload"]), "the file is damaged"),
+    "JPEG called PNG": (block_of(*FILES["JPEG called PNG"]), "image not shown"),
     "link": ({"type": "image", "url": "https://example.org/a.png"}, "it is behind a link"),
-    "PDF": (
-        {**base64_block(encoded("PDF"), "application/pdf"), "type": "file"},
-        "file not shown: it is a PDF",
-    ),
+    "PDF": ({**block_of(*FILES["PDF"]), "type": "file"}, "file not shown: it is a PDF"),
     # Found by the adapter, not by the core.
     "file id": ({"type": "image", "file_id": "file-1"}, "image not shown"),
     "two images": (
@@ -63,7 +47,7 @@ CAUSES: dict[str, tuple[dict[str, Any], str]] = {
     "film": ({"type": "video", "base64": "AAAA", "mime_type": "video/mp4"}, "video not shown"),
 }
 REFUSED = [pytest.param(*case, id=name) for name, case in CAUSES.items()]
-BLOCKED = {"type": "image", "base64": base64_png(all_red()), "mime_type": "image/png"}
+BLOCKED = block(all_red())
 CALL: Any = {"name": "look", "args": {}, "id": "1"}
 
 
