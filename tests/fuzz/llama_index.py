@@ -18,17 +18,15 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
     VideoBlock,
 )
-from llama_index.core.llms import MockLLM
 from llama_index.core.schema import ImageDocument, ImageNode, NodeWithScore
 from pydantic import ValidationError
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import GuardAlignError
-from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.intake.messages import parse_messages
-from llama_index.llms.guardalign.gate import Gate
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.messages import to_role_content
+from llama_index.llms.guardalign.passes import Passes
 from llama_index.llms.guardalign.turns import Refusals, Turns
 from tests.fuzz.conversations import some_file, some_text, some_url, some_value
 from tests.fuzz.targets import typed
@@ -51,18 +49,14 @@ def check_llama_index(messages: list[ChatMessage] | None) -> str:
     if messages is None:
         return "refused by LlamaIndex"
     try:
-        found = [slot for slot in _gate().read(_turns(messages)).found if not slot.in_words]
+        finder, _ = Passes(_turns(messages), _RESOLVE, allow_unscanned=False).read()
+        found = [slot for slot in finder.found if not slot.in_words]
         parsed = parse_messages(to_role_content(messages, _RESOLVE), _POLICY)
     except GuardAlignError as error:
         return typed(error)
     taken_in = sum(len(message.images) for message in parsed)
     assert taken_in == len(found), f"{len(found)} images were found and {taken_in} taken in"
     return f"accepted with {min(len(found), 2)} images"
-
-
-def _gate() -> Gate:
-    llm = MockLLM()
-    return Gate(llm, llm, LazyGuard("mini"), _RESOLVE, False, "raise", "reply", Refusals())
 
 
 def _turns(messages: list[ChatMessage]) -> Turns:

@@ -16,14 +16,17 @@ from llama_index.core.base.llms.types import (
     CitationBlock,
     ThinkingBlock,
     ToolCallBlock,
+    VideoBlock,
 )
 from llama_index.core.llms import ChatMessage, TextBlock
+from llama_index.core.memory import ChatMemoryBuffer
 
 from guardalign_middleware import notices
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.testing import base64_png, data_url, has_red, open_png
 from guardalign_middleware.testing.harmless import files, snippets
-from llama_index.llms.guardalign import GuardAlignGuardedLLM
+from llama_index.llms.guardalign import GuardAlignGuardedLLM, GuardAlignMemory
+from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index_support.conversations import (
     BLOCKED,
     GUARD,
@@ -102,6 +105,40 @@ def test_an_unsafe_picture_in_words_is_cleaned(
     # The model does not see a picture in words, so it is asked even if one is blocked.
     assert response.message.content == "I see."
     assert set(decisions(response)) == {"mask" if image is UNSAFE else "block"}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "passes"),
+    [
+        ([TextBlock(text="iVBORw0KGgo is how a PNG begins in base64, padded with words")], 1),
+        ([VideoBlock(video=b"film")], 2),
+        ([image_block(SAFE)], 2),
+        ([TextBlock(text=data_url(SAFE))], 2),
+        ([TextBlock(text=data_url(UNSAFE)[:-40])], 2),
+    ],
+    ids=["words", "refused", "image", "picture in words", "broken picture in words"],
+)
+def test_words_alone_are_walked_once(
+    inner: Any, monkeypatch: pytest.MonkeyPatch, blocks: list[Any], passes: int
+) -> None:
+    walked = []
+    original = MessageWalk.message
+
+    def message(self: MessageWalk, message: ChatMessage, index: int) -> ChatMessage:
+        walked.append(index)
+        return original(self, message, index)
+
+    monkeypatch.setattr(MessageWalk, "message", message)
+    options: dict[str, Any] = {"guard": GUARD, "on_refused": "notice"}
+    question = ask(*blocks)
+    question[0].additional_kwargs = {"guardalign": {"decision": "allow"}, "kept": 1}
+    GuardAlignGuardedLLM(llm=inner, **options).chat([*ask(), *question])
+    memory = GuardAlignMemory(ChatMemoryBuffer.from_defaults(llm=inner), **options)
+    memory.put_messages([*ask(), *question])
+    assert walked == [0, 1] * passes * 2
+    for messages in (last_call(inner), memory.get_all()):
+        assert [dict(message.additional_kwargs) for message in messages] == [{}, {"kept": 1}]
+        assert messages[1].blocks[-1] is question[0].blocks[-1]
 
 
 def test_the_picture_of_an_mcp_tool_is_cleaned(llm: GuardAlignGuardedLLM, inner: Any) -> None:

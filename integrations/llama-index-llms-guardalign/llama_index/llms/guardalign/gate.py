@@ -17,13 +17,12 @@ from guardalign_middleware.handling import OnBlocked, OnRefused
 from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.types import GuardedReply
 from guardalign_middleware.verdict_records import refusal_record
-from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import Resolver
+from llama_index.llms.guardalign.passes import Passes
 from llama_index.llms.guardalign.pdf_pages import paged
 from llama_index.llms.guardalign.report import Report
 from llama_index.llms.guardalign.turns import Turns
-from llama_index.llms.guardalign.visitors import Asked, Finder, Shower, Visitor
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,8 @@ class Gate:
         turns = Turns(
             paged(messages, self.resolve), self.on_refused, self.on_blocked, self.refusals
         )
-        finder = self.read(turns)
-        pictures = finder.pictures
-        images = self.guard.get().sanitize_many(pictures) if pictures else []
-        shown = self._walk(turns, Shower(finder.slots, images))
+        cleaned = Passes(turns, self.resolve, self.allow_unscanned).clean(self.guard)
+        finder, images, shown = cleaned.finder, cleaned.images, cleaned.messages
         # What the LLM sees first, then what stands in words.
         found = finder.found
         order = sorted(range(len(images)), key=lambda index: found[index].in_words)
@@ -134,27 +131,6 @@ class Gate:
             )
             return Admitted(target, shown, {}, report | reply.to_json())
         return Admitted(self.inner, shown, kwargs, report)
-
-    def read(self, turns: Turns) -> Finder:
-        """Find and read everything that has to be guarded.
-
-        Raises:
-            ImageRejected, MessageError: as for `admit`.
-        """
-        finder = Finder(self.resolve, turns.raises)
-        try:
-            self._walk(turns, finder)
-        except Asked as asked:
-            raise asked.error from asked.error.__cause__
-        return finder
-
-    def _walk(self, turns: Turns, visitor: Visitor) -> list[ChatMessage]:
-        walk = MessageWalk(visitor, self.resolve, allow_unscanned=self.allow_unscanned)
-        walked = []
-        for index, message in enumerate(turns.messages):
-            visitor.turn = index
-            walked.append(walk.message(message, index))
-        return walked
 
     def admit_turn(
         self,

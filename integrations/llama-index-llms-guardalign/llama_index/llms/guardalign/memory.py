@@ -16,11 +16,10 @@ from guardalign_middleware.handling import SENT_OPTIONS, OnBlocked, OnRefused, c
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.verdict_records import METADATA_KEY
-from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
+from llama_index.llms.guardalign.passes import Passes
 from llama_index.llms.guardalign.pdf_pages import paged
 from llama_index.llms.guardalign.turns import Turns
-from llama_index.llms.guardalign.visitors import Asked, Finder, Shower, Visitor
 
 
 class GuardAlignMemory(BaseMemory):
@@ -179,31 +178,17 @@ class GuardAlignMemory(BaseMemory):
         """
         resolve = Resolver(self._lazy.config.intake, self.fetch)
         turns = Turns(paged(messages, resolve), self.on_refused, self.on_blocked, self._refusals)
-        finder = Finder(resolve, turns.raises)
-        try:
-            self._walk(turns, resolve, finder)
-        except Asked as asked:
-            raise asked.error from asked.error.__cause__
-        pictures = finder.pictures
-        images = self._lazy.get().sanitize_many(pictures) if pictures else []
-        cleaned = self._walk(turns, resolve, Shower(finder.slots, images))
+        cleaned = Passes(turns, resolve, self.allow_unscanned).clean(self._lazy)
         if self.on_blocked == "notice":
-            return cleaned
-        for slot, item in zip(finder.found, images, strict=True):
+            return cleaned.messages
+        for slot, item in zip(cleaned.finder.found, cleaned.images, strict=True):
             if item.image is None and not slot.in_words and turns.is_sent(slot.turn):
                 assert slot.turn is not None
-                message = cleaned[slot.turn]
+                message = cleaned.messages[slot.turn]
                 extra = {**message.additional_kwargs, METADATA_KEY: {"decision": "block"}}
-                cleaned[slot.turn] = message.model_copy(update={"additional_kwargs": extra})
-        return cleaned
-
-    def _walk(self, turns: Turns, resolve: Resolver, visitor: Visitor) -> list[ChatMessage]:
-        walk = MessageWalk(visitor, resolve, allow_unscanned=self.allow_unscanned)
-        walked = []
-        for index, message in enumerate(turns.messages):
-            visitor.turn = index
-            walked.append(walk.message(message, index))
-        return walked
+                marked = message.model_copy(update={"additional_kwargs": extra})
+                cleaned.messages[slot.turn] = marked
+        return cleaned.messages
 
 
 def guard_memory(memory: BaseMemory, llm: Any) -> GuardAlignMemory:

@@ -41,7 +41,7 @@ from llama_index.llms.guardalign.node_pages import paged
 from llama_index.llms.guardalign.node_walk import NodeWalk
 from llama_index.llms.guardalign.nodes import WalkedNode, rebuilt_node
 from llama_index.llms.guardalign.pipeline import warn_of_docstore
-from llama_index.llms.guardalign.visitors import Asked, Finder, Shower, Visitor
+from llama_index.llms.guardalign.visitors import Finder, Shower, Visitor
 
 _ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "drop", "flag")
 _IDENTITY = "guard_identity"
@@ -142,10 +142,11 @@ class NodeGuard(BaseComponent):
         """Find and read everything in a node."""
         resolve = Resolver(self._lazy.config.intake, self.fetch)
         finder = Finder(resolve, lambda *_: self.on_refused == "raise")
-        try:
-            finder.unit(lambda: self._walk(finder, node), lambda notice: notice, node.node_id)
-        except Asked as asked:
-            raise asked.error from asked.error.__cause__
+        finder.read(
+            lambda: finder.unit(
+                lambda: self._walk(finder, node), lambda notice: notice, node.node_id
+            )
+        )
         return finder
 
     def _walk(self, visitor: Visitor, node: BaseNode) -> WalkedNode:

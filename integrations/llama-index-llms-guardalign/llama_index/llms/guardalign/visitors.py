@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from guardalign_middleware import notices
 from guardalign_middleware.errors import GuardAlignError, ImageRejected, MessageError
@@ -21,6 +21,7 @@ from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign.images import Found, Resolver
 
 Walk = Callable[[], Any]
+Walked = TypeVar("Walked")
 Refused = Callable[[str], Any]
 """Makes what stands in a unit's place, of the notice."""
 
@@ -95,6 +96,17 @@ class Finder:
     count: int = 0
     turn: int | None = None
 
+    def read(self, walk: Callable[[], Walked]) -> Walked:
+        """Do the whole pass.
+
+        Raises:
+            ImageRejected, MessageError: an error that goes to the user.
+        """
+        try:
+            return walk()
+        except Asked as asked:
+            raise asked.error from asked.error.__cause__
+
     def picture(self, found: Found) -> None:
         """Read an image; an error refuses the unit."""
         self.count += 1
@@ -132,6 +144,13 @@ class Finder:
     def unscanned(self) -> None:
         """Count something that is forwarded although it cannot be scanned."""
         self.unseen += 1
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no picture anywhere, not even a broken one in words, and no refusal."""
+        return all(
+            slot.picture is None and slot.error is None and not slot.in_words for slot in self.slots
+        )
 
     @property
     def found(self) -> list[Slot]:

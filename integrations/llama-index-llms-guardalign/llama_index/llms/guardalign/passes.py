@@ -1,0 +1,81 @@
+"""The two passes over a conversation: what holds a picture is read, scanned and shown again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llama_index.core.base.llms.types import ChatMessage
+
+from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.sanitize import SanitizedImage
+from llama_index.llms.guardalign.blocks import MessageWalk
+from llama_index.llms.guardalign.images import Resolver
+from llama_index.llms.guardalign.turns import Turns
+from llama_index.llms.guardalign.visitors import Finder, Shower, Visitor
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A conversation after both passes.
+
+    Attributes:
+        messages: with cleaned images and notices.
+        finder: what was found in them.
+        images: the found pictures after the guard, in the order of `finder.found`.
+    """
+
+    messages: list[ChatMessage]
+    finder: Finder
+    images: Sequence[SanitizedImage]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Cleans one conversation; its messages stay unchanged.
+
+    Attributes:
+        turns: the conversation, and what becomes of its refusals.
+        resolve: reads one image.
+        allow_unscanned: whether videos and documents pass.
+    """
+
+    turns: Turns
+    resolve: Resolver
+    allow_unscanned: bool
+
+    def read(self) -> tuple[Finder, list[ChatMessage]]:
+        """Find and read everything that has to be guarded.
+
+        Returns:
+            What was found, and the messages without the guard's records; their images are the old
+            ones.
+
+        Raises:
+            ImageRejected, MessageError: what the user has just sent cannot be checked.
+        """
+        finder = Finder(self.resolve, self.turns.raises)
+        return finder, finder.read(lambda: self._walk(finder))
+
+    def clean(self, guard: LazyGuard) -> Cleaned:
+        """The conversation with cleaned images; the guard is loaded for the first image.
+
+        Raises:
+            ImageRejected, MessageError: as for `read`.
+            GuardError: a fault while guarding.
+        """
+        finder, messages = self.read()
+        if finder.empty:
+            # A second pass would return the same.
+            return Cleaned(messages, finder, [])
+        pictures = finder.pictures
+        images = guard.get().sanitize_many(pictures) if pictures else []
+        return Cleaned(self._walk(Shower(finder.slots, images)), finder, images)
+
+    def _walk(self, visitor: Visitor) -> list[ChatMessage]:
+        walk = MessageWalk(visitor, self.resolve, allow_unscanned=self.allow_unscanned)
+        walked = []
+        for index, message in enumerate(self.turns.messages):
+            visitor.turn = index
+            walked.append(walk.message(message, index))
+        return walked
