@@ -45,7 +45,7 @@ class Refusals:
         self._lock = threading.Lock()
 
     def told(self, digest: str, asked: str) -> str:
-        """In which conversation the user was told first; now, if not before.
+        """The conversation in which the user was first told of it; this one if not before.
 
         Args:
             digest: recognizes the input.

@@ -53,7 +53,7 @@ PLAIN = (
 )
 """Values without a picture and without parts."""
 BUFFERS = (array.array, ctypes.Array, mmap.mmap, memoryview)
-"""Types of bytes in other clothes."""
+"""Types that hold bytes in another form."""
 _MAX_ATTRIBUTES = 200
 _MAX_WORDS = 2**24
 
@@ -282,7 +282,7 @@ def _attributes(value: Any) -> dict[str, Any]:
 
 
 def _buffer(value: Any) -> Opened | None:
-    """Bytes in other clothes; a multidimensional view is an array."""
+    """A buffer's bytes; a multidimensional view is opened as an array."""
     try:
         view = memoryview(value)
         if view.ndim > 1:

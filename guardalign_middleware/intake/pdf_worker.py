@@ -101,5 +101,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-    # PDFium's own clean-up could still crash on a hostile file, after all is said.
+    # PDFium's own clean-up can crash on a hostile file even after the pages have been sent.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""What stands for a part of a message that is refused, until it is known who has to hear of it."""
+"""Stands in for a refused part of a message, until the chain decides to raise or to go on."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RefusedPart:
 
     @property
     def record(self) -> Refused:
-        """What a reply says of it."""
+        """Its entry in a reply."""
         return Refused.by(self.error, self.place)
 
 

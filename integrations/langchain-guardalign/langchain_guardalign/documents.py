@@ -143,7 +143,7 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         return await in_scan_thread(self.transform_documents, documents)
 
     def _prepare(self, document: Document, index: int) -> _Prepared:
-        """Take out what stands under one of the image keys and is no image."""
+        """Take out whatever is under an image key and is not an image."""
         metadata, refused = dict(document.metadata), list[ImageRejected]()
         for key in self._image_keys:
             place = f"documents[{index}].metadata[{key!r}]"

@@ -71,7 +71,7 @@ class Cleaned:
         return next((error for error in refused if error is not None), None)
 
     def blocked_among(self, concerns: Callable[[Outcome], bool]) -> tuple[Verdict, ...]:
-        """The verdicts on those of these images of which nothing may be shown."""
+        """The verdicts on the blocked images among these."""
         return tuple(
             each.verdict
             for each in self.outcomes

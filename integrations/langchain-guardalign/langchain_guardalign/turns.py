@@ -55,7 +55,7 @@ class EndedTurns:
 
 
 class Sent:
-    """What of a value the user has just sent.
+    """The part of a value that the user has just sent.
 
     Args:
         value: an input of the guard.
@@ -69,7 +69,7 @@ class Sent:
         self._first = {root: first_sent(messages) for root, messages in self._lists.items()}
 
     def __call__(self, outcome: Outcome) -> bool:
-        """Whether an image is among it; what stands in no message is."""
+        """Whether an image belongs to it, as everything outside messages does."""
         root = self._root(outcome)
         if root is None:
             return outcome.turn is None

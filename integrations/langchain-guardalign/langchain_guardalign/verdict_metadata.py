@@ -90,7 +90,7 @@ def with_records(
 
 
 def own_records(written: object) -> list[dict[str, Any]]:
-    """The records in what stands under the guard's key, as far as the guard has written them."""
+    """The records under the guard's key that the guard has written itself."""
     records = written.get("verdicts") if isinstance(written, Mapping) else None
     return [dict(each) for each in records if is_own(each)] if isinstance(records, list) else []
 
