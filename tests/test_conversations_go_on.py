@@ -215,7 +215,7 @@ class TestRefused:
     def test_the_errors_of_a_program_raise_in_every_turn(self) -> None:
         chain = GuardAlign(red_guard(), EchoRunner(), on_refused="notice")
         for wrong in (
-            {"role": "nobody", "content": "x"},
+            {"role": "narrator", "content": "x"},
             {"role": "user"},
             {"role": "user", "content": 5},
             {"role": "user", "content": ""},

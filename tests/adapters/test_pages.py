@@ -58,5 +58,5 @@ def test_the_anchors_that_are_linked_exist(page: Path) -> None:
 
 
 def test_a_test_that_does_not_exist_would_be_noticed() -> None:
-    assert not exists("test_residuals.py", "test_nobody_wrote")
-    assert not exists("test_no_file.py", "test_nobody_wrote")
+    assert not exists("test_residuals.py", "test_that_is_missing")
+    assert not exists("test_no_file.py", "test_that_is_missing")

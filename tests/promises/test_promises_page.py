@@ -46,5 +46,5 @@ def test_all_fifteen_promises_name_tests() -> None:
 
 
 def test_a_test_that_does_not_exist_would_be_noticed() -> None:
-    assert "test_nobody_wrote" not in names_in(Path(__file__))
+    assert "test_that_is_missing" not in names_in(Path(__file__))
     assert "test_a_named_test_exists" in names_in(Path(__file__))

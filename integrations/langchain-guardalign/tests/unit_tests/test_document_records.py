@@ -1,4 +1,4 @@
-"""Verdicts in the metadata of documents: through real vector stores, and nobody else's."""
+"""The guard's records in document metadata survive real vector stores; forged ones never do."""
 
 from __future__ import annotations
 

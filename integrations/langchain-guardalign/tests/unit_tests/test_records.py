@@ -1,4 +1,4 @@
-"""The guard's records in messages: nobody else's count, and they outlast what LangChain does."""
+"""The guard's records in messages: forged ones never count, and real ones survive LangChain."""
 
 from __future__ import annotations
 
