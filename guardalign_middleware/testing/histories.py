@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from guardalign_middleware.intake.block_kinds import ARGUMENTS
 
 INERT: dict[str, dict[str, Any]] = {
     "langchain reasoning": {"type": "reasoning", "reasoning": "hm", "extras": {"signature": "Eq"}},
@@ -277,3 +280,29 @@ SPOKEN: dict[str, tuple[dict[str, Any], str]] = {
     "of a provider yet to come": ({"type": "remark", "text": "words", "tone": "dry"}, "words"),
 }
 """Blocks with text, and the text that a model should see."""
+
+BLOCKS = {**INERT, **{name: block for name, (block, _) in SPOKEN.items()}}
+"""All of them."""
+
+
+def planted(block: Any, plant: Any, *, instead: bool = False) -> Iterator[Any]:
+    """Copies of a block with one thing more, at every place but the arguments of a call.
+
+    Args:
+        block: content block, or any value in one.
+        plant: what is added.
+        instead: whether it also takes the place of every text.
+    """
+    if instead and isinstance(block, str):
+        yield plant
+    if isinstance(block, Mapping):
+        yield {**block, "planted": plant}
+        for key, item in block.items():
+            if key not in ARGUMENTS:
+                inner = planted(item, plant, instead=instead)
+                yield from ({**block, key: each} for each in inner)
+    if isinstance(block, list):
+        yield [*block, plant]
+        for index, item in enumerate(block):
+            inner = planted(item, plant, instead=instead)
+            yield from ([*block[:index], each, *block[index + 1 :]] for each in inner)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,14 @@ from guardalign_middleware.intake.messages import (
 from guardalign_middleware.intake.picture_traces import is_encoded_picture
 from guardalign_middleware.testing import all_red, data_url, picture, png, red_chain
 from guardalign_middleware.testing.dialects import blocks_of
-from guardalign_middleware.testing.histories import INERT, SPOKEN
+from guardalign_middleware.testing.histories import BLOCKS, INERT, SPOKEN, planted
 from guardalign_middleware.types import Dropped, Message, TextPart
 
 PICTURE = picture(red=True)
 RAW = png(PICTURE)
 B64 = base64.b64encode(RAW).decode()
 URL = data_url(PICTURE)
-BLOCKS = {**INERT, **{name: block for name, (block, _) in SPOKEN.items()}}
-KNOWN = [*INERT.values(), *(block for block, _ in SPOKEN.values())]
+KNOWN = list(BLOCKS.values())
 
 PLANTS: dict[str, Any] = {
     "bytes": RAW,
@@ -67,27 +65,6 @@ def history(*blocks: Any) -> list[dict[str, Any]]:
 
 def texts(parsed: ParsedConversation) -> list[str]:
     return [message.text for message in parsed.messages]
-
-
-def planted(block: Any, plant: Any, *, instead: bool = False) -> Iterator[Any]:
-    """Copies of a block with one thing more, at every place but the arguments of a call.
-
-    Args:
-        instead: whether it also takes the place of every text.
-    """
-    if instead and isinstance(block, str):
-        yield plant
-    if isinstance(block, Mapping):
-        yield {**block, "planted": plant}
-        for key, item in block.items():
-            if key not in ARGUMENTS:
-                inner = planted(item, plant, instead=instead)
-                yield from ({**block, key: each} for each in inner)
-    if isinstance(block, list):
-        yield [*block, plant]
-        for index, item in enumerate(block):
-            inner = planted(item, plant, instead=instead)
-            yield from ([*block[:index], each, *block[index + 1 :]] for each in inner)
 
 
 @pytest.mark.parametrize("block", INERT.values(), ids=INERT.keys())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -28,11 +27,10 @@ from langchain_openai.chat_models.base import _construct_lc_result_from_response
 from openai.types.responses import Response
 
 from guardalign_middleware.errors import ImageRejected, MessageError
-from guardalign_middleware.intake.block_kinds import ARGUMENTS
 from guardalign_middleware.intake.messages import ParsedConversation, read_conversation
 from guardalign_middleware.testing import EchoRunner, data_url, has_red, picture, png, red_chain
 from guardalign_middleware.testing.dialects import blocks_of
-from guardalign_middleware.testing.histories import INERT, SPOKEN
+from guardalign_middleware.testing.histories import BLOCKS, INERT, SPOKEN, planted
 from langchain_guardalign import ChatGuardAlign
 from langchain_guardalign.role_content import to_role_content
 
@@ -41,7 +39,6 @@ RAW = png(PICTURE)
 B64 = base64.b64encode(RAW).decode()
 URL = data_url(PICTURE)
 CALL = {"name": "look", "args": {"x": 1}, "id": "call_1"}
-BLOCKS = {**INERT, **{name: block for name, (block, _) in SPOKEN.items()}}
 
 
 def read(*messages: BaseMessage) -> ParsedConversation:
@@ -58,20 +55,6 @@ def kinds(parsed: ParsedConversation) -> list[str]:
 
 def pictures(parsed: ParsedConversation) -> list[str]:
     return [image.sha256 for message in parsed.messages for image in message.images]
-
-
-def planted(block: Any, plant: Any) -> Iterator[Any]:
-    """Copies of a block with one thing more, at every place but the arguments of a call."""
-    if isinstance(block, Mapping):
-        yield {**block, "planted": plant}
-        for key, item in block.items():
-            if key not in ARGUMENTS:
-                yield from ({**block, key: each} for each in planted(item, plant))
-    if isinstance(block, list):
-        yield [*block, plant]
-        for index, item in enumerate(block):
-            inner = planted(item, plant)
-            yield from ([*block[:index], each, *block[index + 1 :]] for each in inner)
 
 
 @pytest.mark.parametrize("block", INERT.values(), ids=INERT.keys())
