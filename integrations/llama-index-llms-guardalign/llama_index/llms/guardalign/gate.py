@@ -16,7 +16,6 @@ from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import OnBlocked, OnRefused
 from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.types import GuardedReply
-from guardalign_middleware.verdict_records import refusal_record
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.passes import Passes
@@ -107,8 +106,8 @@ class Gate:
         report: Report = {"verdicts": [verdict.to_json() for verdict in verdicts]}
         if finder.unseen:
             report["unscanned"] = finder.unseen
-        if refused := [slot.error for slot in finder.slots if slot.error is not None]:
-            report["refused"] = [refusal_record(error) for error in refused]
+        if refused := finder.refused:
+            report["refused"] = refused
         blocked = [
             (slot.turn, item.original.sha256)
             for slot, item in zip(found, images, strict=True)

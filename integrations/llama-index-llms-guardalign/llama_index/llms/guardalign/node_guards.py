@@ -28,13 +28,12 @@ from llama_index.core.schema import (
 from llama_index.core.utils import get_tqdm_iterable
 
 from guardalign_middleware import ImageGuard
-from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.handles import LazyGuard, guard_handle
 from guardalign_middleware.handling import OnUnsafe, check_known, check_option
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sources import with_source
-from guardalign_middleware.verdict_records import flat_record, refusal_record
+from guardalign_middleware.verdict_records import flat_record
 from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.images import OptionalFetch, Resolver
 from llama_index.llms.guardalign.node_pages import paged
@@ -159,7 +158,7 @@ class NodeGuard(BaseComponent):
         self, node: BaseNode, finder: Finder, images: Sequence[SanitizedImage]
     ) -> BaseNode | None:
         flagged = any(item.verdict.flagged for item in images)
-        refused = [slot.error for slot in finder.slots if slot.error is not None]
+        refused = finder.refused
         if self.on_unsafe == "drop" and (flagged or refused):
             return None
         if self.on_refused == "drop" and refused:
@@ -169,20 +168,13 @@ class NodeGuard(BaseComponent):
         walked = shower.unit(lambda: self._walk(shower, node), lambda notice: notice, None)
         if not isinstance(walked, WalkedNode):
             # Nodes nested too deeply, of which nothing is known.
-            return TextNode(
-                id_=node.node_id, text=walked, metadata=flat_record(records_of(refused))
-            )
+            return TextNode(id_=node.node_id, text=walked, metadata=flat_record(refused))
         records = [
             {key: value for key, value in item.verdict.to_json().items() if key != "source"}
             for slot, item in zip(finder.found, images, strict=True)
             if not slot.in_words or item.verdict.flagged
         ]
-        return rebuilt_node(walked, [*records, *records_of(refused)], flag=flag)
-
-
-def records_of(refused: Sequence[GuardAlignError]) -> list[dict[str, str]]:
-    """The records of what could not be checked."""
-    return [refusal_record(error) for error in refused]
+        return rebuilt_node(walked, [*records, *refused], flag=flag)
 
 
 class GuardAlignNodePostprocessor(NodeGuard, BaseNodePostprocessor):

@@ -18,6 +18,7 @@ from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.sent_turns import digest_of
 from guardalign_middleware.types import CanonicalImage
+from guardalign_middleware.verdict_records import refusal_record
 from llama_index.llms.guardalign.images import Found, Resolver
 
 Walk = Callable[[], Any]
@@ -161,6 +162,11 @@ class Finder:
     def pictures(self) -> list[CanonicalImage]:
         """What has to be scanned, in reading order."""
         return [slot.picture for slot in self.slots if slot.picture is not None]
+
+    @property
+    def refused(self) -> list[dict[str, str]]:
+        """The records of what could not be checked."""
+        return [refusal_record(slot.error) for slot in self.slots if slot.error is not None]
 
 
 @dataclass
