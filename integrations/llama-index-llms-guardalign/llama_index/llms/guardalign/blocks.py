@@ -48,7 +48,7 @@ from llama_index.llms.guardalign.media_blocks import MediaBlock, media_of
 from llama_index.llms.guardalign.pdf_pages import RefusedPdf
 from llama_index.llms.guardalign.provider_content import UNSCANNED_REMEDY, ProviderContent
 from llama_index.llms.guardalign.values import ValueWalk
-from llama_index.llms.guardalign.visitors import Visitor, encoded
+from llama_index.llms.guardalign.visitors import Visitor, as_shown
 
 _WORDS: tuple[tuple[type[BaseContentBlock], tuple[str, ...]], ...] = (
     (TextBlock, ("text",)),
@@ -306,12 +306,7 @@ class MessageWalk:
 
 
 def _shown(item: SanitizedImage | None, block: Any, detail: str | None = None) -> Any:
-    if item is None:
-        return block
-    if item.image is None:
-        return TextBlock(text=notices.UNSAFE)
-    data, mime_type = encoded(item)
-    return ImageBlock(image=data, image_mimetype=mime_type, detail=detail)
+    return block if item is None else as_shown(item, detail)
 
 
 def _shows(value: BaseNode | NodeWithScore) -> bool:

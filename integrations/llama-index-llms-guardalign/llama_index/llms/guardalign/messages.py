@@ -43,6 +43,7 @@ from llama_index.llms.guardalign.images import (
 )
 from llama_index.llms.guardalign.media_blocks import media_of
 from llama_index.llms.guardalign.pdf_pages import RefusedPdf
+from llama_index.llms.guardalign.visitors import as_shown
 
 Part = dict[str, Any]
 Resolve = Callable[[Found], CanonicalImage]
@@ -201,7 +202,7 @@ def cleaned_messages(
     copies = []
     for index, message in enumerate(messages):
         blocks = [_cleaned(block, rest) for block in message.blocks]
-        blocks += [_shown(next(rest)) for _ in _loose(message, f"messages[{index}].blocks")]
+        blocks += [as_shown(next(rest)) for _ in _loose(message, f"messages[{index}].blocks")]
         if "images" not in message.additional_kwargs and all(map(is_, blocks, message.blocks)):
             copies.append(message)
             continue
@@ -326,9 +327,9 @@ def _cleaned(block: Any, rest: Iterator[SanitizedImage]) -> Any:
         own = isinstance(block.image, bytes) and block.path is None and block.url is None
         same = item.image is item.original and item.verdict.scaled_from is None
         keep = own and same
-        return block if keep else _shown(item, block.detail)
+        return block if keep else as_shown(item, block.detail)
     if isinstance(block, DocumentBlock) and media_of(block, "").found is not None:
-        return _shown(next(rest))
+        return as_shown(next(rest))
     if isinstance(block, BaseRecursiveContentBlock):
         inner = [_cleaned(part, rest) for part in block.nested_blocks]
         if all(map(is_, inner, block.nested_blocks)):
@@ -337,10 +338,3 @@ def _cleaned(block: Any, rest: Iterator[SanitizedImage]) -> Any:
         single = not isinstance(getattr(block, field), list)
         return block.model_copy(update={field: inner[0] if single else inner})
     return block
-
-
-def _shown(item: SanitizedImage, detail: str | None = None) -> ImageBlock | TextBlock:
-    if item.image is None:
-        return TextBlock(text=notices.UNSAFE)
-    file = item.encode()
-    return ImageBlock(image=file.data, image_mimetype=file.mime_type, detail=detail)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
+from llama_index.core.base.llms.types import ImageBlock, TextBlock
+
 from guardalign_middleware import notices
 from guardalign_middleware.errors import GuardAlignError, ImageRejected, MessageError
 from guardalign_middleware.intake.hidden_images import HiddenImage, may_hide_image, replace_hidden
@@ -224,3 +226,16 @@ def encoded(item: SanitizedImage) -> tuple[bytes, str]:
     """A cleaned image as a file, and its media type."""
     file = item.encode()
     return file.data, file.mime_type
+
+
+def as_shown(item: SanitizedImage, detail: str | None = None) -> ImageBlock | TextBlock:
+    """The block that shows a cleaned image, or the notice for a blocked one.
+
+    Args:
+        item: the image after the guard.
+        detail: of the caller's block.
+    """
+    if item.image is None:
+        return TextBlock(text=notices.UNSAFE)
+    data, mime_type = encoded(item)
+    return ImageBlock(image=data, image_mimetype=mime_type, detail=detail)
