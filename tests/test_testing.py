@@ -7,6 +7,7 @@ import pytest
 from guardalign_middleware import ConfigError, ImageRejected, testing
 from guardalign_middleware.intake.messages import parse_messages
 from guardalign_middleware.testing.dialects import blocks_of
+from guardalign_middleware.testing.histories import BLOCKS, INERT, SPOKEN
 from guardalign_middleware.testing.refused import refused_files
 
 TOOL = {
@@ -95,3 +96,7 @@ def test_dialects_carry_the_same_bytes() -> None:
     readable = [blocks[name] for name in ("v1 base64", "v1 data url", "openai", "transformers")]
     (message,) = parse_messages([{"role": "user", "content": readable}])
     assert {image.sha256 for image in message.images} == {testing.picture().sha256}
+
+
+def test_no_block_of_a_history_hides_another_of_its_name() -> None:
+    assert len(BLOCKS) == len(INERT) + len(SPOKEN)

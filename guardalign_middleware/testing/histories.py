@@ -187,7 +187,7 @@ INERT: dict[str, dict[str, Any]] = {
 SPOKEN: dict[str, tuple[dict[str, Any], str]] = {
     "text": ({"type": "text", "text": "words", "annotations": [], "id": "msg_1"}, "words"),
     "langchain plain text": ({"type": "text-plain", "text": "words"}, "words"),
-    "langchain server tool result": (
+    "langchain server tool result in words": (
         {"type": "server_tool_result", "tool_call_id": "s1", "output": "words"},
         "words",
     ),
@@ -277,7 +277,10 @@ SPOKEN: dict[str, tuple[dict[str, Any], str]] = {
         {"type": "code_execution_result", "code_execution_result": "words", "outcome": 1},
         "words",
     ),
-    "of a provider yet to come": ({"type": "remark", "text": "words", "tone": "dry"}, "words"),
+    "words of a provider yet to come": (
+        {"type": "remark", "text": "words", "tone": "dry"},
+        "words",
+    ),
 }
 """Blocks with text, and the text that a model should see."""
 
