@@ -33,6 +33,7 @@ from collections.abc import (
     Set,
 )
 from dataclasses import dataclass
+from operator import is_
 from typing import Any, TypeVar
 
 import numpy as np
@@ -211,10 +212,7 @@ def with_members(items: Any, new: Sequence[Any]) -> Any:
             vars(twin).update(vars(items)) if hasattr(items, "__dict__") else None
         else:
             twin = kind(new)
-        same = isinstance(items, Set) or (
-            len(twin) == len(new) and all(a is b for a, b in zip(twin, new, strict=True))
-        )
-        if type(twin) is kind and same:
+        if type(twin) is kind and (isinstance(items, Set) or same_objects(twin, new)):
             return twin
     except Exception:  # noqa: BLE001
         pass
@@ -222,6 +220,11 @@ def with_members(items: Any, new: Sequence[Any]) -> Any:
         return plain(new)
     except TypeError:  # What cannot be hashed is no member of a set.
         return list(new)
+
+
+def same_objects(new: Sequence[Any], old: Sequence[Any]) -> bool:
+    """Whether both hold the very same objects, in the same order."""
+    return len(new) == len(old) and all(map(is_, new, old))
 
 
 def _one(part: Any, rebuild: Callable[[Any], Any]) -> Opened:

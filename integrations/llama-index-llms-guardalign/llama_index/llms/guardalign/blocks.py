@@ -15,7 +15,7 @@ Every other value of a block or a message is walked as well, whatever its key.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -38,6 +38,7 @@ from llama_index.core.schema import BaseNode, NodeWithScore
 
 from guardalign_middleware import notices
 from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.intake.containers import same_objects
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.intake.pdf import pdf_not_allowed
 from guardalign_middleware.intake.picture_traces import picture_trace, starts_like_picture
@@ -47,7 +48,7 @@ from llama_index.llms.guardalign.images import Found, Resolver, in_anything, in_
 from llama_index.llms.guardalign.media_blocks import MediaBlock, media_of
 from llama_index.llms.guardalign.pdf_pages import RefusedPdf
 from llama_index.llms.guardalign.provider_content import UNSCANNED_REMEDY, ProviderContent
-from llama_index.llms.guardalign.values import ValueWalk
+from llama_index.llms.guardalign.values import ValueWalk, same_values
 from llama_index.llms.guardalign.visitors import Visitor, as_shown
 
 _WORDS: tuple[tuple[type[BaseContentBlock], tuple[str, ...]], ...] = (
@@ -99,9 +100,9 @@ class MessageWalk:
                 spot = f'{place}.additional_kwargs["{key}"]'
                 extra[key] = self._content(value, spot, key)
         update: dict[str, Any] = self._others(message, place, {"role", "blocks", _EXTRA})
-        if not _same(blocks, message.blocks):
+        if not same_objects(blocks, message.blocks):
             update["blocks"] = blocks
-        if not _same_items(extra, message.additional_kwargs):
+        if not same_values(extra, message.additional_kwargs):
             update[_EXTRA] = extra
         # Not through the constructor, which reads everything under "images".
         return message.model_copy(update=update) if update else message
@@ -217,7 +218,7 @@ class MessageWalk:
         else:
             parts = old if isinstance(old, list | tuple) else [old]
             inner = [self.block(part, place) for part in parts]
-            if not _same(inner, parts):
+            if not same_objects(inner, parts):
                 update[field] = inner if isinstance(old, list | tuple) else inner[0]
         return _copied(block, update) if update else block
 
@@ -331,11 +332,3 @@ def _copied(block: Any, update: Mapping[str, Any]) -> Any:
         copied.__pydantic_private__[name] = update[name]
         copied.__dict__.pop(name, None)
     return copied
-
-
-def _same(new: Sequence[Any], old: Sequence[Any]) -> bool:
-    return len(new) == len(old) and all(a is b for a, b in zip(new, old, strict=True))
-
-
-def _same_items(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    return new.keys() == old.keys() and all(new[key] is old[key] for key in new)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import is_
 from typing import Any, Literal
 
 from llama_index.core.base.llms.types import (
@@ -27,6 +26,7 @@ from llama_index.core.base.llms.types import (
 
 from guardalign_middleware import notices
 from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.intake.containers import same_objects
 from guardalign_middleware.intake.content_blocks import BlockReader
 from guardalign_middleware.intake.messages import ROLES, said_beside
 from guardalign_middleware.intake.pdf import pdf_not_allowed
@@ -110,7 +110,7 @@ def readable(
                 raise
             refused.append(Refused.by(error, place))
             blocks.append(TextBlock(text=notices.refused(error)))
-        if len(extra) == len(message.additional_kwargs) and all(map(is_, blocks, message.blocks)):
+        if len(extra) == len(message.additional_kwargs) and same_objects(blocks, message.blocks):
             copies.append(message)
         else:
             update = {"blocks": blocks, "additional_kwargs": extra}
@@ -203,7 +203,7 @@ def cleaned_messages(
     for index, message in enumerate(messages):
         blocks = [_cleaned(block, rest) for block in message.blocks]
         blocks += [as_shown(next(rest)) for _ in _loose(message, f"messages[{index}].blocks")]
-        if "images" not in message.additional_kwargs and all(map(is_, blocks, message.blocks)):
+        if "images" not in message.additional_kwargs and same_objects(blocks, message.blocks):
             copies.append(message)
             continue
         extra = {key: value for key, value in message.additional_kwargs.items() if key != "images"}
@@ -332,7 +332,7 @@ def _cleaned(block: Any, rest: Iterator[SanitizedImage]) -> Any:
         return as_shown(next(rest))
     if isinstance(block, BaseRecursiveContentBlock):
         inner = [_cleaned(part, rest) for part in block.nested_blocks]
-        if all(map(is_, inner, block.nested_blocks)):
+        if same_objects(inner, block.nested_blocks):
             return block
         field = block.nested_blocks_field_name()
         single = not isinstance(getattr(block, field), list)

@@ -23,7 +23,7 @@ from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.node_pages import NodePdf, node_pdfs, refuse
 from llama_index.llms.guardalign.nodes import WalkedNode, node_images, shows_video
 from llama_index.llms.guardalign.provider_content import UNSCANNED_REMEDY
-from llama_index.llms.guardalign.values import ValueWalk
+from llama_index.llms.guardalign.values import ValueWalk, same_values
 from llama_index.llms.guardalign.visitors import Visitor
 
 _MAX_DEPTH = 64
@@ -74,7 +74,7 @@ class NodeWalk:
             for key, value in node.metadata.items()
             if not is_record_key(key)
         }
-        if len(metadata) < len(node.metadata) or _differ(metadata, node.metadata):
+        if not same_values(metadata, node.metadata):
             update["metadata"] = metadata
         relations = self._value(node.relationships, f"{place}.relationships")
         if relations is not node.relationships:
@@ -180,7 +180,3 @@ class NodeWalk:
         if isinstance(value, BaseContentBlock):
             return self._messages.block(value, place)
         return NotImplemented
-
-
-def _differ(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    return any(new[key] is not old[key] for key in new)

@@ -7,7 +7,6 @@ its error, and the walk refuses it there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import is_
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -19,6 +18,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.bridge.pydantic import PrivateAttr
 
 from guardalign_middleware.errors import ImageRejected
+from guardalign_middleware.intake.containers import same_objects
 from guardalign_middleware.intake.pdf_blocks import PdfFile, file_name, load_pdf_file, pdf_notice
 from llama_index.llms.guardalign.images import PageBlock, Resolver
 from llama_index.llms.guardalign.media_blocks import media_of
@@ -62,7 +62,7 @@ def paged(messages: Iterable[ChatMessage], resolve: Resolver) -> list[ChatMessag
         # The walk refuses what is no message.
         old = message.blocks if isinstance(message, ChatMessage) else []
         blocks = _paged(old, f"messages[{index}].blocks", resolve)
-        same = len(blocks) == len(old) and all(map(is_, blocks, old))
+        same = same_objects(blocks, old)
         paged_messages.append(message if same else message.model_copy(update={"blocks": blocks}))
     return paged_messages
 
@@ -79,7 +79,7 @@ def _in_place_of(block: Any, place: str, resolve: Resolver) -> list[Any]:
             return [block]
         parts = old if isinstance(old, list | tuple) else [old]
         new = _paged(parts, place, resolve)
-        if len(new) == len(parts) and all(map(is_, new, parts)):
+        if same_objects(new, parts):
             return [block]
         return [block.model_copy(update={field: new})]
     if not isinstance(block, DocumentBlock):

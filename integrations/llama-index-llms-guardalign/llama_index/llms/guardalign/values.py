@@ -12,7 +12,7 @@ import datetime
 import enum
 import io
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MappingView, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, MappingView, Set
 from typing import Any
 
 from PIL import Image
@@ -28,6 +28,7 @@ from guardalign_middleware.intake.containers import (
     as_file,
     opened,
     opened_object,
+    same_objects,
     with_items,
     with_members,
 )
@@ -139,7 +140,7 @@ class ValueWalk:
             shown = self._encoded(data)
             return value if shown is None else with_members(value, list(shown))
         new = [self.walk(item) for item in items]
-        return value if _each_same(new, items) else with_members(value, new)
+        return value if same_objects(new, items) else with_members(value, new)
 
     def _bytes(self, value: bytes | bytearray) -> Any:
         shown = self._encoded(bytes(value))
@@ -210,7 +211,7 @@ class ValueWalk:
 
     def _opened(self, value: Any, box: Opened) -> Any:
         new = [self.walk(part) for part in box.parts]
-        if _each_same(new, box.parts):
+        if same_objects(new, box.parts):
             return value
         try:
             return box.rebuild(new)
@@ -228,6 +229,11 @@ def walk_items(value: Mapping[Any, Any], walk: Inside) -> Any:
         return value
     # Where a key has changed, the old one must not stay.
     return with_items(value, new) if new.keys() == value.keys() else new
+
+
+def same_values(new: Mapping[Any, Any], old: Mapping[Any, Any]) -> bool:
+    """Whether both have the same keys, and under each the very same object."""
+    return new.keys() == old.keys() and all(new[key] is old[key] for key in new)
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
@@ -250,10 +256,6 @@ def _is_record(value: Any) -> bool:
         or hasattr(value, "__dict__")
         or any("__slots__" in kind.__dict__ for kind in type(value).__mro__[:-1])
     )
-
-
-def _each_same(new: Sequence[Any], old: Sequence[Any]) -> bool:
-    return len(new) == len(old) and all(a is b for a, b in zip(new, old, strict=True))
 
 
 def _same(new: Any, old: Any) -> bool:
