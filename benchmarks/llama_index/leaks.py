@@ -16,7 +16,8 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.llama_index.positions import POSITIONS, Case
+from benchmarks.llama_index.cases import Case
+from benchmarks.llama_index.positions import POSITIONS
 from benchmarks.pictures import holds_raw, unsafe_picture
 from benchmarks.results import RESULTS, write_json
 from benchmarks.tables import Table, table
