@@ -22,7 +22,7 @@ from rich.progress import track
 
 from benchmarks.langchain.other_guards import NEMO, Arm, other_guards
 from benchmarks.langchain.positions import POSITIONS, Block, Guard, Scenario
-from benchmarks.pictures import holds_raw, unsafe_picture
+from benchmarks.pictures import guard_and_picture, holds_raw
 from benchmarks.results import RESULTS, read_json, write_json
 from benchmarks.tables import Table, table
 from guardalign_middleware import ImageGuard
@@ -231,9 +231,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.parse_args()
-    guard, png = ImageGuard.from_preset("mini"), unsafe_picture()
-    if guard.sanitize(png).verdict.decision != "mask":
-        parser.error("mini masks nothing in the picture, so there is nothing to measure.")
+    guard, png = guard_and_picture(parser)
     outcomes = measure(guard, png)
     packages = versions()
     with_earlier_nemo(outcomes, packages, RESULT)

@@ -18,7 +18,7 @@ from rich.progress import track
 
 from benchmarks.llama_index.cases import Case
 from benchmarks.llama_index.positions import POSITIONS
-from benchmarks.pictures import holds_raw, unsafe_picture
+from benchmarks.pictures import guard_and_picture, holds_raw
 from benchmarks.results import RESULTS, write_json
 from benchmarks.tables import Table, table
 from guardalign_middleware import ImageGuard
@@ -99,9 +99,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.parse_args()
-    guard, png = ImageGuard.from_preset("mini"), unsafe_picture()
-    if guard.sanitize(png).verdict.decision != "mask":
-        parser.error("mini masks nothing in the picture, so there is nothing to measure.")
+    guard, png = guard_and_picture(parser)
     outcomes = measure(guard, png)
     packages = {name: version(name) for name in PACKAGES}
     made: dict[str, Any] = tables(outcomes, packages)
