@@ -13,10 +13,10 @@ import io
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 from llama_index.core.base.llms.types import DocumentBlock, ImageBlock
-from llama_index.core.bridge.pydantic import Field, PrivateAttr, WithJsonSchema
+from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import (
     BaseNode,
     ImageDocument,
@@ -32,16 +32,6 @@ from guardalign_middleware.errors import MessageError
 from guardalign_middleware.intake.data_url import decode_base64, is_data_url, is_image_type
 from guardalign_middleware.intake.part import Fetch, load_picture
 from guardalign_middleware.types import CanonicalImage
-
-OptionalFetch = Annotated[
-    Fetch | None,
-    # A function has no JSON schema of its own.
-    WithJsonSchema({"type": "string"}),
-    Field(
-        exclude=True,
-        description="Gets the bytes behind an http(s) URL; None: the intake policy decides.",
-    ),
-]
 
 # LlamaIndex guesses a type from the first 8192 bytes: at least as many, in whole base64 groups.
 _SIGNATURE = 10924

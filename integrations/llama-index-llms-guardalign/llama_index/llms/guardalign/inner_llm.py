@@ -22,19 +22,19 @@ from llama_index.core.llms.llm import LLM
 
 from guardalign_middleware import ConfigError, ImageGuard
 from guardalign_middleware.handles import LazyGuard, guard_handle, no_warnings
-from guardalign_middleware.handling import (
-    SENT_OPTIONS,
-    OnBlocked,
-    OnRefused,
-    check_known,
-    check_sent_options,
-)
+from guardalign_middleware.handling import SENT_OPTIONS, check_known, check_sent_options
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.sources import with_source
 from llama_index.llms.guardalign.arguments import check_llm, message_list
+from llama_index.llms.guardalign.fields import (
+    GuardPreset,
+    OnSentBlocked,
+    OnSentRefused,
+    OptionalFetch,
+)
 from llama_index.llms.guardalign.gate import Admitted, AdmittedTurn, Gate
-from llama_index.llms.guardalign.images import OptionalFetch, Resolver
+from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.multi_modal import GuardAlignMultiModal
 
 _OWNER = "GuardAlignGuardedLLM"
@@ -58,23 +58,12 @@ class AroundLLM(LLM):
     model_config = ConfigDict(extra="forbid")
 
     llm: SerializeAsAny[LLM] = Field(description="The LLM that answers.")
-    preset: str | None = Field(
-        default=None,
-        description="Name of a built-in preset, or path of a YAML file; None with a guard.",
-    )
+    preset: GuardPreset = None
     allow_unscanned: bool = Field(
         default=False, description="Whether videos and documents reach the LLM unscanned."
     )
-    on_refused: OnRefused = Field(
-        default="raise",
-        description="What happens to an input of the user's last turn that cannot be checked. "
-        "raise: raise the error. notice: show a text that names the cause.",
-    )
-    on_blocked: OnBlocked = Field(
-        default="reply",
-        description="What happens to a blocked image of the user's last turn. reply: answer with "
-        "the preset's blocked_reply. notice: show a text in its place.",
-    )
+    on_refused: OnSentRefused = "raise"
+    on_blocked: OnSentBlocked = "reply"
     fetch: OptionalFetch = None
 
     _lazy: LazyGuard = PrivateAttr()

@@ -16,7 +16,8 @@ from guardalign_middleware.handling import SENT_OPTIONS, OnBlocked, OnRefused, c
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.verdict_records import METADATA_KEY
-from llama_index.llms.guardalign.images import OptionalFetch, Resolver
+from llama_index.llms.guardalign.fields import GuardPreset, OptionalFetch
+from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.passes import Passes
 from llama_index.llms.guardalign.pdf_pages import paged
 from llama_index.llms.guardalign.turns import Turns
@@ -49,10 +50,7 @@ class GuardAlignMemory(BaseMemory):
 
     # Written by `to_dict`: the serializers of some memories fail inside another model.
     memory: BaseMemory = Field(exclude=True, description="The memory that is filled.")
-    preset: str | None = Field(
-        default=None,
-        description="Name of a built-in preset, or path of a YAML file; None with a guard.",
-    )
+    preset: GuardPreset = None
     allow_unscanned: bool = Field(
         default=False, description="Whether videos and documents are remembered unscanned."
     )

@@ -29,19 +29,14 @@ from llama_index.core.multi_modal_llms import MultiModalLLM
 from guardalign_middleware import ConfigError, GuardAlign
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.handles import LazyChain
-from guardalign_middleware.handling import (
-    SENT_OPTIONS,
-    OnBlocked,
-    OnRefused,
-    check_known,
-    check_sent_options,
-)
+from guardalign_middleware.handling import SENT_OPTIONS, check_known, check_sent_options
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.sources import with_source
 from llama_index.llms.guardalign.arguments import message_list
 from llama_index.llms.guardalign.events import GuardedCall
-from llama_index.llms.guardalign.images import OptionalFetch, Remembering, Resolver
+from llama_index.llms.guardalign.fields import OnSentBlocked, OnSentRefused, OptionalFetch
+from llama_index.llms.guardalign.images import Remembering, Resolver
 from llama_index.llms.guardalign.messages import (
     blocked_images,
     cleaned_messages,
@@ -76,16 +71,8 @@ class _MultiModal(LLM):
         default=None, description="Maximum tokens of an answer; None: the preset's value."
     )
     seed: int | None = Field(default=None, description="Sampling seed; None: the preset's value.")
-    on_refused: OnRefused = Field(
-        default="raise",
-        description="What happens to an input of the user's last turn that cannot be checked. "
-        "raise: raise the error. notice: show a text that names the cause.",
-    )
-    on_blocked: OnBlocked = Field(
-        default="reply",
-        description="What happens to a blocked image of the user's last turn. reply: answer with "
-        "the preset's blocked_reply. notice: show a text in its place.",
-    )
+    on_refused: OnSentRefused = "raise"
+    on_blocked: OnSentBlocked = "reply"
     fetch: OptionalFetch = None
     # Not the model's own: LlamaIndex counts every image as 2125 tokens, so the window of a small
     # model would have no room for an image, and chat memories would drop the message.

@@ -35,7 +35,8 @@ from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sources import with_source
 from guardalign_middleware.verdict_records import flat_record
 from llama_index.llms.guardalign.blocks import MessageWalk
-from llama_index.llms.guardalign.images import OptionalFetch, Resolver
+from llama_index.llms.guardalign.fields import GuardPreset, OptionalFetch
+from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.node_pages import paged
 from llama_index.llms.guardalign.node_walk import NodeWalk
 from llama_index.llms.guardalign.nodes import WalkedNode, rebuilt_node
@@ -60,10 +61,7 @@ class NodeGuard(BaseComponent):
 
     model_config = ConfigDict(extra="forbid")
 
-    preset: str | None = Field(
-        default=None,
-        description="Name of a built-in preset, or path of a YAML file; None with a guard.",
-    )
+    preset: GuardPreset = None
     on_unsafe: OnUnsafe = Field(
         default="mask",
         description="mask: cover unsafe regions and remove blocked images. drop: leave flagged "
