@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.testing.pictures import BOX, picture
 
 SIDE = 64
@@ -18,6 +19,11 @@ RED_PAGE = BLUE_PAGE + b" 1 0 0 rg %d %d %d %d re f" % (
     *(BOX[2] - BOX[0], BOX[3] - BOX[1]),
 )
 """A page that looks like `picture(red=True)`."""
+ALL_RED_PAGE = b"1 0 0 rg 0 0 64 64 re f"
+"""A page that looks like `all_red()`."""
+
+PAGES = IntakePolicy(pdf="pages", pdf_dpi=72)
+"""Reads the pages of PDF files, a pixel for each point."""
 
 
 def drawn_pdf(

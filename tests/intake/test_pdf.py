@@ -26,6 +26,7 @@ from guardalign_middleware.intake.pdf import is_pdf, load_pdf, page_size
 from guardalign_middleware.testing import open_png, picture
 from guardalign_middleware.testing.pdf import (
     BLUE_PAGE,
+    PAGES,
     RED_PAGE,
     drawn_pdf,
     encrypted_pdf,
@@ -34,7 +35,6 @@ from guardalign_middleware.testing.pdf import (
 )
 from tests.support.pictures import encode, gradient
 
-PAGES = IntakePolicy(pdf="pages", pdf_dpi=72)
 QUARTERS = b"1 0 0 rg 0 50 50 50 re f 0 1 0 rg 50 50 50 50 re f"
 """On a page of 100 by 100: red at the upper left, green at the upper right."""
 SQUARE = b"/MediaBox[0 0 100 100]"

@@ -20,7 +20,9 @@ from guardalign_middleware.intake.pdf_blocks import pdf_file, pdf_notice
 from guardalign_middleware.mini.demo import demo_scenes
 from guardalign_middleware.testing import EchoRunner, has_red, red_chain, red_config, red_guard
 from guardalign_middleware.testing.pdf import (
+    ALL_RED_PAGE,
     BLUE_PAGE,
+    PAGES,
     RED_PAGE,
     drawn_pdf,
     encrypted_pdf,
@@ -29,9 +31,7 @@ from guardalign_middleware.testing.pdf import (
 )
 from guardalign_middleware.types import CanonicalImage, ImagePart, TextPart
 
-PAGES = IntakePolicy(pdf="pages", pdf_dpi=72)
 REPORT = drawn_pdf(BLUE_PAGE, RED_PAGE, BLUE_PAGE)
-ALL_RED = b"1 0 0 rg 0 0 64 64 re f"
 DIALECTS = sorted(pdf_blocks_of(REPORT))
 
 
@@ -161,7 +161,7 @@ class TestChain:
 
     def test_a_page_that_stays_unsafe_blocks(self) -> None:
         runner = EchoRunner()
-        block = pdf_blocks_of(drawn_pdf(BLUE_PAGE, ALL_RED))["v1"]
+        block = pdf_blocks_of(drawn_pdf(BLUE_PAGE, ALL_RED_PAGE))["v1"]
         reply = chain_of(runner, PAGES).invoke(user(block, "what is it?"))
         assert reply.finish_reason == "blocked"
         assert not runner.calls

@@ -22,10 +22,9 @@ from llama_index.core.schema import (
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.testing import has_red, open_png, red_config, red_guard
-from guardalign_middleware.testing.pdf import BLUE_PAGE, RED_PAGE, drawn_pdf, encrypted_pdf
+from guardalign_middleware.testing.pdf import BLUE_PAGE, PAGES, RED_PAGE, drawn_pdf, encrypted_pdf
 from llama_index.llms.guardalign import GuardAlignImageTransform, GuardAlignNodePostprocessor
 
-PAGES = IntakePolicy(pdf="pages", pdf_dpi=72)
 REPORT = drawn_pdf(BLUE_PAGE, RED_PAGE)
 
 

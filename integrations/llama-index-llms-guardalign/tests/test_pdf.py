@@ -29,7 +29,9 @@ from guardalign_middleware.testing import (
     red_guard,
 )
 from guardalign_middleware.testing.pdf import (
+    ALL_RED_PAGE,
     BLUE_PAGE,
+    PAGES,
     RED_PAGE,
     drawn_pdf,
     encrypted_pdf,
@@ -38,9 +40,8 @@ from guardalign_middleware.testing.pdf import (
 from llama_index.llms.guardalign import GuardAlignGuardedLLM, GuardAlignMultiModal, guard_memory
 from llama_index_support.doubles import PlainLLM
 
-PAGES = IntakePolicy(pdf="pages", pdf_dpi=72)
 REPORT = drawn_pdf(BLUE_PAGE, RED_PAGE, BLUE_PAGE)
-ALL_RED = drawn_pdf(BLUE_PAGE, b"1 0 0 rg 0 0 64 64 re f")
+ALL_RED = drawn_pdf(BLUE_PAGE, ALL_RED_PAGE)
 
 
 def document(data: bytes = REPORT, **fields: Any) -> DocumentBlock:

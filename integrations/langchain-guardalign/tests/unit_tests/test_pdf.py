@@ -34,7 +34,9 @@ from guardalign_middleware.testing import (
     red_guard,
 )
 from guardalign_middleware.testing.pdf import (
+    ALL_RED_PAGE,
     BLUE_PAGE,
+    PAGES,
     RED_PAGE,
     drawn_pdf,
     encrypted_pdf,
@@ -49,10 +51,9 @@ from langchain_guardalign import (
 )
 from langchain_guardalign.message_walk import find_images
 
-PAGES = IntakePolicy(pdf="pages", pdf_dpi=72)
 REPORT = drawn_pdf(BLUE_PAGE, RED_PAGE)
 DIALECTS = sorted(pdf_blocks_of(REPORT))
-ALL_RED = drawn_pdf(BLUE_PAGE, b"1 0 0 rg 0 0 64 64 re f")
+ALL_RED = drawn_pdf(BLUE_PAGE, ALL_RED_PAGE)
 SAME_FORM: dict[str, Callable[[Any], bool]] = {
     "v1": lambda block: "base64" in block and block["mime_type"].startswith("image/"),
     "v1 data url": lambda block: "base64" in block,
