@@ -81,10 +81,14 @@ def check_loaded(loaded: object, kind: str) -> None:
         remedy = "Give the name or the path of a preset as preset=..."
     elif kind == "guard" and hasattr(loaded, "runner") and hasattr(loaded, "guard"):
         remedy = "Give the guard of the chain: its attribute `guard`."
-    article = "an" if expected[0] in "AEIOU" else "a"
     raise ConfigError(
-        f"{kind} should be {article} {expected}. Received {_described(loaded)}.", remedy=remedy
+        f"{kind} should be {with_article(expected)}. Received {_described(loaded)}.", remedy=remedy
     )
+
+
+def with_article(name: str) -> str:
+    """The name of a type with "a" or "an", for errors."""
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def _described(value: object) -> str:
@@ -92,5 +96,4 @@ def _described(value: object) -> str:
         return f"the class {value.__name__}"
     if isinstance(value, str | int | float | Path):
         return repr(value)
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+    return with_article(type(value).__name__)

@@ -10,6 +10,7 @@ from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.llms.llm import LLM
 
 from guardalign_middleware.errors import ConfigError, MessageError
+from guardalign_middleware.sources import with_article
 
 
 def check_llm(llm: object, owner: str) -> LLM:
@@ -27,7 +28,7 @@ def check_llm(llm: object, owner: str) -> LLM:
     elif llm is None or isinstance(llm, str | int | float):
         received = repr(llm)
     else:
-        received = _kind(llm)
+        received = with_article(type(llm).__name__)
         if type(llm).__module__.startswith("langchain"):
             remedy = "Wrap a model of LangChain in the LangChainLLM of llama-index-llms-langchain."
     raise ConfigError(f"llm should be an LLM. Received {received}.", remedy=remedy)
@@ -43,19 +44,14 @@ def message_list(messages: Any) -> list[ChatMessage]:
     if isinstance(messages, str | bytes | Mapping | BaseModel) or not isinstance(
         messages, Iterable
     ):
-        raise MessageError(
-            f"messages should be ChatMessages. Received {_kind(messages)}.", remedy=remedy
-        )
+        received = with_article(type(messages).__name__)
+        raise MessageError(f"messages should be ChatMessages. Received {received}.", remedy=remedy)
     items = list(messages)
     for index, item in enumerate(items):
         if not isinstance(item, ChatMessage):
+            received = with_article(type(item).__name__)
             raise MessageError(
-                f"messages[{index}] should be a ChatMessage. Received {_kind(item)}.",
+                f"messages[{index}] should be a ChatMessage. Received {received}.",
                 remedy=remedy,
             )
     return items
-
-
-def _kind(value: object) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
