@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import textwrap
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from guardalign_middleware.intake.hidden_images import (
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.testing import all_red, picture, png
 from guardalign_middleware.testing.harmless import files, snippets
+from guardalign_middleware.testing.photos import file_of
 
 BEFORE = ("", "x ", "\\n", "b'", '"', "=", ">", "data='", "\n\n", "(", "a/", "0")
 AFTER = ("", " and words", '" and more', "\n\nwords", ")", "…")
@@ -38,9 +38,7 @@ NEW = png(all_red())
 
 @cache
 def encoded(kind: str, side: int = 64, **options: bool) -> bytes:
-    buffer = io.BytesIO()
-    picture(red=True, side=side).to_pil().save(buffer, kind, **options)
-    return buffer.getvalue()
+    return file_of(picture(red=True, side=side).to_pil(), kind, **options)
 
 
 def b64(data: bytes) -> str:
@@ -198,9 +196,8 @@ class TestWordsStay:
 
     def test_what_the_policy_does_not_accept(self) -> None:
         frames = [picture(side=64).to_pil(), picture(red=True, side=64).to_pil()]
-        buffer = io.BytesIO()
-        frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
-        text = f"an animation: data:image/gif;base64,{b64(buffer.getvalue())}"
+        data = file_of(frames[0], "GIF", save_all=True, append_images=frames[1:])
+        text = f"an animation: data:image/gif;base64,{b64(data)}"
         assert cleaned(text) == text
 
 

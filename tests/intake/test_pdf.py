@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import subprocess
 import sys
 import threading
@@ -420,11 +419,8 @@ def _start(monkeypatch: pytest.MonkeyPatch, *command: str) -> None:
 
 
 def _seed() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (20, 20), "red").save(
-        buffer, "PDF", save_all=True, append_images=[Image.new("L", (9, 9))]
-    )
-    return buffer.getvalue()
+    more = [Image.new("L", (9, 9))]
+    return encode(Image.new("RGB", (20, 20), "red"), "PDF", save_all=True, append_images=more)
 
 
 _SEED = _seed()

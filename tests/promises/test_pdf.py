@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from guardalign_middleware.testing.pdf import (
     pdf_blocks_of,
     scanned_pdf,
 )
+from guardalign_middleware.testing.photos import file_of
 from guardalign_middleware.types import CanonicalImage, ImagePart, TextPart
 
 REPORT = drawn_pdf(BLUE_PAGE, RED_PAGE, BLUE_PAGE)
@@ -201,13 +201,12 @@ class TestGuard:
         scenes = {scene.name: scene.scene.pixels for scene in demo_scenes()}
         names = ["dog-car-tree", "bomb", "guitar-cat"]
         first, *others = (CanonicalImage(scenes[name]).to_pil() for name in names)
-        buffer = io.BytesIO()
-        first.save(buffer, "PDF", save_all=True, append_images=others, quality=95)
+        data = file_of(first, "PDF", save_all=True, append_images=others, quality=95)
         config = GuardAlignConfig.load("mini").model_copy(update={"intake": PAGES})
         guard = ImageGuard.from_config(config)
-        cleaned = guard.sanitize_many(guard.load_frames(buffer.getvalue()))
+        cleaned = guard.sanitize_many(guard.load_frames(data))
         assert [item.verdict.flagged for item in cleaned] == [False, True, False]
-        assert guard.scan(buffer.getvalue()).source == "<bytes>#page2"
+        assert guard.scan(data).source == "<bytes>#page2"
 
 
 class TestCommand:

@@ -43,6 +43,7 @@ from guardalign_middleware.testing import (
     red_config,
     red_guard,
 )
+from guardalign_middleware.testing.photos import file_of
 from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign import (
     GuardAlignImageTransform,
@@ -205,9 +206,7 @@ def wrapped(image: CanonicalImage) -> str:
 
 
 def jpeg(image: CanonicalImage) -> bytes:
-    buffer = io.BytesIO()
-    image.to_pil().save(buffer, "JPEG")
-    return buffer.getvalue()
+    return file_of(image.to_pil(), "JPEG")
 
 
 def base64_part(text: str, mime_type: str = "image/png") -> dict[str, str]:
@@ -215,10 +214,8 @@ def base64_part(text: str, mime_type: str = "image/png") -> dict[str, str]:
 
 
 def gif(*images: CanonicalImage) -> bytes:
-    buffer = io.BytesIO()
     first, *rest = [image.to_pil() for image in images]
-    first.save(buffer, "GIF", save_all=True, append_images=rest)
-    return buffer.getvalue()
+    return file_of(first, "GIF", save_all=True, append_images=rest)
 
 
 LIE = base64_part(base64_png(SAFE), "image/jpeg")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import re
@@ -22,6 +23,7 @@ from PIL import Image
 
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.testing import base64_png, data_url, picture, png
+from guardalign_middleware.testing.photos import file_of
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign.found_images import Replacement
 from langchain_guardalign.message_walk import find_images, put_images
@@ -168,12 +170,7 @@ def test_a_type_stated_beside_an_image_changes_with_it() -> None:
 
 
 def _encoded(image: CanonicalImage, kind: str) -> str:
-    import base64
-    import io
-
-    buffer = io.BytesIO()
-    image.to_pil().save(buffer, kind)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(file_of(image.to_pil(), kind)).decode()
 
 
 def test_a_notice_is_a_text_block_and_keeps_the_id(forms: Forms) -> None:

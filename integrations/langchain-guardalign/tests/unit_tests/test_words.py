@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.testing import all_red, base64_png, data_url, open_png, picture, png
 from guardalign_middleware.testing.harmless import files, snippets
+from guardalign_middleware.testing.photos import file_of
 from langchain_guardalign import ImageGuardDocumentTransformer, ImageGuardRunnable, cleaner
 from langchain_guardalign.testing import RecordingModel
 from langchain_support.agents import covered, guard, red_guard
@@ -32,24 +32,16 @@ TRANSFORMER = ImageGuardDocumentTransformer(guard=red_guard())
 
 
 def encoded(image_format: str) -> str:
-    buffer = io.BytesIO()
-    RED.to_pil().save(buffer, image_format)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(file_of(RED.to_pil(), image_format)).decode()
 
 
-def animation() -> bytes:
-    buffer = io.BytesIO()
-    first, second = PLAIN.to_pil(), RED.to_pil()
-    first.save(buffer, "GIF", save_all=True, append_images=[second])
-    return buffer.getvalue()
-
-
+ANIMATION = file_of(PLAIN.to_pil(), "GIF", save_all=True, append_images=[RED.to_pil()])
 HARMLESS = {
     **snippets(),
     **{name: base64.b64encode(data).decode() for name, data in files().items()},
     "a safe picture": f"see {data_url(PLAIN)} or <i>{base64_png(PLAIN)}</i>",
     "a safe picture alone": data_url(PLAIN),
-    "an animation": f"data:image/gif;base64,{base64.b64encode(animation()).decode()}",
+    "an animation": f"data:image/gif;base64,{base64.b64encode(ANIMATION).decode()}",
     "a broken picture": f"see {data_url(RED)[:-40]} there",
 }
 
@@ -232,8 +224,8 @@ def test_an_image_field_of_a_block_shows_nothing_that_cannot_be_read(broken: str
 
 
 def test_a_complete_picture_that_cannot_be_read_is_not_shown_as_a_value() -> None:
-    body = base64.b64encode(animation()).decode()
-    shots = {"shot": body, "raw": animation()}
+    body = base64.b64encode(ANIMATION).decode()
+    shots = {"shot": body, "raw": ANIMATION}
     (new,) = RUNNABLE.invoke([ToolMessage("", tool_call_id="1", artifact=shots)])
     assert body not in repr(new)
     note = "[image not shown: it is animated or has several pages]"
