@@ -11,6 +11,7 @@ import io
 import random
 import zipfile
 
+from guardalign_middleware.testing.photos import file_of
 from guardalign_middleware.testing.pictures import base64_png, picture, png
 
 
@@ -52,7 +53,7 @@ def snippets() -> dict[str, str]:
 
 def files() -> dict[str, bytes]:
     """Files that are no pictures, although they hold the first bytes of some, or whole ones."""
-    whole, jpeg = png(picture(red=True)), _jpeg()
+    whole, jpeg = png(picture(red=True)), file_of(picture(red=True).to_pil(), "JPEG")
     rng = random.Random(1)
     hiss = b"".join(rng.randint(-60, 60).to_bytes(2, "little", signed=True) for _ in range(8000))
     # FF D8 FF where base64 shows it as /9j/.
@@ -81,12 +82,6 @@ def files() -> dict[str, bytes]:
 def _aligned(head: bytes) -> bytes:
     """Filled up so that base64 shows what follows as it would by itself."""
     return head + b" " * (-len(head) % 3)
-
-
-def _jpeg() -> bytes:
-    buffer = io.BytesIO()
-    picture(red=True).to_pil().save(buffer, "JPEG")
-    return buffer.getvalue()
 
 
 def _zip(members: dict[str, bytes]) -> bytes:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.testing.photos import file_of
 from guardalign_middleware.testing.pictures import BOX, picture
 
 SIDE = 64
@@ -85,10 +85,8 @@ def scanned_pdf() -> bytes:
 
     A search for base64 finds the JPEG there, although it is only a part of the file.
     """
-    buffer = io.BytesIO()
     first, second = picture().to_pil(), picture(red=True).to_pil()
-    first.save(buffer, "PDF", save_all=True, append_images=[second])
-    data = buffer.getvalue()
+    data = file_of(first, "PDF", save_all=True, append_images=[second])
     # Readers accept other bytes before the header.
     return b"\n" * (-data.index(b"\xff\xd8\xff") % 3) + data
 

@@ -14,10 +14,10 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from guardalign_middleware.record_seal import KEY_VARIABLE
-from guardalign_middleware.testing import base64_png, picture, red_guard
+from guardalign_middleware.testing import all_red, base64_png, picture, red_guard
 from langchain_guardalign import ImageGuardDocumentTransformer
 
-RED, PLAIN, ALL_RED = picture(red=True), picture(), picture(colour=(255, 0, 0))
+RED, PLAIN, ALL_RED = picture(red=True), picture(), all_red()
 GUARD = red_guard()
 
 

@@ -22,9 +22,10 @@ from langchain_core.messages import (
 from PIL import Image
 
 from guardalign_middleware import ConfigError, ContextOverflow, GuardAlign, MessageError
-from guardalign_middleware.testing import EchoRunner, base64_png, picture, red_chain
+from guardalign_middleware.testing import EchoRunner, picture, red_chain
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import ChatGuardAlign
+from langchain_support.agents import block
 
 
 def colour(number: int) -> CanonicalImage:
@@ -33,10 +34,6 @@ def colour(number: int) -> CanonicalImage:
 
 def asked(image: object, text: str = "What is it?") -> list[BaseMessage]:
     return [HumanMessage([{"type": "text", "text": text}, {"type": "image", "image": image}])]
-
-
-def block(image: CanonicalImage) -> dict[str, Any]:
-    return {"type": "image", "base64": base64_png(image), "mime_type": "image/png"}
 
 
 class TestTheCache:

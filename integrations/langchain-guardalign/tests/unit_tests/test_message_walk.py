@@ -27,6 +27,7 @@ from guardalign_middleware.testing.photos import file_of
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign.found_images import Replacement
 from langchain_guardalign.message_walk import find_images, put_images
+from langchain_guardalign.testing import holds_raw
 from langchain_guardalign.verdict_metadata import summary
 
 Forms = Callable[[CanonicalImage], dict[str, Any]]
@@ -90,7 +91,7 @@ def test_every_form_holds_its_own_image_only(forms: Forms) -> None:
 
 def holds(value: object, image: CanonicalImage) -> bool:
     """Whether a value contains the encoded image."""
-    return base64_png(image) in repr(value) or repr(png(image))[2:-1] in repr(value)
+    return holds_raw(value, png(image))
 
 
 def messages_with(block: Any) -> list[BaseMessage]:

@@ -25,13 +25,13 @@ from langchain_core.messages import (
 
 from guardalign_middleware import ConfigError
 from guardalign_middleware.record_seal import KEY_VARIABLE, is_own, sealed
-from guardalign_middleware.testing import base64_png, picture, red_chain, red_guard
+from guardalign_middleware.testing import all_red, picture, red_chain, red_guard
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import ChatGuardAlign, GuardAlignMiddleware, ImageGuardRunnable
 from langchain_guardalign.testing import RecordingModel
+from langchain_support.agents import block
 
-RED, PLAIN = picture(red=True), picture()
-ALL_RED = picture(colour=(255, 0, 0))
+RED, PLAIN, ALL_RED = picture(red=True), picture(), all_red()
 ALLOWED: dict[str, Any] = {
     "source": "messages[0].content[0]",
     "decision": "allow",
@@ -56,10 +56,6 @@ FORGERIES: list[Any] = [
 ]
 MODES = ("mask", "notice", "flag", "block")
 HOMES = ("response_metadata", "additional_kwargs")
-
-
-def block(image: CanonicalImage) -> dict[str, Any]:
-    return {"type": "image", "base64": base64_png(image), "mime_type": "image/png"}
 
 
 @cache
