@@ -26,6 +26,8 @@ from llama_index.core.schema import (
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.testing import base64_png, data_url, has_red, png
 from llama_index.llms.guardalign import GuardAlignImageTransform, GuardAlignNodePostprocessor
+from llama_index.llms.guardalign.node_walk import NodeWalk
+from llama_index.llms.guardalign.nodes import WalkedNode
 from llama_index_support.conversations import BLOCKED, GUARD, SAFE, UNSAFE, image_node, shown
 
 RAW, RAW64 = png(UNSAFE), base64_png(UNSAFE)
@@ -138,6 +140,35 @@ def test_what_is_harmless_is_the_same_node(node: BaseNode) -> None:
     assert list(GuardAlignNodePostprocessor(guard=GUARD).clean([node])) == [node]
     (clean,) = GuardAlignNodePostprocessor(guard=GUARD).clean([node])
     assert clean is node
+
+
+@pytest.mark.parametrize(
+    ("node", "passes"),
+    [
+        (TextNode(text="a", metadata={"guardalign_decision": "allow", "x": ["b"]}), 1),
+        (Node(video_resource=MediaResource(data=b"film", mimetype="video/mp4")), 2),
+        (image_node(SAFE), 2),
+        (TextNode(text=f"see {data_url(SAFE)}"), 2),
+        (TextNode(text=f"see {data_url(UNSAFE)[:-40]}"), 2),
+    ],
+    ids=["words", "refused", "image", "picture in words", "broken picture in words"],
+)
+def test_words_alone_are_walked_once(
+    monkeypatch: pytest.MonkeyPatch, node: BaseNode, passes: int
+) -> None:
+    walked = []
+    original = NodeWalk.node
+
+    def walk(self: NodeWalk, node: BaseNode, place: str, depth: int = 0) -> WalkedNode:
+        walked.append(place)
+        return original(self, node, place, depth)
+
+    monkeypatch.setattr(NodeWalk, "node", walk)
+    (clean,) = GuardAlignNodePostprocessor(guard=GUARD).clean([node])
+    assert walked == [f"node {node.node_id}"] * passes
+    if passes == 1:
+        assert clean is not None
+        assert clean.metadata == {"x": ["b"]}
 
 
 def test_only_what_is_refused_gets_the_notice() -> None:

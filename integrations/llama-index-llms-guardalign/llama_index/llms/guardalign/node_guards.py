@@ -34,7 +34,6 @@ from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sources import with_source
 from guardalign_middleware.verdict_records import flat_record
-from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.fields import GuardPreset, OptionalFetch
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.node_pages import paged
@@ -121,10 +120,14 @@ class NodeGuard(BaseComponent):
 
     def _clean_batch(self, nodes: Sequence[BaseNode]) -> list[BaseNode | None]:
         read = [self._read(node) for node in nodes]
-        pictures = [picture for finder in read for picture in finder.pictures]
+        pictures = [picture for finder, _ in read for picture in finder.pictures]
         images = self._lazy.get().sanitize_many(pictures) if pictures else []
         done, start = list[BaseNode | None](), 0
-        for node, finder in zip(nodes, read, strict=True):
+        for node, (finder, walked) in zip(nodes, read, strict=True):
+            if finder.empty:
+                # A second pass would return the same.
+                done.append(rebuilt_node(walked, []))
+                continue
             end = start + len(finder.pictures)
             done.append(self._cleaned(node, finder, images[start:end]))
             start = end
@@ -132,24 +135,24 @@ class NodeGuard(BaseComponent):
 
     def paged(self, node: BaseNode) -> list[BaseNode]:
         """A node for each page of a node's PDF files, if the preset says `intake.pdf: pages`."""
-        resolve = Resolver(self._lazy.config.intake, self.fetch)
-        return paged(node, f"node {node.node_id}", resolve)
+        return paged(node, f"node {node.node_id}", self._resolve)
 
-    def _read(self, node: BaseNode) -> Finder:
-        """Find and read everything in a node."""
-        resolve = Resolver(self._lazy.config.intake, self.fetch)
-        finder = Finder(resolve, lambda *_: self.on_refused == "raise")
-        finder.read(
+    @property
+    def _resolve(self) -> Resolver:
+        return Resolver(self._lazy.config.intake, self.fetch)
+
+    def _read(self, node: BaseNode) -> tuple[Finder, Any]:
+        """Find and read everything in a node; the `WalkedNode` is no use if it is refused."""
+        finder = Finder(self._resolve, lambda *_: self.on_refused == "raise")
+        walked = finder.read(
             lambda: finder.unit(
                 lambda: self._walk(finder, node), lambda notice: notice, node.node_id
             )
         )
-        return finder
+        return finder, walked
 
     def _walk(self, visitor: Visitor, node: BaseNode) -> WalkedNode:
-        resolve = Resolver(self._lazy.config.intake, self.fetch)
-        messages = MessageWalk(visitor, resolve, allow_unscanned=self.allow_unscanned)
-        walk = NodeWalk(visitor, messages, resolve, allow_unscanned=self.allow_unscanned)
+        walk = NodeWalk(visitor, self._resolve, allow_unscanned=self.allow_unscanned)
         return walk.node(node, f"node {node.node_id}")
 
     def _cleaned(

@@ -40,21 +40,14 @@ class NodeWalk:
 
     Args:
         visitor: reads or shows the pictures.
-        messages: walks through the blocks and messages that a node may hold.
         resolve: has the policy for PDF files.
         allow_unscanned: whether films pass, and PDF files that the policy refuses.
     """
 
-    def __init__(
-        self,
-        visitor: Visitor,
-        messages: MessageWalk,
-        resolve: Resolver,
-        *,
-        allow_unscanned: bool,
-    ) -> None:
+    def __init__(self, visitor: Visitor, resolve: Resolver, *, allow_unscanned: bool) -> None:
         self._visitor = visitor
-        self._messages = messages
+        # For the blocks and messages that a node may hold.
+        self._messages = MessageWalk(visitor, resolve, allow_unscanned=allow_unscanned)
         self._resolve = resolve
         self._allow_unscanned = allow_unscanned
 
