@@ -9,8 +9,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from llama_index.core.llms import ChatMessage, ImageBlock
 
 from guardalign_middleware import ImageGuard
-from guardalign_middleware.config import DetectionConfig, EncoderConfig, PatchConfig
-from guardalign_middleware.testing import red_config, red_guard
+from guardalign_middleware.testing import coarse_guard
 from guardalign_middleware.testing.photos import file_of, photo
 from langchain_guardalign import ImageGuardRunnable
 from langchain_guardalign.testing import RecordingModel
@@ -24,15 +23,7 @@ MOST = 1.15
 
 @pytest.fixture(scope="module")
 def guard() -> ImageGuard:
-    """A guard that looks at large parts only, so that twelve megapixels take seconds."""
-    old = red_config().detection
-    detection = DetectionConfig(
-        encoder=EncoderConfig(model="fake"),
-        anchors=old.anchors,
-        patches=PatchConfig(sizes=(1000.0,), unit="pixels"),
-        transport=old.transport,
-    )
-    return red_guard(red_config(detection=detection))
+    return coarse_guard()
 
 
 @pytest.fixture(scope="module")
