@@ -45,6 +45,11 @@ class Admitted:
         """Whether the LLM must not be called."""
         return isinstance(self.target, GuardedCall)
 
+    @property
+    def prompt(self) -> str:
+        """The words of the first message, for an LLM that does not chat."""
+        return self.messages[0].content or ""
+
 
 @dataclass(frozen=True)
 class AdmittedTurn:

@@ -21,8 +21,6 @@ from llama_index.core.base.llms.types import (
     CompletionResponseAsyncGen,
     CompletionResponseGen,
     LLMMetadata,
-    MessageRole,
-    TextBlock,
 )
 from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.chat_engine.types import AgentChatResponse
@@ -34,9 +32,8 @@ from llama_index.core.tools.types import BaseTool
 from llama_index.core.types import Model
 
 from guardalign_middleware import ImageGuard
-from llama_index.llms.guardalign.gate import Admitted
 from llama_index.llms.guardalign.inner_llm import AroundLLM
-from llama_index.llms.guardalign.messages import given_images, image_blocks
+from llama_index.llms.guardalign.messages import given_images, question
 from llama_index.llms.guardalign.report import (
     KEY,
     Report,
@@ -173,9 +170,9 @@ class GuardAlignGuardedLLM(AroundLLM):
             kwargs: see `chat`, also for the errors.
         """
         images = given_images(formatted, image_documents)
-        call = self._admit(_turn(prompt, images), kwargs)
+        call = self._admit(question(prompt, images), kwargs)
         if not images:
-            answer = self.llm.complete(_prompt(call), formatted=bool(formatted), **kwargs)
+            answer = self.llm.complete(call.prompt, formatted=bool(formatted), **kwargs)
             return with_report(answer, call.report)
         response = call.target.chat(call.messages, **call.kwargs)
         return with_report(chat_response_to_completion_response(response), call.report)
@@ -189,9 +186,9 @@ class GuardAlignGuardedLLM(AroundLLM):
     ) -> CompletionResponseGen:
         """`complete` as a stream; the guard has finished when this returns."""
         images = given_images(formatted, image_documents)
-        call = self._admit(_turn(prompt, images), kwargs)
+        call = self._admit(question(prompt, images), kwargs)
         if not images:
-            answer = self.llm.stream_complete(_prompt(call), formatted=bool(formatted), **kwargs)
+            answer = self.llm.stream_complete(call.prompt, formatted=bool(formatted), **kwargs)
             return stream_with_report(answer, call.report)
         stream = call.target.stream_chat(call.messages, **call.kwargs)
         return stream_with_report(stream_chat_response_to_completion_response(stream), call.report)
@@ -205,9 +202,9 @@ class GuardAlignGuardedLLM(AroundLLM):
     ) -> CompletionResponse:
         """`complete` without blocking the event loop."""
         images = given_images(formatted, image_documents)
-        call = await self._aadmit(_turn(prompt, images), kwargs)
+        call = await self._aadmit(question(prompt, images), kwargs)
         if not images:
-            answer = await self.llm.acomplete(_prompt(call), formatted=bool(formatted), **kwargs)
+            answer = await self.llm.acomplete(call.prompt, formatted=bool(formatted), **kwargs)
             return with_report(answer, call.report)
         response = await call.target.achat(call.messages, **call.kwargs)
         return with_report(chat_response_to_completion_response(response), call.report)
@@ -221,10 +218,10 @@ class GuardAlignGuardedLLM(AroundLLM):
     ) -> CompletionResponseAsyncGen:
         """`stream_complete` without blocking the event loop."""
         images = given_images(formatted, image_documents)
-        call = await self._aadmit(_turn(prompt, images), kwargs)
+        call = await self._aadmit(question(prompt, images), kwargs)
         if not images:
             answer = await self.llm.astream_complete(
-                _prompt(call), formatted=bool(formatted), **kwargs
+                call.prompt, formatted=bool(formatted), **kwargs
             )
             return astream_with_report(answer, call.report)
         stream = await call.target.astream_chat(call.messages, **call.kwargs)
@@ -331,16 +328,6 @@ class GuardAlignGuardedLLM(AroundLLM):
         formatted = Formatted(prompt, args, self.llm)
         call = await self._aadmit(formatted.messages, dict(llm_kwargs or {}))
         return formatted.cleaned(call, self._lazy.config.blocked_reply), call.kwargs
-
-
-def _turn(prompt: str, images: Sequence[Any]) -> list[ChatMessage]:
-    blocks = [*image_blocks(images), TextBlock(text=prompt)]
-    return [ChatMessage(role=MessageRole.USER, blocks=blocks)]
-
-
-def _prompt(call: Admitted) -> str:
-    """The prompt of a `_turn` without images, after the guard."""
-    return call.messages[0].content or ""
 
 
 def _reported(response: AgentChatResponse, report: Report) -> AgentChatResponse:

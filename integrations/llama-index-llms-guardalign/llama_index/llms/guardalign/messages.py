@@ -18,6 +18,7 @@ from llama_index.core.base.llms.types import (
     ChatMessage,
     DocumentBlock,
     ImageBlock,
+    MessageRole,
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
@@ -168,16 +169,18 @@ def blocked_images(
     ]
 
 
-def image_blocks(documents: Sequence[object]) -> list[ImageBlock]:
-    """The `image_documents` of a completion as blocks, without reading them.
+def question(prompt: str, documents: Sequence[object] = ()) -> list[ChatMessage]:
+    """The prompt and the `image_documents` of a completion as a chat; no image is read.
 
     Raises:
         MessageError: an object that carries no image.
     """
-    return [
+    images = [
         as_block(in_anything(item, f"image_documents[{index}]"))
         for index, item in enumerate(documents)
     ]
+    blocks = [*images, TextBlock(text=prompt)]
+    return [ChatMessage(role=MessageRole.USER, blocks=blocks)]
 
 
 def given_images(formatted: object, image_documents: Sequence[Any] | None) -> Sequence[Any]:

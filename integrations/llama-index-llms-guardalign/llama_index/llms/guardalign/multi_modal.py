@@ -18,8 +18,6 @@ from llama_index.core.base.llms.types import (
     CompletionResponseAsyncGen,
     CompletionResponseGen,
     LLMMetadata,
-    MessageRole,
-    TextBlock,
 )
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPUTS
@@ -41,7 +39,7 @@ from llama_index.llms.guardalign.messages import (
     blocked_images,
     cleaned_messages,
     given_images,
-    image_blocks,
+    question,
     readable,
     to_role_content,
 )
@@ -243,8 +241,7 @@ class _MultiModal(LLM):
     def _guard_prompt(
         self, prompt: str, formatted: object, images: Sequence[Any] | None, kwargs: dict[str, Any]
     ) -> GuardedCall:
-        blocks = [*image_blocks(given_images(formatted, images)), TextBlock(text=prompt)]
-        return self._guard([ChatMessage(role=MessageRole.USER, blocks=blocks)], kwargs)
+        return self._guard(question(prompt, given_images(formatted, images)), kwargs)
 
     def _options(self, given: dict[str, Any]) -> GenerationOptions:
         """The call's options, or this object's own where the call gives none."""

@@ -107,8 +107,7 @@ class Formatted:
         bare = prompt.model_copy(update={"output_parser": None})
         self._is_text = not llm.metadata.is_chat_model
         if self._is_text:
-            text = TextBlock(text=bare.format(llm=llm, **args))
-            self.messages = [ChatMessage(role=MessageRole.USER, blocks=[text])]
+            self.messages = _question(bare.format(llm=llm, **args))
         else:
             self.messages = bare.format_messages(llm=llm, **args)
 
@@ -120,8 +119,7 @@ class Formatted:
         """
         if call.blocked:
             raise ImageBlocked(blocked_reply, call.report)
-        text = (call.messages[0].content or "") if self._is_text else None
-        return CleanedPrompt(call.messages, self._parser, text)
+        return CleanedPrompt(call.messages, self._parser, call.prompt if self._is_text else None)
 
 
 class GuardedStructuredLLM(StructuredLLM):
@@ -157,7 +155,7 @@ class GuardedStructuredLLM(StructuredLLM):
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """The object as text."""
         call = self._open(self._guard._admit(_question(prompt), kwargs))
-        answer = self._inner.complete(call.messages[0].content or "", formatted, **call.kwargs)
+        answer = self._inner.complete(call.prompt, formatted, **call.kwargs)
         return with_report(answer, call.report)
 
     async def acomplete(
@@ -165,16 +163,15 @@ class GuardedStructuredLLM(StructuredLLM):
     ) -> CompletionResponse:
         """`complete` without blocking the event loop."""
         call = self._open(await self._guard._aadmit(_question(prompt), kwargs))
-        text = call.messages[0].content or ""
-        return with_report(await self._inner.acomplete(text, formatted, **call.kwargs), call.report)
+        answer = await self._inner.acomplete(call.prompt, formatted, **call.kwargs)
+        return with_report(answer, call.report)
 
     def stream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseGen:
         """As the inner LLM's; LlamaIndex's own does not support it."""
         call = self._open(self._guard._admit(_question(prompt), kwargs))
-        text = call.messages[0].content or ""
-        stream = self._inner.stream_complete(text, formatted, **call.kwargs)
+        stream = self._inner.stream_complete(call.prompt, formatted, **call.kwargs)
         return stream_with_report(stream, call.report)
 
     async def astream_complete(
@@ -182,8 +179,7 @@ class GuardedStructuredLLM(StructuredLLM):
     ) -> CompletionResponseAsyncGen:
         """As the inner LLM's; LlamaIndex's own does not support it."""
         call = self._open(await self._guard._aadmit(_question(prompt), kwargs))
-        text = call.messages[0].content or ""
-        stream = await self._inner.astream_complete(text, formatted, **call.kwargs)
+        stream = await self._inner.astream_complete(call.prompt, formatted, **call.kwargs)
         return astream_with_report(stream, call.report)
 
     def _open(self, call: Admitted) -> Admitted:
