@@ -50,7 +50,7 @@ def media_of(block: MediaBlock, place: str) -> Media:
         named = str(url)
         if is_data_url(named):
             data = _in_data_url(named)
-            declared, named = named[5:].split(",", 1)[0].split(";", 1)[0] or declared, None
+            declared, named = type_in_url(named) or declared, None
     kind = _kind(block, declared, named)
     if data is not None and picture_format(data) is not None:
         return Media("image", data, Found(place, base64.b64encode(data).decode("ascii")))
@@ -62,6 +62,11 @@ def media_of(block: MediaBlock, place: str) -> Media:
     if data is None and path is not None and _begins_like_picture(str(path)):
         return Media("image", None, Found(place, path=str(path)), str(path))
     return Media(kind, data, None, named)
+
+
+def type_in_url(url: str) -> str:
+    """The type that a data URL states; empty if it states none."""
+    return url.lstrip()[5:].split(",", 1)[0].split(";", 1)[0]
 
 
 def _kind(block: MediaBlock, declared: str | None, named: str | None) -> MediaKind:

@@ -21,7 +21,8 @@ from guardalign_middleware.intake.pdf_blocks import PdfFile, file_name, load_pdf
 from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign.images import Resolver, base64_text
 
-_RESOURCES = ("text_resource", "image_resource", "audio_resource", "video_resource")
+RESOURCES = ("text_resource", "image_resource", "audio_resource", "video_resource")
+"""The fields in which a `Node` holds its media."""
 PAGE_LABEL = "page_label"
 """The metadata field in which LlamaIndex's readers write a page's number."""
 
@@ -41,7 +42,7 @@ class NodePdf:
 
 def node_pdfs(node: BaseNode, resolve: Resolver) -> Iterator[NodePdf]:
     """Every PDF file of a node that could be read."""
-    for field in _RESOURCES if isinstance(node, Node) else ():
+    for field in RESOURCES if isinstance(node, Node) else ():
         resource: MediaResource | None = getattr(node, field)
         if resource is None:
             continue
@@ -137,7 +138,7 @@ def _page(
     """A node like the file's that shows one page, with an id of its own."""
     encoded = encode(image, formats=formats)
     shown = MediaResource(data=base64.b64encode(encoded.data), mimetype=encoded.mime_type)
-    empty = dict.fromkeys(name for name in _RESOURCES if getattr(node, name) is not None)
+    empty = dict.fromkeys(name for name in RESOURCES if getattr(node, name) is not None)
     return node.model_copy(
         update={
             **empty,
@@ -151,5 +152,5 @@ def _page(
 
 
 def _has_content(node: Node) -> bool:
-    held = (getattr(node, name) for name in _RESOURCES)
+    held = (getattr(node, name) for name in RESOURCES)
     return any(each is not None and (each.hash or (each.text or "").strip()) for each in held)

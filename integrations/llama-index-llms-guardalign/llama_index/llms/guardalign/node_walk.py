@@ -20,7 +20,7 @@ from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.verdict_records import is_record_key
 from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.images import Resolver
-from llama_index.llms.guardalign.node_pages import NodePdf, node_pdfs, refuse
+from llama_index.llms.guardalign.node_pages import RESOURCES, NodePdf, node_pdfs, refuse
 from llama_index.llms.guardalign.nodes import WalkedNode, node_images, shows_video
 from llama_index.llms.guardalign.provider_content import UNSCANNED_REMEDY
 from llama_index.llms.guardalign.values import ValueWalk, same_values
@@ -30,9 +30,8 @@ _MAX_DEPTH = 64
 _READ = frozenset(
     {"embedding", "metadata", "relationships", "obj", "text", "excluded_embed_metadata_keys"}
     | {"excluded_llm_metadata_keys", "image", "image_path", "image_url", "image_mimetype"}
-    | {"text_embedding", "text_resource", "image_resource", "audio_resource", "video_resource"}
+    | {"text_embedding", *RESOURCES}
 )
-_RESOURCES = ("text_resource", "image_resource", "audio_resource", "video_resource")
 
 
 class NodeWalk:
@@ -150,7 +149,7 @@ class NodeWalk:
             if (text := self._visitor.words(node.text)) is not node.text:
                 update["text"] = text
         if isinstance(node, Node):
-            for name in _RESOURCES:
+            for name in RESOURCES:
                 resource: MediaResource | None = getattr(node, name)
                 if resource is None or resource.text is None:
                     continue

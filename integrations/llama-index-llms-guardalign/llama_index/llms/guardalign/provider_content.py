@@ -21,6 +21,7 @@ from guardalign_middleware.intake.hidden_images import HiddenImage, hidden_image
 from guardalign_middleware.intake.media_types import MediaKind, media_kind
 from guardalign_middleware.intake.picture_traces import is_encoded_picture
 from llama_index.llms.guardalign.images import Found
+from llama_index.llms.guardalign.media_blocks import type_in_url
 from llama_index.llms.guardalign.values import Inside, walk_items
 from llama_index.llms.guardalign.visitors import Visitor, encoded
 
@@ -72,12 +73,12 @@ class ProviderContent:
         if key in WORDS or not is_encoded_picture(text):
             return self._visitor.words(text)
         whole = next((image for image in hidden_images(text) if image.whole), None)
-        if whole is not None and (not whole.header or media_kind(_type_in(text)) == "image"):
+        if whole is not None and (not whole.header or media_kind(type_in_url(text)) == "image"):
             return self._picture(whole)
         if not is_data_url(text.lstrip()):
             # Base64 of a PDF, a film, or of a picture that is cut off.
             return self._encoded_file(text, "file")
-        kind = media_kind(_type_in(text))
+        kind = media_kind(type_in_url(text))
         if kind == "image":
             return self._from_url(text)
         return self._encoded_file(text, kind)
@@ -184,7 +185,7 @@ def _declared(block: Mapping[Any, Any]) -> MediaKind | None:
     kind = kind_of(name)
     if kind is None or kind.fate not in {"picture", "refused", "document"}:
         return None
-    if not _is_given(block, inner):
+    if not _is_given(inner):
         return None
     if kind.fate == "picture":
         return "image"
@@ -198,9 +199,9 @@ def _declared(block: Mapping[Any, Any]) -> MediaKind | None:
     return media_kind(declared, inner.get("filename") or inner.get("name") or inner.get("title"))
 
 
-def _is_given(block: Mapping[Any, Any], inner: Mapping[Any, Any]) -> bool:
+def _is_given(block: Mapping[Any, Any]) -> bool:
     """Whether a block has any content beside its type."""
-    return any(not _is_empty(value) for key, value in inner.items() if key != "type")
+    return any(not _is_empty(value) for key, value in block.items() if key != "type")
 
 
 def _is_empty(value: object) -> bool:
@@ -215,7 +216,7 @@ def _stated_type(block: Mapping[Any, Any]) -> str | None:
     for key in ("file_data", "data", "url", "file"):
         value = block.get(key)
         if isinstance(value, str) and is_data_url(value):
-            return _type_in(value)
+            return type_in_url(value)
         if key == "file" and isinstance(value, Mapping):
             return _stated_type(value) or _name_type(value)
     return None
@@ -225,10 +226,6 @@ def _name_type(block: Mapping[Any, Any]) -> str | None:
     name = block.get("filename")
     kinds = {"text": "text/plain", "pdf": "application/pdf", "audio": "audio/mpeg"}
     return kinds.get(media_kind(None, name)) if isinstance(name, str) else None
-
-
-def _type_in(url: str) -> str:
-    return url.lstrip()[5:].split(",", 1)[0].split(";", 1)[0]
 
 
 def _references(block: Mapping[Any, Any], level: int) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ checked raises an error, and the innermost unit around it becomes the notice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -171,7 +171,6 @@ class Finder:
         return [refusal_record(slot.error) for slot in self.slots if slot.error is not None]
 
 
-@dataclass
 class Shower:
     """Shows cleaned images and notices in the places where the finder read.
 
@@ -181,39 +180,35 @@ class Shower:
         flag: whether the scanned pictures are shown, whatever was found in them.
     """
 
-    slots: Iterator[Slot]
-    images: Iterator[SanitizedImage]
-    count: int = 0
-    turn: int | None = None
-    flag: bool = False
-
     def __init__(
         self, slots: Sequence[Slot], images: Sequence[SanitizedImage], *, flag: bool = False
     ) -> None:
-        self.slots, self.images, self.flag = iter(slots), iter(images), flag
+        self._slots, self._images, self._flag = iter(slots), iter(images), flag
+        self.count = 0
+        self.turn: int | None = None
 
     def picture(self, found: Found) -> SanitizedImage:
         """The cleaned image of this place."""
         self.count += 1
-        next(self.slots)
-        item = next(self.images)
-        return replace(item, image=item.original, passed=None) if self.flag else item
+        next(self._slots)
+        item = next(self._images)
+        return replace(item, image=item.original, passed=None) if self._flag else item
 
     def words(self, text: str) -> str:
         """The text with a cleaned picture, or a notice, for each unsafe picture in it."""
         return replace_hidden(text, self._shown) if may_hide_image(text) else text
 
     def _shown(self, _: HiddenImage) -> bytes | str | None:
-        if next(self.slots).picture is None:
+        if next(self._slots).picture is None:
             return None
-        item = next(self.images)
-        if self.flag or not item.verdict.flagged:
+        item = next(self._images)
+        if self._flag or not item.verdict.flagged:
             return None
         return notices.UNSAFE if item.image is None else encoded(item)[0]
 
     def unit(self, walk: Walk, refused: Refused, value: object, what: str = "image") -> Any:
         """Walk through a unit, or put the notice in its place."""
-        slot = next(self.slots)
+        slot = next(self._slots)
         if slot.error is None:
             return walk()
         return refused(notices.refused(slot.error, slot.what))
