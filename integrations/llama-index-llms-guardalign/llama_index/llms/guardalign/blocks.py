@@ -69,6 +69,14 @@ _READ = {
 }
 """Fields that the walk reads by their meaning; all others are walked as values."""
 
+_NAMES = {
+    AudioBlock: "file",
+    VideoBlock: "video",
+    RefusedPdf: notices.FILES["pdf"],
+    DocumentBlock: "file",
+}
+"""What a notice calls a block; all others are images."""
+
 _EXTRA = "additional_kwargs"
 _UNKNOWN = "Leave it out: the guard cannot know whether it shows a picture."
 
@@ -115,17 +123,11 @@ class MessageWalk:
             return self._tool_call(block, place)
         if isinstance(block, BaseRecursiveContentBlock):
             return self._nested(block, place)
-        what = {
-            AudioBlock: "file",
-            VideoBlock: "video",
-            RefusedPdf: notices.FILES["pdf"],
-            DocumentBlock: "file",
-        }
         return self._visitor.unit(
             lambda: self._leaf(block, place),
             lambda notice: TextBlock(text=notice),
             block,
-            next((name for kind, name in what.items() if isinstance(block, kind)), "image"),
+            next((name for kind, name in _NAMES.items() if isinstance(block, kind)), "image"),
         )
 
     def typed(self, value: Any, place: str) -> Any:
@@ -237,7 +239,6 @@ class MessageWalk:
 
     def _others(self, block: Any, place: str, read: set[str]) -> dict[str, Any]:
         """Changes in the fields that have no meaning of their own here, private ones included."""
-        words = {name for kind, names in _WORDS if isinstance(block, kind) for name in names}
         update = {}
         held = {**block.__dict__, **(block.model_extra or {}), **(block.__pydantic_private__ or {})}
         for name, value in held.items():
@@ -245,7 +246,7 @@ class MessageWalk:
                 continue
             if isinstance(value, str):
                 new: Any = self._visitor.words(value)
-            elif name in words:
+            elif any(name in names and isinstance(block, kind) for kind, names in _WORDS):
                 new = ValueWalk(self._visitor, place, typed=self.typed).walk(value)
             else:
                 new = self._content_of(value, place, name)
