@@ -22,11 +22,12 @@ from rich.progress import track
 
 from benchmarks.langchain.other_guards import NEMO, Arm, other_guards
 from benchmarks.langchain.positions import POSITIONS, Block, Guard, Scenario
-from benchmarks.pictures import guard_and_picture, holds_raw
+from benchmarks.pictures import guard_and_picture
 from benchmarks.results import RESULTS, read_json, write_json
 from benchmarks.tables import Table, table
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.errors import GuardAlignError
+from guardalign_middleware.testing import holds_raw
 from guardalign_middleware.testing.dialects import blocks_of
 from langchain_guardalign import GuardAlignMiddleware
 from langchain_guardalign.message_walk import find_images

@@ -18,11 +18,12 @@ from rich.progress import track
 
 from benchmarks.llama_index.cases import Case
 from benchmarks.llama_index.positions import POSITIONS
-from benchmarks.pictures import guard_and_picture, holds_raw
+from benchmarks.pictures import guard_and_picture
 from benchmarks.results import RESULTS, write_json
 from benchmarks.tables import Table, table
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.errors import GuardAlignError
+from guardalign_middleware.testing import holds_raw
 
 RESULT = RESULTS / "llama_index_leaks.json"
 OURS = "guarded"

@@ -56,3 +56,14 @@ def open_png(data: bytes) -> CanonicalImage:
     """The pixels of PNG bytes."""
     with Image.open(io.BytesIO(data)) as file:
         return CanonicalImage(np.asarray(file.convert("RGB")))
+
+
+def holds_raw(value: object, png: bytes) -> bool:
+    """Whether a value contains the bytes of an image file, raw or as base64.
+
+    Args:
+        value: messages, an agent's state, or anything whose `repr` shows its contents.
+        png: the file as it was before the guard.
+    """
+    text = repr(value)
+    return base64.b64encode(png).decode("ascii") in text or repr(png)[2:-1] in text

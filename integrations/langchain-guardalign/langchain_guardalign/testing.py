@@ -20,7 +20,6 @@ assert not holds_raw(model.seen, png(unsafe))
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +28,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field
+
+from guardalign_middleware.testing import holds_raw as holds_raw
 
 
 class RecordingModel(BaseChatModel):
@@ -83,14 +84,3 @@ class IdleModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         return ChatResult(generations=[ChatGeneration(message=self.answer)])
-
-
-def holds_raw(value: object, png: bytes) -> bool:
-    """Whether a value contains the bytes of an image file, raw or as base64.
-
-    Args:
-        value: messages, an agent's state, or anything whose `repr` shows its contents.
-        png: the file as it was before the guard.
-    """
-    text = repr(value)
-    return base64.b64encode(png).decode("ascii") in text or repr(png)[2:-1] in text
