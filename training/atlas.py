@@ -30,7 +30,7 @@ EMOJIONE = "/usr/share/rubygems-integration/all/gems/gemojione-3.3.0/assets/png"
 _DOT = 8
 
 
-def _square(picture: Image.Image, side: int) -> Image.Image | None:
+def on_square(picture: Image.Image, side: int) -> Image.Image | None:
     """Crop to the ink, pad to a square and resize; None without ink."""
     box = picture.getbbox()
     if box is None:
@@ -114,7 +114,7 @@ def render(style: str) -> Image.Image:
     atlas = Image.new("RGBA", (COLUMNS * side, rows * side))
     for index, concept in enumerate(CONCEPTS):
         picture = _DRAWN[style](concept)
-        sprite = None if picture is None else _square(picture, side)
+        sprite = None if picture is None else on_square(picture, side)
         if sprite is not None:
             atlas.paste(sprite, ((index % COLUMNS) * side, (index // COLUMNS) * side))
     return atlas.getchannel("A") if STYLES[style].monochrome else atlas

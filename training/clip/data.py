@@ -2,7 +2,9 @@
 
 Like the detector's crops, a crop shows one thing, several, a fragment of a large one, small ones,
 or only background. Its target is a distribution over the concepts and "nothing", in proportion to
-the visible share of each thing. Each patch of the crop also has a label.
+the visible share of each thing. Each patch of the crop also has a label. Things outside the
+world's concepts stand among them; they have no name, only the label "something else". Many crops
+are turned, grey, recoloured, compressed or partly covered, as pictures are.
 """
 
 from __future__ import annotations
@@ -22,13 +24,18 @@ from guardalign_middleware.mini.world import (
     place_item,
 )
 from guardalign_middleware.mini.world.scenes import contrasting_ink
+from training.clip.alterations import altered, covers
 from training.clip.captions import KINDS
-from training.clip.looks import draw_look, draw_name, draw_variant
+from training.clip.looks import draw_look, draw_name, draw_stranger, draw_variant
 
 SIDE = 56
 PATCH = 8
 GRID = SIDE // PATCH
 IGNORED = -100
+OTHER = len(CONCEPTS) + 1
+"""The label of what is none of the concepts, and no background."""
+_NOTHING = len(CONCEPTS)
+_STRANGER_SHARE = 0.25
 FILL = 127 / 255
 _POOL = 500
 _POOL_SIDE = 480
@@ -162,7 +169,10 @@ def _masked(
 
 
 class Crop:
-    """Pixels `[SIDE, SIDE, 3]` in [0, 1], target `[concepts + 1]`, patch labels `[GRID, GRID]`."""
+    """Pixels `[SIDE, SIDE, 3]` in [0, 1], target `[concepts + 2]`, patch labels `[GRID, GRID]`.
+
+    The last two of the target are "nothing" and something else.
+    """
 
     def __init__(self, pixels: Pixels, target: Pixels, patches: NDArray[np.int64]) -> None:
         self.pixels, self.target, self.patches = pixels, target, patches
@@ -171,7 +181,7 @@ class Crop:
 def draw_crop(rng: np.random.Generator) -> Crop:
     """One training crop; patches of things that are too small or too cut are `IGNORED`."""
     canvas = _background(rng)
-    target = np.zeros(len(CONCEPTS) + 1, dtype=np.float32)
+    target = np.zeros(len(CONCEPTS) + 2, dtype=np.float32)
     patches = np.full((GRID, GRID), len(CONCEPTS), dtype=np.int64)
     covered = np.full((GRID, GRID), 0.2, dtype=np.float32)
     variant = draw_variant(rng)
@@ -179,38 +189,44 @@ def draw_crop(rng: np.random.Generator) -> Crop:
     seen = 0.0
     boxes = _geometry(rng)
     masked = _masked(rng, boxes)
+    over = covers(rng, boxes, SIDE) if masked is None else []
     for side, left, top in boxes:
         if mixed:
             variant = draw_variant(rng)
-        name = draw_name(rng, variant.style)
+        strange = not variant.inked and not variant.colored and rng.random() < _STRANGER_SHARE
+        name = (draw_stranger if strange else draw_name)(rng, variant.style)
+        label = OTHER if strange else _INDEX[name]
         rgba = draw_look(rng, name, variant, side)
         color = contrasting_ink(rng, canvas) if variant.inked else None
         place_item(canvas, rgba, left, top, color)
         ink = _ink(rgba, left, top)
-        if masked is not None:
-            ink[masked] = 0.0
+        for hidden in [cover.where for cover in over] + ([] if masked is None else [masked]):
+            ink[hidden] = 0.0
         visible = float(ink.sum() / (rgba[..., 3].sum() + 1e-6))
-        weight = float(np.clip((visible - 0.35) / 0.4, 0, 1) * np.clip((side - 10) / 8, 0, 1))
-        target[_INDEX[name]] += weight
+        weight = float(np.clip((visible - 0.28) / 0.3, 0, 1) * np.clip((side - 10) / 8, 0, 1))
+        target[label] += weight
         seen += weight
         share = ink.reshape(GRID, PATCH, GRID, PATCH).mean(axis=(1, 3))
         if variant.inked:
             share = np.minimum(2 * share, 1)  # outlines cover little of the area they enclose
-        patches[share > covered] = _INDEX[name] if weight > 0.3 else IGNORED
+        patches[share > covered] = label if weight > 0.3 else IGNORED
         covered = np.maximum(covered, share)
-    target[-1] = max(0.0, 1.0 - seen)
+    target[_NOTHING] = max(0.0, 1.0 - seen)
     if masked is not None:
         canvas[masked] = FILL
+    for cover in over:
+        canvas[cover.where] = cover.color
     if rng.random() < 0.3:
         canvas = canvas + rng.normal(0, rng.uniform(0, 0.04), canvas.shape).astype(np.float32)
-    return Crop(np.clip(canvas, 0, 1), target / target.sum(), patches)
+    pixels, patches = altered(rng, np.clip(canvas, 0, 1), patches)
+    return Crop(pixels, target / target.sum(), patches)
 
 
 class Crops(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]):
     """Batch `i` depends on the seed and `i` only, so a run can resume at any step.
 
-    A batch is uint8 pixels `[B, 3, SIDE, SIDE]`, concept targets `[B, 209]`, kind targets
-    `[B, K + 1]` and patch labels `[B, GRID * GRID]`.
+    A batch is uint8 pixels `[B, 3, SIDE, SIDE]`, concept targets `[B, 210]`, kind targets
+    `[B, K + 2]` and patch labels `[B, GRID * GRID]`.
     """
 
     def __init__(self, seed: int, batch_size: int, steps: int) -> None:
@@ -229,6 +245,6 @@ class Crops(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor
         pixels = np.stack([np.round(crop.pixels * 255).astype(np.uint8) for crop in drawn])
         concepts = torch.from_numpy(np.stack([crop.target for crop in drawn]))
         patches = torch.from_numpy(np.stack([crop.patches.reshape(-1) for crop in drawn]))
-        kinds = torch.zeros(self.batch_size, len(KINDS) + 1)
-        kinds.index_add_(1, torch.tensor([*_KIND_OF, len(KINDS)]), concepts)
+        kinds = torch.zeros(self.batch_size, len(KINDS) + 2)
+        kinds.index_add_(1, torch.tensor([*_KIND_OF, len(KINDS), len(KINDS) + 1]), concepts)
         return torch.from_numpy(pixels).permute(0, 3, 1, 2), concepts, kinds, patches

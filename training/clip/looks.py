@@ -20,12 +20,14 @@ from PIL import Image, ImageChops, ImageFilter, ImageOps
 from scipy import ndimage
 
 from guardalign_middleware.mini.world import STYLES, concepts_of_style, sprite
+from guardalign_middleware.mini.world.strangers import stranger_sprite, strangers_of
 
 Pixels = NDArray[np.float32]
 _LOOKS = 80
 _SIDE = 72
 _FREE = 4
 _PARTS = 3
+_STRANGER = "stranger: "
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,23 @@ def draw_look(rng: np.random.Generator, name: str, variant: StyleVariant, side: 
     return rgba
 
 
+def draw_stranger(rng: np.random.Generator, style: str) -> str:
+    """A random stranger of the training split, as a name for `draw_look`."""
+    names = _strangers(style)
+    return names[int(rng.integers(len(names)))]
+
+
+@cache
+def _strangers(style: str) -> tuple[str, ...]:
+    return tuple(_STRANGER + each.name for each in strangers_of(style, "trained"))
+
+
 def _cell(name: str, style: str) -> Image.Image:
-    return Image.fromarray(np.round(sprite(name, style, _SIDE) * 255).astype(np.uint8))
+    if name.startswith(_STRANGER):
+        drawn = stranger_sprite(name.removeprefix(_STRANGER), style, _SIDE)
+    else:
+        drawn = sprite(name, style, _SIDE)
+    return Image.fromarray(np.round(drawn * 255).astype(np.uint8))
 
 
 @cache
@@ -154,6 +171,8 @@ def _warped(rng: np.random.Generator, cell: Image.Image) -> Image.Image:
     if rng.random() < 0.5:
         slant = rng.uniform(-0.15, 0.15, 2)
         stretch = rng.uniform(0.95, 1.3, 2)
+        if rng.random() < 0.4:  # as in a picture that was squashed or stretched
+            stretch[int(rng.integers(2))] *= rng.uniform(1.1, 1.7)
         turn = turn @ np.array([[stretch[0], slant[0]], [slant[1], stretch[1]]])
         shift = rng.uniform(-0.04, 0.04, 2) * _SIDE
     middle = np.full(2, _SIDE / 2)

@@ -24,10 +24,10 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
-from guardalign_middleware.mini.world import CONCEPTS
+from guardalign_middleware.mini.world import CONCEPTS, UNSAFE_CATEGORIES
 from training.clip.attention import attend_by_products
-from training.clip.captions import CONTEXT_LENGTH, bank, tokenizer, vocabulary
-from training.clip.data import IGNORED, PATCH, SIDE, Crops
+from training.clip.captions import CONTEXT_LENGTH, KINDS, bank, tokenizer, vocabulary
+from training.clip.data import IGNORED, OTHER, PATCH, SIDE, Crops
 from training.clip.warm import adopt_encoder, adopt_tower
 from training.optimizer import Optimizer
 from training.precision import reduced_precision
@@ -123,6 +123,7 @@ class Objective(nn.Module):
 
     weights: Tensor
     unsafe: Tensor
+    unsafe_kinds: Tensor
 
     def __init__(self, model: open_clip.CLIP) -> None:
         super().__init__()
@@ -133,6 +134,8 @@ class Objective(nn.Module):
         self.register_buffer("weights", weights)
         marks = [concept.unsafe is not None for concept in CONCEPTS]
         self.register_buffer("unsafe", torch.tensor([*marks, False]))
+        kinds = [kind in UNSAFE_CATEGORIES for kind in KINDS]
+        self.register_buffer("unsafe_kinds", torch.tensor([*kinds, False]))
 
     def forward(
         self,
@@ -158,16 +161,28 @@ class Objective(nn.Module):
         patch_logits = (scale * tokens @ concepts.T).flatten(0, 1)
         labels = patches.flatten()
         loss = (
-            functional.cross_entropy(logits, targets[0])
-            + 0.25 * functional.cross_entropy(kind_logits, targets[1])
-            + functional.cross_entropy(patch_logits, labels, self.weights, ignore_index=IGNORED)
-            + SCENE_SHARE * self.scene_loss(logits, targets[0])
+            named_or_harmless(logits, targets[0], self.unsafe)
+            + 0.25 * named_or_harmless(kind_logits, targets[1], self.unsafe_kinds)
+            + self.patch_loss(patch_logits, labels)
+            + SCENE_SHARE * self.scene_loss(logits, targets[0][:, :-1])
         )
-        clear = (targets[0].amax(dim=1) > 0.9) & (targets[0].argmax(dim=1) < len(CONCEPTS))
+        clear = targets[0][:, : len(CONCEPTS)].amax(dim=1) > 0.9
         right = (logits.argmax(dim=1) == targets[0].argmax(dim=1))[clear]
         shows = (labels != IGNORED) & (labels < len(CONCEPTS))
         patch_right = (patch_logits.argmax(dim=1) == labels)[shows]
         return loss, right.float().mean(), patch_right.float().mean()
+
+    def patch_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of the patches; for something else, of being no unsafe thing."""
+        strange = labels == OTHER
+        named = labels.masked_fill(strange, IGNORED)
+        loss = functional.cross_entropy(logits, named, self.weights, ignore_index=IGNORED)
+        if not strange.any():
+            return loss
+        odds = logits[strange].log_softmax(1)
+        missed = -odds[:, ~self.unsafe].logsumexp(1).mean()
+        share = strange.sum() / (labels != IGNORED).sum()
+        return loss + share * missed
 
     def scene_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of finding each unsafe crop among all crops without anything unsafe.
@@ -181,6 +196,21 @@ class Objective(nn.Module):
         among = alarm.masked_fill(share > 0, -math.inf).logsumexp(0)
         missed = functional.softplus(among - alarm).where(share > 0.5, 0.0)
         return missed.sum() / (share > 0.5).sum().clamp(min=1)
+
+
+def named_or_harmless(logits: Tensor, targets: Tensor, unsafe: Tensor) -> Tensor:
+    """Cross-entropy with a distribution whose last part has no name.
+
+    That part is something else: any harmless word may take it, and no unsafe one.
+
+    Args:
+        logits: `[B, C]`.
+        targets: `[B, C + 1]`; rows sum to 1.
+        unsafe: which of the C words are unsafe, `[C]`.
+    """
+    odds = logits.log_softmax(1)
+    harmless = odds[:, ~unsafe].logsumexp(1)
+    return -((targets[:, :-1] * odds).sum(1) + targets[:, -1] * harmless).mean()
 
 
 def save(model: open_clip.CLIP, out: Path) -> None:

@@ -45,48 +45,65 @@ STYLES: dict[str, Style] = {
 """`emojione` is never trained on; it measures how well the models generalise to a new style."""
 
 
-@cache
-def _cells(style: str) -> tuple[Image.Image | None, ...]:
-    """One RGBA picture per concept, black if monochrome, and None if the style lacks it."""
-    side = STYLES[style].side
-    with Image.open(ATLAS_FOLDER / f"{style}.png") as file:
-        atlas: Image.Image = file.copy()
-    if STYLES[style].monochrome:
-        alpha = atlas.convert("L")
-        atlas = Image.new("RGBA", alpha.size)
-        atlas.putalpha(alpha)
-    else:
+class Atlas:
+    """A picture of cells, sixteen per row, in the order of the names.
+
+    Args:
+        file: PNG; in grey, it holds the opacity of black drawings.
+        names: one for each cell.
+        side: side of a cell in pixels.
+    """
+
+    def __init__(self, file: Path, names: tuple[str, ...], side: int) -> None:
+        with Image.open(file) as opened:
+            atlas: Image.Image = opened.copy()
+        if atlas.mode == "L":
+            alpha = atlas
+            atlas = Image.new("RGBA", alpha.size)
+            atlas.putalpha(alpha)
         atlas = atlas.convert("RGBA")
-    cells: list[Image.Image | None] = []
-    for index in range(len(CONCEPTS)):
-        left, top = (index % COLUMNS) * side, (index // COLUMNS) * side
-        cell = atlas.crop((left, top, left + side, top + side))
-        cells.append(cell if cell.getchannel("A").getbbox() else None)
-    return tuple(cells)
+        self._cells: dict[str, Image.Image | None] = {}
+        for index, name in enumerate(names):
+            left, top = (index % COLUMNS) * side, (index // COLUMNS) * side
+            cell = atlas.crop((left, top, left + side, top + side))
+            self._cells[name] = cell if cell.getchannel("A").getbbox() else None
+
+    def cell(self, name: str) -> Image.Image | None:
+        """The RGBA drawing; None for an empty cell."""
+        return self._cells[name]
 
 
 @cache
-def _index() -> dict[str, int]:
-    return {concept.name: index for index, concept in enumerate(CONCEPTS)}
+def _atlas(style: str) -> Atlas:
+    names = tuple(concept.name for concept in CONCEPTS)
+    return Atlas(ATLAS_FOLDER / f"{style}.png", names, STYLES[style].side)
 
 
 @cache
 def concepts_of_style(style: str) -> tuple[Concept, ...]:
     """The concepts that a style contains."""
-    return tuple(
-        concept for concept, cell in zip(CONCEPTS, _cells(style), strict=True) if cell is not None
-    )
+    return tuple(concept for concept in CONCEPTS if _atlas(style).cell(concept.name) is not None)
 
 
 @lru_cache(maxsize=4_096)
 def _turned(name: str, style: str, angle: int) -> Image.Image | None:
+    cell = _atlas(style).cell(name)
+    return None if cell is None else turned(cell, angle)
+
+
+def turned(cell: Image.Image, angle: int) -> Image.Image:
     """A rotated cell, premultiplied, so that resizing mixes in no colour of transparent pixels."""
-    cell = _cells(style)[_index()[name]]
-    if cell is None:
-        return None
     if angle:
         cell = cell.rotate(angle, resample=Image.Resampling.BICUBIC)
     return cell.convert("RGBa")
+
+
+def scaled(premultiplied: Image.Image, side: int) -> NDArray[np.float32]:
+    """A premultiplied cell as read-only float32 `[side, side, 4]` in [0, 1], not premultiplied."""
+    drawn = premultiplied.resize((side, side), Image.Resampling.BICUBIC).convert("RGBA")
+    pixels = np.asarray(drawn, dtype=np.float32) / 255.0
+    pixels.flags.writeable = False
+    return pixels
 
 
 @lru_cache(maxsize=40_000)
@@ -105,7 +122,4 @@ def sprite(name: str, style: str, side: int, angle: int = 0) -> NDArray[np.float
     cell = _turned(name, style, angle)
     if cell is None:
         raise ValueError(f"The style {style!r} has no pictograph for {name!r}.")
-    resized = cell.resize((side, side), Image.Resampling.BICUBIC).convert("RGBA")
-    pixels = np.asarray(resized, dtype=np.float32) / 255.0
-    pixels.flags.writeable = False
-    return pixels
+    return scaled(cell, side)
