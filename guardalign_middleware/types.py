@@ -24,34 +24,69 @@ SEVERITY: tuple[Decision, ...] = get_args(Decision)
 """Decisions from the mildest to the most severe."""
 Action = Literal["mask", "block", "flag"]
 """What a region causes: it is hidden, it blocks the image, or it is only reported."""
+FormName = Literal["squashed", "native", "model"]
+"""A form in which a model gets a picture; see `detection.forms`."""
 Role = Literal["system", "user", "assistant", "tool"]
-_VERDICT_BYTES, _REGION_BYTES = 2048, 512
+_VERDICT_BYTES, _REGION_BYTES, _LEVEL_BYTES = 2048, 512, 256
 FinishReason = Literal["stop", "length", "blocked", "cancelled"]
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of the image that lies too near an unsafe concept."""
+    """A part of the image that lies too near an unsafe concept.
+
+    Attributes:
+        box: the part.
+        category: the nearest unsafe category.
+        distance: of the patch that names it; low = unsafe.
+        cost: the transport cost per unit mass of that patch to the category, 0 to 2.
+        action: what it causes.
+    """
 
     box: Box
     category: str
     distance: float
+    cost: float
     action: Action = "mask"
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; the action is left out if it is "mask"."""
-        record = {"box": list(self.box), "category": self.category, "distance": self.distance}
-        return record if self.action == "mask" else {**record, "action": self.action}
+        record = {**vars(self), "box": list(self.box)}
+        if self.action == "mask":
+            del record["action"]
+        return record
+
+
+@dataclass(frozen=True)
+class Level:
+    """The crops of one size over one form of a picture.
+
+    Attributes:
+        form: which form.
+        frame: width and height of the form's frame, in its own pixels.
+        side: of a crop, in pixels of the frame.
+        size: width and height of such a crop, in pixels of the picture.
+        crops: how many there are.
+    """
+
+    form: FormName
+    frame: tuple[int, int]
+    side: int
+    size: tuple[float, float]
+    crops: int
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The basis of a decision, one row per patch of every view.
+    """The basis of a decision, one row per patch of every form and view.
 
     Attributes:
-        patch_boxes: int `[M, 4]`, in pixels of the picture, also for patches of a changed view.
+        patch_boxes: int `[M, 4]`, in pixels of the picture, whatever form or view a patch is of.
         patch_distances: float `[M]`; low = unsafe.
         patch_categories: nearest unsafe category of each patch, length M.
+        patch_costs: float `[M]`, transport cost per unit mass to that category, 0 to 2.
+        patch_levels: int `[M]`, the level of each patch, an index into `levels`.
+        levels: what was looked at, view by view and form by form, from coarse to fine.
         marginal_error: largest absolute violation of a transport marginal over all problems solved.
         iterations: Sinkhorn iterations used.
         solver: `"kernel"`, `"log"` or `"pot"`.
@@ -62,6 +97,9 @@ class Evidence:
     patch_boxes: NDArray[np.int64]
     patch_distances: NDArray[np.float64]
     patch_categories: tuple[str, ...]
+    patch_costs: NDArray[np.float64]
+    patch_levels: NDArray[np.int64]
+    levels: tuple[Level, ...]
     marginal_error: float
     iterations: int
     solver: str
@@ -69,10 +107,21 @@ class Evidence:
     view_seed: str | None = None
 
     @property
+    def patch_forms(self) -> tuple[FormName, ...]:
+        """The form that each patch is of, length M."""
+        return tuple(self.levels[index].form for index in self.patch_levels.tolist())
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """The arrays, one row per patch."""
+        return self.patch_boxes, self.patch_distances, self.patch_costs, self.patch_levels
+
+    @property
     def nbytes(self) -> int:
         """Memory of the rows; equal category names are one object."""
         names = 8 * len(self.patch_categories)
-        return int(self.patch_boxes.nbytes + self.patch_distances.nbytes) + names
+        held = sum(int(array.nbytes) for array in self.arrays)
+        return held + names + _LEVEL_BYTES * len(self.levels)
 
 
 @dataclass(frozen=True)

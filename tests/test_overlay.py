@@ -69,7 +69,7 @@ def test_what_is_only_reported_is_told_apart(
     texts = shown_texts(monkeypatch)
     image = grey_image(800, 600)
     regions = tuple(
-        Region((250 * i + 20, 200, 250 * i + 220, 400), CATEGORIES[action], 0.3, action)
+        Region((250 * i + 20, 200, 250 * i + 220, 400), CATEGORIES[action], 0.3, 0.7, action)
         for i, action in enumerate(actions)
     )
     # The nearest concept is one that is only reported.

@@ -17,9 +17,11 @@ from guardalign_middleware.config.detection import (
     DefenceConfig,
     DetectionConfig,
     EncoderConfig,
+    FormConfig,
     PatchConfig,
     Precision,
     SecondEncoderConfig,
+    Sight,
     TransportConfig,
     ViewName,
 )
@@ -37,6 +39,7 @@ __all__ = [
     "DefenceConfig",
     "DetectionConfig",
     "EncoderConfig",
+    "FormConfig",
     "GuardAlignConfig",
     "ImageFormat",
     "IntakePolicy",
@@ -48,6 +51,7 @@ __all__ = [
     "SanitizeConfig",
     "SecondEncoderConfig",
     "Sha256",
+    "Sight",
     "TransportConfig",
     "ViewName",
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from guardalign_middleware.config.base import FrozenModel, Sha256
 from guardalign_middleware.preset_files import EncoderName, PresetPath
@@ -16,17 +16,51 @@ Precision = Literal["fp32", "bf16", "int8"]
 """Number format in which an encoder computes."""
 
 
-class PatchConfig(FrozenModel):
-    """Square crops at one or more sizes; together they cover every pixel at every size.
+class FormConfig(FrozenModel):
+    """A form in which a model may get a picture.
 
-    `unit="pixels"`: sizes are pixels. `unit="short_side"`: fractions of the image's shorter side.
-    A size that exceeds the shorter side becomes the shorter side.
+    `squashed`: the whole picture, resized to a square of `side` pixels. `native`: in its own shape,
+    made smaller to fit the caps, never larger; a cap that is not given does not bind.
     """
 
-    sizes: tuple[float, ...] = Field((0.25, 0.5, 1.0), min_length=1)
+    kind: Literal["squashed", "native"]
+    side: int | None = Field(None, gt=0, description="squashed: width and height, in pixels")
+    long_side: int | None = Field(None, gt=0, description="native: cap of the longer side")
+    short_side: int | None = Field(None, gt=0, description="native: cap of the shorter side")
+    pixels: int | None = Field(None, gt=0, description="native: cap of width times height")
+
+    @model_validator(mode="after")
+    def _only_its_own_fields(self) -> FormConfig:
+        caps = (self.long_side, self.short_side, self.pixels)
+        if self.kind == "squashed" and (self.side is None or any(caps)):
+            raise ValueError("a squashed form should have a side and no caps.")
+        if self.kind == "native" and self.side is not None:
+            raise ValueError("a native form should have caps, and no side.")
+        return self
+
+
+Sight = Literal["model", "any", "openai", "anthropic", "gemini"]
+"""What a model sees: `model` is the runner's own processor; the others are in `detection.forms`."""
+
+
+class PatchConfig(FrozenModel):
+    """Square crops of one or more sizes; together they cover every pixel of a form at every size.
+
+    Without `sizes`, crops go from the whole form down to the encoder's input size: the whole form
+    as one crop, then squares of E · 2^k pixels of the form, where E is the side of the encoder's
+    input. Nothing is enlarged to be encoded, unless the form itself is smaller.
+
+    With `sizes`, `unit="pixels"` takes them as pixels of the form, and `unit="short_side"` as
+    fractions of its shorter side. A size that exceeds the shorter side becomes the shorter side.
+
+    `max_crops` bounds the crops of all forms together, for each of the views. Crops are taken from
+    coarse to fine, and the finest grow until they fit. What was looked at is in the evidence.
+    """
+
+    sizes: tuple[Annotated[float, Field(gt=0.0)], ...] = ()
     unit: Literal["pixels", "short_side"] = "short_side"
     overlap: float = Field(0.5, ge=0.0, le=0.9)
-    max_patches: int = Field(4096, gt=0)
+    max_crops: int = Field(256, gt=0)
 
 
 class EncoderConfig(FrozenModel):
@@ -95,6 +129,11 @@ class DetectionConfig(FrozenModel):
     encoder: EncoderConfig
     anchors: PresetPath
     profile: PresetPath | None = None
+    sees: tuple[Sight | FormConfig, ...] = Field(
+        ("any",),
+        min_length=1,
+        description="the forms in which the guarded model gets a picture; one may stand alone",
+    )
     patches: PatchConfig = PatchConfig()
     transport: TransportConfig = TransportConfig()
     anchor_cache: PresetPath | None = Field(
@@ -110,6 +149,11 @@ class DetectionConfig(FrozenModel):
         64 * 2**20,
         ge=0,
         description="most memory of the cached verdicts, and again of the cached results of "
-        "cleaning; 48 bytes per patch, no pixels",
+        "cleaning; 64 bytes per patch, no pixels",
     )
     defence: DefenceConfig = DefenceConfig()
+
+    @field_validator("sees", mode="before")
+    @classmethod
+    def _one_may_stand_alone(cls, sees: object) -> object:
+        return (sees,) if isinstance(sees, str | dict | FormConfig) else sees

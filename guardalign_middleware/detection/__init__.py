@@ -5,7 +5,8 @@ from guardalign_middleware.detection.conformal import fit_by_category, fit_pair,
 from guardalign_middleware.detection.detector import Detector
 from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEncoder
 from guardalign_middleware.detection.fit import fit_profile
-from guardalign_middleware.detection.meter import Meter, PatchDistances
+from guardalign_middleware.detection.measured import PatchDistances
+from guardalign_middleware.detection.meter import Meter
 from guardalign_middleware.detection.profile import ThresholdFit, ThresholdProfile
 
 __all__ = [

@@ -1,36 +1,26 @@
-"""The detector: an image in, a verdict with its evidence out.
-
-The decision is made here, in `verdict_from`: from distances and thresholds, before any region is
-drawn.
-"""
+"""The detector: an image in, a verdict with its evidence out."""
 
 from __future__ import annotations
 
-import logging
 import math
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Self, get_args
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Self
 
 from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.config import DetectionConfig, TransportConfig
 from guardalign_middleware.detection.anchors import AnchorBank
+from guardalign_middleware.detection.decision import verdict_from
 from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEncoder
-from guardalign_middleware.detection.meter import Meter, PatchDistances, merge_evidence
+from guardalign_middleware.detection.forms import ModelForms
+from guardalign_middleware.detection.measured import PatchDistances
+from guardalign_middleware.detection.meter import Meter
 from guardalign_middleware.detection.profile import REFIT, ThresholdProfile
-from guardalign_middleware.detection.regions import find_regions
 from guardalign_middleware.detection.scan_queue import ScanQueue
 from guardalign_middleware.detection.view_seed import check_view_seed, seed_for
 from guardalign_middleware.detection.views import is_random
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.types import Action, CanonicalImage, Decision, Evidence, Region, Verdict
-
-_ACTIONS: tuple[Action, ...] = get_args(Action)
-_LOGGER = logging.getLogger(__name__)
+from guardalign_middleware.types import CanonicalImage, Verdict
 
 Parts = tuple[ImageTextEncoder, AnchorBank]
 """An encoder, and what it looks for."""
@@ -81,8 +71,13 @@ class Detector:
         )
 
     @classmethod
-    def from_config(cls, config: DetectionConfig) -> Self:
+    def from_config(cls, config: DetectionConfig, model_forms: ModelForms | None = None) -> Self:
         """Load encoders, anchors and, where configured, the threshold profile.
+
+        Args:
+            config: what to load.
+            model_forms: what the runner's processor makes of a picture; required where
+                `config.sees` names the model.
 
         Raises:
             ModelLoadError: an encoder cannot be loaded.
@@ -96,7 +91,9 @@ class Detector:
             words = anchors if other.anchors is None else AnchorBank.load(other.anchors)
             second = OpenClipEncoder.load(other.encoder), words
         encoder = OpenClipEncoder.load(config.encoder)
-        return cls.from_parts(encoder, anchors, config, profile, second=second)
+        return cls.from_parts(
+            encoder, anchors, config, profile, second=second, model_forms=model_forms
+        )
 
     @classmethod
     def from_parts(
@@ -107,8 +104,9 @@ class Detector:
         profile: ThresholdProfile | None = None,
         *,
         second: Parts | None = None,
+        model_forms: ModelForms | None = None,
     ) -> Self:
-        """Build the meters from loaded parts; patches, transport and views are the config's.
+        """Build the meters from loaded parts; patches, transport, views and forms are the config's.
 
         Args:
             encoder: embeds crops and words.
@@ -116,9 +114,11 @@ class Detector:
             config: as for the class.
             profile: as for the class.
             second: the second encoder and its anchors, where the config has one.
+            model_forms: as for `from_config`.
 
         Raises:
-            ConfigError: as for the class, or the contrast needs a neutral bank and there is none.
+            ConfigError: as for the class, or the contrast needs a neutral bank and there is none,
+                or the config names a model's forms and there are none.
         """
 
         def meter(parts: Parts, transport: TransportConfig | None) -> Meter:
@@ -127,6 +127,8 @@ class Detector:
                 config.patches,
                 transport or config.transport,
                 config.defence.views,
+                sees=config.sees,
+                model_forms=model_forms,
                 anchor_cache=config.anchor_cache,
             )
 
@@ -236,8 +238,8 @@ class Detector:
         for image, *measured in zip(images, *by_meter, strict=True):
             verdict = verdict_from(image, measured, profile, banks)
             # Shared by all who send this picture.
-            verdict.evidence.patch_boxes.flags.writeable = False
-            verdict.evidence.patch_distances.flags.writeable = False
+            for array in verdict.evidence.arrays:
+                array.flags.writeable = False
             verdicts.append(verdict)
         return verdicts
 
@@ -253,80 +255,6 @@ def distinct_images(images: Sequence[CanonicalImage]) -> list[CanonicalImage]:
     """The first of all equal images, in order."""
     first = {image.sha256: image for image in reversed(images)}
     return [first[digest] for digest in dict.fromkeys(image.sha256 for image in images)]
-
-
-def verdict_from(
-    image: CanonicalImage,
-    measured: Sequence[PatchDistances],
-    profile: ThresholdProfile,
-    banks: Sequence[AnchorBank],
-) -> Verdict:
-    """Decide on an image, and draw regions afterwards.
-
-    A patch is unsafe when its distance is at most the threshold of its category (paper eq. 10).
-    The most severe action among the categories of the unsafe patches is the decision. Distance,
-    category and threshold of the verdict are those of the patch farthest below its threshold.
-
-    Regions are evidence and decide nothing. When they cannot be drawn, the fault is logged, the
-    verdict has none, and the decision stands; `sanitize` blocks an unsafe image without regions. An
-    exception instead would turn "unsafe" into "unknown", which `on_fault="allow"` lets through.
-
-    Args:
-        image: the scanned image.
-        measured: by each encoder.
-        profile: with a threshold for each encoder.
-        banks: the anchors of each encoder.
-    """
-    evidence = merge_evidence([one.evidence for one in measured])
-    thresholds: list[float] = []
-    chosen: list[Action] = []
-    for one, own, bank in zip(measured, profile.members, banks, strict=True):
-        categories = one.evidence.patch_categories
-        thresholds += [own.threshold_of(name) for name in categories]
-        chosen += [bank.action(name) for name in categories]
-    limits, actions = np.array(thresholds), np.array(chosen)
-    unsafe = ~(evidence.patch_distances > limits)  # rather than <=: NaN is never allowed
-    worst = int((evidence.patch_distances - limits).argmin())
-    return Verdict(
-        decision=_decision(actions[unsafe]),
-        distance=float(evidence.patch_distances[worst]),
-        threshold=float(limits[worst]),
-        category=evidence.patch_categories[worst],
-        regions=_regions(evidence, limits, actions) if unsafe.any() else (),
-        profile=profile.fingerprint,
-        width=image.width,
-        height=image.height,
-        source=image.source,
-        sha256=image.sha256,
-        evidence=evidence,
-    )
-
-
-def _decision(actions: NDArray[np.str_]) -> Decision:
-    """The decision on an image whose unsafe patches lead to these actions."""
-    return "block" if "block" in actions else "mask" if "mask" in actions else "allow"
-
-
-def _regions(
-    evidence: Evidence, limits: NDArray[np.float64], actions: NDArray[np.str_]
-) -> tuple[Region, ...]:
-    """Regions action by action: what is only reported never hides what is to be masked."""
-    try:
-        found = [
-            replace(region, action=action)
-            for action in _ACTIONS
-            for region in find_regions(
-                evidence.patch_boxes,
-                evidence.patch_distances,
-                evidence.patch_categories,
-                np.where(actions == action, limits, -np.inf),
-            )
-        ]
-        return tuple(sorted(found, key=lambda region: (region.distance, region.box)))
-    except Exception:
-        # The traceback holds boxes and distances, never pixels.
-        _LOGGER.exception("The regions of an image cannot be drawn. Its decision stands.")
-        return ()
 
 
 def _check_profile(profile: ThresholdProfile, meters: Sequence[Meter]) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -14,11 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guardalign_middleware.config import PatchConfig, TransportConfig, ViewName
+from guardalign_middleware.config import (
+    FormConfig,
+    PatchConfig,
+    Sight,
+    TransportConfig,
+    ViewName,
+)
 from guardalign_middleware.detection.anchor_cache import embedded_texts
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.encoder import ImageTextEncoder
-from guardalign_middleware.detection.patches import crop_patches, patch_boxes
+from guardalign_middleware.detection.forms import ModelForms, configured_forms
+from guardalign_middleware.detection.measured import PatchDistances, merge_forms
+from guardalign_middleware.detection.patches import crop_patches
+from guardalign_middleware.detection.plan import FormPatches, Look, view_patches
 from guardalign_middleware.detection.transport import (
     PackedAnchors,
     TransportResult,
@@ -26,36 +35,12 @@ from guardalign_middleware.detection.transport import (
     pack_anchors,
     transport_distances,
 )
-from guardalign_middleware.detection.views import View, ViewPatches, view_patches, views_for
+from guardalign_middleware.detection.views import View, views_for
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.types import CanonicalImage, Evidence
 
 _PATCHES_IN_FLIGHT = 1024
 _AS_IS: tuple[ViewName, ...] = ("as_is",)
-
-
-@dataclass(frozen=True, eq=False)
-class PatchDistances:
-    """What one encoder measures of an image, before any threshold.
-
-    Attributes:
-        distance: the image's distance, the smallest patch distance; low = unsafe.
-        category: the unsafe category nearest to that patch.
-        evidence: the numbers of each patch.
-    """
-
-    distance: float
-    category: str
-    evidence: Evidence
-
-    def by_category(self) -> dict[str, float]:
-        """Category → smallest distance of the patches nearest to it; only categories with any."""
-        nearest: dict[str, float] = {}
-        for name, value in zip(
-            self.evidence.patch_categories, self.evidence.patch_distances.tolist(), strict=True
-        ):
-            nearest[name] = min(value, nearest.get(name, value))
-        return nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,23 +50,27 @@ class _Anchors:
 
 
 class Meter:
-    """Views, patches, encoder and transport of one encoder; threads may share it.
+    """Views, forms, patches, encoder and transport of one encoder; threads may share it.
 
     Anchor embeddings are computed at the first image and kept.
 
     Args:
         encoder: embeds crops and words.
         anchors: what to look for.
-        patches: how views are cut.
+        patches: how forms are cut.
         transport: how patches are measured against concepts.
         views: the views of each image.
+        sees: the forms of each view.
+        model_forms: what the runner's processor makes of a picture; required by the form "model".
         anchor_cache: folder in which the words' embeddings are kept; None = in memory only.
 
     Attributes:
         binding: fingerprint of each part; a threshold profile is bound to it.
+        look: forms and crops.
 
     Raises:
-        ConfigError: the contrast needs a neutral bank and the anchors have none.
+        ConfigError: the contrast needs a neutral bank and the anchors have none, or the form
+            "model" is asked for without `model_forms`.
     """
 
     def __init__(
@@ -92,6 +81,8 @@ class Meter:
         transport: TransportConfig,
         views: tuple[ViewName, ...] = _AS_IS,
         *,
+        sees: Sequence[Sight | FormConfig] = ("any",),
+        model_forms: ModelForms | None = None,
         anchor_cache: Path | None = None,
     ) -> None:
         if _contrasted(transport) and not anchors.neutral:
@@ -99,9 +90,19 @@ class Meter:
                 "transport.contrast is softmax but the anchors have no neutral concepts.",
                 remedy="Add a neutral bank, or set transport.contrast to none.",
             )
+        if "model" in sees and model_forms is None:
+            raise ConfigError(
+                "detection.sees names the guarded model, but there is no processor of one.",
+                remedy='Add a runner, or set detection.sees to "any".',
+            )
         self.encoder = encoder
         self.anchors = anchors
-        self.patches = patches
+        self.look = Look(
+            configured_forms(sees),
+            model_forms if "model" in sees else None,
+            patches,
+            encoder.image_size,
+        )
         self.transport = transport
         self.views = views
         self.binding = {
@@ -113,21 +114,23 @@ class Meter:
         if views != _AS_IS:
             # Left out for `as_is`, to keep profiles valid that are older than views.
             self.binding["views"] = _digest(json.dumps(sorted(views)))
+        self.binding |= _form_bindings(self.look)
         self._anchor_cache = anchor_cache
         self._lock = threading.Lock()
         self._embedded: _Anchors | None = None
 
     def views_of(self, width: int, height: int, view_seed: str | None) -> tuple[View, ...]:
         """The views of a `width` × `height` picture; a random view needs `view_seed`."""
-        return views_for(self.views, width, height, self.patches, view_seed)
+        stride = self.look.finest_stride(width, height)
+        return views_for(self.views, width, height, stride, view_seed)
 
     def crop_count(self, image: CanonicalImage) -> int:
-        """About how many crops a scan of the image encodes; shifted views may add a few.
+        """About how many crops a scan of the image encodes.
 
         Raises:
-            ConfigError: the image needs more patches than the config allows.
+            ConfigError: even the coarsest crops are more than the budget.
         """
-        return len(self.views) * len(patch_boxes(image.width, image.height, self.patches))
+        return len(self.views) * self.look.crop_count(image.width, image.height)
 
     def distances(self, image: CanonicalImage, view_seed: str | None = None) -> PatchDistances:
         """Measure one image; `view_seed` is required when a view is random.
@@ -142,16 +145,19 @@ class Meter:
     ) -> Iterator[PatchDistances]:
         """Measure images one after another; their crops share encoder batches."""
         cut = [
-            view_patches(image, view, self.patches)
+            [
+                form
+                for view in self.views_of(image.width, image.height, view_seed)
+                for form in view_patches(image, view, self.look)
+            ]
             for image, view_seed in zip(images, view_seeds, strict=True)
-            for view in self.views_of(image.width, image.height, view_seed)
         ]
-        measured = self._measure(cut)
-        for view_seed in view_seeds:
-            yield merge_views(list(islice(measured, len(self.views))), view_seed)
+        measured = self._measure([form for forms in cut for form in forms])
+        for forms, view_seed in zip(cut, view_seeds, strict=True):
+            yield merge_forms(list(islice(measured, len(forms))), view_seed)
 
     def patch_distances(self, embeddings: Tensor) -> Tensor:
-        """Distances of the patches of one view, differentiable.
+        """Distances of the patches of one form, differentiable.
 
         Args:
             embeddings: unit rows `[M, D]` from the encoder.
@@ -164,16 +170,16 @@ class Meter:
         """
         return self._transported(embeddings)[0]
 
-    def _measure(self, views: Sequence[ViewPatches]) -> Iterator[PatchDistances]:
+    def _measure(self, forms: Sequence[FormPatches]) -> Iterator[PatchDistances]:
         first = 0
-        while first < len(views):
+        while first < len(forms):
             last, count = first, 0
-            while last < len(views) and (last == first or count < _PATCHES_IN_FLIGHT):
-                count += len(views[last].boxes)
+            while last < len(forms) and (last == first or count < _PATCHES_IN_FLIGHT):
+                count += len(forms[last].boxes)
                 last += 1
-            batch = views[first:last]
+            batch = forms[first:last]
             side = self.encoder.image_size
-            crops = [crop_patches(one.view_image(), one.boxes, side) for one in batch]
+            crops = [crop_patches(one.frame(), one.boxes, side) for one in batch]
             embeddings = self.encoder.encode_images(torch.cat(crops))
             if embeddings.ndim != 2 or len(embeddings) != count:
                 raise DetectionError(
@@ -186,21 +192,23 @@ class Meter:
                 yield self._distances(row, one)
             first = last
 
-    def _distances(self, embeddings: Tensor, view: ViewPatches) -> PatchDistances:
+    def _distances(self, embeddings: Tensor, form: FormPatches) -> PatchDistances:
         with torch.inference_mode():
             patch, result = self._transported(embeddings)
-            unsafe = result.distances[: len(self.anchors.categories)]
-            nearest = unsafe.argmin(dim=0).tolist()
+            costs, nearest = result.distances[: len(self.anchors.categories)].min(dim=0)
             values = patch.cpu().numpy()
         if not np.isfinite(values).all():
             raise DetectionError("A patch distance is NaN or infinite.", stage="transport")
         names = tuple(self.anchors.categories)
-        categories = tuple(names[index] for index in nearest)
+        categories = tuple(names[index] for index in nearest.tolist())
         best = int(values.argmin())
         evidence = Evidence(
-            patch_boxes=view.image_boxes,
+            patch_boxes=form.image_boxes,
             patch_distances=values,
             patch_categories=categories,
+            patch_costs=costs.cpu().numpy(),
+            patch_levels=form.patch_levels,
+            levels=form.levels,
             marginal_error=result.marginal_error,
             iterations=result.iterations,
             solver=result.solver,
@@ -260,36 +268,6 @@ class Meter:
             return self._embedded
 
 
-def merge_views(views: Sequence[PatchDistances], view_seed: str | None) -> PatchDistances:
-    """Merge what one encoder measures of the views of one image.
-
-    Args:
-        views: at least one.
-        view_seed: the seed of the random views; None when no view is random.
-    """
-    nearest = min(views, key=lambda view: view.distance)
-    evidence = merge_evidence([view.evidence for view in views])
-    if view_seed is not None:
-        evidence = replace(evidence, view_seed=view_seed)
-    return PatchDistances(nearest.distance, nearest.category, evidence)
-
-
-def merge_evidence(parts: Sequence[Evidence]) -> Evidence:
-    """The patches of all parts in order, and the largest marginal error and iteration count."""
-    if len(parts) == 1:
-        return parts[0]
-    return Evidence(
-        patch_boxes=np.concatenate([part.patch_boxes for part in parts]),
-        patch_distances=np.concatenate([part.patch_distances for part in parts]),
-        patch_categories=tuple(name for part in parts for name in part.patch_categories),
-        marginal_error=max(part.marginal_error for part in parts),
-        iterations=max(part.iterations for part in parts),
-        solver="+".join(dict.fromkeys(part.solver for part in parts)),
-        encoder="+".join(dict.fromkeys(part.encoder for part in parts)),
-        view_seed=parts[0].view_seed,
-    )
-
-
 def neutral_mass(distances: Tensor, unsafe: int, temperature: float) -> Tensor:
     """Share of the neutral concepts in softmax(−d / temperature): `[C, M]` to `[M]`.
 
@@ -304,3 +282,14 @@ def _contrasted(transport: TransportConfig) -> bool:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _form_bindings(look: Look) -> dict[str, str]:
+    """One fingerprint for each form, so that a profile also fits a guard with fewer of them."""
+    configs: dict[str, list[str]] = {}
+    for form in look.forms:
+        configs.setdefault(form.kind, []).append(form.model_dump_json())
+    bindings = {f"form:{kind}": _digest(json.dumps(configs[kind])) for kind in sorted(configs)}
+    if look.model_forms is not None:
+        bindings["form:model"] = look.model_forms.fingerprint
+    return bindings

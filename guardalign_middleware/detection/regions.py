@@ -29,6 +29,8 @@ def find_regions(
     distances: NDArray[np.float64],
     categories: tuple[str, ...],
     threshold: float | NDArray[np.float64],
+    levels: NDArray[np.int64],
+    costs: NDArray[np.float64],
 ) -> tuple[Region, ...]:
     """Regions of the patches whose distance is at most the threshold, nearest first.
 
@@ -39,6 +41,8 @@ def find_regions(
         distances: float64 `[M]`; low = unsafe.
         categories: nearest unsafe category of each patch, length M.
         threshold: τ, one for all patches or float64 `[M]`.
+        levels: int64 `[M]`; patches of one level are of one form and one size.
+        costs: float64 `[M]`, transport cost of each patch to its category.
     """
     beyond = distances - threshold
     flagged = np.flatnonzero(distances <= threshold)
@@ -63,7 +67,7 @@ def find_regions(
         found += found_here
     # The nearest patch is the one farthest below its own threshold.
     order = flagged[np.argsort(beyond[flagged], kind="stable")]
-    regions = [_region(box, order, boxes, distances, categories) for box in found]
+    regions = [_region(box, order, boxes, distances, categories, costs) for box in found]
     return tuple(sorted(regions, key=lambda region: (region.distance, region.box)))
 
 
@@ -73,13 +77,14 @@ def _region(
     boxes: NDArray[np.int64],
     distances: NDArray[np.float64],
     categories: tuple[str, ...],
+    costs: NDArray[np.float64],
 ) -> Region:
     # A large patch that only touches the region may be flagged for something else that it shows.
     explained = (p for p in nearest_first if _explained(boxes[p], [box]))
     # Where clusters of patches cross, the rest of one may be explained by no patch.
     touching = (p for p in nearest_first if _touches(boxes[p], [box]))
     best = next(chain(explained, touching))
-    return Region(box, categories[best], float(distances[best]))
+    return Region(box, categories[best], float(distances[best]), float(costs[best]))
 
 
 def _touches(patch: NDArray[np.int64], regions: list[Box]) -> bool:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from guardalign_middleware.config import PatchConfig, ViewName
-from guardalign_middleware.detection.patches import patch_boxes
+from guardalign_middleware.config import ViewName
 from guardalign_middleware.detection.view_seed import seeded_number
 from guardalign_middleware.types import CanonicalImage
 
@@ -52,6 +51,15 @@ class View:
                 columns = torch.arange(-self.left, pixels.shape[2]).abs()
                 return pixels[:, rows][:, :, columns]
 
+    def image_of(self, image: CanonicalImage) -> CanonicalImage:
+        """The changed copy; for `as_is` the picture itself."""
+        if self.name == "as_is":
+            return image
+        pixels = torch.from_numpy(image.pixels.copy()).permute(2, 0, 1)
+        changed = self.apply(pixels).permute(1, 2, 0).contiguous().numpy()
+        changed.flags.writeable = False
+        return CanonicalImage(changed, image.source)
+
     def to_image(self, boxes: NDArray[np.int64], width: int) -> NDArray[np.int64]:
         """Map boxes of the changed copy back to the picture.
 
@@ -74,75 +82,39 @@ class View:
                 return np.stack([columns[0], rows[0], columns[1], rows[1]], axis=1)
 
 
-@dataclass(frozen=True, eq=False)
-class ViewPatches:
-    """The patches of one view of a picture.
-
-    Attributes:
-        image: the picture.
-        view: the view of it.
-        boxes: int64 `[M, 4]`, the patches in pixels of the changed copy.
-        image_boxes: int64 `[M, 4]`, the same patches in pixels of the picture.
-    """
-
-    image: CanonicalImage
-    view: View
-    boxes: NDArray[np.int64]
-    image_boxes: NDArray[np.int64]
-
-    def view_image(self) -> CanonicalImage:
-        """The changed copy; for `as_is` the picture itself."""
-        if self.view.name == "as_is":
-            return self.image
-        pixels = torch.from_numpy(self.image.pixels.copy()).permute(2, 0, 1)
-        changed = self.view.apply(pixels).permute(1, 2, 0).contiguous().numpy()
-        changed.flags.writeable = False
-        return CanonicalImage(changed, self.image.source)
-
-
 def is_random(names: Sequence[ViewName]) -> bool:
     """Whether any of the views is random."""
     return not _RANDOM.isdisjoint(names)
 
 
 def views_for(
-    names: Sequence[ViewName], width: int, height: int, patches: PatchConfig, view_seed: str | None
+    names: Sequence[ViewName], width: int, height: int, stride: int, view_seed: str | None
 ) -> tuple[View, ...]:
     """The views of a `width` × `height` picture.
 
-    `shifted` adds up to one stride of the smallest crops at the left and at the top, which lets
+    `shifted` adds up to one stride of the finest crops at the left and at the top, which lets
     these crops start anywhere.
 
     Args:
         names: which views.
         width: in pixels.
         height: in pixels.
-        patches: sizes and overlap of the crops.
+        stride: how far apart the finest crops start, in pixels.
         view_seed: 32 hexadecimal digits; required when a view is random.
 
     Raises:
         ValueError: a view is random and `view_seed` is None.
     """
+    reach = min(stride, min(width, height) - 1)
     return tuple(
-        _shift(width, height, patches, view_seed, number) if name == "shifted" else View(name)
+        _shift(reach, view_seed, number) if name == "shifted" else View(name)
         for number, name in enumerate(names)
     )
 
 
-def view_patches(image: CanonicalImage, view: View, patches: PatchConfig) -> ViewPatches:
-    """Lay the patches over a view of a picture."""
-    boxes = patch_boxes(image.width + view.left, image.height + view.top, patches)
-    return ViewPatches(image, view, boxes, view.to_image(boxes, image.width))
-
-
-def _shift(
-    width: int, height: int, patches: PatchConfig, view_seed: str | None, number: int
-) -> View:
+def _shift(reach: int, view_seed: str | None, number: int) -> View:
     if view_seed is None:
         raise ValueError("A random view needs a view seed.")
-    boxes = patch_boxes(width, height, patches)
-    stride = round(int((boxes[:, 2] - boxes[:, 0]).min()) * (1.0 - patches.overlap))
-    reach = min(max(1, stride), min(width, height) - 1)
     left = seeded_number(view_seed, f"view {number}: left", reach)
     return View("shifted", left, seeded_number(view_seed, f"view {number}: top", reach))
 

@@ -8,6 +8,7 @@ from typing import Any
 from guardalign_middleware.config import (
     DetectionConfig,
     EncoderConfig,
+    FormConfig,
     GuardAlignConfig,
     PatchConfig,
     RunnerConfig,
@@ -35,7 +36,8 @@ def red_config(**changes: Any) -> GuardAlignConfig:
         "detection": DetectionConfig(
             encoder=EncoderConfig(model="fake"),
             anchors=Path("unused.yaml"),
-            patches=PatchConfig(sizes=(16.0,), unit="pixels"),
+            sees=(FormConfig(kind="native"),),
+            patches=PatchConfig(sizes=(16.0,), unit="pixels", max_crops=4096),
             transport=TransportConfig(contrast_temperature=0.05),
         ),
         # Without a margin, tests can state the hidden area to the pixel.

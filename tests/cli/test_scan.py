@@ -69,7 +69,7 @@ def test_a_folder_that_cannot_be_read_is_not_left_out(
 
 def test_a_line_marks_what_is_only_reported() -> None:
     verdict = make_verdict(plain_image(), [(1, 2, 10, 12)])
-    reported = Region((20, 5, 30, 15), "drug", 0.35, "flag")
+    reported = Region((20, 5, 30, 15), "drug", 0.35, 0.7, "flag")
     line = Text.from_markup(describe(replace(verdict, regions=(*verdict.regions, reported)))).plain
     assert line == (
         "mask  test.png  weapon 0.300 <= 0.400  "

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from guardalign_middleware.config import DetectionConfig, EncoderConfig, PatchConfig
+from guardalign_middleware.config import DetectionConfig, EncoderConfig, FormConfig, PatchConfig
 from guardalign_middleware.detection.detector import Detector
 from guardalign_middleware.testing import FakeEncoder
 from tests.support.colours import COLOUR_BANK
@@ -22,7 +22,8 @@ def colour_config() -> DetectionConfig:
     return DetectionConfig(
         encoder=EncoderConfig(model="fake"),
         anchors=Path("unused.yaml"),
-        patches=PatchConfig(sizes=(32, 64), unit="pixels"),
+        sees=(FormConfig(kind="native"),),
+        patches=PatchConfig(sizes=(32, 64), unit="pixels", max_crops=4096),
     )
 
 

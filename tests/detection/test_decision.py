@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from guardalign_middleware.detection import AnchorBank, ThresholdFit, ThresholdProfile
-from guardalign_middleware.detection.detector import verdict_from
-from guardalign_middleware.detection.meter import PatchDistances
+from guardalign_middleware.detection.decision import verdict_from
+from guardalign_middleware.detection.measured import PatchDistances
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.testing import (
     EchoRunner,
@@ -22,10 +22,11 @@ from guardalign_middleware.testing import (
     red_config,
     red_guard,
 )
-from guardalign_middleware.types import Action, CanonicalImage, Decision, Evidence, Region
+from guardalign_middleware.types import Action, CanonicalImage, Decision, Region
+from tests.support.verdicts import make_evidence
 
 IMAGE = CanonicalImage(np.zeros((20, 30, 3), dtype=np.uint8))
-FIND = "guardalign_middleware.detection.detector.find_regions"
+FIND = "guardalign_middleware.detection.decision.find_regions"
 RED = picture(red=True)
 BLUE = picture()
 
@@ -35,7 +36,7 @@ def raising(*_: object) -> Any:
 
 
 def lying(*boxes: tuple[int, int, int, int]) -> Callable[..., Any]:
-    return lambda *_: tuple(Region(box, "weapon", 0.0) for box in boxes)
+    return lambda *_: tuple(Region(box, "weapon", 0.0, 0.7) for box in boxes)
 
 
 BROKEN: dict[str, Callable[..., Any]] = {
@@ -45,7 +46,7 @@ BROKEN: dict[str, Callable[..., Any]] = {
     "puts the box elsewhere": lying((0, 0, 8, 8)),
     "puts the box outside": lying((900, 900, 950, 950)),
     "returns an empty box": lying((20, 40, 20, 40)),
-    "returns NaN": lambda *_: (Region((0, 0, 8, 8), "weapon", float("nan")),) * 2,
+    "returns NaN": lambda *_: (Region((0, 0, 8, 8), "weapon", float("nan"), 0.7),) * 2,
 }
 
 
@@ -101,7 +102,7 @@ def test_a_fault_in_the_regions_is_logged(
 def measured(*distances: float) -> PatchDistances:
     """One patch for each of the categories a, b and c."""
     boxes = np.array([[10 * k, 0, 10 * k + 10, 10] for k in range(len(distances))])
-    evidence = Evidence(boxes, np.array(distances), tuple("abc")[: len(distances)], 0.0, 0, "", "")
+    evidence = make_evidence(boxes, np.array(distances), tuple("abc")[: len(distances)])
     return PatchDistances(min(distances), "a", evidence)
 
 

@@ -13,14 +13,16 @@ from torch import Tensor
 from guardalign_middleware.config import (
     DefenceConfig,
     DetectionConfig,
+    FormConfig,
     GuardAlignConfig,
     PatchConfig,
     ViewName,
 )
 from guardalign_middleware.detection.conformal import fit_threshold
 from guardalign_middleware.detection.detector import Detector
+from guardalign_middleware.detection.plan import Look, view_patches
 from guardalign_middleware.detection.profile import ThresholdProfile
-from guardalign_middleware.detection.views import View, is_random, view_patches, views_for
+from guardalign_middleware.detection.views import View, is_random, views_for
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import CanonicalImage
@@ -29,6 +31,10 @@ from tests.support.colours import COLOUR_BANK, scene
 RED, GREY = (255, 0, 0), (127, 127, 127)
 PATCHES = PatchConfig(sizes=(32, 64), unit="pixels")
 NAMES: tuple[ViewName, ...] = ("as_is", "shifted", "mirrored", "softened")
+
+
+def native(patches: PatchConfig) -> Look:
+    return Look((FormConfig(kind="native"),), None, patches, 64)
 
 
 def hexadecimal(number: int) -> str:
@@ -66,10 +72,11 @@ def coordinates(width: int, height: int) -> Tensor:
 def test_boxes_map_back_to_the_pixels_they_show(
     width: int, height: int, name: ViewName, overlap: float, view_seed: str
 ) -> None:
-    patches = PatchConfig(sizes=(20, 40), unit="pixels", overlap=overlap)
-    (view,) = views_for([name], width, height, patches, view_seed)
+    look = native(PatchConfig(sizes=(20, 40), unit="pixels", overlap=overlap, max_crops=10**6))
+    (view,) = views_for([name], width, height, look.finest_stride(width, height), view_seed)
     shown = view.apply(coordinates(width, height))
-    seen = view_patches(CanonicalImage(np.zeros((height, width, 3), dtype=np.uint8)), view, patches)
+    image = CanonicalImage(np.zeros((height, width, 3), dtype=np.uint8))
+    (seen,) = view_patches(image, view, look)
     assert (seen.boxes[:, 2:] <= [shown.shape[2], shown.shape[1]]).all()
     for (x0, y0, x1, y1), place in zip(seen.boxes.tolist(), seen.image_boxes.tolist(), strict=True):
         columns, rows = shown[:, y0:y1, x0:x1].flatten(1)
@@ -101,16 +108,16 @@ def test_a_gradient_flows_back_through_every_view() -> None:
 
 def test_offsets_reach_over_one_stride_and_follow_from_the_seed() -> None:
     drawn = [
-        views_for(["shifted", "shifted"], 200, 150, PATCHES, hexadecimal(number))
+        views_for(["shifted", "shifted"], 200, 150, 16, hexadecimal(number))
         for number in range(400)
     ]
     for values in ({one.left for one, _ in drawn}, {one.top for one, _ in drawn}):
         assert values == set(range(17))
     assert sum(first == second for first, second in drawn) < 20
-    assert drawn[3] == views_for(["shifted", "shifted"], 200, 150, PATCHES, hexadecimal(3))
-    assert views_for(["shifted"], 1, 1, PATCHES, hexadecimal(0)) == (View("shifted"),)
+    assert drawn[3] == views_for(["shifted", "shifted"], 200, 150, 16, hexadecimal(3))
+    assert views_for(["shifted"], 1, 1, 16, hexadecimal(0)) == (View("shifted"),)
     with pytest.raises(ValueError, match="view seed"):
-        views_for(["shifted"], 200, 150, PATCHES, None)
+        views_for(["shifted"], 200, 150, 16, None)
     assert is_random(["as_is", "shifted"])
     assert not is_random(["as_is", "mirrored", "softened"])
 
@@ -143,7 +150,8 @@ def test_views_of_one_thing_make_one_region(colour_config: DetectionConfig) -> N
 
 def test_as_is_costs_nothing(colour_config: DetectionConfig) -> None:
     image = scene(100, 80, {})
-    assert view_patches(image, View("as_is"), PATCHES).view_image() is image
+    (form,) = view_patches(image, View("as_is"), native(PATCHES))
+    assert form.frame() is image
     detector = looking(colour_config, "as_is")
     assert detector.scan(image).evidence.view_seed is None
     assert "views" not in detector.meters[0].binding

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from guardalign_middleware.types import (
     Box,
     CanonicalImage,
     Decision,
     Evidence,
+    Level,
     Region,
     Verdict,
 )
@@ -32,7 +34,17 @@ def grid_evidence(width: int, height: int, distances: Sequence[float] | float = 
         for i in range(4)
     ]
     values = np.broadcast_to(np.asarray(distances, dtype=np.float64), (16,)).copy()
-    return Evidence(np.array(boxes), values, ("weapon",) * 16, 0.0, 1, "kernel", "fake")
+    return make_evidence(np.array(boxes), values, ("weapon",) * 16)
+
+
+def make_evidence(
+    boxes: NDArray[np.int64], distances: NDArray[np.float64], categories: tuple[str, ...]
+) -> Evidence:
+    """Evidence of patches that are all of one level."""
+    count = len(distances)
+    levels = (Level("native", (640, 480), 56, (56.0, 56.0), count),)
+    costs, where = np.full(count, 0.7), np.zeros(count, dtype=np.int64)
+    return Evidence(boxes, distances, categories, costs, where, levels, 0.0, 1, "kernel", "fake")
 
 
 def make_verdict(
@@ -45,7 +57,7 @@ def make_verdict(
     evidence: Evidence | None = None,
 ) -> Verdict:
     """A verdict that flags the boxes; without boxes and a decision, it is allow."""
-    regions = tuple(Region(box, category, 0.3 + 0.01 * i) for i, box in enumerate(boxes))
+    regions = tuple(Region(box, category, 0.3 + 0.01 * i, 0.7) for i, box in enumerate(boxes))
     return Verdict(
         decision=decision or ("mask" if boxes else "allow"),
         distance=distance if distance is not None else (0.3 if boxes else 0.7),

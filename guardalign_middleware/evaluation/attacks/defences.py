@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from guardalign_middleware.config import DefenceConfig, ViewName
 from guardalign_middleware.detection import Detector, ThresholdProfile
-from guardalign_middleware.detection.views import view_patches
+from guardalign_middleware.detection.plan import view_patches
 from guardalign_middleware.types import CanonicalImage
 
 
@@ -37,7 +37,12 @@ class Defence:
         changes = {"patches": patches, "defence": defence, "profile": None}
         first, *rest = [(meter.encoder, meter.anchors) for meter in detector.meters]
         second = rest[0] if rest and self.second else None
-        return Detector.from_parts(*first, config.model_copy(update=changes), second=second)
+        return Detector.from_parts(
+            *first,
+            config.model_copy(update=changes),
+            second=second,
+            model_forms=detector.meters[0].look.model_forms,
+        )
 
 
 NO_DEFENCE = Defence("none")
@@ -84,7 +89,8 @@ def flagged(
 def patches_of(detector: Detector, image: CanonicalImage, view_seed: str) -> int:
     """Number of patches that a scan of the image embeds, over all views and encoders."""
     return sum(
-        len(view_patches(image, view, meter.patches).boxes)
+        len(form.boxes)
         for meter in detector.meters
         for view in meter.views_of(image.width, image.height, view_seed)
+        for form in view_patches(image, view, meter.look)
     )
