@@ -24,6 +24,7 @@ from langchain_core.retrievers import BaseRetriever
 from PIL import Image
 
 from guardalign_middleware import GuardAlign
+from guardalign_middleware.config import PatchConfig
 from guardalign_middleware.detection.patches import crop_patches, patch_boxes
 from guardalign_middleware.mini.questions import THINGS, draw_question_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
@@ -70,7 +71,7 @@ class Album(BaseRetriever):
         # The mean over patches, because a thing in the picture can be small.
         image = self.guard.load(base64.b64decode(picture))
         encoder = self.guard.detector.meters[0].encoder
-        boxes = patch_boxes(image.width, image.height, self.guard.config.detection.patches)
+        boxes = patch_boxes(image.width, image.height, PatchConfig(), encoder.image_size)
         rows = encoder.encode_images(crop_patches(image, boxes, encoder.image_size))
         vector: list[float] = rows.mean(dim=0).tolist()
         return vector

@@ -26,6 +26,7 @@ from llama_index.core.schema import ImageNode, ImageType, QueryBundle
 from PIL import Image
 
 from guardalign_middleware import GuardAlign, ImageGuard
+from guardalign_middleware.config import PatchConfig
 from guardalign_middleware.detection.patches import crop_patches, patch_boxes
 from guardalign_middleware.mini.questions import THINGS, draw_question_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
@@ -57,7 +58,7 @@ class GuardsEncoder(MultiModalEmbedding):
             raise TypeError("Pass a node that holds the image's bytes.")
         image = self._guard.load(img_file_path.getvalue())
         encoder = self._guard.detector.meters[0].encoder
-        boxes = patch_boxes(image.width, image.height, self._guard.config.detection.patches)
+        boxes = patch_boxes(image.width, image.height, PatchConfig(), encoder.image_size)
         rows = encoder.encode_images(crop_patches(image, boxes, encoder.image_size))
         return cast(Embedding, rows.mean(dim=0).tolist())
 

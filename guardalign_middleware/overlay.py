@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from guardalign_middleware.boxes import area, intersection
-from guardalign_middleware.types import Box, CanonicalImage, Decision, Region, Verdict
+from guardalign_middleware.types import (
+    Box,
+    CanonicalImage,
+    Decision,
+    Evidence,
+    Level,
+    Region,
+    Verdict,
+)
 
 Color = tuple[int, int, int]
 
@@ -230,6 +238,19 @@ def _header(verdict: Verdict, width: int) -> Image.Image:
     return _bar([(word, 30), *((line, 20) for line in (*lines, numbers))], color, width)
 
 
+def _seen(evidence: Evidence) -> str:
+    """What the detector looked at, like "squashed 224×224 down to 56 px in 59 crops; …"."""
+    parts: dict[str, list[Level]] = {}
+    for level in evidence.levels:
+        width, height = level.frame
+        parts.setdefault(f"{level.form} {width}×{height}", []).append(level)
+    return "; ".join(
+        f"{form} down to {min(level.side for level in levels)} px "
+        f"in {sum(level.crops for level in levels)} crops"
+        for form, levels in parts.items()
+    )
+
+
 def _counted(regions: Sequence[Region]) -> str:
     """Like "weapon in 2 regions, drug in 1 region", nearest first; empty without regions."""
     counts = Counter(region.category for region in regions)
@@ -253,7 +274,9 @@ def _footer(verdict: Verdict, width: int) -> Image.Image:
     if len(verdict.regions) > _MOST_LABELS:
         text += f"; {len(verdict.regions) - _MOST_LABELS} further boxes without a label"
     bar = 120
-    block = _text_block([(text, 15)], _BAR, width - bar - 2 * _PADDING, _PADDING)
+    seen = _seen(verdict.evidence)
+    lines = [(line, 15) for line in (text, *([f"seen: {seen}"] if seen else []))]
+    block = _text_block(lines, _BAR, width - bar - 2 * _PADDING, _PADDING)
     footer = Image.new("RGB", (width, block.height), _BAR)
     ramp = np.tile(_heat_color(np.linspace(0.0, 1.0, bar)), (14, 1, 1))
     footer.paste(

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from guardalign_middleware import overlay
 from guardalign_middleware.overlay import draw_overlay
 from guardalign_middleware.types import Action, CanonicalImage, Decision, Region
-from tests.support.verdicts import grid_evidence, make_verdict, plain_image
+from tests.support.verdicts import grid_evidence, make_evidence, make_verdict, plain_image
 
 BOX_COLOUR = (235, 20, 45)
 REPORTED_COLOUR = (20, 90, 200)
@@ -34,6 +34,13 @@ def shown_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", record)
     return texts
+
+
+def test_what_was_looked_at_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = shown_texts(monkeypatch)
+    image = plain_image(600, 400)
+    draw_overlay(image, make_verdict(image))
+    assert "seen: native 640×480 down to 56 px in 16 crops" in " ".join(texts)
 
 
 @pytest.mark.parametrize("decision", ["allow", "mask", "block"])
@@ -168,7 +175,7 @@ class TestHeat:
         fine = grid_evidence(800, 600, self.DISTANCES)
         boxes = np.vstack([fine.patch_boxes, [(0, 0, 800, 600)]])
         distances = np.append(fine.patch_distances, 0.2)
-        both = fine.__class__(boxes, distances, ("weapon",) * 17, 0.0, 1, "kernel", "fake")
+        both = make_evidence(boxes, distances, ("weapon",) * 17)
         drawn = overlay._with_heat(image.to_pil(), make_verdict(image, evidence=both))
         heat = np.abs(np.asarray(drawn).astype(float) - image.pixels).sum(axis=-1)
         assert heat[75, 100] > 20 * heat[500, 700]

@@ -99,7 +99,7 @@ def encode_layouts(encoder: OpenClipEncoder, image: CanonicalImage) -> Mapping[s
     layouts = {WHOLE: Patches(everything, output.pooled, 1)}
     layouts |= _dense(WHOLE, output, everything)
     for name, config in _PARTS.items():
-        boxes = patch_boxes(*shape, config)
+        boxes = patch_boxes(*shape, config, encoder.image_size)
         output = tower_output(encoder, crop_patches(image, boxes, encoder.image_size))
         layouts[name] = Patches(boxes, output.pooled, len(boxes))
         if name == _DENSE:

@@ -262,7 +262,10 @@ def _region_overlap(scene: SceneDistances, layout: str, reading: str, threshold:
     found = scene.layouts[layout]
     assert scene.target is not None
     names = ("unsafe",) * len(found.boxes)
-    regions = find_regions(found.boxes, found.distances[reading], names, threshold)
+    distances = found.distances[reading]
+    sides = found.boxes[:, 2] - found.boxes[:, 0]
+    levels = np.unique(sides, return_inverse=True)[1]
+    regions = find_regions(found.boxes, distances, names, threshold, levels, distances)
     return overlap(regions[0].box, scene.target) if regions else 0.0
 
 

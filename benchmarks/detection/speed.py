@@ -44,6 +44,7 @@ from guardalign_middleware import ImageGuard
 from guardalign_middleware.config import (
     DetectionConfig,
     EncoderConfig,
+    FormConfig,
     GuardAlignConfig,
     PatchConfig,
     Precision,
@@ -103,7 +104,7 @@ class Subject:
         }
         self.bank = AnchorBank.load(default_anchors())
         self.picture = _picture(_SIDE, seed=0)
-        self.boxes = patch_boxes(_SIDE, _SIDE, _GRID)
+        self.boxes = patch_boxes(_SIDE, _SIDE, _GRID, self.side)
         self.crops = crop_patches(self.picture, self.boxes, self.side)
 
     @property
@@ -116,6 +117,7 @@ class Subject:
         detection = DetectionConfig(
             encoder=EncoderConfig(model="random"),
             anchors=default_anchors(),
+            sees=(FormConfig(kind="native"),),
             patches=patches,
             remembered_verdicts=remembered,
         )
