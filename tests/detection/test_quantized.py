@@ -48,7 +48,7 @@ def encoder(folder: Path) -> OpenClipEncoder:
 @pytest.fixture(scope="module")
 def crops(exact: OpenClipEncoder) -> torch.Tensor:
     image = CanonicalImage(demo_scenes()[0].scene.pixels)
-    boxes = patch_boxes(image.width, image.height, MINI.patches)
+    boxes = patch_boxes(image.width, image.height, MINI.patches, 56)
     return crop_patches(image, boxes[::5], exact.image_size)
 
 

@@ -129,7 +129,7 @@ class TestScalingAttack:
     def test_the_encoder_sees_what_a_person_sees(self) -> None:
         image = self.attacked()
         config = PatchConfig(sizes=(1.0,), overlap=0.0)
-        (crop,) = crop_patches(image, patch_boxes(image.width, image.height, config), 64)
+        (crop,) = crop_patches(image, patch_boxes(image.width, image.height, config, 64), 64)
         share = float((np.asarray(image.pixels) == RED).all(axis=-1).mean())
         assert share == pytest.approx(0.028, abs=0.001)
         # The mean colour, within the ringing of a bicubic kernel, rather than the attacker's red.
