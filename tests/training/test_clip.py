@@ -7,11 +7,27 @@ import pytest
 import torch
 
 from guardalign_middleware.mini.world import CONCEPTS, STYLES, concepts_of_style
+from guardalign_middleware.mini.world.strangers import strangers_of
+from training.clip import data
 from training.clip.attention import attend_by_products
 from training.clip.captions import bank
-from training.clip.data import GRID, IGNORED, SIDE, Crops, draw_crop
-from training.clip.looks import StyleVariant, draw_look, draw_name, draw_variant
-from training.clip.train import Batches, Learner, Objective, build, save, tokenized
+from training.clip.data import GRID, IGNORED, OTHER, SIDE, Crops, draw_crop
+from training.clip.looks import (
+    StyleVariant,
+    draw_look,
+    draw_name,
+    draw_stranger,
+    draw_variant,
+)
+from training.clip.train import (
+    Batches,
+    Learner,
+    Objective,
+    build,
+    named_or_harmless,
+    save,
+    tokenized,
+)
 from training.clip.warm import adopt_encoder
 
 VARIANTS = [
@@ -59,17 +75,41 @@ def test_coloring_in_fills_what_the_lines_enclose_and_nothing_else() -> None:
         assert len({tuple(np.round(look[30, 30, :3], 2)) for look in looks}) > 6
 
 
-def test_the_labels_of_a_crop_are_concepts_or_nothing() -> None:
+def test_the_labels_of_a_crop_are_concepts_nothing_or_something_else() -> None:
     rng = np.random.default_rng(2)
     for _ in range(60):
         crop = draw_crop(rng)
         assert crop.pixels.shape == (SIDE, SIDE, 3)
-        assert crop.target.shape == (len(CONCEPTS) + 1,)
+        assert crop.target.shape == (len(CONCEPTS) + 2,)
         assert crop.target.sum() == pytest.approx(1)
         assert crop.patches.shape == (GRID, GRID)
         labels = crop.patches[crop.patches != IGNORED]
         assert labels.min() >= 0
-        assert labels.max() <= len(CONCEPTS)
+        assert labels.max() <= OTHER
+
+
+def test_strangers_are_something_else_and_concepts_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert OTHER == len(CONCEPTS) + 1
+    for share, others in ((0.0, False), (1.0, True)):
+        monkeypatch.setattr(data, "_STRANGER_SHARE", share)
+        rng = np.random.default_rng(4)
+        crops = [draw_crop(rng) for _ in range(60)]
+        assert any(crop.target[OTHER] > 0 for crop in crops) == others
+        assert any((crop.patches == OTHER).any() for crop in crops) == others
+
+
+def test_strangers_come_from_the_split_that_is_trained_on_and_in_the_hand_of_the_crop() -> None:
+    rng = np.random.default_rng(5)
+    for hand in ("noto", "firefox"):
+        trained = {each.name for each in strangers_of(hand, "trained")}
+        drawn = {draw_stranger(rng, hand) for _ in range(2_000)}
+        assert {name.removeprefix("stranger: ") for name in drawn} == trained
+
+
+def test_the_kinds_of_a_batch_are_the_sums_of_its_concepts() -> None:
+    _, concepts, kinds, _ = Crops(3, 8, 1)[0]
+    torch.testing.assert_close(kinds.sum(1), torch.ones(8))
+    torch.testing.assert_close(kinds[:, -2:], concepts[:, -2:])
 
 
 def test_a_batch_depends_on_its_number_alone() -> None:
@@ -115,6 +155,45 @@ def test_what_is_half_to_be_seen_counts_on_neither_side(objective: Objective) ->
     logits = 20 * torch.cat([whole, shows("knife")])
     loss = objective.scene_loss(logits, torch.cat([whole, half]))
     torch.testing.assert_close(loss, objective.scene_loss(logits[:2], whole))
+
+
+def test_what_has_no_name_may_be_any_harmless_word_and_no_unsafe_one() -> None:
+    rng = np.random.default_rng(6)
+    logits, targets = rng.normal(size=(5, 7)), rng.dirichlet(np.ones(8), 5)
+    unsafe = np.array([True, False, True, False, False, False, False])
+    chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = 0.0
+    for row, target in zip(chances, targets, strict=True):
+        named = -sum(share * np.log(chance) for share, chance in zip(target[:-1], row, strict=True))
+        expected += (named - target[-1] * np.log(row[~unsafe].sum())) / 5
+    got = named_or_harmless(
+        torch.from_numpy(logits), torch.from_numpy(targets), torch.from_numpy(unsafe)
+    )
+    assert got.item() == pytest.approx(expected)
+
+
+def test_patches_of_something_else_count_as_much_as_others(objective: Objective) -> None:
+    rng = np.random.default_rng(7)
+    nothing = len(CONCEPTS)
+    logits = rng.normal(size=(7, nothing + 1))
+    labels = np.array([3, nothing, OTHER, IGNORED, OTHER, nothing, 0])
+    chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    unsafe = objective.unsafe.numpy()
+    odds = {3: 1.0, 0: 1.0, nothing: 0.3}
+    named = [
+        (odds[label], -np.log(chances[i, label])) for i, label in enumerate(labels) if label in odds
+    ]
+    strange = [-np.log(chances[i, ~unsafe].sum()) for i in (2, 4)]
+    expected = sum(w * loss for w, loss in named) / sum(w for w, _ in named)
+    expected += 2 / 6 * np.mean(strange)
+    got = objective.patch_loss(torch.from_numpy(logits).float(), torch.from_numpy(labels))
+    assert got.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_something_else_the_patch_loss_is_the_cross_entropy(objective: Objective) -> None:
+    logits, labels = torch.randn(4, len(CONCEPTS) + 1), torch.tensor([0, 5, IGNORED, len(CONCEPTS)])
+    expected = torch.nn.functional.cross_entropy(logits, labels, objective.weights)
+    torch.testing.assert_close(objective.patch_loss(logits, labels), expected)
 
 
 def test_without_an_unsafe_crop_there_is_nothing_to_find(objective: Objective) -> None:

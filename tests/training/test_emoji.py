@@ -30,10 +30,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     write("fxemoji", "icons.json", {"icons": squeezed, "width": 32, "height": 32})
     monkeypatch.setattr(emoji, "FOLDER", tmp_path)
     emoji._read.cache_clear()
-    emoji._icons.cache_clear()
+    emoji._sets.cache_clear()
     yield tmp_path
     emoji._read.cache_clear()
-    emoji._icons.cache_clear()
+    emoji._sets.cache_clear()
 
 
 @pytest.mark.usefixtures("folder")
@@ -51,6 +51,17 @@ def test_a_picture_is_found_by_its_short_name_and_fills_the_square_its_set_gives
     quarter = pixels.shape[0] // 4
     assert (pixels[:quarter] == (0, 0, 255, 255)).all()
     assert not pixels[quarter:, :, 3].any()
+
+
+def test_the_own_table_of_a_set_goes_before_the_short_names_of_another(folder: Path) -> None:
+    own = {"2694-fe0f": "bow"}
+    (folder / "fxemoji" / "chars.json").write_text(json.dumps(own))
+    swords, bow = (draw_emoji("firefox", CONCEPT[name]) for name in ("swords", "bow"))
+    assert bow is None  # left out
+    assert swords is not None
+    assert np.asarray(swords)[:, :, 3].all(axis=1)[: swords.height // 4].all()
+    # Not the squeezed picture that the other set's short name leads to.
+    assert np.asarray(swords)[: swords.height // 4, :, 3].all()
 
 
 @pytest.mark.usefixtures("folder")

@@ -12,6 +12,7 @@ from guardalign_middleware.boxes import intersection
 from guardalign_middleware.mini.world.backgrounds import draw_background
 from guardalign_middleware.mini.world.concepts import Concept
 from guardalign_middleware.mini.world.sprites import STYLES, sprite
+from guardalign_middleware.mini.world.strangers import Stranger, stranger_sprite
 from guardalign_middleware.types import Box
 
 _PLACEMENT_TRIES = 60
@@ -27,13 +28,23 @@ class Item:
     style: str
 
 
+@dataclass(frozen=True)
+class StrangerItem:
+    """A stranger in a scene; `box` is the sprite's square, `hand` the style it is drawn in."""
+
+    stranger: Stranger
+    box: Box
+    hand: str
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A drawn picture, uint8 `[H, W, 3]`, and its items in drawing order."""
+    """A drawn picture, uint8 `[H, W, 3]`, and its items in drawing order; strangers apart."""
 
     pixels: NDArray[np.uint8]
     items: tuple[Item, ...]
     background: str
+    strangers: tuple[StrangerItem, ...] = ()
 
     @property
     def unsafe_items(self) -> tuple[Item, ...]:
@@ -93,23 +104,31 @@ def _free_spot(
 
 
 def _layout(
-    rng: np.random.Generator, count: int, sides: tuple[int, int], height: int, width: int
+    rng: np.random.Generator, sides: Sequence[tuple[int, int]], height: int, width: int
 ) -> list[Box]:
-    """Boxes that do not touch; a layout that does not fit is discarded and retried."""
+    """Boxes that do not touch, one for each smallest and largest side.
+
+    A layout that does not fit is discarded and retried.
+    """
     for _ in range(_LAYOUT_TRIES):
         boxes: list[Box] = []
-        for _ in range(count):
-            side = int(rng.integers(sides[0], sides[1] + 1))
-            spot = _free_spot(rng, boxes, side, height, width)
-            if spot is None:
-                side = sides[0]
+        for smallest, largest in sides:
+            side = int(rng.integers(smallest, largest + 1))
+            spot = None
+            if side <= min(height, width):
+                spot = _free_spot(rng, boxes, side, height, width)
+            if spot is None and smallest <= min(height, width):
+                side = smallest
                 spot = _free_spot(rng, boxes, side, height, width)
             if spot is None:
                 break
             boxes.append((spot[0], spot[1], spot[0] + side, spot[1] + side))
         else:
             return boxes
-    raise ValueError(f"{count} items of {sides[0]} px or more do not fit into {width}x{height}.")
+    smallest_side = min(smallest for smallest, _ in sides)
+    raise ValueError(
+        f"{len(sides)} items of {smallest_side} px or more do not fit into {width}x{height}."
+    )
 
 
 def draw_scene(
@@ -139,13 +158,48 @@ def draw_scene(
     background = str(rng.choice(list(backgrounds)))
     style = str(rng.choice(list(styles)))
     canvas = draw_background(rng, background, height, width)
+    sides = [item_sides] * len(concepts)
+    return draw_things(rng, canvas, concepts, sides, style=style, background=background)
+
+
+def draw_things(
+    rng: np.random.Generator,
+    canvas: NDArray[np.float32],
+    things: Sequence[Concept | Stranger],
+    sides: Sequence[tuple[int, int]],
+    *,
+    style: str,
+    hand: str | None = None,
+    background: str = "",
+) -> Scene:
+    """Draw things onto a canvas, in place, without overlaps, rotated by at most 12 degrees.
+
+    Args:
+        rng: the only source of randomness.
+        canvas: float32 `[H, W, 3]` in [0, 1]; a photograph, for example.
+        things: concepts and strangers, placed in this order: the largest should come first.
+        sides: smallest and largest side of each thing in pixels, both inclusive.
+        style: drawing style of the concepts.
+        hand: of the strangers; None = `style`.
+        background: what the canvas shows, for `Scene.background`.
+
+    Raises:
+        ValueError: the things do not fit, or the style lacks one of them.
+    """
+    height, width = canvas.shape[:2]
+    boxes = _layout(rng, sides, height, width)
     items: list[Item] = []
-    for concept, box in zip(
-        concepts, _layout(rng, len(concepts), item_sides, height, width), strict=True
-    ):
-        rgba = sprite(concept.name, style, box[2] - box[0], int(rng.integers(-12, 13)))
-        ink = contrasting_ink(rng, canvas) if STYLES[style].monochrome else None
+    strangers: list[StrangerItem] = []
+    for thing, box in zip(things, boxes, strict=True):
+        side, angle = box[2] - box[0], int(rng.integers(-12, 13))
+        if isinstance(thing, Stranger):
+            strangers.append(StrangerItem(thing, box, hand or style))
+            rgba = stranger_sprite(thing.name, hand or style, side, angle)
+            ink = None
+        else:
+            items.append(Item(thing, box, style))
+            rgba = sprite(thing.name, style, side, angle)
+            ink = contrasting_ink(rng, canvas) if STYLES[style].monochrome else None
         place_item(canvas, rgba, box[0], box[1], ink)
-        items.append(Item(concept, box, style))
     pixels = np.round(canvas * 255.0).astype(np.uint8)
-    return Scene(pixels, tuple(items), background)
+    return Scene(pixels, tuple(items), background, tuple(strangers))

@@ -63,7 +63,7 @@ STRANGERS: tuple[Stranger, ...] = _read()
 @cache
 def _atlas(hand: str) -> Atlas:
     names = tuple(stranger.name for stranger in STRANGERS)
-    return Atlas(ATLAS_FOLDER / "strangers" / f"{hand}.png", names, SIDE)
+    return Atlas(ATLAS_FOLDER / "strangers" / f"{hand}.webp", names, SIDE)
 
 
 @cache
