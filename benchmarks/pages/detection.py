@@ -138,10 +138,10 @@ def sweep(data: Mapping[str, Any]) -> Table:
 def attacks(data: Mapping[str, Any]) -> Table:
     """Attacks on the shipped detector."""
     rows = [
-        [row["attack"], estimate(row["detected"]), estimate(row["located"])]
+        [row["family"], row["attack"], estimate(row["detected"]), estimate(row["located"])]
         for row in data["attacks"]
     ]
-    head = ("attack", "something found", "all unsafe things at least half covered")
+    head = ("family", "attack", "something found", "all unsafe things at least half covered")
     note = f"{data['images']} unsafe scenes that are detected without an attack; share (95%)."
     return table(head, rows, note)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import count, islice
+from itertools import count, groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -130,8 +130,12 @@ def _show(report: AttackReport) -> None:
     attacks = Table(title=f"{report.images} unsafe images (95% intervals)", title_justify="left")
     for column in ("attack", "something found", "all things at least half covered"):
         attacks.add_column(column)
-    for row in report.attacks:
-        attacks.add_row(escape(row.attack), str(row.detected), str(row.located))
+    for family, rows in groupby(report.attacks, key=lambda row: row.family):
+        if family:
+            attacks.add_section()
+            attacks.add_row(f"[bold]{escape(family)}[/bold]")
+        for row in rows:
+            attacks.add_row(escape(row.attack), str(row.detected), str(row.located))
     out().print(attacks)
     columns = tuple(report.defences[0].detected)
     defences = Table(title="counter-measures, threshold unchanged", title_justify="left")

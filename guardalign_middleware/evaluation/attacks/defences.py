@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from guardalign_middleware.config import DefenceConfig, ViewName
 from guardalign_middleware.detection import Detector, ThresholdProfile
 from guardalign_middleware.detection.plan import view_patches
+from guardalign_middleware.evaluation.attacks.target import Crops
 from guardalign_middleware.types import CanonicalImage
 
 
@@ -31,7 +36,11 @@ class Defence:
         config = detector.config
         patches = config.patches
         if self.overlap is not None:
-            patches = patches.model_copy(update={"overlap": self.overlap})
+            # A budget that lets all crops be as fine as they are without the counter-measure.
+            closer = ((1.0 - patches.overlap) / (1.0 - self.overlap)) ** 2
+            budget = math.ceil(patches.max_crops * max(closer, 1.0))
+            changed = {"overlap": self.overlap, "max_crops": budget}
+            patches = patches.model_copy(update=changed)
         other = config.defence.second if self.second else None
         defence = DefenceConfig(views=self.views, second=other)
         changes = {"patches": patches, "defence": defence, "profile": None}
@@ -94,3 +103,26 @@ def patches_of(detector: Detector, image: CanonicalImage, view_seed: str) -> int
         for view in meter.views_of(image.width, image.height, view_seed)
         for form in view_patches(image, view, meter.look)
     )
+
+
+def smallest_crops(detector: Detector) -> Crops:
+    """The grid that an attacker who knows the configuration works against.
+
+    It is that of the finest level of the first encoder's resampled forms, or where there is none,
+    of the forms that the runner's processor makes.
+    """
+    look = detector.meters[0].look
+
+    def crops(width: int, height: int) -> NDArray[np.int64]:
+        forms = look.resampled(width, height)
+        if not forms:
+            forms = look.forms_of(CanonicalImage(np.zeros((height, width, 3), dtype=np.uint8)))
+        finest = []
+        for form in forms:
+            boxes = look.crops_of(form)
+            sides = boxes[:, 2] - boxes[:, 0]
+            size = math.prod(form.scale) * int(sides.min()) ** 2
+            finest.append((size, form.to_image(boxes[sides == sides.min()], width, height)))
+        return min(finest, key=lambda pair: pair[0])[1]
+
+    return crops

@@ -5,26 +5,30 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
 from guardalign_middleware.boxes import covered
-from guardalign_middleware.detection import Detector, ThresholdProfile
+from guardalign_middleware.detection import Detector, Meter, ThresholdProfile
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.attacks.defences import (
     NO_DEFENCE,
     defences_for,
     flagged,
     patches_of,
+    smallest_crops,
 )
 from guardalign_middleware.evaluation.attacks.gradient import evade, random_view_seed
-from guardalign_middleware.evaluation.attacks.pictures import ATTACKS, Target
+from guardalign_middleware.evaluation.attacks.pictures import FAMILIES
+from guardalign_middleware.evaluation.attacks.target import Target
 from guardalign_middleware.evaluation.metrics import Estimate, rate
-from guardalign_middleware.types import CanonicalImage
+from guardalign_middleware.types import CanonicalImage, FormName
 
 CLEAN: Final = "no attack"
 STRADDLED: Final = "moved onto crop borders"
+GRADIENT: Final = "gradient"
 LEVELS: Final = (2, 4, 8)
 
 
@@ -33,11 +37,13 @@ class AttackRow:
     """One attack against the detector as configured.
 
     Attributes:
+        family: the kind of attack, a key of `FAMILIES` or `GRADIENT`; empty without an attack.
         attack: its name.
         detected: share of the images in which something was still found.
         located: share in which the regions cover at least half of every unsafe thing.
     """
 
+    family: str
     attack: str
     detected: Estimate
     located: Estimate
@@ -131,8 +137,8 @@ class _Tally:
         self._strongest = strongest
         self._steps = steps
         self._defences = defences
-        self._found: dict[str, list[bool]] = defaultdict(list)
-        self._located: dict[str, list[bool]] = defaultdict(list)
+        self._found: dict[tuple[str, str], list[bool]] = defaultdict(list)
+        self._located: dict[tuple[str, str], list[bool]] = defaultdict(list)
         self._defended: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
         self._alarms: dict[str, list[bool]] = defaultdict(list)
         self._patches: dict[str, int] = defaultdict(int)
@@ -140,15 +146,17 @@ class _Tally:
     def attack(self, target: Target, levels: Sequence[int], rng: np.random.Generator) -> None:
         for name, detector in self._defences.items():
             self._patches[name] += patches_of(detector, target.image, random_view_seed(rng))
-        self._scan(CLEAN, target, rng)
-        for name, attack in ATTACKS.items():
-            attacked = attack(target, self._detector.config.patches, rng)
-            self._scan(name, attacked, rng)
-            if name == STRADDLED:
-                self._defend(name, attacked, rng)
+        self._scan("", CLEAN, target, rng)
+        crops = smallest_crops(self._detector)
+        for family, attacks in FAMILIES.items():
+            for name, attack in attacks.items():
+                attacked = attack(target, crops, rng)
+                self._scan(family, name, attacked, rng)
+                if name == STRADDLED:
+                    self._defend(name, attacked, rng)
         evaded = {level: self._evaded(self._detector, target, level, rng) for level in levels}
         for level, attacked in evaded.items():
-            self._scan(_gradient(level), attacked, rng)
+            self._scan(GRADIENT, _gradient(level), attacked, rng)
         self._defend(CLEAN, target, rng)
         plain = self._defences[NO_DEFENCE.name]
         if plain.config.defence == self._detector.config.defence:
@@ -166,17 +174,23 @@ class _Tally:
     def _evaded(
         self, detector: Detector, target: Target, level: int, rng: np.random.Generator
     ) -> Target:
-        thresholds = [one.threshold for one in self._profile.members][: len(detector.meters)]
+        members = self._profile.members[: len(detector.meters)]
+        thresholds = [
+            partial(_largest, one, meter)
+            for one, meter in zip(members, detector.meters, strict=True)
+        ]
         return evade(detector, target, thresholds, levels=level, steps=self._steps, rng=rng)
 
     def _flagged(self, detector: Detector, image: CanonicalImage, rng: np.random.Generator) -> bool:
         return flagged(detector, self._profile, image, random_view_seed(rng))
 
-    def _scan(self, name: str, target: Target, rng: np.random.Generator) -> None:
+    def _scan(self, family: str, name: str, target: Target, rng: np.random.Generator) -> None:
         verdict = self._detector.scan(target.image, view_seed=random_view_seed(rng))
         regions = [region.box for region in verdict.regions]
-        self._found[name].append(bool(regions))
-        self._located[name].append(all(covered(box, regions) >= 0.5 for box in target.boxes))
+        self._found[family, name].append(bool(regions))
+        self._located[family, name].append(
+            all(covered(box, regions) >= 0.5 for box in target.boxes)
+        )
 
     def _defend(self, name: str, target: Target, rng: np.random.Generator) -> None:
         for defence, detector in self._defences.items():
@@ -189,8 +203,8 @@ class _Tally:
 
     def report(self, images: int, safe: int) -> AttackReport:
         rows = tuple(
-            AttackRow(name, _share(self._found[name]), _share(self._located[name]))
-            for name in self._found
+            AttackRow(family, name, _share(found), _share(self._located[family, name]))
+            for (family, name), found in self._found.items()
         )
         known, unknown = _known(self._strongest), _unknown(self._strongest)
         plain = self._defended[NO_DEFENCE.name]
@@ -208,6 +222,11 @@ class _Tally:
             for name in self._defences
         )
         return AttackReport(images, safe, rows, defences)
+
+
+def _largest(profile: ThresholdProfile, meter: Meter, form: FormName) -> float:
+    """τ of the patches of a form, whatever category they are nearest to."""
+    return max(profile.threshold_of(category) for category in meter.anchors.categories)
 
 
 def _gradient(level: int) -> str:
