@@ -48,6 +48,7 @@ bench: setup  ## measure everything that a CPU can, and update the figures of th
 	$(BIN)/python -m benchmarks.mini.detection
 	$(BIN)/python -m benchmarks.mini.safety
 	$(BIN)/python -m benchmarks.mini.batching
+	$(BIN)/python -m benchmarks.mini.named
 	$(BIN)/python -m benchmarks.detection.readings
 	$(BIN)/guardalign attack --n 20 --json benchmarks/results/detection_attacks.json \
 		--plot docs/images/detection-attacks.png
