@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection.patches import crop_patches, patch_boxes
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.prompt.encoder import PromptEncoder
@@ -245,20 +244,6 @@ class TestCoverage:
             r.box[0] < x + 24 and r.box[2] > x and r.box[1] < y + 24 and r.box[3] > y
             for r in regions
         )
-
-    @settings(max_examples=40, deadline=None)
-    @given(short=st.integers(1, 80), aspect=st.floats(1.0, 100.0), upright=st.booleans())
-    def test_every_pixel_is_in_a_patch_up_to_the_widest_aspect(
-        self, short: int, aspect: float, upright: bool
-    ) -> None:
-        long = max(int(short * aspect), short)
-        width, height = (short, long) if upright else (long, short)
-        for preset in ("mini", "clip-vit-l-14-336"):
-            config = GuardAlignConfig.load(preset).detection.patches
-            covered = np.zeros((height, width), dtype=bool)
-            for x0, y0, x1, y1 in patch_boxes(width, height, config, 56).tolist():
-                covered[max(y0, 0) : y1, max(x0, 0) : x1] = True
-            assert covered.all()
 
 
 SIDE = 384
