@@ -218,6 +218,7 @@ def test_calibrate_writes_a_profile_that_the_guard_then_uses(
     result = run("calibrate", *folders, *rates, "--out", profile)
     assert result.exit_code == 0, result.stderr
     assert "safe images flagged" in result.stdout
+    assert json.loads(profile.read_text())["by_form"].keys() == {"native", "squashed"}
     record = json.loads(profile.read_text())["calibrated_on"]
     assert (record["safe_images"], record["unsafe_images"]) == (21, 21)
     assert record["held_out_safe"][1] == record["held_out_unsafe"][1] == 9
@@ -237,7 +238,7 @@ def test_calibrate_writes_nothing_when_it_cannot_promise(labelled: Path, tmp_pat
     profile = tmp_path / "profile.json"
     few = run("calibrate", "--safe", labelled / "safe" / "1.png", "--out", profile)
     assert few.exit_code == 2
-    assert "at least 19" in few.stderr
+    assert "over 2 forms. Use at least 39" in few.stderr
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "bad.png").write_bytes(b"no")
     bad = run("calibrate", "--safe", tmp_path / "bad", "--out", profile)

@@ -13,6 +13,7 @@ from benchmarks.statistics import detected_at_false_alarm
 from benchmarks.tables import Table, estimate, table
 from guardalign_middleware.config import GuardAlignConfig, PatchConfig, Precision
 from guardalign_middleware.detection import Detector, PatchDistances, ThresholdProfile
+from guardalign_middleware.detection.image_distances import smallest_distances
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
@@ -26,7 +27,11 @@ Margins = NDArray[np.float64]
 
 def margin(measured: PatchDistances, profile: ThresholdProfile) -> float:
     """The image's distance minus its threshold; the image is flagged at or below 0."""
-    return min(value - profile.threshold_of(name) for name, value in measured.by_category().items())
+    return min(
+        value - profile.threshold_of(name, form)
+        for form, nearest in smallest_distances(measured.evidence).items()
+        for name, value in nearest.items()
+    )
 
 
 def margins(scenes: int, seed: int = 0, patches: PatchConfig | None = None) -> dict[str, Margins]:

@@ -166,10 +166,12 @@ def calibrate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Output profile.")] = Path(
         "profile.json"
     ),
+    as_json: AsJson = False,
     preset: Preset = "mini",
 ) -> None:
-    """Fit the threshold that keeps the promised error rates, and write its profile.
+    """Fit the thresholds that keep the promised error rates, and write their profile.
 
+    Each form in which the preset looks at a picture gets its own threshold.
     The promise holds on average for images like the given ones (exchangeable with them). It does
     not hold against attacks on the detector.
 
@@ -188,7 +190,8 @@ def calibrate(
             held_out=held_out,
             seed=seed,
             per_category=per_category,
-            out=out,
+            target=out,
+            as_json=as_json,
             preset=preset,
         )
     )

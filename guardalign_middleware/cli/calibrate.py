@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from guardalign_middleware.cli.console import ALLOWED, err, print_error, tracked
+from guardalign_middleware.cli.console import ALLOWED, err, print_error, print_json, tracked
 from guardalign_middleware.cli.scan import expand
 from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
 from guardalign_middleware.detection import Detector, ThresholdProfile
@@ -31,15 +31,16 @@ def run_calibrate(
     held_out: float,
     seed: int,
     per_category: bool,
-    out: Path,
+    target: Path,
+    as_json: bool,
     preset: str,
 ) -> int:
     """Measure the images, fit the threshold on one part, test it on the rest, write the profile.
 
-    Equal pictures count once, because a copy is no further evidence. With `per_category` each
-    category gets its own threshold, and the unsafe images lie in folders named after their
-    categories. The profile is valid only with the views and encoders of the preset's
-    `detection.defence`.
+    Equal pictures count once, because a copy is no further evidence. Each form in which the preset
+    looks at a picture gets its own threshold. With `per_category` each category does too, and the
+    unsafe images lie in folders named after their categories. The profile is valid only with the
+    forms, views and encoders of the preset.
 
     Returns:
         The exit status 0.
@@ -76,13 +77,16 @@ def run_calibrate(
     )
     profile = _with_held_out(profile, safe_rest, unsafe_rest)
     try:
-        profile.save(out)
+        profile.save(target)
     except OSError as error:
         raise ConfigError(
-            f"Cannot write {out}: {error.strerror}.", remedy="Name another file with --out."
+            f"Cannot write {target}: {error.strerror}.", remedy="Name another file with --out."
         ) from error
-    _show(Console(), profile)
-    Console().print(f"{escape(str(out))}: name it as detection.profile in your preset")
+    if as_json:
+        print_json({"file": str(target), **profile.to_json()})
+    else:
+        _show(Console(), profile)
+        Console().print(f"{escape(str(target))}: name it as detection.profile in your preset")
     return ALLOWED
 
 
@@ -149,9 +153,7 @@ def _with_held_out(
 
 def _show(console: Console, profile: ThresholdProfile) -> None:
     fit = profile.fit
-    title = " and ".join(
-        "by category" if one.by_category else f"{one.threshold:.4f}" for one in profile.members
-    )
+    title = " and ".join(map(_title, profile.members))
     table = Table(title=f"threshold {title}", title_justify="left")
     for column in ("", "promised", "images", "calibration", "held out (95% interval)"):
         table.add_column(column)
@@ -174,17 +176,32 @@ def _show(console: Console, profile: ThresholdProfile) -> None:
     for one in profile.members:
         if one.by_category:
             console.print(_categories(one))
+        elif one.by_form:
+            console.print(_forms(one))
     console.print(profile.guarantee, highlight=False)
 
 
+def _title(profile: ThresholdProfile) -> str:
+    parts = {"category": profile.by_category, "form": profile.by_form}
+    kinds = [name for name, thresholds in parts.items() if thresholds]
+    return f"by {' and '.join(kinds)}" if kinds else f"{profile.threshold:.4f}"
+
+
+def _forms(profile: ThresholdProfile) -> Table:
+    table = Table("form", "threshold")
+    for name, one in profile.by_form.items():
+        table.add_row(name, f"{one.threshold:.4f}")
+    return table
+
+
 def _categories(profile: ThresholdProfile) -> Table:
-    table = Table()
-    for column in ("category", "threshold", "safe images flagged", "its images", "of them missed"):
-        table.add_column(column)
+    thresholds = [f"threshold, {form}" for form in profile.by_form] or ["threshold"]
+    table = Table("category", *thresholds, "safe images flagged", "its images", "of them missed")
     for name, one in profile.by_category.items():
+        own = [form.by_category[name] for form in profile.by_form.values()] or [one.threshold]
         table.add_row(
             name,
-            f"{one.threshold:.4f}",
+            *(f"{threshold:.4f}" for threshold in own),
             f"{one.false_alarm:.3f} ({_bound(one.max_false_alarm)})",
             str(one.unsafe_images),
             "-" if one.missed is None else f"{one.missed:.3f}",

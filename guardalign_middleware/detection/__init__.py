@@ -1,17 +1,23 @@
 """Patches against concepts: from a canonical image to a verdict with its evidence."""
 
 from guardalign_middleware.detection.anchors import AnchorBank
-from guardalign_middleware.detection.conformal import fit_by_category, fit_pair, fit_threshold
+from guardalign_middleware.detection.conformal import (
+    fit_by_category,
+    fit_by_form,
+    fit_pair,
+    fit_threshold,
+)
 from guardalign_middleware.detection.detector import Detector
 from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEncoder
 from guardalign_middleware.detection.fit import fit_profile
 from guardalign_middleware.detection.measured import PatchDistances
 from guardalign_middleware.detection.meter import Meter
-from guardalign_middleware.detection.profile import ThresholdFit, ThresholdProfile
+from guardalign_middleware.detection.profile import FormThreshold, ThresholdFit, ThresholdProfile
 
 __all__ = [
     "AnchorBank",
     "Detector",
+    "FormThreshold",
     "ImageTextEncoder",
     "Meter",
     "OpenClipEncoder",
@@ -19,6 +25,7 @@ __all__ = [
     "ThresholdFit",
     "ThresholdProfile",
     "fit_by_category",
+    "fit_by_form",
     "fit_pair",
     "fit_profile",
     "fit_threshold",

@@ -1,36 +1,40 @@
-"""Thresholds with guaranteed error rates, by split conformal prediction: functions of distances.
+"""Threshold profiles with guaranteed error rates, by conformal prediction: functions of distances.
 
 A new image that is exchangeable with the n calibration images of its kind has each of the n + 1
 ranks among them with equal probability. So an order statistic of their distances bounds the chance
 of a false alarm or a miss, on average over calibration sets; ties only lower the error rates.
+`order_statistics` has the formulas, also for several forms of a picture.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from guardalign_middleware.detection.image_distances import (
+    ANY_FORM,
+    FormDistances,
+    distance_table,
+    largest_distances,
+    measured_forms,
+)
+from guardalign_middleware.detection.order_statistics import Distances, fit_thresholds
 from guardalign_middleware.detection.profile import (
     CategoryThreshold,
+    FormThreshold,
     ThresholdFit,
     ThresholdProfile,
 )
 from guardalign_middleware.errors import ConfigError
 
-CategoryDistances = Mapping[str, float]
-"""Of one image: category → smallest distance of the patches nearest to it, where there are any."""
-
 FitOne = Callable[[int, float | None, float | None], ThresholdProfile]
 """Fits encoder 0 or 1 on its own, for bounds α and β."""
 
 _CAVEAT = "No promise under attack or on other kinds of images."
-Image = TypeVar("Image")
 
 
 def fit_threshold(
@@ -68,52 +72,83 @@ def fit_threshold(
         >>> profile.fit.false_alarm, profile.fit.detected
         (0.05, 1.0)
     """
-    _check_bounds(max_false_alarm, max_miss)
-    safe, unsafe = _sorted(safe_distances), _sorted(unsafe_distances)
-    if not (np.isfinite(safe).all() and np.isfinite(unsafe).all()):
-        raise ConfigError("Calibration distances should be finite. Received NaN or infinity.")
-    highest, lowest = _limits(safe, unsafe, max_false_alarm, max_miss)
-    threshold = highest if highest is not None else lowest
-    assert threshold is not None  # at least one bound is given
-    fit = _observed(
-        lambda distance: distance <= threshold,
-        safe.tolist(),
-        unsafe.tolist(),
-        max_false_alarm,
-        max_miss,
+    safe, unsafe = (
+        [{ANY_FORM: {ANY_FORM: value}} for value in group]
+        for group in (safe_distances, unsafe_distances)
     )
+    return fit_by_form(safe, unsafe, max_false_alarm, max_miss=max_miss, binding=binding)
+
+
+def fit_by_form(
+    safe_images: Sequence[FormDistances],
+    unsafe_images: Sequence[FormDistances],
+    max_false_alarm: float | None = 0.05,
+    *,
+    max_miss: float | None = None,
+    binding: Mapping[str, str],
+) -> ThresholdProfile:
+    """One threshold for each form of a picture that together keep the guaranteed error rates.
+
+    An image is flagged when any form flags it. The thresholds lie on one curve of equal quantiles
+    of the safe images; `order_statistics` has the formula and the proof. F / α − 1 safe images are
+    always enough, fewer where the forms agree. With one form this is `fit_threshold` of the
+    smallest distances.
+
+    Args:
+        safe_images: of images independent of everything trained or tuned; from `fit.measure`.
+        unsafe_images: as `safe_images`; required for `max_miss`.
+        max_false_alarm: α in (0, 1) for an image, or None for no guarantee.
+        max_miss: β in (0, 1), or None for no guarantee. On its own, it needs safe images too when
+            there are several forms.
+        binding: `Meter.binding` of the meter that measured the distances.
+
+    Raises:
+        ConfigError: no bound is given, there are too few images for one, a distance is not finite,
+            a form has no safe image, or no thresholds keep both bounds.
+    """
+    _check_bounds(max_false_alarm, max_miss)
+    forms = measured_forms(safe_images, unsafe_images)
+    safe, unsafe = distance_table(safe_images, forms), distance_table(unsafe_images, forms)
+    found = fit_thresholds(
+        safe, unsafe, max_false_alarm, max_miss, ceiling=largest_distances(safe_images, forms)
+    )
+    fit = _observed(_flagged(safe, found), _flagged(unsafe, found), max_false_alarm, max_miss)
     guarantee = _guarantee(
         fit,
-        "flagged",
+        _in_forms("flagged", forms),
         f"unsafe images that are exchangeable with the {fit.unsafe_images} calibration images are "
         "allowed",
     )
-    return ThresholdProfile(threshold, guarantee, fit, binding)
+    values = found.tolist()
+    by_form = {form: FormThreshold(value) for form, value in zip(forms, values, strict=True)}
+    return ThresholdProfile(
+        max(values), guarantee, fit, binding, by_form=by_form if len(forms) > 1 else {}
+    )
 
 
 def fit_by_category(
-    safe_images: Sequence[CategoryDistances],
-    unsafe_images: Mapping[str, Sequence[CategoryDistances]],
+    safe_images: Sequence[FormDistances],
+    unsafe_images: Mapping[str, Sequence[FormDistances]],
     categories: Sequence[str],
     max_false_alarm: float | None = 0.05,
     *,
     max_miss: float | None = None,
     binding: Mapping[str, str],
 ) -> ThresholdProfile:
-    """One threshold for each category that together keep the guaranteed error rates.
+    """Thresholds for each category, and form, that together keep the guaranteed error rates.
 
     A safe image is flagged when any of the C categories flags it: with a chance of α in each, up to
     C α of the safe images would be. So each category gets α / C (Bonferroni), and the bound α holds
     for the image, however the categories depend on each other. That takes at least C / α − 1 safe
-    images instead of 1 / α − 1.
+    images instead of 1 / α − 1. Within a category, the thresholds of several forms are those of
+    `fit_by_form`.
 
     An unsafe image counts as found only when its own category flags it. Misses are bounded category
     by category, by β in each, from the images of that category; nothing is split, because an image
     belongs to one category.
 
     Args:
-        safe_images: of images independent of everything trained or tuned; from
-            `PatchDistances.by_category`.
+        safe_images: of images independent of everything trained or tuned; from `fit.measure`.
         unsafe_images: category → its images; required for all categories with `max_miss`.
         categories: all unsafe categories.
         max_false_alarm: α in (0, 1) for an image, or None for no guarantee.
@@ -126,48 +161,58 @@ def fit_by_category(
             names the category.
     """
     _check_bounds(max_false_alarm, max_miss)
-    _check_categories(safe_images, unsafe_images, categories)
+    everything = [image for images in unsafe_images.values() for image in images]
+    forms = measured_forms(safe_images, everything)
+    _check_categories([*safe_images, *everything], unsafe_images, categories)
     share = None if max_false_alarm is None else max_false_alarm / len(categories)
     # A category that no safe image comes near would get an infinite threshold.
-    ceiling = max((max(image.values()) for image in safe_images), default=math.inf)
-    found: dict[str, CategoryThreshold] = {}
+    ceiling = largest_distances(safe_images, forms)
+    by_category: dict[str, CategoryThreshold] = {}
+    by_form: dict[str, dict[str, float]] = {form: {} for form in forms}
+    alarms = np.zeros(len(safe_images), dtype=bool)
+    detected = np.zeros(len(everything), dtype=bool)
     for name in categories:
-        safe = _column(safe_images, name)
-        unsafe = _column(unsafe_images.get(name, ()), name)
+        safe = distance_table(safe_images, forms, name)
+        unsafe = distance_table(unsafe_images.get(name, ()), forms, name)
         with _named(name):
-            highest, lowest = _limits(safe, unsafe, share, max_miss)
-        capped = ceiling if lowest is None else max(ceiling, lowest)
-        threshold = lowest if highest is None else min(highest, capped)
-        assert threshold is not None  # at least one bound is given
-        found[name] = CategoryThreshold(
-            threshold=threshold,
-            false_alarm=float((safe <= threshold).mean()) if len(safe) else 0.0,
+            found = fit_thresholds(safe, unsafe, share, max_miss, ceiling=ceiling)
+        flagged, own = _flagged(safe, found), _flagged(unsafe, found)
+        by_category[name] = CategoryThreshold(
+            threshold=float(found.max()),
+            false_alarm=float(flagged.mean()) if len(safe) else 0.0,
             max_false_alarm=share,
             unsafe_images=len(unsafe),
-            missed=float((unsafe > threshold).mean()) if len(unsafe) else None,
+            missed=float((~own).mean()) if len(unsafe) else None,
         )
-    fit = _observed(
-        lambda image: any(value <= found[name].threshold for name, value in image.items()),
-        safe_images,
-        [image for images in unsafe_images.values() for image in images],
-        max_false_alarm,
-        max_miss,
-    )
+        for form, value in zip(forms, found.tolist(), strict=True):
+            by_form[form][name] = value
+        alarms |= flagged
+        detected |= _flagged(distance_table(everything, forms, name), found)
+    fit = _observed(alarms, detected, max_false_alarm, max_miss)
     guarantee = _guarantee(
         fit,
-        f"flagged by any of the {len(found)} categories, because each flags at most "
-        f"{share or 0.0:.2%}",
+        f"{_in_forms('flagged', forms)} by any of the {len(categories)} categories, because each "
+        f"flags at most {share or 0.0:.2%}",
         "the unsafe images of a category that are exchangeable with its calibration images are not "
         "flagged by it",
     )
-    largest = max(one.threshold for one in found.values())
-    return ThresholdProfile(largest, guarantee, fit, binding, found)
+    several = {
+        form: FormThreshold(max(values.values()), values) for form, values in by_form.items()
+    }
+    return ThresholdProfile(
+        max(one.threshold for one in by_category.values()),
+        guarantee,
+        fit,
+        binding,
+        by_category,
+        several if len(forms) > 1 else {},
+    )
 
 
 def fit_pair(
     fit_one: FitOne,
-    safe_images: Sequence[Sequence[CategoryDistances]],
-    unsafe_images: Sequence[Sequence[CategoryDistances]],
+    safe_images: Sequence[Sequence[FormDistances]],
+    unsafe_images: Sequence[Sequence[FormDistances]],
     max_false_alarm: float | None = 0.05,
     *,
     max_miss: float | None = None,
@@ -181,7 +226,7 @@ def fit_pair(
 
     Args:
         fit_one: fits one encoder, on the images below.
-        safe_images: distances of each image by each encoder, from `PatchDistances.by_category`.
+        safe_images: distances of each image by each encoder, from `fit.measure`.
         unsafe_images: as `safe_images`, for unsafe images.
         max_false_alarm: α in (0, 1) for an image, or None for no guarantee.
         max_miss: β in (0, 1), or None for no guarantee.
@@ -197,9 +242,11 @@ def fit_pair(
     with _named("the second encoder"):
         second = fit_one(1, half, None if half else max_miss)
     both = replace(first, second=second)
-    fit = _observed(
-        lambda image: both.flags(*image), safe_images, unsafe_images, max_false_alarm, max_miss
+    safe, unsafe = (
+        np.array([both.flags(*image) for image in images], dtype=bool)
+        for images in (safe_images, unsafe_images)
     )
+    fit = _observed(safe, unsafe, max_false_alarm, max_miss)
     guarantee = _guarantee(
         fit,
         f"flagged by either of two encoders, because each flags at most {half or 0.0:.2%}",
@@ -207,56 +254,6 @@ def fit_pair(
         "missed by both",
     )
     return replace(both, guarantee=guarantee, fit=fit)
-
-
-def highest_threshold(safe: NDArray[np.float64], bound: float) -> float:
-    """The largest threshold that flags a new safe image with a chance of at most `bound`.
-
-    Args:
-        safe: sorted distances `[n]`.
-        bound: α.
-
-    Raises:
-        ConfigError: there are too few images.
-    """
-    # The small term undoes rounding such as 0.05 * 20 < 1; exact multiples keep their rank.
-    rank = math.floor(bound * (len(safe) + 1) + 1e-9)
-    if rank < 1:
-        raise ConfigError(
-            f"{len(safe)} safe images cannot guarantee {bound:.3g} false alarms.",
-            remedy=f"Use at least {_needed(bound)} safe images, or a larger max_false_alarm.",
-        )
-    return float(np.nextafter(safe[rank - 1], -np.inf))
-
-
-def lowest_threshold(unsafe: NDArray[np.float64], bound: float) -> float:
-    """The smallest threshold that allows a new unsafe image with a chance of at most `bound`.
-
-    Args:
-        unsafe: sorted distances `[n]`.
-        bound: β.
-
-    Raises:
-        ConfigError: there are too few images, or too many of them have no finite distance.
-    """
-    rank = math.ceil((1.0 - bound) * (len(unsafe) + 1) - 1e-9)
-    if rank > len(unsafe):
-        raise ConfigError(
-            f"{len(unsafe)} unsafe images cannot guarantee {bound:.3g} misses.",
-            remedy=f"Use at least {_needed(bound)} unsafe images, or a larger max_miss.",
-        )
-    threshold = float(unsafe[rank - 1])
-    if not math.isfinite(threshold):
-        raise ConfigError(
-            f"{bound:.3g} misses cannot be guaranteed, because more of the unsafe images have no "
-            "patch that is nearest to their category.",
-            remedy="Allow more misses, or use anchors that describe these images.",
-        )
-    return threshold
-
-
-def _needed(bound: float) -> int:
-    return math.ceil(1.0 / bound - 1e-9) - 1
 
 
 def _check_bounds(max_false_alarm: float | None, max_miss: float | None) -> None:
@@ -267,38 +264,19 @@ def _check_bounds(max_false_alarm: float | None, max_miss: float | None) -> None
             raise ConfigError(f"{name} should be in (0, 1). Received {bound}.")
 
 
-def _limits(
-    safe: NDArray[np.float64],
-    unsafe: NDArray[np.float64],
-    max_false_alarm: float | None,
-    max_miss: float | None,
-) -> tuple[float | None, float | None]:
-    """The largest threshold that keeps α and the smallest that keeps β; None without a bound."""
-    highest = None if max_false_alarm is None else highest_threshold(safe, max_false_alarm)
-    lowest = None if max_miss is None else lowest_threshold(unsafe, max_miss)
-    if highest is not None and lowest is not None and lowest > highest:
-        raise ConfigError(
-            f"No threshold keeps both bounds: {max_false_alarm:.3g} false alarms would miss "
-            f"{(unsafe > highest).mean():.1%} of the unsafe images, {max_miss:.3g} misses would "
-            f"flag {(safe <= lowest).mean():.1%} of the safe ones.",
-            remedy="Raise one of the bounds, or use an encoder that separates them better.",
-        )
-    return highest, lowest
-
-
 def _observed(
-    flags: Callable[[Image], bool],
-    safe: Sequence[Image],
-    unsafe: Sequence[Image],
+    safe: NDArray[np.bool_],
+    unsafe: NDArray[np.bool_],
     max_false_alarm: float | None,
     max_miss: float | None,
 ) -> ThresholdFit:
+    """The record of a fit, from which images its thresholds flag."""
     return ThresholdFit(
         max_false_alarm=max_false_alarm,
         safe_images=len(safe),
-        false_alarm=sum(map(flags, safe)) / len(safe) if safe else 0.0,
+        false_alarm=float(safe.mean()) if len(safe) else 0.0,
         unsafe_images=len(unsafe),
-        detected=sum(map(flags, unsafe)) / len(unsafe) if unsafe else None,
+        detected=float(unsafe.mean()) if len(unsafe) else None,
         max_miss=max_miss,
     )
 
@@ -325,26 +303,21 @@ def _named(name: str) -> Iterator[None]:
         raise ConfigError(f"{name}: {error.message}", remedy=error.remedy) from error
 
 
-def _sorted(distances: Sequence[float]) -> NDArray[np.float64]:
-    return np.sort(np.asarray(distances, dtype=np.float64))
+def _in_forms(flagged: str, forms: Sequence[str]) -> str:
+    return flagged if len(forms) == 1 else f"{flagged} in any of {len(forms)} forms"
 
 
-def _column(images: Sequence[CategoryDistances], name: str) -> NDArray[np.float64]:
-    """Sorted distances to a category; infinite where no patch of an image is nearest to it."""
-    return _sorted([image.get(name, math.inf) for image in images])
+def _flagged(distances: Distances, thresholds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    flagged: NDArray[np.bool_] = np.any(distances <= thresholds, axis=1)
+    return flagged
 
 
 def _check_categories(
-    safe: Sequence[CategoryDistances],
-    unsafe: Mapping[str, Sequence[CategoryDistances]],
-    categories: Sequence[str],
+    images: Sequence[FormDistances], groups: Mapping[str, object], categories: Sequence[str]
 ) -> None:
-    if unknown := sorted(set(unsafe) - set(categories)):
+    if unknown := sorted(set(groups) - set(categories)):
         raise ConfigError(
             f"There is no category {unknown[0]!r}.", remedy=f"Use one of {', '.join(categories)}."
         )
-    for image in [*safe, *(image for images in unsafe.values() for image in images)]:
-        if image.keys() - set(categories):
-            raise ConfigError("The distances are of other categories than those to fit.")
-        if not image or not all(math.isfinite(value) for value in image.values()):
-            raise ConfigError("Calibration distances should be finite. Received NaN or infinity.")
+    if any(nearest.keys() - set(categories) for image in images for nearest in image.values()):
+        raise ConfigError("The distances are of other categories than those to fit.")

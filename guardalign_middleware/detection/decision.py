@@ -28,7 +28,8 @@ def verdict_from(
 ) -> Verdict:
     """Decide on an image, and draw regions afterwards.
 
-    A patch is unsafe when its distance is at most the threshold of its category (paper eq. 10).
+    A patch is unsafe when its distance is at most the threshold of its category and form (paper
+    eq. 10).
     The most severe action among the categories of the unsafe patches is the decision. Distance,
     category and threshold of the verdict are those of the patch farthest below its threshold.
 
@@ -47,7 +48,7 @@ def verdict_from(
     chosen: list[Action] = []
     for one, own, bank in zip(measured, profile.members, banks, strict=True):
         categories = one.evidence.patch_categories
-        thresholds += [own.threshold_of(name) for name in categories]
+        thresholds += map(own.threshold_of, categories, one.evidence.patch_forms)
         chosen += [bank.action(name) for name in categories]
     limits, actions = np.array(thresholds), np.array(chosen)
     unsafe = ~(evidence.patch_distances > limits)  # rather than <=: NaN is never allowed

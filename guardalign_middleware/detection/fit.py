@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from guardalign_middleware.detection.conformal import (
-    CategoryDistances,
-    fit_by_category,
-    fit_pair,
-    fit_threshold,
-)
+from guardalign_middleware.detection.conformal import fit_by_category, fit_by_form, fit_pair
 from guardalign_middleware.detection.detector import Detector
+from guardalign_middleware.detection.image_distances import FormDistances, smallest_distances
 from guardalign_middleware.detection.profile import ThresholdProfile
 from guardalign_middleware.types import CanonicalImage
 
-ImageDistances = tuple[CategoryDistances, ...]
-"""The smallest distance of one image to each category, by each encoder."""
+ImageDistances = tuple[FormDistances, ...]
+"""The smallest distances of one image in each form to each category, by each encoder."""
 
 
 def measure(
@@ -26,7 +22,8 @@ def measure(
     Raises:
         DetectionError: from `Detector.distances`.
     """
-    return tuple(one.by_category() for one in detector.distances(image, view_seed=view_seed))
+    measured = detector.distances(image, view_seed=view_seed)
+    return tuple(smallest_distances(one.evidence) for one in measured)
 
 
 def fit_profile(
@@ -40,6 +37,8 @@ def fit_profile(
 ) -> ThresholdProfile:
     """A profile that keeps the guaranteed error rates for this detector, with one encoder or two.
 
+    Each form in which the detector looks at a picture gets its own threshold.
+
     Args:
         detector: what measured the images; its own profile is ignored.
         safe: `measure` of each safe image.
@@ -47,7 +46,7 @@ def fit_profile(
             after categories.
         max_false_alarm: α in (0, 1) for an image, or None for no guarantee.
         max_miss: β in (0, 1), or None for no guarantee.
-        per_category: fit one threshold for each category.
+        per_category: fit one threshold for each category, and form.
 
     Raises:
         ConfigError: there are too few images, no threshold keeps the bounds, or a group has
@@ -68,9 +67,9 @@ def fit_profile(
                 max_miss=max_miss,
                 binding=meter.binding,
             )
-        return fit_threshold(
-            [min(image[number].values()) for image in safe],
-            [min(image[number].values()) for image in all_unsafe],
+        return fit_by_form(
+            [image[number] for image in safe],
+            [image[number] for image in all_unsafe],
             max_false_alarm,
             max_miss=max_miss,
             binding=meter.binding,

@@ -6,17 +6,19 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from guardalign_middleware.detection.image_distances import FormDistances
 from guardalign_middleware.errors import ConfigError
 
 REFIT = "Fit a new threshold for this configuration with `guardalign calibrate`."
-_VERSION = 1
+_VERSION = 2
+_FORM = "form:"
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,39 @@ class CategoryThreshold:
 
 
 @dataclass(frozen=True)
+class FormThreshold:
+    """The threshold of one form of a picture.
+
+    Attributes:
+        threshold: τ of the patches of this form; with thresholds by category, the largest.
+        by_category: unsafe category → its own τ in this form; empty when all share one.
+    """
+
+    threshold: float
+    by_category: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_category", MappingProxyType(dict(self.by_category)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; without `by_category` when all categories share the threshold."""
+        categories = {"by_category": dict(self.by_category)} if self.by_category else {}
+        return {"threshold": self.threshold, **categories}
+
+
+@dataclass(frozen=True)
 class ThresholdProfile:
-    """A fitted threshold, bound to the encoder, anchors, patches and transport behind it.
+    """Fitted thresholds, bound to the encoder, anchors, patches, forms and transport behind them.
 
     Attributes:
         threshold: τ; a patch is unsafe when its distance is at most this (paper eq. 10). With
-            thresholds by category, the largest of them.
+            thresholds by form or category, the largest of them.
         guarantee: the guaranteed error rates, in words.
         fit: sample sizes and measured rates; `calibrated_on` in the file.
         binding: fingerprint of each part, from `Meter.binding`.
-        by_category: unsafe category → its own τ; empty when all share one.
+        by_category: unsafe category → its own τ, the largest over all forms; empty when all share
+            one.
+        by_form: form → its own τ; empty when all share one.
         second: profile of a second encoder, fitted together with this one; `guarantee` and `fit`
             then cover both encoders, and those of `second` cover it alone.
     """
@@ -85,36 +110,53 @@ class ThresholdProfile:
     fit: ThresholdFit
     binding: Mapping[str, str]
     by_category: Mapping[str, CategoryThreshold] = field(default_factory=dict)
+    by_form: Mapping[str, FormThreshold] = field(default_factory=dict)
     second: ThresholdProfile | None = None
 
     def __post_init__(self) -> None:
-        for value in (self.threshold, *(one.threshold for one in self.by_category.values())):
+        values = [self.threshold, *(one.threshold for one in self.by_category.values())]
+        for form in self.by_form.values():
+            values += [form.threshold, *form.by_category.values()]
+            if form.by_category.keys() != self.by_category.keys():
+                raise ConfigError("Every form should have a threshold for the same categories.")
+        for value in values:
             if not math.isfinite(value):
                 raise ConfigError(f"The threshold should be finite. Received {value}.")
         if self.second is not None and self.second.second is not None:
             raise ConfigError("A threshold profile should be for two encoders at most.")
         object.__setattr__(self, "binding", MappingProxyType(dict(self.binding)))
         object.__setattr__(self, "by_category", MappingProxyType(dict(self.by_category)))
+        object.__setattr__(self, "by_form", MappingProxyType(dict(self.by_form)))
 
-    def threshold_of(self, category: str) -> float:
-        """τ of the patches whose nearest unsafe category this is."""
-        return self.by_category[category].threshold if self.by_category else self.threshold
+    def threshold_of(self, category: str, form: str) -> float:
+        """τ of the patches of this form whose nearest unsafe category this is.
+
+        Raises:
+            ConfigError: the thresholds are by form, and there is none for this one.
+        """
+        if not self.by_form:
+            return self.by_category[category].threshold if self.by_category else self.threshold
+        own = self.by_form.get(form)
+        if own is None:
+            raise _without([form])
+        return own.by_category[category] if own.by_category else own.threshold
 
     @property
     def members(self) -> tuple[ThresholdProfile, ...]:
         """This profile, and that of the second encoder where there is one."""
         return (self,) if self.second is None else (self, self.second)
 
-    def flags(self, *distances: Mapping[str, float]) -> bool:
+    def flags(self, *distances: FormDistances) -> bool:
         """Whether an image is unsafe to any encoder, from its smallest patch distances.
 
         Args:
-            distances: category → smallest distance, for each encoder.
+            distances: form → category → smallest distance, for each encoder.
         """
         return any(
-            value <= profile.threshold_of(name)
+            value <= profile.threshold_of(name, form)
             for profile, measured in zip(self.members, distances, strict=True)
-            for name, value in measured.items()
+            for form, nearest in measured.items()
+            for name, value in nearest.items()
         )
 
     @classmethod
@@ -141,39 +183,58 @@ class ThresholdProfile:
     @classmethod
     def _read(cls, data: Any, file: Path) -> ThresholdProfile:
         if not isinstance(data, dict) or data.pop("version", None) != _VERSION:
-            raise ConfigError(f"{file} is not a threshold profile of version {_VERSION}.")
+            raise ConfigError(
+                f"{file} is not a threshold profile of version {_VERSION}.", remedy=REFIT
+            )
         fit = _read_fit(data.pop("calibrated_on"))
         categories = {
             name: CategoryThreshold(**fields)
             for name, fields in data.pop("by_category", {}).items()
         }
+        forms = {name: FormThreshold(**fields) for name, fields in data.pop("by_form", {}).items()}
         second = cls._read(data.pop("second"), file) if "second" in data else None
-        return cls(**data, fit=fit, by_category=categories, second=second)
+        return cls(**data, fit=fit, by_category=categories, by_form=forms, second=second)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as JSON; `load` reads it back to the bit."""
-        Path(path).write_text(json.dumps(self._to_record(), indent=2) + "\n", encoding="utf-8")
+        Path(path).write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
 
     @cached_property
     def fingerprint(self) -> str:
         """Digest of all fields; every verdict carries it."""
-        return hashlib.sha256(json.dumps(self._to_record(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     def check_binding(self, binding: Mapping[str, str]) -> None:
-        """Reject parts that the threshold was not fitted for.
+        """Reject parts that the thresholds were not fitted for.
+
+        A guard may look at fewer forms than the profile has: a form less flags no image more.
 
         Raises:
-            ConfigError: a fingerprint differs; the message names the parts.
+            ConfigError: a fingerprint differs, a form has no threshold, or there are fewer forms
+                although the profile bounds misses; the message names the parts.
         """
-        parts = sorted(self.binding.keys() | binding.keys())
+        forms, fitted = _forms(binding), _forms(self.binding)
+        if self.by_form:
+            fitted &= self.by_form.keys()
+        if forms - fitted:
+            raise _without(forms - fitted)
+        unused = fitted - forms
+        parts = sorted((self.binding.keys() | binding.keys()) - {_FORM + name for name in unused})
         changed = [part for part in parts if self.binding.get(part) != binding.get(part)]
         if changed:
+            names = ", ".join(changed).replace(_FORM, "form ")
             raise ConfigError(
-                f"The threshold profile was fitted with different {', '.join(changed)}.",
+                f"The threshold profile was fitted with different {names}.", remedy=REFIT
+            )
+        if unused and self.fit.max_miss is not None:
+            raise ConfigError(
+                "The threshold profile bounds misses only together with the form "
+                f"{', '.join(sorted(unused))}, which detection.sees leaves out.",
                 remedy=REFIT,
             )
 
-    def _to_record(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, as in the file."""
         record: dict[str, Any] = {
             "version": _VERSION,
             "threshold": self.threshold,
@@ -183,9 +244,22 @@ class ThresholdProfile:
         }
         if self.by_category:
             record["by_category"] = {k: asdict(one) for k, one in self.by_category.items()}
+        if self.by_form:
+            record["by_form"] = {name: one.to_json() for name, one in self.by_form.items()}
         if self.second is not None:
-            record["second"] = self.second._to_record()
+            record["second"] = self.second.to_json()
         return record
+
+
+def _forms(binding: Mapping[str, str]) -> set[str]:
+    return {part.removeprefix(_FORM) for part in binding if part.startswith(_FORM)}
+
+
+def _without(forms: Collection[str]) -> ConfigError:
+    return ConfigError(
+        f"The threshold profile was fitted without the form {', '.join(sorted(forms))}.",
+        remedy=REFIT,
+    )
 
 
 def _read_fit(fields: Mapping[str, Any]) -> ThresholdFit:

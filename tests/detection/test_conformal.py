@@ -113,7 +113,7 @@ def test_binding_mismatch_names_the_part() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": 1},
         {"threshold": float("nan")},
         {"threshold": "0.4"},
         {"extra": 1},

@@ -7,10 +7,12 @@ from types import ModuleType
 
 import pytest
 
-from guardalign_middleware.detection import conformal, patches, transport
+from guardalign_middleware.detection import conformal, order_statistics, patches, transport
+
+MODULES = (conformal, order_statistics, patches, transport)
 
 
-@pytest.mark.parametrize("module", [conformal, patches, transport], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("module", MODULES, ids=lambda one: one.__name__)
 def test_examples_run(module: ModuleType) -> None:
     found = doctest.testmod(module)
     assert found.attempted >= 2

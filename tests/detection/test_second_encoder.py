@@ -29,6 +29,7 @@ from guardalign_middleware.detection import (
     fit_threshold,
 )
 from guardalign_middleware.detection.detector import Parts
+from guardalign_middleware.detection.image_distances import FormDistances
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.testing import FakeEncoder
 from guardalign_middleware.types import Action, CanonicalImage
@@ -38,6 +39,10 @@ RED, YELLOW, BLACK = (255, 0, 0), (255, 255, 0), (0, 0, 0)
 NIGHT = AnchorBank({"night": ("black",)}, {"wall": ("grey", "white"), "fire": ("red",)})
 SECOND = (FakeEncoder(8), NIGHT)
 """An encoder that looks for black things."""
+
+
+def near(distance: float) -> FormDistances:
+    return {"native": {"x": distance}}
 
 
 def with_second(config: DetectionConfig, *views: ViewName) -> DetectionConfig:
@@ -151,17 +156,17 @@ def test_the_pair_keeps_its_promise_over_redraws(shared: float) -> None:
     rng = np.random.default_rng(0)
     rates = []
 
-    def drawn(count: int) -> list[tuple[dict[str, float], ...]]:
+    def drawn(count: int) -> list[tuple[FormDistances, ...]]:
         common, own = rng.random(count), rng.random((count, 2))
         same = rng.random((count, 2)) < shared
         values = np.where(same, common[:, None], own)
-        return [({"x": float(a)}, {"x": float(b)}) for a, b in values]
+        return [(near(float(a)), near(float(b))) for a, b in values]
 
     for _ in range(300):
         safe = drawn(59)
 
         def fit_one(number: int, alarm: float | None, miss: float | None) -> ThresholdProfile:
-            distances = [image[number]["x"] for image in safe]  # noqa: B023
+            distances = [image[number]["native"]["x"] for image in safe]  # noqa: B023
             return fit_threshold(distances, (), alarm, max_miss=miss, binding={})
 
         profile = fit_pair(fit_one, safe, [], 0.1)
@@ -172,13 +177,15 @@ def test_the_pair_keeps_its_promise_over_redraws(shared: float) -> None:
 
 
 def test_promises_of_two() -> None:
-    safe = [({"x": 0.5 + k / 100}, {"x": 0.6 + k / 100}) for k in range(39)]
-    unsafe = [({"x": k / 100}, {"x": 0.9}) for k in range(19)]
+    safe = [(near(0.5 + k / 100), near(0.6 + k / 100)) for k in range(39)]
+    unsafe = [(near(k / 100), near(0.9)) for k in range(19)]
     asked: list[tuple[int, float | None, float | None]] = []
 
     def fit_one(number: int, alarm: float | None, miss: float | None) -> ThresholdProfile:
         asked.append((number, alarm, miss))
-        distances = [[image[number]["x"] for image in images] for images in (safe, unsafe)]
+        distances = [
+            [image[number]["native"]["x"] for image in images] for images in (safe, unsafe)
+        ]
         return fit_threshold(distances[0], distances[1], alarm, max_miss=miss, binding={})
 
     both = fit_pair(fit_one, safe, unsafe, 0.05, max_miss=0.05)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from guardalign_middleware.config import DefenceConfig, ViewName
 from guardalign_middleware.detection import Detector, ThresholdProfile
+from guardalign_middleware.detection.fit import measure
 from guardalign_middleware.detection.plan import view_patches
 from guardalign_middleware.evaluation.attacks.target import Crops
 from guardalign_middleware.types import CanonicalImage
@@ -91,8 +92,7 @@ def flagged(
         view_seed: seed of its random views.
     """
     thresholds = profile if len(detector.meters) > 1 else replace(profile, second=None)
-    measured = detector.distances(image, view_seed=view_seed)
-    return thresholds.flags(*(one.by_category() for one in measured))
+    return thresholds.flags(*measure(detector, image, view_seed=view_seed))
 
 
 def patches_of(detector: Detector, image: CanonicalImage, view_seed: str) -> int:

@@ -226,7 +226,7 @@ class _Tally:
 
 def _largest(profile: ThresholdProfile, meter: Meter, form: FormName) -> float:
     """τ of the patches of a form, whatever category they are nearest to."""
-    return max(profile.threshold_of(category) for category in meter.anchors.categories)
+    return max(profile.threshold_of(category, form) for category in meter.anchors.categories)
 
 
 def _gradient(level: int) -> str:
