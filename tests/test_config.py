@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -46,7 +47,8 @@ def test_the_presets_that_the_documentation_names_are_there() -> None:
     assert set(PRESETS) >= {
         "mini", "clip-vit-b-32", "clip-vit-l-14-336", "siglip", "llava-1.5-7b", "llava-1.5-13b",
         "llava-next-8b", "llava-onevision-7b", "llama-3.2-11b-vision", "internvl",
-        "qwen2.5-vl-7b", "qwen3-vl", "gemma-3", "smolvlm",
+        "qwen2.5-vl-7b", "qwen3-vl", "gemma-3", "smolvlm", "siglip2-b-16", "siglip2-so400m",
+        "mobileclip-s1", "mobileclip-s2", "mobileclip2-s2", "fare4-vit-b-16", "tecoa4-vit-b-16",
     }  # fmt: skip
 
 
@@ -73,6 +75,10 @@ def test_a_preset_that_was_never_run_says_so_and_refuses_to_scan(name: str) -> N
 @pytest.mark.parametrize("name", REAL)
 def test_open_clip_knows_the_encoder_as_safetensors_on_a_hub(name: str) -> None:
     encoder = GuardAlignConfig.load(name).detection.encoder
+    if encoder.model.startswith("hf-hub:"):
+        assert encoder.pretrained is None  # the hub's own
+        assert re.fullmatch(r"hf-hub:[\w-]+/[\w.-]+", encoder.model)
+        return
     assert encoder.model in open_clip.list_models()
     assert open_clip.get_pretrained_cfg(encoder.model, encoder.pretrained)["hf_hub"]
 

@@ -156,6 +156,7 @@ _READY = {
         "detection_pair",
     ),
     "detection_speed.json": ("detection_speed", "detection_precisions"),
+    "cost.json": ("cost_presets", "cost_encoders", "cost_sights"),
     "encoding.json": ("encoding",),
     "langchain_leaks.json": (
         "langchain_leaks",
