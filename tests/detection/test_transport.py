@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from guardalign_middleware.config import TransportConfig
+from guardalign_middleware.detection.sinkhorn import sinkhorn
 from guardalign_middleware.detection.transport import (
     cost_matrix,
     entropy_weights,
     pack_anchors,
-    sinkhorn,
     transport_distances,
 )
 from guardalign_middleware.errors import DetectionError
