@@ -76,7 +76,9 @@ class EncoderConfig(FrozenModel):
     int8_cache: PresetPath | None = Field(
         None, description="folder for quantized towers; None = quantize at each start"
     )
-    batch_size: int = Field(256, gt=0)
+    batch_size: int | None = Field(
+        None, gt=0, description="crops in one pass; None = 64 on a CPU, 256 elsewhere"
+    )
     templates: tuple[str, ...] = ("{}",)
 
 

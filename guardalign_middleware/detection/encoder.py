@@ -31,6 +31,9 @@ from guardalign_middleware.provenance import check_pins, digest_files
 
 # A single crop takes a CPU 1.4 times as long as one of eight; a GPU needs far more to be busy.
 _CROPS_ON_CPU, _CROPS_ON_GPU = 8, 256
+# Crops or texts in one pass. Of 16 to 256, a CPU is fastest from 32 to 128, where the activations
+# stay in its caches; a GPU with many. Measure again: python -m benchmarks.detection.vocabulary
+_BATCH_ON_CPU, _BATCH_ON_GPU = 64, 256
 _LOAD_FAULTS = (
     OSError,
     RuntimeError,
@@ -84,10 +87,11 @@ def _root_logger_left_alone() -> Iterator[None]:
 class OpenClipEncoder:
     """An open_clip model in eval mode.
 
-    A text's embedding is the normalised mean over all templates. Pictures are encoded in chunks of
-    `batch_size`; a picture's embedding depends on its neighbours only through the rounding of the
-    matrix products. Inference is stateless, so threads may share one encoder.
+    A text's embedding is the normalised mean over all templates. Pictures are encoded in chunks; a
+    picture's embedding depends on its neighbours only through the rounding of the matrix products.
+    Inference is stateless, so threads may share one encoder.
 
+    `batch_size` is the length of the chunks: the configured one, or 64 on a CPU and 256 elsewhere.
     `crops_together` is how many crops keep the device busy; see `Detector.turns`.
 
     In bf16 both towers compute in bfloat16. In int8 pictures pass through `quantized_tower` on the
@@ -110,7 +114,9 @@ class OpenClipEncoder:
         self._config = config
         self._tokenizer = tokenizer
         self._device = _device(config)
-        self.crops_together = _CROPS_ON_CPU if self._device.type == "cpu" else _CROPS_ON_GPU
+        on_cpu = self._device.type == "cpu"
+        self.crops_together = _CROPS_ON_CPU if on_cpu else _CROPS_ON_GPU
+        self.batch_size = config.batch_size or (_BATCH_ON_CPU if on_cpu else _BATCH_ON_GPU)
         self._dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self._model: Any = model.to(self._device, self._dtype).eval().requires_grad_(False)
         self._mean = torch.tensor(preprocess["mean"], device=self._device).view(1, 3, 1, 1)
@@ -192,7 +198,7 @@ class OpenClipEncoder:
 
     def _embed(self, pixels: Tensor) -> Tensor:
         tower = self._model.encode_image if self._quantized is None else self._quantized
-        chunks = torch.split(pixels, self._config.batch_size)
+        chunks = torch.split(pixels, self.batch_size)
         rows = [tower(self.normalised(chunk)).float() for chunk in chunks]
         return _unit_rows(torch.cat(rows), "image")
 
@@ -230,8 +236,8 @@ class OpenClipEncoder:
             self._check_words(prompt)
         rows = []
         with torch.inference_mode():
-            for first in range(0, len(prompts), self._config.batch_size):
-                chunk = prompts[first : first + self._config.batch_size]
+            for first in range(0, len(prompts), self.batch_size):
+                chunk = prompts[first : first + self.batch_size]
                 tokens = self._tokenizer(chunk).to(self._device)
                 rows.append(self._model.encode_text(tokens).float())
             units = _unit_rows(torch.cat(rows), "text")

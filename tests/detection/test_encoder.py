@@ -109,6 +109,19 @@ def test_company_does_not_change_a_row(folder: Path, pixels: torch.Tensor) -> No
     torch.testing.assert_close(alone, whole[:2], atol=1e-6, rtol=0)
 
 
+def test_the_device_decides_how_many_go_together_unless_configured(
+    folder: Path, pixels: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (load(folder).batch_size, load(folder, batch_size=3).batch_size) == (64, 3)
+    encoder, lengths = load(folder, batch_size=3), []
+    tower = encoder._model.encode_image
+    monkeypatch.setattr(
+        encoder._model, "encode_image", lambda chunk: lengths.append(len(chunk)) or tower(chunk)
+    )
+    encoder.encode_images(pixels)
+    assert lengths == [3, 3, 1]
+
+
 def test_templates_are_averaged(folder: Path) -> None:
     both = load(folder, templates=("{}", "a picture of a {}")).encode_texts(["knife"])[0]
     plain = load(folder)
