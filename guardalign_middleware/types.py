@@ -38,8 +38,8 @@ class Region:
     Attributes:
         box: the part.
         category: the nearest unsafe category.
-        distance: of the patch that names it; low = unsafe.
-        cost: the transport cost per unit mass of that patch to the category, 0 to 2.
+        distance: of the patch that names it; low = unsafe. What it measures is in `Verdict`.
+        cost: the transport cost per unit mass of that patch to the category, 0 to 2, in every mode.
         action: what it causes.
     """
 
@@ -82,9 +82,10 @@ class Evidence:
 
     Attributes:
         patch_boxes: int `[M, 4]`, in pixels of the picture, whatever form or view a patch is of.
-        patch_distances: float `[M]`; low = unsafe.
+        patch_distances: float `[M]`; low = unsafe. What they measure is in `Verdict`.
         patch_categories: nearest unsafe category of each patch, length M.
-        patch_costs: float `[M]`, transport cost per unit mass to that category, 0 to 2.
+        patch_costs: float `[M]`, transport cost per unit mass to that category, 0 to 2, in every
+            mode: Σ_n T_i(m,n) C_i(m,n) / a(m) of the nearest category i.
         patch_levels: int `[M]`, the level of each patch, an index into `levels`.
         levels: what was looked at, view by view and form by form, from coarse to fine.
         marginal_error: largest absolute violation of a transport marginal over all problems solved.
@@ -131,7 +132,8 @@ class Verdict:
     Attributes:
         decision: `allow`, `mask` or `block`.
         distance: of the patch farthest below its threshold (low = unsafe); where all patches share
-            one threshold, the smallest patch distance.
+            one threshold, the smallest patch distance. By default it is no transport cost: see
+            below.
         threshold: of that patch, which is unsafe when its distance is at most this (paper eq. 10).
         category: the unsafe category nearest to that patch, flagged or not.
         regions: the unsafe regions, nearest first; if allowed, only those of categories with the
@@ -145,6 +147,12 @@ class Verdict:
             Such a verdict needs the setting `on_fault="allow"`; its distance is NaN.
         scaled_from: width and height before the guard scaled the image down to scan and forward it;
             None if it did not.
+
+    The configuration decides what a distance measures. With the default `transport.contrast:
+    softmax` it is the share of the neutral concepts in a softmax over the transport costs of all
+    concepts, 0 to 1. With `contrast: none` it is the transport cost per unit mass to the nearest
+    category, 0 to 2. With `aggregation: paper` it is the sum of paper eq. 9 over all categories,
+    which shrinks as the number of patches grows.
     """
 
     decision: Decision
@@ -177,6 +185,8 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The public JSON object of `guardalign scan --json`, without pixels or per-patch arrays.
+
+        A region has `box`, `category`, `distance`, `cost` and, unless it is "mask", `action`.
 
         For an unscanned image, the distance is null and there is one more key, `fault`. For an
         image that was scaled down, there is one more key, `resized`: its size now and before.

@@ -1,5 +1,4 @@
-"""The time that many words take, and how many crops to encode at once:
-`python -m benchmarks.detection.vocabulary`.
+"""Many words, and crops in one pass: `python -m benchmarks.detection.vocabulary`.
 
 A picture of 480 × 320 pixels is cut into crops down to the encoder's input size. Its patches are
 measured against the shipped concepts, and against 200 concepts of 50 words each: random unit

@@ -83,7 +83,13 @@ class EncoderConfig(FrozenModel):
 
 
 class TransportConfig(FrozenModel):
-    """How patches are compared with concepts (paper eqs. 5–9)."""
+    """How patches are compared with concepts (paper eqs. 5–9), and what a distance is.
+
+    `contrast="softmax"`: the share of the neutral concepts in softmax(−d_i(m) / T), where d_i(m) is
+    the cost of patch m's transport to concept i per unit of its mass, and T the contrast
+    temperature. `contrast="none"`: the least d_i(m) of an unsafe category. `aggregation="paper"`:
+    eq. 9 as printed, Σ_i Σ_n T_i(m,n) C_i(m,n), without contrast.
+    """
 
     epsilon: float = Field(0.1, gt=0.0, description="entropic regularisation")
     tolerance: float = Field(1e-6, gt=0.0, description="largest marginal violation accepted")

@@ -16,7 +16,8 @@ class PatchDistances:
     """What one encoder measures of an image, before any threshold.
 
     Attributes:
-        distance: the image's distance, the smallest patch distance; low = unsafe.
+        distance: the image's distance, the smallest patch distance; low = unsafe. What it measures
+            is in `Verdict`.
         category: the unsafe category nearest to that patch.
         evidence: the numbers of each patch.
     """
