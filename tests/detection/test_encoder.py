@@ -113,11 +113,15 @@ def test_the_device_decides_how_many_go_together_unless_configured(
     folder: Path, pixels: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (load(folder).batch_size, load(folder, batch_size=3).batch_size) == (64, 3)
-    encoder, lengths = load(folder, batch_size=3), []
+    encoder = load(folder, batch_size=3)
     tower = encoder._model.encode_image
-    monkeypatch.setattr(
-        encoder._model, "encode_image", lambda chunk: lengths.append(len(chunk)) or tower(chunk)
-    )
+    lengths: list[int] = []
+
+    def counted(chunk: torch.Tensor) -> torch.Tensor:
+        lengths.append(len(chunk))
+        return tower(chunk)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(encoder._model, "encode_image", counted)
     encoder.encode_images(pixels)
     assert lengths == [3, 3, 1]
 

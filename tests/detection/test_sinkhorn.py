@@ -34,12 +34,12 @@ def problems(seed: int, dtype: torch.dtype) -> Problems:
     return cost.to(dtype), a / a.sum(), torch.full((2, 4), 1 / 4, dtype=torch.float64)
 
 
-def broken_in_float32() -> Problems:
-    """Costs `[2, 12, 4]` whose kernel at ε = 0.0125 lacks entries in float32, and yet converges."""
-    generator = torch.Generator().manual_seed(28)
-    cost = 0.3 + 1.1 * torch.rand(2, 12, 4, generator=generator).double()
-    a = torch.full((12,), 1 / 12, dtype=torch.float64)
-    return cost.float(), a / a.sum(), torch.full((2, 4), 1 / 4, dtype=torch.float64)
+def lacking_in_float32(seed: int) -> Problems:
+    """Costs `[1, 9, 3]`; for some seeds the kernel in float32 lacks entries, and yet converges."""
+    generator = torch.Generator().manual_seed(seed)
+    cost = 0.3 + 1.1 * torch.rand(1, 9, 3, generator=generator).double()
+    a = 1.0 + torch.rand(9, generator=generator).double()
+    return cost.float(), a / a.sum(), torch.full((1, 3), 1 / 3, dtype=torch.float64)
 
 
 def by_pot(problem: Problems, epsilon: float, method: str = "sinkhorn") -> NDArray[np.float64]:
@@ -78,11 +78,15 @@ def test_every_epsilon_gives_pots_distances(
         assert result.solver == ("kernel" if float(problem[0].max()) / epsilon < limit else "log")
 
 
-def test_a_kernel_that_lacks_entries_is_not_used() -> None:
-    problem = broken_in_float32()
-    result = solved("sinkhorn", problem, 0.0125)
+# Wrong by 0.41, 0.12, 0.17, 0.32 and 0.18 without the log domain.
+@pytest.mark.parametrize(
+    ("seed", "epsilon"), [(308, 0.0125), (4, 0.0125), (98, 0.0125), (294, 0.01), (16, 0.01)]
+)
+def test_a_kernel_that_lacks_entries_is_not_used(seed: int, epsilon: float) -> None:
+    problem = lacking_in_float32(seed)
+    result = solved("sinkhorn", problem, epsilon)
     assert result.solver == "log"
-    assert difference(result, by_pot(problem, 0.0125)) < 1e-4
+    assert difference(result, by_pot(problem, epsilon)) < 1e-4
 
 
 @settings(max_examples=25)
