@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from guardalign_middleware.config import TransportConfig
-from guardalign_middleware.detection.sinkhorn import TransportResult, pot, sinkhorn
+from guardalign_middleware.detection.sinkhorn import TransportResult as TransportResult
+from guardalign_middleware.detection.sinkhorn import pot, sinkhorn
 from guardalign_middleware.errors import DetectionError
 
 # Costs solved together. On a CPU they stay in its second cache (1 MB in float32), which makes two

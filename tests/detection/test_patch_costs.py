@@ -81,7 +81,8 @@ def test_costs_are_those_of_pots_plans_per_unit_of_mass(mode: str, weights: str)
         banks = [*BANK.categories.values(), *BANK.neutral.values()]
         if mode == "paper":
             banks = banks[: len(BANK.categories)]
-        parts = encoder.texts[: sum(map(len, banks))].split([len(bank) for bank in banks])
+        used = encoder.texts[: sum(map(len, banks))]
+        parts = torch.split(used, [len(bank) for bank in banks])
         means = functional.normalize(torch.stack([part.mean(0) for part in parts]), dim=1)
         mass = entropy_weights(
             encoder.images, means, logit_temperature=transport.contrast_temperature,
