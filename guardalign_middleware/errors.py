@@ -84,9 +84,9 @@ class AuditError(GuardAlignError):
 class GuardError(GuardAlignError):
     """A fault while guarding: nothing was allowed or forwarded.
 
-    `stage` is a stable code: `pdf` for the process that draws pages; `encode`, `transport` and
-    `detection` for the detector; `sanitize`; `prefix`, `spans`, `calibration`, `generation` and
-    `output` for the answer; `process` for a guard in a forked process; `attack` for a failed
+    `stage` is a stable code: `pdf` for the process that draws pages; `forms`, `encode`, `transport`
+    and `detection` for the detector; `sanitize`; `prefix`, `spans`, `calibration`, `generation`
+    and `output` for the answer; `process` for a guard in a forked process; `attack` for a failed
     simulated attack.
     """
 

@@ -88,13 +88,13 @@ class _Lazy(ABC, Generic[Loaded]):
 
     def _find_shares(self) -> tuple[Share[Any], ...]:
         """Those of the detector and of the guard that the config describes."""
-        keys = detector_key(self._config.detection), guard_key(self._config)
+        keys = detector_key(self._config), guard_key(self._config)
         return tuple(_SHARED.share(key) for key in keys)
 
     def _shared_guard(self) -> ImageGuard:
         """The guard of the config; its detector is shared with guards of other settings."""
         # Imported on use: importing torch takes most of the loading time.
-        from guardalign_middleware.detection import Detector
+        from guardalign_middleware.detector_loading import load_detector
         from guardalign_middleware.image_guard import ImageGuard, require_profile
 
         config = self._config
@@ -103,7 +103,7 @@ class _Lazy(ABC, Generic[Loaded]):
         self._shares = self._find_shares()
         scan, clean = self._shares[:2]
         _SHARED.keep("guard", scan, clean)
-        detector = scan.get(lambda: Detector.from_config(config.detection))
+        detector = scan.get(lambda: load_detector(config))
         guard: ImageGuard = clean.get(lambda: ImageGuard(config, detector))
         return guard
 

@@ -48,16 +48,17 @@ def guard_identity(config: GuardAlignConfig, guard: ImageGuard | None) -> dict[s
         config: of the guard.
         guard: the loaded guard; None if it is loaded from the config.
     """
-    # The runner has no influence on what happens to an image.
     record = _record(config.model_copy(update={"runner": None}))
+    record["seen by"] = _seen_by(config)
     if guard is not None:
         profile = guard.detector.profile
         record["guard"] = None if profile is None else profile.fingerprint
     return {"guard": config.name, "fingerprint": _fingerprint(record)}
 
 
-def detector_key(detection: DetectionConfig) -> str:
+def detector_key(config: GuardAlignConfig) -> str:
     """Equal for configs that load the same detector."""
+    detection = config.detection
     second = detection.defence.second
     models = [detection.encoder.model, *([] if second is None else [second.encoder.model])]
     return _fingerprint(
@@ -65,15 +66,16 @@ def detector_key(detection: DetectionConfig) -> str:
             "detection": detection.model_dump(mode="json"),
             "files": _file_digests(detection),
             "weights": [_stamps(model.removeprefix(LOCAL_DIR)) for model in models],
+            "seen by": _seen_by(config),
         }
     )
 
 
 def guard_key(config: GuardAlignConfig) -> str:
-    """Equal for configs that load the same guard; the runner does not count."""
+    """Equal for configs that load the same guard."""
     record: dict[str, Any] = {
         "guard": config.model_dump(mode="json"),
-        "detector": detector_key(config.detection),
+        "detector": detector_key(config),
     }
     if config.audit is not None:
         # A log is written with one key.
@@ -94,6 +96,14 @@ def _record(config: GuardAlignConfig) -> dict[str, Any]:
         "config": config.model_dump(mode="json", exclude={"audit"}),
         "files": _file_digests(config.detection),
     }
+
+
+def _seen_by(config: GuardAlignConfig) -> list[Any]:
+    """The model whose forms are looked at; otherwise the runner has no say in a verdict."""
+    runner = config.runner
+    if runner is None or "model" not in config.detection.sees:
+        return []
+    return [runner.model, runner.revision, _stamps(runner.model)]
 
 
 def _file_digests(detection: DetectionConfig) -> list[str]:

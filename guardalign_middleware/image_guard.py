@@ -17,6 +17,7 @@ from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.detection.detector import distinct_images
 from guardalign_middleware.detection.view_seed import check_view_seed, derived_seed
+from guardalign_middleware.detector_loading import load_detector
 from guardalign_middleware.encode import Encoded
 from guardalign_middleware.errors import ConfigError, GuardError
 from guardalign_middleware.faults import typed_faults
@@ -82,11 +83,11 @@ class ImageGuard:
 
         Raises:
             ConfigError: there is no threshold profile, or it was fitted for other parts.
-            ModelLoadError: the encoder cannot be loaded safely and completely.
+            ModelLoadError: an encoder or a processor cannot be loaded safely and completely.
             AuditError: the key of the audit log cannot be read.
         """
         require_profile(config)
-        return cls(config, Detector.from_config(config.detection))
+        return cls(config, load_detector(config))
 
     @property
     def failed_open(self) -> int:

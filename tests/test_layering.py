@@ -49,6 +49,7 @@ STAGES = (
     "guarded_stream",
     "audit",
     "output",
+    "detector_loading",
     "image_guard",
     "guard",
     "sources",

@@ -16,6 +16,7 @@ from guardalign_middleware.cli.scan import expand
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.detection.view_seed import seed_for
+from guardalign_middleware.detector_loading import load_detector
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.attacks import AttackReport, Target, run_attacks
 from guardalign_middleware.evaluation.attacks.plot import save_plot
@@ -61,7 +62,7 @@ def run_attack(
         raise ConfigError("--n and --steps should be >= 1, and each --eps in 1..255.")
     config = GuardAlignConfig.load(preset)
     with err().status("loading the encoder"):
-        detector = Detector.from_config(config.detection)
+        detector = load_detector(config)
     if unsafe:
         images = _loaded(unsafe, config, n)
         targets = _targets(detector, images, seed)

@@ -17,6 +17,7 @@ from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
 from guardalign_middleware.detection import Detector, ThresholdProfile
 from guardalign_middleware.detection.fit import ImageDistances, fit_profile, measure
 from guardalign_middleware.detection.view_seed import seed_for
+from guardalign_middleware.detector_loading import load_detector
 from guardalign_middleware.errors import ConfigError, GuardAlignError
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.intake import load_image
@@ -54,7 +55,8 @@ def run_calibrate(
         raise ConfigError(f"--held-out should be in (0, 1). Received {held_out}.")
     config = GuardAlignConfig.load(preset)
     with err().status("loading the encoder"):
-        detector = Detector.from_config(config.detection.model_copy(update={"profile": None}))
+        unfitted = config.detection.model_copy(update={"profile": None})
+        detector = load_detector(config.model_copy(update={"detection": unfitted}))
     rng = np.random.default_rng(seed)
     groups = {"safe": safe, **(_by_folder(unsafe) if per_category else {"unsafe": unsafe})}
     kept: dict[str, list[ImageDistances]] = {}

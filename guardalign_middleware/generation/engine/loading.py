@@ -52,15 +52,7 @@ def load_model(config: RunnerConfig) -> LoadedModel:
     Raises:
         ModelLoadError: the model is missing, unsafe or incomplete; the error names the remedy.
     """
-    directory = _local_directory(config.model)
-    if directory is not None:
-        _check_directory(directory)
-    origin: dict[str, Any] = {
-        "revision": config.revision,
-        "local_files_only": config.local_files_only or directory is not None,
-        "trust_remote_code": False,
-    }
-    source = config.model if directory is None else str(directory)
+    directory, source, origin = _origin(config)
     weights: tuple[WeightFile, ...] = ()
     if directory is not None:
         weights = note_files(directory.glob("*.safetensors"))
@@ -80,6 +72,29 @@ def load_model(config: RunnerConfig) -> LoadedModel:
         provenance = Provenance(config.model, snapshot.name, weights)
     model.eval()  # type: ignore[no-untyped-call]
     return LoadedModel(provenance.model, model, processor, device, provenance)
+
+
+def load_processor(config: RunnerConfig) -> ProcessorMixin:
+    """Load the processor of a model and nothing else of it, from where the model comes.
+
+    Raises:
+        ModelLoadError: the model is missing, or has no processor for chats about pictures.
+    """
+    _, source, origin = _origin(config)
+    return _load_processor(source, origin)
+
+
+def _origin(config: RunnerConfig) -> tuple[Path | None, str, dict[str, Any]]:
+    """The model's directory if it has one, what to load, and options that keep loading safe."""
+    directory = _local_directory(config.model)
+    if directory is not None:
+        _check_directory(directory)
+    origin: dict[str, Any] = {
+        "revision": config.revision,
+        "local_files_only": config.local_files_only or directory is not None,
+        "trust_remote_code": False,
+    }
+    return directory, config.model if directory is None else str(directory), origin
 
 
 def _check_pins(weights: tuple[WeightFile, ...], config: RunnerConfig) -> None:

@@ -1,0 +1,5 @@
+"""The frames that the runner's processor hands to the model, found without knowing the family."""
+
+from guardalign_middleware.generation.frames.forms import ProcessorForms
+
+__all__ = ["ProcessorForms"]
