@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from guardalign_middleware.boxes import area, intersection
+from guardalign_middleware.boxes import intersection
+from guardalign_middleware.heat import nearness, pixel_heat
 from guardalign_middleware.types import (
     Box,
     CanonicalImage,
@@ -50,9 +51,10 @@ def draw_overlay(image: CanonicalImage, verdict: Verdict) -> Image.Image:
 
     A bar above states the decision, the categories found, the distance and the threshold. Regions
     behind the decision are boxed in red. Regions that are only reported (action `flag`) are boxed
-    in blue and counted apart, because the model still sees them. The heat is transparent from the
-    median distance on and strongest at the smallest; half strength is the threshold, so an allowed
-    image never turns deep red. The longer side is scaled to between 512 and 1600 pixels. At most 12
+    in blue and counted apart, because the model still sees them. The heat of a pixel is that of
+    `heat.pixel_heat` over all crops, transparent where all of them are far; the hottest pixel is as
+    strong as the nearest crop. Half strength is the threshold, so an allowed image never turns deep
+    red. The longer side is scaled to between 512 and 1600 pixels. At most 12
     boxes, the nearest, are labelled.
 
     Args:
@@ -113,40 +115,35 @@ def _heat_color(strength: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _heat(verdict: Verdict) -> Image.Image:
-    """Strength as grey on a coarse grid: a mean over patches, in which small ones weigh most."""
+    """Strength as grey on a coarse grid."""
     width, height, evidence = verdict.width, verdict.height, verdict.evidence
     cells = _HEAT_GRID / max(width, height)
     rows, columns = max(1, round(height * cells)), max(1, round(width * cells))
-    total, weight = np.zeros((rows, columns)), np.zeros((rows, columns))
-    strengths = _strengths(evidence.patch_distances, verdict.threshold)
-    for box, strength in zip(evidence.patch_boxes, strengths, strict=True):
-        x0, y0, x1, y1 = (int(value) for value in box)
-        place = np.s_[_cells(y0, y1, rows / height), _cells(x0, x1, columns / width)]
-        # A small patch shows where; a large one only that there is something.
-        share = (width * height / area((x0, y0, x1, y1))) ** 2
-        total[place] += share * strength
-        weight[place] += share
-    mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+    strengths = _strengths(verdict)
+    xs, ys, heat = pixel_heat(evidence.patch_boxes, strengths, evidence.patch_levels)
+    # Few levels see a small thing, and their mean would be pale.
+    heat *= strengths.max() / max(float(heat.max()), 1e-9)
+    across = _cells_of(xs, (np.arange(columns) + 0.5) * width / columns)
+    down = _cells_of(ys, (np.arange(rows) + 0.5) * height / rows)
     smallest = float(np.sqrt(np.ptp(evidence.patch_boxes.reshape(-1, 2, 2), axis=1).min()))
-    grey = Image.fromarray(np.rint(255.0 * mean).astype(np.uint8))
+    grey = Image.fromarray(np.rint(255.0 * heat[np.ix_(down, across)]).astype(np.uint8))
     return grey.filter(ImageFilter.GaussianBlur(min(8.0, smallest * cells)))
 
 
-def _strengths(distances: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
-    """1 at the smallest distance when it is unsafe, 0.5 at the threshold, 0 from the median on."""
-    if not np.isfinite(distances).all():
-        raise ValueError("patch_distances should be finite.")
-    safe_span = max(float(np.median(distances)) - threshold, 1e-9)
-    unsafe_span = max(threshold - float(distances.min()), 1e-9)
-    beyond = distances - threshold
-    strength = 0.5 - 0.5 * np.where(beyond > 0, beyond / safe_span, beyond / unsafe_span)
-    return np.clip(strength, 0.0, 1.0)
+def _strengths(verdict: Verdict) -> NDArray[np.float64]:
+    """1 at the smallest distance when it is unsafe, 0.5 at the threshold, 0 at the largest."""
+    distances, threshold = verdict.evidence.patch_distances, verdict.threshold
+    near = 0.5 * nearness(distances, threshold)
+    if not verdict.regions:
+        # Another form's threshold may lie lower than that of the nearest crop.
+        return near
+    depth = np.maximum(threshold - distances, 0.0)
+    return near + 0.5 * depth / max(float(depth.max()), 1e-9)
 
 
-def _cells(low: int, high: int, scale: float) -> slice:
-    """The grid cells that `low:high` touches; at least one."""
-    start = int(low * scale)
-    return slice(start, max(start + 1, int(np.ceil(high * scale))))
+def _cells_of(edges: NDArray[np.int64], places: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The cell between the edges in which each place lies; the nearest one outside of them."""
+    return np.clip(np.searchsorted(edges, places, side="right") - 1, 0, len(edges) - 2)
 
 
 def _placed(box: Box, verdict: Verdict, size: tuple[int, int]) -> Box:

@@ -20,6 +20,15 @@ from guardalign_middleware.types import Box, CanonicalImage, Verdict
 
 # A mask that was not enough has to grow, even where the config asks for no margin.
 _LEAST_GROWTH = 0.15
+# Of the margin, and how much of each side of a region is left out: tried one after another where
+# more would cover too much of the image.
+_LESS = ((1.0, 0.0), (0.5, 0.0), (0.0, 0.0), (0.0, 1 / 24), (0.0, 1 / 12))
+# Of the growth of a mask that was not enough, which never ends at nothing.
+_LEAST_GROWTH_SHARE = 0.5
+# A place is new, and masking it is progress, if less than this of it was masked before.
+_NEW_PLACE = 0.5
+# Scans for one allowed failure, so that new places without end do not scan without end.
+_SCANS_PER_ROUND = 3
 _BLUR_RADIUS = 0.35
 _BOX_BYTES = 256
 _DEFAULT_CONFIG = SanitizeConfig()
@@ -178,10 +187,16 @@ def sanitize(
 
     Each region is masked with a margin of `config.margin`, because a thing is often recognised by a
     part of it. A masked box that is flagged again grows by at least 15% of its longer side; a new
-    box is added. Each round masks the original afresh. The image is blocked when it has not passed
-    after `config.max_rounds` scans, when more than `config.max_masked_fraction` of it would be
-    masked, when an unsafe verdict has no region to mask, when the verdict is `block` already, or
-    with `method="block"`.
+    place is added. Each round masks the original afresh. Where the masks would cover more than
+    `config.max_masked_fraction`, what is added in this round gets half of its margin, then none,
+    and is trimmed by up to a twelfth of its sides at last; whether that is enough is for the next
+    scan to say.
+
+    The image is blocked when it has not passed after `config.max_rounds` scans, when even the
+    smallest masks would cover too much, when an unsafe verdict has no region to mask, when the
+    verdict is `block` already, or with `method="block"`. A scan that finds something in a place
+    that was not masked before does not count, but three times `config.max_rounds` scans are the
+    most.
 
     Args:
         image: the scanned image.
@@ -203,13 +218,15 @@ def sanitize(
     residual = _checked_distance(verdict)
     if not verdict.flagged:
         return SanitizedImage(image, image, verdict, 0, 0.0, residual, passed=verdict)
-    boxes = tuple(grow(box, image.width, image.height, config.margin) for box in _to_mask(verdict))
-    rounds = 0
+    boxes: tuple[Box, ...] = ()
+    covered = coverage(boxes, image.width, image.height)
+    found = _to_mask(verdict)
+    rounds = failed = 0
     fraction = 0.0
-    must_block = verdict.decision == "block" or config.method == "block" or not boxes
-    while not must_block and rounds < config.max_rounds:
-        check_inside(boxes, image.width, image.height)
-        covered = coverage(boxes, image.width, image.height)
+    must_block = verdict.decision == "block" or config.method == "block"
+    while not must_block and found:
+        check_inside(found, image.width, image.height)
+        boxes, covered = _masks(boxes, found, covered, config)
         fraction = float(covered.mean())
         if fraction > config.max_masked_fraction:
             break
@@ -221,10 +238,12 @@ def sanitize(
             final = replace(verdict, decision="mask")
             return SanitizedImage(image, masked, final, rounds, fraction, residual, boxes, again)
         found = _to_mask(again)
-        if again.decision == "block" or not found:
-            break
-        growth = max(config.margin, _LEAST_GROWTH)
-        boxes = _extend(boxes, found, covered, growth)
+        failed += not any(_is_new(box, covered) for box in found)
+        must_block = (
+            again.decision == "block"
+            or failed == config.max_rounds
+            or rounds == _SCANS_PER_ROUND * config.max_rounds
+        )
     final = replace(verdict, decision="block")
     return SanitizedImage(image, None, final, rounds, fraction, residual)
 
@@ -249,20 +268,58 @@ def _blurred(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(picture.filter(ImageFilter.GaussianBlur(radius)))
 
 
+def _is_new(box: Box, covered: NDArray[np.bool_]) -> bool:
+    x0, y0, x1, y1 = box
+    return bool(covered[y0:y1, x0:x1].mean() < _NEW_PLACE)
+
+
+def _masks(
+    boxes: tuple[Box, ...],
+    found: Sequence[Box],
+    covered: NDArray[np.bool_],
+    config: SanitizeConfig,
+) -> tuple[tuple[Box, ...], NDArray[np.bool_]]:
+    """Boxes that mask what was found too, and the pixels that they cover.
+
+    With the largest margin with which they cover no more than allowed, or else as little as a
+    region may be trimmed to.
+    """
+    height, width = covered.shape
+    for share, trimmed in _LESS:
+        trimmed_places = [_trimmed(place, trimmed) for place in found]
+        more = _extend(boxes, trimmed_places, covered, config.margin, share)
+        now = coverage(more, width, height)
+        if now.mean() <= config.max_masked_fraction:
+            break
+    return more, now
+
+
+def _trimmed(box: Box, share: float) -> Box:
+    """The box without this share of its sides at each border."""
+    x0, y0, x1, y1 = box
+    across, down = int(share * (x1 - x0)), int(share * (y1 - y0))
+    return x0 + across, y0 + down, x1 - across, y1 - down
+
+
 def _extend(
-    boxes: tuple[Box, ...], flagged: Sequence[Box], covered: NDArray[np.bool_], growth: float
+    boxes: tuple[Box, ...],
+    found: Sequence[Box],
+    covered: NDArray[np.bool_],
+    margin: float,
+    share: float,
 ) -> tuple[Box, ...]:
     """Boxes that mask more than before: new ones added, masked ones grown."""
     height, width = covered.shape
-    check_inside(flagged, width, height)
+    growth = max(margin, _LEAST_GROWTH) * max(share, _LEAST_GROWTH_SHARE)
     extended = list(boxes)
-    for x0, y0, x1, y1 in flagged:
+    for place in found:
+        x0, y0, x1, y1 = place
         if not covered[y0:y1, x0:x1].all():
-            extended.append((x0, y0, x1, y1))
+            extended.append(grow(place, width, height, share * margin))
             continue
         # The surroundings still reveal what was there: widen the mask.
         extended = [
-            grow(box, width, height, growth) if intersection(box, (x0, y0, x1, y1)) else box
+            grow(box, width, height, growth) if intersection(box, place) else box
             for box in extended
         ]
     return tuple(extended)

@@ -19,6 +19,7 @@ from guardalign_middleware import (
     MessageError,
     notices,
 )
+from guardalign_middleware.boxes import covered
 from guardalign_middleware.config import PrefixConfig, RunnerConfig, SanitizeConfig
 from guardalign_middleware.generation import TokenStream
 from guardalign_middleware.testing import (
@@ -58,11 +59,7 @@ class TestImageGuard:
         assert verdict.decision == "mask"
         assert verdict.distance <= verdict.threshold
         assert verdict.regions[0].category == "weapon"
-        x0, y0, x1, y1 = verdict.regions[0].box
-        assert x0 <= BOX[0]
-        assert y0 <= BOX[1]
-        assert x1 >= BOX[2]
-        assert y1 >= BOX[3]
+        assert covered(BOX, [region.box for region in verdict.regions]) >= 0.6
 
     def test_scans_a_path_that_the_program_names(self, tmp_path: Any) -> None:
         path = tmp_path / "photo.png"

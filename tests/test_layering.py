@@ -39,6 +39,7 @@ STAGES = (
     "provenance",
     "png",
     "encode",
+    "heat",
     # The stages, in the order of the data.
     "intake",
     "detection",

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 
 from guardalign_middleware import overlay
 from guardalign_middleware.overlay import draw_overlay
-from guardalign_middleware.types import Action, CanonicalImage, Decision, Region
-from tests.support.verdicts import grid_evidence, make_evidence, make_verdict, plain_image
+from guardalign_middleware.types import Action, CanonicalImage, Decision, Evidence, Region
+from tests.support.verdicts import grid_evidence, make_verdict, plain_image
 
 BOX_COLOUR = (235, 20, 45)
 REPORTED_COLOUR = (20, 90, 200)
@@ -156,8 +156,10 @@ class TestHeat:
 
     def difference(self, image: CanonicalImage, distances: list[float] | float) -> np.ndarray:
         """How far the overlay's picture departs from the image, as float `[H, W]`."""
-        evidence = grid_evidence(image.width, image.height, distances)
-        verdict = make_verdict(image, evidence=evidence)
+        return self.drawn_on(image, grid_evidence(image.width, image.height, distances))
+
+    def drawn_on(self, image: CanonicalImage, evidence: Evidence) -> np.ndarray:
+        verdict = make_verdict(image, [(0, 0, 10, 10)], evidence=evidence)
         drawn = overlay._with_heat(image.to_pil(), verdict)
         change: np.ndarray = np.abs(np.asarray(drawn).astype(float) - image.pixels).sum(axis=-1)
         return change
@@ -170,15 +172,39 @@ class TestHeat:
     def test_an_even_image_without_anything_near_stays_as_it_is(self) -> None:
         assert self.difference(grey_image(800, 600), 0.8).max() == 0
 
-    def test_small_patches_outweigh_large_ones(self) -> None:
+    def test_fine_crops_place_what_a_coarse_one_shows_too(self) -> None:
+        fine = grid_evidence(800, 600, self.DISTANCES)
+        both = replace(
+            fine,
+            patch_boxes=np.vstack([fine.patch_boxes, [(0, 0, 800, 600)]]),
+            patch_distances=np.append(fine.patch_distances, 0.2),
+            patch_categories=("weapon",) * 17,
+            patch_levels=np.array([0] * 16 + [1]),
+        )
+        heat = self.drawn_on(grey_image(800, 600), both)
+        assert heat[75, 100] > 1.5 * heat[500, 700] > 0
+
+    def test_what_only_one_of_many_levels_sees_is_as_red_as_what_all_see(self) -> None:
         image = grey_image(800, 600)
         fine = grid_evidence(800, 600, self.DISTANCES)
-        boxes = np.vstack([fine.patch_boxes, [(0, 0, 800, 600)]])
-        distances = np.append(fine.patch_distances, 0.2)
-        both = make_evidence(boxes, distances, ("weapon",) * 17)
-        drawn = overlay._with_heat(image.to_pil(), make_verdict(image, evidence=both))
-        heat = np.abs(np.asarray(drawn).astype(float) - image.pixels).sum(axis=-1)
-        assert heat[75, 100] > 20 * heat[500, 700]
+        blind = [0.8] * 16
+        both = replace(
+            fine,
+            patch_boxes=np.tile(fine.patch_boxes, (4, 1)),
+            patch_distances=np.array(self.DISTANCES + 3 * blind),
+            patch_categories=("weapon",) * 64,
+            patch_levels=np.repeat(np.arange(4), 16),
+        )
+        drawn = [self.drawn_on(image, evidence)[75, 100] for evidence in (fine, both)]
+        assert drawn[1] == pytest.approx(drawn[0], rel=0.02)
+
+    def test_an_allowed_image_is_at_most_half_as_red(self) -> None:
+        image = grey_image(800, 600)
+        evidence = grid_evidence(800, 600, self.DISTANCES)
+        allowed = make_verdict(image, evidence=evidence)
+        masked = make_verdict(image, [(0, 0, 200, 150)], evidence=evidence)
+        strengths = [overlay._strengths(verdict).max() for verdict in (allowed, masked)]
+        assert strengths == [0.5, 1.0]
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_a_distance_that_is_no_number_is_an_error(self, value: float) -> None:

@@ -189,12 +189,79 @@ class TestSanitize:
 
     def test_covering_too_much_is_blocked_without_a_scan(self) -> None:
         image, scans = plain_image(), Scans([])
-        verdict = make_verdict(image, [(0, 0, 40, 19)])
+        verdict = make_verdict(image, [(0, 0, 40, 28)])
         result = sanitize(
             image, verdict, scans, SanitizeConfig(max_masked_fraction=0.6, margin=0.0)
         )
         assert (result.image, result.verdict.decision, scans.seen) == (None, "block", [])
-        assert result.masked_fraction == pytest.approx(19 / 30)
+        assert result.masked_fraction == pytest.approx(34 * 24 / 1200)
+
+    @pytest.mark.parametrize(
+        ("box", "margin", "masked"),
+        [
+            # 40 x 30 pixels, of which 720 may be masked: .2, .1 and 0 of the longer side around.
+            ((10, 5, 30, 25), 0.2, (8, 3, 32, 27)),
+            ((8, 5, 32, 25), 0.2, (5, 2, 35, 28)),
+            ((10, 0, 32, 30), 0.2, (10, 0, 32, 30)),
+        ],
+    )
+    def test_a_margin_that_covers_too_much_is_halved_then_left_out(
+        self, box: Box, margin: float, masked: Box
+    ) -> None:
+        image, scans = plain_image(), Scans([])
+        config = SanitizeConfig(margin=margin, max_masked_fraction=0.65)
+        result = sanitize(image, make_verdict(image, [box]), scans, config)
+        assert result.boxes == (masked,)
+        assert len(scans.seen) == 1
+
+    def test_at_last_a_mask_is_trimmed(self) -> None:
+        image, scans = plain_image(), Scans([])
+        result = sanitize(image, make_verdict(image, [(0, 0, 40, 24)]), scans)
+        assert result.boxes == ((3, 2, 37, 22),)
+        assert len(scans.seen) == 1
+
+    def test_a_mask_without_its_margin_still_has_to_pass(self) -> None:
+        image, box = plain_image(), (10, 0, 33, 30)
+        scans = Scans([box])
+        result = sanitize(image, make_verdict(image, [box]), scans)
+        assert (result.image, len(scans.seen)) == (None, 1)
+
+    def test_a_mask_that_may_not_grow_by_all_grows_by_half(self) -> None:
+        image, box = plain_image(), (5, 5, 25, 25)
+        config = SanitizeConfig(margin=0.0, max_masked_fraction=0.5)
+        result = sanitize(image, make_verdict(image, [box]), Scans([box], []), config)
+        assert result.boxes == ((3, 3, 27, 27),)
+
+    def test_a_new_place_gets_the_margin_too(self) -> None:
+        image, second = plain_image(), (25, 5, 30, 10)
+        config = SanitizeConfig(margin=0.2)
+        result = sanitize(image, make_verdict(image, [self.BOX]), Scans([second], []), config)
+        assert result.boxes == ((3, 3, 17, 17), (24, 4, 31, 11))
+
+    def test_new_places_are_no_failures(self) -> None:
+        image = plain_image()
+        places: list[Box] = [(2 * i, 0, 2 * i + 1, 1) for i in range(1, 6)]
+        config = SanitizeConfig(margin=0.0, max_rounds=2)
+        scans = Scans(*[[place] for place in places], [])
+        result = sanitize(image, make_verdict(image, [(0, 0, 1, 1)]), scans, config)
+        assert result.image is not None
+        assert result.boxes == ((0, 0, 1, 1), *places)
+        assert result.rounds == 6
+
+    def test_new_places_without_end_end(self) -> None:
+        image = plain_image()
+        places: list[Box] = [(2 * i, 0, 2 * i + 1, 1) for i in range(1, 20)]
+        config = SanitizeConfig(margin=0.0, max_rounds=2)
+        scans = Scans(*[[place] for place in places])
+        result = sanitize(image, make_verdict(image, [(0, 0, 1, 1)]), scans, config)
+        assert (result.image, result.rounds) == (None, 6)
+
+    def test_a_place_that_mostly_was_masked_is_a_failure(self) -> None:
+        image = plain_image()
+        scans = Scans([(5, 5, 15, 16)], [(5, 5, 15, 17)], [])
+        config = SanitizeConfig(margin=0.0, max_rounds=2)
+        result = sanitize(image, make_verdict(image, [self.BOX]), scans, config)
+        assert (result.image, result.rounds) == (None, 2)
 
     def test_overlapping_boxes_count_once(self) -> None:
         image = plain_image()

@@ -20,5 +20,7 @@ class SanitizeConfig(FrozenModel):
         le=1.0,
         description="hide this much around a region on every side, as a share of its longer side",
     )
-    max_rounds: int = Field(3, ge=1, description="masking rounds with re-scoring before a block")
+    max_rounds: int = Field(
+        3, ge=1, description="scans after masking that find no new place, before a block"
+    )
     max_masked_fraction: float = Field(0.6, gt=0.0, le=1.0, description="block above this share")

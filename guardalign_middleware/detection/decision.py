@@ -85,9 +85,10 @@ def _regions(
                 evidence.patch_boxes,
                 evidence.patch_distances,
                 evidence.patch_categories,
-                np.where(actions == action, limits, -np.inf),
+                limits,
                 evidence.patch_levels,
                 evidence.patch_costs,
+                seeds=actions == action,
             )
         ]
         return tuple(sorted(found, key=lambda region: (region.distance, region.box)))

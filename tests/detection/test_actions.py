@@ -37,7 +37,7 @@ def test_block_blocks_the_image_and_flag_only_reports(detector: Detector) -> Non
     verdict = reporting.scan(BOTH)
     assert verdict.decision == "allow"
     assert {region.category for region in verdict.regions} == {"fire", "toxic"}
-    assert [r["action"] for r in verdict.to_json()["regions"]] == ["flag", "flag"]
+    assert {r["action"] for r in verdict.to_json()["regions"]} == {"flag"}
     assert sanitize(BOTH, verdict, reporting.scan).image is BOTH
 
 

@@ -31,18 +31,18 @@ RED = picture(red=True)
 BLUE = picture()
 
 
-def raising(*_: object) -> Any:
+def raising(*_: object, **__: object) -> Any:
     raise IndexError("no such cell")
 
 
 def lying(*boxes: tuple[int, int, int, int]) -> Callable[..., Any]:
-    return lambda *_: tuple(Region(box, "weapon", 0.0, 0.7) for box in boxes)
+    return lambda *_, **__: tuple(Region(box, "weapon", 0.0, 0.7) for box in boxes)
 
 
 BROKEN: dict[str, Callable[..., Any]] = {
     "raises": raising,
-    "finds nothing": lambda *_: (),
-    "returns None": lambda *_: None,
+    "finds nothing": lambda *_, **__: (),
+    "returns None": lambda *_, **__: None,
     "puts the box elsewhere": lying((0, 0, 8, 8)),
     "puts the box outside": lying((900, 900, 950, 950)),
     "returns an empty box": lying((20, 40, 20, 40)),
