@@ -46,6 +46,7 @@ quick: setup  ## the tests that are not slow
 bench: setup  ## measure everything that a CPU can, and update the figures of the pages
 	$(BIN)/python -m benchmarks.mini.style_similarity
 	$(BIN)/python -m benchmarks.mini.detection
+	$(BIN)/python -m benchmarks.mini.sight
 	$(BIN)/python -m benchmarks.mini.safety
 	$(BIN)/python -m benchmarks.mini.batching
 	$(BIN)/python -m benchmarks.mini.named

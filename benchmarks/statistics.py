@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -135,10 +138,25 @@ def mean_estimate(values: ArrayLike, *, resamples: int = 400) -> Estimate:
     Raises:
         ValueError: there are no values, or one is NaN.
     """
+    return _resampled(values, np.mean, resamples)
+
+
+def median_estimate(values: ArrayLike, *, resamples: int = 400) -> Estimate:
+    """A median with its percentile bootstrap interval.
+
+    Raises:
+        ValueError: there are no values, or one is NaN.
+    """
+    return _resampled(values, np.median, resamples)
+
+
+def _resampled(
+    values: ArrayLike, figure: Callable[[Row], np.floating[Any]], resamples: int
+) -> Estimate:
     row = _checked(values)
     rng = np.random.default_rng(0)
-    resampled = [float(rng.choice(row, len(row)).mean()) for _ in range(resamples)]
-    return _estimate(float(row.mean()), resampled, len(row))
+    resampled = [float(figure(rng.choice(row, len(row)))) for _ in range(resamples)]
+    return _estimate(float(figure(row)), resampled, len(row))
 
 
 def median_estimate(values: ArrayLike, *, resamples: int = 400) -> Estimate:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -104,6 +105,40 @@ def detection() -> str:
     return f"{markdown(('figure', *_STYLES.values()), rows)}\n\n{note}"
 
 
+def sight() -> str:
+    """Changed pictures, sizes of things, and look-alikes, at the shipped profile."""
+    file = RESULTS / "mini_sight.json"
+    if not file.is_file():
+        return "Not measured yet: `python -m benchmarks.mini.sight`."
+    data = read_json(file)
+    rows = [
+        (
+            row["row"],
+            row["goal"].replace("<", "&lt;").replace(">", "&gt;"),
+            str(next(iter(row["figures"].values()))["n"]),
+            "; ".join(f"{name} {estimate(value)}" for name, value in row["figures"].items()),
+        )
+        for row in data["rows"]
+    ]
+    note = f"Figure (95% interval). Photographs: {', '.join(data['photographs'])}.{_promise(data)}"
+    return f"{markdown(('pictures', 'goal', 'scenes', 'figures'), rows)}\n\n{note}"
+
+
+def _promise(data: Mapping[str, Any]) -> str:
+    """Whether the profile's promised rate lies within the interval measured on fresh scenes."""
+    mix = [row["figures"]["false alarms"] for row in data["rows"] if row["row"] == "mix, safe"]
+    if not mix or data["promised"] is None:
+        return ""
+    measured, promised = mix[0], data["promised"]
+    kept = "within" if measured["low"] <= promised <= measured["high"] else "outside"
+    if measured["high"] < promised:
+        kept = "above"
+    return (
+        f" The profile promises at most {promised:.1%} false alarms on the mix, which is {kept} "
+        f"the interval measured on fresh scenes of it: {estimate(measured)}."
+    )
+
+
 def calibration() -> str:
     """The sweep over γ, band and rows on the validation split."""
     data = read_json(RESULTS / "mini_calibration.json")
@@ -140,6 +175,7 @@ _OWN: dict[str, Callable[[], str]] = {
     "safety": safety,
     "utility": utility,
     "detection": detection,
+    "sight": sight,
     "calibration": calibration,
 }
 # The tables that each file holds ready.

@@ -11,11 +11,16 @@ from guardalign_middleware.mini.clutter import (
     pick_strangers,
 )
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, Scene
-from guardalign_middleware.mini.world.strangers import SPLITS, STRANGERS
+from guardalign_middleware.mini.world.strangers import SPLITS, STRANGERS, Split
+from guardalign_middleware.types import Box
+
+
+def boxes_of(scene: Scene) -> list[Box]:
+    return [item.box for item in scene.items] + [each.box for each in scene.strangers]
 
 
 def apart(scene: Scene) -> bool:
-    boxes = [item.box for item in (*scene.items, *scene.strangers)]
+    boxes = boxes_of(scene)
     return all(
         x1 <= a0 or a1 <= x0 or y1 <= b0 or b1 <= y0
         for index, (x0, y0, x1, y1) in enumerate(boxes)
@@ -26,7 +31,7 @@ def apart(scene: Scene) -> bool:
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.booleans(), st.sampled_from(SPLITS))
 def test_strangers_take_the_place_of_some_harmless_things(
-    seed: int, unsafe: bool, split: str
+    seed: int, unsafe: bool, split: Split
 ) -> None:
     rng = np.random.default_rng(seed)
     scene = draw_cluttered_scene(
@@ -58,7 +63,7 @@ def test_the_first_thing_has_its_size_and_everything_else_stays_apart(
     )
     assert scene.pixels.shape == (height, width, 3)
     assert len(scene.unsafe_items) == unsafe
-    boxes = [item.box for item in (*scene.items, *scene.strangers)]
+    boxes = boxes_of(scene)
     assert min(side, height) in [x1 - x0 for x0, _, x1, _ in boxes]
     if unsafe:
         x0, y0, x1, y1 = scene.unsafe_items[0].box

@@ -25,7 +25,8 @@ def picture(rgba: np.ndarray) -> np.ndarray:
     alpha = rgba[..., 3:]
     row = np.concatenate([rgba[..., :3] * alpha, rgba[..., :3] * alpha + 1 - alpha]).ravel()
     row = row - row.mean()
-    return row / np.linalg.norm(row)
+    unit: np.ndarray = row / np.linalg.norm(row)
+    return unit
 
 
 def drawn(hand: str) -> dict[str, np.ndarray]:

@@ -1,9 +1,11 @@
 """The pages say what the benchmarks measured."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from benchmarks.pages import figures
 from benchmarks.pages.figures import FIGURES, filled, pages
 
 
@@ -43,3 +45,18 @@ def test_an_open_mark_is_an_error(page: str) -> None:
 def test_an_unknown_mark_is_an_error() -> None:
     with pytest.raises(ValueError, match="no_such_table --> is unknown"):
         filled("<!-- figures: no_such_table --> <!-- end of figures -->")
+
+
+def test_the_rows_of_changed_pictures_say_whether_the_promise_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    assert "python -m benchmarks.mini.sight" in FIGURES["sight"]()
+    alarms = {"value": 0.02, "low": 0.005, "high": 0.04, "n": 400}
+    row = {"row": "mix, safe", "goal": "<= 0.05", "figures": {"false alarms": alarms}}
+    for promised, words in ((0.01, "within"), (0.05, "above"), (0.001, "outside")):
+        data = {"promised": promised, "photographs": ["a.jpg"], "rows": [row]}
+        (tmp_path / "mini_sight.json").write_text(json.dumps(data))
+        page = FIGURES["sight"]()
+        assert f"which is {words} the interval" in page
+        assert "| mix, safe | &lt;= 0.05 | 400 | false alarms 0.020 (0.005–0.040) |" in page
