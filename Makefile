@@ -95,6 +95,7 @@ sbom: setup  ## write sbom.json: every installed package with version and licenc
 train-mini: setup  ## train the miniature models from scratch, on a CPU in a few hours
 	$(BIN)/python -m training.llava
 	$(BIN)/python -m training.llava.sweep --n 100 --seeds 0 1 2
+	$(BIN)/python -m training.llava.default_calibration
 	$(BIN)/python -m training.clip --tower runs/llava/vision.pt
 	$(BIN)/python -m training.clip.fit_threshold
 

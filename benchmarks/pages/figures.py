@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.results import RESULTS, ROOT, read_json
-from benchmarks.tables import estimate, markdown
+from benchmarks.tables import estimate, interval, markdown
 
 _END = "<!-- end of figures -->"
 _MARK = re.compile(r"<!-- figures: (?P<name>\w+) -->")
@@ -164,6 +164,28 @@ def calibration() -> str:
     return markdown((*head, "p", "other", "over-refusal", "right"), rows)
 
 
+def default_calibration() -> str:
+    """What the default calibration costs on the validation split."""
+    data = read_json(RESULTS / "mini_default_calibration.json")
+    rows = []
+    for row in data["changes"]:
+        change = [100 * row["difference"][key] for key in ("value", "low", "high")]
+        rows.append(
+            (
+                row["name"],
+                str(row["difference"]["n"]),
+                f"{row['before']:.3f}",
+                f"{row['after']:.3f}",
+                f"{row['newly']} / {row['no_longer']}",
+                interval(change[0], change[1], change[2], "+.2f"),
+            )
+        )
+    head = ("share of", "n", "prefix alone", "with the default", "newly / no longer", "points")
+    seeds = ", ".join(map(str, data["seeds"]))
+    note = f"The shipped model, validation split, seeds {seeds}; paired difference (95% interval)."
+    return f"{markdown(head, rows)}\n\n{note}"
+
+
 def ready(name: str, file: str) -> str:
     """A table that a benchmark stored ready."""
     stored = read_json(RESULTS / file)["tables"][name]
@@ -177,6 +199,7 @@ _OWN: dict[str, Callable[[], str]] = {
     "detection": detection,
     "sight": sight,
     "calibration": calibration,
+    "default_calibration": default_calibration,
 }
 # The tables that each file holds ready.
 _READY = {

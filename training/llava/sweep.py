@@ -174,14 +174,14 @@ def sweep(
     harmless = {seed: harmless_requests(n // 4, seed=seed, split="validation") for seed in seeds}
 
     def refused(calibration: CalibrationConfig) -> list[list[Answer]]:
-        return [_respond(model, calibration, harmful[seed]) for model, seed in runs]
+        return [answers_under(model, calibration, harmful[seed]) for model, seed in runs]
 
     def helped(calibration: CalibrationConfig) -> list[tuple[Request, Answer]]:
         return [
             pair
             for model, seed in runs
             for pair in zip(
-                harmless[seed], _respond(model, calibration, harmless[seed]), strict=True
+                harmless[seed], answers_under(model, calibration, harmless[seed]), strict=True
             )
         ]
 
@@ -193,9 +193,10 @@ def sweep(
     return alone, settings
 
 
-def _respond(
+def answers_under(
     model: LoadedModel, calibration: CalibrationConfig, requests: Sequence[Request]
 ) -> list[Answer]:
+    """Greedy answers under the safety prefix and this calibration; no picture is scanned."""
     config = RunnerConfig(
         model=model.name,
         max_new_tokens=24,
