@@ -159,18 +159,6 @@ def _resampled(
     return _estimate(float(figure(row)), resampled, len(row))
 
 
-def median_estimate(values: ArrayLike, *, resamples: int = 400) -> Estimate:
-    """A median with its percentile bootstrap interval.
-
-    Raises:
-        ValueError: there are no values, or one is NaN.
-    """
-    row = _checked(values)
-    rng = np.random.default_rng(0)
-    resampled = [float(np.median(rng.choice(row, len(row)))) for _ in range(resamples)]
-    return _estimate(float(np.median(row)), resampled, len(row))
-
-
 def _estimate(value: float, resampled: list[float], n: int) -> Estimate:
     low, high = np.quantile(resampled, (0.025, 0.975))
     return Estimate(value, float(low), float(high), n)
