@@ -28,7 +28,7 @@ from guardalign_middleware.detection.plan import view_patches
 from guardalign_middleware.detection.resize import resized
 from guardalign_middleware.detection.views import View
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.evaluation.attacks import ATTACKS, FAMILIES, Target, run_attacks
+from guardalign_middleware.evaluation.attacks import ATTACKS, FAMILIES, Attack, Target, run_attacks
 from guardalign_middleware.evaluation.attacks.defences import (
     DEFENCES,
     NO_DEFENCE,
@@ -88,6 +88,14 @@ def limit(detector: Detector, factor: float = 1.0) -> Thresholds:
 def nearest(detector: Detector, image: CanonicalImage) -> float:
     """The distance of an image to the first encoder."""
     return detector.distances(image)[0].distance
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Attack]]:
+    """The first attack of every family; test_attack_pictures.py has them all."""
+    first = {family: dict([next(iter(arms.items()))]) for family, arms in FAMILIES.items()}
+    monkeypatch.setattr("guardalign_middleware.evaluation.attacks.report.FAMILIES", first)
+    return first
 
 
 def red_square() -> Target:
@@ -177,11 +185,16 @@ def test_a_gradient_that_overflows_in_single_precision(detector: Detector) -> No
     assert nearest(sharper, evaded.image) > 2 * clean
 
 
-def test_the_report_is_whole(detector: Detector, target: Target) -> None:
+def test_the_report_is_whole(
+    detector: Detector, target: Target, few: dict[str, dict[str, Attack]]
+) -> None:
     safe = CanonicalImage(np.full((110, 130, 3), 200, dtype=np.uint8), "plain")
     report = run_attacks(detector, [target], [safe], levels=(8,), steps=1)
-    assert [row.attack for row in report.attacks] == [CLEAN, *ATTACKS, "gradient, ε = 8/255"]
-    assert list(dict.fromkeys(row.family for row in report.attacks)) == ["", *FAMILIES, GRADIENT]
+    assert [(row.family, row.attack) for row in report.attacks] == [
+        ("", CLEAN),
+        *((family, name) for family, arms in few.items() for name in arms),
+        (GRADIENT, "gradient, ε = 8/255"),
+    ]
     assert report.attacks[0].detected.value == 1.0
     assert [row.defence for row in report.defences] == [one.name for one in DEFENCES]
     none = report.defences[0]
@@ -294,6 +307,7 @@ def test_what_cannot_be_attacked() -> None:
         run_attacks(fake, [red_square()])
 
 
+@pytest.mark.usefixtures("few")
 def test_the_command_attacks_own_images(target: Target, tmp_path: Path) -> None:
     target.image.to_pil().save(tmp_path / "bomb.png")
     plain = np.full((100, 100, 3), 200, dtype=np.uint8)
