@@ -218,6 +218,31 @@ def test_a_processor_that_does_not_antialias_is_not_smoothed() -> None:
     assert max(_pixels(form).mean() for form in thumbs) > 240
 
 
+@pytest.mark.parametrize(("width", "height"), [(196, 140), (252, 140), (140, 84)])
+def test_tiles_that_overlap_on_purpose_fit_together(width: int, height: int) -> None:
+    picture = noise(width, height)
+    assert any(
+        np.array_equal(_pixels(form), picture.pixels) for form in forms_of("molmo2")(picture)
+    )
+
+
+# At 100:1 and more, little but padding is left where a picture is fitted into a square.
+EXTREME = [(1, 1), (3, 5), (3, 300), (300, 3), (12, 1100), (1999, 20), (7, 500), (1001, 37)]
+
+
+@pytest.mark.parametrize("name", ["llava_onevision", "llava_onevision, 36 tiles"])
+@pytest.mark.parametrize(("width", "height"), [*EXTREME, (17, 23)])
+def test_extreme_shapes_are_whole_although_padding_is_mixed_into_them(
+    name: str, width: int, height: int
+) -> None:
+    for form in forms_of(name)(noise(width, height)):
+        x0, y0, x1, y1 = form.box
+        assert x0 <= 0.5
+        assert y0 <= 0.5
+        assert x1 >= width - 0.5
+        assert y1 >= height - 0.5
+
+
 def test_crops_can_cross_the_borders_of_tiles() -> None:
     forms = forms_of("internvl, 12 tiles")(noise(400, 300))
     assert [(form.width, form.height) for form in forms] == [(112, 84), (28, 28)]

@@ -115,7 +115,7 @@ class ProcessorForms:
     def _layout(self, width: int, height: int, copies: int) -> Layout:
         frames = self._reader.frames(CanonicalImage(gradient(width, height)), copies)
         canvases = stitch(frames, width, height)
-        if not canvases:
+        if not canvases and copies == 1:
             raise Misfit("no frame shows anything of the picture")
         return Layout(copies, tuple(frame.shape[1:] for frame in frames), tuple(canvases))
 

@@ -7,6 +7,7 @@ padded frames all come out of it. Blue is the same everywhere, so padding stands
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +25,8 @@ _BLUE, _NEAR = 200, 8
 _NOISE = 2.75
 # Half of the widest kernel (Lanczos): nearer to the border of the picture it is cut off.
 _REACH = 3.0
+# A picture that is thinner in its frame can be mixed with padding all through.
+_THIN = 8
 # Pixels that tell less than this many colours do not tell a scale.
 _FEW = 4
 # Pixels at each end of a frame's part of the picture that can be mixed with padding.
@@ -112,18 +115,55 @@ def place(frame: Frame, width: int, height: int) -> Placement | None:
     Raises:
         Misfit: the frame is not a scaled, cropped or padded part of it.
     """
-    red, green, blue = frame
+    blue = frame[2]
     shown = (blue > _BLUE - _NEAR) & (blue < _BLUE + _NEAR)
     columns, rows = _span(shown.any(axis=0)), _span(shown.any(axis=1))
     if columns is None or rows is None:
-        return None
+        return _strip(frame, width, height)
+    try:
+        return _line_fit(frame, shown, columns, rows, width, height)
+    except Misfit:
+        thin = min(columns.stop - columns.start, rows.stop - rows.start) < _THIN
+        strip = _strip(frame, width, height) if thin else None
+        if strip is None:
+            raise
+        return strip
+
+
+def _line_fit(
+    frame: Frame, shown: NDArray[np.bool_], columns: slice, rows: slice, width: int, height: int
+) -> Placement:
     if not shown[rows, columns].all():
         raise Misfit("the part that shows the picture is no rectangle")
+    red, green, _ = frame
     x = _axis(_sample(red, rows)[:, columns], columns.start, width)
     y = _axis(_sample(green.T, columns)[:, rows], rows.start, height)
     # A single row or column does not tell its scale.
     x, y = _square(x, y), _square(y, x)
     return Placement(_with_blends(x, green), _with_blends(y, red.T))
+
+
+def _strip(frame: Frame, width: int, height: int) -> Placement | None:
+    """A long picture in a box, so thin that all of it is mixed with padding; None if it is not."""
+    columns, rows = (_span((np.ptp(frame, axis=axis) > _NOISE).any(axis=0)) for axis in (1, 2))
+    if columns is None or rows is None:
+        return None
+    across, down = columns.stop - columns.start, rows.stop - rows.start
+    scale = max(width, height) / max(across, down)
+    # Its frame has its shape, and there is padding on both sides.
+    thickness, room, expected = (
+        (down, frame.shape[1], height) if width > height else (across, frame.shape[2], width)
+    )
+    if thickness >= room or abs(thickness - expected / scale) > _THIN / 2 or thickness > 2 * _THIN:
+        return None
+    x = Axis(scale, -scale * columns.start, columns.start, columns.stop)
+    y = Axis(scale, -scale * rows.start, rows.start, rows.stop)
+    spare = scale * thickness - expected
+    if width > height:
+        y = replace(y, offset=y.offset - spare / 2)
+    else:
+        x = replace(x, offset=x.offset - spare / 2)
+    return Placement(x, y)
 
 
 def _span(shown: NDArray[np.bool_]) -> slice | None:
@@ -134,7 +174,10 @@ def _span(shown: NDArray[np.bool_]) -> slice | None:
 def _sample(plane: NDArray[np.uint8], part: slice) -> NDArray[np.float32]:
     """Some of the rows of a part, without the outermost, which can be mixed with padding."""
     rows = plane[part]
-    rows = rows[_MIXED:-_MIXED] if len(rows) > 4 * _MIXED else rows
+    # Where a padded picture was enlarged, the mixture is wide.
+    padded = len(rows) < len(plane)
+    margin = max(_MIXED, len(rows) // 4) if padded else _MIXED
+    rows = rows[margin:-margin] if len(rows) > 4 * _MIXED else rows
     # Odd, to meet every row of the dither.
     return rows[:: (len(rows) // _ROWS) | 1].astype(np.float32)
 
@@ -152,9 +195,17 @@ def _axis(values: NDArray[np.float32], first: int, size: int) -> Axis:
     centres = np.arange(first, last) + 0.5
     if count == 1:
         return Axis(0.0, float(places[0]), first, last)
+    if np.ptp(means) < _NOISE and size > 2 * _FEW and count > _FEW:
+        # One pixel on the way holds all of it.
+        if np.abs(values - means).max() > 2.0 * _NOISE:
+            raise Misfit("it is turned, or its parts are in disorder")
+        scale = size / count
+        return Axis(scale, -first * scale, first, last, slack=float(size))
     rough = abs(float(places[-1] - places[0])) / (count - 1)
     # The outermost can be mixed with padding, by so little that their blue does not show it.
-    ends = _MIXED if count > 4 * _MIXED else 0
+    # Where a padded picture was enlarged, it is two pixels of the picture.
+    wide = max(_MIXED, math.ceil(2.0 / max(rough, 1e-3)))
+    ends = min(wide, count // 4) if count > 4 * _MIXED else 0
     apart = (np.arange(count) >= ends) & (np.arange(count) < count - ends)
     inner = apart
     for margin in (1.0 + _REACH * rough, 1.0):
