@@ -80,7 +80,7 @@ def _kernel_limit(dtype: torch.dtype) -> float:
 
 
 def _checked_largest(cost: Tensor) -> float:
-    largest = float(cost.max())  # NaN if any cost is
+    largest = float(cost.detach().max())  # NaN if any cost is
     if not math.isfinite(largest):
         raise DetectionError(
             "An embedding holds NaN or infinity.",
