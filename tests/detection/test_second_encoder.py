@@ -90,7 +90,7 @@ def test_a_category_of_the_second_has_its_own_action(
     detector = pair(colour_config, second=(FakeEncoder(8), bank))
     verdict = detector.scan(scene(200, 160, {(60, 60, 110, 110): BLACK}))
     assert verdict.decision == decision
-    assert [region.action for region in verdict.regions] == [action]
+    assert {region.action for region in verdict.regions} == {action}
 
 
 def test_both_look_at_the_same_random_views(colour_config: DetectionConfig) -> None:

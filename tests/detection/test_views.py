@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from guardalign_middleware.boxes import coverage, covered
 from guardalign_middleware.config import (
     DefenceConfig,
     DetectionConfig,
@@ -132,17 +133,17 @@ def test_regions_are_in_pixels_of_the_picture(
     boxes = verdict.evidence.patch_boxes
     assert (boxes >= 0).all()
     assert (boxes <= [200, 160, 200, 160]).all()
-    x0, y0, x1, y1 = verdict.regions[0].box
-    shared = max(0, min(x1, left + 32) - max(x0, left)) * max(0, min(y1, 132) - max(y0, 100))
-    assert shared >= 0.5 * 32 * 32
-    assert (x1 - x0) * (y1 - y0) <= 4 * 32 * 32
+    found = [region.box for region in verdict.regions]
+    assert covered((left, 100, left + 32, 132), found) >= 0.4
+    assert coverage(found, 200, 160).sum() <= 2 * 32 * 32
 
 
-def test_views_of_one_thing_make_one_region(colour_config: DetectionConfig) -> None:
+def test_views_of_one_thing_agree_where_it_is(colour_config: DetectionConfig) -> None:
     image = scene(200, 160, {(90, 60, 130, 100): RED})
     verdict = looking(colour_config, "as_is", "shifted", "mirrored", "softened").scan(image)
-    (region,) = verdict.regions
-    assert region.box[0] < 110 < region.box[2]
+    found = [region.box for region in verdict.regions]
+    assert covered((90, 60, 130, 100), found) >= 0.4
+    assert coverage(found, 200, 160).sum() <= 2 * 40 * 40
     one = looking(colour_config, "as_is").scan(image)
     assert len(verdict.evidence.patch_boxes) >= 4 * len(one.evidence.patch_boxes)
     assert verdict.distance <= one.distance
@@ -173,7 +174,7 @@ def test_an_image_is_unsafe_when_any_view_is(colour_config: DetectionConfig) -> 
     assert blind.decision == "allow"
     seen = looking(colour_config, "as_is", "mirrored", encoder=OneEyed()).scan(image)
     assert seen.decision == "mask"
-    assert seen.regions[0].box[2] == 200
+    assert seen.regions[0].box[2] > 188
 
 
 class FailsAtThe(FakeEncoder):
