@@ -24,6 +24,8 @@ from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import GuardAlignMiddleware, ImageGuardRunnable
 from langchain_guardalign.testing import RecordingModel, holds_raw
 
+# A region reaches a little beyond the thing, in pixels.
+_RIM = 4
 # Different pictures for the user and the tools, so that a test can tell them apart.
 ASKED = picture(red=True)
 SHOWN = picture(red=True, colour=(255, 255, 255))
@@ -57,10 +59,11 @@ def ask(*images: CanonicalImage, text: str = "what is it ?", id: str | None = No
 
 
 def covered(image: CanonicalImage) -> bool:
-    """Whether the red block of `ASKED` is covered with grey, and nothing else changed."""
+    """Whether the red block of `ASKED` is covered with grey, and nothing but its rim changed."""
     x0, y0, x1, y1 = BOX
+    near = np.s_[y0 - _RIM : y1 + _RIM, x0 - _RIM : x1 + _RIM]
     rest = image.pixels.copy()
-    rest[y0:y1, x0:x1] = ASKED.pixels[y0:y1, x0:x1]
+    rest[near] = ASKED.pixels[near]
     grey = bool((image.pixels[y0:y1, x0:x1] == 127).all())
     return grey and bool((rest == ASKED.pixels).all())
 
