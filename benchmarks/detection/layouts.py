@@ -24,7 +24,8 @@ from guardalign_middleware.detection import OpenClipEncoder
 from guardalign_middleware.detection.patches import crop_patches, patch_boxes
 from guardalign_middleware.types import CanonicalImage
 
-SHIPPED = "56+112+192 px"
+COMPARED = "56+112+192 px"
+"""The crops on which readings are compared: of the picture's own pixels, at fixed sizes."""
 WHOLE = "whole image"
 _PARTS = {
     "3 × 3": PatchConfig(sizes=(1 / 3,), unit="short_side", overlap=0.0),
@@ -35,7 +36,7 @@ _PARTS = {
     "112 px": PatchConfig(sizes=(112,), unit="pixels", overlap=0.5),
     "192 px": PatchConfig(sizes=(192,), unit="pixels", overlap=0.5),
 }
-_MERGED = {SHIPPED: ("56 px", "112 px", "192 px")}
+_MERGED = {COMPARED: ("192 px", "112 px", "56 px")}
 _DENSE = "112 px"
 CROP_LAYOUTS = (*_PARTS, *_MERGED)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.detection.layouts import CROP_LAYOUTS, SHIPPED, WHOLE, encode_layouts
+from benchmarks.detection.layouts import COMPARED, CROP_LAYOUTS, WHOLE, encode_layouts
 from benchmarks.detection.scores import (
     COSINE,
     LITERAL,
@@ -109,7 +109,7 @@ def measure_scene(detector: Detector, bank: Bank, index: int, seed: int) -> Scen
         readings, iterations = patch_distances(patches.embeddings, bank, transport)
         distances = {reading: row.numpy() for reading, row in readings.items()}
         layouts[name] = LayoutDistances(patches.boxes, distances, patches.forwards, iterations)
-        if name == SHIPPED:
+        if name == COMPARED:
             sweep = swept(patches.embeddings, bank, transport)
     target = scene.unsafe_items[0].box if unsafe else None
     return SceneDistances(target, len(scene.items), layouts, sweep)
@@ -180,10 +180,10 @@ class Summary:
 
     def against_transport(self) -> dict[str, dict[str, Estimate]]:
         """The shipped reading minus each other one, paired by scene, on the shipped patches."""
-        ours = self.distances(SHIPPED, OT_SOFTMAX)
+        ours = self.distances(COMPARED, OT_SOFTMAX)
         return {
             reading: ranking_differences(
-                ours, self.distances(SHIPPED, reading), resamples=self.resamples
+                ours, self.distances(COMPARED, reading), resamples=self.resamples
             )
             for reading in READINGS
             if reading != OT_SOFTMAX
@@ -193,7 +193,7 @@ class Summary:
         """Share of safe scenes flagged in each layout at the τ of 5% in the shipped one."""
         found = {}
         for reading in READINGS:
-            threshold = threshold_at(self.distances(SHIPPED, reading)[1], 0.05)
+            threshold = threshold_at(self.distances(COMPARED, reading)[1], 0.05)
             found[reading] = {
                 layout: _flagged(self.distances(layout, reading)[1], threshold)
                 for layout in CROP_LAYOUTS
@@ -213,8 +213,8 @@ class Summary:
     def strata(self) -> list[dict[str, Any]]:
         """Detection at 5% false alarms and pointing game, by size and number of things."""
         rows = []
-        choices = [(SHIPPED, reading) for reading in (OT_SOFTMAX, SOFTMAX_MAX, COSINE)]
-        for layout, reading in [*choices, (SHIPPED, PAPER_PRINTED), (WHOLE, SOFTMAX_MAX)]:
+        choices = [(COMPARED, reading) for reading in (OT_SOFTMAX, SOFTMAX_MAX, COSINE)]
+        for layout, reading in [*choices, (COMPARED, PAPER_PRINTED), (WHOLE, SOFTMAX_MAX)]:
             unsafe, safe = self.distances(layout, reading)
             found = np.asarray(unsafe) <= threshold_at(safe, 0.05)
             pointed = np.asarray(self._points(layout, reading))

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.detection.layouts import SHIPPED, WHOLE
+from benchmarks.detection.layouts import COMPARED, WHOLE
 from benchmarks.detection.scores import COSINE, OT_SOFTMAX, READINGS, SOFTMAX_MAX, SOFTMAX_MEAN
 from benchmarks.pages.detection_plots import save_layouts, save_readings, save_strata
 from benchmarks.results import RESULTS, ROOT, read_json, write_json
@@ -36,7 +36,7 @@ def _short(stored: Mapping[str, float]) -> str:
 def readings(data: Mapping[str, Any]) -> Table:
     """All readings of the shipped patches, and of the whole image (global CLIP)."""
     rows = [
-        [reading, *(estimate(data["readings"][SHIPPED][reading].get(name)) for name in _FIGURES)]
+        [reading, *(estimate(data["readings"][COMPARED][reading].get(name)) for name in _FIGURES)]
         for reading in READINGS
     ]
     for reading in (COSINE, SOFTMAX_MEAN, SOFTMAX_MAX):
@@ -66,7 +66,7 @@ def layouts(data: Mapping[str, Any]) -> Table:
         figures = data["readings"][layout]
         rows.append(
             [
-                f"**{layout}** (shipped)" if layout == SHIPPED else layout,
+                f"**{layout}** (compared)" if layout == COMPARED else layout,
                 f"{counts['patches']:.0f}",
                 f"{counts['forwards']:.0f}",
                 str(counts["iterations"]),
@@ -96,7 +96,7 @@ def stability(data: Mapping[str, Any]) -> Table:
     """False alarms of a τ on other patches than those it was chosen for."""
     names = list(data["stability"][READINGS[0]])
     rows = [
-        [f"{reading}, τ of 5% on {SHIPPED}", *(_short(by_layout[name]) for name in names)]
+        [f"{reading}, τ of 5% on {COMPARED}", *(_short(by_layout[name]) for name in names)]
         for reading, by_layout in data["stability"].items()
     ]
     rows += [
@@ -112,12 +112,12 @@ def strata(data: Mapping[str, Any]) -> Table:
     names = {"size": "side of the thing, px", "clutter": "things in the scene"}
     rows = [
         [
-            row["reading"] if row["layout"] == SHIPPED else f"{row['layout']}, {row['reading']}",
+            row["reading"] if row["layout"] == COMPARED else f"{row['layout']}, {row['reading']}",
             names[row["by"]],
             f"{row['from']}–{row['to']}",
             str(row["detected"]["n"]),
             estimate(row["detected"]),
-            estimate(row["pointing"]) if row["layout"] == SHIPPED else "",
+            estimate(row["pointing"]) if row["layout"] == COMPARED else "",
         ]
         for row in data["strata"]
     ]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from benchmarks.detection.layouts import SHIPPED, WHOLE
+from benchmarks.detection.layouts import COMPARED, WHOLE
 from benchmarks.detection.scores import (
     COSINE,
     OT_SOFTMAX,
@@ -30,8 +30,8 @@ def save_readings(data: Mapping[str, Any], path: Path) -> None:
     """AUROC, detection and pointing game of every reading of the shipped patches."""
     figure = Figure(figsize=(9, 3.6), dpi=_SIZE, layout="constrained")
     names = ("AUROC", "detected at 5%", "pointing game")
-    choices = [(SHIPPED, reading) for reading in READINGS] + [(WHOLE, SOFTMAX_MAX)]
-    labels = [reading if layout == SHIPPED else layout for layout, reading in choices]
+    choices = [(COMPARED, reading) for reading in READINGS] + [(WHOLE, SOFTMAX_MAX)]
+    labels = [reading if layout == COMPARED else layout for layout, reading in choices]
     for axes, name in zip(figure.subplots(1, 3, sharey=True), names, strict=True):
         for place, (layout, reading) in enumerate(choices):
             estimate = data["readings"][layout][reading].get(name)
@@ -92,7 +92,7 @@ def save_strata(data: Mapping[str, Any], path: Path) -> None:
     """Detection by size of the unsafe thing and by number of things."""
     figure = Figure(figsize=(8, 3.4), dpi=_SIZE, layout="constrained")
     titles = {"size": "side of the unsafe thing, px", "clutter": "things in the scene"}
-    choices = [(SHIPPED, reading) for reading in _LINES] + [(WHOLE, SOFTMAX_MAX)]
+    choices = [(COMPARED, reading) for reading in _LINES] + [(WHOLE, SOFTMAX_MAX)]
     panels = figure.subplots(1, 2, sharey=True)
     panels[0].set_ylabel("detected at 5% false alarms")
     for axes, (kind, title) in zip(panels, titles.items(), strict=True):
@@ -102,7 +102,7 @@ def save_strata(data: Mapping[str, Any], path: Path) -> None:
                 for row in data["strata"]
                 if (row["layout"], row["reading"], row["by"]) == (layout, reading, kind)
             ]
-            _line(axes, rows, number, reading if layout == SHIPPED else layout)
+            _line(axes, rows, number, reading if layout == COMPARED else layout)
         axes.set_title(title, fontsize=10)
         axes.set_ylim(-0.03, 1.05)
         axes.grid(alpha=0.3)

