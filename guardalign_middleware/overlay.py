@@ -236,11 +236,11 @@ def _header(verdict: Verdict, width: int) -> Image.Image:
 
 
 def _seen(evidence: Evidence) -> str:
-    """What the detector looked at, like "squashed 224×224 down to 56 px in 59 crops; …"."""
+    """What the detector looked at, like "squashed 224 x 224 down to 56 px in 59 crops; …"."""
     parts: dict[str, list[Level]] = {}
     for level in evidence.levels:
         width, height = level.frame
-        parts.setdefault(f"{level.form} {width}×{height}", []).append(level)
+        parts.setdefault(f"{level.form} {width} x {height}", []).append(level)
     return "; ".join(
         f"{form} down to {min(level.side for level in levels)} px "
         f"in {sum(level.crops for level in levels)} crops"

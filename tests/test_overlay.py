@@ -40,7 +40,7 @@ def test_what_was_looked_at_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = shown_texts(monkeypatch)
     image = plain_image(600, 400)
     draw_overlay(image, make_verdict(image))
-    assert "seen: native 640×480 down to 56 px in 16 crops" in " ".join(texts)
+    assert "seen: native 640 x 480 down to 56 px in 16 crops" in " ".join(texts)
 
 
 @pytest.mark.parametrize("decision", ["allow", "mask", "block"])
