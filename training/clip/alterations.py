@@ -54,7 +54,7 @@ def altered(rng: np.random.Generator, pixels: Pixels, patches: Labels) -> tuple[
         pixels, patches = np.rot90(pixels, turns), np.rot90(patches, turns)
     if rng.random() < 0.1:
         pixels = _ruled(rng, pixels)
-    if rng.random() < 0.4:
+    if rng.random() < 0.3:
         pixels = _COLORS[int(rng.integers(len(_COLORS)))](rng, pixels)
     if rng.random() < 0.15:
         pixels = _compressed(rng, pixels)
@@ -90,7 +90,6 @@ def _blurred(rng: np.random.Generator, pixels: Pixels) -> Pixels:
 
 
 _COLORS: tuple[Callable[[np.random.Generator, Pixels], Pixels], ...] = (
-    _grey,
     _grey,
     _grey,
     _grey,
