@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardalign_middleware.boxes import area, intersection
+from guardalign_middleware.heat import stacked
 from guardalign_middleware.types import Box
 
 
@@ -28,38 +29,16 @@ def hottest_point(boxes: NDArray[np.int64], distances: NDArray[np.float64]) -> t
     small = sides == sides.min()
     boxes = boxes[small]
     xs, ys = np.unique(boxes[:, [0, 2]]), np.unique(boxes[:, [1, 3]])
-    patches = _summed(boxes, np.ones(len(boxes)), xs, ys)
+    patches = stacked(boxes, np.ones(len(boxes)), xs, ys)
     heat = np.full(patches.shape, -np.inf)
     covered = patches > 0.5
-    total = _summed(boxes, -distances[small], xs, ys)
+    total = stacked(boxes, -distances[small], xs, ys)
     heat[covered] = total[covered] / patches[covered]
     rows, columns = np.nonzero(heat >= heat.max() - 1e-9)
     heights, widths = np.diff(ys)[rows], np.diff(xs)[columns]
     x = _middle(np.column_stack([xs[columns], xs[columns + 1]]), heights)
     y = _middle(np.column_stack([ys[rows], ys[rows + 1]]), widths)
     return x, y
-
-
-def _summed(
-    boxes: NDArray[np.int64],
-    values: NDArray[np.float64],
-    xs: NDArray[np.int64],
-    ys: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Sum of the values of the boxes over each cell of the grid with edges `xs` and `ys`."""
-    corners = np.zeros((len(ys), len(xs)))
-    (left, right), (top, bottom) = (
-        np.searchsorted(xs, boxes[:, [0, 2]]).T,
-        np.searchsorted(ys, boxes[:, [1, 3]]).T,
-    )
-    for rows, columns, sign in (
-        (top, left, 1),
-        (top, right, -1),
-        (bottom, left, -1),
-        (bottom, right, 1),
-    ):
-        np.add.at(corners, (rows, columns), sign * values)
-    return corners.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
 
 
 def _middle(spans: NDArray[np.int64], thickness: NDArray[np.int64]) -> int:

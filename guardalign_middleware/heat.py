@@ -55,15 +55,15 @@ def pixel_heat(
     total, count = np.zeros((2, max(len(ys) - 1, 0), max(len(xs) - 1, 0)))
     for level in np.unique(levels):
         own = levels == level
-        shown = _stacked(boxes[own], np.ones(int(own.sum())), xs, ys)
-        summed = _stacked(boxes[own], values[own], xs, ys)
+        shown = stacked(boxes[own], np.ones(int(own.sum())), xs, ys)
+        summed = stacked(boxes[own], values[own], xs, ys)
         there = shown > 0.5
         total[there] += summed[there] / shown[there]
         count[there] += 1.0
     return xs, ys, np.divide(total, count, out=np.zeros_like(total), where=count > 0)
 
 
-def _stacked(
+def stacked(
     boxes: NDArray[np.int64],
     values: NDArray[np.float64],
     xs: NDArray[np.int64],
