@@ -26,15 +26,6 @@ class PatchDistances:
     category: str
     evidence: Evidence
 
-    def by_category(self) -> dict[str, float]:
-        """Category → smallest distance of the patches nearest to it; only categories with any."""
-        nearest: dict[str, float] = {}
-        for name, value in zip(
-            self.evidence.patch_categories, self.evidence.patch_distances.tolist(), strict=True
-        ):
-            nearest[name] = min(value, nearest.get(name, value))
-        return nearest
-
 
 def merge_forms(forms: Sequence[PatchDistances], view_seed: str | None) -> PatchDistances:
     """Merge what one encoder measures of the forms and views of one image.

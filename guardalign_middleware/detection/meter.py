@@ -35,7 +35,7 @@ from guardalign_middleware.detection.transport import (
     pack_anchors,
     transport_distances,
 )
-from guardalign_middleware.detection.views import View, views_for
+from guardalign_middleware.detection.views import View, is_random, views_for
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.types import CanonicalImage, Evidence
 
@@ -121,7 +121,8 @@ class Meter:
 
     def views_of(self, width: int, height: int, view_seed: str | None) -> tuple[View, ...]:
         """The views of a `width` × `height` picture; a random view needs `view_seed`."""
-        stride = self.look.finest_stride(width, height)
+        # Only random views ask for it, and it takes a plan of the whole picture.
+        stride = self.look.finest_stride(width, height) if is_random(self.views) else 1
         return views_for(self.views, width, height, stride, view_seed)
 
     def crop_count(self, image: CanonicalImage) -> int:

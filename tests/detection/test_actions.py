@@ -9,6 +9,7 @@ import pytest
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.conformal import fit_threshold
 from guardalign_middleware.detection.detector import Detector
+from guardalign_middleware.detection.image_distances import smallest_distances
 from guardalign_middleware.detection.profile import CategoryThreshold
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.sanitize import sanitize
@@ -63,7 +64,7 @@ def test_a_reported_thing_does_not_shield_its_neighbour(detector: Detector, repo
 
 def test_each_category_has_its_own_threshold(detector: Detector) -> None:
     (fire,) = detector.distances(ONLY_FIRE)
-    assert fire.by_category()["fire"] == fire.distance
+    assert smallest_distances(fire.evidence)["native"]["fire"] == fire.distance
     profile = fit_threshold([0.5] * 100, binding=detector.meters[0].binding)
     strict, lenient = CategoryThreshold(0.4, 0.0), CategoryThreshold(fire.distance / 2, 0.0)
     own = Detector(
