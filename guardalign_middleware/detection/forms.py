@@ -16,12 +16,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from guardalign_middleware.config import FormConfig, Sight
-from guardalign_middleware.detection.resize import resized
+from guardalign_middleware.detection.resize import changed_image, channels_first, resized
 from guardalign_middleware.types import CanonicalImage, FormName
 
 FloatBox = tuple[float, float, float, float]
@@ -69,17 +68,16 @@ class Form:
         returned, resized if the form was shrunk.
         """
         if self.pixels is not None:
-            picture = torch.from_numpy(self.pixels.copy()).permute(2, 0, 1)
+            picture = channels_first(self.pixels)
         return resized(picture[None], self.height, self.width)[0]
 
     def frame(self, image: CanonicalImage) -> CanonicalImage:
         """The frame of an image, as an image."""
         if self.pixels is None and (self.width, self.height) == (image.width, image.height):
             return image
-        rendered = self.render(torch.from_numpy(image.pixels.copy()).permute(2, 0, 1))
-        pixels = rendered.permute(1, 2, 0).contiguous().numpy()
-        pixels.flags.writeable = False
-        return CanonicalImage(pixels, image.source)
+        source = image.pixels if self.pixels is None else self.pixels
+        frame = resized(channels_first(source)[None], self.height, self.width)[0]
+        return changed_image(frame, image.source)
 
     def to_image(self, boxes: NDArray[np.int64], width: int, height: int) -> NDArray[np.int64]:
         """Map boxes of the frame to the picture.

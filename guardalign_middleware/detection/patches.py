@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from guardalign_middleware.config import PatchConfig
-from guardalign_middleware.detection.resize import resized
+from guardalign_middleware.detection.resize import channels_first, resized
 from guardalign_middleware.types import CanonicalImage
 
 PADDING = 127
@@ -114,9 +114,7 @@ def crop_patches(image: CanonicalImage, boxes: NDArray[np.int64], side: int) -> 
         ValueError: a box is not square or shows nothing of the image.
     """
     _check_boxes(image, boxes)
-    # A copy: torch warns about read-only arrays.
-    pixels = torch.from_numpy(image.pixels.copy()).permute(2, 0, 1)
-    return cut_crops(pixels, boxes, side, PADDING).div(255.0)
+    return cut_crops(channels_first(image.pixels), boxes, side, PADDING).div(255.0)
 
 
 def cut_crops(pixels: Tensor, boxes: NDArray[np.int64], side: int, padding: float) -> Tensor:

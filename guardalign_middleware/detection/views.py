@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from guardalign_middleware.config import ViewName
+from guardalign_middleware.detection.resize import changed_image, channels_first
 from guardalign_middleware.detection.view_seed import seeded_number
 from guardalign_middleware.types import CanonicalImage
 
@@ -55,10 +56,7 @@ class View:
         """The changed copy; for `as_is` the picture itself."""
         if self.name == "as_is":
             return image
-        pixels = torch.from_numpy(image.pixels.copy()).permute(2, 0, 1)
-        changed = self.apply(pixels).permute(1, 2, 0).contiguous().numpy()
-        changed.flags.writeable = False
-        return CanonicalImage(changed, image.source)
+        return changed_image(self.apply(channels_first(image.pixels)), image.source)
 
     def to_image(self, boxes: NDArray[np.int64], width: int) -> NDArray[np.int64]:
         """Map boxes of the changed copy back to the picture.

@@ -18,7 +18,7 @@ from guardalign_middleware.detection import Detector, Meter, OpenClipEncoder
 from guardalign_middleware.detection.forms import Form
 from guardalign_middleware.detection.patches import PADDING, cut_crops
 from guardalign_middleware.detection.plan import FormPatches, view_patches
-from guardalign_middleware.detection.resize import resized
+from guardalign_middleware.detection.resize import channels_first, resized
 from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.evaluation.attacks.target import Target
 from guardalign_middleware.types import CanonicalImage, FormName
@@ -163,7 +163,7 @@ def _marked(
 
 def to_tensor(image: CanonicalImage) -> Tensor:
     """Float `[3, H, W]` in [0, 1]."""
-    return torch.from_numpy(image.pixels.copy()).permute(2, 0, 1) / 255.0
+    return channels_first(image.pixels) / 255.0
 
 
 def from_tensor(pixels: Tensor, source: str) -> CanonicalImage:
