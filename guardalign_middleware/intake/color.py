@@ -80,7 +80,9 @@ def _split(picture: Image.Image, source: str) -> tuple[Image.Image, Image.Image 
         # Pillow undoes premultiplied alpha only when converting to RGBA or LA, hence two steps.
         straight = picture.convert("LA") if mode == "La" else picture
         opaque = straight.convert("RGBA")
-        return opaque.convert("RGB"), opaque.getchannel("A")
+        # Grey stays grey, so that its profile still applies.
+        colours = "L" if mode in {"1", "L", "LA", "La"} else "RGB"
+        return opaque.convert(colours), opaque.getchannel("A")
     if mode in {"RGB", "L", "CMYK"}:
         return picture, None
     return picture.convert("L" if mode == "1" else "RGB"), None
@@ -116,7 +118,8 @@ def _apply_profile(picture: Image.Image, profile: bytes) -> Image.Image | None:
     try:
         source_profile = ImageCms.ImageCmsProfile(BytesIO(profile))
         mode = _PROFILE_MODES.get(source_profile.profile.xcolor_space.strip())
-        if mode is None or (mode == "CMYK") != (picture.mode == "CMYK"):
+        # A grey picture may have a profile for RGB. The reverse would take its colours away.
+        if mode != picture.mode and (mode, picture.mode) != ("RGB", "L"):
             return None
         return ImageCms.profileToProfile(
             picture.convert(mode),

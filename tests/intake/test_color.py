@@ -140,6 +140,29 @@ class TestColourSpaces:
         shown = pixels_of(encode(red, icc_profile=swapped))
         np.testing.assert_allclose(shown[0, 0], (0, 0, 255), atol=3)
 
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK"])
+    @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+    def test_a_profile_for_grey_takes_no_colour_away(self, mode: str, image_format: str) -> None:
+        if (mode, image_format) == ("CMYK", "PNG"):
+            return
+        picture = gradient().convert(mode)
+        data = encode(picture, image_format, icc_profile=grey_profile())
+        np.testing.assert_array_equal(pixels_of(data), np.asarray(picture.convert("RGB")))
+
+    @pytest.mark.parametrize("mode", ["L", "LA"])
+    def test_a_profile_for_grey_is_applied_to_grey(self, mode: str) -> None:
+        picture = Image.new("L", (2, 2), 64).convert(mode)
+        shown = pixels_of(encode(picture, icc_profile=grey_profile()))
+        # The levels of the profile are linear: 64/255 is 0.537 in sRGB.
+        np.testing.assert_allclose(shown, 137, atol=2)
+
+    def test_a_transparent_grey_keeps_its_profile(self) -> None:
+        picture = Image.new("L", (2, 1), 64)
+        picture.putpixel((0, 0), 7)
+        shown = pixels_of(encode(picture, icc_profile=grey_profile(), transparency=7))
+        assert tuple(shown[0, 0]) == BACKGROUND
+        np.testing.assert_allclose(shown[0, 1], 137, atol=2)
+
     def test_alpha_survives_the_profile(self) -> None:
         clear = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
         clear.putpixel((1, 0), (255, 0, 0, 255))
@@ -193,3 +216,23 @@ def swapped_profile() -> bytes:
     table, rest = tags[: 12 * count], tags[12 * count :]
     exchanged = table.replace(b"rXYZ", b"tmp_").replace(b"bXYZ", b"rXYZ").replace(b"tmp_", b"bXYZ")
     return head + exchanged + rest
+
+
+def grey_profile() -> bytes:
+    """A display profile for grey with linear levels."""
+    white = struct.pack(">4s4x3i", b"XYZ ", *(round(one * 65536) for one in (0.9642, 1.0, 0.8249)))
+    curve = struct.pack(">4s4xI", b"curv", 0)
+    text = b"desc\0\0\0\0\0\0\0\x05grey\0".ljust(104, b"\0")
+    bodies = {b"desc": text, b"wtpt": white, b"kTRC": curve}
+    table, data, place = b"", b"", 132 + 12 * len(bodies)
+    for name, body in bodies.items():
+        table += struct.pack(">4sII", name, place + len(data), len(body))
+        data += body
+    head = struct.pack(
+        ">I4sI4s4s4s12x4s40x", place + len(data), b"lcms", 0x02100000, b"mntr", b"GRAY", b"XYZ ",
+        b"acsp",
+    )  # fmt: skip
+    # The illuminant of the connection space stands at a fixed place.
+    head = head.ljust(128, b"\0")
+    head = head[:68] + white[8:] + head[80:128]
+    return head + struct.pack(">I", len(bodies)) + table + data
