@@ -1,17 +1,15 @@
-"""One line of an audit log: its fields, its only valid spelling, and its authentication codes."""
+"""One line of an audit log: its fields, how it is checked, and how an unfinished one looks."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
-import os
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal, Self
+from dataclasses import asdict, dataclass, fields
+from typing import Final, Literal, Self
 
+from guardalign_middleware.audit.keys import Keys
+from guardalign_middleware.audit.spelling import MAC, canonical, open_sealed
 from guardalign_middleware.errors import AuditError
 from guardalign_middleware.types import Decision
 
@@ -25,9 +23,10 @@ LARGEST_LINE = 65_536
 LineFault = Literal["incomplete", "malformed", "edited"]
 Step = Literal["scan", "sanitize"]
 
-_KEY_BYTES = 32
-_MAC = re.compile(r"[0-9a-f]{64}")
-_MAKE_KEY = "Make one with: openssl rand -hex 32 > audit.key"
+# Lines are ASCII, and control characters in them are escaped.
+_TEXT: Final = rb'"(?:[ -!#-\[\]-\x7f]|\\[ -~])*'
+_VALUE: Final = re.compile(_TEXT + rb'"|-?[0-9][0-9.eE+-]*|null')
+_BEGUN: Final = re.compile(_TEXT + rb"\\?|-?[0-9.eE+-]*|n|nu|nul")
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,16 @@ class AuditEntry:
         """The line as written to the log, including the newline."""
         return canonical(asdict(self))
 
+    @property
+    def before(self) -> Head:
+        """The end of the log before this line."""
+        return Head(self.number, self.previous)
+
+    @property
+    def after(self) -> Head:
+        """The end of the log with this line."""
+        return Head(self.number + 1, self.mac)
+
 
 @dataclass(frozen=True)
 class Head:
@@ -101,7 +110,7 @@ class Head:
             AuditError: the text has a different form.
         """
         entries, _, mac = text.strip().partition(":")
-        if not (re.fullmatch(r"[0-9]{1,18}", entries) and _MAC.fullmatch(mac)):
+        if not (re.fullmatch(r"[0-9]{1,18}", entries) and MAC.fullmatch(mac)):
             raise AuditError(
                 f"{text!r} is not an anchor.",
                 remedy="Pass the head printed by an earlier verification, as in 12:9f86d0….",
@@ -114,90 +123,7 @@ class Head:
 
 EMPTY = Head(0, FIRST)
 
-
-class Keys:
-    """Computes the codes of a log, with one derived key per purpose to keep codes apart.
-
-    Raises:
-        AuditError: the key is too short.
-    """
-
-    def __init__(self, key: bytes) -> None:
-        if len(key) < _KEY_BYTES:
-            raise AuditError(
-                f"The key of an audit log should have at least {_KEY_BYTES} bytes. "
-                f"Received {len(key)}.",
-                remedy=_MAKE_KEY,
-            )
-        self._line = _code(key, b"guardalign audit: line").digest()
-        self._head = _code(key, b"guardalign audit: head").digest()
-        self._image = _code(key, b"guardalign audit: image").digest()
-
-    def of_line(self, record: Mapping[str, Any]) -> str:
-        """The MAC of a line's other fields."""
-        return _code(self._line, canonical(record)).hexdigest()
-
-    def of_head(self, record: Mapping[str, Any]) -> str:
-        """The MAC of a head's other fields."""
-        return _code(self._head, canonical(record)).hexdigest()
-
-    def of_image(self, sha256: str) -> str:
-        """The code of an image with this `CanonicalImage.sha256`, which covers size and pixels."""
-        return _code(self._image, sha256.encode()).hexdigest()
-
-
-def load_key(path: str | os.PathLike[str]) -> bytes:
-    """Read a key file: all its bytes without trailing line ends.
-
-    Raises:
-        AuditError: the file cannot be read, or the key is too short.
-    """
-    try:
-        key = Path(path).read_bytes().rstrip(b"\r\n")
-    except OSError as error:
-        raise AuditError(
-            f"Cannot read the key file {path}: {error.strerror}.", remedy=_MAKE_KEY
-        ) from error
-    Keys(key)
-    return key
-
-
-def key_from_environment(name: str) -> bytes:
-    """Read a key from an environment variable, without surrounding whitespace.
-
-    Raises:
-        AuditError: the variable is not set, or the key is too short.
-    """
-    key = os.environb.get(name.encode(), b"").strip()
-    if not key:
-        raise AuditError(
-            f"The environment variable {name} for the key of the audit log is not set.",
-            remedy=f'Set it, as in: export {name}="$(openssl rand -hex 32)"',
-        )
-    Keys(key)
-    return key
-
-
-def canonical(record: Mapping[str, Any]) -> bytes:
-    """The only valid spelling of a JSON object on a line; any other is treated as an edit.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    text = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text.encode("ascii") + b"\n"
-
-
-def open_sealed(line: bytes) -> tuple[dict[str, Any], str] | None:
-    """The other fields and the MAC of a line; None unless its spelling is canonical."""
-    try:
-        record = json.loads(line)
-        if not isinstance(record, dict) or canonical(record) != line:
-            return None
-    except (ValueError, RecursionError):
-        return None
-    mac = record.pop("mac", None)
-    return (record, mac) if isinstance(mac, str) and _MAC.fullmatch(mac) else None
+_NAMES: Final = sorted(field.name for field in fields(AuditEntry))
 
 
 def parse_line(line: bytes, keys: Keys) -> AuditEntry | LineFault:
@@ -217,5 +143,37 @@ def parse_line(line: bytes, keys: Keys) -> AuditEntry | LineFault:
     return entry if entry.format == FORMAT else "malformed"
 
 
-def _code(key: bytes, message: bytes) -> hmac.HMAC:
-    return hmac.new(key, message, hashlib.sha256)
+def is_unfinished(line: bytes) -> bool:
+    """Whether what stands at the end of a file is no whole line.
+
+    It has no newline, or holds zeros: blocks that did not reach the disk read as zeros after a
+    power failure, and no line has any.
+    """
+    return not line.endswith(b"\n") or b"\0" in line
+
+
+def could_follow(unfinished: bytes, head: Head) -> bool:
+    """Whether a writer that was stopped can have left these bytes behind the line of `head`.
+
+    They are then the beginning of the next line, or what reached the disk of it. Anything else was
+    written by an editor.
+    """
+    rest = unfinished.split(b"\0", 1)[0]
+    if len(unfinished) > LARGEST_LINE:
+        return False
+    known = {"number": head.entries, "previous": head.mac, "format": FORMAT}
+    for place, name in enumerate(_NAMES):
+        opening = f'{"," if place else "{"}"{name}":'.encode()
+        if name in known:
+            opening += json.dumps(known[name]).encode()
+        if len(rest) <= len(opening):
+            return opening.startswith(rest)
+        if not rest.startswith(opening):
+            return False
+        rest = rest[len(opening) :]
+        if name not in known:
+            value = _VALUE.match(rest)
+            if value is None or value.end() == len(rest):
+                return value is not None or _BEGUN.fullmatch(rest) is not None
+            rest = rest[value.end() :]
+    return b"}\n".startswith(rest)

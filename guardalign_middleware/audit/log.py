@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from io import FileIO
 from pathlib import Path
 from typing import Self
 
-from guardalign_middleware.audit.lines import (
-    EMPTY,
-    LARGEST_LINE,
-    AuditEntry,
-    Head,
-    Keys,
-    key_from_environment,
-    load_key,
-    open_sealed,
-    parse_line,
-)
+from guardalign_middleware.audit.ending import Ending, settle
+from guardalign_middleware.audit.heads import head_path, prepare_head, read_head
+from guardalign_middleware.audit.keys import Keys, key_from_environment, load_key
+from guardalign_middleware.audit.lines import LARGEST_LINE, AuditEntry, Head
+from guardalign_middleware.audit.parts import close_file
 from guardalign_middleware.audit.record import Result, record_of, verdict_of
-from guardalign_middleware.audit.storage import head_path, read_head, write_head, writing
+from guardalign_middleware.audit.spelling import open_sealed
+from guardalign_middleware.audit.storage import sync_folder, write_all, writing
 from guardalign_middleware.config import AuditConfig
 from guardalign_middleware.errors import AuditError
 
@@ -32,15 +28,20 @@ from guardalign_middleware.errors import AuditError
 class AuditLog:
     """Appends verdicts to a log. Holds no open file and no state, so it can be shared and forked.
 
+    A line and its head are one step: either both are written, or neither. What a stopped writer
+    left is completed before the next line.
+
     Args:
         path: the log file; its head is kept beside it in `PATH.head`. Both are created on the first
             write, readable by their owner only.
-        key: at least 32 secret bytes; see `load_key`.
+        key: at least 32 secret, random bytes; see `load_key`.
         fsync: wait until each line is on the disk, where it survives a power failure.
         include_source: also record `verdict.source`, which may be a path.
+        rotate_bytes: close the file before it grows larger, and go on in a new one.
+        rotate_daily: go on in a new file on each day (UTC) with an entry.
 
     Raises:
-        AuditError: the key is too short.
+        AuditError: the key is too short or too regular.
     """
 
     def __init__(
@@ -50,10 +51,14 @@ class AuditLog:
         *,
         fsync: bool = False,
         include_source: bool = False,
+        rotate_bytes: int | None = None,
+        rotate_daily: bool = False,
     ) -> None:
         self.path = Path(path)
         self.fsync = fsync
         self.include_source = include_source
+        self.rotate_bytes = rotate_bytes
+        self.rotate_daily = rotate_daily
         self._keys = Keys(key)
 
     @classmethod
@@ -61,14 +66,34 @@ class AuditLog:
         """The log described by a preset, with its key; no file is created yet.
 
         Raises:
-            AuditError: the key cannot be read, or is too short.
+            AuditError: the key cannot be read or is weak, or the log is spoiled.
         """
         if config.key_variable is not None:
             key = key_from_environment(config.key_variable)
         else:
             assert config.key_file is not None  # exactly one of the two is set
             key = load_key(config.key_file)
-        return cls(config.log, key, fsync=config.fsync, include_source=config.include_source)
+        log = cls(
+            config.log,
+            key,
+            fsync=config.fsync,
+            include_source=config.include_source,
+            rotate_bytes=config.rotate_bytes,
+            rotate_daily=config.rotate_daily,
+        )
+        log.recover()
+        return log
+
+    def recover(self) -> None:
+        """Complete what a stopped writer left at the end of the log, as the next `append` would.
+
+        Raises:
+            AuditError: the log cannot be written, or its end is not one that a crash can leave.
+        """
+        if not self.path.is_file():
+            return
+        with self._explained(), writing(self.path) as file:
+            settle(self.path, file, self._keys, fsync=self.fsync)
 
     def append(self, result: Result) -> AuditEntry:
         """Record the decision on one image; the line is in the file when this returns.
@@ -87,18 +112,25 @@ class AuditLog:
                 "The distance or threshold of a verdict is not finite, so it is not recorded.",
                 remedy="Treat it as a fault of the detector.",
             )
+        with self._explained():
+            while True:
+                with writing(self.path) as file:
+                    end = settle(self.path, file, self._keys, fsync=self.fsync)
+                    entry = self._entry(result, end.head)
+                    if not self._is_full(end, entry):
+                        self._write(file, entry)
+                        return entry
+                    close_file(self.path, end.head)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            with writing(self.path) as file:
-                head = self._end_of(file)
-                entry = self._entry(result, head)
-                self._write(file, entry.to_line())
-                self._write_head(Head(head.entries + 1, entry.mac))
+            yield
         except OSError as error:
             raise AuditError(
                 f"Cannot write to the audit log {self.path}: {error.strerror}.",
                 remedy="Check the path, its permissions and the free space.",
             ) from error
-        return entry
 
     def _entry(self, result: Result, head: Head) -> AuditEntry:
         entry = AuditEntry(
@@ -118,56 +150,31 @@ class AuditLog:
             )
         return replace(entry, mac=self._keys.of_line(sealed[0]))
 
-    def _end_of(self, file: FileIO) -> Head:
-        """The end of the log, checked to be the one written last.
+    def _is_full(self, end: Ending, entry: AuditEntry) -> bool:
+        if end.size == 0:
+            return False
+        # A clock that was set back begins no new file.
+        if self.rotate_daily and entry.time[:10] > end.day:
+            return True
+        size = end.size + len(entry.to_line())
+        return self.rotate_bytes is not None and size > self.rotate_bytes
 
-        Raises:
-            AuditError: it is not, or it was written with a different key.
-        """
-        size = file.seek(0, os.SEEK_END)
-        kept = read_head(self.path, self._keys)
-        if size == 0 and kept == "missing":
-            # Written before the first line, so that a log without a head is always suspect.
-            self._write_head(EMPTY)
-            return EMPTY
-        if not isinstance(kept, Head):
-            raise self._spoiled(f"{head_path(self.path)} is {kept}, or its key is different")
-        if size == 0:
-            found, before = EMPTY, EMPTY
-        else:
-            file.seek(max(0, size - LARGEST_LINE - 1))
-            tail = file.readall()
-            last = parse_line(tail[tail.rfind(b"\n", 0, -1) + 1 :], self._keys)
-            if not isinstance(last, AuditEntry):
-                raise self._spoiled("its last line is damaged")
-            found, before = Head(last.number + 1, last.mac), Head(last.number, last.previous)
-        # A crash between the two writes leaves one line more than the head knows.
-        if kept not in {found, before}:
-            raise self._spoiled("its end is not the one written last")
-        return found
-
-    def _write(self, file: FileIO, line: bytes) -> None:
-        end = file.seek(0, os.SEEK_END)
-        rest = memoryview(line)
+    def _write(self, file: int, entry: AuditEntry) -> None:
+        # The next head is written first: on a full disk, that fails before there is a line.
+        fresh = prepare_head(self.path, entry.after, self._keys, fsync=self.fsync)
+        end = os.lseek(file, 0, os.SEEK_END)
         try:
-            while rest:
-                rest = rest[file.write(rest) :]
+            write_all(file, entry.to_line())
             if self.fsync:
-                os.fsync(file.fileno())
+                os.fsync(file)
+            os.replace(fresh, head_path(self.path))
         except OSError:
-            # A full disk leaves half a line, which would make the log unusable.
-            file.truncate(end)
+            # Also raised by a signal's handler, maybe after the head was replaced.
+            if read_head(self.path, self._keys) != entry.after:
+                os.ftruncate(file, end)
             raise
-
-    def _write_head(self, head: Head) -> None:
-        write_head(self.path, head, self._keys, fsync=self.fsync)
-
-    def _spoiled(self, how: str) -> AuditError:
-        return AuditError(
-            f"Nothing is appended to the audit log {self.path}: {how}.",
-            remedy="Run `guardalign audit verify`, keep both files as evidence, and start a new "
-            "log.",
-        )
+        if self.fsync:
+            sync_folder(self.path)
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from guardalign_middleware.audit.lines import Keys
+from guardalign_middleware.audit.keys import Keys
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import Verdict
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from guardalign_middleware.audit.lines import AuditEntry, Keys
+from guardalign_middleware.audit.keys import Keys
+from guardalign_middleware.audit.lines import AuditEntry, Head
 from guardalign_middleware.audit.record import Result, record_of, verdict_of
 from guardalign_middleware.audit.verify import read_entries
 from guardalign_middleware.types import CanonicalImage
 
 
 def entries_of(
-    path: str | os.PathLike[str], image: CanonicalImage, key: bytes
+    path: str | os.PathLike[str],
+    image: CanonicalImage,
+    key: bytes,
+    *,
+    start: Head | None = None,
 ) -> Iterator[AuditEntry]:
     """The entries about an image, found by its pixels; errors are those of `read_entries`."""
     code = Keys(key).of_image(image.sha256)
-    return (entry for entry in read_entries(path, key) if entry.image == code)
+    return (entry for entry in read_entries(path, key, start=start) if entry.image == code)
 
 
 def differences(

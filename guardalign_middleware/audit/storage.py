@@ -1,118 +1,138 @@
-"""The two files of an audit log: the locked log itself and its head."""
+"""Opening, locking and replacing the files of an audit log; they are regular files only."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import hmac
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from io import FileIO
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Literal
-
-from guardalign_middleware.audit.lines import LARGEST_LINE, Head, Keys, canonical, open_sealed
-from guardalign_middleware.errors import AuditError
-
-HeadFault = Literal["missing", "damaged"]
 
 
-def head_path(log: Path) -> Path:
-    """Where the head of a log is kept."""
-    return log.with_name(f"{log.name}.head")
+def open_regular(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a regular file, and never wait for the other end of a pipe.
+
+    Returns:
+        Its descriptor. A new file is readable by its owner only.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, pipe, socket or device.
+    """
+    quiet = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        file = os.open(path, flags | quiet, 0o600)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "the path holds an invalid character") from error
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return file
 
 
 @contextmanager
-def writing(log: Path) -> Iterator[FileIO]:
-    """The log under an exclusive lock, created if missing.
+def writing(log: Path, *, create: bool = True) -> Iterator[int]:
+    """The descriptor of the log, to be written by nobody else meanwhile.
 
+    The lock is on a file of its own, `NAME.lock`, because the log may be renamed by a log rotator.
     It is opened anew for each use: a lock belongs to an open file, so that threads exclude each
-    other, too. It is unbuffered, because closing a buffer would retry a failed write.
+    other, too.
 
     Raises:
-        OSError: the log cannot be opened.
+        OSError: the log or its lock cannot be opened.
     """
-    with open(log, "r+b", buffering=0, opener=_private) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield file
+    if not create:
+        os.stat(log)
+    with _locked(log, os.O_RDONLY | os.O_CREAT, fcntl.LOCK_EX):
+        file = open_regular(log, os.O_RDWR | (os.O_CREAT if create else 0))
+        try:
+            yield file
+        finally:
+            os.close(file)
 
 
 @contextmanager
-def reading(log: Path, keys: Keys) -> Iterator[tuple[Iterator[bytes], Head | HeadFault]]:
-    """A consistent snapshot of the log: its lines, including newlines, and its head.
-
-    Writers wait only while the snapshot is taken; later lines are not part of it. An overlong line
-    comes in pieces, which are invalid lines.
+def undisturbed(log: Path) -> Iterator[None]:
+    """Let writers wait. A copy of a log has no lock, and no writers.
 
     Raises:
-        AuditError: the log cannot be opened or read.
+        OSError: the lock cannot be opened.
     """
-    try:
-        with open(log, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
-            size = os.fstat(file.fileno()).st_size
-            head = read_head(log, keys)
-            fcntl.flock(file, fcntl.LOCK_UN)
-            yield _lines(file, size), head
-    except OSError as error:
-        raise AuditError(
-            f"Cannot read the audit log {log}: {error.strerror}.",
-            remedy="Check the path and its permissions.",
-        ) from error
+    if not os.path.lexists(_lock_path(log)):
+        yield
+        return
+    with _locked(log, os.O_RDONLY, fcntl.LOCK_SH):
+        yield
 
 
-def _lines(file: BinaryIO, size: int) -> Iterator[bytes]:
-    while line := file.readline(min(size, LARGEST_LINE + 1)):
-        size -= len(line)
-        yield line
+def _lock_path(log: Path) -> Path:
+    return log.with_name(f"{log.name}.lock")
 
 
-def read_head(log: Path, keys: Keys) -> Head | HeadFault:
-    """The head of a log.
-
-    Raises:
-        AuditError: the head exists but cannot be read.
-    """
-    path = head_path(log)
-    try:
-        with open(path, "rb") as file:
-            line = file.read(LARGEST_LINE)
-    except FileNotFoundError:
-        return "missing"
-    except OSError as error:
-        raise AuditError(
-            f"Cannot read {path}, the head of the audit log: {error.strerror}.",
-            remedy="Check its permissions.",
-        ) from error
-    sealed = open_sealed(line)
-    if sealed is None or not hmac.compare_digest(sealed[1], keys.of_head(sealed[0])):
-        return "damaged"
-    entries, last = sealed[0].get("entries"), sealed[0].get("last")
-    return Head(entries, last) if isinstance(entries, int) and isinstance(last, str) else "damaged"
-
-
-def write_head(log: Path, head: Head, keys: Keys, *, fsync: bool) -> None:
-    """Replace the head atomically: after a power failure it is either the old or the new one.
-
-    Raises:
-        OSError: the new head cannot be written; the old one stays.
-    """
-    path = head_path(log)
-    fresh = path.with_name(f"{path.name}.new")
-    record = {"entries": head.entries, "last": head.mac}
-    with open(fresh, "wb", opener=_private) as file:
-        file.write(canonical({**record, "mac": keys.of_head(record)}))
-        if fsync:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(fresh, path)
-    if fsync:
-        folder = os.open(path.parent, os.O_RDONLY)
+@contextmanager
+def _locked(log: Path, flags: int, kind: int) -> Iterator[None]:
+    path = _lock_path(log)
+    while True:
+        file = open_regular(path, flags)
         try:
-            os.fsync(folder)
+            fcntl.flock(file, kind)
+            if _is_at(file, path):
+                yield
+                return
         finally:
-            os.close(folder)
+            os.close(file)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT, 0o600)
+def _is_at(file: int, path: Path) -> bool:
+    """Whether an open file still has this name, which a log rotator may have taken away."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def write_all(file: int, data: bytes) -> None:
+    """Write all bytes at the end of a file.
+
+    Raises:
+        OSError: not all could be written; some may have been.
+    """
+    os.lseek(file, 0, os.SEEK_END)
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+def prepare(path: Path, data: bytes, *, fsync: bool) -> Path:
+    """Write the new content of a small file beside it, to be put in its place by `os.replace`.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    file = open_regular(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        write_all(file, data)
+        if fsync:
+            os.fsync(file)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(fresh)
+        raise
+    finally:
+        os.close(file)
+    return fresh
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names of the files beside `path` are on the disk.
+
+    Raises:
+        OSError: the folder cannot be opened, or the disk failed.
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-audit_app = typer.Typer(help="Verify and replay the audit log.", no_args_is_help=True)
+audit_app = typer.Typer(help="Verify, repair and replay the audit log.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
 concepts_app = typer.Typer(help="Check the concepts to look for.", no_args_is_help=True)
 app.add_typer(concepts_app, name="concepts")
@@ -31,7 +31,15 @@ Preset = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 AuditFile = Annotated[Path, typer.Argument(metavar="FILE", help="Audit log.")]
 KeyFile = Annotated[
-    Path, typer.Option("--key-file", "-k", metavar="FILE", help="Key of the audit log.")
+    Path | None, typer.Option("--key-file", "-k", metavar="FILE", help="Key of the audit log.")
+]
+KeyVariable = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Environment variable with the key of the audit log."),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(metavar="N:MAC", help="Head at the end of files that were moved away."),
 ]
 
 
@@ -278,27 +286,53 @@ def concepts_check(
 @audit_app.command("verify")
 def audit_verify(
     log: AuditFile,
-    key_file: KeyFile,
+    key_file: KeyFile = None,
+    key_variable: KeyVariable = None,
     anchor: Annotated[
         str | None,
         typer.Option(metavar="N:MAC", help="Head printed by an earlier check and kept elsewhere."),
     ] = None,
+    start: Start = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a log for edits, deletions, reordering and truncation.
+    """Check a log and its closed files for edits, deletions, reordering and truncation.
 
     Exit status: 0 intact, 1 not intact, 2 could not be checked.
     """
-    from guardalign_middleware.cli.audit import run_verify
+    from guardalign_middleware.cli.audit import read_key, run_verify
 
-    _run(lambda: run_verify(log, key_file=key_file, anchor=anchor, as_json=as_json))
+    _run(
+        lambda: run_verify(
+            log, read_key(key_file, key_variable), anchor=anchor, start=start, as_json=as_json
+        )
+    )
+
+
+@audit_app.command("repair")
+def audit_repair(
+    log: AuditFile,
+    key_file: KeyFile = None,
+    key_variable: KeyVariable = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cut off what follows the last recorded line, say what it was, and keep it beside the log.
+
+    A guard does this itself for a line that a crash left unfinished. No recorded line is cut off.
+
+    Exit status: 0 the log can be written again, 2 it cannot be repaired.
+    """
+    from guardalign_middleware.cli.audit import read_key, run_repair
+
+    _run(lambda: run_repair(log, read_key(key_file, key_variable), as_json=as_json))
 
 
 @audit_app.command("replay")
 def audit_replay(
     log: AuditFile,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")],
-    key_file: KeyFile,
+    key_file: KeyFile = None,
+    key_variable: KeyVariable = None,
+    start: Start = None,
     as_json: AsJson = False,
     preset: Preset = "mini",
 ) -> None:
@@ -306,9 +340,18 @@ def audit_replay(
 
     Exit status: 0 no differences, 1 differences, 2 an image is unreadable or not in the log.
     """
-    from guardalign_middleware.cli.audit import run_replay
+    from guardalign_middleware.cli.audit import read_key, run_replay
 
-    _run(lambda: run_replay(log, images, key_file=key_file, preset=preset, as_json=as_json))
+    _run(
+        lambda: run_replay(
+            log,
+            images,
+            read_key(key_file, key_variable),
+            start=start,
+            preset=preset,
+            as_json=as_json,
+        )
+    )
 
 
 def main() -> None:

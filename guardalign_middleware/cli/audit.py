@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from guardalign_middleware.audit import (
     AuditEntry,
+    AuditReport,
     Head,
     differences,
     entries_of,
     load_key,
+    repair,
     verify,
 )
+from guardalign_middleware.audit.keys import key_from_environment
 from guardalign_middleware.audit.lines import Step
 from guardalign_middleware.audit.record import Result
 from guardalign_middleware.cli.console import (
@@ -25,11 +26,12 @@ from guardalign_middleware.cli.console import (
     UNSAFE,
     err,
     out,
+    plain,
     print_error,
     print_json,
 )
 from guardalign_middleware.config import GuardAlignConfig
-from guardalign_middleware.errors import GuardAlignError
+from guardalign_middleware.errors import AuditError, GuardAlignError
 from guardalign_middleware.types import CanonicalImage
 
 if TYPE_CHECKING:
@@ -57,31 +59,110 @@ class Replayed:
         }
 
 
-def run_verify(log: Path, *, key_file: Path, anchor: str | None, as_json: bool) -> int:
+def read_key(key_file: Path | None, key_variable: str | None) -> bytes:
+    """The key of a log, from a file or from a variable of the environment.
+
+    Raises:
+        AuditError: neither or both are given, or the key cannot be read or is weak.
+    """
+    if (key_file is None) == (key_variable is None):
+        raise AuditError(
+            "Exactly one of --key-file and --key-variable should be given.",
+            remedy="Name the file of the key, or the variable that holds it.",
+        )
+    if key_variable is not None:
+        return key_from_environment(key_variable)
+    assert key_file is not None  # exactly one of the two is set
+    return load_key(key_file)
+
+
+def run_verify(
+    log: Path, key: bytes, *, anchor: str | None, start: str | None, as_json: bool
+) -> int:
     """Check a log and print the result.
 
     Returns:
         The exit status: 0 if the log is intact, else 1.
 
     Raises:
-        AuditError: the log, its head, the key or the anchor cannot be read.
+        AuditError: the log, its head, the anchor or the start cannot be read.
     """
-    key = load_key(key_file)
-    report = verify(log, key, anchor=None if anchor is None else Head.parse(anchor))
+    report = verify(log, key, anchor=_head(anchor), start=_head(start))
     if as_json:
         print_json(report.to_json())
-    elif report.intact:
-        out().print(f"[green]intact[/] {escape(str(log))}: {report.entries} lines")
-        out().print(f"head {report.head}  (keep it elsewhere and pass it as --anchor later)")
     else:
-        out().print(f"[bold red]NOT intact[/] {escape(str(log))}: {report.entries} lines")
-        for problem in report.problems:
-            out().print(escape(str(problem)))
+        _show(log, report)
     return ALLOWED if report.intact else UNSAFE
 
 
+def _show(log: Path, report: AuditReport) -> None:
+    name = plain(str(log))
+    if report.intact:
+        out().print(f"[green]intact[/] {name}: {report.entries} lines")
+    else:
+        out().print(f"[bold red]NOT intact[/] {name}: {report.entries} lines")
+        for problem in report.problems:
+            out().print(plain(str(problem)))
+    if len(report.files) > 1:
+        for file in report.files:
+            out().print(f"{plain(file.name)}: {file.entries} lines, up to {file.head}")
+    if report.unfinished:
+        out().print(
+            f"{report.unfinished} bytes of an unfinished line: the writer was stopped, and nothing "
+            "was recorded in them. The next write or `guardalign audit repair` cuts them off."
+        )
+    if report.intact:
+        out().print(f"head {report.head}  (keep it elsewhere and pass it as --anchor later)")
+
+
+def run_repair(log: Path, key: bytes, *, as_json: bool) -> int:
+    """Cut off what follows the last recorded line of a log, and print what it was.
+
+    Returns:
+        The exit status 0.
+
+    Raises:
+        AuditError: the log cannot be repaired; nothing was changed.
+    """
+    done = repair(log, key)
+    if as_json:
+        print_json(
+            {
+                "entries": done.entries,
+                "cut": done.cut,
+                "beginning": done.beginning.decode("utf-8", "backslashreplace"),
+                "kept_in": None if done.kept_in is None else str(done.kept_in),
+                "by_crash": done.by_crash,
+                "named": done.named,
+            }
+        )
+        return ALLOWED
+    name = plain(str(log))
+    if done.named:
+        out().print(f"{name}: line {done.entries} was whole, but not in the head yet; it is now")
+    if done.cut:
+        cause = "left by a stopped writer" if done.by_crash else "NOT written by this program"
+        out().print(f"{name}: {done.cut} bytes cut off behind line {done.entries}, {cause}:")
+        out().print(plain(done.beginning.decode("utf-8", "backslashreplace")))
+        out().print(f"kept in {plain(str(done.kept_in))}")
+    if not (done.named or done.cut):
+        out().print(f"{name}: nothing to repair")
+    out().print("Run `guardalign audit verify` to check all lines.")
+    return ALLOWED
+
+
+def _head(text: str | None) -> Head | None:
+    return None if text is None else Head.parse(text)
+
+
 def run_replay(
-    log: Path, images: Sequence[str], *, key_file: Path, preset: str, as_json: bool
+    log: Path,
+    images: Sequence[str],
+    key: bytes,
+    *,
+    start: str | None,
+    preset: str,
+    as_json: bool,
 ) -> int:
     """Guard images again and compare the results with all their entries; nothing is recorded.
 
@@ -90,13 +171,13 @@ def run_replay(
         differs, else 0.
 
     Raises:
-        AuditError: the log or the key cannot be read, or a line was changed.
+        AuditError: the log or the start cannot be read, or a line was changed.
         ConfigError: the preset cannot be used.
         ModelLoadError: the encoder cannot be loaded.
     """
     from guardalign_middleware.image_guard import ImageGuard
 
-    key = load_key(key_file)
+    begin = _head(start)
     config = GuardAlignConfig.load(preset).model_copy(update={"audit": None})
     with err().status("loading the guard"):
         guard = ImageGuard.from_config(config)
@@ -104,7 +185,7 @@ def run_replay(
     for source in images:
         found = False
         try:
-            for result in _replayed(guard, source, log, key):
+            for result in _replayed(guard, source, log, key, begin):
                 found = True
                 changed = changed or bool(result.changed)
                 if as_json:
@@ -123,10 +204,12 @@ def run_replay(
     return UNSAFE if changed else ALLOWED
 
 
-def _replayed(guard: ImageGuard, source: str, log: Path, key: bytes) -> Iterator[Replayed]:
+def _replayed(
+    guard: ImageGuard, source: str, log: Path, key: bytes, start: Head | None
+) -> Iterator[Replayed]:
     for image in guard.load_frames(source):
         again: dict[tuple[Step, str | None], Result] = {}
-        for entry in entries_of(log, image, key):
+        for entry in entries_of(log, image, key, start=start):
             how = entry.step, entry.draw
             if how not in again:
                 again[how] = _guarded(guard, image, *how)
@@ -143,5 +226,5 @@ def _line(result: Replayed) -> str:
     entry = result.entry
     head = f"line {entry.number + 1} of {entry.time}: {entry.step}, {entry.decision}"
     if not result.changed:
-        return f"[green]same[/] {escape(result.source)}  {head}"
-    return f"[bold red]DIFFERS[/] {escape(result.source)}  {head}; {', '.join(result.changed)}"
+        return f"[green]same[/] {plain(result.source)}  {head}"
+    return f"[bold red]DIFFERS[/] {plain(result.source)}  {head}; {', '.join(result.changed)}"

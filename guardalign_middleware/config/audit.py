@@ -27,6 +27,11 @@ class AuditConfig(FrozenModel):
         False, description="also record the source of an image, which may be a path"
     )
 
+    rotate_bytes: int | None = Field(
+        None, ge=65_536, description="close the file before it grows larger, and begin a new one"
+    )
+    rotate_daily: bool = Field(False, description="begin a new file on each day, UTC")
+
     @model_validator(mode="after")
     def _one_key(self) -> Self:
         if (self.key_file is None) == (self.key_variable is None):

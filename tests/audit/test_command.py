@@ -21,6 +21,7 @@ class TestCommand:
     def key_file(self, tmp_path: Path) -> Path:
         path = tmp_path / "audit.key"
         path.write_bytes(KEY + b"\n")
+        path.chmod(0o600)
         return path
 
     def test_intact_is_0(self, log: Path, key_file: Path) -> None:

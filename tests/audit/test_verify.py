@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,6 +162,21 @@ class TestVerify:
                 verify(path, KEY)
             with pytest.raises(AuditError, match="Cannot read"):
                 list(read_entries(path, KEY))
+
+    def test_only_regular_files_are_read_and_written(self, log: Path, tmp_path: Path) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        (tmp_path / "null").symlink_to("/dev/null")
+        for path in (pipe, tmp_path / "null"):
+            with pytest.raises(AuditError, match="not a regular file"):
+                verify(path, KEY)
+            with pytest.raises(AuditError, match="not a regular file"):
+                write(path, 1)
+        head_of(log).unlink()
+        os.mkfifo(head_of(log))
+        for use in (lambda: verify(log, KEY), lambda: write(log, 1)):
+            with pytest.raises(AuditError, match="not a regular file"):
+                use()
 
     def test_writing_goes_on_while_it_is_read(self, log: Path) -> None:
         for entry in read_entries(log, KEY):

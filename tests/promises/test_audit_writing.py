@@ -31,7 +31,7 @@ from guardalign_middleware.testing import (
 )
 from guardalign_middleware.types import CanonicalImage, Generated, Message
 
-KEY = b"0123456789abcdef" * 2
+KEY = b"q8vX2mTz7LcR4wYb9NkP5sHd3JfGa6Ue"
 VARIABLE = "GUARDALIGN_TEST_KEY"
 PLAIN, UNSAFE, HOPELESS = picture(), picture(red=True), all_red()
 
@@ -127,10 +127,12 @@ async def test_every_way_of_asking_records_before_the_model_is_asked(log: Path) 
 
 
 class TestFailsClosed:
-    def refused(self, config: GuardAlignConfig) -> list[AuditError]:
+    def refused(
+        self, config: GuardAlignConfig, guard: ImageGuard | None = None
+    ) -> list[AuditError]:
         """The error that every call raises without asking the model."""
         runner = EchoRunner()
-        chain = red_chain(config, runner)
+        chain = GuardAlign(guard or red_guard(config), runner)
         calls: list[Callable[[], object]] = [
             lambda: chain.guard.scan(PLAIN),
             lambda: chain.guard.sanitize(PLAIN),
@@ -162,10 +164,13 @@ class TestFailsClosed:
         assert len(entries(log)) == 2
 
     def test_a_log_that_was_tampered_with(self, log: Path) -> None:
-        red_guard(recording(log)).scan(PLAIN)
+        guard = red_guard(recording(log))
+        guard.scan(PLAIN)
         log.write_bytes(log.read_bytes().replace(b"allow", b"block"))
-        for error in self.refused(recording(log)):
+        for error in self.refused(recording(log), guard):
             assert "Nothing is appended" in error.message
+        with pytest.raises(AuditError, match="Nothing is appended"):
+            red_guard(recording(log))
 
     def test_fail_open_does_not_open_this(self, log: Path) -> None:
         self.refused(recording(log.parent / "absent" / "log", on_fault="allow"))
@@ -225,6 +230,7 @@ class TestKey:
     def test_a_key_file(self, tmp_path: Path) -> None:
         key_file = tmp_path / "audit.key"
         key_file.write_bytes(KEY + b"\n")
+        key_file.chmod(0o600)
         audit = AuditConfig(log=tmp_path / "log", key_file=key_file)
         red_guard(red_config(audit=audit)).scan(PLAIN)
         assert len(entries(tmp_path / "log")) == 1
@@ -301,6 +307,7 @@ class TestReplay:
     ) -> None:
         key = tmp_path / "audit.key"
         key.write_bytes(KEY)
+        key.chmod(0o600)
         files = {"plain": PLAIN, "unsafe": UNSAFE, "unknown": picture(side=32)}
         for name, image in files.items():
             (tmp_path / f"{name}.png").write_bytes(png(image))

@@ -154,7 +154,7 @@ def test_the_overlay_marks_an_unscanned_image() -> None:
 def test_the_log_records_it_and_a_replay_shows_the_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = b"0123456789abcdef" * 2
+    key = b"q8vX2mTz7LcR4wYb9NkP5sHd3JfGa6Ue"
     monkeypatch.setenv("GUARDALIGN_TEST_KEY", key.decode())
     log = tmp_path / "log"
     audit = AuditConfig(log=log, key_variable="GUARDALIGN_TEST_KEY")

@@ -9,8 +9,8 @@ from guardalign_middleware.audit import AuditEntry, AuditLog
 from guardalign_middleware.types import Verdict
 from tests.support.verdicts import make_verdict, plain_image
 
-KEY = b"0123456789abcdef" * 2
-OTHER_KEY = b"fedcba9876543210" * 2
+KEY = b"q8vX2mTz7LcR4wYb9NkP5sHd3JfGa6Ue"
+OTHER_KEY = b"Zr5tW1nQ8xJm3bVd6KpL0yHs7GcFa2Ue"
 BOXES = [(1, 2, 10, 12), (20, 5, 30, 15)]
 
 
