@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware.config import DetectionConfig, GuardAlignConfig, RunnerConfig
 from guardalign_middleware.preset_files import LOCAL_DIR
+from guardalign_middleware.strict import Malformed, is_folder, is_regular, read_bytes
 
 if TYPE_CHECKING:
     from guardalign_middleware.guard import GuardAlign
@@ -114,10 +115,13 @@ def _file_digests(detection: DetectionConfig) -> list[str]:
 
 def _stamps(model: str) -> list[Any]:
     """Names, sizes and times of a model's files; empty for a model that is no local folder."""
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
+    folder = Path(os.path.expanduser(model))
+    if not is_folder(folder):
         return []
-    found = [(path.name, path.stat()) for path in folder.iterdir() if path.is_file()]
+    try:
+        found = [(path.name, path.stat()) for path in folder.iterdir() if is_regular(path)]
+    except OSError:
+        return []  # Loading the model will say what is wrong with it.
     return sorted([name, stat.st_size, stat.st_mtime_ns] for name, stat in found)
 
 
@@ -126,10 +130,11 @@ def _fingerprint(record: dict[str, Any]) -> str:
 
 
 def _digest(path: Path | None) -> str:
-    """SHA-256 of a file's contents; "" for a missing file, which is an error at loading."""
-    if path is None or not path.is_file():
+    """SHA-256 of a file's contents; "" for an unreadable file, which is an error at loading."""
+    try:
+        return "" if path is None else _sha256(read_bytes(path))
+    except Malformed:
         return ""
-    return _sha256(path.read_bytes())
 
 
 def _sha256(data: bytes) -> str:

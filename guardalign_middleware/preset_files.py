@@ -11,10 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, ValidationInfo
 
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.strict import Malformed, is_regular, read_bytes, yaml_value
 
 LOCAL_DIR = "local-dir:"
 """Before the path of an encoder's folder."""
@@ -22,7 +22,13 @@ LOCAL_DIR = "local-dir:"
 
 def _resolved(path: str | Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder")
-    return Path(path) if folder is None else (folder / path).resolve()
+    if folder is None:
+        return Path(path)
+    try:
+        resolved: Path = (folder / path).resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+        raise ValueError(f"the path {path} leads nowhere: {error}") from error
+    return resolved
 
 
 def _encoder_name(name: str, info: ValidationInfo) -> str:
@@ -63,11 +69,11 @@ def find_preset(preset: str | Path) -> Path:
     """
     candidate = Path(preset)
     if candidate.suffix in {".yaml", ".yml"}:
-        if not candidate.is_file():
+        if not is_regular(candidate):
             raise ConfigError(f"There is no preset file {candidate}.")
         return candidate
     shipped = Path(str(files("guardalign_middleware") / "presets" / f"{preset}.yaml"))
-    if not shipped.is_file():
+    if not is_regular(shipped):
         names = ", ".join(available_presets())
         raise ConfigError(
             f"There is no preset named {str(preset)!r}.",
@@ -83,9 +89,18 @@ def read_preset(path: Path) -> dict[str, Any]:
         ConfigError: the file cannot be read or is not a YAML mapping.
     """
     try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return preset_fields(read_bytes(path))
+    except Malformed as error:
         raise ConfigError(f"Cannot read the preset {path}: {error}.") from error
+
+
+def preset_fields(data: bytes) -> dict[str, Any]:
+    """The fields of a preset from the bytes of its file, unvalidated.
+
+    Raises:
+        Malformed: it is not a YAML mapping of plain values; the text names the field.
+    """
+    fields = yaml_value(data)
     if not isinstance(fields, dict):
-        raise ConfigError(f"The preset {path} should be a mapping of fields.")
+        raise Malformed("it should be a mapping of fields")
     return fields

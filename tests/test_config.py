@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+import os
 import re
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -208,6 +210,145 @@ def test_a_wrong_file_is_an_error_that_names_the_field(
     with pytest.raises(ConfigError) as caught:
         GuardAlignConfig.load(write(tmp_path / "own.yaml", data))
     assert all(word in str(caught.value) for word in [*words, "own.yaml"])
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The smallest preset with one more field, by its dotted name."""
+    fields: dict[str, Any] = minimal(runner={"model": "owner/name"})
+    *parents, name = path.split(".")
+    place = fields
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    place[name] = value
+    return fields
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "nan", "inf"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "intake.max_aspect",
+        "intake.max_pdf_seconds",
+        "intake.max_url_seconds",
+        "detection.patches.overlap",
+        "detection.transport.epsilon",
+        "detection.transport.tolerance",
+        "detection.transport.entropy_temperature",
+        "detection.transport.contrast_temperature",
+        "sanitize.margin",
+        "sanitize.max_masked_fraction",
+        "runner.temperature",
+        "runner.max_wait_ms",
+        "runner.calibration.gamma",
+    ],
+)
+def test_no_number_is_nan_or_infinite(tmp_path: Path, field: str, value: float | str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(field)):
+        GuardAlignConfig.load(write(tmp_path / "own.yaml", changed(field, value)))
+
+
+def test_no_field_of_any_model_takes_nan() -> None:
+    for model in models_below(GuardAlignConfig):
+        assert model.model_config.get("allow_inf_nan") is False, model
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("detection.patches.sizes", [math.nan]),
+        ("detection.patches.sizes", [-1.0]),
+        ("detection.patches.sizes", [0]),
+        ("detection.patches.sizes", [1e-300]),
+        ("detection.patches.sizes", [math.inf]),
+        ("detection.patches.max_crops", -1),
+        ("detection.patches.max_crops", 10**40),
+        ("detection.transport.epsilon", 0),
+        ("detection.transport.epsilon", 1e-300),
+        ("detection.transport.max_iterations", 10**30),
+        ("detection.sees", [{"kind": "squashed", "side": 10**9}]),
+        ("detection.sees", [{"kind": "native", "pixels": -5}]),
+        ("detection.encoder.templates", []),
+        ("detection.encoder.batch_size", 0),
+        ("detection.remembered_bytes", 10**40),
+        ("sanitize.fill", [256, 0, 0]),
+        ("sanitize.fill", [-1, 0, 0]),
+        ("sanitize.fill", [0, 0]),
+        ("sanitize.fill", "red"),
+        ("sanitize.max_rounds", 10**40),
+        ("intake.background", [0, 0, 999]),
+        ("intake.max_bytes", 10**40),
+        ("intake.max_pixels", 2**63),
+        ("intake.max_pdf_seconds", 1e300),
+        ("intake.max_url_redirects", 10**6),
+        ("output.max_bytes", 10**40),
+        ("output.max_side", 10**40),
+        ("runner.prefix.name", ["paper"]),
+        ("runner.prefix.name", {"a": 1}),
+        ("runner.calibration.band", [math.nan, 0.7]),
+        ("runner.max_queue", 10**40),
+        ("name", ["a"]),
+    ],
+)
+def test_values_out_of_range_name_the_field(tmp_path: Path, field: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        GuardAlignConfig.load(write(tmp_path / "own.yaml", changed(field, value)))
+    # What no single value shows, such as an order, is told of the part.
+    assert field in str(caught.value) or field.rpartition(".")[0] in str(caught.value)
+
+
+HEAD = "name: own\ndetection: {encoder: {model: x}, anchors: a.yaml}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEAD + "name: other", r"name appears twice \(line 3\)"),
+        (HEAD + "intake: {max_bytes: 1, max_bytes: 2}", r"intake\.max_bytes appears twice"),
+        (HEAD + "notes: !!python/name:os.system", "notes has the tag"),
+        (HEAD + 'notes: "\\0"', "notes in line 3 holds a NUL"),
+        (HEAD + 'audit: {log: "a\\0b", key_file: k}', r"audit\.log in line 3 holds a NUL"),
+        (HEAD + "notes: " + "[" * 2000, "levels deep"),
+        (HEAD + "notes: &a [*a]", "its own anchor"),
+        (HEAD + "seed: !!int x", "kind int"),
+        (HEAD + "1: x", "not a text"),
+        ("- " * 3000, "levels deep"),
+        ("", "mapping"),
+        ("# " + "x" * (1 << 20), "more than 1,048,576 bytes"),
+    ],
+)
+def test_a_hostile_file_is_an_error_that_names_the_field(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        GuardAlignConfig.load(path)
+    assert "own.yaml" in str(caught.value)
+
+
+def test_a_date_in_a_preset_is_the_text_that_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(HEAD + "notes: 2026-13-45\n")
+    assert GuardAlignConfig.load(path).notes == "2026-13-45"
+
+
+def test_a_loop_of_links_in_a_path_is_an_error_that_names_the_field(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    path = write(tmp_path / "own.yaml", changed("detection.anchors", "loop/a.yaml"))
+    with pytest.raises(ConfigError, match=r"detection\.anchors"):
+        GuardAlignConfig.load(path)
+
+
+@pytest.mark.parametrize("preset", ["a\0b", "a\0.yaml", "x" * 5000, "x" * 5000 + ".yaml", "", "."])
+def test_a_name_that_no_file_system_takes_is_no_preset(preset: str) -> None:
+    with pytest.raises(ConfigError, match="There is no preset"):
+        GuardAlignConfig.load(preset)
+
+
+def test_a_pipe_is_no_preset(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "own.yaml")
+    with pytest.raises(ConfigError, match="There is no preset"):
+        GuardAlignConfig.load(tmp_path / "own.yaml")
 
 
 @pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b""])

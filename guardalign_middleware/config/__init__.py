@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from guardalign_middleware.config.audit import AuditConfig
-from guardalign_middleware.config.base import FrozenModel, Sha256
+from guardalign_middleware.config.base import ColourLevel, FrozenModel, Sha256
 from guardalign_middleware.config.detection import (
     DefenceConfig,
     DetectionConfig,
@@ -25,7 +25,7 @@ from guardalign_middleware.config.detection import (
     TransportConfig,
     ViewName,
 )
-from guardalign_middleware.config.intake import ColourLevel, ImageFormat, IntakePolicy
+from guardalign_middleware.config.intake import ImageFormat, IntakePolicy
 from guardalign_middleware.config.output import OutputConfig
 from guardalign_middleware.config.runner import CalibrationConfig, PrefixConfig, RunnerConfig
 from guardalign_middleware.config.sanitize import SanitizeConfig

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+MAX_COUNT = 2**53
+"""Most of anything that is counted, such as bytes: larger numbers overflow in other libraries."""
+
+Count = Annotated[int, Field(gt=0, le=MAX_COUNT)]
+"""A number of bytes, pixels, pages, rounds or crops."""
+
+ColourLevel = Annotated[int, Field(ge=0, le=255)]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class FrozenModel(BaseModel):
-    """Immutable, and a field that does not exist is an error."""
+    """Immutable; a field that does not exist, NaN and infinity are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def invalid_fields(error: ValidationError) -> str:
+    """Which fields are invalid and why, in one line and without their values."""
+    problems: list[Any] = error.errors(include_url=False, include_input=False)
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}" for one in problems[:5]
+    )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from guardalign_middleware.config.base import FrozenModel, Sha256
+from guardalign_middleware.config.base import MAX_COUNT, Count, FrozenModel, Sha256
 from guardalign_middleware.preset_files import EncoderName, PresetPath
 
 ViewName = Literal["as_is", "shifted", "mirrored", "softened"]
@@ -24,10 +24,12 @@ class FormConfig(FrozenModel):
     """
 
     kind: Literal["squashed", "native"]
-    side: int | None = Field(None, gt=0, description="squashed: width and height, in pixels")
-    long_side: int | None = Field(None, gt=0, description="native: cap of the longer side")
-    short_side: int | None = Field(None, gt=0, description="native: cap of the shorter side")
-    pixels: int | None = Field(None, gt=0, description="native: cap of width times height")
+    side: int | None = Field(
+        None, gt=0, le=16_384, description="squashed: width and height, in pixels"
+    )
+    long_side: Count | None = Field(None, description="native: cap of the longer side")
+    short_side: Count | None = Field(None, description="native: cap of the shorter side")
+    pixels: Count | None = Field(None, description="native: cap of width times height")
 
     @model_validator(mode="after")
     def _only_its_own_fields(self) -> FormConfig:
@@ -57,10 +59,10 @@ class PatchConfig(FrozenModel):
     coarse to fine, and the finest grow until they fit. What was looked at is in the evidence.
     """
 
-    sizes: tuple[Annotated[float, Field(gt=0.0)], ...] = ()
+    sizes: tuple[Annotated[float, Field(ge=0.001, le=MAX_COUNT)], ...] = ()
     unit: Literal["pixels", "short_side"] = "short_side"
     overlap: float = Field(0.5, ge=0.0, le=0.9)
-    max_crops: int = Field(256, gt=0)
+    max_crops: Count = 256
 
 
 class EncoderConfig(FrozenModel):
@@ -77,9 +79,9 @@ class EncoderConfig(FrozenModel):
         None, description="folder for quantized towers; None = quantize at each start"
     )
     batch_size: int | None = Field(
-        None, gt=0, description="crops in one pass; None = 64 on a CPU, 256 elsewhere"
+        None, gt=0, le=1_000_000, description="crops in one pass; None = 64 on a CPU, 256 elsewhere"
     )
-    templates: tuple[str, ...] = ("{}",)
+    templates: tuple[str, ...] = Field(("{}",), min_length=1)
 
 
 class TransportConfig(FrozenModel):
@@ -91,15 +93,17 @@ class TransportConfig(FrozenModel):
     eq. 9 as printed, Σ_i Σ_n T_i(m,n) C_i(m,n), without contrast.
     """
 
-    epsilon: float = Field(0.1, gt=0.0, description="entropic regularisation")
-    tolerance: float = Field(1e-6, gt=0.0, description="largest marginal violation accepted")
-    max_iterations: int = Field(500, gt=0)
+    epsilon: float = Field(0.1, ge=1e-5, le=1e5, description="entropic regularisation")
+    tolerance: float = Field(
+        1e-6, ge=1e-12, le=1.0, description="largest marginal violation accepted"
+    )
+    max_iterations: int = Field(500, gt=0, le=1_000_000)
     solver: Literal["sinkhorn", "pot"] = "sinkhorn"
     aggregation: Literal["category", "paper"] = "category"
     patch_weights: Literal["entropy", "uniform"] = "entropy"
-    entropy_temperature: float = Field(0.5, gt=0.0)
+    entropy_temperature: float = Field(0.5, ge=1e-6, le=1e6)
     contrast: Literal["softmax", "none"] = "softmax"
-    contrast_temperature: float = Field(0.03, gt=0.0)
+    contrast_temperature: float = Field(0.03, ge=1e-6, le=1e6)
 
 
 class SecondEncoderConfig(FrozenModel):
@@ -150,12 +154,14 @@ class DetectionConfig(FrozenModel):
     remembered_verdicts: int = Field(
         1024,
         ge=0,
+        le=MAX_COUNT,
         description="verdicts cached for pictures that come again, and as many results of "
         "cleaning; 0 = no cache",
     )
     remembered_bytes: int = Field(
         64 * 2**20,
         ge=0,
+        le=MAX_COUNT,
         description="most memory of the cached verdicts, and again of the cached results of "
         "cleaning; 64 bytes per patch, no pixels",
     )

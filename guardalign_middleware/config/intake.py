@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
-from guardalign_middleware.config.base import FrozenModel
+from guardalign_middleware.config.base import ColourLevel, Count, FrozenModel
 
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"]
 """Formats that intake can decode; readers that start other programs are not among them."""
-
-ColourLevel = Annotated[int, Field(ge=0, le=255)]
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 # A last label of decimal or hexadecimal digits would make the name an address in disguise.
@@ -37,31 +35,31 @@ class IntakePolicy(FrozenModel):
     ("images.example:8443"), never an address or a wildcard. Redirects must lead to allowed hosts.
     """
 
-    max_bytes: int = Field(20_000_000, gt=0)
-    max_pixels: int = Field(40_000_000, gt=0, description="of one frame")
+    max_bytes: Count = 20_000_000
+    max_pixels: Count = Field(40_000_000, description="of one frame")
     max_aspect: float = Field(100.0, ge=1.0, description="longer side / shorter side")
     formats: tuple[ImageFormat, ...] = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
     background: tuple[ColourLevel, ColourLevel, ColourLevel] = (255, 255, 255)
     frames: Literal["reject", "scan_all"] = "reject"
-    max_frames: int = Field(64, gt=0, description="in one file, with scan_all")
-    max_total_pixels: int = Field(80_000_000, gt=0, description="of all frames of one file")
+    max_frames: Count = Field(64, description="in one file, with scan_all")
+    max_total_pixels: Count = Field(80_000_000, description="of all frames of one file")
     pdf: Literal["refuse", "notice", "pages"] = Field("refuse", description="for PDF files")
-    max_pdf_pages: int = Field(32, gt=0, description="in one PDF file")
+    max_pdf_pages: Count = Field(32, description="in one PDF file")
     pdf_dpi: int = Field(150, ge=36, le=600, description="resolution of the drawn pages")
-    max_pdf_side: int = Field(
-        2000, gt=0, description="longer side of a drawn page in pixels; larger pages are scaled"
+    max_pdf_side: Count = Field(
+        2000, description="longer side of a drawn page in pixels; larger pages are scaled"
     )
     max_pdf_seconds: float = Field(
-        30.0, gt=0.0, allow_inf_nan=False, description="for drawing all pages of one file"
+        30.0, gt=0.0, le=86_400.0, description="for drawing all pages of one file"
     )
     allow_paths: bool = Field(
         False, description="whether message parts may name local files; `scan(path)` always may"
     )
     allow_url_hosts: tuple[str, ...] = Field((), description="hosts to fetch from; empty = no host")
     url_schemes: tuple[Literal["https", "http"], ...] = ("https",)
-    max_url_redirects: int = Field(3, ge=0)
+    max_url_redirects: int = Field(3, ge=0, le=100)
     max_url_seconds: float = Field(
-        10.0, gt=0.0, allow_inf_nan=False, description="for one URL, redirects included"
+        10.0, gt=0.0, le=86_400.0, description="for one URL, redirects included"
     )
 
     @field_validator("allow_url_hosts")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from guardalign_middleware.config.base import FrozenModel
+from guardalign_middleware.config.base import MAX_COUNT, FrozenModel
 
 
 class OutputConfig(FrozenModel):
@@ -20,8 +20,11 @@ class OutputConfig(FrozenModel):
     other pixels in them than were scanned. Masked pictures are encoded as always.
     """
 
-    max_bytes: int = Field(4_500_000, ge=10_000, description="of one encoded picture")
+    max_bytes: int = Field(4_500_000, ge=10_000, le=MAX_COUNT, description="of one encoded picture")
     max_side: int | None = Field(
-        8000, ge=64, description="longer side in pixels; None = 65,500, the limit of JPEG"
+        8000,
+        ge=64,
+        le=MAX_COUNT,
+        description="longer side in pixels; None = 65,500, the limit of JPEG",
     )
     original: bool = Field(False, description="forward the bytes of allowed pictures untouched")

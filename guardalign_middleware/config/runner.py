@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from guardalign_middleware.config.base import FrozenModel, Sha256
+from guardalign_middleware.config.base import Count, FrozenModel, Sha256
 from guardalign_middleware.preset_files import ModelName
 from guardalign_middleware.safety_prefixes import OWN, PREFIXES
 
@@ -24,9 +24,10 @@ class PrefixConfig(FrozenModel):
     def _text_of_the_name(cls, data: Any) -> Any:
         if not isinstance(data, dict) or data.get("name") is None:
             return data
-        text = PREFIXES.get(data["name"])
+        name = data["name"]
+        text = PREFIXES.get(name) if isinstance(name, str) else None
         if text is None:
-            raise ValueError(f"name should be one of {', '.join(PREFIXES)}. Got {data['name']!r}.")
+            raise ValueError(f"name should be one of {', '.join(PREFIXES)}. Got {name!r}.")
         if data.get("text", text) != text:
             raise ValueError("Only one of name and text should be given.")
         return {**data, "text": text}
@@ -78,10 +79,10 @@ class RunnerConfig(FrozenModel):
     max_new_tokens: int = Field(256, gt=0)
     temperature: float = Field(0.0, ge=0.0, description="0 = greedy")
     seed: int = 0
-    batch_size: int = Field(16, gt=0, description="maximum conversations per pass of the model")
+    batch_size: Count = Field(16, description="maximum conversations per pass of the model")
     max_wait_ms: float = Field(
         2.0, ge=0.0, le=10_000.0, description="how long a request waits for others to join its pass"
     )
-    max_queue: int = Field(256, gt=0, description="maximum waiting requests; more are refused")
+    max_queue: Count = Field(256, description="maximum waiting requests; more are refused")
     prefix: PrefixConfig = PrefixConfig()
     calibration: CalibrationConfig = CalibrationConfig()

@@ -62,7 +62,9 @@ def _read(file: Path, shape: tuple[int, int]) -> Tensor | None:
         rows = load_file(file)[_NAME]
     except (OSError, SafetensorError, KeyError):
         return None
-    if tuple(rows.shape) != shape or not bool(torch.isfinite(rows).all()):
+    if not rows.is_floating_point() or tuple(rows.shape) != shape:
+        return None
+    if not bool(torch.isfinite(rows).all()):
         return None
     return rows if bool(((rows.norm(dim=1) - 1.0).abs() <= _TOLERANCE).all()) else None
 

@@ -21,6 +21,7 @@ from typing import Final, Literal, NoReturn, get_args
 import yaml
 
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.strict import Malformed, check_text, read_bytes, yaml_node
 
 FileAction = Literal["mask", "block", "flag", "allow"]
 """The action on a region of a category; `allow` makes it a neutral concept."""
@@ -54,7 +55,24 @@ def read_entries(path: str | os.PathLike[str]) -> tuple[Entry, ...]:
         ConfigError: the file is unreadable, or an entry is empty, unknown, duplicated or not a
             text; the message names file, line and key.
     """
-    return _Reader(Path(path)).entries()
+    try:
+        data = read_bytes(path)
+    except Malformed as error:
+        raise _unreadable(path, error) from error
+    return entries_of(data, path)
+
+
+def entries_of(data: bytes, name: str | os.PathLike[str]) -> tuple[Entry, ...]:
+    """All concepts in the bytes of an anchor file; `name` stands in messages.
+
+    Raises:
+        ConfigError: as for `read_entries`.
+    """
+    try:
+        root = yaml_node(data)
+    except Malformed as error:
+        raise _unreadable(name, error) from error
+    return _Reader(Path(name)).entries(root)
 
 
 class _Reader:
@@ -62,13 +80,7 @@ class _Reader:
         self._file = file
         self._seen: dict[str, tuple[str, int]] = {}
 
-    def entries(self) -> tuple[Entry, ...]:
-        try:
-            root = yaml.compose(self._file.read_text(encoding="utf-8"), yaml.SafeLoader)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(
-                f"Cannot read the anchors {self._file}: {error}.", remedy="Check detection.anchors."
-            ) from error
+    def entries(self, root: yaml.Node | None) -> tuple[Entry, ...]:
         if not isinstance(root, yaml.MappingNode):
             self._fail(root, "the file should be a mapping with the keys categories and neutral.")
         banks = self._items(root, "the file")
@@ -123,7 +135,7 @@ class _Reader:
                     f"{place} holds {value}, which is not a text.",
                     "Put words such as yes, no, on and numbers in quotes.",
                 )
-            text = item.value.strip()
+            text = self._usable(item, place).strip()
             folded, line = " ".join(text.lower().split()), _line(item)
             if folded in self._seen:
                 first, where = self._seen[folded]
@@ -139,14 +151,27 @@ class _Reader:
             if not _is_text(key):
                 name = getattr(key, "value", None)
                 self._fail(key, f"the name {name} in {place} should be a text.")
+            self._usable(key, f"a name in {place}")
             if key.value in items:
                 self._fail(key, f"{key.value!r} appears twice in {place}.")
             items[key.value] = value
         return items
 
+    def _usable(self, node: yaml.Node, place: str) -> str:
+        try:
+            return check_text(str(node.value), place)
+        except Malformed as error:
+            self._fail(node, f"{error}.")
+
     def _fail(self, node: yaml.Node | None, problem: str, remedy: str = "") -> NoReturn:
         line = 1 if node is None else _line(node)
         raise ConfigError(f"{self._file}:{line}: {problem}", remedy=remedy)
+
+
+def _unreadable(name: str | os.PathLike[str], error: Malformed) -> ConfigError:
+    return ConfigError(
+        f"Cannot read the anchors {name}: {error}.", remedy="Check detection.anchors."
+    )
 
 
 def _is_text(node: yaml.Node) -> bool:

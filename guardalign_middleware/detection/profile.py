@@ -14,10 +14,11 @@ from types import MappingProxyType
 from typing import Any
 
 from guardalign_middleware.detection.image_distances import FormDistances
+from guardalign_middleware.detection.profile_file import VERSION, ProfileRecord, profile_record
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.strict import Malformed, read_bytes
 
 REFIT = "Fit a new threshold for this configuration with `guardalign calibrate`."
-_VERSION = 2
 _FORM = "form:"
 
 
@@ -165,35 +166,42 @@ class ThresholdProfile:
 
         Raises:
             ConfigError: the file is unreadable or of another version, or a field is missing,
-                unknown or wrong.
+                unknown, of another type or out of range; the message names the field.
         """
-        file = Path(path)
         try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            data = read_bytes(path)
+        except Malformed as error:
             raise ConfigError(
-                f"Cannot read the threshold profile {file}: {error}.",
+                f"Cannot read the threshold profile {path}: {error}.",
                 remedy="Fit one for this encoder, anchors and patches with `guardalign calibrate`.",
             ) from error
-        try:
-            return cls._read(data, file)
-        except (AttributeError, TypeError, KeyError, ValueError) as error:
-            raise ConfigError(f"{file} is not a valid threshold profile: {error}.") from error
+        return cls.parse(data, path)
 
     @classmethod
-    def _read(cls, data: Any, file: Path) -> ThresholdProfile:
-        if not isinstance(data, dict) or data.pop("version", None) != _VERSION:
+    def parse(cls, data: bytes, name: str | os.PathLike[str]) -> ThresholdProfile:
+        """A profile from the bytes of its file; `name` stands in messages.
+
+        Raises:
+            ConfigError: as for `load`.
+        """
+        try:
+            return cls._of(profile_record(data))
+        except Malformed as error:
             raise ConfigError(
-                f"{file} is not a threshold profile of version {_VERSION}.", remedy=REFIT
-            )
-        fit = _read_fit(data.pop("calibrated_on"))
-        categories = {
-            name: CategoryThreshold(**fields)
-            for name, fields in data.pop("by_category", {}).items()
-        }
-        forms = {name: FormThreshold(**fields) for name, fields in data.pop("by_form", {}).items()}
-        second = cls._read(data.pop("second"), file) if "second" in data else None
-        return cls(**data, fit=fit, by_category=categories, by_form=forms, second=second)
+                f"{name} is not a threshold profile of version {VERSION}: {error}.", remedy=REFIT
+            ) from error
+
+    @classmethod
+    def _of(cls, record: ProfileRecord) -> ThresholdProfile:
+        return cls(
+            record.threshold,
+            record.guarantee,
+            ThresholdFit(**dict(record.calibrated_on)),
+            record.binding,
+            {name: CategoryThreshold(**dict(one)) for name, one in record.by_category.items()},
+            {name: FormThreshold(**dict(one)) for name, one in record.by_form.items()},
+            None if record.second is None else cls._of(record.second),
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as JSON; `load` reads it back to the bit."""
@@ -236,7 +244,7 @@ class ThresholdProfile:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, as in the file."""
         record: dict[str, Any] = {
-            "version": _VERSION,
+            "version": VERSION,
             "threshold": self.threshold,
             "guarantee": self.guarantee,
             "calibrated_on": asdict(self.fit),
@@ -260,12 +268,3 @@ def _without(forms: Collection[str]) -> ConfigError:
         f"The threshold profile was fitted without the form {', '.join(sorted(forms))}.",
         remedy=REFIT,
     )
-
-
-def _read_fit(fields: Mapping[str, Any]) -> ThresholdFit:
-    """Undo what JSON does to the pairs of counts: it has lists only."""
-    pairs = {
-        name: tuple(value) if isinstance(value := fields.get(name), list) else value
-        for name in ("held_out_safe", "held_out_unsafe")
-    }
-    return ThresholdFit(**{**fields, **pairs})

@@ -4,10 +4,16 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from guardalign_middleware.detection.anchor_file import entries_of
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.errors import ConfigError
 
+BOMB = "a0: &a0 [x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 10) + "]\n" for n in range(1, 9)
+)
 GOOD = "categories:\n  weapon: [gun, knife]\nneutral:\n  dog: [dog, puppy]\n"
 
 
@@ -59,6 +65,17 @@ def test_fingerprint_follows_the_content(tmp_path: Path) -> None:
         ("categories: {weapon: [gun]}\nneutral: {}", "neutral"),
         ("categories: {weapon: [gun]}\nneutrals: {dog: [dog]}", "use categories and neutral"),
         ("categories: [", "Cannot read"),
+        ('categories: {weapon: ["gu\\0n"]}', "yaml:1: categories.weapon holds a NUL"),
+        ('categories: {weapon: ["gu\\ud800n"]}', "half of a surrogate pair"),
+        ('categories: {"we\\0apon": [gun]}', "a name in categories holds a NUL"),
+        ("categories: {weapon: [2026-13-45]}", "which is not a text"),
+        ("categories: {weapon: [!!python/name:os.system x]}", "which is not a text"),
+        ("categories: {weapon: &w [*w]}", "within its own anchor"),
+        ("categories: {weapon: " + "[" * 5000, "levels deep"),
+        ("categories: {<<: {weapon: [gun]}}", "should be a text"),
+        ("categories: {weapon: {action: [mask], anchors: [gun]}}", "action should be one of"),
+        (BOMB, "more than 100,000 values"),
+        ("# " + "x" * (1 << 20), "more than 1,048,576 bytes"),
     ],
 )
 def test_mistakes_name_file_and_key(tmp_path: Path, text: str, message: str) -> None:
@@ -87,8 +104,24 @@ def test_actions(tmp_path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Cannot read"):
-        AnchorBank.load(tmp_path / "none.yaml")
+    for path in (tmp_path / "none.yaml", tmp_path, "a\0b", "/dev/zero", "x" * 5000):
+        with pytest.raises(ConfigError, match="Cannot read"):
+            AnchorBank.load(path)
+
+
+PIECES = (
+    "categories:", "neutral:", " weapon:", " [gun]", "\n", "  - ", "{", "}", ", ", "action:",
+    " mask", "anchors:", "&a ", "*a", "? ", "!!int ", "<<:", "3", "yes", "''", '"\\0"',
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES)).map("".join))
+def test_any_file_is_read_or_one_error(text: str) -> None:
+    try:
+        entries = entries_of(text.encode(), "mine.yaml")
+    except ConfigError:
+        return
+    assert all(entry.name and entry.variants for entry in entries)
 
 
 @pytest.mark.parametrize("name", ["detection/anchors/default.yaml", "mini/anchors.yaml"])

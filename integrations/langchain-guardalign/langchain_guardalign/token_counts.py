@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import MessageError
+from guardalign_middleware.strict import Malformed, is_folder, json_value, read_bytes
 from guardalign_middleware.types import Message, TextPart
 
 if TYPE_CHECKING:
@@ -59,9 +60,11 @@ def max_input_tokens(config: RunnerConfig | None, runner: object = None) -> int 
         return limit
     file = None if config is None else _config_file(config)
     try:
-        read = {} if file is None else json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        read = {} if file is None else json_value(read_bytes(file), foreign=True)
+    except Malformed:
         # Loading the model will say what is wrong with it.
+        return None
+    if not isinstance(read, dict):
         return None
     for part in (read, *(read.get(name) for name in _TEXT_MODELS)):
         found = part.get("max_position_embeddings") if isinstance(part, dict) else None
@@ -71,8 +74,8 @@ def max_input_tokens(config: RunnerConfig | None, runner: object = None) -> int 
 
 
 def _config_file(config: RunnerConfig) -> Path | None:
-    folder = Path(config.model).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(config.model))
+    if is_folder(folder):
         return folder / "config.json"
     if folder.is_absolute() or config.model.count("/") != 1:
         return None

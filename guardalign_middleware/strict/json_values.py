@@ -1,0 +1,80 @@
+"""JSON to plain values, with one meaning: no doubled names, no NaN, no bottomless nesting."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from guardalign_middleware.strict.files import MAX_DEPTH, Malformed, check_text, decode
+
+# Possessive, and without need of an end: half a string must not be searched again and again.
+_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_BRACKETS = re.compile(r"[][{}]")
+
+
+def json_value(data: bytes, *, foreign: bool = False, max_depth: int = MAX_DEPTH) -> Any:
+    """Parse JSON.
+
+    Args:
+        data: UTF-8.
+        foreign: a file that another library reads by its own rules: doubled names, of which the
+            last counts for us both, NaN, infinity and any character are left alone.
+        max_depth: how deep lists and objects may be nested.
+
+    Raises:
+        Malformed: it is no JSON, too deep, or not strict.
+    """
+    text = decode(data)
+    _check_depth(text, max_depth)
+    try:
+        if foreign:
+            return json.loads(text)
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite
+        )
+    except Malformed:
+        raise
+    except ValueError as error:  # also an integer of thousands of digits
+        raise Malformed(f"it is not JSON: {error}") from error
+    _check_texts(value)
+    return value
+
+
+def _check_depth(text: str, most: int) -> None:
+    """Count brackets before parsing: the parser's own recursion has no limit of ours."""
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > most:
+            raise Malformed(f"it is nested more than {most} levels deep")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise Malformed(f"{name!r} appears twice")
+        values[name] = value
+    return values
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise Malformed(f"{number} is not a finite number")
+    return value
+
+
+def _check_texts(value: Any) -> None:
+    waiting = [("the file", value)]
+    while waiting:
+        place, item = waiting.pop()
+        if isinstance(item, str):
+            check_text(item, place)
+        elif isinstance(item, dict):
+            for name, inner in item.items():
+                waiting += [(f"a name in {place}", name), (name, inner)]
+        elif isinstance(item, list):
+            waiting += [(place, inner) for inner in item]
