@@ -20,6 +20,7 @@ CORE = "guardalign_middleware"
 STAGES = (
     # The vocabulary.
     "errors",
+    "strict",
     "canonical",
     "types",
     "verdict_records",
@@ -34,9 +35,11 @@ STAGES = (
     # Tools for every stage.
     "faults",
     "processes",
+    "bare_python",
     "cache",
     "scan_threads",
     "provenance",
+    "model_folder",
     "png",
     "encode",
     "heat",

@@ -10,14 +10,13 @@ from typing import Any, Protocol, Self
 
 import open_clip
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
 from guardalign_middleware.config import EncoderConfig
 from guardalign_middleware.detection.encoder_files import (
+    check_config,
     fingerprint,
-    refuse_remote_code,
     safetensors_file,
 )
 from guardalign_middleware.detection.quantized import (
@@ -27,6 +26,7 @@ from guardalign_middleware.detection.quantized import (
     require_packages,
 )
 from guardalign_middleware.errors import ConfigError, DetectionError, ModelLoadError
+from guardalign_middleware.model_folder import loading_faults
 from guardalign_middleware.provenance import check_pins, digest_files
 
 # A single crop takes a CPU 1.4 times as long as one of eight; a GPU needs far more to be busy.
@@ -34,15 +34,6 @@ _CROPS_ON_CPU, _CROPS_ON_GPU = 8, 256
 # Crops or texts in one pass. Of 16 to 256, a CPU is fastest from 32 to 128, where the activations
 # stay in its caches; a GPU with many. Measure again: python -m benchmarks.detection.vocabulary
 _BATCH_ON_CPU, _BATCH_ON_GPU = 64, 256
-_LOAD_FAULTS = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    UserWarning,
-    SafetensorError,
-)
 
 
 class ImageTextEncoder(Protocol):
@@ -143,11 +134,15 @@ class OpenClipEncoder:
         for template in config.templates:
             if "{}" not in template:
                 raise ConfigError(f"The template {template!r} should contain {{}} for the concept.")
-        try:
+        with loading_faults(
+            f"The encoder {config.model!r}",
+            "Check encoder.model and encoder.pretrained; a hub model needs the network or a filled "
+            "cache.",
+        ):
             weights = safetensors_file(config)
             pins = {} if config.sha256 is None else {weights.name: config.sha256}
             check_pins(digest_files([weights]) if pins else {}, pins, config.model)
-            refuse_remote_code(config)
+            check_config(config)
             with warnings.catch_warnings():
                 # open_clip only warns when the weights were trained with another activation.
                 warnings.filterwarnings("error", message="QuickGELU mismatch")
@@ -159,13 +154,8 @@ class OpenClipEncoder:
                     require_pretrained=True,
                 )
             tokenizer = open_clip.get_tokenizer(config.model)
-        except _LOAD_FAULTS as error:
-            raise ModelLoadError(
-                f"Cannot load the encoder {config.model!r}: {error}",
-                remedy="Check encoder.model and encoder.pretrained; a hub model needs the network "
-                "or a filled cache.",
-            ) from error
-        return cls(model, tokenizer, config, fingerprint=fingerprint(model, tokenizer, config))
+            digest = fingerprint(model, tokenizer, config)
+            return cls(model, tokenizer, config, fingerprint=digest)
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """Normalise with the model's own mean and deviation, and embed.

@@ -12,9 +12,12 @@ import torch
 from open_clip.pretrained import download_pretrained_from_hf
 
 from guardalign_middleware.config import EncoderConfig
+from guardalign_middleware.detection.encoder_config import CONFIG, read_encoder_config
 from guardalign_middleware.detection.quantized import RECIPE
-from guardalign_middleware.errors import ModelLoadError
+from guardalign_middleware.errors import ConfigError, ModelLoadError
+from guardalign_middleware.model_folder import checked_files
 from guardalign_middleware.preset_files import LOCAL_DIR
+from guardalign_middleware.strict import Malformed, is_folder, is_regular, read_bytes
 
 _HUB = "hf-hub:"
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
@@ -29,15 +32,16 @@ def safetensors_file(config: EncoderConfig) -> Path:
     """
     if config.model.startswith(LOCAL_DIR):
         folder = Path(config.model.removeprefix(LOCAL_DIR))
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise ModelLoadError(
                 f"There is no model directory {folder}.",
                 remedy="Check encoder.model; it should be local-dir:PATH.",
             )
+        files = checked_files(folder)
         for name in _WEIGHTS:
-            if (folder / name).is_file():
+            if folder / name in files:
                 return folder / name
-        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES)
+        pickles = sorted(p.name for p in files if p.suffix in _PICKLES)
         found = f" Only {', '.join(pickles)}, which can run code when opened." if pickles else ""
         raise ModelLoadError(
             f"{folder} has no {_WEIGHTS[0]}.{found}",
@@ -60,7 +64,7 @@ def safetensors_file(config: EncoderConfig) -> Path:
                 remedy="See open_clip.list_pretrained().",
             )
         path = open_clip.download_pretrained(tag, prefer_hf_hub=True)
-    if Path(path).suffix != ".safetensors":
+    if Path(path).suffix != ".safetensors" or not is_regular(path):
         raise ModelLoadError(
             f"The weights of {config.model!r} are {Path(path).name}, not a safetensors file.",
             remedy="Choose a pretrained tag that is published as safetensors.",
@@ -68,17 +72,35 @@ def safetensors_file(config: EncoderConfig) -> Path:
     return Path(path)
 
 
-def refuse_remote_code(config: EncoderConfig) -> None:
-    """Reject an encoder that asks for remote code; open_clip passes such options to transformers.
+def check_config(config: EncoderConfig) -> None:
+    """Check the file that describes an encoder before open_clip reads it.
+
+    open_clip's own descriptions, of encoders that are named without a folder or repository, are
+    part of the package.
 
     Raises:
-        ModelLoadError: its configuration asks for remote code.
+        ConfigError: the file is damaged, out of range, or names a file or a model elsewhere.
+        ModelLoadError: it asks for remote code, which open_clip would pass on to transformers.
     """
-    if "trust_remote_code" in json.dumps(open_clip.get_model_config(config.model)):
-        raise ModelLoadError(
-            f"The configuration of {config.model!r} asks for remote code, which is never run.",
-            remedy="Remove trust_remote_code and keep the tokenizer in the folder.",
-        )
+    if config.model.startswith(LOCAL_DIR):
+        path = Path(config.model.removeprefix(LOCAL_DIR)) / CONFIG
+    elif config.model.startswith(_HUB):
+        path = Path(download_pretrained_from_hf(config.model.removeprefix(_HUB), filename=CONFIG))
+    else:
+        return
+    try:
+        data = read_bytes(path)
+        if b"trust_remote_code" in data:
+            raise ModelLoadError(
+                f"The configuration of {config.model!r} asks for remote code, which is never run.",
+                remedy="Remove trust_remote_code and keep the tokenizer in the folder.",
+            )
+        read_encoder_config(data, folder=config.model.startswith(LOCAL_DIR))
+    except Malformed as error:
+        raise ConfigError(
+            f"The encoder's {path} is refused: {error}.",
+            remedy="Get the encoder's own file again.",
+        ) from error
 
 
 def fingerprint(model: torch.nn.Module, tokenizer: Any, config: EncoderConfig) -> str:

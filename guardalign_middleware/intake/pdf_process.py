@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
+from guardalign_middleware.bare_python import bare_environment
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import GuardError, ImageRejected
 
@@ -28,8 +28,6 @@ PROCESSES = 2
 _SLOTS = threading.BoundedSemaphore(PROCESSES)
 _WORKER = Path(__file__).with_name("pdf_worker.py")
 _LIBRARIES = ("pypdfium2", "pypdfium2_raw")
-# What a Python on Windows or with libraries of its own needs to start; secrets stay here.
-_ENVIRONMENT = ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _LONGEST_LINE = 1 << 20
 _REASONS = {
     "encrypted": (
@@ -136,7 +134,7 @@ def open_process(policy: IntakePolicy, source: str) -> Iterator[PdfProcess]:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={key: os.environ[key] for key in _ENVIRONMENT if key in os.environ},
+                env=bare_environment(),
             )
         except OSError as error:
             raise _no_process(str(error.strerror)) from error

@@ -218,11 +218,55 @@ def test_pickles_are_refused_unopened(copy: Path) -> None:
         load(copy)
 
 
-@pytest.mark.parametrize("name", ["open_clip_config.json", "open_clip_model.safetensors"])
-def test_damaged_files(copy: Path, name: str) -> None:
-    (copy / name).write_bytes(b"\x10garbage")
-    with pytest.raises(ModelLoadError, match="Cannot load"):
+def test_damaged_weights(copy: Path) -> None:
+    (copy / "open_clip_model.safetensors").write_bytes(b"\x10garbage")
+    with pytest.raises(ModelLoadError, match="cannot be loaded"):
         load(copy)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\x10garbage", "not JSON"),
+        ('{"model_cfg": {}}', r"model_cfg\.embed_dim"),
+        (
+            json.dumps({"model_cfg": MODEL, "preprocess_cfg": {"std": [0, 1, 1]}}),
+            r"preprocess_cfg\.std",
+        ),
+        (json.dumps({"model_cfg": MODEL, "preprocess_cfg": {"mean": [float("nan")] * 3}}), "NaN"),
+        (json.dumps({"model_cfg": {**MODEL, "embed_dim": 10**12}}), r"model_cfg\.embed_dim"),
+        (json.dumps({"model_cfg": MODEL})[:-1] + ', "model_cfg": {}}', "appears twice"),
+    ],
+)
+def test_a_damaged_config_names_the_field(copy: Path, text: str, message: str) -> None:
+    (copy / "open_clip_config.json").write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(copy)
+    assert "open_clip_config.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["open_clip_model.safetensors", "tokenizer.json"])
+def test_a_link_out_of_the_folder_is_refused(copy: Path, tmp_path: Path, name: str) -> None:
+    (copy / name).rename(tmp_path / name)
+    (copy / name).symlink_to(tmp_path / name)
+    with pytest.raises(ModelLoadError, match="outside the model's folder"):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("tokenizer.json", "{}"), ("tokenizer.json", "[" * 99_999), ("tokenizer_config.json", "[]")],
+)
+def test_a_damaged_tokenizer(copy: Path, name: str, text: str) -> None:
+    (copy / name).write_text(text)
+    with pytest.raises(ModelLoadError):
+        load(copy)
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "meta:x", ""])
+def test_a_device_that_is_not_there(copy: Path, device: str) -> None:
+    with pytest.raises((ConfigError, ModelLoadError)):
+        load(copy, device=device)
 
 
 def test_incomplete_weights(copy: Path) -> None:

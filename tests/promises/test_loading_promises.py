@@ -202,13 +202,37 @@ class TestRunner:
         assert hub(WEIGHTS).is_file()
         with pytest.raises(ModelLoadError, match="a different SHA-256"):
             load_model(at_hub(sha256={WEIGHTS: "0" * 64}))
-        with pytest.raises(ModelLoadError, match="cannot be fetched"):
+        with pytest.raises(ModelLoadError, match=r"other\.safetensors is missing"):
             load_model(at_hub(sha256={"other.safetensors": "0" * 64}))
 
     @pytest.mark.usefixtures("hub")
     def test_another_revision_is_not_taken_for_the_pinned_one(self) -> None:
         with pytest.raises(ModelLoadError):
             load_model(at_hub(revision="f" * 40))
+
+    @pytest.mark.usefixtures("unopened")
+    def test_the_index_of_a_model_of_the_hub_is_checked_before_anything_is_opened(
+        self, hub: Callable[[str], Path]
+    ) -> None:
+        hub(WEIGHTS).rename(hub("decoy.safetensors"))
+        index = {"metadata": {}, "weight_map": {"a": "decoy.safetensors", "b": "../../x.bin"}}
+        hub("model.safetensors.index.json").write_text(json.dumps(index))
+        with pytest.raises(ModelLoadError, match="weight_map names"):
+            load_model(at_hub(sha256={"decoy.safetensors": sha256(hub("decoy.safetensors"))}))
+
+    def test_the_cache_of_the_hub_is_loaded_through_its_links(
+        self, hub: Callable[[str], Path]
+    ) -> None:
+        blobs = hub("x").parent.parent.parent / "blobs"
+        blobs.mkdir()
+        for file in list(hub("x").parent.iterdir()):
+            file.rename(blobs / file.name)
+            file.symlink_to(f"../../blobs/{file.name}")
+        loaded = load_model(at_hub())
+        assert loaded.provenance is not None
+        assert loaded.provenance.files == {WEIGHTS: sha256(blobs / WEIGHTS)}
+        # The same folder, given as a path.
+        load_model(local(hub("x").parent))
 
 
 class TestEncoder:
@@ -225,7 +249,7 @@ class TestEncoder:
     ) -> None:
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-        with pytest.raises(ModelLoadError, match="Cannot load the encoder"):
+        with pytest.raises(ModelLoadError, match="encoder .* cannot be loaded"):
             OpenClipEncoder.load(EncoderConfig(model="hf-hub:owner/name"))
 
 

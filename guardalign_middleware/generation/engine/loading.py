@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download, snapshot_download
-from safetensors import SafetensorError
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
@@ -23,10 +21,17 @@ from transformers.quantizers.auto import AutoQuantizationConfig
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import ModelLoadError
-from guardalign_middleware.provenance import Provenance, WeightFile, check_pins, digests, note_files
+from guardalign_middleware.generation.engine.source import open_source, pinned_weights
+from guardalign_middleware.generation.prompt.template_check import (
+    check_template,
+    choose_template,
+    special_tokens,
+)
+from guardalign_middleware.model_folder import loading_faults
+from guardalign_middleware.provenance import Provenance
 
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-_FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError)
+# Everything is in the folder by now, and its own code is never run.
+_SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,24 +57,12 @@ def load_model(config: RunnerConfig) -> LoadedModel:
     Raises:
         ModelLoadError: the model is missing, unsafe or incomplete; the error names the remedy.
     """
-    directory, source, origin = _origin(config)
-    weights: tuple[WeightFile, ...] = ()
-    if directory is not None:
-        weights = note_files(directory.glob("*.safetensors"))
-    elif config.sha256:
-        weights = note_files(_from_hub(config))
-    _check_pins(weights, config)
-    processor = _load_processor(source, origin)
-    model = _load_weights(source, origin, config)
+    source = open_source(config, weights=True)
+    provenance = pinned_weights(source, config)
+    processor = _load_processor(source.folder)
+    model = _load_weights(source.folder, config)
     _keep_soft_cap(model)
     device = _place(model, config)
-    if directory is not None:
-        provenance = Provenance(directory.name, None, weights)
-    else:
-        snapshot = _snapshot(config)
-        weights = note_files(snapshot.glob("*.safetensors"), known=weights)
-        _check_pins(weights, config)
-        provenance = Provenance(config.model, snapshot.name, weights)
     model.eval()  # type: ignore[no-untyped-call]
     return LoadedModel(provenance.model, model, processor, device, provenance)
 
@@ -80,26 +73,7 @@ def load_processor(config: RunnerConfig) -> ProcessorMixin:
     Raises:
         ModelLoadError: the model is missing, or has no processor for chats about pictures.
     """
-    _, source, origin = _origin(config)
-    return _load_processor(source, origin)
-
-
-def _origin(config: RunnerConfig) -> tuple[Path | None, str, dict[str, Any]]:
-    """The model's directory if it has one, what to load, and options that keep loading safe."""
-    directory = _local_directory(config.model)
-    if directory is not None:
-        _check_directory(directory)
-    origin: dict[str, Any] = {
-        "revision": config.revision,
-        "local_files_only": config.local_files_only or directory is not None,
-        "trust_remote_code": False,
-    }
-    return directory, config.model if directory is None else str(directory), origin
-
-
-def _check_pins(weights: tuple[WeightFile, ...], config: RunnerConfig) -> None:
-    if config.sha256:
-        check_pins(digests(weights), config.sha256, config.model)
+    return _load_processor(open_source(config, weights=False).folder)
 
 
 def pick_device(name: str) -> torch.device:
@@ -120,101 +94,29 @@ def pick_device(name: str) -> torch.device:
         ) from error
 
 
-def _local_directory(model: str) -> Path | None:
-    """The directory that `model` names, or None for a hub id such as `owner/name`."""
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise ModelLoadError(
-            f"{model} is a file, not a model directory.",
-            remedy="Give the directory that holds config.json and the *.safetensors files.",
-        )
-    if path.is_absolute() or model.startswith(("./", "../", "~")) or model.count("/") > 1:
-        raise ModelLoadError(
-            f"There is no model directory {model}.",
-            remedy="Check the path, or give a hub id of the form owner/name.",
-        )
-    return None
-
-
-def _from_hub(config: RunnerConfig) -> list[Path]:
-    """The pinned files, downloaded or cached, at the paths that transformers uses."""
-    try:
-        return [
-            Path(
-                hf_hub_download(
-                    config.model,
-                    name,
-                    revision=config.revision,
-                    local_files_only=config.local_files_only,
-                )
-            )
-            for name in config.sha256
-        ]
-    except _FAULTS as error:
-        raise ModelLoadError(
-            f"The pinned weights of {config.model} cannot be fetched: {_short(error)}",
-            remedy="Check runner.sha256, the revision and the network, or fill the cache.",
-        ) from error
-
-
-def _snapshot(config: RunnerConfig) -> Path:
-    """The cache folder of a hub model that was just loaded; its name is the commit."""
-    try:
-        folder = snapshot_download(config.model, revision=config.revision, local_files_only=True)
-    except _FAULTS as error:
-        raise ModelLoadError(
-            f"The files of {config.model} cannot be found again: {_short(error)}",
-            remedy="Download the model into a directory and name that.",
-        ) from error
-    return Path(folder)
-
-
-def _check_directory(directory: Path) -> None:
-    if not (directory / "config.json").is_file():
-        raise ModelLoadError(
-            f"{directory} holds no config.json, so it is not a model directory.",
-            remedy="Give a directory written by save_pretrained.",
-        )
-    if any(directory.glob("*.safetensors")):
-        return
-    if any(path for pattern in _PICKLES for path in directory.glob(pattern)):
-        raise ModelLoadError(
-            f"{directory} holds pickled weights only, and unpickling can run arbitrary code.",
-            remedy="Convert them on a trusted machine: save_pretrained writes safetensors.",
-        )
-    raise ModelLoadError(
-        f"{directory} holds no weights.",
-        remedy="Add the model's *.safetensors files.",
-    )
-
-
-def _load_processor(source: str, origin: dict[str, Any]) -> ProcessorMixin:
-    try:
-        processor = AutoProcessor.from_pretrained(source, **origin)  # type: ignore[no-untyped-call]
-    except _FAULTS as error:
-        raise ModelLoadError(
-            f"The processor of {source} cannot be loaded: {_short(error)}",
-            remedy="The model needs its processor, image processor and tokenizer files.",
-        ) from error
-    if not (isinstance(processor, ProcessorMixin) and hasattr(processor, "image_processor")):
+def _load_processor(source: Path) -> ProcessorMixin:
+    with loading_faults(
+        f"The processor of {source}",
+        "The model needs its processor, image processor and tokenizer files.",
+    ):
+        processor = AutoProcessor.from_pretrained(str(source), **_SAFE)  # type: ignore[no-untyped-call]
+    parts = ("image_processor", "tokenizer")
+    if not (isinstance(processor, ProcessorMixin) and all(hasattr(processor, p) for p in parts)):
         raise ModelLoadError(
             f"{source} has no processor for images and text; it gave {type(processor).__name__}.",
             remedy="Use an image-text-to-text model with its processor files.",
         )
     tokenizer = processor.tokenizer
-    if not (processor.chat_template or tokenizer.chat_template):
-        raise ModelLoadError(
-            f"{source} has no chat template.",
-            remedy="Use the chat version of the model, or add a chat_template.jinja file.",
-        )
+    template = choose_template(processor)
+    check_template(template, special_tokens(processor))
+    if not processor.chat_template:
+        processor.chat_template = template
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return processor
 
 
-def _load_weights(source: str, origin: dict[str, Any], config: RunnerConfig) -> PreTrainedModel:
+def _load_weights(source: Path, config: RunnerConfig) -> PreTrainedModel:
     options: dict[str, Any] = {
         "dtype": config.dtype if config.dtype == "auto" else getattr(torch, config.dtype),
         "device_map": config.device_map,
@@ -224,20 +126,18 @@ def _load_weights(source: str, origin: dict[str, Any], config: RunnerConfig) -> 
             # Quantized weights cannot be moved afterwards.
             options["device_map"] = {"": str(pick_device(config.device))}
         options["quantization_config"] = _quantization(config.quantization)
-    try:
+    with loading_faults(
+        f"The model {source}",
+        "Use an image-text-to-text model of transformers with safetensors weights; "
+        "device_map and quantization need packages of their own, such as accelerate.",
+    ):
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            source,
-            **origin,
+            str(source),
+            **_SAFE,
             **options,
             use_safetensors=True,
             output_loading_info=True,
         )
-    except _FAULTS as error:
-        raise ModelLoadError(
-            f"The model {source} cannot be loaded: {_short(error)}",
-            remedy="Use an image-text-to-text model of transformers with safetensors weights; "
-            "device_map and quantization need packages of their own, such as accelerate.",
-        ) from error
     model, info = loaded
     problems = [
         f"{kind.replace('_', ' ')}: {', '.join(sorted(str(key) for key in info[kind])[:5])}"
@@ -253,14 +153,12 @@ def _load_weights(source: str, origin: dict[str, Any], config: RunnerConfig) -> 
 
 
 def _quantization(options: dict[str, Any]) -> Any:
-    try:
+    with loading_faults(
+        f"The quantization {options}",
+        "Give quant_method and its options, as in {quant_method: bitsandbytes, "
+        "load_in_4bit: true}, and install the package behind it.",
+    ):
         return AutoQuantizationConfig.from_dict(dict(options))
-    except _FAULTS as error:
-        raise ModelLoadError(
-            f"transformers does not know the quantization {options}: {_short(error)}",
-            remedy="Give quant_method and its options, as in {quant_method: bitsandbytes, "
-            "load_in_4bit: true}, and install the package behind it.",
-        ) from error
 
 
 def _place(model: PreTrainedModel, config: RunnerConfig) -> torch.device:
@@ -271,7 +169,7 @@ def _place(model: PreTrainedModel, config: RunnerConfig) -> torch.device:
     device = pick_device(config.device)
     try:
         model.to(device)  # type: ignore[arg-type]
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # a torch built without CUDA asserts
         raise ModelLoadError(
             f"The model {config.model} cannot be moved to {device}: {error}.",
             remedy="Choose another device in the runner's config.",
@@ -285,9 +183,3 @@ def _keep_soft_cap(model: PreTrainedModel) -> None:
     if getattr(text, "attn_logit_softcapping", None) is not None:
         decoder: Any = model.get_decoder()  # type: ignore[no-untyped-call]
         decoder.set_attn_implementation("eager")
-
-
-def _short(error: BaseException) -> str:
-    """The first paragraph of an error message; those of transformers can be pages long."""
-    text = str(error).strip() or type(error).__name__
-    return " ".join(text.split("\n\n")[0].split())[:400]

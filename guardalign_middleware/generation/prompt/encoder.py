@@ -172,9 +172,13 @@ class PromptEncoder:
                 tokenize=False,
                 add_generation_prompt=True,
             )
-        except TemplateError as error:
+        except MemoryError:
+            raise
+        except Exception as error:
+            # A template is a program: it can divide by zero. Foreign errors could hold content.
+            why = error if isinstance(error, TemplateError) else f"it raises {type(error).__name__}"
             raise MessageError(
-                f"The model's chat template refuses these messages: {error}.",
+                f"The model's chat template refuses these messages: {why}.",
                 remedy="Check the order of the roles; some models know no system or tool role.",
             ) from error
         return str(prompt)

@@ -1,0 +1,134 @@
+"""Where a model is loaded from: a folder of its own, or the hub's cache, filled before.
+
+Files of the hub are fetched into its cache first, and everything is then loaded from that folder.
+So what is checked is what is opened, and no library fetches anything by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from guardalign_middleware.config import RunnerConfig
+from guardalign_middleware.errors import ModelLoadError
+from guardalign_middleware.model_folder import (
+    all_weights,
+    checked_files,
+    loaded_weights,
+    loading_faults,
+    named_weights,
+)
+from guardalign_middleware.model_folder.shard_index import is_plain_weights
+from guardalign_middleware.provenance import Provenance, WeightFile, check_pins, digests, note_files
+from guardalign_middleware.strict import is_folder, is_regular
+
+# Everything but weights: options, vocabularies, tokenizers and templates.
+_SMALL = ("*.json", "*.jinja", "*.txt", "*.model", "*.model.*", "*.tiktoken", "*.bpe", "*.codes")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model's folder, whose files have been checked.
+
+    Attributes:
+        folder: all that is loaded lies in it.
+        name: name of the directory, or the hub id.
+        revision: commit on the hub; None for a directory.
+    """
+
+    folder: Path
+    name: str
+    revision: str | None
+
+    @property
+    def provenance(self) -> Provenance:
+        """The weight files that will be opened, in their present state.
+
+        Raises:
+            ModelLoadError: they are missing, pickled, or named by a refused index.
+        """
+        return Provenance(self.name, self.revision, note_files(loaded_weights(self.folder)))
+
+
+def open_source(config: RunnerConfig, *, weights: bool) -> ModelSource:
+    """Find a model's folder, fetch what is missing from the hub, and check its files.
+
+    Args:
+        config: names the model.
+        weights: whether the weights are needed as well.
+
+    Raises:
+        ModelLoadError: there is no such model, or a file in its folder is refused.
+    """
+    directory = _local_directory(config.model)
+    if directory is not None:
+        source = ModelSource(directory, directory.name, None)
+    else:
+        folder = _fetched(config, config.revision, _SMALL)
+        source = ModelSource(folder, config.model, folder.name)
+    checked_files(source.folder)
+    if not is_regular(source.folder / "config.json"):
+        raise ModelLoadError(
+            f"{source.folder} holds no config.json, so it is not a model directory.",
+            remedy="Give a directory written by save_pretrained; an adapter alone is no model.",
+        )
+    if weights and source.revision is not None:
+        pinned = [name for name in config.sha256 if is_plain_weights(name)]
+        wanted = {*named_weights(source.folder), *pinned}
+        _fetched(config, source.revision, tuple(sorted(wanted)))
+        checked_files(source.folder)
+    return source
+
+
+def pinned_weights(source: ModelSource, config: RunnerConfig) -> Provenance:
+    """The weights that will be opened; with pins, after comparing every file in the folder.
+
+    Raises:
+        ModelLoadError: a file is missing, refused or not the pinned one.
+    """
+    provenance = source.provenance
+    if not config.sha256:
+        return provenance
+    present: tuple[WeightFile, ...] = note_files(
+        {*all_weights(source.folder), *(file.path for file in provenance.weights)},
+        known=provenance.weights,
+    )
+    check_pins(digests(present), config.sha256, config.model)
+    return provenance
+
+
+def _fetched(config: RunnerConfig, revision: str | None, patterns: tuple[str, ...]) -> Path:
+    with loading_faults(
+        f"The model {config.model}",
+        "Check the name, the revision and the network; or download the model into a directory and "
+        "give that.",
+    ):
+        return Path(
+            snapshot_download(
+                config.model,
+                revision=revision,
+                local_files_only=config.local_files_only,
+                allow_patterns=list(patterns),
+            )
+        )
+
+
+def _local_directory(model: str) -> Path | None:
+    """The directory that `model` names, or None for a hub id such as `owner/name`."""
+    path = Path(os.path.expanduser(model))
+    if is_folder(path):
+        return path
+    if os.path.exists(path):
+        raise ModelLoadError(
+            f"{model} is a file, not a model directory.",
+            remedy="Give the directory that holds config.json and the *.safetensors files.",
+        )
+    if path.is_absolute() or model.startswith(("./", "../", "~")) or model.count("/") > 1:
+        raise ModelLoadError(
+            f"There is no model directory {model}.",
+            remedy="Check the path, or give a hub id of the form owner/name.",
+        )
+    return None
