@@ -153,7 +153,7 @@ class OpenClipEncoder:
                     device="cpu",
                     require_pretrained=True,
                 )
-            tokenizer = open_clip.get_tokenizer(config.model)
+            tokenizer = open_clip.get_tokenizer(config.model, **_tokenizer_options(config))
             digest = fingerprint(model, tokenizer, config)
             return cls(model, tokenizer, config, fingerprint=digest)
 
@@ -275,6 +275,13 @@ def _unit_rows(rows: Tensor, kind: str) -> Tensor:
     return functional.normalize(rows, dim=-1)
 
 
+def _tokenizer_options(config: EncoderConfig) -> dict[str, Any]:
+    """Without them, transformers asks at the terminal whether to run a tokenizer's own code."""
+    described = open_clip.get_model_config(config.model) or {}
+    own = described.get("text_cfg", {}).get("hf_tokenizer_name")
+    return {"trust_remote_code": False} if own else {}
+
+
 def _device(config: EncoderConfig) -> torch.device:
     name = config.device
     if config.precision == "int8":
@@ -287,6 +294,9 @@ def _device(config: EncoderConfig) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"encoder.device {name!r} is not a device.") from error
+    if device.type == "meta":
+        raise ConfigError("encoder.device 'meta' computes nothing.", remedy="Use 'auto' or 'cpu'.")
+    return device

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from guardalign_middleware.errors import ModelLoadError
+from guardalign_middleware.model_folder.counts import too_many
 from guardalign_middleware.model_folder.foreign_names import foreign_name
 from guardalign_middleware.strict import Malformed, json_value, read_bytes
 
@@ -117,7 +118,8 @@ def _check_contents(path: Path) -> None:
         _refuse(path, str(error))
     if not isinstance(value, dict):
         _refuse(path, "it should be a mapping of fields")
-    if (problem := foreign_name(value, path.parent)) is not None:
+    problem = foreign_name(value, path.parent) or too_many(value)
+    if problem is not None:
         _refuse(path, problem)
 
 

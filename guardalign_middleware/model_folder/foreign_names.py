@@ -41,7 +41,7 @@ def foreign_name(options: dict[str, Any], folder: Path) -> str | None:
         options: the parsed file.
         folder: in which the file lies.
     """
-    for place, name, value in _fields(options):
+    for place, name, value in fields_of(options):
         if not value:
             continue
         if name in _REFUSED:
@@ -61,7 +61,8 @@ def foreign_name(options: dict[str, Any], folder: Path) -> str | None:
     return None
 
 
-def _fields(options: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+def fields_of(options: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Place, name and value of every field, at any depth."""
     waiting: list[tuple[str, Any]] = [("", options)]
     while waiting:
         place, value = waiting.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import yaml
 from yaml.composer import Composer
@@ -30,32 +31,46 @@ def yaml_node(data: bytes, *, max_depth: int = MAX_DEPTH) -> yaml.Node | None:
     return node
 
 
+@dataclass
+class _Open:
+    """A list or mapping whose end has not come yet."""
+
+    anchor: str
+    before: int
+    height: int = 0
+
+
 def _checked(text: str, max_depth: int) -> list[yaml.Event]:
     events: list[yaml.Event] = []
     total = 0
-    sizes: dict[str, int] = {}  # of what an alias repeats
-    opened: list[tuple[str | None, int]] = []
+    # Anchor → how many values an alias repeats, and how many levels.
+    sizes: dict[str, tuple[int, int]] = {}
+    opened: list[_Open] = []
     for event in _parsed(text):
         events.append(event)
-        anchor = getattr(event, "anchor", None)
-        line = event.start_mark.line + 1
+        anchor: str = getattr(event, "anchor", None) or ""
+        line = 1 if event.start_mark is None else event.start_mark.line + 1
+        height = 0
         if isinstance(event, yaml.AliasEvent):
-            if anchor in {name for name, _ in opened}:
+            if any(one.anchor == anchor for one in opened):
                 raise Malformed(f"the alias *{anchor} in line {line} lies within its own anchor")
-            total += sizes.get(anchor, 1)  # an unknown alias is an error of the composer
+            # An unknown alias is an error of the composer.
+            size, height = sizes.get(anchor, (1, 0))
+            total += size
         elif isinstance(event, yaml.ScalarEvent):
             total += 1
-            if anchor is not None:
-                sizes[anchor] = 1
+            sizes[anchor] = 1, 0
         elif isinstance(event, yaml.CollectionStartEvent):
-            opened.append((anchor, total))
+            opened.append(_Open(anchor, total))
             total += 1
-            if len(opened) > max_depth:
-                raise Malformed(f"line {line} is nested more than {max_depth} levels deep")
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = opened.pop()
-            if anchor is not None:
-                sizes[anchor] = total - before
+            closed = opened.pop()
+            height = closed.height + 1
+            sizes[closed.anchor] = total - closed.before, height
+        if opened:
+            opened[-1].height = max(opened[-1].height, height)
+        if len(opened) + height > max_depth:
+            raise Malformed(f"line {line} is nested more than {max_depth} levels deep")
         if total > MAX_NODES:
             raise Malformed(f"it has more than {MAX_NODES:,} values in line {line}")
     return events

@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +264,7 @@ def test_a_damaged_tokenizer(copy: Path, name: str, text: str) -> None:
         load(copy)
 
 
-@pytest.mark.parametrize("device", ["cuda:7", "meta:x", ""])
+@pytest.mark.parametrize("device", ["cuda:7", "meta:x", "meta", ""])
 def test_a_device_that_is_not_there(copy: Path, device: str) -> None:
     with pytest.raises((ConfigError, ModelLoadError)):
         load(copy, device=device)
@@ -298,6 +299,22 @@ def test_remote_code_is_refused(copy: Path) -> None:
     file.write_text(json.dumps(data))
     with pytest.raises(ModelLoadError, match="remote code"):
         load(copy)
+
+
+def test_a_tokenizers_own_code_is_neither_run_nor_offered(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = copy / "executed"
+    (copy / "evil.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    file = copy / "tokenizer_config.json"
+    own = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **own}))
+    asked: list[object] = []
+    monkeypatch.setattr("builtins.input", lambda *text: (asked.append(text), "y")[1])
+    with suppress(ModelLoadError):
+        load(copy)
+    assert not asked
+    assert not marker.exists()
 
 
 def test_the_applications_logging_is_left_alone(

@@ -9,6 +9,7 @@ import pytest
 
 from guardalign_middleware.errors import ModelLoadError
 from guardalign_middleware.model_folder import checked_files
+from guardalign_middleware.model_folder.counts import too_many
 from guardalign_middleware.model_folder.foreign_names import foreign_name
 
 
@@ -167,6 +168,24 @@ def test_options_that_name_something_elsewhere(
 @pytest.mark.parametrize(
     "options",
     [
+        {"text_config": {"num_hidden_layers": 10**9}},
+        {"vision_config": {"depths": [2, 2, 10**12, 2]}},
+        {"num_experts": 1e300},
+        {"num_attention_heads": -(10**9)},
+    ],
+)
+def test_options_that_ask_for_more_than_any_model_has(
+    folder: Path, options: dict[str, Any]
+) -> None:
+    (folder / "config.json").write_text(json.dumps(options))
+    with pytest.raises(ModelLoadError, match="at most 10,000"):
+        checked_files(folder)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_hidden_layers": 32, "layers": ["a", 3], "num_heads": None, "max_length": 10**30},
         {"transformers_weights": None, "use_pretrained_backbone": False, "audio_tokenizer": {}},
         {"attn_implementation": "flash_attention_2", "_attn_implementation_autoset": True},
         {
@@ -184,3 +203,4 @@ def test_options_that_name_something_elsewhere(
 )
 def test_ordinary_options_pass(folder: Path, options: dict[str, Any]) -> None:
     assert foreign_name(options, folder) is None
+    assert too_many(options) is None

@@ -113,6 +113,13 @@ def test_a_bomb_of_merged_mappings_is_counted_as_well() -> None:
         yaml_value("\n".join(lines).encode())
 
 
+def test_levels_that_aliases_add_are_counted() -> None:
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 60)]
+    with pytest.raises(Malformed, match="line 32 is nested more than 32 levels"):
+        yaml_value("\n".join(lines).encode())
+    assert yaml_value("\n".join(lines[:31]).encode())["a1"] == [["x"]]
+
+
 def test_aliases_and_merged_mappings_of_ordinary_files_are_read() -> None:
     text = "base: &b {x: 1, y: 2}\nmine: {<<: *b, y: 3}\nboth: {<<: [{x: 0}, *b]}\nsame: *b"
     assert yaml_value(text.encode()) == {

@@ -86,12 +86,14 @@ def pick_device(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    remedy = "Use 'auto', 'cpu', 'cuda' or 'cuda:0'."
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
-        raise ModelLoadError(
-            f"{name!r} is not a device of torch.", remedy="Use 'auto', 'cpu', 'cuda' or 'cuda:0'."
-        ) from error
+        raise ModelLoadError(f"{name!r} is not a device of torch.", remedy=remedy) from error
+    if device.type == "meta":
+        raise ModelLoadError("The device 'meta' computes nothing.", remedy=remedy)
+    return device
 
 
 def _load_processor(source: Path) -> ProcessorMixin:

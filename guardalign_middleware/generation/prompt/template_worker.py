@@ -46,7 +46,9 @@ def _compiled(source: str) -> Any:
             line = next(parser.stream).lineno
             body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
             call = self.call_method("_said")
-            return nodes.CallBlock(call, [], [], body).set_lineno(line)
+            block = nodes.CallBlock(call, [], [], body)
+            block.set_lineno(line)
+            return block
 
         @pass_eval_context
         def _said(self, context: Any, caller: Any) -> str:

@@ -358,8 +358,9 @@ def test_every_refusal_names_a_remedy(tmp_path: Path) -> None:
 
 
 def test_unknown_device() -> None:
-    with pytest.raises(ModelLoadError, match="not a device"):
-        pick_device("abacus")
+    for name, message in (("abacus", "not a device"), ("meta", "computes nothing")):
+        with pytest.raises(ModelLoadError, match=message):
+            pick_device(name)
 
 
 def test_a_device_map_places_the_model_and_changes_no_answer(copy_of_model: Path) -> None:
