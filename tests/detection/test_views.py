@@ -128,20 +128,26 @@ def test_offsets_reach_over_one_stride_and_follow_from_the_seed() -> None:
 def test_regions_are_in_pixels_of_the_picture(
     colour_config: DetectionConfig, name: ViewName, left: int
 ) -> None:
-    verdict = looking(colour_config, name).scan(scene(200, 160, {(left, 100, left + 32, 132): RED}))
-    assert verdict.decision == "mask"
-    boxes = verdict.evidence.patch_boxes
-    assert (boxes >= 0).all()
-    assert (boxes <= [200, 160, 200, 160]).all()
-    found = [region.box for region in verdict.regions]
-    # At random offsets, one crop may tell less of where the thing is.
-    assert covered((left, 100, left + 32, 132), found) >= 0.25
-    assert coverage(found, 200, 160).sum() <= 2 * 32 * 32
+    thing = (left, 100, left + 32, 132)
+    image = scene(200, 160, {thing: RED})
+    detector = looking(colour_config, name)
+    areas = []
+    for number in range(9):  # at some offsets, the crops tell little of where the thing is
+        verdict = detector.scan(image, view_seed=hexadecimal(number))
+        assert verdict.decision == "mask"
+        boxes = verdict.evidence.patch_boxes
+        assert (boxes >= 0).all()
+        assert (boxes <= [200, 160, 200, 160]).all()
+        found = [region.box for region in verdict.regions]
+        assert covered(thing, found) >= 0.2
+        areas.append(int(coverage(found, 200, 160).sum()))
+    assert np.median(areas) <= 2 * 32 * 32
 
 
 def test_views_of_one_thing_agree_where_it_is(colour_config: DetectionConfig) -> None:
     image = scene(200, 160, {(90, 60, 130, 100): RED})
-    verdict = looking(colour_config, "as_is", "shifted", "mirrored", "softened").scan(image)
+    detector = looking(colour_config, "as_is", "shifted", "mirrored", "softened")
+    verdict = detector.scan(image, view_seed=hexadecimal(0))
     found = [region.box for region in verdict.regions]
     assert covered((90, 60, 130, 100), found) >= 0.4
     assert coverage(found, 200, 160).sum() <= 2 * 40 * 40
