@@ -59,14 +59,14 @@ class Region:
 
 @dataclass(frozen=True)
 class Level:
-    """The crops of one size over one form of a picture.
+    """The patches of one size over one form of a picture: its crops, or the tokens of its crops.
 
     Attributes:
         form: which form.
         frame: width and height of the form's frame, in its own pixels.
-        side: of a crop, in pixels of the frame.
-        size: width and height of such a crop, in pixels of the picture.
-        crops: how many there are.
+        side: of a patch, in pixels of the frame.
+        size: width and height of such a patch, in pixels of the picture.
+        crops: how many patches there are.
     """
 
     form: FormName

@@ -55,6 +55,10 @@ class PatchConfig(FrozenModel):
     With `sizes`, `unit="pixels"` takes them as pixels of the form, and `unit="short_side"` as
     fractions of its shorter side. A size that exceeds the shorter side becomes the shorter side.
 
+    `layout="dense"` takes the tokens of a ViT as patches, many from each crop, and stops at crops
+    of 2 E. That is several times as cheap as `crops`, and needs a profile of its own; see
+    docs/detection.md.
+
     `max_crops` bounds the crops of all forms together, for each of the views. Crops are taken from
     coarse to fine, and the finest grow until they fit. What was looked at is in the evidence.
     """
@@ -63,6 +67,7 @@ class PatchConfig(FrozenModel):
     unit: Literal["pixels", "short_side"] = "short_side"
     overlap: float = Field(0.5, ge=0.0, le=0.9)
     max_crops: Count = 256
+    layout: Literal["crops", "dense"] = "crops"
 
 
 class EncoderConfig(FrozenModel):

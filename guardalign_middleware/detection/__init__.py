@@ -8,7 +8,8 @@ from guardalign_middleware.detection.conformal import (
     fit_threshold,
 )
 from guardalign_middleware.detection.detector import Detector
-from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEncoder
+from guardalign_middleware.detection.encoder import OpenClipEncoder
+from guardalign_middleware.detection.encoder_protocol import ImageTextEncoder
 from guardalign_middleware.detection.fit import fit_profile
 from guardalign_middleware.detection.measured import PatchDistances
 from guardalign_middleware.detection.meter import Meter

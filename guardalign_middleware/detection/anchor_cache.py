@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from guardalign_middleware.detection.encoder import ImageTextEncoder
+from guardalign_middleware.detection.encoder_protocol import ImageTextEncoder
 from guardalign_middleware.errors import ConfigError
 
 _NAME = "anchors"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardalign_middleware.detection.anchor_file import Entry
-from guardalign_middleware.detection.encoder import ImageTextEncoder
+from guardalign_middleware.detection.encoder_protocol import ImageTextEncoder
 
 
 @dataclass(frozen=True)

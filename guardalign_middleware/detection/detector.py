@@ -11,7 +11,8 @@ from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.config import DetectionConfig, TransportConfig
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.decision import verdict_from
-from guardalign_middleware.detection.encoder import ImageTextEncoder, OpenClipEncoder
+from guardalign_middleware.detection.encoder import OpenClipEncoder
+from guardalign_middleware.detection.encoder_protocol import ImageTextEncoder
 from guardalign_middleware.detection.forms import ModelForms
 from guardalign_middleware.detection.measured import PatchDistances
 from guardalign_middleware.detection.meter import Meter

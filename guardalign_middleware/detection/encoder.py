@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import open_clip
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from guardalign_middleware.config import EncoderConfig
+from guardalign_middleware.detection.dense import grid_side, window_tokens
 from guardalign_middleware.detection.encoder_files import (
     check_config,
     fingerprint,
@@ -34,26 +35,6 @@ _CROPS_ON_CPU, _CROPS_ON_GPU = 8, 256
 # Crops or texts in one pass. Of 16 to 256, a CPU is fastest from 32 to 128, where the activations
 # stay in its caches; a GPU with many. Measure again: python -m benchmarks.detection.vocabulary
 _BATCH_ON_CPU, _BATCH_ON_GPU = 64, 256
-
-
-class ImageTextEncoder(Protocol):
-    """The interface that the meter needs.
-
-    Attributes:
-        image_size: side S of the square input in pixels.
-        fingerprint: changes with anything that can change an embedding.
-    """
-
-    image_size: int
-    fingerprint: str
-
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        """Float `[M, 3, S, S]` in [0, 1] to unit rows `[M, D]`, one row for each picture."""
-        ...
-
-    def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Texts to unit rows `[N, D]`, on the same device as the pictures' rows."""
-        ...
 
 
 @contextmanager
@@ -191,6 +172,40 @@ class OpenClipEncoder:
         chunks = torch.split(pixels, self.batch_size)
         rows = [tower(self.normalised(chunk)).float() for chunk in chunks]
         return _unit_rows(torch.cat(rows), "image")
+
+    @property
+    def cells(self) -> int:
+        """Tokens along each side of the input.
+
+        Raises:
+            ConfigError: the tower has no tokens to embed, or computes in int8.
+        """
+        if self._quantized is not None:
+            raise ConfigError(
+                "patches.layout dense is not made for encoder.precision int8.",
+                remedy="Set encoder.precision to bf16 or fp32, or patches.layout to crops.",
+            )
+        return grid_side(self._model.visual)
+
+    def encode_windows(self, pixels: Tensor) -> Tensor:
+        """Embed the tokens of pictures.
+
+        Args:
+            pixels: float `[M, 3, S, S]` in [0, 1].
+
+        Returns:
+            float32 unit rows `[M, g, g, D]` on the encoder's device, g = `cells`.
+
+        Raises:
+            ConfigError: the tower has no tokens to embed.
+            ValueError: wrong shape.
+            DetectionError: an embedding is NaN, infinite or zero.
+        """
+        tower = self._model.visual
+        with torch.inference_mode():
+            chunks = torch.split(pixels, self.batch_size)
+            rows = [window_tokens(tower, self.normalised(chunk)).float() for chunk in chunks]
+            return _unit_rows(torch.cat(rows), "image")
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Normalise pictures in [0, 1] for the image tower, on its device and in its dtype.

@@ -23,7 +23,7 @@ from guardalign_middleware.config import (
 )
 from guardalign_middleware.detection.anchor_cache import embedded_texts
 from guardalign_middleware.detection.anchors import AnchorBank
-from guardalign_middleware.detection.encoder import ImageTextEncoder
+from guardalign_middleware.detection.encoder_protocol import ImageTextEncoder, WindowEncoder
 from guardalign_middleware.detection.forms import ModelForms, configured_forms
 from guardalign_middleware.detection.measured import PatchDistances, merge_forms
 from guardalign_middleware.detection.patches import crop_patches
@@ -69,8 +69,8 @@ class Meter:
         look: forms and crops.
 
     Raises:
-        ConfigError: the contrast needs a neutral bank and the anchors have none, or the form
-            "model" is asked for without `model_forms`.
+        ConfigError: the contrast needs a neutral bank and the anchors have none, the form "model"
+            is asked for without `model_forms`, or the encoder has no dense patches.
     """
 
     def __init__(
@@ -101,14 +101,18 @@ class Meter:
             configured_forms(sees),
             model_forms if "model" in sees else None,
             patches,
-            encoder.image_size,
+            encoder.image_size if patches.layout == "crops" else 2 * encoder.image_size,
+            _cells(encoder, patches),
         )
         self.transport = transport
         self.views = views
         self.binding = {
             "encoder": encoder.fingerprint,
             "anchors": anchors.fingerprint,
-            "patches": _digest(patches.model_dump_json()),
+            # Without a layout of crops, to keep profiles valid that are older than layouts.
+            "patches": _digest(
+                patches.model_dump_json(exclude={"layout"} if patches.layout == "crops" else None)
+            ),
             "transport": _digest(transport.model_dump_json()),
         }
         if views != _AS_IS:
@@ -181,17 +185,24 @@ class Meter:
             batch = forms[first:last]
             side = self.encoder.image_size
             crops = [crop_patches(one.frame(), one.boxes, side) for one in batch]
-            embeddings = self.encoder.encode_images(torch.cat(crops))
-            if embeddings.ndim != 2 or len(embeddings) != count:
+            embeddings = self._embed(torch.cat(crops))
+            cells = self.look.cells**2
+            if embeddings.ndim != 2 or len(embeddings) != cells * count:
                 raise DetectionError(
-                    f"patch_embeddings must have shape (M, D) = ({count}, D). "
+                    f"patch_embeddings must have shape (M, D) = ({cells * count}, D). "
                     f"Got {tuple(embeddings.shape)}.",
                     stage="encode",
                 )
-            rows = torch.split(embeddings, [len(one.boxes) for one in batch])
+            rows = torch.split(embeddings, [cells * len(one.boxes) for one in batch])
             for one, row in zip(batch, rows, strict=True):
-                yield self._distances(row, one)
+                yield self._distances(row[torch.from_numpy(one.rows).to(row.device)], one)
             first = last
+
+    def _embed(self, crops: Tensor) -> Tensor:
+        """Unit rows `[W * cells², D]`, the cells of each crop together."""
+        if isinstance(self.encoder, WindowEncoder) and self.look.patches.layout == "dense":
+            return self.encoder.encode_windows(crops).flatten(0, 2)
+        return self.encoder.encode_images(crops)
 
     def _distances(self, embeddings: Tensor, form: FormPatches) -> PatchDistances:
         with torch.inference_mode():
@@ -275,6 +286,17 @@ def neutral_mass(distances: Tensor, unsafe: int, temperature: float) -> Tensor:
     Summed directly and not as 1 − unsafe share, which keeps the digits of values near 0.
     """
     return torch.softmax(-distances / temperature, dim=0)[unsafe:].sum(dim=0)
+
+
+def _cells(encoder: ImageTextEncoder, patches: PatchConfig) -> int:
+    if patches.layout == "crops":
+        return 1
+    if not isinstance(encoder, WindowEncoder):
+        raise ConfigError(
+            f"patches.layout dense needs an encoder with tokens, not a {type(encoder).__name__}.",
+            remedy="Set patches.layout to crops.",
+        )
+    return encoder.cells
 
 
 def _contrasted(transport: TransportConfig) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardalign_middleware.config import FormConfig, PatchConfig
+from guardalign_middleware.detection.dense import cell_boxes
 from guardalign_middleware.detection.forms import Form, ModelForms, form_of
 from guardalign_middleware.detection.patches import crop_count, crop_sides, patch_boxes
 from guardalign_middleware.detection.views import View
@@ -30,13 +31,15 @@ class Look:
         forms: those that are resampled from a picture.
         model_forms: those that the runner's processor makes; None = none.
         patches: sizes, overlap and budget of the crops.
-        input_side: E, the side of the encoder's input in pixels.
+        input_side: the side of the finest crops in pixels, E or with dense patches 2 E.
+        cells: patches along each side of a crop; 1 = the crop is the patch.
     """
 
     forms: tuple[FormConfig, ...]
     model_forms: ModelForms | None
     patches: PatchConfig
     input_side: int
+    cells: int = 1
 
     def resampled(self, width: int, height: int) -> list[Form]:
         """The resampled forms of a `width` × `height` picture, within the budget."""
@@ -116,10 +119,12 @@ class FormPatches:
     Attributes:
         view: the view, as an image.
         form: the form of the view.
-        boxes: int64 `[M, 4]`, the crops in pixels of the frame, from coarse to fine.
-        image_boxes: int64 `[M, 4]`, the same crops in pixels of the picture.
+        boxes: int64 `[W, 4]`, the crops in pixels of the frame, from coarse to fine.
+        image_boxes: int64 `[M, 4]`, the patches in pixels of the picture: the crops, or with dense
+            patches those cells of all crops that show something of the frame.
         patch_levels: int64 `[M]`, an index into `levels`.
-        levels: the sizes of the crops.
+        levels: the sizes of the patches.
+        rows: int64 `[M]`, which of the `W * cells²` cells the patches are.
     """
 
     view: CanonicalImage
@@ -128,6 +133,7 @@ class FormPatches:
     image_boxes: NDArray[np.int64]
     patch_levels: NDArray[np.int64]
     levels: tuple[Level, ...]
+    rows: NDArray[np.int64]
 
     def frame(self) -> CanonicalImage:
         """The frame that the crops are cut from."""
@@ -148,7 +154,11 @@ def view_patches(image: CanonicalImage, view: View, look: Look) -> list[FormPatc
 def _form_patches(
     image: CanonicalImage, view: View, seen: CanonicalImage, form: Form, look: Look
 ) -> FormPatches:
-    boxes = look.crops_of(form)
+    crops = look.crops_of(form)
+    cells = cell_boxes(crops, look.cells)
+    shown = (cells[:, :2] < [form.width, form.height]).all(axis=1) & (cells[:, 2:] > 0).all(axis=1)
+    rows = np.flatnonzero(shown)
+    boxes = cells[rows]
     sides, patch_levels, counts = np.unique(
         boxes[:, 0] - boxes[:, 2], return_inverse=True, return_counts=True
     )
@@ -158,4 +168,4 @@ def _form_patches(
         for side, count in zip(sides.tolist(), counts.tolist(), strict=True)
     )
     placed = view.to_image(form.to_image(boxes, seen.width, seen.height), image.width)
-    return FormPatches(seen, form, boxes, placed, patch_levels, levels)
+    return FormPatches(seen, form, crops, placed, patch_levels, levels, rows)

@@ -68,6 +68,8 @@ def evade(
     for meter in detector.meters:
         if not isinstance(meter.encoder, OpenClipEncoder):
             raise ConfigError("The gradient attack needs an open_clip encoder.")
+        if meter.look.patches.layout == "dense":
+            raise ConfigError("The gradient attack is not made for patches.layout dense.")
     width, height = target.image.width, target.image.height
     clean = to_tensor(target.image)
     attacked = [
