@@ -98,12 +98,27 @@ def test_strangers_are_something_else_and_concepts_never(monkeypatch: pytest.Mon
         assert any((crop.patches == OTHER).any() for crop in crops) == others
 
 
-def test_strangers_come_from_the_split_that_is_trained_on_and_in_the_hand_of_the_crop() -> None:
+def test_emoji_strangers_come_from_the_trained_split_and_the_hand_of_the_crop() -> None:
     rng = np.random.default_rng(5)
     for hand in ("noto", "firefox"):
         trained = {each.name for each in strangers_of(hand, "trained")}
-        drawn = {draw_stranger(rng, hand) for _ in range(2_000)}
-        assert {name.removeprefix("stranger: ") for name in drawn} == trained
+        drawn = [draw_stranger(rng, StyleVariant(hand)) for _ in range(4_000)]
+        emoji = {name for name, look in drawn if look == StyleVariant(hand)}
+        assert {name.removeprefix("stranger: ") for name in emoji} == trained
+        icons = {look for name, look in drawn if name.startswith("icon: ")}
+        assert icons == {StyleVariant("icons", colored=True)}
+
+
+@pytest.mark.parametrize("style", ["symbola", "unifont", "icons"])
+@pytest.mark.parametrize("colored", [False, True])
+def test_strangers_of_line_drawings_are_icons(style: str, colored: bool) -> None:
+    rng = np.random.default_rng(6)
+    name, look = draw_stranger(rng, StyleVariant(style, colored))
+    assert name.startswith("icon: ")
+    assert look == StyleVariant("icons", colored)
+    drawn = draw_look(rng, name, look, 40)
+    assert drawn.shape == (40, 40, 4)
+    assert drawn[..., 3].max() > 0.9
 
 
 def test_the_kinds_of_a_batch_are_the_sums_of_its_concepts() -> None:

@@ -30,7 +30,7 @@ def covers(rng: np.random.Generator, boxes: list[tuple[int, int, int]], side: in
         boxes: `(side, left, top)` of the things; the first is covered most often.
         side: of the crop.
     """
-    if not boxes or rng.random() > 0.22:
+    if not boxes or rng.random() > 0.25:
         return []
     y, x = np.mgrid[:side, :side].astype(np.float32)
     shapes = []
@@ -54,7 +54,7 @@ def altered(rng: np.random.Generator, pixels: Pixels, patches: Labels) -> tuple[
         pixels, patches = np.rot90(pixels, turns), np.rot90(patches, turns)
     if rng.random() < 0.1:
         pixels = _ruled(rng, pixels)
-    if rng.random() < 0.3:
+    if rng.random() < 0.36:
         pixels = _COLORS[int(rng.integers(len(_COLORS)))](rng, pixels)
     if rng.random() < 0.15:
         pixels = _compressed(rng, pixels)

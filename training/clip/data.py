@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 from torch.utils.data import Dataset
 
 from guardalign_middleware.mini.world import (
@@ -35,9 +35,10 @@ IGNORED = -100
 OTHER = len(CONCEPTS) + 1
 """The label of what is none of the concepts, and no background."""
 _NOTHING = len(CONCEPTS)
-_STRANGER_SHARE = 0.25
+_STRANGER_SHARE = 0.33
 FILL = 127 / 255
 _POOL = 500
+_LEAVES_SHARE = 0.4
 _POOL_SIDE = 480
 _SMALL_SIDES = (11, 13, 16, 18, 21, 24, 28, 32, 36, 40, 44, 48, 54, 60)
 _LARGE_SIDES = (76, 100, 132)
@@ -49,8 +50,10 @@ Pixels = NDArray[np.float32]
 
 @cache
 def _pooled(index: int) -> Image.Image:
-    """A large background; half of them combine two families along a ragged border."""
+    """A large background; half of the drawn ones combine two families along a ragged border."""
     rng = np.random.default_rng((20_260, index))
+    if rng.random() < _LEAVES_SHARE:
+        return _dead_leaves(rng)
     drawn = _family(rng, index)
     if rng.random() < 0.5:
         cells = int(rng.integers(4, 14))
@@ -59,6 +62,39 @@ def _pooled(index: int) -> Image.Image:
         here = np.asarray(fine) > rng.uniform(0.3, 0.7)
         drawn = np.where(here[..., None], drawn, _family(rng, int(rng.integers(_POOL))))
     return Image.fromarray(np.round(255 * drawn).astype(np.uint8))
+
+
+def _dead_leaves(rng: np.random.Generator) -> Image.Image:
+    """Shapes in front of shapes, of all sizes, shaded and grained: statistics as of photographs.
+
+    The dead leaves model (Lee, Mumford and Huang, IJCV 2001): radii have a density in r^-3, so that
+    the picture has edges, plain areas and details at every scale.
+    """
+    palette = rng.uniform(0, 255, (int(rng.integers(3, 9)), 3))
+    grey = palette.mean(axis=1, keepdims=True)
+    palette = grey + rng.uniform(0.1, 0.9) * (palette - grey)
+    leaves = Image.new("RGB", (_POOL_SIDE, _POOL_SIDE), tuple(int(v) for v in palette[0]))
+    pen = ImageDraw.Draw(leaves)
+    smallest, largest = rng.uniform(2, 12), rng.uniform(80, 240)
+    for draw in rng.random(int(rng.integers(300, 1500))):
+        radius = (draw / largest**2 + (1 - draw) / smallest**2) ** -0.5
+        x, y = rng.uniform(0, _POOL_SIDE, 2)
+        shade = palette[int(rng.integers(len(palette)))] + rng.normal(0, 18, 3)
+        color = tuple(int(v) for v in np.clip(shade, 0, 255))
+        angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 9))))
+        if rng.random() < 0.5:
+            wide, high = radius * rng.uniform(0.4, 1), radius * rng.uniform(0.4, 1)
+            pen.ellipse((x - wide, y - high, x + wide, y + high), fill=color)
+        else:
+            corners = [(x + radius * np.cos(a), y + radius * np.sin(a)) for a in angles]
+            pen.polygon(corners, fill=color)
+    blurred = leaves.filter(ImageFilter.GaussianBlur(float(rng.uniform(0, 1.8))))
+    cells = int(rng.integers(2, 8))
+    light = Image.fromarray(rng.uniform(0.55, 1.25, (cells, cells)).astype(np.float32))
+    light = light.resize((_POOL_SIDE, _POOL_SIDE), Image.Resampling.BICUBIC)
+    pixels = np.asarray(blurred, dtype=np.float32) * np.asarray(light)[..., None]
+    pixels += rng.normal(0, rng.uniform(0, 10), pixels.shape)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 def _family(rng: np.random.Generator, index: int) -> Pixels:
@@ -108,7 +144,7 @@ def _geometry(rng: np.random.Generator) -> list[tuple[int, int, int]]:
     if mode < 0.07:
         return boxes
     if mode < 0.62:  # a visible thing, possibly with neighbours
-        side = _drawn(rng, _SMALL_SIDES[3:])
+        side = _drawn(rng, _SMALL_SIDES[2:])
         slack = SIDE - side
         reach = max(slack, 0) // 2 + 0.22 * side
         center = rng.uniform(-reach, reach, 2)
@@ -193,11 +229,15 @@ def draw_crop(rng: np.random.Generator) -> Crop:
     for side, left, top in boxes:
         if mixed:
             variant = draw_variant(rng)
-        strange = not variant.inked and not variant.colored and rng.random() < _STRANGER_SHARE
-        name = (draw_stranger if strange else draw_name)(rng, variant.style)
-        label = OTHER if strange else _INDEX[name]
-        rgba = draw_look(rng, name, variant, side)
-        color = contrasting_ink(rng, canvas) if variant.inked else None
+        look = variant
+        if rng.random() < _STRANGER_SHARE:
+            name, look = draw_stranger(rng, variant)
+            label = OTHER
+        else:
+            name = draw_name(rng, variant.style)
+            label = _INDEX[name]
+        rgba = draw_look(rng, name, look, side)
+        color = contrasting_ink(rng, canvas) if look.inked else None
         place_item(canvas, rgba, left, top, color)
         ink = _ink(rgba, left, top)
         for hidden in [cover.where for cover in over] + ([] if masked is None else [masked]):

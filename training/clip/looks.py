@@ -21,13 +21,18 @@ from scipy import ndimage
 
 from guardalign_middleware.mini.world import STYLES, concepts_of_style, sprite
 from guardalign_middleware.mini.world.strangers import stranger_sprite, strangers_of
+from training.icon_strangers import icon_stranger, icon_strangers
 
 Pixels = NDArray[np.float32]
 _LOOKS = 80
+_LOOKS_OF_ICON = 8
 _SIDE = 72
 _FREE = 4
 _PARTS = 3
 _STRANGER = "stranger: "
+_ICON = "icon: "
+_ICON_SHARE = 0.45
+"""Of the strangers of a coloured style that are icons, coloured in, instead."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ def draw_name(rng: np.random.Generator, style: str) -> str:
 
 def draw_look(rng: np.random.Generator, name: str, variant: StyleVariant, side: int) -> Pixels:
     """A random look of the thing: float32 `[side, side, 4]`, not premultiplied."""
-    picture = _look(name, variant, int(rng.integers(_LOOKS)))
+    looks = _LOOKS_OF_ICON if name.startswith(_ICON) else _LOOKS
+    picture = _look(name, variant, int(rng.integers(looks)))
     resized = picture.resize((side, side), Image.Resampling.BICUBIC).convert("RGBA")
     rgba = np.asarray(resized, dtype=np.float32) / np.float32(255)
     if rng.random() < 0.3:
@@ -96,10 +102,17 @@ def draw_look(rng: np.random.Generator, name: str, variant: StyleVariant, side: 
     return rgba
 
 
-def draw_stranger(rng: np.random.Generator, style: str) -> str:
-    """A random stranger of the training split, as a name for `draw_look`."""
-    names = _strangers(style)
-    return names[int(rng.integers(len(names)))]
+def draw_stranger(rng: np.random.Generator, variant: StyleVariant) -> tuple[str, StyleVariant]:
+    """A random stranger of the training split, as a name for `draw_look`, and its variant.
+
+    Emoji strangers are drawn by the coloured styles only; the others get icons.
+    """
+    if variant.inked or variant.colored or rng.random() < _ICON_SHARE:
+        icons = icon_strangers()
+        name = _ICON + icons[int(rng.integers(len(icons)))]
+        return name, StyleVariant("icons", colored=not variant.inked)
+    names = _strangers(variant.style)
+    return names[int(rng.integers(len(names)))], variant
 
 
 @cache
@@ -108,6 +121,9 @@ def _strangers(style: str) -> tuple[str, ...]:
 
 
 def _cell(name: str, style: str) -> Image.Image:
+    if name.startswith(_ICON):
+        cell = icon_stranger(name.removeprefix(_ICON))
+        return cell.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
     if name.startswith(_STRANGER):
         drawn = stranger_sprite(name.removeprefix(_STRANGER), style, _SIDE)
     else:
@@ -136,6 +152,9 @@ def _palette(rng: np.random.Generator, name: str) -> Pixels:
     """Four colours `[4, 3]`, taken from the thing in Noto or random."""
     if rng.random() < 0.4:
         return rng.uniform(0, 1, (4, 3)).astype(np.float32)
+    if name.startswith(_ICON):  # no hand drew it in colours: those of another stranger
+        names = _strangers("noto")
+        name = names[int(rng.integers(len(names)))]
     rgba = np.asarray(_cell(name, "noto"), dtype=np.float32) / np.float32(255)
     opaque = rgba[rgba[..., 3] > 0.5][:, :3]
     drawn: Pixels = opaque[rng.integers(0, len(opaque), 4)]
