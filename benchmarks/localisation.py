@@ -6,34 +6,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardalign_middleware.boxes import area, intersection
-from guardalign_middleware.heat import stacked
+from guardalign_middleware.heat import pixel_heat
 from guardalign_middleware.types import Box
 
 
-def hottest_point(boxes: NDArray[np.int64], distances: NDArray[np.float64]) -> tuple[int, int]:
-    """The most unsafe pixel (x, y), without a threshold.
-
-    The heat of a pixel is the mean of −distance over the smallest patches that contain it. Among
-    equally hot pixels, the middle one is taken.
+def hottest_point(
+    boxes: NDArray[np.int64], heats: NDArray[np.float64], levels: NDArray[np.int64]
+) -> tuple[int, int]:
+    """The hottest pixel (x, y) of `heat.pixel_heat`; the middle one of several.
 
     Args:
         boxes: int64 `[M, 4]`.
-        distances: float64 `[M]`; low = unsafe.
+        heats: float64 `[M]`, at least 0; high = unsafe.
+        levels: int64 `[M]`; patches of one level are of one size.
 
     Raises:
-        ValueError: there are no patches, or the numbers of boxes and distances differ.
+        ValueError: there are no patches, or a heat is negative.
     """
-    if not len(boxes) or len(boxes) != len(distances):
-        raise ValueError(f"distances should have one value per patch ({len(boxes)}, at least 1).")
-    sides = boxes[:, 2] - boxes[:, 0]
-    small = sides == sides.min()
-    boxes = boxes[small]
-    xs, ys = np.unique(boxes[:, [0, 2]]), np.unique(boxes[:, [1, 3]])
-    patches = stacked(boxes, np.ones(len(boxes)), xs, ys)
-    heat = np.full(patches.shape, -np.inf)
-    covered = patches > 0.5
-    total = stacked(boxes, -distances[small], xs, ys)
-    heat[covered] = total[covered] / patches[covered]
+    if not len(boxes) or (heats < 0).any():
+        raise ValueError("heats should be >= 0, of at least one patch.")
+    xs, ys, heat = pixel_heat(boxes, heats, levels)
     rows, columns = np.nonzero(heat >= heat.max() - 1e-9)
     heights, widths = np.diff(ys)[rows], np.diff(xs)[columns]
     x = _middle(np.column_stack([xs[columns], xs[columns + 1]]), heights)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_LEAST_THRESHOLD = 1e-12
+
 
 def nearness(
     distances: NDArray[np.float64], threshold: float | NDArray[np.float64]
@@ -31,6 +33,30 @@ def nearness(
     span = np.maximum(farthest - threshold, np.finfo(np.float64).tiny)
     near = np.clip((farthest - distances) / span, 0.0, 1.0)
     return np.where(distances <= threshold, 1.0, near)
+
+
+def heats_of(
+    distances: NDArray[np.float64], thresholds: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How hot each patch is: 0 at the farthest, 0.5 at its threshold, 1 for the most unsafe.
+
+    Below thresholds, depth is relative to them, because those of forms differ by orders of
+    magnitude.
+
+    Args:
+        distances: float64 `[M]`; low = unsafe.
+        thresholds: float64 `[M]`.
+
+    Returns:
+        float64 `[M]`; at most 0.5 where no patch is below its threshold.
+
+    Raises:
+        ValueError: a distance is not finite.
+    """
+    near = 0.5 * nearness(distances, thresholds)
+    depth = np.maximum(1.0 - distances / np.maximum(thresholds, _LEAST_THRESHOLD), 0.0)
+    heats: NDArray[np.float64] = near + 0.5 * depth / max(float(depth.max(initial=0.0)), 1e-9)
+    return heats
 
 
 def pixel_heat(

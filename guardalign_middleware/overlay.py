@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from guardalign_middleware.boxes import intersection
-from guardalign_middleware.heat import nearness, pixel_heat
+from guardalign_middleware.heat import heats_of, pixel_heat
 from guardalign_middleware.types import (
     Box,
     CanonicalImage,
@@ -119,26 +119,15 @@ def _heat(verdict: Verdict) -> Image.Image:
     width, height, evidence = verdict.width, verdict.height, verdict.evidence
     cells = _HEAT_GRID / max(width, height)
     rows, columns = max(1, round(height * cells)), max(1, round(width * cells))
-    strengths = _strengths(verdict)
-    xs, ys, heat = pixel_heat(evidence.patch_boxes, strengths, evidence.patch_levels)
+    heats = heats_of(evidence.patch_distances, verdict.patch_thresholds)
+    xs, ys, heat = pixel_heat(evidence.patch_boxes, heats, evidence.patch_levels)
     # Few levels see a small thing, and their mean would be pale.
-    heat *= strengths.max() / max(float(heat.max()), 1e-9)
+    heat *= heats.max() / max(float(heat.max()), 1e-9)
     across = _cells_of(xs, (np.arange(columns) + 0.5) * width / columns)
     down = _cells_of(ys, (np.arange(rows) + 0.5) * height / rows)
     smallest = float(np.sqrt(np.ptp(evidence.patch_boxes.reshape(-1, 2, 2), axis=1).min()))
     grey = Image.fromarray(np.rint(255.0 * heat[np.ix_(down, across)]).astype(np.uint8))
     return grey.filter(ImageFilter.GaussianBlur(min(8.0, smallest * cells)))
-
-
-def _strengths(verdict: Verdict) -> NDArray[np.float64]:
-    """1 at the smallest distance when it is unsafe, 0.5 at the threshold, 0 at the largest."""
-    distances, threshold = verdict.evidence.patch_distances, verdict.threshold
-    near = 0.5 * nearness(distances, threshold)
-    if not verdict.regions:
-        # Another form's threshold may lie lower than that of the nearest crop.
-        return near
-    depth = np.maximum(threshold - distances, 0.0)
-    return near + 0.5 * depth / max(float(depth.max()), 1e-9)
 
 
 def _cells_of(edges: NDArray[np.int64], places: NDArray[np.float64]) -> NDArray[np.int64]:

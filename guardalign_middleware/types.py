@@ -93,6 +93,8 @@ class Evidence:
         solver: `"kernel"`, `"log"` or `"pot"`.
         encoder: fingerprint of the encoder; with two encoders, both joined by "+".
         view_seed: seed of the random views, to repeat the scan; None without random views.
+        patch_thresholds: float `[M]`, of the category and form of each patch, which is unsafe when
+            its distance is at most this; None before a decision.
     """
 
     patch_boxes: NDArray[np.int64]
@@ -106,6 +108,7 @@ class Evidence:
     solver: str
     encoder: str
     view_seed: str | None = None
+    patch_thresholds: NDArray[np.float64] | None = None
 
     @property
     def patch_forms(self) -> tuple[FormName, ...]:
@@ -115,7 +118,8 @@ class Evidence:
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
         """The arrays, one row per patch."""
-        return self.patch_boxes, self.patch_distances, self.patch_costs, self.patch_levels
+        rows = (self.patch_boxes, self.patch_distances, self.patch_costs, self.patch_levels)
+        return rows if self.patch_thresholds is None else (*rows, self.patch_thresholds)
 
     @property
     def nbytes(self) -> int:
@@ -177,6 +181,13 @@ class Verdict:
     def about(self, image: CanonicalImage) -> Verdict:
         """The same verdict under the source and the first size of an equal picture."""
         return replace(self, source=image.source, scaled_from=image.scaled_from)
+
+    @property
+    def patch_thresholds(self) -> NDArray[np.float64]:
+        """The threshold of each patch, float `[M]`: forms and categories have their own."""
+        known = self.evidence.patch_thresholds
+        count = len(self.evidence.patch_distances)
+        return np.full(count, self.threshold) if known is None else known
 
     @property
     def nbytes(self) -> int:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardalign_middleware.heat import nearness, pixel_heat
+from guardalign_middleware.heat import heats_of, nearness, pixel_heat
 
 
 def test_half_way_to_the_farthest_patch_is_half_near() -> None:
@@ -22,6 +22,17 @@ def test_each_patch_is_measured_by_its_own_threshold() -> None:
 
 def test_patches_that_are_all_unsafe_are_all_near() -> None:
     assert nearness(np.array([0.1, 0.2]), 0.2).tolist() == [1.0, 1.0]
+
+
+def test_only_what_is_below_its_threshold_is_hotter_than_half() -> None:
+    thresholds = np.array([0.3, 0.3, 0.01, 0.01])
+    allowed = heats_of(np.array([0.4, 0.3001, 0.02, 0.9]), thresholds)
+    assert allowed.max() < 0.5
+    assert allowed.min() == 0.0
+    masked = heats_of(np.array([0.15, 0.3, 0.001, 0.9]), thresholds)
+    assert masked[1] == 0.5
+    assert masked[2] == 1.0
+    assert 0.5 < masked[0] < 0.9  # half of its threshold is not as deep as a tenth
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -198,14 +198,6 @@ class TestHeat:
         drawn = [self.drawn_on(image, evidence)[75, 100] for evidence in (fine, both)]
         assert drawn[1] == pytest.approx(drawn[0], rel=0.02)
 
-    def test_an_allowed_image_is_at_most_half_as_red(self) -> None:
-        image = grey_image(800, 600)
-        evidence = grid_evidence(800, 600, self.DISTANCES)
-        allowed = make_verdict(image, evidence=evidence)
-        masked = make_verdict(image, [(0, 0, 200, 150)], evidence=evidence)
-        strengths = [overlay._strengths(verdict).max() for verdict in (allowed, masked)]
-        assert strengths == [0.5, 1.0]
-
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_a_distance_that_is_no_number_is_an_error(self, value: float) -> None:
         with pytest.raises(ValueError, match="finite"):

@@ -254,7 +254,9 @@ class Summary:
 def _points_at_target(scene: SceneDistances, layout: str, reading: str) -> bool:
     found = scene.layouts[layout]
     assert scene.target is not None
-    return inside(hottest_point(found.boxes, found.distances[reading]), scene.target)
+    distances = found.distances[reading]
+    levels = np.unique(found.boxes[:, 2] - found.boxes[:, 0], return_inverse=True)[1]
+    return inside(hottest_point(found.boxes, distances.max() - distances, levels), scene.target)
 
 
 def _region_overlap(scene: SceneDistances, layout: str, reading: str, threshold: float) -> float:

@@ -24,6 +24,7 @@ from guardalign_middleware import ImageGuard
 from guardalign_middleware.boxes import area, covered
 from guardalign_middleware.detection.patches import crop_patches
 from guardalign_middleware.evaluation.metrics import Estimate, rate
+from guardalign_middleware.heat import heats_of
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, STYLES
 from guardalign_middleware.types import CanonicalImage
@@ -103,15 +104,18 @@ def measure(guard: ImageGuard, style: str, scenes: int, seed: int) -> Tally:
         )
         image = CanonicalImage(scene.pixels, f"{style}-{index}")
         clean = guard.sanitize(image)
-        (tally.unsafe if unsafe else tally.safe).append(clean.verdict.distance)
+        evidence = clean.verdict.evidence
+        distances, thresholds = evidence.patch_distances, clean.verdict.patch_thresholds
+        # Forms have thresholds of their own, by which their distances can be compared.
+        (tally.unsafe if unsafe else tally.safe).append(float((distances / thresholds).min()))
         (tally.unsafe_global if unsafe else tally.safe_global).append(baseline.distance(image))
         if not unsafe:
             tally.false_alarms += clean.verdict.flagged
             continue
         target = scene.unsafe_items[0].box
         tally.detected += clean.verdict.flagged
-        evidence = clean.verdict.evidence
-        hottest = hottest_point(evidence.patch_boxes, evidence.patch_distances)
+        heats = heats_of(distances, thresholds)
+        hottest = hottest_point(evidence.patch_boxes, heats, evidence.patch_levels)
         tally.pointed += inside(hottest, target)
         tally.blocked += clean.image is None
         if clean.verdict.decision == "mask":

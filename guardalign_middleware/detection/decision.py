@@ -64,7 +64,7 @@ def verdict_from(
         height=image.height,
         source=image.source,
         sha256=image.sha256,
-        evidence=evidence,
+        evidence=replace(evidence, patch_thresholds=limits),
     )
 
 
