@@ -2,7 +2,7 @@
 
 Scenes with one unsafe thing of a given size among up to three safe ones of 34-84 px, and scenes
 with three unsafe things of 34-84 px among up to four safe ones. Sizes are those of the thing's
-square, of which the drawing fills a part. Pictographs, not photographs.
+square, of which the drawing fills a part; the cover is given of both. Pictographs, not photographs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -44,8 +45,17 @@ SCENES = ((360, 270), (480, 320))
 THREE = "three things"
 _SEED = 61_447
 _TRIES = 200
-# A thing is visible if less than this of it is masked.
+# A thing is visible if less than this of its drawing is masked.
 _HIDDEN = 0.5
+_OPAQUE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnScene:
+    """A scene and, for each of its unsafe things, which pixels its drawing covers, `[H, W]`."""
+
+    scene: Scene
+    drawings: tuple[NDArray[np.bool_], ...]
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,8 @@ class Outcome:
         found: it was flagged.
         blocked: it was flagged and could not be cleaned.
         maskable: the things alone cover no more of it than may be masked.
-        covers: share of each thing that is masked; empty unless it was cleaned.
+        covers: share of each drawing that is masked; empty unless it was cleaned.
+        square_covers: the same of their squares.
         area: masked area relative to that of all things; NaN unless it was cleaned.
         scans: how often it was masked and scanned again.
     """
@@ -65,6 +76,7 @@ class Outcome:
     blocked: bool
     maskable: bool
     covers: tuple[float, ...]
+    square_covers: tuple[float, ...]
     area: float
     scans: int
 
@@ -82,7 +94,7 @@ def draw_sized_scene(
     *,
     most_safe: int,
     style: str,
-) -> Scene:
+) -> DrawnScene:
     """A scene with one unsafe thing of each side, and safe things where there is room.
 
     Raises:
@@ -109,24 +121,32 @@ def draw_sized_scene(
     background = str(rng.choice(HELD_OUT_BACKGROUNDS))
     canvas = draw_background(rng, background, height, width)
     ink = contrasting_ink(rng, canvas) if STYLES[style].monochrome else None
+    drawings = []
     for concept, place in zip(chosen, places, strict=True):
         rgba = sprite(concept.name, style, place[2] - place[0], int(rng.integers(-12, 13)))
         place_item(canvas, rgba, place[0], place[1], ink)
+        drawing = np.zeros((height, width), dtype=np.bool_)
+        drawing[place[1] : place[3], place[0] : place[2]] = rgba[..., 3] > _OPAQUE
+        drawings.append(drawing)
     items = tuple(Item(*each, style) for each in zip(chosen, places, strict=True))
-    return Scene(np.round(canvas * 255.0).astype(np.uint8), items, background)
+    scene = Scene(np.round(canvas * 255.0).astype(np.uint8), items, background)
+    return DrawnScene(scene, tuple(drawings[: len(sides)]))
 
 
-def outcome(scene: Scene, cleaned: SanitizedImage, most: float) -> Outcome:
+def outcome(drawn: DrawnScene, cleaned: SanitizedImage, most: float) -> Outcome:
     """Compare a cleaned scene with what is in it; at most the share `most` may be masked."""
+    scene = drawn.scene
     height, width = scene.pixels.shape[:2]
     things = [item.box for item in scene.unsafe_items]
     size = int(coverage(things, width, height).sum())
     masked = cleaned.verdict.decision == "mask"
+    hidden = coverage(cleaned.boxes, width, height)
     return Outcome(
         found=cleaned.verdict.flagged,
         blocked=cleaned.image is None,
         maskable=size <= most * width * height,
-        covers=tuple(covered(thing, cleaned.boxes) for thing in things) if masked else (),
+        covers=tuple(float(hidden[each].mean()) for each in drawn.drawings) if masked else (),
+        square_covers=tuple(covered(each, cleaned.boxes) for each in things) if masked else (),
         area=cleaned.masked_fraction * width * height / size if masked else float("nan"),
         scans=cleaned.rounds,
     )
@@ -138,9 +158,11 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, Estimate | None]:
     maskable = [each for each in found if each.maskable]
     cleaned = [each for each in found if each.covers]
     covers = [cover for each in cleaned for cover in each.covers]
+    squares = [cover for each in cleaned for cover in each.square_covers]
     return {
         "found": rate(len(found), len(outcomes)),
-        "cover, median": median_estimate(covers) if covers else None,
+        "cover of the drawing, median": median_estimate(covers) if covers else None,
+        "cover of its square, median": median_estimate(squares) if squares else None,
         "masked area / things, median": (
             median_estimate([each.area for each in cleaned]) if cleaned else None
         ),
@@ -163,14 +185,14 @@ def measure(
     for index in track(range(options.n), f"{name}, {width}x{height}"):
         key = (_SEED, options.seed, 0 if sides is None else sides[0], width, index)
         rng = np.random.default_rng(key)
-        drawn = (
+        chosen = (
             rng.integers(ITEM_SIDES[0], ITEM_SIDES[1] + 1, 3).tolist() if sides is None else sides
         )
-        scene = draw_sized_scene(
-            rng, drawn, width, height, most_safe=4 if sides is None else 3, style=options.style
+        drawn = draw_sized_scene(
+            rng, chosen, width, height, most_safe=4 if sides is None else 3, style=options.style
         )
-        cleaned = guard.sanitize(CanonicalImage(scene.pixels))
-        outcomes.append(outcome(scene, cleaned, guard.config.sanitize.max_masked_fraction))
+        cleaned = guard.sanitize(CanonicalImage(drawn.scene.pixels))
+        outcomes.append(outcome(drawn, cleaned, guard.config.sanitize.max_masked_fraction))
     return outcomes
 
 
