@@ -24,9 +24,7 @@ from rich.table import Table
 
 from benchmarks.localisation import overlap
 from benchmarks.results import RESULTS, read_json, write_json
-from benchmarks.statistics import median_estimate
 from guardalign_middleware import ImageGuard
-from guardalign_middleware.boxes import area, covered
 from guardalign_middleware.evaluation.attacks import Target
 from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.mini.clutter import draw_sized_scene, pick_strangers
@@ -161,27 +159,16 @@ def _detected(name: str, change: str = "none", **options: bool) -> Callable[[Ben
 
 
 def _of_size(side: int, width: int, height: int) -> Callable[[Bench], Figures]:
-    """Detection, and how much of the thing a mask covers and how large it is."""
     name = f"{side} px on {width}×{height}"
 
     def measure(bench: Bench) -> Figures:
-        hits, blocked, covers, areas = 0, 0, [], []
+        hits = 0
         for index in track(range(bench.n), description=name):
             rng = bench.rng(name, index)
             family = str(rng.choice(HELD_OUT_BACKGROUNDS))
             canvas = draw_background(rng, family, height, width)
-            target = target_of(draw_sized_scene(rng, canvas, side=side, unsafe=True))
-            clean = bench.guard.sanitize(target.image)
-            hits += clean.verdict.flagged
-            blocked += clean.image is None
-            if clean.boxes and clean.image is not None:
-                covers.append(covered(target.boxes[0], clean.boxes))
-                areas.append(clean.masked_fraction * width * height / area(target.boxes[0]))
-        figures = {"detected": rate(hits, bench.n), "blocked": rate(blocked, bench.n)}
-        if covers:
-            figures["covered, median"] = median_estimate(covers)
-            figures["mask / thing, median"] = median_estimate(areas)
-        return figures
+            hits += bench.flags(target_of(draw_sized_scene(rng, canvas, side=side, unsafe=True)))
+        return {"detected": rate(hits, bench.n)}
 
     return measure
 

@@ -124,6 +124,63 @@ def sight() -> str:
     return f"{markdown(('pictures', 'goal', 'scenes', 'figures'), rows)}\n\n{note}"
 
 
+_SHORT = {
+    "enlarged ×2 to ×12": "enlarged",
+    "stretched ×2 to ×8, wide and high": "stretched",
+    "squashed to 256×64": "squashed",
+    "a thing of 24 to 300 px": ("24 px", "60 px", "150 px", "220 px", "300 px"),
+    "a thing of 16 px": "16 px",
+    "turned by 90 and 180 degrees": "turned",
+    "grey": "grey",
+    "half covered": "half covered",
+    "on a photograph": "on a photograph",
+    "look-alikes never trained on": "look-alikes",
+    "an unsafe thing in their company": "an unsafe thing",
+    "mix of all, safe": "mix, safe",
+    "mix of all, unsafe": "mix, unsafe",
+}
+"""What a line of the short table is called, and how the names of its rows begin."""
+
+
+def sight_short() -> str:
+    """`sight` in few lines: of rows of one kind, the worst."""
+    file = RESULTS / "mini_sight.json"
+    if not file.is_file():
+        return "Not measured yet: `python -m benchmarks.mini.sight`."
+    data = read_json(file)
+    rows = []
+    for name, starts in _SHORT.items():
+        found = [row for row in data["rows"] if row["row"].startswith(starts)]
+        if not found:
+            continue
+        kind, values = next(iter(found[0]["figures"])), [_first(row) for row in found]
+        alarms = kind == "false alarms"
+        worst = (max if alarms else min)(values, key=lambda value: value["value"])
+        goal = found[0]["goal"].replace("<", "&lt;").replace(">", "&gt;")
+        rows.append((name, kind, goal, estimate(worst)))
+    note = f"The worst row of each kind, of {data['n']} scenes a row.{_promise(data)}"
+    return f"{markdown(('pictures', 'figure', 'goal', 'value (95% interval)'), rows)}\n\n{note}"
+
+
+def _first(row: Mapping[str, Any]) -> dict[str, Any]:
+    value: dict[str, Any] = next(iter(row["figures"].values()))
+    return value
+
+
+def masks() -> str:
+    """How masks cover and hug things of each size."""
+    file = RESULTS / "mini_masks.json"
+    if not file.is_file():
+        return "Not measured yet: `python -m benchmarks.mini.masks`."
+    data = read_json(file)["rows"]
+    head = ("unsafe", *next(iter(data.values())))
+    rows = [
+        (row, *("" if value is None else estimate(value) for value in values.values()))
+        for row, values in data.items()
+    ]
+    return markdown(head, rows)
+
+
 def _promise(data: Mapping[str, Any]) -> str:
     """Whether the profile's promised rate lies within the interval measured on fresh scenes."""
     mix = [row["figures"]["false alarms"] for row in data["rows"] if row["row"] == "mix, safe"]
@@ -198,6 +255,8 @@ _OWN: dict[str, Callable[[], str]] = {
     "utility": utility,
     "detection": detection,
     "sight": sight,
+    "sight_short": sight_short,
+    "masks": masks,
     "calibration": calibration,
     "default_calibration": default_calibration,
 }
