@@ -19,15 +19,8 @@ from training.clip.looks import (
     draw_stranger,
     draw_variant,
 )
-from training.clip.train import (
-    Batches,
-    Learner,
-    Objective,
-    build,
-    named_or_harmless,
-    save,
-    tokenized,
-)
+from training.clip.objective import Objective, named_or_harmless
+from training.clip.train import Batches, Learner, build, save, tokenized
 from training.clip.warm import adopt_encoder
 
 VARIANTS = [
