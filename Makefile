@@ -47,6 +47,7 @@ bench: setup  ## measure everything that a CPU can, and update the figures of th
 	$(BIN)/python -m benchmarks.mini.style_similarity
 	$(BIN)/python -m benchmarks.mini.detection
 	$(BIN)/python -m benchmarks.mini.sight
+	$(BIN)/python -m benchmarks.mini.masks
 	$(BIN)/python -m benchmarks.mini.safety
 	$(BIN)/python -m benchmarks.mini.batching
 	$(BIN)/python -m benchmarks.mini.named

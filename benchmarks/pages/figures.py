@@ -142,9 +142,8 @@ _SHORT = {
 """What a line of the short table is called, and how the names of its rows begin."""
 
 
-def sight_short() -> str:
+def sight_short(file: Path = RESULTS / "mini_sight.json") -> str:
     """`sight` in few lines: of rows of one kind, the worst."""
-    file = RESULTS / "mini_sight.json"
     if not file.is_file():
         return "Not measured yet: `python -m benchmarks.mini.sight`."
     data = read_json(file)
@@ -256,6 +255,7 @@ _OWN: dict[str, Callable[[], str]] = {
     "detection": detection,
     "sight": sight,
     "sight_short": sight_short,
+    "sight_dense": partial(sight_short, RESULTS / "mini_sight_dense.json"),
     "masks": masks,
     "calibration": calibration,
     "default_calibration": default_calibration,
