@@ -140,20 +140,22 @@ class _Crops:
 
     def recognise(self, things: _Floats) -> _Floats:
         """How surely each crop is unsafe if each of these boxes `[K, 4]` is the thing: `[K, M]`."""
-        low = np.maximum(things[:, None, :2], self.boxes[None, :, :2])
-        high = np.minimum(things[:, None, 2:], self.boxes[None, :, 2:])
         areas = (things[:, 2:] - things[:, :2]).prod(axis=1)[:, None]
-        shown = np.clip(high - low, 0.0, None).prod(axis=2) / areas
+        shown = self._shared(things) / areas
         return _rising(shown, *_SHOWN) * _rising(np.sqrt(areas) / self.sides, *_SCALE)
 
     def filled(self, box: Box) -> _Floats:
         """The share of each crop that lies in a box: `[M]`."""
-        place = np.array(box, dtype=np.float64)
-        low = np.maximum(place[:2], self.boxes[:, :2])
-        high = np.minimum(place[2:], self.boxes[:, 2:])
-        size = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1)
-        share: _Floats = np.clip(high - low, 0.0, None).prod(axis=1) / size
+        areas = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1)
+        share: _Floats = self._shared(np.array([box], dtype=np.float64))[0] / areas
         return share
+
+    def _shared(self, things: _Floats) -> _Floats:
+        """The area that each of these boxes `[K, 4]` has in common with each crop: `[K, M]`."""
+        low = np.maximum(things[:, None, :2], self.boxes[None, :, :2])
+        high = np.minimum(things[:, None, 2:], self.boxes[None, :, 2:])
+        shared: _Floats = np.clip(high - low, 0.0, None).prod(axis=2)
+        return shared
 
 
 def _fit(seed: _Floats, near: _Floats, unexplained: _Floats, crops: _Crops) -> _Floats:
