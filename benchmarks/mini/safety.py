@@ -258,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=400, help="requests of each arm")
-    parser.add_argument("--seed", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--preset", default="mini", help="name of a preset, or a YAML file")
     parser.add_argument("--json", type=Path, default=RESULT)
     options = parser.parse_args(arguments)

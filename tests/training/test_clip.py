@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from guardalign_middleware.mini.world import CONCEPTS, STYLES, concepts_of_style
 from guardalign_middleware.mini.world.strangers import strangers_of
 from training.clip import data
 from training.clip.attention import attend_by_products
+from training.clip.blend import blended
 from training.clip.captions import bank
 from training.clip.data import GRID, IGNORED, OTHER, SIDE, Crops, draw_crop
 from training.clip.looks import (
@@ -245,3 +247,15 @@ def test_training_goes_on_from_a_saved_encoder(tmp_path: Path) -> None:
     adopt_encoder(after, tmp_path)
     for name, value in after.state_dict().items():
         torch.testing.assert_close(value, before.state_dict()[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_blend_is_the_mean_of_both_encoders(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("before", "after")]
+    for seed, folder in enumerate(folders):
+        torch.manual_seed(seed)
+        save(build().eval(), folder)
+    first, second = (load_file(folder / "open_clip_model.safetensors") for folder in folders)
+    mean = blended(*folders)
+    for name in ("visual.conv1.weight", "logit_scale", "text_projection"):
+        torch.testing.assert_close(mean[name], (first[name].float() + second[name].float()) / 2)
+    assert not torch.equal(mean["visual.conv1.weight"], first["visual.conv1.weight"].float())
