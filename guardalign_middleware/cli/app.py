@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Callable
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from guardalign_middleware.cli.console import CANNOT, print_error
-from guardalign_middleware.errors import GuardAlignError
+from guardalign_middleware.cli.audit_app import audit_app
+from guardalign_middleware.cli.console import FAILED, print_error
+from guardalign_middleware.cli.options import AsJson, Preset
+from guardalign_middleware.cli.running import CommandGroup, run
 
 app = typer.Typer(
     name="guardalign",
+    cls=CommandGroup,
     help="Check images region by region, clean them, and answer under a calibrated safety prefix.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-audit_app = typer.Typer(help="Verify, repair and replay the audit log.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
 concepts_app = typer.Typer(help="Check the concepts to look for.", no_args_is_help=True)
 app.add_typer(concepts_app, name="concepts")
-
-Preset = Annotated[
-    str, typer.Option("--preset", "-p", help="Shipped preset, or path of a .yaml file.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
-AuditFile = Annotated[Path, typer.Argument(metavar="FILE", help="Audit log.")]
-KeyFile = Annotated[
-    Path | None, typer.Option("--key-file", "-k", metavar="FILE", help="Key of the audit log.")
-]
-KeyVariable = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Environment variable with the key of the audit log."),
-]
-Start = Annotated[
-    str | None,
-    typer.Option(metavar="N:MAC", help="Head at the end of files that were moved away."),
-]
 
 
 @app.command()
@@ -55,30 +42,44 @@ def demo(
     """
     from guardalign_middleware.cli.demo import run_demo
 
-    _run(lambda: run_demo(out))
+    run(lambda: run_demo(out))
 
 
 @app.command()
 def scan(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Image or PDF files, or folders of them.")
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Image or PDF files, or folders of them; - is an image on standard input.",
+        ),
     ],
     as_json: AsJson = False,
     overlay: Annotated[
         Path | None,
         typer.Option("--overlay", metavar="DIR", help="Write images with the regions drawn in."),
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Append the results to FILE as JSON lines, errors included, and scan nothing "
+            "that stands there already.",
+        ),
+    ] = None,
     preset: Preset = "mini",
 ) -> None:
     """Scan images for unsafe regions, without changing them.
 
+    In folders, pictures are recognised by their content; what else is there is named as skipped.
     The pages of PDF files are scanned if the preset says `intake.pdf: pages`.
 
-    Exit status: 0 all allowed, 1 something masked or blocked, 2 an input could not be scanned.
+    Exit status: 0 all allowed, 1 something masked or blocked, 2 an input could not be scanned,
+    3 the program failed.
     """
     from guardalign_middleware.cli.scan import run_scan
 
-    _run(lambda: run_scan(paths, as_json=as_json, overlay=overlay, preset=preset))
+    run(lambda: run_scan(paths, as_json=as_json, overlay=overlay, resume=resume, preset=preset))
 
 
 @app.command()
@@ -96,13 +97,14 @@ def ask(
 ) -> None:
     """Ask a question about an image.
 
-    Exit status: 0 answered, even if the image was masked or blocked; 2 failed.
+    Exit status: 0 answered, even if the image was masked or blocked; 2 the image is not accepted;
+    3 the program failed.
     """
     from guardalign_middleware.cli.ask import run_ask
 
     if as_json and stream:
         raise typer.BadParameter("--json cannot be combined with --stream.")
-    _run(
+    run(
         lambda: run_ask(
             image, question, as_json=as_json, stream=stream, guarded=not no_guard, preset=preset
         )
@@ -129,11 +131,11 @@ def explain_attention(
 
     Needs matplotlib (extra "report").
 
-    Exit status: 0 written, 2 failed.
+    Exit status: 0 written, 2 an image cannot be read, 3 the program failed.
     """
     from guardalign_middleware.cli.explain import run_explain
 
-    _run(
+    run(
         lambda: run_explain(
             image, question, target=target, gamma=gamma, as_json=as_json, preset=preset
         )
@@ -183,13 +185,13 @@ def calibrate(
     The promise holds on average for images like the given ones (exchangeable with them). It does
     not hold against attacks on the detector.
 
-    Exit status: 0 written, 2 failed.
+    Exit status: 0 written, 2 an image cannot be read, 3 the program failed.
     """
     from guardalign_middleware.cli.calibrate import run_calibrate
 
     if max_false_alarm is None and max_miss is None:
         max_false_alarm = 0.05
-    _run(
+    run(
         lambda: run_calibrate(
             safe,
             unsafe or [],
@@ -242,11 +244,11 @@ def attack(
 
     Takes a few seconds per image on a fast machine.
 
-    Exit status: 0 measured, 2 failed.
+    Exit status: 0 measured, 2 an image cannot be read, 3 the program failed.
     """
     from guardalign_middleware.cli.attack import run_attack
 
-    _run(
+    run(
         lambda: run_attack(
             unsafe or [],
             safe or [],
@@ -276,96 +278,23 @@ def concepts_check(
 ) -> None:
     """Check an anchor file with the preset's encoder for words that are too similar.
 
-    Exit status: 0 no warnings, 1 warnings, 2 the file cannot be used.
+    Exit status: 0 no warnings, 1 warnings, 3 the file cannot be used, or the program failed.
     """
     from guardalign_middleware.cli.concepts import run_check
 
-    _run(lambda: run_check(file, overlap=overlap, matrix=matrix, as_json=as_json, preset=preset))
-
-
-@audit_app.command("verify")
-def audit_verify(
-    log: AuditFile,
-    key_file: KeyFile = None,
-    key_variable: KeyVariable = None,
-    anchor: Annotated[
-        str | None,
-        typer.Option(metavar="N:MAC", help="Head printed by an earlier check and kept elsewhere."),
-    ] = None,
-    start: Start = None,
-    as_json: AsJson = False,
-) -> None:
-    """Check a log and its closed files for edits, deletions, reordering and truncation.
-
-    Exit status: 0 intact, 1 not intact, 2 could not be checked.
-    """
-    from guardalign_middleware.cli.audit import read_key, run_verify
-
-    _run(
-        lambda: run_verify(
-            log, read_key(key_file, key_variable), anchor=anchor, start=start, as_json=as_json
-        )
-    )
-
-
-@audit_app.command("repair")
-def audit_repair(
-    log: AuditFile,
-    key_file: KeyFile = None,
-    key_variable: KeyVariable = None,
-    as_json: AsJson = False,
-) -> None:
-    """Cut off what follows the last recorded line, say what it was, and keep it beside the log.
-
-    A guard does this itself for a line that a crash left unfinished. No recorded line is cut off.
-
-    Exit status: 0 the log can be written again, 2 it cannot be repaired.
-    """
-    from guardalign_middleware.cli.audit import read_key, run_repair
-
-    _run(lambda: run_repair(log, read_key(key_file, key_variable), as_json=as_json))
-
-
-@audit_app.command("replay")
-def audit_replay(
-    log: AuditFile,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")],
-    key_file: KeyFile = None,
-    key_variable: KeyVariable = None,
-    start: Start = None,
-    as_json: AsJson = False,
-    preset: Preset = "mini",
-) -> None:
-    """Guard images again and compare the results with their log entries; nothing is recorded.
-
-    Exit status: 0 no differences, 1 differences, 2 an image is unreadable or not in the log.
-    """
-    from guardalign_middleware.cli.audit import read_key, run_replay
-
-    _run(
-        lambda: run_replay(
-            log,
-            images,
-            read_key(key_file, key_variable),
-            start=start,
-            preset=preset,
-            as_json=as_json,
-        )
-    )
+    run(lambda: run_check(file, overlap=overlap, matrix=matrix, as_json=as_json, preset=preset))
 
 
 def main() -> None:
     """Entry point of the console script."""
     # With torchao installed, torch logs warnings here that are meant for torchao's authors.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for good)
+    if sys.stdout is None:
+        # What is opened next would get its number, and be written to.
+        print_error("Standard output is closed. Redirect it to /dev/null instead.")
+        raise SystemExit(FAILED)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()
-
-
-def _run(command: Callable[[], int]) -> None:
-    """Exit with the command's status; a typed error is one line and no traceback."""
-    try:
-        status = command()
-    except GuardAlignError as error:
-        print_error(str(error))
-        status = CANNOT
-    raise typer.Exit(status)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
-
-from guardalign_middleware.cli.console import ALLOWED, err, out, print_json, without_loading_bars
+from guardalign_middleware.cli.console import (
+    ALLOWED,
+    err,
+    out,
+    plain,
+    print_json,
+    without_loading_bars,
+)
 from guardalign_middleware.cli.scan import describe
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.generation import CalibratedRunner
@@ -35,7 +40,7 @@ def run_ask(
         if stream:
             with chain.stream(messages) as pieces:
                 for piece in pieces:
-                    out().print(escape(piece.text), end="")
+                    out().print(plain(piece.text, lines=True), end="")
             out().print()
             reply = pieces.reply
         else:
@@ -46,7 +51,7 @@ def run_ask(
         if stream:
             with runner.stream(messages, prefix=False, calibrate=False) as tokens:
                 for token in tokens:
-                    out().print(escape(token), end="")
+                    out().print(plain(token, lines=True), end="")
             out().print()
             answer = tokens.result
         else:
@@ -65,5 +70,5 @@ def run_ask(
     for verdict in reply.verdicts:
         err().print(describe(verdict))
     if not stream:
-        out().print(escape(reply.text))
+        out().print(plain(reply.text, lines=True))
     return ALLOWED

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from guardalign_middleware.cli.console import ALLOWED, err, out, tracked
-from guardalign_middleware.cli.scan import expand
+from guardalign_middleware.cli.sources import expand
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.detection.view_seed import seed_for
@@ -93,7 +93,7 @@ def run_attack(
 
 
 def _loaded(paths: Sequence[str], config: GuardAlignConfig, n: int) -> list[CanonicalImage]:
-    sources = [source for path in paths for source in expand(path)][:n]
+    sources = [source for path in paths for source in expand(path, config.intake)][:n]
     return [load_image(source, config.intake) for source in sources]
 
 

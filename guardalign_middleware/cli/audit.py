@@ -82,12 +82,17 @@ def run_verify(
     """Check a log and print the result.
 
     Returns:
-        The exit status: 0 if the log is intact, else 1.
+        The exit status: 0 if the log is intact, 1 if it is not, 2 if it cannot be read.
 
     Raises:
-        AuditError: the log, its head, the anchor or the start cannot be read.
+        AuditError: the anchor or the start is malformed, or the key is weak.
     """
-    report = verify(log, key, anchor=_head(anchor), start=_head(start))
+    heads = {"anchor": _head(anchor), "start": _head(start)}
+    try:
+        report = verify(log, key, **heads)
+    except AuditError as error:
+        print_error(str(error))
+        return CANNOT
     if as_json:
         print_json(report.to_json())
     else:

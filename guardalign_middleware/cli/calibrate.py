@@ -8,17 +8,24 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from guardalign_middleware.cli.console import ALLOWED, err, print_error, print_json, tracked
-from guardalign_middleware.cli.scan import expand
+from guardalign_middleware.cli.console import (
+    ALLOWED,
+    err,
+    out,
+    plain,
+    print_error,
+    print_json,
+    tracked,
+)
+from guardalign_middleware.cli.sources import expand
 from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
 from guardalign_middleware.detection import Detector, ThresholdProfile
 from guardalign_middleware.detection.fit import ImageDistances, fit_profile, measure
 from guardalign_middleware.detection.view_seed import seed_for
 from guardalign_middleware.detector_loading import load_detector
-from guardalign_middleware.errors import ConfigError, GuardAlignError
+from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.intake import load_image
 
@@ -47,7 +54,8 @@ def run_calibrate(
         The exit status 0.
 
     Raises:
-        ConfigError: an image cannot be read, there are too few, no threshold keeps the bounds, or
+        ImageRejected: an image cannot be read.
+        ConfigError: there are too few, no threshold keeps the bounds, or
             the profile cannot be written. Nothing is written then.
         ModelLoadError: the encoder cannot be loaded.
     """
@@ -87,8 +95,8 @@ def run_calibrate(
     if as_json:
         print_json({"file": str(target), **profile.to_json()})
     else:
-        _show(Console(), profile)
-        Console().print(f"{escape(str(target))}: name it as detection.profile in your preset")
+        _show(out(soft_wrap=False), profile)
+        out().print(f"{plain(str(target))}: name it as detection.profile in your preset")
     return ALLOWED
 
 
@@ -119,7 +127,7 @@ def _measured(
     """Distances in the order of the files; prints every unreadable file before it fails."""
     seen: dict[str, ImageDistances] = {}
     failed = 0
-    sources = [source for path in paths for source in expand(path)]
+    sources = [source for path in paths for source in expand(path, policy)]
     for source in tracked(sources, f"{name} images"):
         try:
             image = load_image(source, policy)
@@ -131,8 +139,9 @@ def _measured(
             print_error(str(error))
             failed += 1
     if failed:
-        raise ConfigError(
+        raise ImageRejected(
             f"{failed} of {len(sources)} {name} images cannot be used.",
+            reason="unreadable",
             remedy="Repair or remove them, and run the command again.",
         )
     if len(seen) < len(sources):

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from guardalign_middleware.cli.console import ALLOWED, UNSAFE, err, out, print_json
+from guardalign_middleware.cli.console import ALLOWED, UNSAFE, err, out, plain, print_json
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection.anchor_check import AnchorReport, check_anchors
 from guardalign_middleware.detection.anchor_file import Entry, read_entries
@@ -44,7 +44,7 @@ def run_check(
     else:
         out().print(_table(report, unsafe))
         for pair in report.overlaps:
-            out().print(f"[dark_orange]warning[/] {escape(f'{file}: {pair.message}')}")
+            out().print(f"[dark_orange]warning[/] {plain(f'{file}: {pair.message}')}")
         out().print(
             f"{len(report.words)} words in {len(unsafe)} unsafe and "
             f"{len(entries) - len(unsafe)} neutral concepts, {len(report.overlaps)} warnings"

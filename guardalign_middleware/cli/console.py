@@ -1,16 +1,26 @@
-"""Shared by all commands: exit statuses, the two consoles, and one-line errors."""
+"""Shared by all commands: exit statuses, the two consoles, progress, and one-line errors."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar, cast
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.types import Decision
@@ -20,28 +30,84 @@ T = TypeVar("T")
 ALLOWED: Final = 0
 UNSAFE: Final = 1
 CANNOT: Final = 2
+FAILED: Final = 3
+INTERRUPTED: Final = 130
 
 STYLES: dict[Decision, str] = {"allow": "green", "mask": "dark_orange", "block": "bold red"}
 
 
-def out() -> Console:
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the error through; rich would exit with the status that means "unsafe"."""
+        raise  # noqa: PLE0704 (called while the error is handled)
+
+
+class _Forgiving:
+    """Standard error, which may be full or closed: there is nowhere left to say so."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return _attribute(self._stream, name)
+
+
+class _Results:
+    """Standard output as it is now: while a bar is shown, what prints above it."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return _attribute(sys.stdout, name)
+
+
+def _attribute(stream: IO[str], name: str) -> Any:
+    if name == "rich_proxied_file":
+        # With it, rich would look behind the stream that prints above a bar, and print into it.
+        raise AttributeError(name)
+    return getattr(stream, name)
+
+
+def out(*, soft_wrap: bool = True) -> Console:
     """Standard output, for results only, so that they can be piped."""
-    return Console(soft_wrap=True, highlight=False, emoji=False)
+    stream = cast("IO[str]", _Results())
+    return _Console(file=stream, soft_wrap=soft_wrap, highlight=False, emoji=False)
 
 
 def err() -> Console:
     """Standard error, for progress and errors."""
-    return Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+    stream = cast("IO[str]", _Forgiving(sys.stderr))
+    return _Console(file=stream, soft_wrap=True, highlight=False, emoji=False)
 
 
-def plain(text: str) -> str:
+def plain(text: str, *, lines: bool = False) -> str:
     """Text as rich markup that shows every character and interprets none.
 
     File names can hold anything: brackets, line ends, sequences that move the cursor, and bytes
-    that are not UTF-8 and so cannot even be printed.
+    that are not UTF-8 and so cannot even be printed. So can the answers of a model.
+
+    Args:
+        text: to be shown.
+        lines: whether line ends and tabs are what they are.
     """
+    kept = "\n\t" if lines else ""
     shown = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        letter
+        if letter.isprintable() or letter in kept
+        else letter.encode("unicode_escape").decode()
         for letter in text
     )
     return escape(shown)
@@ -52,17 +118,54 @@ def print_error(message: str) -> None:
     err().print(f"[bold red]error:[/] {plain(' '.join(message.split()))}")
 
 
-def print_json(value: Mapping[str, Any]) -> None:
-    """Print one JSON object on one line, without NaN, which is not JSON."""
+def to_json_line(value: Mapping[str, Any], encoding: str = "utf-8") -> str:
+    """One JSON object on one line, without NaN, which is not JSON.
+
+    What could end the line, move a cursor or not be encoded becomes a JSON escape.
+    """
     line = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    # Bytes of a file name that are not UTF-8 become JSON escapes.
-    out().print(line.encode("utf-8", "backslashreplace").decode(), markup=False)
+    if not line.isprintable():
+        line = "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in line)
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        line = json.dumps(value, allow_nan=False)
+    return f"{line}\n"
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    sys.stdout.write(to_json_line(value, sys.stdout.encoding or "utf-8"))
+    sys.stdout.flush()
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s", style="cyan")
 
 
 def tracked(items: Sequence[T], description: str) -> Iterator[T]:
-    """Iterate with a progress bar, if on a terminal and there are several items."""
-    hidden = len(items) < 2 or not sys.stderr.isatty()
-    yield from track(items, description=description, console=err(), disable=hidden)
+    """Iterate with a bar, the rate and the time left, if on a terminal and there are several."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=err(),
+        disable=len(items) < 2 or not sys.stderr.isatty(),
+        # On the same terminal, results are printed above the bar. In a file or pipe they have
+        # their own place, and redirecting them would send them to standard error.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    with bar:
+        yield from bar.track(items, description=description)
 
 
 def without_loading_bars() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,6 +15,8 @@ from guardalign_middleware.cli.console import (
     STYLES,
     err,
     make_folder,
+    out,
+    plain,
     without_loading_bars,
 )
 from guardalign_middleware.guard import GuardAlign
@@ -57,7 +58,7 @@ def run_demo(folder: Path) -> int:
             for image, item in zip(images, scenes, strict=True)
         ]
         status.update("asking the plain model")
-        plain = chain.runner.generate_batch(conversations, prefix=False, calibrate=False)
+        bare = chain.runner.generate_batch(conversations, prefix=False, calibrate=False)
         status.update("asking with the safety prefix")
         prefixed = chain.runner.generate_batch(conversations, prefix=True, calibrate=False)
         status.update("asking with the guard")
@@ -70,12 +71,12 @@ def run_demo(folder: Path) -> int:
         if masked is not None:
             _side_by_side(masked).save(folder / "masked-scene.png")
     answers = [
-        tuple(answer.text for answer in row) for row in zip(plain, prefixed, guarded, strict=True)
+        tuple(answer.text for answer in row) for row in zip(bare, prefixed, guarded, strict=True)
     ]
-    console = Console()
+    console = out(soft_wrap=False)
     console.print(_table(scenes, answers, cleaned))
     console.print(f"[dim]{_CAPTION}[/]")
-    console.print(f"Pictures: {escape(str(folder))}/")
+    console.print(f"Pictures: {plain(str(folder))}/")
     return ALLOWED
 
 
@@ -111,13 +112,13 @@ def _table(
     table = Table(box=box.SIMPLE_HEAD, show_lines=True)
     for title in ("scene", "request", "unguarded", "prefix", "guarded", "guard"):
         table.add_column(title, overflow="fold", ratio=None if title == "guard" else 1)
-    for scene, (plain, prefixed, guarded), item in zip(scenes, answers, cleaned, strict=True):
+    for scene, (bare, prefixed, guarded), item in zip(scenes, answers, cleaned, strict=True):
         verdict = item.verdict
         found = ", ".join(sorted({region.category for region in verdict.regions}))
         table.add_row(
             escape(item.original.source),
             f"[red]{escape(scene.request)}[/]" if scene.harmful else escape(scene.request),
-            escape(plain),
+            escape(bare),
             escape(prefixed),
             f"[bold]{escape(guarded)}[/]",
             f"[{STYLES[verdict.decision]}]{verdict.decision}[/] {found}",

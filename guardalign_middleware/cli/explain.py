@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.markup import escape
-
-from guardalign_middleware.cli.console import ALLOWED, err, out, print_json, without_loading_bars
+from guardalign_middleware.cli.console import (
+    ALLOWED,
+    err,
+    out,
+    plain,
+    print_json,
+    without_loading_bars,
+)
 from guardalign_middleware.config import CalibrationConfig, GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.generation import CalibratedRunner
@@ -48,23 +53,23 @@ def run_explain(
     with err().status("loading the model"):
         model = CalibratedRunner.from_config(runner.model_copy(update={"calibration": calibration}))
     messages = (Message("user", (ImagePart(picture), TextPart(question))),)
-    plain, calibrated = (
+    bare, calibrated = (
         model.generate(messages, calibrate=on, explain=True, max_new_tokens=1).calibration
         for on in (False, True)
     )
-    if not plain.prefix_attention:
+    if not bare.prefix_attention:
         raise ConfigError("The question is empty.", remedy="Pass a question.")
-    save_figure(plot_prefix_attention(plain, calibrated, title=model.name), target)
+    save_figure(plot_prefix_attention(bare, calibrated, title=model.name), target)
     if as_json:
         print_json(
             {
                 "model": model.name,
                 "gamma": strength,
                 "layers": list(calibrated.layers),
-                "plain": plain.to_json()["prefix_attention"],
+                "plain": bare.to_json()["prefix_attention"],
                 "calibrated": calibrated.to_json()["prefix_attention"],
             }
         )
     else:
-        out().print(escape(str(target)))
+        out().print(plain(str(target)))
     return ALLOWED

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware.cli.console import (
     ALLOWED,
@@ -20,106 +22,135 @@ from guardalign_middleware.cli.console import (
     print_json,
     tracked,
 )
-from guardalign_middleware.config import GuardAlignConfig
-from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected
+from guardalign_middleware.cli.sources import STDIN, look, report_skipped
+from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
+from guardalign_middleware.errors import ConfigError, GuardAlignError, GuardError, ImageRejected
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.pdf import page_label
 from guardalign_middleware.overlay import draw_overlay
 from guardalign_middleware.types import CanonicalImage, Verdict
 
-# Including those that few intake policies accept: skipping an image is not "all allowed".
-SUFFIXES = frozenset(
-    ".apng .avif .bmp .gif .heic .heif .jfif .jpe .jpeg .jpg .png .tif .tiff .webp".split()
-)
+if TYPE_CHECKING:
+    from guardalign_middleware.cli.resume import ResumeFile
+
 _LONGEST_STEM = 60
+_BYTES = "<bytes>"
 
 
-def run_scan(paths: Sequence[str], *, as_json: bool, overlay: Path | None, preset: str) -> int:
+def run_scan(
+    paths: Sequence[str],
+    *,
+    as_json: bool,
+    overlay: Path | None,
+    resume: Path | None,
+    preset: str,
+) -> int:
     """Scan files and folders, and print the results as they come.
 
     Returns:
-        The exit status: 2 if an input could not be scanned, else 1 if one is unsafe, else 0.
+        The exit status: 2 if an input could not be scanned, else 1 if one is unsafe, else 0. With
+        `resume`, inputs that were scanned before count as well.
 
     Raises:
-        ConfigError: the preset or the overlay folder cannot be used.
+        ConfigError: the preset, the overlay folder or the file to resume cannot be used.
         ModelLoadError: the encoder cannot be loaded.
+        AuditError: a verdict cannot be recorded.
     """
     folder = None if overlay is None else make_folder(overlay)
     config = GuardAlignConfig.load(preset)
-    suffixes = SUFFIXES | {".pdf"} if config.intake.pdf == "pages" else SUFFIXES
-    failed = False
+    sources, statuses = _sources(paths, config.intake)
+    with ExitStack() as stack:
+        file = None
+        if resume is not None:
+            # Imported on use: it needs POSIX locks.
+            from guardalign_middleware.cli.resume import ResumeFile
+
+            file = stack.enter_context(ResumeFile.open(resume))
+        todo = []
+        for number, source in enumerate(sources, start=1):
+            if file is not None and _is_file(source) and source in file:
+                statuses.add(file.status(source))
+            else:
+                todo.append((number, source))
+        if len(todo) < len(sources):
+            done = len(sources) - len(todo)
+            err().print(
+                f"{done:,} of {len(sources):,} inputs stand in {plain(str(resume))} already"
+            )
+        if todo:
+            with err().status("loading the guard"):
+                guard = ImageGuard.from_config(config)
+            if file is not None and guard.detector.profile is not None:
+                file.check_profile(guard.detector.profile.fingerprint)
+            scan = _Scan(guard, as_json, folder, file)
+            for number, source in tracked(todo, "scanning"):
+                statuses.add(scan.one(number, source))
+    return max(statuses)
+
+
+def _sources(paths: Sequence[str], policy: IntakePolicy) -> tuple[list[str], set[int]]:
+    """All inputs, and the statuses so far."""
     sources: list[str] = []
+    statuses = {ALLOWED}
     for path in paths:
         try:
-            sources += expand(path, suffixes)
+            found = look(path, policy)
         except ImageRejected as error:
             print_error(str(error))
-            failed = True
-    unsafe = False
-    if sources:
-        with err().status("loading the guard"):
-            guard = ImageGuard.from_config(config)
-        for number, source in enumerate(tracked(sources, "scanning"), start=1):
-            try:
-                frames = guard.load_frames(source)
-                verdicts = guard.scan_many(frames)
-            except GuardAlignError as error:
-                print_error(_located(source, error))
-                failed = True
-                continue
-            unsafe = unsafe or any(verdict.flagged for verdict in verdicts)
-            # Even if it is allowed, it could not be scanned, which this command is for.
-            failed = failed or any(verdict.fault is not None for verdict in verdicts)
-            for index, (image, verdict) in enumerate(zip(frames, verdicts, strict=True), start=1):
-                if as_json:
-                    print_json(_to_record(verdict, index, len(frames)))
-                else:
-                    out().print(describe(verdict))
-                if folder is not None:
-                    name = f"{number:04d}-{_stem(source)}"
-                    name += f"-{index}.png" if len(frames) > 1 else ".png"
-                    _save_overlay(image, verdict, folder / name)
-    if failed:
-        return CANNOT
-    return UNSAFE if unsafe else ALLOWED
+            statuses.add(CANNOT)
+            continue
+        sources += found.sources
+        report_skipped(found.skipped)
+        for closed in found.unreadable:
+            print_error(str(closed))
+            statuses.add(CANNOT)
+    return sources, statuses
 
 
-def expand(path: str, suffixes: Collection[str] = SUFFIXES) -> list[str]:
-    """The images of a PATH argument: the file itself, or all images below a folder.
+@dataclass(frozen=True)
+class _Scan:
+    """How each input is scanned, and where its results go."""
 
-    Links to folders are not followed.
+    guard: ImageGuard
+    as_json: bool
+    folder: Path | None
+    file: ResumeFile | None
 
-    Args:
-        path: of a file or folder.
-        suffixes: of the files to take from a folder, in lower case.
+    def one(self, number: int, source: str) -> int:
+        """Scan one input, and return the exit status for it."""
+        if self.file is not None and _is_file(source) and source in self.file:
+            return self.file.status(source)  # named twice
+        try:
+            frames = _load(self.guard, source)
+            verdicts = self.guard.scan_many(frames)
+        except (ImageRejected, GuardError) as error:
+            message = _located(source, error)
+            self._keep(source, [{"source": _label(source), "error": message}])
+            print_error(message)
+            return CANNOT
+        records = [
+            _to_record(verdict, index, len(frames))
+            for index, verdict in enumerate(verdicts, start=1)
+        ]
+        self._keep(source, records)
+        for index, (image, verdict) in enumerate(zip(frames, verdicts, strict=True), start=1):
+            if self.as_json:
+                print_json(records[index - 1])
+            else:
+                out().print(describe(verdict))
+            if self.folder is not None:
+                name = f"{number:04d}-{_stem(source)}"
+                name += f"-{index}.png" if len(frames) > 1 else ".png"
+                _save_overlay(image, verdict, self.folder / name)
+        # Even if it is allowed, it could not be scanned, which this command is for.
+        if any(verdict.fault is not None for verdict in verdicts):
+            return CANNOT
+        return UNSAFE if any(verdict.flagged for verdict in verdicts) else ALLOWED
 
-    Raises:
-        ImageRejected: the path is empty, or a folder at any depth cannot be read or has no images;
-            unscanned is not "all allowed".
-    """
-    if not path:
-        raise ImageRejected(
-            "The path is empty.",
-            reason="not_found",
-            remedy="Check the variable it came from; the current folder is a dot.",
-        )
-    if not os.path.isdir(path):
-        return [path]
-    found = sorted(
-        str(Path(folder, name))
-        for folder, _, names in os.walk(path, onerror=_unreadable)
-        for name in names
-        if Path(name).suffix.lower() in suffixes
-    )
-    if not found:
-        raise ImageRejected(
-            f"The folder {path} contains no image file.",
-            reason="is_directory",
-            source=path,
-            remedy=f"Looked for {', '.join(sorted(suffixes))}.",
-        )
-    return found
+    def _keep(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
+        if self.file is not None:
+            self.file.add(source, records)
 
 
 def describe(verdict: Verdict) -> str:
@@ -140,19 +171,13 @@ def describe(verdict: Verdict) -> str:
     return f"{line}  {boxes}" if boxes else line
 
 
-def _unreadable(error: OSError) -> None:
-    raise ImageRejected(
-        f"The folder {error.filename} cannot be read ({error.strerror}).",
-        reason="unreadable",
-        source=str(error.filename),
-        remedy="Check its permissions, or name the folders to scan.",
-    )
-
-
 def _save_overlay(image: CanonicalImage, verdict: Verdict, path: Path) -> None:
     try:
         draw_overlay(image, verdict).save(path)
     except OSError as error:
+        # Half a picture would look like a result.
+        with suppress(OSError):
+            path.unlink()
         raise ConfigError(
             f"Cannot write the overlay {path}: {error.strerror}.", remedy="Name another folder."
         ) from error
@@ -163,15 +188,46 @@ def _to_record(verdict: Verdict, number: int, count: int) -> dict[str, Any]:
     record = verdict.to_json()
     file = verdict.source.removesuffix(page_label("", number))
     if file != verdict.source:
-        return {**record, "source": file, "page": number}
+        return {**record, "source": file, "page": number, "pages": count}
     if count == 1:
         return record
-    return {**record, "source": verdict.source.removesuffix(f"#{number}"), "frame": number}
+    file = verdict.source.removesuffix(f"#{number}")
+    return {**record, "source": file, "frame": number, "frames": count}
+
+
+def _load(guard: ImageGuard, source: str) -> tuple[CanonicalImage, ...]:
+    """All frames of an input; those of standard input are named "-" instead of "<bytes>".
+
+    Raises:
+        ImageRejected: the policy does not accept it, or nothing can be read.
+    """
+    if source != STDIN:
+        return guard.load_frames(source)
+    if sys.stdin is None:
+        raise ImageRejected("Standard input is closed.", reason="unreadable", source=STDIN)
+    # One byte over the cap, so that what is too long is rejected as such.
+    data = sys.stdin.buffer.read(guard.config.intake.max_bytes + 1)
+    return tuple(
+        replace(frame, source=frame.source.replace(_BYTES, STDIN, 1))
+        for frame in guard.load_frames(data)
+    )
 
 
 def _located(source: str, error: GuardAlignError) -> str:
     message = str(error)
+    if source == STDIN:
+        return message.replace(_BYTES, "Standard input")
     return message if source in message or is_data_url(source) else f"{source}: {message}"
+
+
+def _is_file(source: str) -> bool:
+    """Whether the name of an input says which one it is, in a later run, too."""
+    return source != STDIN and not is_data_url(source)
+
+
+def _label(source: str) -> str:
+    """The name of an input in a line of JSON; a data URL holds the whole picture."""
+    return "<data URL>" if is_data_url(source) else source
 
 
 def _stem(source: str) -> str:

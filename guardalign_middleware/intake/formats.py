@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 from PIL import Image
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
+from guardalign_middleware.intake.extent import picture_format
 
 _MAGIC_BYTES = 16
 _LARGEST_BRANDS = 256
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_OTHER_PICTURES = (
+    b"8BPS",
+    b"II\0*",
+    b"MM*\0",
+    b"II+\0",
+    b"MM\0+",
+    b"\0\0\0\x0cjP  ",
+    b"\xff\x4f\xff\x51",
+    b"\0\0\0\x0cJXL ",
+    b"\xff\x0a",
+    b"\0\0\x01\0",
+    b"icns",
+    b"qoif",
+    b"DDS ",
+    b"v/1\x01",
+    b"#?RADIANCE",
+)
+_KNOWN_FORMATS = {"JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"}
+_BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
+_NETPBM = re.compile(rb"P[1-6]\s+(?:#[^\n]*\s+)*[0-9]+\s+[0-9]+\s")
 _INSTALL = {
     "AVIF": "Install a Pillow that was built with libavif (the wheels since 11.3 are)",
     "HEIF": "Pillow has no HEIC reader of its own: install pillow-heif and call "
@@ -60,6 +82,23 @@ def is_known_picture(data: bytes) -> bool:
     Image.init()
     magic = data[:_MAGIC_BYTES]
     return _iso_format(data) is not None or any(_starts_like(known, magic) for known in Image.ID)
+
+
+def begins_as_picture(data: bytes, policy: IntakePolicy) -> bool:
+    """Whether a file begins as a picture that the policy accepts, or that people keep as one.
+
+    Unlike `is_known_picture`, this leaves out what Pillow only takes for a picture, such as C
+    sources (XBM), and scientific data.
+    """
+    if picture_format(data) is not None or data.startswith(_OTHER_PICTURES):
+        return True
+    if _NETPBM.match(data) is not None or _iso_format(data) is not None:
+        return True
+    if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
+        return True
+    Image.init()
+    others = set(policy.formats) - _KNOWN_FORMATS
+    return any(_starts_like(accepted, data[:_MAGIC_BYTES]) for accepted in others)
 
 
 def _iso_format(data: bytes) -> str | None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from guardalign_middleware.audit import load_key, verify
 from guardalign_middleware.cli import app
-from tests.support.audit_logs import KEY
+from tests.support.audit_logs import KEY, write
 
 
 class TestCommand:
@@ -54,11 +54,19 @@ class TestCommand:
         assert result.exit_code == 1
         assert json.loads(result.stdout)["problems"][0]["kind"] == "malformed"
 
-    def test_what_cannot_be_checked_is_2(self, log: Path, key_file: Path, tmp_path: Path) -> None:
+    def test_a_log_that_cannot_be_read_is_2(self, key_file: Path, tmp_path: Path) -> None:
+        for path in (tmp_path / "absent", tmp_path):
+            result = self.run(path, "-k", key_file)
+            assert result.exit_code == 2
+            assert "Cannot read the audit log" in result.stderr
+
+    def test_what_keeps_it_from_checking_is_3(
+        self, log: Path, key_file: Path, tmp_path: Path
+    ) -> None:
         short = tmp_path / "short.key"
         short.write_bytes(b"short\n")
+        short.chmod(0o600)
         for arguments in (
-            (tmp_path / "absent", "-k", key_file),
             (log, "-k", tmp_path / "absent"),
             (log, "-k", short),
             (log, "-k", key_file, "--anchor", "6"),
@@ -66,8 +74,23 @@ class TestCommand:
             (log,),
         ):
             result = self.run(*arguments)
-            assert result.exit_code == 2
-            assert "Traceback" not in result.stderr + result.stdout
+            assert result.exit_code == 3
+            assert len(result.stderr.splitlines()) == 1
+
+    def test_an_unfinished_line_is_intact_and_said(self, log: Path, key_file: Path) -> None:
+        log.write_bytes(log.read_bytes() + b'{"category')
+        result = self.run(log, "-k", key_file)
+        assert result.exit_code == 0
+        assert "10 bytes of an unfinished line" in result.stdout
+
+    def test_closed_files_are_listed_with_their_heads(self, tmp_path: Path, key_file: Path) -> None:
+        path = tmp_path / "audit.jsonl"
+        write(path, 3, rotate_bytes=1)
+        listed = self.run(path, "-k", key_file).stdout
+        start = next(line for line in listed.splitlines() if "000000000001" in line).split()[-1]
+        path.with_name("audit.jsonl.000000000001").unlink()
+        assert self.run(path, "-k", key_file).exit_code == 1
+        assert self.run(path, "-k", key_file, "--start", start).exit_code == 0
 
     def test_a_key_file_may_end_its_line(self, key_file: Path) -> None:
         assert load_key(key_file) == KEY

@@ -1,70 +1,31 @@
-"""How `guardalign scan` expands paths and describes verdicts; tests/test_cli.py runs it."""
+"""How `guardalign scan` describes verdicts, and what becomes of folders, of pipes and of FILE."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.text import Text
+from typer.testing import CliRunner, Result
 
-from guardalign_middleware.cli.scan import describe, expand
-from guardalign_middleware.errors import ImageRejected
+from guardalign_middleware import ImageGuard
+from guardalign_middleware.cli import app
+from guardalign_middleware.cli.scan import describe
+from guardalign_middleware.config import AuditConfig, IntakePolicy
+from guardalign_middleware.testing import counting_guard, picture, png, red_config, red_guard
 from guardalign_middleware.types import Region
+from tests.support.animations import animation
+from tests.support.audit_logs import KEY
 from tests.support.verdicts import make_verdict, plain_image
 
-
-def touched(*files: Path) -> list[str]:
-    for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
-    return [str(file) for file in files]
-
-
-def test_a_folder_is_all_images_in_it_and_below_by_their_names(tmp_path: Path) -> None:
-    images = touched(tmp_path / "a.png", tmp_path / "b" / "c" / "d.JPG", tmp_path / "e.heic")
-    touched(tmp_path / "notes.txt", tmp_path / "b" / "noname")
-    (tmp_path / "folder.png").mkdir()
-    os.symlink(tmp_path, tmp_path / "b" / "again")
-    os.symlink("loop.png", tmp_path / "loop.png")
-    assert expand(str(tmp_path)) == sorted([*images, str(tmp_path / "loop.png")])
-
-
-@pytest.mark.parametrize("name", ["missing.png", "loop.png", "x" * 300, "a\0b", "data:image/png,x"])
-def test_anything_but_a_folder_is_itself(tmp_path: Path, name: str) -> None:
-    os.symlink("loop.png", tmp_path / "loop.png")
-    path = name if name.startswith("data:") else f"{tmp_path}/{name}"
-    assert expand(path) == [path]
-
-
-def test_a_folder_without_images_and_an_empty_path_are_errors(tmp_path: Path) -> None:
-    touched(tmp_path / "notes.txt")
-    with pytest.raises(ImageRejected, match="contains no image file"):
-        expand(str(tmp_path))
-    with pytest.raises(ImageRejected, match="path is empty"):
-        expand("")
-
-
-@pytest.mark.parametrize("closed", ["", "below"])
-def test_a_folder_that_cannot_be_read_is_not_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
-) -> None:
-    """Simulated, because permissions do not stop tests that run as root."""
-    touched(tmp_path / "a.png", tmp_path / "below" / "b.png")
-    scandir: Callable[[Any], Any] = os.scandir
-
-    def refusing(path: Any) -> Any:
-        if Path(path) == tmp_path / closed:
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refusing)
-    with pytest.raises(ImageRejected, match=r"cannot be read \(Permission denied\)") as caught:
-        expand(str(tmp_path))
-    assert caught.value.reason == "unreadable"
+PLAIN, UNSAFE = png(picture()), png(picture(red=True))
+FRAMES = IntakePolicy(frames="scan_all")
 
 
 def test_a_line_marks_what_is_only_reported() -> None:
@@ -75,3 +36,251 @@ def test_a_line_marks_what_is_only_reported() -> None:
         "mask  test.png  weapon 0.300 <= 0.400  "
         "weapon at (1, 2, 10, 12), drug at (20, 5, 30, 15) (only reported)"
     )
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    *arguments: object,
+    guard: ImageGuard | None = None,
+    stdin: bytes | None = None,
+) -> Result:
+    known = guard or red_guard(red_config(intake=FRAMES))
+    monkeypatch.setattr(ImageGuard, "from_config", lambda config: known)
+    return CliRunner().invoke(app, ["scan", *map(str, arguments)], input=stdin)
+
+
+def rows(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "folder"
+    path.mkdir()
+    for name, data in {"b.png": PLAIN, "no suffix": UNSAFE, "notes.txt": b"no"}.items():
+        (path / name).write_bytes(data)
+    return path
+
+
+class TestFolder:
+    def test_an_unsafe_picture_without_a_suffix_is_found(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path
+    ) -> None:
+        result = run(monkeypatch, folder, "--json")
+        assert result.exit_code == 1
+        assert [row["decision"] for row in rows(result.stdout)] == ["allow", "mask"]
+        assert result.stderr == f"skipped 1 (not pictures): {folder}/notes.txt\n"
+
+    def test_a_closed_folder_does_not_hide_the_others(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path
+    ) -> None:
+        below = folder / "below"
+        below.mkdir()
+        scandir = os.scandir
+
+        def refusing(path: object) -> object:
+            if Path(str(path)) == below:
+                raise PermissionError(13, "Permission denied", str(path))
+            return scandir(str(path))
+
+        monkeypatch.setattr(os, "scandir", refusing)
+        result = run(monkeypatch, folder, "--json")
+        assert result.exit_code == 2
+        assert len(rows(result.stdout)) == 2
+        assert f"error: The folder {below} cannot be read" in result.stderr
+
+
+class TestStandardInput:
+    def test_a_picture_is_scanned(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        result = run(monkeypatch, "-", "--json", stdin=UNSAFE)
+        assert result.exit_code == 1
+        assert [row["source"] for row in rows(result.stdout)] == ["-"]
+
+    def test_frames_are_numbered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        data = animation(picture(), picture(red=True), image_format="GIF")
+        found = rows(run(monkeypatch, "-", "--json", stdin=data).stdout)
+        assert [(row["source"], row["frame"], row["frames"]) for row in found] == [
+            ("-", 1, 2),
+            ("-", 2, 2),
+        ]
+
+    @pytest.mark.parametrize("data", [b"", b"no picture", PLAIN[:50]])
+    def test_anything_else_is_one_line(self, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+        result = run(monkeypatch, "-", stdin=data)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert len(result.stderr.splitlines()) == 1
+        assert "<bytes>" not in result.stderr
+
+
+def test_an_audit_log_that_cannot_be_written_is_a_failed_program(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AUDIT_KEY", KEY.decode())
+    audit = AuditConfig(log=tmp_path / "absent" / "log", key_variable="AUDIT_KEY")
+    file = tmp_path / "results.jsonl"
+    guard = red_guard(red_config(audit=audit))
+    result = run(monkeypatch, folder, "--resume", file, guard=guard)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "Cannot write to the audit log" in result.stderr
+    assert file.read_bytes() == b"", "no input is to blame"
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Makes the system refuse further writes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class TestFullDisk:
+    def test_no_half_overlay_is_left(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+    ) -> None:
+        with files_of_at_most(100):
+            result = run(monkeypatch, folder, "--overlay", tmp_path / "seen")
+        assert result.exit_code == 3
+        assert result.stderr.splitlines()[-1].startswith("error: Cannot write the overlay")
+        assert list((tmp_path / "seen").iterdir()) == []
+
+    def test_no_half_line_is_left_and_the_scan_goes_on_later(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "results.jsonl"
+        run(monkeypatch, folder / "b.png", "--resume", file)
+        before = file.read_bytes()
+        with files_of_at_most(len(before) + 20):
+            result = run(monkeypatch, folder, "--resume", file)
+        assert result.exit_code == 3
+        assert "Cannot write" in result.stderr
+        assert file.read_bytes() == before
+        assert run(monkeypatch, folder, "--resume", file).exit_code == 1
+        assert len(rows(file.read_text())) == 2
+
+
+class TestResume:
+    def test_nothing_is_scanned_twice(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "results.jsonl"
+        (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+        guard, encoder = counting_guard()
+        first = run(monkeypatch, folder, "--resume", file, "--json", guard=guard)
+        assert first.exit_code == 2
+        stands = rows(file.read_text())
+        assert [row for row in stands if "error" not in row] == rows(first.stdout)
+        (failed,) = [row for row in stands if "error" in row]
+        assert set(failed) == {"source", "error"}
+        assert failed["source"] == str(folder / "broken.jpg")
+        scanned = encoder.batches
+        again = run(monkeypatch, folder, "--resume", file, "--json", guard=guard)
+        assert (again.exit_code, again.stdout) == (2, "")
+        assert "3 of 3 inputs stand in" in again.stderr
+        assert encoder.batches == scanned
+        (folder / "new").write_bytes(png(picture(side=40)))
+        third = run(monkeypatch, folder, "--resume", file, guard=guard)
+        assert third.exit_code == 2
+        assert len(rows(file.read_text())) == 4
+
+    def test_the_status_is_that_of_all_inputs_and_of_no_others(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "results.jsonl"
+        assert run(monkeypatch, folder, "--resume", file).exit_code == 1
+        assert run(monkeypatch, folder, "--resume", file).exit_code == 1
+        assert run(monkeypatch, folder / "b.png", "--resume", file).exit_code == 0
+
+    @pytest.mark.parametrize("cut", [1, 5, 80, 150, 300])
+    def test_an_interrupted_input_is_scanned_again_whole(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cut: int
+    ) -> None:
+        data = animation(picture(), picture(red=True), picture(), image_format="GIF")
+        (tmp_path / "a.png").write_bytes(PLAIN)
+        (tmp_path / "party.gif").write_bytes(data)
+        paths, file = (tmp_path / "a.png", tmp_path / "party.gif"), tmp_path / "results.jsonl"
+        run(monkeypatch, *paths, "--resume", file)
+        whole = file.read_bytes()
+        assert [row.get("frame") for row in rows(whole.decode())] == [None, 1, 2, 3]
+        file.write_bytes(whole[:-cut])
+        assert run(monkeypatch, *paths, "--resume", file).exit_code == 1
+        assert file.read_bytes() == whole
+
+    def test_an_input_named_twice_is_scanned_once(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "results.jsonl"
+        run(monkeypatch, folder / "b.png", folder / "b.png", "--resume", file)
+        assert len(rows(file.read_text())) == 1
+
+    def test_standard_input_is_another_picture_each_time(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "results.jsonl"
+        for data, status in ((PLAIN, 0), (UNSAFE, 1)):
+            assert run(monkeypatch, "-", "--resume", file, stdin=data).exit_code == status
+        assert len(rows(file.read_text())) == 2
+
+    def test_a_name_that_is_not_utf8_is_found_again(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        path, file = tmp_path / os.fsdecode(b"caf\xe9\n\x9b.png"), tmp_path / "results.jsonl"
+        path.write_bytes(PLAIN)
+        for _ in range(2):
+            assert run(monkeypatch, path, "--resume", file).exit_code == 0
+        assert [row["source"] for row in rows(file.read_text())] == [str(path)]
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            PLAIN,
+            b"text without an end",
+            b"[]\n",
+            b"{}\n",
+            b'{"source": 1, "error": "x"}\n',
+            b'{"source": "a", "decision": "maybe"}\n',
+            b'{"source": "a", "frame": 1, "frames": 2, "decision": "allow"}\n'
+            b'{"source": "b", "decision": "allow"}\n',
+        ],
+    )
+    def test_any_other_file_is_left_alone(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path, content: bytes
+    ) -> None:
+        file = tmp_path / "mine"
+        file.write_bytes(content)
+        result = run(monkeypatch, folder, "--resume", file)
+        assert (result.exit_code, result.stdout) == (3, "")
+        assert "--resume" in result.stderr
+        assert file.read_bytes() == content
+
+    @pytest.mark.parametrize("place", ["absent/file", ".", "pipe", "/dev/null"])
+    def test_only_a_regular_file_is_used(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path, place: str
+    ) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        assert run(monkeypatch, folder, "--resume", tmp_path / place).exit_code == 3
+
+    def test_verdicts_of_other_thresholds_are_not_mixed_in(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "results.jsonl"
+        run(monkeypatch, folder / "b.png", "--resume", file)
+        changed = file.read_text().replace('"profile": "', '"profile": "0')
+        file.write_text(changed)
+        result = run(monkeypatch, folder, "--resume", file)
+        assert result.exit_code == 3
+        assert "different threshold profile" in result.stderr
+        assert file.read_text() == changed
+
+    def test_two_scans_do_not_share_a_file(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+    ) -> None:
+        from guardalign_middleware.cli.resume import ResumeFile
+
+        file = tmp_path / "results.jsonl"
+        with ResumeFile.open(file):
+            result = run(monkeypatch, folder, "--resume", file)
+        assert result.exit_code == 3
+        assert "in use by another scan" in result.stderr

@@ -69,13 +69,13 @@ def test_check_says_what_is_wrong_and_where(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("categories:\n  weapon:\n    action: melt\n    anchors: [gun]\n")
     wrong = run("concepts", "check", file)
-    assert wrong.exit_code == 2
+    assert wrong.exit_code == 3
     assert "mine.yaml:3:" in wrong.stderr
     file.write_text("categories: {weapon: [trebuchet]}")
     unknown = run("concepts", "check", file)
-    assert unknown.exit_code == 2
+    assert unknown.exit_code == 3
     assert "trebuchet" in unknown.stderr
-    assert run("concepts", "check", file, "--overlap", 1.5).exit_code == 2
+    assert run("concepts", "check", file, "--overlap", 1.5).exit_code == 3
 
 
 @pytest.mark.slow
@@ -98,10 +98,10 @@ def test_fit_by_category(images: Path, tmp_path: Path) -> None:
     assert profile.fit.held_out_safe[1] == 5
     file.unlink()
     few = run("calibrate", *folders, "--per-category", "--max-false-alarm", 0.05, "--out", file)
-    assert few.exit_code == 2
+    assert few.exit_code == 3
     assert "weapon: 11 safe images" in few.stderr
     assert "at least 199" in few.stderr
     loose = run("calibrate", "--safe", images / "safe", "--unsafe", images / "safe", *rates)
-    assert loose.exit_code == 2
+    assert loose.exit_code == 3
     assert "one folder of images for each category" in loose.stderr
     assert not file.exists()

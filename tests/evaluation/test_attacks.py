@@ -329,6 +329,6 @@ def test_the_command_attacks_own_images(target: Target, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "figures.json").read_text())["images"] == 1
     assert (tmp_path / "plots" / "attacks.png").stat().st_size > 10_000
     nothing = CliRunner().invoke(app, ["attack", "--unsafe", str(tmp_path / "plain.png")])
-    assert nothing.exit_code == 2
+    assert nothing.exit_code == 3
     assert "nothing is attacked" in nothing.stderr
-    assert CliRunner().invoke(app, ["attack", "--eps", "0"]).exit_code == 2
+    assert CliRunner().invoke(app, ["attack", "--eps", "0"]).exit_code == 3

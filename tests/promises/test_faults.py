@@ -235,7 +235,7 @@ class TestCommand:
         file = tmp_path / "hopeless.png"
         file.write_bytes(png(HOPELESS))
         broken = GuardAlign(guard_with(FAULTS["NaN"]), EchoRunner())
-        for chain, code in ((red_chain(), 0), (broken, 2)):
+        for chain, code in ((red_chain(), 0), (broken, 3)):
             monkeypatch.setattr(GuardAlign, "from_config", lambda config, chain=chain: chain)
             result = CliRunner().invoke(app, ["ask", str(file), "What is it?", "--json"])
             assert result.exit_code == code

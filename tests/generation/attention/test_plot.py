@@ -68,5 +68,5 @@ def test_the_command(tmp_path: Path) -> None:
     with Image.open(target) as picture:
         assert picture.width > 500
     result = CliRunner().invoke(app, [*arguments, "--gamma", "0"])
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert "--gamma" in result.stderr

@@ -1,0 +1,12 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Preset = Annotated[
+    str, typer.Option("--preset", "-p", help="Shipped preset, or path of a .yaml file.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]

@@ -1,0 +1,151 @@
+"""`guardalign scan --resume FILE`: results as they come, and no input scanned twice."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from guardalign_middleware.cli.console import ALLOWED, CANNOT, UNSAFE, to_json_line
+from guardalign_middleware.errors import ConfigError
+
+_OPENING = b'{"source": '
+_LARGEST_LINE = 1 << 20
+
+
+class ResumeFile:
+    """The JSON lines of an earlier, interrupted scan, to which this one appends.
+
+    All lines of one input are written together. What an interruption left of them is cut off, so an
+    input stands here completely or not at all.
+    """
+
+    def __init__(self, path: Path, file: int) -> None:
+        self.path = path
+        self._file = file
+        self._done: dict[str, int] = {}
+        self._profiles: set[str] = set()
+        self._read()
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[Self]:
+        """Open or create the file, and keep other scans away from it.
+
+        Raises:
+            ConfigError: it cannot be opened, is in use, or holds anything but results of a scan.
+        """
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise _unusable(path, f"cannot be opened ({error.strerror})") from error
+        try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise _unusable(path, "is not a regular file")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise _unusable(path, "is in use by another scan") from error
+            yield cls(path, file)
+        finally:
+            os.close(file)
+
+    def __contains__(self, source: str) -> bool:
+        return source in self._done
+
+    def status(self, source: str) -> int:
+        """The exit status for an input that stands here."""
+        return self._done[source]
+
+    def check_profile(self, fingerprint: str) -> None:
+        """Keep verdicts of different thresholds apart.
+
+        Raises:
+            ConfigError: a verdict here was made with another threshold profile.
+        """
+        if self._profiles - {fingerprint}:
+            raise _unusable(self.path, "holds verdicts of a different threshold profile")
+
+    def add(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Append the lines of one input.
+
+        Raises:
+            ConfigError: they cannot be written; none of them stays.
+        """
+        rest = memoryview("".join(map(to_json_line, records)).encode())
+        end = os.lseek(self._file, 0, os.SEEK_END)
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError as error:
+            os.ftruncate(self._file, end)
+            raise ConfigError(
+                f"Cannot write {self.path}: {error.strerror}.",
+                remedy="Make space, and run the command again to go on.",
+            ) from error
+        self._note(source, records)
+
+    def _note(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
+        self._done[source] = max(map(_status, records))
+        self._profiles |= {str(one["profile"]) for one in records if "profile" in one}
+
+    def _read(self) -> None:
+        """Note what stands here, input by input, and cut off what is not complete."""
+        position = complete = 0
+        waiting: list[dict[str, Any]] = []
+        with os.fdopen(os.dup(self._file), "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    if not _could_begin(line):
+                        raise _unusable(self.path, f"holds no result of a scan in line {number}")
+                    break
+                record = _record(line)
+                if record is None:
+                    raise _unusable(self.path, f"holds no result of a scan in line {number}")
+                position += len(line)
+                if waiting and waiting[0]["source"] != record["source"]:
+                    raise _unusable(self.path, f"is incomplete before line {number}")
+                waiting.append(record)
+                if len(waiting) >= max(record.get("frames", 1), record.get("pages", 1)):
+                    self._note(record["source"], waiting)
+                    complete, waiting = position, []
+        if os.fstat(self._file).st_size > complete:
+            os.ftruncate(self._file, complete)
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    if len(line) > _LARGEST_LINE:
+        return None
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("source"), str):
+        return None
+    counts = (record.get("frames", 1), record.get("pages", 1))
+    known = isinstance(record.get("error"), str) or record.get("decision") in {
+        "allow",
+        "mask",
+        "block",
+    }
+    return record if known and all(type(count) is int for count in counts) else None
+
+
+def _could_begin(line: bytes) -> bool:
+    """Whether an interrupted scan can have left the beginning of a line."""
+    return line[: len(_OPENING)] == _OPENING[: len(line)]
+
+
+def _status(record: Mapping[str, Any]) -> int:
+    if "error" in record or "fault" in record:
+        return CANNOT
+    return ALLOWED if record["decision"] == "allow" else UNSAFE
+
+
+def _unusable(path: Path, why: str) -> ConfigError:
+    return ConfigError(f"The file {path} {why}.", remedy="Name another file with --resume.")
