@@ -102,7 +102,7 @@ class TransportConfig(FrozenModel):
     tolerance: float = Field(
         1e-6, ge=1e-12, le=1.0, description="largest marginal violation accepted"
     )
-    max_iterations: int = Field(500, gt=0, le=1_000_000)
+    max_iterations: int = Field(5_000, gt=0, le=1_000_000)
     solver: Literal["sinkhorn", "pot"] = "sinkhorn"
     aggregation: Literal["category", "paper"] = "category"
     patch_weights: Literal["entropy", "uniform"] = "entropy"

@@ -113,7 +113,8 @@ class Meter:
             "patches": _digest(
                 patches.model_dump_json(exclude={"layout"} if patches.layout == "crops" else None)
             ),
-            "transport": _digest(transport.model_dump_json()),
+            # Without the bound on iterations: it decides whether there is a number, not which.
+            "transport": _digest(transport.model_dump_json(exclude={"max_iterations"})),
         }
         if views != _AS_IS:
             # Left out for `as_is`, to keep profiles valid that are older than views.

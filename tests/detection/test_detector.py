@@ -211,3 +211,13 @@ def test_equal_images_count_once_at_the_place_of_the_first() -> None:
     red, green = scene(16, 16, {(0, 0, 16, 16): (255, 0, 0)}), scene(16, 16, {})
     again = CanonicalImage(red.pixels, "again.png")
     assert distinct_images([red, green, again]) == [red, green]
+
+
+def test_a_profile_does_not_depend_on_how_long_transport_may_take(detector: Detector) -> None:
+    transport = detector.config.transport.model_copy(update={"max_iterations": 7_000})
+    config = detector.config.model_copy(update={"transport": transport})
+    patient = Detector.from_parts(FakeEncoder(), COLOUR_BANK, config)
+    assert patient.meters[0].binding == detector.meters[0].binding
+    finer = config.model_copy(update={"transport": transport.model_copy(update={"epsilon": 0.04})})
+    other = Detector.from_parts(FakeEncoder(), COLOUR_BANK, finer)
+    assert other.meters[0].binding != detector.meters[0].binding

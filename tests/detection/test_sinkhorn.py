@@ -129,3 +129,16 @@ def test_a_cost_that_is_no_number_is_an_error(
     b = torch.full((2, variants), 1 / variants, dtype=torch.float64)
     with pytest.raises(DetectionError, match="NaN or infinity"):
         solve(cost, a, b, TransportConfig())
+
+
+def test_halves_that_nearly_balance_are_slow_and_still_solved_by_default() -> None:
+    # Half of the patches is near each variant, but for one: the fewer differ, the slower it is.
+    count = 199
+    cost = torch.full((1, count, 2), 0.6)
+    cost[0, : count // 2, 0] -= 0.5
+    cost[0, count // 2 :, 1] -= 0.5
+    a = torch.full((count,), 1 / count, dtype=torch.float64)
+    config = TransportConfig(epsilon=0.03)
+    found = sinkhorn(cost, a, torch.full((1, 2), 0.5, dtype=torch.float64), config)
+    assert 500 < found.iterations < config.max_iterations
+    assert found.marginal_error <= config.tolerance
