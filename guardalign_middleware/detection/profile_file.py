@@ -63,6 +63,8 @@ class ProfileRecord(FrozenModel):
 
     @model_validator(mode="after")
     def _two_encoders_at_most(self) -> Self:
+        if self.second is None and "second" in self.model_fields_set:
+            raise ValueError("second should be a profile, or not be there.")
         if self.second is not None and self.second.second is not None:
             raise ValueError("second.second should not be there: a profile is for two encoders.")
         return self

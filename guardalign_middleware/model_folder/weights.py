@@ -30,8 +30,10 @@ def named_weights(folder: Path) -> tuple[str, ...]:
         ModelLoadError: the index is refused, or an adapter cannot be loaded.
     """
     names = [SINGLE]
-    if not is_regular(folder / SINGLE) and is_regular(folder / INDEX):
-        names = list(_index(folder / INDEX).files)
+    if is_regular(folder / INDEX):
+        index = _index(folder / INDEX)  # refused also where transformers prefers the single file
+        if not is_regular(folder / SINGLE):
+            names = list(index.files)
     if is_regular(folder / _ADAPTER):
         if find_spec("peft") is None:
             raise ModelLoadError(

@@ -73,6 +73,7 @@ def test_the_fields_are_a_profile() -> None:
         ("by_form", "native"),
         ("second", {}),
         ("second", 3),
+        ("second", None),
         ("more", 1),
     ],
 )

@@ -109,7 +109,7 @@ def _load_processor(source: Path) -> ProcessorMixin:
             remedy="Use an image-text-to-text model with its processor files.",
         )
     tokenizer = processor.tokenizer
-    template = choose_template(processor)
+    template = choose_template(processor, str(source))
     check_template(template, special_tokens(processor))
     if not processor.chat_template:
         processor.chat_template = template

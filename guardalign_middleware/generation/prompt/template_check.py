@@ -29,8 +29,12 @@ _WORDS = "What does this picture show?"
 _REMEDY = "Use the model's own chat template, or the chat version of the model."
 
 
-def choose_template(processor: ProcessorMixin) -> str:
+def choose_template(processor: ProcessorMixin, model: str) -> str:
     """The chat template that requests are rendered with.
+
+    Args:
+        processor: has it, or its tokenizer does.
+        model: stands in messages.
 
     Raises:
         ModelLoadError: there is none, or several without a default.
@@ -41,12 +45,13 @@ def choose_template(processor: ProcessorMixin) -> str:
         found = found.get("default")
     if not found:
         raise ModelLoadError(
-            f"{type(processor).__name__} has no chat template.",
+            f"{model} has no chat template.",
             remedy="Use the chat version of the model, or add a chat_template.jinja file.",
         )
     if not isinstance(found, str):
         raise ModelLoadError(
-            f"The chat template is a {type(found).__name__}, not a text.", remedy=_REMEDY
+            f"The chat template of {model} is a {type(found).__name__}, not a text.",
+            remedy=_REMEDY,
         )
     return found
 

@@ -156,22 +156,22 @@ def processor(own: Any, tokenizers: Any = None) -> Any:
 
 
 def test_the_template_that_requests_use_is_the_one_that_is_tried() -> None:
-    assert choose_template(processor("a", "b")) == "a"
-    assert choose_template(processor({"default": "a", "rag": "c"}, "b")) == "a"
-    assert choose_template(processor(None, "b")) == "b"
-    assert choose_template(processor(None, {"default": "b"})) == "b"
+    assert choose_template(processor("a", "b"), "model") == "a"
+    assert choose_template(processor({"default": "a", "rag": "c"}, "b"), "model") == "a"
+    assert choose_template(processor(None, "b"), "model") == "b"
+    assert choose_template(processor(None, {"default": "b"}), "model") == "b"
 
 
 @pytest.mark.parametrize("own", [None, "", {}, {"rag": "c"}, {"default": ""}])
 def test_no_template(own: Any) -> None:
     with pytest.raises(ModelLoadError, match="no chat template"):
-        choose_template(processor(own))
+        choose_template(processor(own), "model")
 
 
 @pytest.mark.parametrize("own", [["a"], 3, {"default": {"a": 1}}])
 def test_a_template_that_is_no_text(own: Any) -> None:
     with pytest.raises(ModelLoadError, match="not a text"):
-        choose_template(processor(own))
+        choose_template(processor(own), "model")
 
 
 def test_the_order_is_plain_json() -> None:
