@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 import pickle
 from collections.abc import Iterator
@@ -155,7 +156,7 @@ class TestSharing:
     def test_settings_that_the_detector_does_not_see_get_a_guard_of_their_own(
         self, tmp_path: Path, loads: list[DetectionConfig], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("GUARDALIGN_TEST_KEY", "a" * 64)
+        monkeypatch.setenv("GUARDALIGN_TEST_KEY", hashlib.sha256(b"a").hexdigest())
         audit = {"log": "log.jsonl", "key_variable": "GUARDALIGN_TEST_KEY"}
         changes: list[dict[str, Any]] = [
             {},
@@ -167,7 +168,7 @@ class TestSharing:
         ]
         handles = [LazyGuard(preset(tmp_path, **change)) for change in changes]
         guards = [handle.get() for handle in handles]
-        monkeypatch.setenv("GUARDALIGN_TEST_KEY", "b" * 64)
+        monkeypatch.setenv("GUARDALIGN_TEST_KEY", hashlib.sha256(b"b").hexdigest())
         handles.append(LazyGuard(preset(tmp_path, audit=audit)))
         guards.append(handles[-1].get())
         assert len({id(guard) for guard in guards}) == len(guards)
