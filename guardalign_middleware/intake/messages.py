@@ -18,6 +18,7 @@ from guardalign_middleware.intake.content_blocks import BlockReader
 from guardalign_middleware.intake.part import ACCEPTED_PARTS, block_type, load_part
 from guardalign_middleware.intake.pdf_blocks import PdfFile, load_pdf_file, pdf_file, pdf_notice
 from guardalign_middleware.intake.refused_parts import RefusedPart
+from guardalign_middleware.intake.unicode_text import check_unicode
 from guardalign_middleware.sent_turns import Refusals, SentTurns
 from guardalign_middleware.types import Dropped, ImagePart, Message, Refused, Role, TextPart
 
@@ -112,6 +113,10 @@ def read_conversation(
     given = _as_list(messages)
     reading = _Reading(policy, on_refused is not None, [])
     read = [_read_turn(each, f"messages[{index}]", reading) for index, each in enumerate(given)]
+    for index, turn in enumerate(read):
+        for part in () if turn is None else turn.parts:
+            if isinstance(part, TextPart):
+                check_unicode(part.text, f"messages[{index}]")
     turns = [turn for turn in read if turn is not None]
     if not any(turn.role == "user" and _says_something(turn.parts) for turn in turns):
         raise MessageError(

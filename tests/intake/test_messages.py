@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +241,32 @@ def test_any_json_is_a_conversation_or_a_typed_error(messages: Any) -> None:
         return
     assert any(message.role == "user" for message in parsed)
     assert all(message.parts for message in parsed)
+
+
+HALF = "\ud83d"
+WITH_HALF: list[Any] = [
+    f"What {HALF} is it?",
+    [{"role": "user", "content": HALF}],
+    user({"type": "text", "text": f"a {HALF}"}),
+    user(f"a {HALF}"),
+    [{"role": "system", "content": HALF}, *user("hi")],
+    [{"role": "assistant", "content": None, "refusal": HALF}, *user("hi")],
+    [{"role": "tool", "content": [{"type": "text", "text": HALF}]}, *user("hi")],
+    [Message("user", (TextPart(HALF),))],
+    [{"role": HALF, "content": "hi"}],
+    user({"type": HALF}),
+    user({"type": "image", "image": HALF}),
+]
+
+
+@pytest.mark.parametrize("messages", WITH_HALF)
+def test_half_of_a_surrogate_pair_is_an_error_of_the_message(messages: Any) -> None:
+    with pytest.raises((MessageError, ImageRejected)) as caught:
+        parse_messages(messages)
+    assert caught.value.remedy
+
+
+def test_whole_pairs_and_other_planes_are_text() -> None:
+    pair = json.loads('"\\ud83d\\ude00"')
+    (message,) = parse_messages(f"{pair} 𐀀")
+    assert message.text == "😀 𐀀"

@@ -12,6 +12,7 @@ from transformers import ProcessorMixin
 
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.generation.prompt.span_marks import MARK_CHARACTERS
+from guardalign_middleware.intake.unicode_text import check_unicode
 
 _REPLACEMENT = "\ufffd"
 
@@ -34,21 +35,25 @@ def neutralise(text: str, tokens: Iterable[str]) -> str:
 
     A control token such as `<image>` becomes `< image>`. A control token of one character and a
     span mark become U+FFFD. Repeated until none is left, because breaking one token can join the
-    halves of another.
+    halves of another. A token with line ends around it is also broken where the text begins or
+    ends.
 
     >>> neutralise("Describe <image> for me.", ["<image>"])
     'Describe < image> for me.'
 
     Raises:
-        MessageError: not every control token can be broken.
+        MessageError: not every control token can be broken, or the text is no Unicode.
     """
+    check_unicode(text, "A text of the conversation")
     for mark in MARK_CHARACTERS:
         text = text.replace(mark, _REPLACEMENT)
     longest_first = sorted((t for t in set(tokens) if t.strip()), key=len, reverse=True)
+    edge = "\n" if any(token[0] == "\n" for token in longest_first) else ""
+    text = f"{edge}{text}{edge}"
     for _ in range(len(longest_first) + 1):
         found = [token for token in longest_first if token in text]
         if not found:
-            return text
+            return text[len(edge) : len(text) - len(edge)]
         for token in found:
             broken = f"{token[0]} {token[1:]}" if len(token) > 1 else _REPLACEMENT
             text = text.replace(token, broken)

@@ -2,8 +2,8 @@
 
 Under causal attention an instruction attends only to what precedes it, so the prefix is always
 placed ahead of the user's last instruction: right before its first words, or in the system message.
-Foreign text is neutralised on the way, so it contains no image placeholder, control token or span
-mark.
+Foreign text is neutralised on the way, so it contains no image placeholder, control token, role
+word of the template or span mark.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ def check_prefix(text: str, control_tokens: Iterable[str]) -> str:
             "The safety prefix is empty.",
             remedy="Give prefix.text some words, or generate with prefix=False.",
         )
-    if neutralise(stripped, control_tokens) != stripped:
+    try:
+        plain = neutralise(stripped, control_tokens)
+    except MessageError as error:
+        raise ConfigError(f"The safety prefix cannot be used: {error}") from error
+    if plain != stripped:
         raise ConfigError(
             "The safety prefix contains a control token of the model or a private-use mark.",
             remedy="Write prefix.text in plain words.",

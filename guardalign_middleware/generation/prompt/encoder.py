@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jinja2 import TemplateError
@@ -22,12 +23,18 @@ from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 from guardalign_middleware.errors import CalibrationError, ContextOverflow, MessageError
 from guardalign_middleware.generation.options import Tools
-from guardalign_middleware.generation.prompt.control_tokens import control_tokens, neutralise_json
+from guardalign_middleware.generation.prompt.control_tokens import (
+    control_tokens,
+    neutralise,
+    neutralise_json,
+)
 from guardalign_middleware.generation.prompt.conversation import (
+    Conversation,
     Placement,
     build_conversation,
     check_prefix,
 )
+from guardalign_middleware.generation.prompt.role_words import role_words
 from guardalign_middleware.generation.prompt.span_marks import (
     MARKS,
     NO_MARKS,
@@ -37,7 +44,24 @@ from guardalign_middleware.generation.prompt.span_marks import (
     strip_marks,
     tokens_in,
 )
+from guardalign_middleware.intake.unicode_text import check_unicode
 from guardalign_middleware.types import Message
+
+# These begin, end or pad a text, whoever says it.
+_EDGES = ("bos_token", "eos_token", "pad_token", "unk_token")
+# What processors of transformers raise on messages for which they were not written.
+_PROCESSOR_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
+
+_LOCKS: WeakKeyDictionary[PreTrainedTokenizerBase, threading.Lock] = WeakKeyDictionary()
+_LOCKS_GUARD = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +104,17 @@ class PromptEncoder:
     ) -> None:
         self._processor = processor
         self._tokenizer: PreTrainedTokenizerBase = processor.tokenizer
-        # Fast tokenizers keep padding state, and raise when two threads use them at once.
-        self._lock = threading.Lock()
+        # Fast tokenizers keep padding state, and raise when two threads use them at once. Answers
+        # are decoded with a copy, so no stream waits for another caller's pictures or text.
+        self._preparing = _preparing_lock(self._tokenizer)
+        self._decoder: PreTrainedTokenizerBase = copy.deepcopy(self._tokenizer)
+        self._decoding = threading.Lock()
         self.control_tokens = control_tokens(processor)
+        edges = [getattr(self._tokenizer, name) for name in _EDGES]
+        self.role_words = tuple(
+            sorted(role_words(lambda turns: self._apply(turns, None), self.control_tokens, edges))
+        )
+        self._foreign = (*self.control_tokens, *self.role_words)
         self.prefix = check_prefix(prefix, self.control_tokens)
         self.placement: Placement = placement
         self.max_tokens = max_tokens
@@ -92,12 +124,13 @@ class PromptEncoder:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of generated token ids, without special tokens."""
-        with self._lock:
-            return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        with self._decoding:
+            return str(self._decoder.decode(list(ids), skip_special_tokens=True))
 
     def token_ids(self, text: str) -> list[int]:
         """The tokens of a text alone, without special tokens around it."""
-        with self._lock:
+        check_unicode(text, "The text")
+        with self._preparing:
             return [int(i) for i in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
 
     def encode(
@@ -128,6 +161,8 @@ class PromptEncoder:
                 stage="spans",
                 remedy="Convert it to a fast tokenizer, or generate with calibrate=False.",
             )
+        for row in rows:
+            self._check_disguise(row)
         plain, marked = (
             [self._render(row, use, marks, tools) for row, use in zip(rows, prefix, strict=True)]
             for marks in (NO_MARKS, MARKS)
@@ -142,7 +177,7 @@ class PromptEncoder:
                 )
         images = [[image.to_pil() for message in row for image in message.images] for row in rows]
         if not spans:
-            with self._lock:
+            with self._preparing:
                 inputs = self._call(self._processor, plain, images)
             blank = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
             return EncodedPrompts(inputs, blank, blank)
@@ -162,15 +197,17 @@ class PromptEncoder:
             messages,
             prefix=self.prefix if prefix else None,
             placement=self.placement,
-            control_tokens=self.control_tokens,
+            control_tokens=self._foreign,
             marks=marks,
         )
+        return self._apply(
+            conversation, [neutralise_json(tool, self._foreign) for tool in tools] or None
+        )
+
+    def _apply(self, conversation: Conversation, tools: list[Any] | None) -> str:
         try:
             prompt = self._processor.apply_chat_template(
-                conversation,
-                tools=[neutralise_json(tool, self.control_tokens) for tool in tools] or None,
-                tokenize=False,
-                add_generation_prompt=True,
+                conversation, tools=tools, tokenize=False, add_generation_prompt=True
             )
         except MemoryError:
             raise
@@ -182,6 +219,22 @@ class PromptEncoder:
                 remedy="Check the order of the roles; some models know no system or tool role.",
             ) from error
         return str(prompt)
+
+    def _check_disguise(self, messages: Sequence[Message]) -> None:
+        """Refuse role words that only the tokenizer's normalizer would write out."""
+        normalizer = getattr(
+            getattr(self._tokenizer, "backend_tokenizer", None), "normalizer", None
+        )
+        if normalizer is None or not self.role_words:
+            return
+        for message in messages:
+            text = normalizer.normalize_str(neutralise(message.text, self._foreign))
+            if any(word in text for word in self.role_words):
+                raise MessageError(
+                    "A text contains a role word of the model's chat template in disguise.",
+                    remedy=f"Remove the words {', '.join(map(repr, self.role_words))}, also in "
+                    "other forms of their letters.",
+                )
 
     def _call(
         self, processor: Any, prompts: list[str], images: list[list[Image.Image]]
@@ -197,7 +250,7 @@ class PromptEncoder:
                 add_special_tokens=not all(has_bos),
                 return_tensors="pt",
             )
-        except ValueError as error:
+        except _PROCESSOR_FAULTS as error:
             raise MessageError(
                 f"The model's processor refuses these messages: {error}",
                 remedy="Check that the model takes this many images, in these roles.",
@@ -220,7 +273,7 @@ class PromptEncoder:
         processor = copy.copy(self._processor)
         reader = MarkReader(self._tokenizer)
         processor.tokenizer = reader
-        with self._lock:
+        with self._preparing:
             inputs = self._call(processor, prompts, images)
         if len(reader.calls) != 1:
             raise CalibrationError(
@@ -268,3 +321,9 @@ class PromptEncoder:
                 "The instruction contains a control token of the model in disguise.",
                 remedy="Remove the model's special tokens from the text.",
             )
+
+
+def _preparing_lock(tokenizer: PreTrainedTokenizerBase) -> threading.Lock:
+    """The lock for preparing prompts; one per tokenizer, however many encoders use it."""
+    with _LOCKS_GUARD:
+        return _LOCKS.setdefault(tokenizer, threading.Lock())
