@@ -303,7 +303,8 @@ class CalibrationReport:
         prefix: True when the safety prefix was in the prompt.
         mode: `"positive"` or `"paper"`.
         gamma: strength γ (paper eq. 13).
-        layers: indices of the calibrated decoder layers, as observed during the run.
+        layers: indices of the calibrated decoder layers, as observed during the run: those in
+            which some token of the instruction could attend to the prefix.
         prefix_tokens, instruction_tokens: lengths of the two spans.
         reason: why the state is off, in words; empty if on.
         prefix_attention: for each decoder layer, its index and the share of the instruction's

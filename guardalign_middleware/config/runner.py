@@ -10,6 +10,11 @@ from guardalign_middleware.config.base import Count, FrozenModel, Sha256
 from guardalign_middleware.preset_files import ModelName
 from guardalign_middleware.safety_prefixes import OWN, PREFIXES
 
+MAX_NEW_TOKENS = 1_000_000
+MAX_TEMPERATURE = 1000.0
+SEEDS = (-(2**63), 2**64 - 1)
+"""What torch takes as a seed, both ends included."""
+
 
 class PrefixConfig(FrozenModel):
     """The safety prefix before the user's instruction, as a named text or as words of your own."""
@@ -45,8 +50,8 @@ class CalibrationConfig(FrozenModel):
     rows: Literal["instruction", "instruction_and_generated"] = "instruction"
     unsupported: Literal["refuse", "off"] = Field(
         "refuse",
-        description="for a model that cannot be calibrated: refuse it, or answer uncalibrated and "
-        "report the state off",
+        description="for a model or a prompt that cannot be calibrated: refuse it, or answer "
+        "uncalibrated and report the state off",
     )
 
     @model_validator(mode="after")
@@ -76,9 +81,11 @@ class RunnerConfig(FrozenModel):
     quantization: dict[str, Any] | None = Field(
         None, description="quantization_config of transformers: quant_method and its options"
     )
-    max_new_tokens: int = Field(256, gt=0)
-    temperature: float = Field(0.0, ge=0.0, description="0 = greedy")
-    seed: int = 0
+    max_new_tokens: int = Field(256, gt=0, le=MAX_NEW_TOKENS)
+    temperature: float = Field(
+        0.0, ge=0.0, le=MAX_TEMPERATURE, description="0 = greedy; so is less than 1e-5"
+    )
+    seed: int = Field(0, ge=SEEDS[0], le=SEEDS[1])
     batch_size: Count = Field(16, description="maximum conversations per pass of the model")
     max_wait_ms: float = Field(
         2.0, ge=0.0, le=10_000.0, description="how long a request waits for others to join its pass"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from typing import Any, Unpack
@@ -19,8 +19,11 @@ OnOutput = Callable[[Sequence[Message], Generated], Generated]
 """Takes the conversation as the model saw it and the answer; returns the answer to show.
 
 It may return the answer unchanged or with another text (`dataclasses.replace(answer, text=…)`), or
-raise, which makes the call fail. It is called from several threads.
+raise, which makes the call fail. It is called from several threads, of streams and batches from at
+most `HOOK_THREADS`.
 """
+
+HOOK_THREADS = 32
 
 
 class OutputRunner:
@@ -36,6 +39,8 @@ class OutputRunner:
     def __init__(self, runner: Runner, on_output: OnOutput) -> None:
         self.inner = runner
         self._on_output = on_output
+        # Threads start when answers are ready, not when requests are: requests that wait have none.
+        self._hooks = ThreadPoolExecutor(HOOK_THREADS, thread_name_prefix="guardalign-output")
 
     @property
     def name(self) -> str:
@@ -108,9 +113,11 @@ class OutputRunner:
     def _after_hook(
         self, messages: Sequence[Message], inner: Ticket, emit: Emit = lambda _: None
     ) -> Ticket:
-        """The inner answer after the hook, which may block and so runs in its own thread."""
+        """The inner answer after the hook, which may block and so runs in a thread of its own."""
+        outcome: Future[Generated] = Future()
+        outcome.set_running_or_notify_cancel()
 
-        def work() -> Generated:
+        def judge() -> Generated:
             answer = inner.future.result()
             if answer.finish_reason == "cancelled":
                 # An incomplete answer was not judged, so none of it is shown.
@@ -120,10 +127,24 @@ class OutputRunner:
                 emit(answer.text)
             return answer
 
-        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guardalign-output")
-        ticket = Ticket(executor.submit(copy_context().run, work), inner.cancel)
-        executor.shutdown(wait=False)
-        return ticket
+        def judged(done: Future[Generated]) -> None:
+            error = done.exception()
+            if error is None:
+                outcome.set_result(done.result())
+            else:
+                outcome.set_exception(error)
+
+        hooks, context = self._hooks, copy_context()
+
+        def answered(_: Future[Generated]) -> None:
+            try:
+                hooks.submit(context.run, judge).add_done_callback(judged)
+            except RuntimeError as error:
+                outcome.set_exception(_no_thread(error))
+
+        inner.future.add_done_callback(answered)
+        # The inner ticket lives as long as this one: dropping it would stop the answer.
+        return Ticket(outcome, lambda: inner.cancel())
 
     def _judged(self, messages: Sequence[Message], answer: Generated) -> Generated:
         judged = self._on_output(messages, answer)
@@ -134,3 +155,11 @@ class OutputRunner:
                 remedy="Return the answer unchanged, or dataclasses.replace(answer, text=…).",
             )
         return judged
+
+
+def _no_thread(error: RuntimeError) -> GuardError:
+    return GuardError(
+        f"on_output got no thread to run in: {error}.",
+        stage="output",
+        remedy="Wait for all answers before the interpreter exits.",
+    )

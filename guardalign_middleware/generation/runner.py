@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self, Unpack
 
@@ -15,6 +16,7 @@ from guardalign_middleware.generation.awaiting import batch_slices, prefix_flags
 from guardalign_middleware.generation.engine.decoding import RowDecoder
 from guardalign_middleware.generation.engine.inference import Inference
 from guardalign_middleware.generation.engine.job import Job, Settings
+from guardalign_middleware.generation.engine.joining import JoinChecks
 from guardalign_middleware.generation.engine.loading import LoadedModel, load_model
 from guardalign_middleware.generation.engine.queue import BatchPolicy
 from guardalign_middleware.generation.engine.service import GenerationService
@@ -22,6 +24,7 @@ from guardalign_middleware.generation.options import (
     GenerationOptions,
     ResolvedOptions,
     Tools,
+    plain_tools,
     resolve_options,
 )
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts, PromptEncoder
@@ -62,6 +65,12 @@ class CalibratedRunner:
             ),
         )
         self._inference = Inference(loaded, config.calibration)
+        settings = self._inference.settings
+        self._joins = (
+            None
+            if settings.alone or config.batch_size == 1
+            else JoinChecks(self._plain_batch, settings.pad)
+        )
         self._service = GenerationService(
             self._inference.answer,
             BatchPolicy(config.batch_size, config.max_wait_ms / 1000.0, config.max_queue),
@@ -198,7 +207,9 @@ class CalibratedRunner:
             MessageError: messages that the model cannot answer.
         """
         try:
-            prompt = self._prompts.encode([messages], prefix=[prefix], spans=False, tools=tools)
+            prompt = self._prompts.encode(
+                [messages], prefix=[prefix], spans=False, tools=plain_tools(tools)
+            )
         except ContextOverflow as overflow:
             return overflow.tokens
         return prompt.input_tokens[0]
@@ -286,7 +297,27 @@ class CalibratedRunner:
                 off_reason = f"this model cannot be calibrated: {error.message}"
         if not spans:
             prompt = encode(spans=False)
-        return prompt, Settings(options, prefix, gamma, spans and explain, off_reason)
+        return prompt, Settings(
+            self._within_positions(options, prompt),
+            prefix,
+            gamma,
+            spans and explain,
+            off_reason,
+            alone=self._joins is None or not self._joins.may_join(messages, prompt),
+        )
+
+    def _plain_batch(self, rows: Sequence[Sequence[Message]]) -> EncodedPrompts:
+        return self._prompts.encode(rows, prefix=[False] * len(rows), spans=False)
+
+    def _within_positions(
+        self, options: ResolvedOptions, prompt: EncodedPrompts
+    ) -> ResolvedOptions:
+        """The options, with an answer for which the model has positions."""
+        if self.max_input_tokens is None:
+            return options
+        # The last token of an answer is not read again, so it needs no position.
+        room = max(1, self.max_input_tokens - prompt.input_tokens[0] + 1)
+        return replace(options, max_new_tokens=min(options.max_new_tokens, room))
 
     def _new_job(self, prompt: EncodedPrompts, settings: Settings, emit: Emit | None = None) -> Job:
         return Job(

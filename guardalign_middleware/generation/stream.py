@@ -25,7 +25,8 @@ Emit = Callable[[str], None]
 class Ticket:
     """A running generation: the future of its answer, and a way to stop it.
 
-    Dropping the last reference also stops it.
+    Dropping the last reference also stops it. The future itself cannot be cancelled; `cancel` ends
+    the answer at its next token.
     """
 
     future: Future[Generated]

@@ -182,3 +182,52 @@ def test_a_full_queue_is_an_error_of_the_caller_alone(
     assert "".join(third) == third.result.text
     assert len(runner.generate_batch(conversations())) == 4
     assert runner.generate([Message("user", (TextPart("four"),))]).usage.output_tokens > 0
+
+
+def test_a_stream_waits_for_no_other_caller_s_pictures(
+    runner: CalibratedRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preparing, go_on = threading.Event(), threading.Event()
+    gate = threading.Semaphore(0)
+    call = runner._prompts._call
+
+    class Slow(NextTokens):
+        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+            assert gate.acquire(timeout=300)
+            return super().__call__(input_ids, scores)
+
+    def held(processor: Any, prompts: list[str], images: list[list[Any]]) -> dict[str, Any]:
+        # As long as a picture of many megapixels takes, inside the lock of the tokenizer.
+        preparing.set()
+        assert go_on.wait(300)
+        return call(processor, prompts, images)
+
+    monkeypatch.setattr(inference_module, "NextTokens", Slow)
+    stream = runner.stream([user(picture(), "What is in the picture?")], max_new_tokens=5)
+    monkeypatch.setattr(runner._prompts, "_call", held)
+    other = threading.Thread(target=lambda: runner.generate([user(picture(1), "x")]))
+    other.start()
+    assert preparing.wait(300)
+    gate.release(5)
+    text = "".join(stream)
+    assert not go_on.is_set()
+    assert text == stream.result.text
+    go_on.set()
+    gate.release(1000)
+    other.join(300)
+
+
+def test_runners_with_one_tokenizer_share_its_lock(
+    make_runner: Callable[..., CalibratedRunner],
+) -> None:
+    first, second = make_runner(), make_runner()
+    assert first._prompts._preparing is second._prompts._preparing
+    assert first._prompts._decoding is not first._prompts._preparing
+
+
+def test_a_cancelled_future_of_one_row_leaves_the_others(runner: CalibratedRunner) -> None:
+    rows = [[user(f"What is {number}?")] for number in range(3)]
+    expected = [runner.generate(row) for row in rows]
+    tickets = runner.start_batch(rows)
+    assert not tickets[1].future.cancel()
+    assert [ticket.future.result(300) for ticket in tickets] == expected

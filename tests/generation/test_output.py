@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +13,8 @@ import pytest
 
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.generation import Runner, TokenStream
-from guardalign_middleware.generation.output import OutputRunner
-from guardalign_middleware.generation.stream import Emit
+from guardalign_middleware.generation.output import HOOK_THREADS, OutputRunner
+from guardalign_middleware.generation.stream import Emit, Ticket
 from guardalign_middleware.testing import EchoRunner, picture, red_guard
 from guardalign_middleware.types import Generated, Message
 from tests.support.messages import user
@@ -94,6 +96,66 @@ def test_leaving_the_stream_stops_the_inner_runner_and_shows_nothing() -> None:
     inner.stopped.clear()
     del stream
     assert inner.stopped.wait(300)
+
+
+class Waiting(EchoRunner):
+    """Starts answers that come when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.futures: list[Future[Generated]] = []
+
+    def start_batch(self, rows: Sequence[Sequence[Message]], **options: Any) -> list[Ticket]:
+        made: list[Future[Generated]] = [Future() for _ in rows]
+        self.futures += made
+        return [Ticket(future, lambda: None) for future in made]
+
+
+def test_requests_that_wait_have_no_thread_of_their_own() -> None:
+    inner = Waiting()
+    runner = OutputRunner(inner, shout)
+    rows = [[user(f"hello {number}")] for number in range(200)]
+    before = threading.active_count()
+    tickets = runner.start_batch(rows)
+    assert threading.active_count() == before
+    for future, row in zip(inner.futures, rows, strict=True):
+        future.set_result(inner.generate(row))
+    answers = [ticket.future.result(300).text for ticket in tickets]
+    assert answers == [f"1 ECHO: HELLO {number}" for number in range(200)]
+    assert threading.active_count() <= before + HOOK_THREADS
+
+
+def test_a_hook_that_blocks_keeps_no_other_answer_back() -> None:
+    inner, go_on = Waiting(), threading.Event()
+
+    def slow(messages: Sequence[Message], answer: Generated) -> Generated:
+        assert "slow" not in answer.text or go_on.wait(300)
+        return answer
+
+    runner = OutputRunner(inner, slow)
+    rows = [[user("slow")], [user("quick")]]
+    first, second = runner.start_batch(rows)
+    for future, row in zip(inner.futures, rows, strict=True):
+        future.set_result(inner.generate(row))
+    assert second.future.result(300).text == "echo: quick"
+    assert not first.future.done()
+    # Nor can a caller cancel what is being judged.
+    assert not first.future.cancel()
+    go_on.set()
+    assert first.future.result(300).text == "echo: slow"
+
+
+def test_the_hook_runs_in_the_context_of_its_request() -> None:
+    who: ContextVar[str] = ContextVar("who")
+    inner = Waiting()
+    runner = OutputRunner(inner, lambda _, answer: replace(answer, text=who.get()))
+    tickets = []
+    for name in ("ada", "bob"):
+        who.set(name)
+        tickets += runner.start_batch([[user("hello")]])
+    for future in inner.futures:
+        future.set_result(inner.generate([user("hello")]))
+    assert [ticket.future.result(300).text for ticket in tickets] == ["ada", "bob"]
 
 
 def test_the_chain_takes_the_hook() -> None:

@@ -17,7 +17,7 @@ from guardalign_middleware.errors import (
     GuardError,
     MessageError,
 )
-from guardalign_middleware.generation import CalibratedRunner, Runner
+from guardalign_middleware.generation import CalibratedRunner, LoadedModel, Runner
 from guardalign_middleware.generation.engine import inference as inference_module
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.generation.prompt.span_marks import NO_MARKS
@@ -202,7 +202,9 @@ def test_finish_reasons(runner: CalibratedRunner, monkeypatch: pytest.MonkeyPatc
     with torch.inference_mode():
         out = runner._model.generate(**prompts.inputs, do_sample=False, max_new_tokens=3)
     monkeypatch.setattr(runner._model.generation_config, "eos_token_id", int(out[0, -2]))
-    reply = runner.generate(question(), prefix=False)
+    device = torch.device("cpu")
+    loaded = LoadedModel(runner.name, runner._model, runner._prompts._processor, device)
+    reply = CalibratedRunner(loaded, runner.config).generate(question(), prefix=False)
     assert (reply.finish_reason, reply.usage.output_tokens) == ("stop", 2)
 
 
@@ -354,3 +356,69 @@ def test_bad_fields_are_a_config_error(model_directory: Callable[[str], Path]) -
         CalibratedRunner.from_pretrained(directory, gama=1)
     with pytest.raises(ConfigError, match="empty"):
         CalibratedRunner.from_pretrained(directory, device="cpu", prefix={"text": "  "})
+
+
+LONG = "Please say more about it. " * 8
+
+
+def far_prefix() -> list[Message]:
+    """The prefix, in the system message, is over 48 tokens before the instruction."""
+    history = [user(f"{LONG}"), Message("assistant", (TextPart("Well."),))]
+    return [*history, user("Why?")]
+
+
+def test_a_prefix_outside_every_window_is_never_reported_on(
+    model_directory: Callable[[str], Path],
+) -> None:
+    def make(unsupported: str) -> CalibratedRunner:
+        return CalibratedRunner.from_pretrained(
+            str(model_directory("llava_mistral")),
+            device="cpu",
+            max_new_tokens=4,
+            prefix={"placement": "system"},
+            calibration={"unsupported": unsupported},
+        )
+
+    with pytest.raises(CalibrationError, match="outside the attention window") as caught:
+        make("refuse").generate(far_prefix())
+    assert "before_instruction" in caught.value.remedy
+    runner = make("off")
+    reply = runner.generate(far_prefix())
+    assert (reply.calibration.state, reply.calibration.layers) == ("off", ())
+    assert "attention window" in reply.calibration.reason
+    assert reply.text == runner.generate(far_prefix(), calibrate=False).text
+    # The window is of tokens: a short conversation in the same batch is calibrated.
+    near = [user("Why?")]
+    answers = runner.generate_batch([far_prefix(), near])
+    assert [answer.calibration.state for answer in answers] == ["off", "on"]
+    assert answers[1] == runner.generate(near)
+
+
+def test_only_layers_that_see_the_prefix_are_reported(
+    model_directory: Callable[[str], Path],
+) -> None:
+    runner = CalibratedRunner.from_pretrained(
+        str(model_directory("gemma3")),
+        device="cpu",
+        max_new_tokens=2,
+        prefix={"placement": "system"},
+        calibration={"band": (0.0, 1.0)},
+    )
+    assert runner.generate(far_prefix()).calibration.layers == (1, 3)
+    assert runner.generate([user("Why?")]).calibration.layers == (0, 1, 2, 3)
+
+
+def test_an_answer_ends_where_the_model_has_no_more_positions(
+    make_runner: Callable[..., CalibratedRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = make_runner()
+    row = [user("Hello")]
+    tokens = runner.count_tokens(row)
+    whole = runner.generate(row, max_new_tokens=9)
+    assert whole.usage.output_tokens == 9
+    monkeypatch.setattr(runner._prompts, "max_tokens", tokens + 3)
+    reply = runner.generate(row, max_new_tokens=1_000_000)
+    assert (reply.finish_reason, reply.usage.output_tokens) == ("length", 4)
+    assert whole.text.startswith(reply.text)
+    monkeypatch.setattr(runner._prompts, "max_tokens", tokens)
+    assert runner.generate(row).usage.output_tokens == 1

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -44,7 +44,9 @@ def model_lock(model: nn.Module) -> threading.RLock:
 def find_attention_layers(model: PreTrainedModel, input_ids: Tensor) -> AttentionLayers:
     """Find the decoder's self-attention layers in a short text-only forward.
 
-    Vision towers and cross-attention layers do not run on text, so they are never included.
+    Vision towers and cross-attention layers do not run on text, so they are never included. Neither
+    are layers that attend with the keys of an earlier layer (Gemma 3n, Gemma 4): nothing reads the
+    output of their instruction rows, so calibrating these would change no answer.
 
     Args:
         model: an image-text-to-text model.
@@ -54,7 +56,7 @@ def find_attention_layers(model: PreTrainedModel, input_ids: Tensor) -> Attentio
         CalibrationError: the model does not run its attention through the attention interface,
             or cannot take text alone.
     """
-    seen: list[nn.Module] = []
+    seen: list[tuple[nn.Module, Tensor]] = []
     token = PROBED_MODULES.set(seen)
     try:
         with _implementation(model), torch.inference_mode():
@@ -67,14 +69,29 @@ def find_attention_layers(model: PreTrainedModel, input_ids: Tensor) -> Attentio
         ) from error
     finally:
         PROBED_MODULES.reset(token)
-    indices = [getattr(module, "layer_idx", None) for module in seen]
-    if not seen or len(set(indices)) != len(indices) or None in indices:
+    own = _with_own_keys(seen)
+    indices = [getattr(module, "layer_idx", None) for module in own]
+    if not own or len(set(indices)) != len(indices) or None in indices:
         raise CalibrationError(
             f"{type(model).__name__} has no plain stack of attention layers. Got {indices}.",
             stage="calibration",
             remedy="Use calibrate=False or gamma 0 with this model.",
         )
-    return AttentionLayers(tuple(seen), tuple(int(i) for i in indices if i is not None))
+    return AttentionLayers(tuple(own), tuple(int(i) for i in indices if i is not None))
+
+
+def _with_own_keys(seen: Sequence[tuple[nn.Module, Tensor]]) -> list[nn.Module]:
+    """The modules without those that got the keys of an earlier one."""
+    # All keys are alive, so equal addresses are one tensor. Keys on another device are copies;
+    # there the module's own flag tells.
+    known: set[tuple[torch.device, int]] = set()
+    own = []
+    for module, keys in seen:
+        place = keys.device, keys.data_ptr()
+        if place not in known and not getattr(module, "is_kv_shared_layer", False):
+            own.append(module)
+        known.add(place)
+    return own
 
 
 @contextmanager

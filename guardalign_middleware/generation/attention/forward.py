@@ -35,9 +35,10 @@ AttentionFunction = Callable[..., tuple[Tensor, Tensor | None]]
 ACTIVE_RUN: ContextVar[CalibrationRun | None] = ContextVar(
     "guardalign_calibration_run", default=None
 )
-PROBED_MODULES: ContextVar[list[nn.Module] | None] = ContextVar(
+PROBED_MODULES: ContextVar[list[tuple[nn.Module, Tensor]] | None] = ContextVar(
     "guardalign_probed_modules", default=None
 )
+"""Collects the attention modules of a forward, each with its keys."""
 
 
 def amplify_scores(
@@ -141,7 +142,7 @@ def _base_then_rows(
     probe = PROBED_MODULES.get()
     if probe is not None:
         _check_supported(module, kwargs)
-        probe.append(module)
+        probe.append((module, key))
     run = ACTIVE_RUN.get()
     active = run.step_for(module) if run is not None else None
     if run is None or active is None:
@@ -225,8 +226,13 @@ def _write_rows(
         if strength is not None:
             gamma = strength[:, None, None, None]
             scores = amplify_scores(scores, dots, gamma, columns, run.mode)
+        reach = columns
         if causal or attention_mask is not None:
-            scores = _masked(scores, attention_mask, part.index, positions, step.offset)
+            scores, allowed = _masked(scores, attention_mask, part.index, positions, step.offset)
+            reach = columns & allowed
+        if strength is not None and step.instructions:
+            near = reach.any(dim=-1).any(dim=1).expand(batch, rows)[part.at_batch, part.at_row]
+            run.record_reach(layer, part.at_batch, near)
         weights = scores.softmax(dim=-1)
         if run.observes(layer):
             share = (weights * columns).sum(dim=-1).mean(dim=1)[part.at_batch, part.at_row]
@@ -245,15 +251,19 @@ def _write_rows(
 
 def _masked(
     scores: Tensor, mask: Tensor | None, index: Tensor, positions: Tensor, offset: int
-) -> Tensor:
-    """`scores` `[B, H, R, Lk]` with -inf (or the additive mask) where the model may not attend."""
+) -> tuple[Tensor, Tensor]:
+    """`scores` `[B, H, R, Lk]` with -inf (or the additive mask) where the model may not attend.
+
+    Also where it may, bool, broadcastable to the scores.
+    """
     if mask is None:
         allowed = positions[None, None, None, :] <= (index + offset)[:, None, :, None]
-        return scores.masked_fill(~allowed, float("-inf"))
+        return scores.masked_fill(~allowed, float("-inf")), allowed
     batch, _, rows, key_length = scores.shape
     mask = mask[..., :key_length].expand(batch, -1, -1, -1)
     at = index[:, None, :, None].expand(batch, mask.shape[1], rows, key_length)
     picked = mask.gather(2, at)
     if picked.dtype == torch.bool:
-        return scores.masked_fill(~picked, float("-inf"))
-    return scores + picked
+        return scores.masked_fill(~picked, float("-inf")), picked
+    # An additive mask hides with -inf or with the dtype's lowest number.
+    return scores + picked, picked > torch.finfo(picked.dtype).min / 2

@@ -94,6 +94,7 @@ class CalibrationRun:
     Attributes:
         mode: how scores are amplified.
         generated: whether the tokens of the answer are calibrated as well.
+        cached: whether the prompt's keys are kept, so that no later forward reads it again.
         some_are_plain: whether some row has strength 0.
     """
 
@@ -116,6 +117,7 @@ class CalibrationRun:
         rows = prefix_mask.any(dim=1) & instruction_mask.any(dim=1)
         self.mode = config.mode
         self.generated = config.rows == "instruction_and_generated"
+        self.cached = False
         self._rows = rows.cpu()
         self._prefix = prefix_mask.cpu()
         self._instruction = instruction_mask.cpu() & self._rows[:, None]
@@ -132,6 +134,8 @@ class CalibrationRun:
                     (id(m), i) for m, i in zip(found.modules, found.indices, strict=True)
                 )
         self._covered = dict.fromkeys(layers.indices, 0)
+        # On the device of the attention: reading them at once would stall it at every layer.
+        self._near: dict[int, list[tuple[Tensor, Tensor]]] = {i: [] for i in layers.indices}
         self._attention: dict[int, Tensor] = (
             {} if observed is None else {i: torch.zeros(len(rows)) for i in observed.indices}
         )
@@ -143,8 +147,16 @@ class CalibrationRun:
         self._step = None
         prompt_length = self._prefix.shape[1]
         offset = 0 if cache is None else int(cache.get_seq_length())
+        self.cached = cache is not None
         if not self.generated and offset >= prompt_length:
             return
+        if cache is None and query_length < prompt_length:
+            raise CalibrationError(
+                f"The decoder was called with {query_length} of {prompt_length} tokens and without "
+                "a cache, so their positions are unknown.",
+                stage="calibration",
+                remedy="Use calibrate=False or gamma 0 with this model.",
+            )
         if batch != self._prefix.shape[0]:
             raise CalibrationError(
                 f"The decoder should see {self._prefix.shape[0]} rows. Got {batch}.",
@@ -218,6 +230,30 @@ class CalibrationRun:
         """Note that `rows` instruction rows of a layer were calibrated."""
         if layer in self._covered:
             self._covered[layer] += rows
+
+    def record_reach(self, layer: int, at_batch: Tensor, near: Tensor) -> None:
+        """Note which calibrated rows of a layer can attend to some token of the prefix.
+
+        Args:
+            layer: index of the layer.
+            at_batch: int64 `[N]`, the batch row of each query row.
+            near: bool `[N]`.
+        """
+        if layer in self._near:
+            self._near[layer].append((at_batch, near))
+
+    def reached_layers(self) -> list[tuple[int, ...]]:
+        """For each batch row, the layers in which some calibrated row could attend to the prefix.
+
+        A sliding window or a chunk can hide the prefix from every row of a layer. Calibration
+        changes nothing there.
+        """
+        reached: list[list[int]] = [[] for _ in range(self._prefix.shape[0])]
+        for layer, parts in sorted(self._near.items()):
+            rows = {int(row) for at_batch, near in parts for row in at_batch[near].tolist()}
+            for row in rows:
+                reached[row].append(layer)
+        return [tuple(layers) for layers in reached]
 
     def observed_layers(self) -> tuple[int, ...]:
         """The layers that were calibrated.

@@ -1,9 +1,9 @@
 """Joining prompts that were encoded one by one into one batch.
 
 Each caller encodes its own prompt in its own thread, so the model's thread never waits for pictures
-to be resized. For a batch, the processors of all families left-pad the sequences and concatenate
-the pictures in reading order. Prompts for which this may not hold get different groups and are
-never joined.
+to be resized. For a batch, most processors left-pad the sequences and concatenate the pictures in
+reading order. Not all: Molmo2's count pictures through the batch, MiniCPM-V's pack them along the
+last axis. `joining.py` checks which do.
 """
 
 from __future__ import annotations
@@ -28,12 +28,31 @@ def group_of(prompt: EncodedPrompts) -> Hashable:
     shape = prompt.inputs["input_ids"].shape
     parts: list[Hashable] = []
     for name, value in sorted(prompt.inputs.items()):
-        if not isinstance(value, Tensor) or value.ndim == 0:
-            # Only the family knows how to join lists and scalars.
+        if not _can_be_joined(value):
             return id(prompt)
         kind = "sequence" if _is_sequence(value, shape) else tuple(value.shape[1:])
         parts.append((name, str(value.dtype), kind))
     return tuple(parts)
+
+
+def layout_of(prompt: EncodedPrompts) -> Hashable | None:
+    """The kinds of a prompt's inputs, whatever their sizes; None if only the family can join them.
+
+    Args:
+        prompt: the prompt of one conversation.
+    """
+    shape = prompt.inputs["input_ids"].shape
+    inputs = sorted(prompt.inputs.items())
+    if not all(_can_be_joined(value) for _, value in inputs):
+        return None
+    return tuple(
+        (name, str(value.dtype), value.ndim, _is_sequence(value, shape)) for name, value in inputs
+    )
+
+
+def _can_be_joined(value: Any) -> bool:
+    # Only the family knows how to join lists and scalars.
+    return isinstance(value, Tensor) and value.ndim > 0
 
 
 def collate(prompts: Sequence[EncodedPrompts], pad_token_id: int) -> EncodedPrompts:

@@ -26,8 +26,9 @@ class NextTokens(LogitsProcessor):
     """Checks the scores and, above temperature 0, turns the greedy choice into sampling.
 
     argmax_v(score_v / temperature + g_v), with g_v independent standard Gumbel noise, is
-    distributed as softmax(score / temperature). Every row has its own generator, so its answer
-    depends on its seed alone, and not on other rows or on global random state.
+    distributed as softmax(score / temperature). Every row has its own generator on the scores'
+    device, so its answer depends on its seed and the kind of device alone, and not on other rows or
+    on global random state.
 
     Args:
         temperatures: one per row; 0 = greedy.
@@ -36,7 +37,8 @@ class NextTokens(LogitsProcessor):
 
     def __init__(self, temperatures: Sequence[float], seeds: Sequence[int]) -> None:
         self._temperatures = tuple(temperatures)
-        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._seeds = tuple(seeds)
+        self._generators: list[torch.Generator] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores `[B, V]` whose argmax is the next token.
@@ -52,16 +54,20 @@ class NextTokens(LogitsProcessor):
             )
         if not any(self._temperatures):
             return scores
+        if not self._generators:
+            self._generators = [
+                torch.Generator(scores.device).manual_seed(seed) for seed in self._seeds
+            ]
         rows = []
         pairs = zip(self._temperatures, self._generators, strict=True)
         for row, (temperature, generator) in zip(scores, pairs, strict=True):
             if temperature == 0.0:
                 rows.append(row)
                 continue
-            uniform = torch.rand(row.shape[0], generator=generator)
+            uniform = torch.rand(row.shape[0], generator=generator, device=row.device)
             tiny = torch.finfo(uniform.dtype).tiny
             noise = -torch.log(-torch.log(uniform.clamp(min=tiny)))
-            rows.append(row / temperature + noise.to(row.device))
+            rows.append(row / temperature + noise)
         return torch.stack(rows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from guardalign_middleware.config import CalibrationConfig
 from guardalign_middleware.errors import CalibrationError
@@ -24,6 +23,7 @@ from guardalign_middleware.generation.engine.collate import collate
 from guardalign_middleware.generation.engine.decoding import BatchWatch, NextTokens
 from guardalign_middleware.generation.engine.job import Job
 from guardalign_middleware.generation.engine.loading import LoadedModel
+from guardalign_middleware.generation.engine.model_settings import model_settings
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
 from guardalign_middleware.types import CalibrationReport
 
@@ -36,6 +36,9 @@ class Inference:
     Args:
         loaded: model and processor.
         config: mode, band and rows of the calibration; each job has its own strength.
+
+    Raises:
+        ModelLoadError: the model's `generation_config` cannot be used.
     """
 
     def __init__(self, loaded: LoadedModel, config: CalibrationConfig) -> None:
@@ -43,6 +46,7 @@ class Inference:
         self._config = config
         self._device = loaded.device
         self._tokenizer = loaded.processor.tokenizer
+        self.settings = model_settings(loaded.model, self._tokenizer)
 
     @cached_property
     def all_layers(self) -> AttentionLayers:
@@ -62,9 +66,7 @@ class Inference:
     @property
     def eos(self) -> frozenset[int]:
         """The tokens that end an answer."""
-        ids = self.model.generation_config.eos_token_id
-        ids = self._tokenizer.eos_token_id if ids is None else ids
-        return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])
+        return self.settings.eos
 
     def answer(self, jobs: Sequence[Job]) -> None:
         """Answer every job of a batch, each as soon as its row ends.
@@ -74,26 +76,30 @@ class Inference:
             GuardError: the model gave no trustworthy scores.
         """
         rows = [job.settings.options for job in jobs]
-        options = self._options(max(row.max_new_tokens for row in rows))
-        prompts = collate([job.prompt for job in jobs], int(options.pad_token_id or 0))
+        options = self.settings.options(max(row.max_new_tokens for row in rows))
+        prompts = collate([job.prompt for job in jobs], self.settings.pad)
         inputs = {name: self._to_model(value) for name, value in prompts.inputs.items()}
         with model_lock(self.model), torch.inference_mode():
             run = self._calibration(prompts, jobs)
-            layers: list[int] = []
+            # For each row, the layers in which calibration took effect.
+            layers: list[tuple[int, ...]] = [()] * len(jobs)
             ends: list[int] = []
 
             def started() -> None:
                 # The prompt has been read and no text sent yet: check the evidence now.
                 if run is not None:
-                    layers.extend(run.observed_layers())
-                    if restore is not None and not run.generated:
+                    run.observed_layers()
+                    layers[:] = run.reached_layers()
+                    for job, reached in zip(jobs, layers, strict=True):
+                        self._check_reach(job, reached)
+                    if restore is not None and run.cached and not run.generated:
                         restore()
 
             def ended(row: int) -> None:
                 ends.append(row)
                 # The last row is finished below, when the model is restored.
                 if len(ends) < len(jobs):
-                    jobs[row].finish(self._report(jobs[row], run, row, tuple(layers)))
+                    jobs[row].finish(self._report(jobs[row], run, row, layers[row]))
 
             watch = BatchWatch([job.decoder for job in jobs], started=started, ended=ended)
             attention: AbstractContextManager[Callable[[], None] | None] = (
@@ -114,7 +120,7 @@ class Inference:
                     stopping_criteria=StoppingCriteriaList([watch]),
                 )
         if len(ends) == len(jobs):
-            jobs[ends[-1]].finish(self._report(jobs[ends[-1]], run, ends[-1], tuple(layers)))
+            jobs[ends[-1]].finish(self._report(jobs[ends[-1]], run, ends[-1], layers[ends[-1]]))
 
     def _calibration(self, prompts: EncodedPrompts, jobs: Sequence[Job]) -> CalibrationRun | None:
         both = prompts.prefix_mask.any(dim=1) & prompts.instruction_mask.any(dim=1)
@@ -131,6 +137,17 @@ class Inference:
             observed=self.all_layers if explain else None,
         )
 
+    def _check_reach(self, job: Job, layers: tuple[int, ...]) -> None:
+        if layers or not _is_calibrated(job) or self._config.unsupported == "off":
+            return
+        raise CalibrationError(
+            "No token of the instruction can attend to the safety prefix: in every layer that is "
+            "calibrated, the prefix lies outside the attention window.",
+            stage="calibration",
+            remedy="Use prefix.placement 'before_instruction', another calibration.band, or "
+            "calibration.unsupported 'off'.",
+        )
+
     def _report(
         self, job: Job, run: CalibrationRun | None, row: int, layers: tuple[int, ...]
     ) -> CalibrationReport:
@@ -143,6 +160,8 @@ class Inference:
             reason = "there is no safety prefix in the prompt"
         if not reason and instruction_tokens == 0:
             reason = "the last user message has no text"
+        if not reason and not layers and self._config.unsupported == "off":
+            reason = "the safety prefix lies outside the model's attention window"
         if reason:
             return CalibrationReport(
                 "off",
@@ -165,30 +184,14 @@ class Inference:
             prefix_attention=attention,
         )
 
-    def _options(self, max_new_tokens: int) -> GenerationConfig:
-        options: Any = copy.deepcopy(self.model.generation_config)
-        # One beam and one answer per row; sampling is done by `NextTokens`.
-        options.update(
-            max_new_tokens=max_new_tokens,
-            max_length=None,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            num_beams=1,
-            num_return_sequences=1,
-            guidance_scale=None,
-            return_dict_in_generate=False,
-        )
-        if options.eos_token_id is None:
-            options.eos_token_id = self._tokenizer.eos_token_id
-        if options.pad_token_id is None:
-            options.pad_token_id = self._tokenizer.pad_token_id
-        return options  # type: ignore[no-any-return]
-
     def _to_model(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
         if value.is_floating_point():
             return value.to(self._device, self.model.dtype)
         return value.to(self._device)
+
+
+def _is_calibrated(job: Job) -> bool:
+    spans = job.prompt.prefix_mask.any() and job.prompt.instruction_mask.any()
+    return job.settings.gamma > 0.0 and bool(spans)

@@ -24,6 +24,7 @@ class Settings:
         gamma: strength of the calibration; 0 = none.
         explain: record the attention to the prefix.
         off_reason: why gamma is 0 although there is a prefix; empty when it is not.
+        alone: share no pass with other requests.
     """
 
     options: ResolvedOptions
@@ -31,6 +32,7 @@ class Settings:
     gamma: float
     explain: bool = False
     off_reason: str = ""
+    alone: bool = False
 
 
 class Job:
@@ -51,6 +53,9 @@ class Job:
         self.prompt = prompt
         self.settings = settings
         self.future: Future[Generated] = Future()
+        # A running future cannot be cancelled. If a caller could, setting this row's answer would
+        # raise inside the model's pass and fail the other rows.
+        self.future.set_running_or_notify_cancel()
         self._cancelled = threading.Event()
         self.decoder = make_decoder(self._cancelled.is_set)
 
@@ -61,6 +66,8 @@ class Job:
         Calibrated and plain rows never share one, so a fault of the calibration cannot reach a
         request that does not use it.
         """
+        if self.settings.alone:
+            return id(self)
         calibrated = self.settings.gamma > 0.0 and bool(self.prompt.prefix_mask.any())
         return group_of(self.prompt), calibrated, self.settings.explain
 

@@ -29,6 +29,12 @@ _FAULTS = (
     LookupError,
     AttributeError,
     ArithmeticError,
+    AssertionError,
+    ImportError,
+    MemoryError,
+    NameError,
+    OSError,
+    StopIteration,
 )
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -93,7 +99,7 @@ class GenerationService:
         if error is None:
             return
         if len(batch) == 1 and not _is_out_of_memory(error):
-            batch[0].fail(error)
+            batch[0].fail(_typed(error))
             return
         # The traceback holds the tensors of the failed batch.
         del error
@@ -117,7 +123,7 @@ class GenerationService:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     # The allocators of the CPU and of MPS raise a plain RuntimeError.
     return isinstance(error, RuntimeError) and any(
@@ -126,11 +132,20 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _typed(error: Exception) -> Exception:
-    if not _is_out_of_memory(error):
+    if isinstance(error, GuardAlignError):
         return error
+    words = str(error).strip().splitlines() or [type(error).__name__]
+    if not _is_out_of_memory(error):
+        fault = GuardError(
+            f"The model failed: {type(error).__name__}: {words[0][:400]}",
+            stage="generation",
+            remedy="Check that the model takes these messages; the cause is chained to this error.",
+        )
+        fault.__cause__ = error
+        return fault
     # The error is not its __cause__: that traceback would keep the failed batch's tensors alive.
     return OutOfMemory(
-        f"Out of memory: {str(error).splitlines()[0]}",
+        f"Out of memory: {words[0]}",
         stage="generation",
         remedy="Send fewer or smaller images or ask for fewer tokens, lower the runner's "
         "batch_size, or use a larger device.",

@@ -78,7 +78,7 @@ def role_words(render: Render, control_tokens: Sequence[str], edges: Sequence[st
         # Roles are written alike. What guards only some of them ends the text before.
         for role, words_of_role in guarded.items():
             found.setdefault(role, set()).update(words_of_role)
-    words_found = set().union(*found.values())
+    words_found = set[str]().union(*found.values())
     return {word if not word.isalnum() else f"\n{word}\n" for word in words_found}
 
 

@@ -150,3 +150,27 @@ def test_masks_of_different_shape_are_refused() -> None:
             CalibrationConfig(),
             stack(1),
         )
+
+
+def test_without_a_cache_it_stays_active_and_reads_whole_prompts_only() -> None:
+    run, layers = make_run()
+    run.begin_forward(2, 6, None)
+    assert not run.cached
+    assert run.step_for(layers.modules[0]) is not None
+    # The answer so far is read again with the prompt.
+    run.begin_forward(2, 7, None)
+    assert run.step_for(layers.modules[0]) is not None
+    with pytest.raises(CalibrationError, match="positions are unknown"):
+        run.begin_forward(2, 1, None)
+    run.begin_forward(2, 6, DynamicCache())
+    assert run.cached
+
+
+def test_a_layer_counts_for_the_rows_that_see_the_prefix_there() -> None:
+    run, layers = make_run()
+    first, second = layers.indices
+    at = torch.tensor([0, 1, 1])
+    run.record_reach(first, at, torch.tensor([False, False, True]))
+    run.record_reach(second, at, torch.tensor([True, False, False]))
+    run.record_reach(99, at, torch.tensor([True, True, True]))
+    assert run.reached_layers() == [(second,), (first,)]

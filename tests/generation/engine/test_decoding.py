@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.generation.engine.decoding import (
@@ -55,6 +56,28 @@ def test_a_row_draws_the_same_whatever_its_neighbours() -> None:
         assert torch.equal(drawn[1], alone(NO_IDS, scores[1:2])[0])
         # A greedy row is left alone.
         assert torch.equal(drawn[2], scores[2])
+
+
+def test_chance_is_made_on_the_device_of_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[torch.device, torch.device]] = []
+    rand = torch.rand
+
+    def spy(size: int, *, generator: torch.Generator, device: torch.device) -> Tensor:
+        made.append((generator.device, torch.device(device)))
+        return rand(size, generator=generator, device=device)
+
+    monkeypatch.setattr(torch, "rand", spy)
+    scores = torch.zeros(2, 9)
+    NextTokens([1.0, 1.0], [0, 2**64 - 1])(torch.zeros(2, 1, dtype=torch.int64), scores)
+    assert made == [(scores.device, scores.device)] * 2
+
+
+@pytest.mark.parametrize("temperature", [1e-5, 1e3])
+def test_the_ends_of_the_temperature_s_range_give_numbers(temperature: float) -> None:
+    scores = torch.tensor([[1e4, -1e4, float("-inf"), 0.0]])
+    noisy = NextTokens([temperature], [3])(torch.zeros(1, 1, dtype=torch.int64), scores)
+    assert not bool(noisy.isnan().any())
+    assert noisy[0, 2] == float("-inf")
 
 
 def test_sampling_leaves_the_global_generator_alone() -> None:

@@ -153,10 +153,12 @@ def test_a_batch_without_memory_is_retried_one_by_one_and_streams_go_on() -> Non
     assert model.batches == [[1, 2], [1], [2]]
 
 
-@pytest.mark.parametrize("kind", ["cuda", "cpu"])
+@pytest.mark.parametrize("kind", ["cuda", "cpu", "python"])
 def test_a_request_without_memory_alone_is_retried_once_and_then_refused(kind: str) -> None:
     def fault(batch: list[int], step: int) -> None:
         if 7 in batch:
+            if kind == "python":
+                raise MemoryError
             if kind == "cpu":
                 raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …")
             out_of_memory()
@@ -165,7 +167,7 @@ def test_a_request_without_memory_alone_is_retried_once_and_then_refused(kind: s
     service = GenerationService(model, BatchPolicy())
     jobs = [job(7), job(1)]
     service.submit(jobs)
-    with pytest.raises(OutOfMemory, match="memory") as caught:
+    with pytest.raises(OutOfMemory, match="(?i)memory") as caught:
         text(jobs[0])
     assert caught.value.remedy
     # Its traceback would keep the tensors of the failed batch alive.
@@ -190,6 +192,55 @@ def test_a_fault_reaches_only_who_causes_it() -> None:
     assert [text(jobs[0]), text(jobs[2])] == [answer(1), answer(2)]
     with pytest.raises(GuardError, match="NaN"):
         text(jobs[1])
+
+
+@pytest.mark.parametrize("when", ["waiting", "running"])
+def test_cancelling_a_future_harms_nobody(when: str) -> None:
+    model = Model()
+    service = GenerationService(model, BatchPolicy())
+    jobs = [job(1), job(2), job(3)]
+    model.free.clear()
+    service.submit([job(9)])
+    assert model.entered.wait(SECONDS)
+    model.entered.clear()
+    service.submit(jobs)
+    if when == "waiting":
+        assert not jobs[0].future.cancel()
+        model.free.set()
+    else:
+        model.free.set()
+        assert model.entered.wait(SECONDS)
+        assert not jobs[1].future.cancel()
+    assert [text(item) for item in jobs] == [answer(1), answer(2), answer(3)]
+    assert model.batches == [[9], [1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a raw one"),
+        AssertionError("a raw one"),
+        ImportError("a raw one"),
+        NotImplementedError("a raw one"),
+        OSError("a raw one"),
+        StopIteration("a raw one"),
+        KeyError("a raw one"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_a_model_raises_is_a_typed_error_with_its_cause(error: Exception) -> None:
+    def fault(batch: list[int], step: int) -> None:
+        if 7 in batch:
+            raise error
+
+    service = GenerationService(Model(fault), BatchPolicy())
+    jobs = [job(7), job(1)]
+    service.submit(jobs)
+    with pytest.raises(GuardError, match="a raw one") as caught:
+        text(jobs[0])
+    assert (caught.value.stage, caught.value.__cause__) == ("generation", error)
+    assert caught.value.remedy
+    assert text(jobs[1]) == answer(1)
 
 
 def test_every_future_is_set_whatever_goes_wrong() -> None:
