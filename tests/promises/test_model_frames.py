@@ -23,8 +23,12 @@ from tests.support.tiny.families import MATRIX
 from tests.support.tiny.parts import template
 from tests.support.tiny.processors import PROCESSORS
 
-# Fuyu's patches say nothing about their grid; without a chat template no runner has it.
-EVERY = sorted({*MATRIX, *PROCESSORS} - {"fuyu"})
+# Fuyu's patches say nothing about their grid; without a chat template no runner has it, nor
+# Florence-2.
+REFUSED = {"florence2", "fuyu"}
+# Their processors are those of Qwen3-VL, GLM-4.1V, ERNIE 4.5 VL and Gemma 4.
+TWINS = {"qwen3_vl_moe", "qwen3_5_moe", "glm4v_moe", "ernie4_5_vl_moe", "gemma4_shared"}
+EVERY = sorted({*MATRIX, *PROCESSORS} - REFUSED - TWINS)
 # Two families pass tensors to NumPy in a deprecated way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 EVERY_PROCESSOR = pytest.mark.parametrize("name", EVERY)

@@ -35,8 +35,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"),
 ]
-# No runner loads these: two have no chat template, and no auto class that it tries has Phi-4.
-REFUSED = {"blip2", "fuyu", "phi4_multimodal"}
+# No runner loads these: three have no chat template, and no auto class that it tries has Phi-4.
+REFUSED = {"blip2", "florence2", "fuyu", "phi4_multimodal"}
 EVERY_FAMILY = pytest.mark.parametrize("family", sorted(set(MATRIX) - REFUSED))
 
 

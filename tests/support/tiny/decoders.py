@@ -53,6 +53,14 @@ def paligemma2() -> Built:
 
 def gemma4() -> Built:
     """Gemma 4: sliding and full layers, pictures of any shape."""
+    return gemma4_with(
+        hidden_size_per_layer_input=0,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+    )
+
+
+def gemma4_with(**text: Any) -> Built:
+    """A Gemma 4; keywords are fields of its decoder."""
     tokenizer = make_tokenizer(
         "<|video|>",
         image_token="<|image|>",
@@ -76,8 +84,8 @@ def gemma4() -> Built:
             tokenizer,
             head_dim=8,
             sliding_window=48,
-            hidden_size_per_layer_input=0,
-            layer_types=["sliding_attention", "full_attention"] * 2,
+            vocab_size_per_layer_input=len(tokenizer),
+            **text,
         ),
         vision_config=T.Gemma4VisionConfig(
             hidden_size=32,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.support.tiny import decoders, others, rotary, towers
+from tests.support.tiny import decoders, experts, others, poolers, rotary, shared_keys, towers
 from tests.support.tiny.models import FAMILIES
 from tests.support.tiny.parts import Built
 
@@ -25,9 +25,20 @@ MATRIX: dict[str, Callable[[], Built]] = {
     "qwen3_vl": rotary.qwen3_vl,
     "qwen3_5": rotary.qwen3_5,
     "glm4v": rotary.glm4v,
+    "qwen3_vl_moe": experts.qwen3_vl_moe,
+    "qwen3_5_moe": experts.qwen3_5_moe,
+    "glm4v_moe": experts.glm4v_moe,
+    "ernie4_5_vl_moe": experts.ernie4_5_vl_moe,
+    "janus": poolers.janus,
+    "ovis2": poolers.ovis2,
+    "perception_lm": poolers.perception_lm,
+    "molmo2": poolers.molmo2,
+    "minicpm_v": poolers.minicpm_v,
     "paligemma": decoders.paligemma,
     "paligemma2": decoders.paligemma2,
     "gemma4": decoders.gemma4,
+    "gemma4_shared": shared_keys.gemma4_shared,
+    "gemma3n": shared_keys.gemma3n,
     "aya_vision": decoders.aya_vision,
     "cohere2_vision": decoders.cohere2_vision,
     "mllama": decoders.mllama,
@@ -36,4 +47,5 @@ MATRIX: dict[str, Callable[[], Built]] = {
     "kimi_k25": others.kimi_k25,
     "phi4_multimodal": others.phi4_multimodal,
     "fuyu": others.fuyu,
+    "florence2": others.florence2,
 }

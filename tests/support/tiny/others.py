@@ -5,7 +5,7 @@ from __future__ import annotations
 import transformers as T
 
 from tests.support.tiny.models import make_tokenizer, text_config, token_id
-from tests.support.tiny.parts import Built, template
+from tests.support.tiny.parts import SIDE, Built, template
 
 
 def phi4_multimodal() -> Built:
@@ -100,3 +100,38 @@ def fuyu() -> Built:
         image_token_id=token_id(tokenizer, "|SPEAKER|"),
     )
     return T.FuyuForCausalLM(config), processor
+
+
+def florence2() -> Built:
+    """Florence-2: an encoder and a decoder; it takes a task for a picture and no conversation."""
+    tokenizer = make_tokenizer(image_token="<image>")
+    images = T.CLIPImageProcessor(size=SIDE, crop_size=SIDE)
+    images.image_seq_length = 4
+    processor = T.Florence2Processor(images, tokenizer, num_additional_image_tokens=1)
+    config = T.Florence2Config(
+        vision_config={
+            "depths": [1, 1],
+            "patch_size": [7, 3],
+            "patch_stride": [4, 2],
+            "patch_padding": [3, 1],
+            "patch_prenorm": [False, True],
+            "embed_dim": [16, 32],
+            "num_heads": [2, 2],
+            "num_groups": [2, 2],
+            "window_size": 4,
+            "projection_dim": 32,
+        },
+        text_config={
+            "model_type": "bart",
+            "vocab_size": len(tokenizer),
+            "d_model": 32,
+            "encoder_layers": 1,
+            "decoder_layers": 1,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 48,
+            "decoder_ffn_dim": 48,
+        },
+        image_token_id=token_id(tokenizer, "<image>"),
+    )
+    return T.Florence2ForConditionalGeneration(config), processor
