@@ -46,6 +46,7 @@ STAGES = (
     # The stages, in the order of the data.
     "intake",
     "detection",
+    "words",
     "overlay",
     "sanitize",
     "generation",
