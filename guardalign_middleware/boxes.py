@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,16 @@ def intersection(first: Box, second: Box) -> int:
     return max(width, 0) * max(height, 0)
 
 
-def grow(box: Box, width: int, height: int, share: float) -> Box:
+def grow(
+    box: Box, width: int, height: int, share: float, of: Literal["longer", "shorter"] = "longer"
+) -> Box:
     """The box with a margin on every side, clipped to a `width` × `height` image.
 
-    The margin is this share of the box's longer side.
+    The margin is this share of the box's longer or shorter side.
     """
     x0, y0, x1, y1 = box
-    margin = math.ceil(share * max(x1 - x0, y1 - y0))
+    side = max if of == "longer" else min
+    margin = math.ceil(share * side(x1 - x0, y1 - y0))
     return (
         max(x0 - margin, 0),
         max(y0 - margin, 0),

@@ -85,9 +85,9 @@ class GuardError(GuardAlignError):
     """A fault while guarding: nothing was allowed or forwarded.
 
     `stage` is a stable code: `pdf` for the process that draws pages; `forms`, `encode`, `transport`
-    and `detection` for the detector; `sanitize`; `prefix`, `spans`, `calibration`, `generation`
-    and `output` for the answer; `process` for a guard in a forked process; `attack` for a failed
-    simulated attack.
+    and `detection` for the detector; `words` for reading and judging words; `sanitize`; `prefix`,
+    `spans`, `calibration`, `generation` and `output` for the answer; `process` for a guard in a
+    forked process; `attack` for a failed simulated attack.
     """
 
     def __init__(self, message: str, *, stage: str, remedy: str = "") -> None:

@@ -10,8 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-import numpy as np
-
 from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
@@ -25,10 +23,13 @@ from guardalign_middleware.intake import load_frames, load_image
 from guardalign_middleware.intake.load import ImageSource
 from guardalign_middleware.output import GuardOutput
 from guardalign_middleware.sanitize import Cleaning, SanitizedImage, sanitize
-from guardalign_middleware.types import SEVERITY, CanonicalImage, Evidence, Verdict
+from guardalign_middleware.types import CanonicalImage, Verdict
+from guardalign_middleware.unscanned import severity, unscanned
+from guardalign_middleware.words_loading import load_words
 
 if TYPE_CHECKING:
     from guardalign_middleware.audit import AuditLog
+    from guardalign_middleware.words.policy import WordPolicy
 
 _LOGGER = logging.getLogger(__name__)
 Result = TypeVar("Result", Verdict, SanitizedImage)
@@ -47,14 +48,20 @@ class ImageGuard:
     Args:
         config: intake limits, handling of unsafe regions and of faults, and the audit log.
         detector: scans the images; must hold a threshold profile.
+        words: reads and judges words; None = as the config says.
 
     Raises:
+        ConfigError: words are to be read, and what reads or judges them is not installed.
+        ModelLoadError: what reads words cannot be loaded.
         AuditError: the key of the audit log cannot be read.
     """
 
-    def __init__(self, config: GuardAlignConfig, detector: Detector) -> None:
+    def __init__(
+        self, config: GuardAlignConfig, detector: Detector, words: WordPolicy | None = None
+    ) -> None:
         self.config = config
         self.detector = detector
+        self._words = words or load_words(config)
         self._audit = _audit_log(config)
         self._output = GuardOutput(config, detector)
         self._cleanings: BoundedCache[Cleaning] = BoundedCache(
@@ -159,7 +166,7 @@ class ImageGuard:
         files = [self.load_frames(source) for source in sources]
         frames = [frame for file in files for frame in file]
         verdicts = iter(self._recorded(self._scan(frames, view_seed)))
-        return [max(islice(verdicts, len(file)), key=_severity) for file in files]
+        return [max(islice(verdicts, len(file)), key=severity) for file in files]
 
     def sanitize(self, source: ImageSource, *, view_seed: str | None = None) -> SanitizedImage:
         """Scan one image and mask its unsafe regions until it passes; otherwise block it.
@@ -248,7 +255,8 @@ class ImageGuard:
             if view_seed is not None:
                 return [self._scan_one(image, view_seed) for image in images]
             with typed_faults("detection"):
-                return self.detector.scan_many(images)
+                verdicts = self.detector.scan_many(images)
+            return [self._read(*pair) for pair in zip(images, verdicts, strict=True)]
         except GuardError:
             if self.config.on_fault == "raise":
                 raise
@@ -256,17 +264,30 @@ class ImageGuard:
         return [self._scan_or_allow(image, view_seed) for image in images]
 
     def _scan_or_allow(self, image: CanonicalImage, view_seed: str | None) -> Verdict:
+        verdict = None
         try:
-            return self._scan_one(image, view_seed)
+            verdict = self._detect(image, view_seed)
+            return self._read(image, verdict)
         except GuardError as error:
+            if verdict is not None and verdict.flagged:
+                return verdict  # what was found is there, whatever the words say
             with self._lock:
                 self._failed_open += 1
             _LOGGER.warning("An image is allowed unscanned after a fault at %s.", error.stage)
-            return _unscanned(image, self.detector, f"{error.stage}: {error.message}")
+            return unscanned(image, self.detector, f"{error.stage}: {error.message}")
 
     def _scan_one(self, image: CanonicalImage, view_seed: str | None) -> Verdict:
+        return self._read(image, self._detect(image, view_seed))
+
+    def _detect(self, image: CanonicalImage, view_seed: str | None) -> Verdict:
         with typed_faults("detection"):
             return self.detector.scan(image, view_seed=view_seed)
+
+    def _read(self, image: CanonicalImage, verdict: Verdict) -> Verdict:
+        """The verdict, with the words of the image where they are read."""
+        if self._words is None:
+            return verdict
+        return self._words.verdict(image, verdict, self.detector.queue)
 
     def _clean(self, image: CanonicalImage, verdict: Verdict) -> SanitizedImage:
         if verdict.fault is not None:
@@ -313,42 +334,3 @@ def _audit_log(config: GuardAlignConfig) -> AuditLog | None:
     from guardalign_middleware.audit import AuditLog
 
     return AuditLog.from_config(config.audit)
-
-
-def _severity(verdict: Verdict) -> tuple[int, bool, float]:
-    """Sort key, worst last; of two allowed images, the unscanned one is worse."""
-    unscanned = verdict.fault is not None
-    below = 0.0 if unscanned else verdict.threshold - verdict.distance
-    return SEVERITY.index(verdict.decision), unscanned, below
-
-
-def _unscanned(image: CanonicalImage, detector: Detector, fault: str) -> Verdict:
-    profile = detector.profile
-    assert profile is not None  # without one the detector raises no fault but a ConfigError
-    nothing = Evidence(
-        patch_boxes=np.empty((0, 4), dtype=np.int64),
-        patch_distances=np.empty(0),
-        patch_categories=(),
-        patch_costs=np.empty(0),
-        patch_levels=np.empty(0, dtype=np.int64),
-        levels=(),
-        marginal_error=float("nan"),
-        iterations=0,
-        solver="",
-        encoder=detector.encoder,
-    )
-    return Verdict(
-        decision="allow",
-        distance=float("nan"),
-        threshold=profile.threshold,
-        category="",
-        regions=(),
-        profile=profile.fingerprint,
-        width=image.width,
-        height=image.height,
-        source=image.source,
-        sha256=image.sha256,
-        evidence=nothing,
-        fault=fault,
-        scaled_from=image.scaled_from,
-    )

@@ -20,6 +20,7 @@ from guardalign_middleware.types import (
     Level,
     Region,
     Verdict,
+    WordsRead,
 )
 
 Color = tuple[int, int, int]
@@ -195,6 +196,8 @@ def _label_places(box: Box, size: tuple[int, int], stage: tuple[int, int]) -> It
 
 def _label(region: Region, widest: int) -> Image.Image:
     text = f"{region.category} {region.distance:.3f}"
+    if region.kind == "words":
+        text += ", by its words"
     if region.action == "flag":
         text += ", reported"
     return _text_block([(text, 17)], _box_color(region), widest, 4)
@@ -219,6 +222,8 @@ def _header(verdict: Verdict, width: int) -> Image.Image:
     lines = [explanation]
     if reported:
         lines.append(f"only reported, left visible: {_counted(reported)}")
+    if verdict.words is not None:
+        lines.append(words_read(verdict.words))
     sign = "<=" if verdict.distance <= verdict.threshold else ">"
     numbers = f"distance {verdict.distance:.3f} {sign} threshold {verdict.threshold:.3f}"
     return _bar([(word, 30), *((line, 20) for line in (*lines, numbers))], color, width)
@@ -235,6 +240,12 @@ def _seen(evidence: Evidence) -> str:
         f"in {sum(level.crops for level in levels)} crops"
         for form, levels in parts.items()
     )
+
+
+def words_read(words: WordsRead) -> str:
+    """Like "words: 12 lines read, 1 found and not read"."""
+    unread = f", {words.unread} found and not read" if words.unread else ""
+    return f"words: {words.lines} line{'' if words.lines == 1 else 's'} read{unread}"
 
 
 def _counted(regions: Sequence[Region]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from guardalign_middleware.config import SanitizeConfig
 from guardalign_middleware.encode import Encoded, encode
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.overlay import draw_overlay
-from guardalign_middleware.types import Box, CanonicalImage, Verdict
+from guardalign_middleware.types import Box, CanonicalImage, Region, Verdict
 
 # A mask that was not enough has to grow, even where the config asks for no margin.
 _LEAST_GROWTH = 0.15
@@ -187,7 +187,8 @@ def sanitize(
 
     Each region is masked with a margin of `config.margin`, because a thing is often recognised by a
     part of it. A masked box that is flagged again grows by at least 15% of its longer side; a new
-    place is added. Each round masks the original afresh. Where the masks would cover more than
+    place is added. Of words, the shorter side counts: the height of a line, not its length. Each
+    round masks the original afresh. Where the masks would cover more than
     `config.max_masked_fraction`, what is added in this round gets half of its margin, then none,
     and is trimmed by up to a twelfth of its sides at last; whether that is enough is for the next
     scan to say.
@@ -225,7 +226,7 @@ def sanitize(
     fraction = 0.0
     must_block = verdict.decision == "block" or config.method == "block"
     while not must_block and found:
-        check_inside(found, image.width, image.height)
+        check_inside([region.box for region in found], image.width, image.height)
         boxes, covered = _masks(boxes, found, covered, config)
         fraction = float(covered.mean())
         if fraction > config.max_masked_fraction:
@@ -238,7 +239,7 @@ def sanitize(
             final = replace(verdict, decision="mask")
             return SanitizedImage(image, masked, final, rounds, fraction, residual, boxes, again)
         found = _to_mask(again)
-        failed += not any(_is_new(box, covered) for box in found)
+        failed += not any(_is_new(region.box, covered) for region in found)
         must_block = (
             again.decision == "block"
             or failed == config.max_rounds
@@ -248,8 +249,8 @@ def sanitize(
     return SanitizedImage(image, None, final, rounds, fraction, residual)
 
 
-def _to_mask(verdict: Verdict) -> list[Box]:
-    return [region.box for region in verdict.regions if region.action != "flag"]
+def _to_mask(verdict: Verdict) -> list[Region]:
+    return [region for region in verdict.regions if region.action != "flag"]
 
 
 def _checked_distance(verdict: Verdict) -> float:
@@ -275,7 +276,7 @@ def _is_new(box: Box, covered: NDArray[np.bool_]) -> bool:
 
 def _masks(
     boxes: tuple[Box, ...],
-    found: Sequence[Box],
+    found: Sequence[Region],
     covered: NDArray[np.bool_],
     config: SanitizeConfig,
 ) -> tuple[tuple[Box, ...], NDArray[np.bool_]]:
@@ -286,7 +287,7 @@ def _masks(
     """
     height, width = covered.shape
     for share, trimmed in _LESS:
-        trimmed_places = [_trimmed(place, trimmed) for place in found]
+        trimmed_places = [replace(place, box=_trimmed(place.box, trimmed)) for place in found]
         more = _extend(boxes, trimmed_places, covered, config.margin, share)
         now = coverage(more, width, height)
         if now.mean() <= config.max_masked_fraction:
@@ -303,7 +304,7 @@ def _trimmed(box: Box, share: float) -> Box:
 
 def _extend(
     boxes: tuple[Box, ...],
-    found: Sequence[Box],
+    found: Sequence[Region],
     covered: NDArray[np.bool_],
     margin: float,
     share: float,
@@ -312,14 +313,17 @@ def _extend(
     height, width = covered.shape
     growth = max(margin, _LEAST_GROWTH) * max(share, _LEAST_GROWTH_SHARE)
     extended = list(boxes)
-    for place in found:
+    for region in found:
+        place = region.box
         x0, y0, x1, y1 = place
+        # Of a line, what lies around it is measured by its letters and not by its length.
+        side: Literal["longer", "shorter"] = "shorter" if region.kind == "words" else "longer"
         if not covered[y0:y1, x0:x1].all():
-            extended.append(grow(place, width, height, share * margin))
+            extended.append(grow(place, width, height, share * margin, side))
             continue
         # The surroundings still reveal what was there: widen the mask.
         extended = [
-            grow(box, width, height, growth) if intersection(box, place) else box
+            grow(box, width, height, growth, side) if intersection(box, place) else box
             for box in extended
         ]
     return tuple(extended)

@@ -24,6 +24,8 @@ SEVERITY: tuple[Decision, ...] = get_args(Decision)
 """Decisions from the mildest to the most severe."""
 Action = Literal["mask", "block", "flag"]
 """What a region causes: it is hidden, it blocks the image, or it is only reported."""
+RegionKind = Literal["picture", "words"]
+"""What was found unsafe in a region: what it shows, or what words in it say."""
 FormName = Literal["squashed", "native", "model"]
 """A form in which a model gets a picture; see `detection.forms`."""
 Role = Literal["system", "user", "assistant", "tool"]
@@ -33,14 +35,17 @@ FinishReason = Literal["stop", "length", "blocked", "cancelled"]
 
 @dataclass(frozen=True)
 class Region:
-    """A part of the image that lies too near an unsafe concept.
+    """A part of the image that lies too near an unsafe concept, or whose words do.
 
     Attributes:
         box: the part.
         category: the nearest unsafe category.
-        distance: of the patch that names it; low = unsafe. What it measures is in `Verdict`.
-        cost: the transport cost per unit mass of that patch to the category, 0 to 2, in every mode.
+        distance: of the patch that names it; low = unsafe. What it measures is in `Verdict`. For
+            words, what the guard of texts gave.
+        cost: the transport cost per unit mass of that patch to the category, 0 to 2, in every mode;
+            0 for words.
         action: what it causes.
+        kind: what was found in it.
     """
 
     box: Box
@@ -48,13 +53,42 @@ class Region:
     distance: float
     cost: float
     action: Action = "mask"
+    kind: RegionKind = "picture"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; the action is left out if it is "mask"."""
+        """Plain JSON values; without the action "mask", the kind "picture" and a cost of words."""
         record = {**vars(self), "box": list(self.box)}
         if self.action == "mask":
             del record["action"]
+        del record["kind" if self.kind == "picture" else "cost"]
         return record
+
+
+@dataclass(frozen=True)
+class WordsRead:
+    """What was read in a picture, in counts.
+
+    Attributes:
+        lines: that were read.
+        characters: in all of them.
+        unread: lines that were found and could not be read.
+        sha256: digest of the lines, joined by newlines. Of a short text it can be guessed.
+        reader: fingerprint of the reader.
+        text: the lines themselves, only with the setting `words.include_text`.
+    """
+
+    lines: int
+    characters: int
+    unread: int
+    sha256: str
+    reader: str
+    text: tuple[str, ...] | None = field(default=None, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; without `text` unless it is to be quoted."""
+        record = dict(vars(self))
+        text = record.pop("text")
+        return record if text is None else {**record, "text": list(text)}
 
 
 @dataclass(frozen=True)
@@ -139,7 +173,8 @@ class Verdict:
             one threshold, the smallest patch distance. By default it is no transport cost: see
             below.
         threshold: of that patch, which is unsafe when its distance is at most this (paper eq. 10).
-        category: the unsafe category nearest to that patch, flagged or not.
+        category: the unsafe category nearest to that patch, flagged or not; where words alone are
+            unsafe, theirs.
         regions: the unsafe regions, nearest first; if allowed, only those of categories with the
             action `flag`, which are reported and stay visible.
         profile: fingerprint of the threshold profile in force.
@@ -151,6 +186,7 @@ class Verdict:
             Such a verdict needs the setting `on_fault="allow"`; its distance is NaN.
         scaled_from: width and height before the guard scaled the image down to scan and forward it;
             None if it did not.
+        words: what was read; None where words are not read, or could not be.
 
     The configuration decides what a distance measures. With the default `transport.contrast:
     softmax` it is the share of the neutral concepts in a softmax over the transport costs of all
@@ -172,6 +208,7 @@ class Verdict:
     evidence: Evidence = field(repr=False, compare=False)
     fault: str | None = None
     scaled_from: tuple[int, int] | None = None
+    words: WordsRead | None = None
 
     @property
     def flagged(self) -> bool:
@@ -192,7 +229,9 @@ class Verdict:
     @property
     def nbytes(self) -> int:
         """Memory of the verdict with its evidence, rounded up, for caches with a bound."""
-        return _VERDICT_BYTES + _REGION_BYTES * len(self.regions) + self.evidence.nbytes
+        quoted = () if self.words is None else self.words.text or ()
+        held = _REGION_BYTES * len(self.regions) + sum(4 * len(line) + 64 for line in quoted)
+        return _VERDICT_BYTES + held + self.evidence.nbytes
 
     def to_json(self) -> dict[str, Any]:
         """The public JSON object of `guardalign scan --json`, without pixels or per-patch arrays.
@@ -200,7 +239,9 @@ class Verdict:
         A region has `box`, `category`, `distance`, `cost` and, unless it is "mask", `action`.
 
         For an unscanned image, the distance is null and there is one more key, `fault`. For an
-        image that was scaled down, there is one more key, `resized`: its size now and before.
+        image that was scaled down, there is one more key, `resized`: its size now and before; and
+        where words were read, `words`: how many, and their digest. A region of words has `kind`
+        and no `cost`.
         """
         record: dict[str, Any] = {
             "source": self.source,
@@ -217,6 +258,8 @@ class Verdict:
             sizes = ("width", "height", "from_width", "from_height")
             values = (self.width, self.height, *self.scaled_from)
             record["resized"] = dict(zip(sizes, values, strict=True))
+        if self.words is not None:
+            record["words"] = self.words.to_json()
         return record
 
 

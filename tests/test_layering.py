@@ -55,6 +55,8 @@ STAGES = (
     "audit",
     "output",
     "detector_loading",
+    "words_loading",
+    "unscanned",
     "image_guard",
     "guard",
     "sources",

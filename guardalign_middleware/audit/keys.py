@@ -44,6 +44,7 @@ class Keys:
         self._line = _code(key, b"guardalign audit: line").digest()
         self._head = _code(key, b"guardalign audit: head").digest()
         self._image = _code(key, b"guardalign audit: image").digest()
+        self._words = _code(key, b"guardalign audit: words").digest()
 
     def of_line(self, record: Mapping[str, Any]) -> str:
         """The MAC of a line's other fields."""
@@ -56,6 +57,10 @@ class Keys:
     def of_image(self, sha256: str) -> str:
         """The code of an image with this `CanonicalImage.sha256`, which covers size and pixels."""
         return _code(self._image, sha256.encode()).hexdigest()
+
+    def of_words(self, sha256: str) -> str:
+        """The code of words with this `WordsRead.sha256`, which without a key could be guessed."""
+        return _code(self._words, sha256.encode()).hexdigest()
 
 
 def load_key(path: str | os.PathLike[str]) -> bytes:

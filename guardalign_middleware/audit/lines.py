@@ -5,8 +5,9 @@ from __future__ import annotations
 import hmac
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from guardalign_middleware.audit.keys import Keys
 from guardalign_middleware.audit.spelling import MAC, canonical, open_sealed
@@ -56,6 +57,8 @@ class AuditEntry:
         format: version of the line format.
         draw: seed of the detector's random views; None without random views, and in lines written
             before such views existed.
+        words: counts of the words that were read, and a code of what they say, computed like
+            `image`; None where words are not read. The line then lacks this field.
     """
 
     number: int
@@ -79,10 +82,14 @@ class AuditEntry:
     mac: str
     format: int = FORMAT
     draw: str | None = None
+    words: dict[str, Any] | None = None
 
     def to_line(self) -> bytes:
         """The line as written to the log, including the newline."""
-        return canonical(asdict(self))
+        record = asdict(self)
+        if self.words is None:
+            del record["words"]  # as in lines from before words were read
+        return canonical(record)
 
     @property
     def before(self) -> Head:
@@ -123,7 +130,9 @@ class Head:
 
 EMPTY = Head(0, FIRST)
 
-_NAMES: Final = sorted(field.name for field in fields(AuditEntry))
+_NAMES: Final = sorted({field.name for field in fields(AuditEntry)} - {"words"})
+_WORDS: Final = ("characters", "code", "lines", "reader", "unread")
+"""The fields of `AuditEntry.words`, which stands behind all others."""
 
 
 def parse_line(line: bytes, keys: Keys) -> AuditEntry | LineFault:
@@ -162,18 +171,41 @@ def could_follow(unfinished: bytes, head: Head) -> bool:
     if len(unfinished) > LARGEST_LINE:
         return False
     known = {"number": head.entries, "previous": head.mac, "format": FORMAT}
+    openings = []
     for place, name in enumerate(_NAMES):
-        opening = f'{"," if place else "{"}"{name}":'.encode()
-        if name in known:
-            opening += json.dumps(known[name]).encode()
+        opening = f'{"," if place else "{"}"{name}":'
+        openings.append((opening + (json.dumps(known[name]) if name in known else "")).encode())
+    values = [name not in known for name in _NAMES]
+    if _begins(rest, openings, values, b"}\n"):
+        return True
+    # With words, of which not every line has any.
+    read = [f'{"," if place else ""}"{name}":' for place, name in enumerate(_WORDS)]
+    read[0] = ',"words":{' + read[0]
+    return _begins(
+        rest, openings + [opening.encode() for opening in read], [*values, *_WORDS], b"}}\n"
+    )
+
+
+def _begins(
+    rest: bytes, openings: Sequence[bytes], values: Sequence[object], closing: bytes
+) -> bool:
+    """Whether these bytes are the beginning of a line that is spelled like this.
+
+    Args:
+        rest: the bytes.
+        openings: what is known, piece by piece.
+        values: for each of them, whether an unknown value follows.
+        closing: the end of the line.
+    """
+    for opening, valued in zip(openings, values, strict=True):
         if len(rest) <= len(opening):
             return opening.startswith(rest)
         if not rest.startswith(opening):
             return False
         rest = rest[len(opening) :]
-        if name not in known:
+        if valued:
             value = _VALUE.match(rest)
             if value is None or value.end() == len(rest):
                 return value is not None or _BEGUN.fullmatch(rest) is not None
             rest = rest[value.end() :]
-    return b"}\n".startswith(rest)
+    return closing.startswith(rest)

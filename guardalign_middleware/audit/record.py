@@ -6,7 +6,7 @@ from typing import Any
 
 from guardalign_middleware.audit.keys import Keys
 from guardalign_middleware.sanitize import SanitizedImage
-from guardalign_middleware.types import Verdict
+from guardalign_middleware.types import Verdict, WordsRead
 
 Result = Verdict | SanitizedImage
 """A guard's result for one image: the verdict of a scan, or the cleaned image with its verdict."""
@@ -36,4 +36,16 @@ def record_of(result: Result, keys: Keys) -> dict[str, Any]:
         "profile": verdict.profile,
         "encoder": verdict.evidence.encoder,
         "draw": verdict.evidence.view_seed,
+        "words": None if verdict.words is None else _words(verdict.words, keys),
+    }
+
+
+def _words(words: WordsRead, keys: Keys) -> dict[str, Any]:
+    """Counts and a code; never what was read, even where verdicts quote it."""
+    return {
+        "lines": words.lines,
+        "characters": words.characters,
+        "unread": words.unread,
+        "reader": words.reader,
+        "code": keys.of_words(words.sha256),
     }

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -67,6 +67,10 @@ def scan(
             "that stands there already.",
         ),
     ] = None,
+    words: Annotated[
+        Literal["off", "report", "mask", "guard"] | None,
+        typer.Option("--words", help="What becomes of words; default: as in the preset."),
+    ] = None,
     preset: Preset = "mini",
 ) -> None:
     """Scan images for unsafe regions, without changing them.
@@ -79,7 +83,11 @@ def scan(
     """
     from guardalign_middleware.cli.scan import run_scan
 
-    run(lambda: run_scan(paths, as_json=as_json, overlay=overlay, resume=resume, preset=preset))
+    run(
+        lambda: run_scan(
+            paths, as_json=as_json, overlay=overlay, resume=resume, preset=preset, words=words
+        )
+    )
 
 
 @app.command()

@@ -23,12 +23,12 @@ from guardalign_middleware.cli.console import (
     tracked,
 )
 from guardalign_middleware.cli.sources import STDIN, look, report_skipped
-from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
+from guardalign_middleware.config import GuardAlignConfig, IntakePolicy, WordsMode
 from guardalign_middleware.errors import ConfigError, GuardAlignError, GuardError, ImageRejected
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.pdf import page_label
-from guardalign_middleware.overlay import draw_overlay
+from guardalign_middleware.overlay import draw_overlay, words_read
 from guardalign_middleware.types import CanonicalImage, Verdict
 
 if TYPE_CHECKING:
@@ -45,8 +45,17 @@ def run_scan(
     overlay: Path | None,
     resume: Path | None,
     preset: str,
+    words: WordsMode | None = None,
 ) -> int:
     """Scan files and folders, and print the results as they come.
+
+    Args:
+        paths: of files and folders.
+        as_json: print JSON lines.
+        overlay: folder for pictures of the verdicts; None = none.
+        resume: file that results are appended to, and that says what was scanned; None = none.
+        preset: of the guard.
+        words: what becomes of words; None = as the preset says.
 
     Returns:
         The exit status: 2 if an input could not be scanned, else 1 if one is unsafe, else 0. With
@@ -59,6 +68,9 @@ def run_scan(
     """
     folder = None if overlay is None else make_folder(overlay)
     config = GuardAlignConfig.load(preset)
+    if words is not None:
+        read = config.words.model_copy(update={"mode": words})
+        config = config.model_copy(update={"words": read})
     sources, statuses = _sources(paths, config.intake)
     with ExitStack() as stack:
         file = None
@@ -165,10 +177,12 @@ def describe(verdict: Verdict) -> str:
     )
     boxes = ", ".join(
         f"{plain(region.category)} at {region.box}"
+        + (" (by its words)" if region.kind == "words" else "")
         + (" (only reported)" if region.action == "flag" else "")
         for region in verdict.regions
     )
-    return f"{line}  {boxes}" if boxes else line
+    read = "" if verdict.words is None else words_read(verdict.words)
+    return "  ".join(part for part in (line, boxes, read) if part)
 
 
 def _save_overlay(image: CanonicalImage, verdict: Verdict, path: Path) -> None:

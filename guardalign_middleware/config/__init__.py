@@ -29,6 +29,7 @@ from guardalign_middleware.config.intake import ImageFormat, IntakePolicy
 from guardalign_middleware.config.output import OutputConfig
 from guardalign_middleware.config.runner import CalibrationConfig, PrefixConfig, RunnerConfig
 from guardalign_middleware.config.sanitize import SanitizeConfig
+from guardalign_middleware.config.words import WordsConfig, WordsMode
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.preset_files import find_preset, read_preset
 
@@ -54,11 +55,13 @@ __all__ = [
     "Sight",
     "TransportConfig",
     "ViewName",
+    "WordsConfig",
+    "WordsMode",
 ]
 
 
 class GuardAlignConfig(FrozenModel):
-    """A whole guard: intake, detection, sanitizing, output, and optionally the runner behind it.
+    """A whole guard: intake, detection, words, sanitizing, output, and optionally a runner behind.
 
     With `on_fault="allow"`, an image on which the detector fails is forwarded unscanned, and its
     verdict gives the reason in `fault`. Images that cannot be decoded, in which something was
@@ -70,6 +73,7 @@ class GuardAlignConfig(FrozenModel):
     notes: str = ""
     intake: IntakePolicy = IntakePolicy()
     detection: DetectionConfig
+    words: WordsConfig = WordsConfig()
     sanitize: SanitizeConfig = SanitizeConfig()
     output: OutputConfig = OutputConfig()
     on_fault: Literal["raise", "allow"] = Field(

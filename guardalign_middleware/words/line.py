@@ -16,7 +16,7 @@ class WordLine:
     """A line of words, as it was read.
 
     Attributes:
-        text: what it says; never empty.
+        text: what it says; empty where letters are found that cannot be read.
         box: encloses the line.
         corners: of the line itself, which may be turned.
         angle: of the direction in which the line runs, in degrees, clockwise from left-to-right:
@@ -31,8 +31,6 @@ class WordLine:
     confidence: float
 
     def __post_init__(self) -> None:
-        if not self.text.strip():
-            raise ValueError("text should not be empty.")
         if not 0.0 <= self.confidence <= 1.0:
             raise ValueError(f"confidence should be 0 to 1. Received {self.confidence}.")
         if not -180.0 < self.angle <= 180.0:

@@ -10,7 +10,6 @@ CORNERS = ((0.0, 0.0), (9.0, 0.0), (9.0, 4.0), (0.0, 4.0))
 @pytest.mark.parametrize(
     ("text", "corners", "angle", "confidence"),
     [
-        (" \n", CORNERS, 0.0, 0.9),
         ("a", CORNERS, 0.0, float("nan")),
         ("a", CORNERS, 0.0, 1.1),
         ("a", CORNERS, float("nan"), 0.9),
@@ -18,7 +17,7 @@ CORNERS = ((0.0, 0.0), (9.0, 0.0), (9.0, 4.0), (0.0, 4.0))
         ("a", ((0.0, float("nan")), *CORNERS[1:]), 0.0, 0.9),
     ],
 )
-def test_a_line_without_words_or_with_nan_is_refused(text, corners, angle, confidence) -> None:
+def test_a_line_with_nan_or_out_of_range_is_refused(text, corners, angle, confidence) -> None:
     with pytest.raises(ValueError, match="should"):
         WordLine(text, (0, 0, 9, 4), corners, angle, confidence)
 

@@ -1,0 +1,33 @@
+"""What becomes of words in pictures."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from guardalign_middleware.config.base import FrozenModel
+
+WordsMode = Literal["off", "report", "mask", "guard"]
+"""What becomes of words; see `WordsConfig`."""
+
+
+class WordsConfig(FrozenModel):
+    """What becomes of words in pictures; all modes but `off` need the extra `words`.
+
+    `report` reads them and says in the verdict how many lines there are. `mask` hides all of them,
+    for applications that need none. `guard` asks guards of texts what they say, and hides the lines
+    that are unsafe. What was read stays in memory: verdicts, logs and metadata have counts and a
+    digest only, unless `include_text` is set.
+    """
+
+    mode: WordsMode = "off"
+    max_pixels: int = Field(
+        1_500_000,
+        ge=102_400,
+        description="looked at in one picture, in all views together, to find lines; more find "
+        "smaller type and take longer",
+    )
+    include_text: bool = Field(
+        False, description="put what was read into verdicts, and so into records and metadata"
+    )

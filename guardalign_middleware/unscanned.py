@@ -1,0 +1,54 @@
+"""The verdict on an image that could not be scanned, and how bad a verdict is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from guardalign_middleware.detection import Detector
+from guardalign_middleware.types import SEVERITY, CanonicalImage, Evidence, Verdict
+
+
+def severity(verdict: Verdict) -> tuple[int, bool, float]:
+    """Sort key, worst last; of two allowed images, the unscanned one is worse."""
+    not_scanned = verdict.fault is not None
+    below = 0.0 if not_scanned else verdict.threshold - verdict.distance
+    return SEVERITY.index(verdict.decision), not_scanned, below
+
+
+def unscanned(image: CanonicalImage, detector: Detector, fault: str) -> Verdict:
+    """The verdict that allows an image without a scan, for the setting `on_fault="allow"`.
+
+    Args:
+        image: the image.
+        detector: that should have scanned it; has a threshold profile.
+        fault: why it was not scanned.
+    """
+    profile = detector.profile
+    assert profile is not None  # without one the detector raises no fault but a ConfigError
+    nothing = Evidence(
+        patch_boxes=np.empty((0, 4), dtype=np.int64),
+        patch_distances=np.empty(0),
+        patch_categories=(),
+        patch_costs=np.empty(0),
+        patch_levels=np.empty(0, dtype=np.int64),
+        levels=(),
+        marginal_error=float("nan"),
+        iterations=0,
+        solver="",
+        encoder=detector.encoder,
+    )
+    return Verdict(
+        decision="allow",
+        distance=float("nan"),
+        threshold=profile.threshold,
+        category="",
+        regions=(),
+        profile=profile.fingerprint,
+        width=image.width,
+        height=image.height,
+        source=image.source,
+        sha256=image.sha256,
+        evidence=nothing,
+        fault=fault,
+        scaled_from=image.scaled_from,
+    )

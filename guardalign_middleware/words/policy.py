@@ -1,0 +1,222 @@
+"""What follows from the words of a picture: a verdict with them in it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from guardalign_middleware.cache import BoundedCache
+from guardalign_middleware.config import DetectionConfig, WordsConfig
+from guardalign_middleware.detection.scan_queue import ScanQueue
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.faults import typed_faults
+from guardalign_middleware.types import (
+    SEVERITY,
+    Action,
+    Box,
+    CanonicalImage,
+    Region,
+    Verdict,
+    WordsRead,
+)
+from guardalign_middleware.words.judge import Judgement, LineJudge
+from guardalign_middleware.words.line import WordLine
+from guardalign_middleware.words.reader import RapidReader, WordReader
+
+STAGE = "words"
+"""Of the faults in here."""
+
+CATEGORY = "words"
+"""Of all words, where all are hidden."""
+
+_ACTIONS: tuple[Action, ...] = ("flag", "mask", "block")
+# A turned line is covered in pieces where one box would be this much larger than the line.
+_ROOMY = 1.6
+_READING_BYTES = 512
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The lines of one picture."""
+
+    lines: tuple[WordLine, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the lines, rounded up, for caches with a bound."""
+        return _READING_BYTES + sum(line.nbytes for line in self.lines)
+
+
+class HideAll:
+    """Finds every line unsafe, also those that cannot be read."""
+
+    fingerprint = "hide all"
+
+    def judge(self, lines: Sequence[WordLine], text: str = "") -> tuple[Judgement, ...]:
+        """One judgement on all lines; none without lines."""
+        if not lines:
+            return ()
+        return (Judgement(tuple(range(len(lines))), CATEGORY, 0.0, 0.0),)
+
+
+class WordPolicy:
+    """Reads pictures, each once, and says what follows from their words; threads may share it.
+
+    Args:
+        config: the mode, and whether verdicts quote.
+        reader: reads.
+        judge: says which lines are unsafe; None finds none.
+        kept: as the detector keeps its verdicts, readings are kept.
+    """
+
+    def __init__(
+        self,
+        config: WordsConfig,
+        reader: WordReader,
+        judge: LineJudge | None,
+        kept: DetectionConfig,
+    ) -> None:
+        self._config = config
+        self.reader = reader
+        self.judge = judge
+        self._readings: BoundedCache[Reading] = BoundedCache(
+            kept.remembered_verdicts, kept.remembered_bytes, lambda reading: reading.nbytes
+        )
+
+    @classmethod
+    def load(
+        cls, config: WordsConfig, kept: DetectionConfig, judge: LineJudge | None = None
+    ) -> Self:
+        """Load the reader, for a mode other than `off`.
+
+        Args:
+            config: of the words.
+            kept: as for the class.
+            judge: for the mode `guard`.
+
+        Raises:
+            ConfigError: the extra `words` is not installed, or the mode `guard` has no judge.
+            ModelLoadError: a network cannot be loaded.
+        """
+        if config.mode == "guard" and judge is None:
+            raise ConfigError(
+                "The mode words: guard has no guard of texts.",
+                remedy="Configure one, or set words.mode to mask or report.",
+            )
+        asked: LineJudge | None = {"guard": judge, "mask": HideAll()}.get(config.mode)
+        return cls(config, RapidReader.load(config.max_pixels), asked, kept)
+
+    def read(self, image: CanonicalImage, queue: ScanQueue) -> tuple[WordLine, ...]:
+        """The lines of a picture, read in a turn of the queue or remembered.
+
+        Raises:
+            GuardError: stage `words`; the reader failed.
+        """
+
+        def read(images: list[CanonicalImage]) -> list[Reading]:
+            with typed_faults(STAGE):
+                return [Reading(self.reader.read(each)) for each in images]
+
+        return queue.get_many({image.sha256: image}, read, self._readings)[image.sha256].lines
+
+    def verdict(
+        self, image: CanonicalImage, verdict: Verdict, queue: ScanQueue, text: str = ""
+    ) -> Verdict:
+        """The detector's verdict with the words of the picture in it.
+
+        Args:
+            image: the picture.
+            verdict: of the detector.
+            queue: whose turn it is to scan.
+            text: what the user says with the picture.
+
+        Raises:
+            GuardError: stage `words`; the reader or a guard of texts failed.
+        """
+        lines = self.read(image, queue)
+        readable = [index for index, line in enumerate(lines) if line.text]
+        asked = range(len(lines)) if self._config.mode == "mask" else readable
+        judgements: tuple[Judgement, ...] = ()
+        with typed_faults(STAGE):
+            if self.judge is not None:
+                judgements = self.judge.judge([lines[index] for index in asked], text)
+            worst = _worst_by_line(judgements, len(asked))
+        regions = [
+            Region(box, each.category, each.distance, 0.0, each.action, "words")
+            for index, each in worst.items()
+            for box in covers(lines[asked[index]], image.width, image.height)
+        ]
+        return _joined(verdict, regions, self._record(lines))
+
+    def _record(self, lines: Sequence[WordLine]) -> WordsRead:
+        said = tuple(line.text for line in lines if line.text)
+        whole = "\n".join(said)
+        return WordsRead(
+            lines=len(said),
+            characters=sum(map(len, said)),
+            unread=len(lines) - len(said),
+            sha256=hashlib.sha256(whole.encode()).hexdigest(),
+            reader=self.reader.fingerprint,
+            text=said if self._config.include_text else None,
+        )
+
+
+def covers(line: WordLine, width: int, height: int) -> tuple[Box, ...]:
+    """Boxes that together cover a line of a `width` × `height` picture.
+
+    One for an upright line; several along a turned one, whose own box would cover far more.
+    """
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = line.corners
+    along, across = math.hypot(x1 - x0, y1 - y0), math.hypot(x3 - x0, y3 - y0)
+    box = line.box
+    room = (box[2] - box[0]) * (box[3] - box[1])
+    pieces = math.ceil(max(along, across) / max(min(along, across), 1.0))
+    if pieces == 1 or room <= _ROOMY * along * across:
+        return (box,)
+    if across > along:
+        # Pieces follow the longer side, whichever way the line is read.
+        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = (x1, y1), (x2, y2), (x3, y3), (x0, y0)
+    found = []
+    for piece in range(pieces):
+        shares = piece / pieces, (piece + 1) / pieces
+        points = [(x0 + share * (x1 - x0), y0 + share * (y1 - y0)) for share in shares]
+        points += [(x3 + share * (x2 - x3), y3 + share * (y2 - y3)) for share in shares]
+        xs, ys = zip(*points, strict=True)
+        left, top = (max(math.floor(min(xs)), 0), max(math.floor(min(ys)), 0))
+        right, bottom = (min(math.ceil(max(xs)), width), min(math.ceil(max(ys)), height))
+        if left < right and top < bottom:
+            found.append((left, top, right, bottom))
+    return tuple(found)
+
+
+def _worst_by_line(judgements: Sequence[Judgement], count: int) -> dict[int, Judgement]:
+    """For each line that is unsafe, the judgement with the gravest action, and the nearest."""
+    worst: dict[int, Judgement] = {}
+    for judgement in judgements:
+        if max(judgement.lines) >= count:
+            raise ValueError(f"A judgement is about line {max(judgement.lines)} of {count}.")
+        if not judgement.unsafe:
+            continue
+        for line in judgement.lines:
+            if line not in worst or _gravity(judgement) > _gravity(worst[line]):
+                worst[line] = judgement
+    return worst
+
+
+def _gravity(judgement: Judgement) -> tuple[int, float]:
+    return _ACTIONS.index(judgement.action), -judgement.distance
+
+
+def _joined(verdict: Verdict, regions: Sequence[Region], read: WordsRead) -> Verdict:
+    """The verdict with regions of words; the graver decision counts."""
+    gravest = max(regions, key=lambda region: _ACTIONS.index(region.action), default=None)
+    decision, category = verdict.decision, verdict.category
+    if gravest is not None and gravest.action != "flag":
+        decision = max(decision, gravest.action, key=SEVERITY.index)
+        if not verdict.flagged:
+            category = gravest.category
+    every = (*verdict.regions, *regions)
+    return replace(verdict, decision=decision, category=category, regions=every, words=read)

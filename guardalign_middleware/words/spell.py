@@ -1,0 +1,173 @@
+"""What lines of words say: cut out, laid flat, and spelled by the second network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardalign_middleware.words.find import FoundLine
+from guardalign_middleware.words.models import ReadingModels, require_cv2
+
+Strip = NDArray[np.uint8]
+"""A line laid flat, `[48, W, 3]`."""
+
+_HEIGHT, _LEAST_WIDTH, _MOST_WIDTH = 48, 32, 2400
+# Columns of all strips in one pass, which bounds its memory: 150 bytes × 18,710 characters for 16.
+_PASS_COLUMNS = 4800
+# A line read worse than this is read again, turned. Upright words are rarely below it.
+_SURE = 0.85
+# A line that is hardly longer than high can run in four directions, and any other in two.
+_LONG = 2.5
+# Strips of less contrast are stretched, but noise of a level or two is not.
+_CONTRAST, _LEAST_CONTRAST = 120.0, 2.0
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """What a line says.
+
+    Attributes:
+        text: without spaces around it; may be empty.
+        confidence: mean probability of its characters, 0 to 1; 0 without any.
+        turned: quarter turns, clockwise, from the way the line was cut out to the way it was read.
+    """
+
+    text: str
+    confidence: float
+    turned: int = 0
+
+
+def spell(
+    pixels: NDArray[np.uint8], lines: Sequence[FoundLine], models: ReadingModels
+) -> list[Spelled]:
+    """Spell each line, in the direction in which it is read best.
+
+    Args:
+        pixels: of the picture, `[H, W, 3]`.
+        lines: found in it.
+        models: the networks.
+
+    Raises:
+        ValueError: a probability is NaN.
+    """
+    strips = [flat(pixels, line) for line in lines]
+    best = _spell_all(strips, models)
+    for turn in (2, 1, 3):
+        again = [
+            index
+            for index, (line, spelled) in enumerate(zip(lines, best, strict=True))
+            if spelled.confidence < _SURE and (turn == 2 or line.width < _LONG * line.height)
+        ]
+        turned = [_upright(np.rot90(strips[index], -turn)) for index in again]
+        for index, other in zip(again, _spell_all(turned, models), strict=True):
+            if other.confidence > best[index].confidence:
+                best[index] = Spelled(other.text, other.confidence, turn)
+    return best
+
+
+def flat(pixels: NDArray[np.uint8], line: FoundLine) -> Strip:
+    """Cut a line out and lay it flat, 48 pixels high and with the contrast of print."""
+    cv2 = require_cv2()
+    corners = np.array(line.corners)
+    height, width = pixels.shape[:2]
+    low = np.floor(corners.min(axis=0)).astype(int).clip(0, (width - 1, height - 1))
+    high = np.ceil(corners.max(axis=0)).astype(int).clip(low + 1, (width, height))
+    part = pixels[low[1] : high[1], low[0] : high[0]]
+    shrunk = min(1.0, 2 * _HEIGHT / max(line.height, 1.0))
+    if shrunk < 1.0:
+        # A warp takes single pixels: of large letters it would take edges only by chance.
+        size = (max(1, round(part.shape[1] * shrunk)), max(1, round(part.shape[0] * shrunk)))
+        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    scale = (part.shape[1] / (high[0] - low[0]), part.shape[0] / (high[1] - low[1]))
+    columns = math.ceil(_HEIGHT * line.width / max(line.height, 1.0))
+    target = np.array([(0, 0), (columns, 0), (columns, _HEIGHT), (0, _HEIGHT)], dtype=np.float32)
+    source = ((corners - low) * scale).astype(np.float32)
+    strip = cv2.warpPerspective(
+        part,
+        cv2.getPerspectiveTransform(source, target),
+        (max(columns, 1), _HEIGHT),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return _stretched(strip)
+
+
+def _stretched(strip: Strip) -> Strip:
+    low, high = np.percentile(strip, (1.0, 99.0))
+    if high - low >= _CONTRAST or high - low < _LEAST_CONTRAST:
+        return strip
+    values = (strip.astype(np.float32) - low) * (255.0 / (high - low))
+    return np.clip(values, 0.0, 255.0).astype(np.uint8)
+
+
+def _upright(strip: Strip) -> Strip:
+    """Resized to the height that the network knows."""
+    if strip.shape[0] == _HEIGHT:
+        return np.ascontiguousarray(strip)
+    columns = max(1, math.ceil(strip.shape[1] * _HEIGHT / strip.shape[0]))
+    resized: Strip = require_cv2().resize(np.ascontiguousarray(strip), (columns, _HEIGHT))
+    return resized
+
+
+def _spell_all(strips: Sequence[Strip], models: ReadingModels) -> list[Spelled]:
+    """Spell strips in passes of about equal widths; one that is too wide in pieces."""
+    pieces = [
+        (index, piece)
+        for index, strip in enumerate(strips)
+        for piece in np.array_split(strip, math.ceil(strip.shape[1] / _MOST_WIDTH), axis=1)
+    ]
+    order = sorted(range(len(pieces)), key=lambda place: pieces[place][1].shape[1])
+    spelled: dict[int, tuple[str, list[float]]] = {}
+    batch: list[int] = []
+    for place in order:
+        if batch and (len(batch) + 1) * pieces[place][1].shape[1] > _PASS_COLUMNS:
+            spelled |= _pass(batch, pieces, models)
+            batch = []
+        batch.append(place)
+    if batch:
+        spelled |= _pass(batch, pieces, models)
+    texts = [""] * len(strips)
+    shares: list[list[float]] = [[] for _ in strips]
+    for place, (index, _) in enumerate(pieces):
+        texts[index] += spelled[place][0]
+        shares[index] += spelled[place][1]
+    return [
+        Spelled(text.strip(), float(np.mean(share)) if share else 0.0)
+        for text, share in zip(texts, shares, strict=True)
+    ]
+
+
+def _pass(
+    places: list[int], pieces: Sequence[tuple[int, Any]], models: ReadingModels
+) -> dict[int, tuple[str, list[float]]]:
+    widest = max(pieces[place][1].shape[1] for place in places)
+    columns = max(_LEAST_WIDTH, math.ceil(widest / 16) * 16)
+    batch = np.zeros((len(places), 3, _HEIGHT, columns), dtype=np.float32)
+    for row, place in enumerate(places):
+        strip = pieces[place][1]
+        batch[row, :, :, : strip.shape[1]] = (
+            strip[:, :, ::-1].astype(np.float32).transpose(2, 0, 1) / 127.5 - 1.0
+        )
+    shares = models.spell(batch)
+    best = shares.argmax(axis=2)
+    sure = np.take_along_axis(shares, best[..., None], axis=2)[..., 0]
+    if not np.isfinite(sure).all():
+        raise ValueError("The network that spells gave NaN or infinity.")
+    return {
+        place: _decoded(best[row], sure[row], models.characters) for row, place in enumerate(places)
+    }
+
+
+def _decoded(
+    best: NDArray[np.int64], sure: NDArray[np.float32], characters: Sequence[str]
+) -> tuple[str, list[float]]:
+    """Connectionist temporal classification: repeats are one character, and the first is none."""
+    new = np.ones(len(best), dtype=bool)
+    new[1:] = best[1:] != best[:-1]
+    new &= best != 0
+    return "".join(characters[index] for index in best[new]), sure[new].tolist()

@@ -1,0 +1,25 @@
+"""Loading what reads and judges words, as a whole config says; nothing where words are off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guardalign_middleware.config import GuardAlignConfig
+
+if TYPE_CHECKING:
+    from guardalign_middleware.words.policy import WordPolicy
+
+
+def load_words(config: GuardAlignConfig) -> WordPolicy | None:
+    """Load the reader and the judge of words; None where words are off.
+
+    Raises:
+        ConfigError: the extra `words` is not installed, or there is nothing that judges words.
+        ModelLoadError: a network cannot be loaded.
+    """
+    if config.words.mode == "off":
+        return None
+    # Imported on use: other guards need no opencv.
+    from guardalign_middleware.words.policy import WordPolicy
+
+    return WordPolicy.load(config.words, config.detection)

@@ -1,0 +1,127 @@
+"""What the reader reads of drawn words, with the real networks and without a network."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from guardalign_middleware.types import CanonicalImage
+from guardalign_middleware.words.reader import RapidReader
+from tests.support.drawn_words import ORDER, drawn, recall, texture
+
+FORMS = {
+    "plain": drawn(),
+    "inverse": drawn(ink=(250, 250, 250), ground=(10, 10, 20)),
+    "a contrast of four levels": drawn(ink=(251, 251, 251)),
+    "of equal brightness": drawn(ink=(60, 120, 60), ground=(200, 60, 60)),
+    "small": drawn(size=10),
+    "small in a large picture": drawn(size=14, on=(1800, 1400), at=(900, 700)),
+    "small on a texture": drawn(
+        size=16, ink=(255, 255, 255), ground=texture(1024, 1024), at=(300, 500)
+    ),
+    "serif": drawn(size=24, font="DejaVuSerif.ttf"),
+    "monospaced": drawn(size=24, font="DejaVuSansMono-Bold.ttf"),
+}
+TURNS = (0, 20, 45, 90, 135, 180, 270)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_words_are_read_in_every_form(reader: RapidReader, form: str) -> None:
+    lines = reader.read(FORMS[form])
+    # One of twelve words may have a letter wrong, such as "fle" for "file".
+    assert recall([line.text for line in lines], ORDER) > 0.9
+
+
+@pytest.mark.parametrize("degrees", TURNS)
+def test_turned_words_are_read_and_their_direction_is_told(
+    reader: RapidReader, degrees: int
+) -> None:
+    lines = [line for line in reader.read(drawn(turned=degrees)) if line.text]
+    assert recall([line.text for line in lines], ORDER) > 0.9
+    for line in lines:
+        off = (line.angle + degrees + 180) % 360 - 180
+        assert abs(off) < 5
+
+
+@pytest.mark.parametrize("size", [150, 400])
+def test_very_large_letters_are_read(reader: RapidReader, size: int) -> None:
+    image = drawn("STOP" if size == 150 else "NO", size, on=(760, 600), at=(20, 20))
+    (line,) = reader.read(image)
+    assert line.text in {"STOP", "NO"}
+
+
+def test_accents_are_read(reader: RapidReader) -> None:
+    (line,) = reader.read(drawn("Größe süß où déjà señor", 36))
+    assert line.text.replace(" ", "") == "Größesüßoùdéjàseñor"
+
+
+def test_letters_that_cannot_be_read_are_found(reader: RapidReader) -> None:
+    lines = reader.read(drawn("هذا نص باللغة العربية", 40))
+    assert lines
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        CanonicalImage(np.zeros((1, 1, 3), np.uint8)),
+        CanonicalImage(np.full((3, 300, 3), 200, np.uint8)),
+        CanonicalImage(np.full((400, 4, 3), 90, np.uint8)),
+        CanonicalImage(np.asarray(texture(500, 400))),
+        CanonicalImage(np.random.default_rng(1).integers(0, 256, (256, 256, 3), np.uint8)),
+    ],
+    ids=lambda picture: f"{picture.width}x{picture.height}",
+)
+def test_nothing_is_read_where_there_are_no_words(
+    reader: RapidReader, picture: CanonicalImage
+) -> None:
+    assert not [line for line in reader.read(picture) if line.text]
+
+
+def test_boxes_hold_the_ink_and_lie_in_the_picture(reader: RapidReader) -> None:
+    image = drawn(at=(2, 250))
+    lines = reader.read(image)
+    rest = image.pixels.copy()
+    for line in lines:
+        x0, y0, x1, y1 = line.box
+        assert 0 <= x0 < x1 <= image.width
+        assert 0 <= y0 < y1 <= image.height
+        rest[y0:y1, x0:x1] = 255
+    assert (rest > 200).all()
+
+
+def test_lines_come_in_reading_order(reader: RapidReader) -> None:
+    said = [line.text for line in reader.read(drawn("first one\nsecond one\nthird one", 40))]
+    assert said == ["first one", "second one", "third one"]
+
+
+def test_equal_pictures_are_read_equally(reader: RapidReader) -> None:
+    assert reader.read(drawn()) == reader.read(drawn())
+
+
+@pytest.mark.parametrize("side", [(1, 1), (3000, 30), (30, 3000), (2400, 1800)])
+def test_no_picture_makes_it_look_at_more_pixels_than_allowed(
+    reader: RapidReader, monkeypatch: pytest.MonkeyPatch, side: tuple[int, int]
+) -> None:
+    seen = []
+    monkeypatch.setattr(
+        type(reader.models),
+        "find",
+        lambda self, view: seen.append(view.shape) or np.full(view.shape[:2], 0.2, np.float32),
+    )
+    reader.read(CanonicalImage(np.full((side[1], side[0], 3), 255, np.uint8)))
+    assert seen
+    most = 1_500_000 + 320 * 320 + 256 * 256  # the views from afar come in any case
+    assert sum(math.prod(shape[:2]) for shape in seen) <= most
+    assert all(shape[0] % 32 == shape[1] % 32 == 0 for shape in seen)
+
+
+@pytest.mark.parametrize("broken", ["find", "spell"])
+def test_nan_is_a_fault_and_no_empty_page(
+    reader: RapidReader, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    whole = getattr(type(reader.models), broken)
+    monkeypatch.setattr(type(reader.models), broken, lambda self, x: whole(self, x) * float("nan"))
+    with pytest.raises(ValueError, match="NaN"):
+        reader.read(drawn())
