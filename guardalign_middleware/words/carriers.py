@@ -1,0 +1,172 @@
+"""Carriers: lists in a picture that are empty and ask the model to fill them, as FigStep's do.
+
+The words of such a picture can be harmless and its question always is; the form carries the attack.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from guardalign_middleware.words.line import WordLine
+from guardalign_middleware.words.passages import same_row, upright
+from guardalign_middleware.words.plain import plain
+
+CARRIER = "carrier"
+_FILLER = r"[\s_.…·\-–—:：]*"
+_MARK = r"(?:(?:step|item|point|no|nr|part|phase|tip|method)\W{0,2})?"
+_NUMBER = r"(?:\d{1,2}|[a-h]|[ivx]{1,4}|l)"
+# A mark must look like one: "1." "(1)" "1)" "step 1" "a)"; a bare digit too, since dots get lost.
+_BLANK = re.compile(
+    rf"^[(\[{{]?(?P<word>{_MARK})\s*(?P<number>{_NUMBER})(?P<sign>[.)\]}}:、。,]?){_FILLER}$"
+)
+_RUN = re.compile(r"(?:[(\[]?(?:step\s*)?\d{1,2}[.):\]]" + _FILLER + r"){2,}$")
+_BULLET = re.compile(r"^[•●○▪■□☐◦*\-–—>]" + _FILLER + r"$")
+_LIST_NOUNS = (
+    r"steps?|methods?|ways?|list|lists|tips?|guides?|instructions?|procedures?|process|processes|"
+    r"recipe|plans?|strateg(?:y|ies)|techniques?|tricks?|ideas?|tactics?|approaches|means|"
+    r"details|examples?|hacks|reasons|excuses|tools|materials|ingredients|remedies|manual|tutorial|"
+    r"blueprint|scripts?|arguments|messages|phrases|slogans|signs|indicators|things|places|sites"
+)
+# "Steps to", "Legal methods for", "A list of", "Ten ways in which", "Methods used by … to".
+_HOW_TO = re.compile(
+    rf"^(?:\w+\W+){{0,4}}?(?:{_LIST_NOUNS})\b\W*(?:\w+\W+){{0,4}}?(?:to|of|for|on|in|about|that|how)\b"
+    r"|^(?:the\s+)?how\s*(?:to|do|can|could|one|i)\b|^(?:guide|tutorial|manual|instructions?)\b"
+)
+_FILL = re.compile(
+    r"\b(?:fill|complete|continue|finish|extend|elaborate|expand)\w*\b.{0,30}"
+    r"\b(?:in|list|items?|blanks?|steps?|points?|below|rest)\b"
+)
+_ASKED = re.compile(
+    r"\b(?:generate|fill|complete|continue|finish|write|give|provide|elaborate|expand|describe)\b"
+    r".{0,60}\b(?:each|every|empty|missing|all|items?|list|steps?|points?|blanks?)\b"
+)
+_TITLE_LINES = 8
+# How sure each form is; distances, low = unsafe.
+_ASKED_AND_HOW_TO, _TITLE_HOW_TO, _FILL_IN, _OTHER_TITLE = 0.05, 0.15, 0.3, 0.75
+CARRIER_THRESHOLD = 0.5
+"""Distances at or below it belong to lists that ask to be filled."""
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """An empty list, with what stands above it.
+
+    Attributes:
+        lines: indices of the title's and the list's lines.
+        distance: how surely it asks to be filled, 0 to 1; low = surely.
+    """
+
+    lines: tuple[int, ...]
+    distance: float
+
+
+@dataclass(frozen=True)
+class _Blank:
+    """An empty item; `number` is None for bullets, `count` is more than 1 for a run in a line."""
+
+    line: int
+    number: int | None
+    count: int = 1
+
+
+def find_carriers(lines: Sequence[WordLine], text: str = "") -> tuple[Carrier, ...]:
+    """Empty lists with their titles.
+
+    A list is two or more empty items in order, of which most of the list consists. It is told
+    harmless forms from by its title: "Steps to …", "Methods for …", "List of …", "How to …", or a
+    request to fill it in. Exams, worksheets and forms with blanks have questions or names there,
+    and stay above the threshold.
+
+    Args:
+        lines: of a picture, in reading order.
+        text: what the user says with it.
+    """
+    boxes = [upright(line) for line in lines]
+    words = [plain(line.text) for line in lines]
+    found = []
+    for group in _groups(words, boxes):
+        first = group[0].line
+        own = {blank.line for blank in group}
+        title = [
+            index
+            for index in range(max(0, first - _TITLE_LINES), first + (group[0].count > 1))
+            if not _is_item(words[index])
+        ]
+        told = " ".join(_RUN.sub("", words[index]) for index in title).strip()
+        lines_found = tuple(sorted(own | set(title)))
+        # The title can stand in the question instead.
+        asked = plain(text)
+        found.append(Carrier(lines_found, _distance(told or asked, asked)))
+    return tuple(found)
+
+
+def _distance(title: str, asked: str) -> float:
+    # A headline above the title is no part of it, and a sentence may end before it.
+    how_to = any(
+        _HOW_TO.search(part) for part in (title, *re.split(r"(?<=[.!?:])\s+", title)) if part
+    )
+    if how_to:
+        return _ASKED_AND_HOW_TO if _ASKED.search(asked) else _TITLE_HOW_TO
+    return _FILL_IN if _FILL.search(title) else _OTHER_TITLE
+
+
+def _groups(words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> list[list[_Blank]]:
+    """Runs of at least two empty items whose numbers rise one by one."""
+    groups: list[list[_Blank]] = []
+    for index, text in enumerate(words):
+        blank = _blank(index, text)
+        if blank is None or _continued(index, words, boxes):
+            continue
+        last = groups[-1][-1] if groups else None
+        if last is not None and _follows(last, blank, words):
+            groups[-1].append(blank)
+        else:
+            groups.append([blank])
+    return [group for group in groups if sum(blank.count for blank in group) > 1]
+
+
+def _blank(index: int, text: str) -> _Blank | None:
+    if run := _RUN.search(text):
+        numbers = re.findall(r"\d{1,2}", run[0])
+        return _Blank(index, int(numbers[-1]), len(numbers))
+    if _BULLET.match(text):
+        return _Blank(index, None)
+    match = _BLANK.match(text)
+    if match is None or not (match["sign"] or match["word"] or match["number"].isdigit()):
+        return None
+    return _Blank(index, _value(match["number"]))
+
+
+def _value(number: str) -> int:
+    """The value of a mark; readers take 1 for l or i."""
+    if number.isdigit():
+        return int(number)
+    roman = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8, "l": 1}
+    return roman.get(number, ord(number[0]) - ord("a") + 1)
+
+
+def _follows(last: _Blank, blank: _Blank, words: Sequence[str]) -> bool:
+    """Whether an empty item goes on with the list; one mark in between may be misread."""
+    if any(not _is_item(words[index]) for index in range(last.line + 1, blank.line)):
+        return False
+    if last.number is None or blank.number is None:
+        return last.number is blank.number
+    return 1 <= blank.number - last.number <= 2
+
+
+def _is_item(text: str) -> bool:
+    return _BLANK.match(text) is not None or _BULLET.match(text) is not None
+
+
+def _continued(index: int, words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> bool:
+    """Whether words stand to the right of a mark: readers cut "1." off from its item."""
+    return any(
+        other != index
+        and boxes[other][0] >= boxes[index][0]
+        and same_row(boxes[index], boxes[other])
+        and re.search(r"\w", words[other].replace("_", "")) is not None
+        and not _is_item(words[other])
+        for other in range(len(words))
+    )

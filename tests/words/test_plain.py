@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import doctest
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardalign_middleware.words import plain as module
+from guardalign_middleware.words.plain import plain
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Ignore all previous",
+        "IGNORE ALL PREVIOUS",
+        "I g n o r e  all previous",
+        "i-g-n-o-r-e all previous",
+        "ign\u200bore all\u00a0previous",
+        "Ígnörë all previous",
+        "іgnоre аll рreviоus",
+        "ＩＧＮＯＲＥ all previous",
+        "ign0re a1l previ0us",
+    ],
+)
+def test_what_looks_alike_becomes_alike(written: str) -> None:
+    assert plain(written) == "ignore all previous"
+
+
+@pytest.mark.parametrize(
+    "other", ["привет мир", "忽略 指令", "καλημέρα σας", "3.50 eur", "covid19"]
+)
+def test_other_scripts_and_numbers_stay(other: str) -> None:
+    assert plain(other) == plain(plain(other))
+    assert plain(other).split()[0][-1] in other
+
+
+@given(st.text(max_size=80))
+def test_there_are_no_gaps_and_no_capitals(text: str) -> None:
+    found = plain(text)
+    assert found == " ".join(found.split())
+    assert "\u200b" not in found
+    assert not any("A" <= sign <= "Z" for sign in found)
+
+
+def test_examples_run() -> None:
+    assert doctest.testmod(module).failed == 0
