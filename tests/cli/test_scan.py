@@ -22,6 +22,10 @@ from guardalign_middleware.testing import counting_guard, picture, png, red_conf
 from guardalign_middleware.types import Region
 from tests.support.animations import animation
 from tests.support.audit_logs import KEY
+from guardalign_middleware.cli.scan import describe, expand, run_scan
+from guardalign_middleware.errors import ImageRejected
+from guardalign_middleware.types import Region
+from tests.support.drawn_words import drawn
 from tests.support.verdicts import make_verdict, plain_image
 
 PLAIN, UNSAFE = png(picture()), png(picture(red=True))
@@ -284,3 +288,16 @@ class TestResume:
             result = run(monkeypatch, folder, "--resume", file)
         assert result.exit_code == 3
         assert "in use by another scan" in result.stderr
+def test_words_on_the_command_line_overrides_the_preset(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn("HELLO THERE", 40, on=(400, 200), at=(20, 60)).to_pil().save(tmp_path / "sign.png")
+    paths = [str(tmp_path / "sign.png")]
+    options: dict[str, Any] = {"overlay": None, "preset": "mini"}
+    assert run_scan(paths, as_json=True, words="mask", **options) == 1
+    record = json.loads(capsys.readouterr().out)
+    assert record["decision"] == "mask"
+    assert record["words"]["lines"] == 1
+    assert "words" in {region.get("kind") for region in record["regions"]}
+    assert run_scan(paths, as_json=False, words="report", **options) in {0, 1}
+    assert "words: 1 line read" in " ".join(capsys.readouterr().out.split())
