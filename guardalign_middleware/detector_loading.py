@@ -20,6 +20,21 @@ def load_detector(config: GuardAlignConfig) -> Detector:
     return Detector.from_config(config.detection, model_forms=_model_forms(config))
 
 
+def require_profile(config: GuardAlignConfig) -> None:
+    """Reject a config without a threshold profile.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if config.detection.profile is None:
+        raise ConfigError(
+            f"The preset {config.name!r} has no threshold profile, so it cannot decide at which "
+            "distance an image is unsafe.",
+            remedy="Fit one on your own images with `guardalign calibrate`, and name its file as "
+            "detection.profile.",
+        )
+
+
 def _model_forms(config: GuardAlignConfig) -> ModelForms:
     if config.runner is None:
         raise ConfigError(

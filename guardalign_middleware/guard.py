@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self, Unpack
 
 from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
+from guardalign_middleware.detector_loading import require_profile
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.generation import CalibratedRunner, Runner
@@ -20,10 +21,11 @@ from guardalign_middleware.guarded_prompt import GuardedPrompt as GuardedPrompt
 from guardalign_middleware.guarded_prompt import guarded_prompt
 from guardalign_middleware.guarded_stream import GuardedStream
 from guardalign_middleware.handling import OnBlocked, OnRefused, check_sent_options
-from guardalign_middleware.image_guard import ImageGuard, require_profile
+from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.messages import read_conversation
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
+from guardalign_middleware.turns import Turn
 from guardalign_middleware.types import Generated, GuardedChunk, GuardedReply, Message
 
 Conversation = str | Sequence[Mapping[str, Any] | Message]
@@ -257,9 +259,11 @@ class GuardAlign:
             read_conversation(item, policy, on_refused=self.on_refused, refusals=told)
             for item in conversations
         ]
+        shown = [message for each in parsed for message in each.messages if message.images]
         cleaned = iter(
             self.guard.sanitize_many(
-                [image for each in parsed for message in each.messages for image in message.images]
+                [image for message in shown for image in message.images],
+                turns=[Turn(message.text, len(message.images)) for message in shown],
             )
         )
         always = self.runner.config.prefix.policy == "always"

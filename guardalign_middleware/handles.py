@@ -94,8 +94,8 @@ class _Lazy(ABC, Generic[Loaded]):
     def _shared_guard(self) -> ImageGuard:
         """The guard of the config; its detector is shared with guards of other settings."""
         # Imported on use: importing torch takes most of the loading time.
-        from guardalign_middleware.detector_loading import load_detector
-        from guardalign_middleware.image_guard import ImageGuard, require_profile
+        from guardalign_middleware.detector_loading import load_detector, require_profile
+        from guardalign_middleware.image_guard import ImageGuard
 
         config = self._config
         require_profile(config)
@@ -176,9 +176,9 @@ class LazyChain(_Lazy["GuardAlign"]):
         return dict(self._identity)
 
     def _load(self) -> GuardAlign:
+        from guardalign_middleware.detector_loading import require_profile
         from guardalign_middleware.generation import CalibratedRunner
         from guardalign_middleware.guard import GuardAlign, runner_config
-        from guardalign_middleware.image_guard import require_profile
 
         # Checked before 7B weights are loaded, so that these errors come at once.
         require_profile(self._config)

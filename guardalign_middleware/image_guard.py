@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -15,14 +16,15 @@ from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.detection.detector import distinct_images
 from guardalign_middleware.detection.view_seed import check_view_seed, derived_seed
-from guardalign_middleware.detector_loading import load_detector
+from guardalign_middleware.detector_loading import load_detector, require_profile
 from guardalign_middleware.encode import Encoded
-from guardalign_middleware.errors import ConfigError, GuardError
+from guardalign_middleware.errors import GuardError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.intake import load_frames, load_image
 from guardalign_middleware.intake.load import ImageSource
 from guardalign_middleware.output import GuardOutput
 from guardalign_middleware.sanitize import Cleaning, SanitizedImage, sanitize
+from guardalign_middleware.turns import Turn, clean_together, in_turns, shown
 from guardalign_middleware.types import CanonicalImage, Verdict
 from guardalign_middleware.unscanned import severity, unscanned
 from guardalign_middleware.words_loading import load_words
@@ -183,12 +185,20 @@ class ImageGuard:
         """
         return self._sanitize_files([source], view_seed)[0]
 
-    def sanitize_many(self, sources: Sequence[ImageSource]) -> list[SanitizedImage]:
-        """Scan several images together and clean each; raises as `sanitize` does."""
-        return self._sanitize_files(sources, None)
+    def sanitize_many(
+        self, sources: Sequence[ImageSource], *, turns: Sequence[Turn] = ()
+    ) -> list[SanitizedImage]:
+        """Scan several images together and clean each; raises as `sanitize` does.
+
+        Args:
+            sources: the images.
+            turns: the messages that they belong to, in order. With `words.mode: guard`, the words
+                of the images of a message are then judged once more as one, with its text.
+        """
+        return self._sanitize_files(sources, None, turns)
 
     def _sanitize_files(
-        self, sources: Sequence[ImageSource], view_seed: str | None
+        self, sources: Sequence[ImageSource], view_seed: str | None, turns: Sequence[Turn] = ()
     ) -> list[SanitizedImage]:
         self._check(view_seed)
         if not sources:
@@ -203,7 +213,26 @@ class ImageGuard:
             else SanitizedImage(image, image, verdict, 0, 0.0, verdict.distance, passed=verdict)
             for image, verdict in zip(images, known, strict=True)
         ]
+        if self._words is not None and turns:
+            items = in_turns(items, turns, self._together)
         return self._recorded([replace(item, encoder=self._output.encode) for item in items])
+
+    def _together(self, items: list[SanitizedImage], text: str) -> list[SanitizedImage]:
+        """The images of a message, judged once more as one."""
+        words, images = self._words, shown(items)
+        if words is None or not images or not (text.strip() or len(images) > 1):
+            return items
+        find = partial(words.together, text=text, queue=self.detector.queue)
+        try:
+            found = find(images)
+        except GuardError:
+            if self.config.on_fault == "raise":
+                raise
+            with self._lock:
+                self._failed_open += len(images)
+            return items  # each is judged by itself
+        with typed_faults("sanitize"):
+            return clean_together(items, found, find, self._scan_one, self.config.sanitize)
 
     def _cleaned(
         self, images: list[CanonicalImage], view_seed: str | None
@@ -276,7 +305,7 @@ class ImageGuard:
             _LOGGER.warning("An image is allowed unscanned after a fault at %s.", error.stage)
             return unscanned(image, self.detector, f"{error.stage}: {error.message}")
 
-    def _scan_one(self, image: CanonicalImage, view_seed: str | None) -> Verdict:
+    def _scan_one(self, image: CanonicalImage, view_seed: str | None = None) -> Verdict:
         return self._read(image, self._detect(image, view_seed))
 
     def _detect(self, image: CanonicalImage, view_seed: str | None) -> Verdict:
@@ -310,21 +339,6 @@ class ImageGuard:
             for result in results:
                 self._audit.append(result)
         return results
-
-
-def require_profile(config: GuardAlignConfig) -> None:
-    """Reject a config without a threshold profile.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if config.detection.profile is None:
-        raise ConfigError(
-            f"The preset {config.name!r} has no threshold profile, so it cannot decide at which "
-            "distance an image is unsafe.",
-            remedy="Fit one on your own images with `guardalign calibrate`, and name its file as "
-            "detection.profile.",
-        )
 
 
 def _audit_log(config: GuardAlignConfig) -> AuditLog | None:

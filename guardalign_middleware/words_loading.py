@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.config import GuardAlignConfig, WordsConfig
 
 if TYPE_CHECKING:
+    from guardalign_middleware.words.judge import LineJudge
     from guardalign_middleware.words.policy import WordPolicy
 
 
@@ -22,4 +23,14 @@ def load_words(config: GuardAlignConfig) -> WordPolicy | None:
     # Imported on use: other guards need no opencv.
     from guardalign_middleware.words.policy import WordPolicy
 
-    return WordPolicy.load(config.words, config.detection)
+    judge = _judge(config.words) if config.words.mode == "guard" else None
+    return WordPolicy.load(config.words, config.detection, judge)
+
+
+def _judge(config: WordsConfig) -> LineJudge:
+    from guardalign_middleware.words.form import FormJudge
+
+    carrier, injection = (
+        None if action == "off" else action for action in (config.carrier, config.injection)
+    )
+    return FormJudge(carrier=carrier, injection=injection)

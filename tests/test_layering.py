@@ -56,6 +56,7 @@ STAGES = (
     "output",
     "detector_loading",
     "words_loading",
+    "turns",
     "unscanned",
     "image_guard",
     "guard",

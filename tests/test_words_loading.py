@@ -79,3 +79,14 @@ def test_a_masked_list_leaves_no_word_that_can_be_read() -> None:
     assert isinstance(reader, RapidReader)
     left = Search(cleaned.image.pixels, reader.models, 1_500_000).run()
     assert not [line for line in left if line.spelled.confidence > 0.5]
+
+
+def test_guard_hides_an_empty_list_that_asks_to_be_filled() -> None:
+    config = red_config(words={"mode": "guard"})
+    guard = ImageGuard(config, red_detector(config))
+    image = drawn(LIST, 60, on=(760, 760), at=(20, 40), font="DejaVuSansMono-Bold.ttf")
+    verdict = guard.scan(image.to_pil())
+    assert verdict.decision == "mask"
+    assert verdict.category == "carrier"
+    off = red_config(words={"mode": "guard", "carrier": "off", "injection": "off"})
+    assert ImageGuard(off, red_detector(off)).scan(image.to_pil()).decision == "allow"

@@ -29,7 +29,7 @@ from guardalign_middleware.config.intake import ImageFormat, IntakePolicy
 from guardalign_middleware.config.output import OutputConfig
 from guardalign_middleware.config.runner import CalibrationConfig, PrefixConfig, RunnerConfig
 from guardalign_middleware.config.sanitize import SanitizeConfig
-from guardalign_middleware.config.words import WordsConfig, WordsMode
+from guardalign_middleware.config.words import WordsAction, WordsConfig, WordsMode
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.preset_files import find_preset, read_preset
 
@@ -55,6 +55,7 @@ __all__ = [
     "Sight",
     "TransportConfig",
     "ViewName",
+    "WordsAction",
     "WordsConfig",
     "WordsMode",
 ]

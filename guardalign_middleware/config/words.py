@@ -12,16 +12,26 @@ WordsMode = Literal["off", "report", "mask", "guard"]
 """What becomes of words; see `WordsConfig`."""
 
 
+WordsAction = Literal["mask", "block", "flag", "off"]
+"""What unsafe words cause: as `types.Action`, or they are not looked for."""
+
+
 class WordsConfig(FrozenModel):
     """What becomes of words in pictures; all modes but `off` need the extra `words`.
 
     `report` reads them and says in the verdict how many lines there are. `mask` hides all of them,
-    for applications that need none. `guard` asks guards of texts what they say, and hides the lines
-    that are unsafe. What was read stays in memory: verdicts, logs and metadata have counts and a
-    digest only, unless `include_text` is set.
+    for applications that need none. `guard` asks guards of texts what they say, and does with
+    unsafe lines as their category says. What was read stays in memory: verdicts, logs and metadata
+    have counts and a digest only, unless `include_text` is set.
     """
 
     mode: WordsMode = "off"
+    carrier: WordsAction = Field(
+        "mask", description="in the mode guard: what an empty list that asks to be filled causes"
+    )
+    injection: WordsAction = Field(
+        "mask", description="in the mode guard: what an instruction addressed to a model causes"
+    )
     max_pixels: int = Field(
         1_500_000,
         ge=102_400,

@@ -22,6 +22,7 @@ from guardalign_middleware.types import (
     Verdict,
     WordsRead,
 )
+from guardalign_middleware.words.joined import judge_turn
 from guardalign_middleware.words.judge import Judgement, LineJudge
 from guardalign_middleware.words.line import WordLine
 from guardalign_middleware.words.reader import RapidReader, WordReader
@@ -122,16 +123,13 @@ class WordPolicy:
 
         return queue.get_many({image.sha256: image}, read, self._readings)[image.sha256].lines
 
-    def verdict(
-        self, image: CanonicalImage, verdict: Verdict, queue: ScanQueue, text: str = ""
-    ) -> Verdict:
+    def verdict(self, image: CanonicalImage, verdict: Verdict, queue: ScanQueue) -> Verdict:
         """The detector's verdict with the words of the picture in it.
 
         Args:
             image: the picture.
             verdict: of the detector.
             queue: whose turn it is to scan.
-            text: what the user says with the picture.
 
         Raises:
             GuardError: stage `words`; the reader or a guard of texts failed.
@@ -142,14 +140,32 @@ class WordPolicy:
         judgements: tuple[Judgement, ...] = ()
         with typed_faults(STAGE):
             if self.judge is not None:
-                judgements = self.judge.judge([lines[index] for index in asked], text)
-            worst = _worst_by_line(judgements, len(asked))
-        regions = [
-            Region(box, each.category, each.distance, 0.0, each.action, "words")
-            for index, each in worst.items()
-            for box in covers(lines[asked[index]], image.width, image.height)
-        ]
-        return _joined(verdict, regions, self._record(lines))
+                judgements = self.judge.judge([lines[index] for index in asked])
+            regions = _regions(image, [lines[index] for index in asked], judgements)
+        return with_words(replace(verdict, words=self._record(lines)), regions)
+
+    def together(
+        self, images: Sequence[CanonicalImage], text: str, queue: ScanQueue
+    ) -> list[tuple[Region, ...]]:
+        """What has to be hidden in each image of a turn, when all are read with the text as one.
+
+        Nothing, where there is no judge of words.
+
+        Args:
+            images: of the turn, in order.
+            text: what the user says with them.
+            queue: whose turn it is to scan.
+
+        Raises:
+            GuardError: stage `words`; the reader or a guard of texts failed.
+        """
+        if self.judge is None or self._config.mode != "guard":
+            return [()] * len(images)
+        readable = [[line for line in self.read(each, queue) if line.text] for each in images]
+        with typed_faults(STAGE):
+            judged = judge_turn(self.judge, readable, text)
+            found = [_regions(*each) for each in zip(images, readable, judged, strict=True)]
+        return [tuple(each for each in regions if each.action != "flag") for regions in found]
 
     def _record(self, lines: Sequence[WordLine]) -> WordsRead:
         said = tuple(line.text for line in lines if line.text)
@@ -210,7 +226,17 @@ def _gravity(judgement: Judgement) -> tuple[int, float]:
     return _ACTIONS.index(judgement.action), -judgement.distance
 
 
-def _joined(verdict: Verdict, regions: Sequence[Region], read: WordsRead) -> Verdict:
+def _regions(
+    image: CanonicalImage, lines: Sequence[WordLine], judgements: Sequence[Judgement]
+) -> list[Region]:
+    return [
+        Region(box, each.category, each.distance, 0.0, each.action, "words")
+        for index, each in _worst_by_line(judgements, len(lines)).items()
+        for box in covers(lines[index], image.width, image.height)
+    ]
+
+
+def with_words(verdict: Verdict, regions: Sequence[Region]) -> Verdict:
     """The verdict with regions of words; the graver decision counts."""
     gravest = max(regions, key=lambda region: _ACTIONS.index(region.action), default=None)
     decision, category = verdict.decision, verdict.category
@@ -219,4 +245,4 @@ def _joined(verdict: Verdict, regions: Sequence[Region], read: WordsRead) -> Ver
         if not verdict.flagged:
             category = gravest.category
     every = (*verdict.regions, *regions)
-    return replace(verdict, decision=decision, category=category, regions=every, words=read)
+    return replace(verdict, decision=decision, category=category, regions=every)

@@ -102,7 +102,8 @@ def _stretched(strip: Strip) -> Strip:
     if high - low >= _CONTRAST or high - low < _LEAST_CONTRAST:
         return strip
     values = (strip.astype(np.float32) - low) * (255.0 / (high - low))
-    return np.clip(values, 0.0, 255.0).astype(np.uint8)
+    stretched: Strip = np.clip(values, 0.0, 255.0).astype(np.uint8)
+    return stretched
 
 
 def _upright(strip: Strip) -> Strip:

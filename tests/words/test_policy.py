@@ -21,7 +21,7 @@ from guardalign_middleware.testing import red_config, red_detector
 from guardalign_middleware.verdict_records import flat_record
 from guardalign_middleware.words.judge import Judgement
 from guardalign_middleware.words.line import WordLine
-from guardalign_middleware.words.policy import covers
+from guardalign_middleware.words.policy import WordPolicy, covers
 from tests.support.word_doubles import (
     BLUE,
     PALE,
@@ -229,7 +229,7 @@ def test_the_overlay_draws_lines_and_counts_them() -> None:
 def test_guard_without_anything_that_judges_is_an_error() -> None:
     config = red_config(words={"mode": "guard"})
     with pytest.raises(ConfigError, match="guard of texts"):
-        ImageGuard(config, red_detector(config))
+        WordPolicy.load(config.words, config.detection)
 
 
 @given(

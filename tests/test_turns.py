@@ -1,0 +1,91 @@
+"""The pictures of a message are judged once more as one, with what the message says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from guardalign_middleware.errors import GuardError
+from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.turns import Turn
+from guardalign_middleware.words.judge import Judgement
+from guardalign_middleware.words.line import WordLine
+from tests.support.word_doubles import BLUE, PALE, BadJudge, striped, word_guard
+
+FIRST, SECOND = striped(((8, 10, 80, 18), BLUE)), striped(((8, 40, 80, 48), PALE))
+
+
+class Together(BadJudge):
+    """Finds "bad" unsafe only beside "fine", or where the user says "go"."""
+
+    def judge(self, lines: Sequence[WordLine], text: str = "") -> tuple[Judgement, ...]:
+        said = {line.text for line in lines}
+        if said >= {"bad", "fine"} or ("go" in text and "bad" in said):
+            return (Judgement(tuple(range(len(lines))), "order", 0.1, 0.5),)
+        return ()
+
+
+class NoTurns(Together):
+    """Fails where it is asked with a text."""
+
+    def judge(self, lines: Sequence[WordLine], text: str = "") -> tuple[Judgement, ...]:
+        if text:
+            raise OSError
+        return super().judge(lines, text)
+
+
+def test_words_split_over_two_pictures_are_read_as_one() -> None:
+    guard = word_guard("guard", Together())
+    pictures = [FIRST.to_pil(), SECOND.to_pil()]
+    assert {item.verdict.decision for item in guard.sanitize_many(pictures)} == {"allow"}
+    together = guard.sanitize_many(pictures, turns=[Turn("", 2)])
+    # With one of the two hidden, the other says nothing any more.
+    assert [item.verdict.decision for item in together] == ["mask", "mask"]
+    assert not any((item.image.pixels == BLUE).all(axis=2).any() for item in together if item.image)
+    apart = guard.sanitize_many(pictures, turns=[Turn("", 1), Turn("", 1)])
+    assert [item.verdict.decision for item in apart] == ["allow", "allow"]
+
+
+def test_words_are_judged_with_what_the_user_says() -> None:
+    guard = word_guard("guard", Together())
+    (harmless,) = guard.sanitize_many([FIRST.to_pil()], turns=[Turn("hello", 1)])
+    assert harmless.image is harmless.original
+    (hidden,) = guard.sanitize_many([FIRST.to_pil()], turns=[Turn("go", 1)])
+    assert hidden.verdict.decision == "mask"
+    assert hidden.verdict.category == "order"
+    assert hidden.verdict.regions[0].kind == "words"
+    assert hidden.masked_fraction > 0
+    assert hidden.passed is not None
+    assert hidden.image is not None
+    assert hidden.passed.sha256 == hidden.image.sha256
+    np.testing.assert_array_equal(hidden.original.pixels, FIRST.pixels)
+
+
+def test_the_chain_judges_each_message_as_a_turn() -> None:
+    chain = GuardAlign(word_guard("guard", Together()), EchoRunner())
+
+    def ask(text: str) -> str:
+        parts = [{"type": "image", "image": FIRST.to_pil()}, {"type": "text", "text": text}]
+        return chain.invoke([{"role": "user", "content": parts}]).verdicts[0].decision
+
+    assert (ask("hello"), ask("go")) == ("allow", "mask")
+
+
+def test_a_judge_that_fails_on_a_turn_is_a_fault_or_counted() -> None:
+    with pytest.raises(GuardError):
+        word_guard("guard", NoTurns()).sanitize_many([FIRST.to_pil()], turns=[Turn("go", 1)])
+    guard = word_guard("guard", NoTurns(), on_fault="allow")
+    (item,) = guard.sanitize_many([FIRST.to_pil()], turns=[Turn("go", 1)])
+    assert item.verdict.decision == "allow"
+    assert guard.failed_open == 1
+
+
+@pytest.mark.parametrize("turns", [[Turn("", 1)], [Turn("", 2), Turn("", 1)]])
+def test_turns_have_all_pictures_between_them(turns: list[Turn]) -> None:
+    with pytest.raises(ValueError, match="2 images together"):
+        word_guard("guard", Together()).sanitize_many(
+            [FIRST.to_pil(), SECOND.to_pil()], turns=turns
+        )
