@@ -26,7 +26,7 @@ from guardalign_middleware.output import GuardOutput
 from guardalign_middleware.sanitize import Cleaning, SanitizedImage, sanitize
 from guardalign_middleware.turns import Turn, clean_together, in_turns, shown
 from guardalign_middleware.types import CanonicalImage, Verdict
-from guardalign_middleware.unscanned import severity, unscanned
+from guardalign_middleware.unscanned import passed_by_itself, severity, unjudged, unscanned
 from guardalign_middleware.words_loading import load_words
 
 if TYPE_CHECKING:
@@ -225,12 +225,12 @@ class ImageGuard:
         find = partial(words.together, text=text, queue=self.detector.queue)
         try:
             found = find(images)
-        except GuardError:
+        except GuardError as error:
             if self.config.on_fault == "raise":
                 raise
             with self._lock:
-                self._failed_open += len(images)
-            return items  # each is judged by itself
+                self._failed_open += sum(passed_by_itself(item) for item in items)
+            return [unjudged(item, self.detector, error) for item in items]
         with typed_faults("sanitize"):
             return clean_together(items, found, find, self._scan_one, self.config.sanitize)
 
@@ -303,7 +303,7 @@ class ImageGuard:
             with self._lock:
                 self._failed_open += 1
             _LOGGER.warning("An image is allowed unscanned after a fault at %s.", error.stage)
-            return unscanned(image, self.detector, f"{error.stage}: {error.message}")
+            return unscanned(image, self.detector, error)
 
     def _scan_one(self, image: CanonicalImage, view_seed: str | None = None) -> Verdict:
         return self._read(image, self._detect(image, view_seed))

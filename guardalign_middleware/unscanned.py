@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from guardalign_middleware.detection import Detector
+from guardalign_middleware.errors import GuardError
+from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import SEVERITY, CanonicalImage, Evidence, Verdict
 
 
@@ -15,13 +19,13 @@ def severity(verdict: Verdict) -> tuple[int, bool, float]:
     return SEVERITY.index(verdict.decision), not_scanned, below
 
 
-def unscanned(image: CanonicalImage, detector: Detector, fault: str) -> Verdict:
+def unscanned(image: CanonicalImage, detector: Detector, error: GuardError) -> Verdict:
     """The verdict that allows an image without a scan, for the setting `on_fault="allow"`.
 
     Args:
         image: the image.
         detector: that should have scanned it; has a threshold profile.
-        fault: why it was not scanned.
+        error: why it was not scanned.
     """
     profile = detector.profile
     assert profile is not None  # without one the detector raises no fault but a ConfigError
@@ -49,6 +53,19 @@ def unscanned(image: CanonicalImage, detector: Detector, fault: str) -> Verdict:
         source=image.source,
         sha256=image.sha256,
         evidence=nothing,
-        fault=fault,
+        fault=f"{error.stage}: {error.message}",
         scaled_from=image.scaled_from,
     )
+
+
+def passed_by_itself(item: SanitizedImage) -> bool:
+    """Whether it was scanned and allowed as it is."""
+    return item.verdict.decision == "allow" and item.verdict.fault is None
+
+
+def unjudged(item: SanitizedImage, detector: Detector, error: GuardError) -> SanitizedImage:
+    """The result of an image whose message could not be judged: an allowed one is unscanned."""
+    if not passed_by_itself(item):
+        return item
+    verdict = unscanned(item.original, detector, error)
+    return replace(item, verdict=verdict, residual_distance=verdict.distance, passed=None)

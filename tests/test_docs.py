@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from guardalign_middleware.config import IntakePolicy, OutputConfig
+from guardalign_middleware.config import IntakePolicy, OutputConfig, WordsConfig
 from guardalign_middleware.mini.demo import demo_scenes
 from guardalign_middleware.testing import png
 from guardalign_middleware.types import CanonicalImage
 
 DOCS = Path(__file__).parents[1] / "docs"
-SECTIONS = {"intake": IntakePolicy, "output": OutputConfig}
+SECTIONS = {"intake": IntakePolicy, "output": OutputConfig, "words": WordsConfig}
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -39,7 +39,7 @@ def test_the_python_of_the_page_about_output(
     assert capsys.readouterr().out.startswith("image/png ")
 
 
-@pytest.mark.parametrize("page", ["output.md", "pdf.md"])
+@pytest.mark.parametrize("page", ["output.md", "pdf.md", "words.md"])
 def test_the_settings_exist(page: str) -> None:
     found = [yaml.safe_load(block) for block in blocks(page, "yaml")]
     assert found
@@ -53,7 +53,7 @@ def test_the_defaults_of_the_page_about_output_are_those() -> None:
     assert OutputConfig.model_validate(yaml.safe_load(block)["output"]) == OutputConfig()
 
 
-@pytest.mark.parametrize("page", ["output.md", "pdf.md"])
+@pytest.mark.parametrize("page", ["output.md", "pdf.md", "words.md"])
 def test_the_links_lead_somewhere(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):

@@ -80,6 +80,8 @@ def test_a_judge_that_fails_on_a_turn_is_a_fault_or_counted() -> None:
     guard = word_guard("guard", NoTurns(), on_fault="allow")
     (item,) = guard.sanitize_many([FIRST.to_pil()], turns=[Turn("go", 1)])
     assert item.verdict.decision == "allow"
+    assert item.verdict.fault is not None
+    assert item.verdict.fault.startswith("words:")
     assert guard.failed_open == 1
 
 
