@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.text import Text
@@ -16,15 +17,12 @@ from typer.testing import CliRunner, Result
 
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.cli import app
-from guardalign_middleware.cli.scan import describe
+from guardalign_middleware.cli.scan import describe, run_scan
 from guardalign_middleware.config import AuditConfig, IntakePolicy
 from guardalign_middleware.testing import counting_guard, picture, png, red_config, red_guard
 from guardalign_middleware.types import Region
 from tests.support.animations import animation
 from tests.support.audit_logs import KEY
-from guardalign_middleware.cli.scan import describe, expand, run_scan
-from guardalign_middleware.errors import ImageRejected
-from guardalign_middleware.types import Region
 from tests.support.drawn_words import drawn
 from tests.support.verdicts import make_verdict, plain_image
 
@@ -288,12 +286,14 @@ class TestResume:
             result = run(monkeypatch, folder, "--resume", file)
         assert result.exit_code == 3
         assert "in use by another scan" in result.stderr
+
+
 def test_words_on_the_command_line_overrides_the_preset(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn("HELLO THERE", 40, on=(400, 200), at=(20, 60)).to_pil().save(tmp_path / "sign.png")
     paths = [str(tmp_path / "sign.png")]
-    options: dict[str, Any] = {"overlay": None, "preset": "mini"}
+    options: dict[str, Any] = {"overlay": None, "resume": None, "preset": "mini"}
     assert run_scan(paths, as_json=True, words="mask", **options) == 1
     record = json.loads(capsys.readouterr().out)
     assert record["decision"] == "mask"
