@@ -6,6 +6,7 @@ It needs no model and no threshold file, and knows nothing of topics.
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,5 +66,5 @@ def _rules_digest(options: str) -> str:
     """Digest of the source of the rules: a verdict in a cache must not outlive them."""
     digest = hashlib.sha256(options.encode())
     for module in (carriers, injection, instruction_rules, passages, plain):
-        digest.update(Path(module.__file__).read_bytes())
+        digest.update(Path(inspect.getfile(module)).read_bytes())
     return digest.hexdigest()
