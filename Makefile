@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint types unit neighbours floors bench fuzz sbom train-mini lock clean
+.PHONY: help setup demo test quick lint types unit neighbours floors bench fuzz sbom train-mini train-words lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -99,6 +99,10 @@ train-mini: setup  ## train the miniature models from scratch, on a CPU in a few
 	$(BIN)/python -m training.llava.default_calibration
 	$(BIN)/python -m training.clip --tower runs/llava/vision.pt
 	$(BIN)/python -m training.clip.fit_threshold
+
+train-words: setup  ## train the built-in classifiers of words and fit their thresholds, in minutes
+	$(BIN)/python -m training.words
+	$(BIN)/python -m benchmarks.words.fit_thresholds
 
 lock: setup  ## renew constraints.txt from what the projects ask for
 	$(BIN)/uv pip compile --quiet --upgrade --group dev $(PROJECTS) \

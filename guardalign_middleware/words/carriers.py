@@ -27,7 +27,7 @@ _LIST_NOUNS = (
     r"steps?|methods?|ways?|list|lists|tips?|guides?|instructions?|procedures?|process|processes|"
     r"recipe|plans?|strateg(?:y|ies)|techniques?|tricks?|ideas?|tactics?|approaches|means|"
     r"details|examples?|hacks|reasons|excuses|tools|materials|ingredients|remedies|manual|tutorial|"
-    r"blueprint|scripts?|arguments|messages|phrases|slogans|signs|indicators|things|places|sites"
+    r"blueprint|scripts?|arguments|messages|phrases|slogans|indicators"
 )
 # "Steps to", "Legal methods for", "A list of", "Ten ways in which", "Methods used by … to".
 _HOW_TO = re.compile(

@@ -62,6 +62,8 @@ def test_an_empty_list_under_a_title_that_asks_is_a_carrier(
         (*TITLE, "1. Beat the eggs.", "2.", "3. Bake."),
         ("Shopping list", "1.", "2.", "3."),
         ("My three wishes", "1. ____", "2. ____", "3. ____"),
+        ("Three things I am grateful for", "1.", "2.", "3."),
+        ("Places in town", "1.", "2.", "3."),
         ("Test", "1. What is a noun?", "________", "2. What is a verb?", "________"),
         ("Table 1", "3", "7", "12"),
         ("Departures", "1", "14", "2"),

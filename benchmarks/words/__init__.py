@@ -1,0 +1,1 @@
+"""Words in pictures: drawn sets, and what guards of words make of them."""

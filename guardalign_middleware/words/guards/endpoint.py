@@ -1,0 +1,154 @@
+"""A guard of texts that asks a moderation service with OpenAI's interface."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from guardalign_middleware.errors import ConfigError, GuardError
+from guardalign_middleware.words.guards.guard import STAGE, Assessment
+
+_TEXTS = 32
+_ANSWER_BYTES = 4 * 2**20
+
+
+class ModerationGuard:
+    """Posts texts to `{url}/moderations` and reads `category_scores`.
+
+    The distance is 1 − the largest score, and at most 0.5 where the service itself flags a text.
+    Every fault of network, service or answer is an error: nothing is allowed then. Texts leave the
+    process, so choose the service as you would choose one for the pictures themselves.
+
+    Args:
+        url: of the service's interface, as in "https://api.openai.com/v1".
+        model: its name, or None for the service's own choice.
+        key_variable: environment variable with the key; None = the service needs none.
+        timeout_s: bound on connecting, on each read, and on the whole answer once it begins.
+
+    Raises:
+        ConfigError: the URL is wrong, the variable is not set, or the key would travel
+            unencrypted.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        key_variable: str | None = "OPENAI_API_KEY",
+        timeout_s: float = 10.0,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+            raise ConfigError(
+                f"{url!r} is not the URL of a moderation service.",
+                remedy='It should look like "https://api.openai.com/v1".',
+            )
+        if not timeout_s > 0:
+            raise ConfigError(f"timeout_s should be > 0. Received {timeout_s}.")
+        headers = {"User-Agent": "guardalign-middleware"}
+        if key_variable is not None:
+            key = os.environ.get(key_variable, "").strip()
+            if not key:
+                raise ConfigError(
+                    f"The environment variable {key_variable} is not set.",
+                    remedy="Set it to the service's key, or key_variable to None.",
+                )
+            if parts.scheme == "http" and not _is_loopback(parts.hostname):
+                raise ConfigError(
+                    f"The key would travel to {parts.hostname} without encryption.",
+                    remedy="Use https, or set key_variable to None.",
+                )
+            headers["Authorization"] = f"Bearer {key}"
+        self._url, self._model, self._timeout_s = f"{url.rstrip('/')}/moderations", model, timeout_s
+        self._headers = headers
+        self._tls = httpx.create_ssl_context()  # takes tens of milliseconds, so it is made once
+
+    @property
+    def fingerprint(self) -> str:
+        """Made of URL and model; a service that changes its model changes its answers unseen."""
+        return f"moderation:{self._url}:{self._model}"
+
+    def assess(self, texts: Sequence[str]) -> tuple[Assessment, ...]:
+        """Ask the service, 32 texts at a time.
+
+        Raises:
+            GuardError: the service did not answer in time, or not as its interface says.
+        """
+        parts = [texts[first : first + _TEXTS] for first in range(0, len(texts), _TEXTS)]
+        # A client of its own for each call: threads share nothing, and no connection stays open.
+        with httpx.Client(
+            headers=self._headers,
+            timeout=self._timeout_s,
+            verify=self._tls,
+            follow_redirects=False,
+        ) as client:
+            return tuple(found for part in parts for found in self._ask(client, list(part)))
+
+    def _ask(self, client: httpx.Client, texts: list[str]) -> list[Assessment]:
+        body: dict[str, Any] = {"input": texts}
+        if self._model is not None:
+            body["model"] = self._model
+        try:
+            answer = self._post(client, body)
+            results = answer["results"]
+            if len(results) != len(texts):
+                raise ValueError(f"{len(results)} results for {len(texts)} texts")
+            return [_assessment(result) for result in results]
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # Neither words nor the key: only what failed.
+            raise _fault(f"did not answer: {type(error).__name__}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _fault(f"gave an answer that is not a moderation: {error}") from error
+
+    def _post(self, client: httpx.Client, body: dict[str, Any]) -> Any:
+        deadline = time.monotonic() + self._timeout_s
+        with client.stream("POST", self._url, json=body) as response:
+            if response.status_code != httpx.codes.OK:
+                raise _fault(f"answered with status {response.status_code}")
+            content = bytearray()
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > _ANSWER_BYTES:
+                    raise _fault("gave an answer of more than 4 MiB")
+                if time.monotonic() > deadline:
+                    raise _fault(f"did not finish its answer within {self._timeout_s:g} s")
+        return httpx.Response(200, content=bytes(content)).json()
+
+
+def _assessment(result: Any) -> Assessment:
+    scores: dict[str, float] = {
+        str(name): float(score)
+        for name, score in result["category_scores"].items()
+        if score is not None
+    }
+    if not scores or not all(0.0 <= score <= 1.0 for score in scores.values()):
+        raise ValueError("category_scores should hold numbers from 0 to 1")
+    if not isinstance(result["flagged"], bool):
+        raise TypeError("flagged should be true or false")
+    category = max(scores, key=lambda name: scores[name])
+    distance = 1.0 - scores[category]
+    return Assessment(category, min(distance, 0.5) if result["flagged"] else distance)
+
+
+def _fault(what: str) -> GuardError:
+    return GuardError(
+        f"The moderation service {what}.",
+        stage=STAGE,
+        remedy="Check the URL, the key, the model and the network; nothing was allowed.",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,47 @@
+"""Hashed n-grams of words and letters: what the built-in classifier sees of a text."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardalign_middleware.words.plain import plain
+
+BUCKETS = 2**16
+VERSION = "1"
+"""Changes with anything that changes a feature; the weights name the version they are for."""
+_WORD = re.compile(r"\w+")
+_LETTERS = (3, 4, 5)
+
+
+def features(text: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Buckets of a text's n-grams, and their values, which form a unit vector.
+
+    N-grams are words, pairs of words, and 3 to 5 letters of each word with its bounds, so that a
+    text with a few letters misread or spaces missing keeps most of them. A value is 1 + ln(count).
+
+    Returns:
+        Different buckets `[N]` in 0..BUCKETS − 1, and values `[N]`; empty for a text without words.
+    """
+    words = _WORD.findall(plain(text))
+    grams: Counter[str] = Counter(f"w {word}" for word in words)
+    grams.update(f"p {one} {two}" for one, two in zip(words, words[1:], strict=False))
+    for word in words:
+        bound = f"<{word}>"
+        grams.update(
+            f"c {bound[first : first + size]}"
+            for size in _LETTERS
+            for first in range(len(bound) - size + 1)
+        )
+    summed: dict[int, float] = {}
+    for gram, count in grams.items():
+        bucket = crc32(gram.encode()) % BUCKETS
+        summed[bucket] = summed.get(bucket, 0.0) + 1.0 + float(np.log(count))
+    buckets = np.fromiter(summed, dtype=np.int64, count=len(summed))
+    values = np.fromiter(summed.values(), dtype=np.float32, count=len(summed))
+    norm = float(np.linalg.norm(values))
+    return buckets, values / np.float32(norm) if norm else values

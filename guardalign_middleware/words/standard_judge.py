@@ -1,0 +1,37 @@
+"""The judge of words that needs nothing but the package."""
+
+from __future__ import annotations
+
+from guardalign_middleware.types import Action
+from guardalign_middleware.words.form import FormJudge
+from guardalign_middleware.words.guards.builtin import HEADS, BuiltinGuard, shipped_profile
+from guardalign_middleware.words.guards.passage_judge import PassageJudge
+from guardalign_middleware.words.joined import JoinedJudge
+from guardalign_middleware.words.judge import LineJudge
+
+
+def standard_judge(
+    *,
+    carrier: Action | None = "mask",
+    injection: Action | None = "mask",
+    harm: Action = "mask",
+) -> JoinedJudge:
+    """Form, and the built-in classifiers with the thresholds that ship.
+
+    Args:
+        carrier: what an empty list that asks to be filled causes; None = it is not looked for.
+        injection: what an instruction addressed to a model causes; None = it is not looked for.
+        harm: what a harmful request causes.
+
+    Raises:
+        ModelLoadError: the classifiers' weights cannot be read.
+        ConfigError: their thresholds cannot be read, or are for other weights.
+    """
+    judges: list[LineJudge] = [FormJudge(carrier=carrier, injection=injection)]
+    actions: dict[str, Action | None] = {"harm": harm, "injection": injection}
+    for head in HEADS:
+        action = actions[head]
+        if action is not None:
+            guard, profile = BuiltinGuard.load(head), shipped_profile(head)
+            judges.append(PassageJudge.fitted(guard, profile, action=action))
+    return JoinedJudge(judges)
