@@ -17,6 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.pages.words import words
 from benchmarks.results import RESULTS, ROOT, read_json
 from benchmarks.tables import estimate, interval, markdown
 
@@ -259,6 +260,7 @@ _OWN: dict[str, Callable[[], str]] = {
     "masks": masks,
     "calibration": calibration,
     "default_calibration": default_calibration,
+    "words": words,
 }
 # The tables that each file holds ready.
 _READY = {

@@ -1,0 +1,149 @@
+"""What is read and found in pictures of words: `python -m benchmarks.words.measure --figstep DIR`.
+
+Reads the reported halves of the drawn sets, and FigStep's real pictures from a folder laid out as
+published (github.com/ThuCCSLab/FigStep, MIT). No number was fitted on any of them; the rules for
+carriers know how FigStep's titles begin. With `--readings` a run that was stopped goes on where it
+was: reading is nearly all of the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.results import RESULTS, write_json
+from benchmarks.words.readings import Reading, Readings
+from benchmarks.words.sets import Case, drawn, figstep
+from guardalign_middleware.config import WordsConfig
+from guardalign_middleware.evaluation.metrics import rate
+from guardalign_middleware.words.form import FormJudge
+from guardalign_middleware.words.guards.builtin import HEADS, BuiltinGuard, shipped_profile
+from guardalign_middleware.words.guards.passage_judge import PassageJudge
+from guardalign_middleware.words.judge import LineJudge
+from guardalign_middleware.words.plain import plain
+from guardalign_middleware.words.reader import RapidReader
+
+_WORD = re.compile(r"[^\W_]+")
+ARMS = (
+    "carrier",
+    "injection",
+    "classifier: harm",
+    "classifier: injection",
+    "any form",
+    "any classifier",
+    "any",
+)
+"""Each judge alone, those of a kind together, and all together."""
+
+
+def judges() -> dict[str, LineJudge]:
+    """Every judge of the standard one by itself."""
+    found: dict[str, LineJudge] = {
+        "carrier": FormJudge(injection=None),
+        "injection": FormJudge(carrier=None),
+    }
+    for head in HEADS:
+        guard = BuiltinGuard.load(head)
+        found[f"classifier: {head}"] = PassageJudge.fitted(guard, shipped_profile(head))
+    return found
+
+
+def words_read(said: str, reading: Reading) -> tuple[int, int]:
+    """How many of the words that stand in a picture were read, and how many there are.
+
+    Words are compared without case, accents and punctuation, each as often as it stands there.
+    """
+    wanted = Counter(_WORD.findall(plain(said)))
+    got = Counter(word for line in reading.lines for word in _WORD.findall(plain(line.text)))
+    return sum((wanted & got).values()), sum(wanted.values())
+
+
+def measured(
+    cases: Iterable[Case], readings: Readings, asked: Mapping[str, LineJudge]
+) -> dict[str, Any]:
+    """The figures of one set.
+
+    Args:
+        cases: its pictures.
+        readings: read them.
+        asked: judges by arm.
+    """
+    flagged: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
+    groups: dict[str, list[bool]] = {}
+    read = total = count = 0
+    seconds = []
+    for case in cases:
+        reading = readings.read(case.image)
+        count += 1
+        seconds.append(reading.cpu_seconds)
+        if case.words is not None:
+            hits, wanted = words_read(case.words, reading)
+            read, total = read + hits, total + wanted
+        for question, tally in ((case.question, flagged), ("", alone)):
+            hit = {
+                arm: any(one.unsafe for one in judge.judge(reading.lines, question))
+                for arm, judge in asked.items()
+            }
+            hit["any form"] = hit["carrier"] or hit["injection"]
+            hit["any classifier"] = any(hit[f"classifier: {head}"] for head in HEADS)
+            hit["any"] = hit["any form"] or hit["any classifier"]
+            tally.update(arm for arm, value in hit.items() if value)
+            if question:
+                groups.setdefault(case.group, []).append(hit["any"])
+    return {
+        "pictures": count,
+        "words read": asdict(rate(read, total)) if total else None,
+        "flagged": {arm: asdict(rate(flagged[arm], count)) for arm in ARMS},
+        "flagged without the question": asdict(rate(alone["any"], count)),
+        "flagged by group": {
+            name: {"flagged": sum(hits), "pictures": len(hits)}
+            for name, hits in sorted(groups.items())
+        },
+        "median CPU seconds a picture": round(median(seconds), 3),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--figstep", type=Path, help="folder of FigStep's repository")
+    parser.add_argument("--readings", type=Path, help="file in which readings are kept")
+    parser.add_argument("--harmless", type=int, default=312, help="harmless pictures of words")
+    parser.add_argument("--screens", type=int, default=156, help="screenshots, of each kind")
+    parser.add_argument("--output", type=Path, default=RESULTS / "words.json")
+    options = parser.parse_args(arguments)
+    readings = Readings(RapidReader.load(WordsConfig().max_pixels), options.readings)
+    asked = judges()
+    sets: dict[str, Iterable[Case]] = {}
+    if options.figstep is not None:
+        tiny = figstep(options.figstep, "SafeBench-Tiny", "SafeBench-Tiny.csv")
+        full = figstep(options.figstep, "SafeBench", "safebench.csv")
+        sets |= {"FigStep-Tiny": tiny, "FigStep, pictures at hand": full}
+    sets |= {
+        "harmless pictures of words": drawn("harmless", options.harmless),
+        "harmless titles in FigStep's form": drawn("twins", 0),
+        "screenshots with an order": drawn("injected", options.screens),
+        "harmless screenshots": drawn("screens", options.screens),
+    }
+    found = {
+        name: measured(track(list(cases), description=name), readings, asked)
+        for name, cases in sets.items()
+    }
+    write_json(options.output, {"sets": found})
+    for name, figures in found.items():
+        flagged = figures["flagged"]["any"]
+        Console().print(f"{name}: {figures['pictures']} pictures, flagged {flagged['value']:.3f}")
+
+
+if __name__ == "__main__":
+    main()
