@@ -48,7 +48,7 @@ def train_head(known: csr_matrix, unsafe: Sequence[bool], strength: float) -> ND
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--texts", type=int, default=24000, help="number of training texts")
+    parser.add_argument("--texts", type=int, default=20000, help="number of training texts")
     parser.add_argument("--strength", type=float, default=3.0, help="C of the regression")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the texts")
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="weights file to write")
