@@ -85,10 +85,14 @@ class Search:
             ValueError: a probability is NaN.
         """
         whole = (0, 0, self._width, self._height)
-        parts = self._look(whole, FAR, _FAR_SCALE)
+        parts, hints = self._look(whole, FAR, _FAR_SCALE)
         if (self._width * self._height) * _TOO_FAR**2 > FAR:
             known = [line.found for line in self._lines if line.legible]
             parts += fine_parts(self._pixels, self._models, known)
+        # Texture hints at lines, too: all hints together cost no more than the view from afar.
+        hints = [hint for hint in self._joined(hints) if not any(_touch(hint, x) for x in parts)]
+        for hint in hints:
+            parts += self._look_closer(hint, FAR / len(hints))
         most = float(FAR)
         while parts and self._left >= _LEAST_VIEW:
             most *= _CLOSER
@@ -102,16 +106,24 @@ class Search:
         return [line for line in self._lines if line.spelled is not NOT_YET] + read
 
     def _look_closer(self, part: Box, most: float) -> list[Box]:
-        """Look at a part, and at a larger one while lines go on beyond it."""
+        """Look at a part, and at a larger one while lines go on beyond it.
+
+        Returns:
+            The parts in which lines call for a closer view still.
+        """
         while True:
-            parts = self._look(part, most, _SCALE)
+            parts, _ = self._look(part, most, _SCALE)
             larger = self._with_cut_lines(part)
             if larger == part or self._left < _LEAST_VIEW:
                 return parts
             part, most = larger, min(most, self._left)
 
-    def _look(self, part: Box, most: float, scale: float) -> list[Box]:
-        """Look at a part of the picture; returns the parts that call for a closer view."""
+    def _look(self, part: Box, most: float, scale: float) -> tuple[list[Box], list[Box]]:
+        """Look at a part of the picture.
+
+        Returns:
+            The parts in which lines call for a closer view, and those where there may be lines.
+        """
         x0, y0, x1, y1 = part
         view = resized(self._pixels[y0:y1, x0:x1], most, scale)
         rows, columns = view.shape[:2]
@@ -128,11 +140,14 @@ class Search:
             line for line in self._lines if _share(line.found, [new.found for new in lines]) < _SAME
         ] + lines
         if min(size) <= 1.05 / _SCALE:
-            return []  # it is as large as it gets
+            return [], []  # it is as large as it gets
         hot = (probability > _HINT).astype(np.uint8)
+        illegible = np.zeros_like(hot)
         for line in self._lines:
             _fill(hot, line.found, part, size, 0 if line.legible else 1)
-        return _parts(hot, part, size)
+            if not line.legible:
+                _fill(illegible, line.found, part, size, 1)
+        return _parts(hot, illegible, part, size)
 
     def _spelled(self, found: Sequence[FoundLine]) -> list[ReadLine]:
         spelled = spell(self._pixels, found, self._models)
@@ -202,19 +217,22 @@ def _fill(
         cv2.polylines(hot, corners, True, 0, _HALO)
 
 
-def _parts(hot: NDArray[np.uint8], part: Box, size: tuple[float, float]) -> list[Box]:
-    """The parts of the picture around what is hot in a view."""
+def _parts(
+    hot: NDArray[np.uint8], illegible: NDArray[np.uint8], part: Box, size: tuple[float, float]
+) -> tuple[list[Box], list[Box]]:
+    """The parts of the picture around what is hot in a view: those with a line, and the others."""
     cv2 = require_cv2()
     count, labels, stats, _ = cv2.connectedComponentsWithStats(hot, connectivity=8)
     specks = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < _SPECK)
     hot = np.where(np.isin(labels, specks), np.uint8(0), hot) if len(specks) else hot
     wide = cv2.dilate(hot, np.ones((2 * _NEAR + 1, 4 * _NEAR + 1), np.uint8))
     count, _, stats, _ = cv2.connectedComponentsWithStats(wide, connectivity=8)
-    parts = []
+    parts: tuple[list[Box], list[Box]] = [], []
     for x, y, across, down, _ in stats[1:count].tolist():
+        found = parts[0 if illegible[y : y + down, x : x + across].any() else 1]
         x0, y0 = part[0] + int(x * size[0]), part[1] + int(y * size[1])
         x1, y1 = part[0] + round((x + across) * size[0]), part[1] + round((y + down) * size[1])
-        parts.append((x0, y0, max(min(x1, part[2]), x0 + 1), max(min(y1, part[3]), y0 + 1)))
+        found.append((x0, y0, max(min(x1, part[2]), x0 + 1), max(min(y1, part[3]), y0 + 1)))
     return parts
 
 
