@@ -23,7 +23,8 @@ def _some(rng: random.Random, bank: tuple[str, ...], split: Split, count: int) -
 
 def _recipe(rng: random.Random, split: Split) -> Page:
     page = _page(rng)
-    y = page.text(24, 16, *_some(rng, banks.DISHES, split, 1), 30, font=page.bold)
+    (dish,) = _some(rng, banks.DISHES, split, 1)
+    y = page.text(24, 16, dish, 30, font=page.bold)
     for item in _some(rng, banks.INGREDIENTS, split, 3):
         y = page.text(36, y, f"• {item}", 17)
     y += 8

@@ -64,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         area = roc_auc_score(_labels(fresh, head), logits)
         Console().print(f"{head}: AUROC {area:.4f} on new texts of the same banks")
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    save_file(heads, options.output, metadata={"features": VERSION})
+    save_file(
+        {str(name): head for name, head in heads.items()},
+        options.output,
+        metadata={"features": VERSION},
+    )
     Console().print(f"wrote {options.output}")
 
 
