@@ -227,7 +227,7 @@ class TestRefused:
     def test_a_fault_is_no_refusal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         chain = GuardAlign(red_guard(), EchoRunner(), on_refused="notice", on_blocked="notice")
 
-        def broken(_: Any) -> Any:
+        def broken(_: Any, **options: Any) -> Any:
             raise GuardError("broken", stage="detection")
 
         monkeypatch.setattr(chain.guard, "sanitize_many", broken)

@@ -201,7 +201,8 @@ class Meter:
 
     def _embed(self, crops: Tensor) -> Tensor:
         """Unit rows `[W * cells², D]`, the cells of each crop together."""
-        if isinstance(self.encoder, WindowEncoder) and self.look.patches.layout == "dense":
+        # In this order: asking an encoder whether it has cells can fail.
+        if self.look.patches.layout == "dense" and isinstance(self.encoder, WindowEncoder):
             return self.encoder.encode_windows(crops).flatten(0, 2)
         return self.encoder.encode_images(crops)
 

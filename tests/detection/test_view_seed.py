@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from guardalign_middleware.audit import AuditLog, differences, read_entries, verify
-from guardalign_middleware.audit.lines import Head, Keys, canonical
-from guardalign_middleware.audit.storage import write_head
+from guardalign_middleware.audit.heads import write_head
+from guardalign_middleware.audit.keys import Keys
+from guardalign_middleware.audit.lines import Head
+from guardalign_middleware.audit.spelling import canonical
 from guardalign_middleware.config import AuditConfig, DefenceConfig, GuardAlignConfig
 from guardalign_middleware.detection.view_seed import derived_seed, seed_for, seeded_number
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing import picture, red_config, red_detector, red_guard
 from guardalign_middleware.types import CanonicalImage, Verdict
-
-KEY = bytes(range(32))
+from tests.support.audit_logs import KEY
 
 
 def shifting(**changes: object) -> GuardAlignConfig:
@@ -129,6 +130,7 @@ def test_seeds_of_masked_copies_derive_from_the_first(
 
 def test_an_audit_replay_repeats_the_seeds_of_masked_copies_too(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(KEY)
+    (tmp_path / "key").chmod(0o600)
     log = AuditConfig(log=tmp_path / "log", key_file=tmp_path / "key")
     images = pictures(6)
     recording = red_guard(shifting(audit=log))

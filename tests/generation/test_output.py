@@ -117,7 +117,7 @@ def test_requests_that_wait_have_no_thread_of_their_own() -> None:
     rows = [[user(f"hello {number}")] for number in range(200)]
     before = threading.active_count()
     tickets = runner.start_batch(rows)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     for future, row in zip(inner.futures, rows, strict=True):
         future.set_result(inner.generate(row))
     answers = [ticket.future.result(300).text for ticket in tickets]

@@ -17,6 +17,7 @@ from guardalign_middleware.mini.demo import demo_scenes
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.testing import all_red, picture, png, red_config, red_detector, red_guard
 from guardalign_middleware.types import CanonicalImage, Verdict
+from tests.support.audit_logs import KEY
 from tests.support.gated import GatedEncoder
 
 pytestmark = pytest.mark.slow
@@ -155,7 +156,8 @@ def test_threads_get_what_one_would(remembered: int) -> None:
 
 
 def test_the_audit_log_has_every_call_and_the_same_lines(tmp_path: Path) -> None:
-    (tmp_path / "key").write_bytes(bytes(range(32)))
+    (tmp_path / "key").write_bytes(KEY)
+    (tmp_path / "key").chmod(0o600)
 
     def lines(remembered: int) -> list[dict[str, Any]]:
         log = tmp_path / f"{remembered}.log"

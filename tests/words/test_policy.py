@@ -22,6 +22,7 @@ from guardalign_middleware.verdict_records import flat_record
 from guardalign_middleware.words.judge import Judgement
 from guardalign_middleware.words.line import WordLine
 from guardalign_middleware.words.policy import WordPolicy, covers
+from tests.support.audit_logs import KEY
 from tests.support.word_doubles import (
     BLUE,
     PALE,
@@ -194,29 +195,31 @@ def test_what_was_read_is_told_only_if_asked_for() -> None:
 
 def test_the_audit_log_has_counts_and_a_keyed_code(tmp_path: Path) -> None:
     key = tmp_path / "key"
-    key.write_bytes(b"k" * 64)
+    key.write_bytes(KEY)
+    key.chmod(0o600)
     log = tmp_path / "log.jsonl"
     audit = AuditConfig(log=log, key_file=key)
     guard = word_guard("guard", BadJudge(), include_text=True, audit=audit)
     cleaned = guard.sanitize(BOTH.to_pil())
     word_guard("off", audit=audit)
-    (entry,) = read_entries(log, b"k" * 64)
+    (entry,) = read_entries(log, KEY)
     assert entry.words is not None
     assert (entry.words["lines"], entry.words["characters"]) == (2, 7)
     assert cleaned.verdict.words is not None
     line = log.read_text()
     assert cleaned.verdict.words.sha256 not in line
     assert "fine" not in line
-    assert verify(log, b"k" * 64).intact
+    assert verify(log, KEY).intact
 
 
 def test_a_line_without_words_is_written_as_before(tmp_path: Path) -> None:
     key = tmp_path / "key"
-    key.write_bytes(b"k" * 64)
+    key.write_bytes(KEY)
+    key.chmod(0o600)
     config = red_config(audit=AuditConfig(log=tmp_path / "log.jsonl", key_file=key))
     ImageGuard(config, red_detector(config)).scan(BOTH.to_pil())
     assert "words" not in json.loads((tmp_path / "log.jsonl").read_text())
-    (entry,) = read_entries(tmp_path / "log.jsonl", b"k" * 64)
+    (entry,) = read_entries(tmp_path / "log.jsonl", KEY)
     assert entry.words is None
 
 

@@ -91,7 +91,7 @@ def filled_cache(length: int) -> DynamicCache:
 )
 def test_chunks_and_decode_steps(offset: int, length: int, expected: list[tuple[int, int]]) -> None:
     run, layers = make_run()
-    run.begin_forward(2, length, filled_cache(offset) if offset else None)
+    run.begin_forward(2, length, filled_cache(offset) if offset else DynamicCache())
     assert positions(run, layers) == expected
 
 

@@ -52,7 +52,7 @@ UNKNOWN = {
     "line": lambda out: _with(out, out["pixel_values"].exp()),
     "features": lambda out: BatchFeature({**out, "features": torch.rand(2, 3)}),
     "number": lambda out: _with(out, out["pixel_values"] * torch.nan),
-    "KeyError": lambda out: out["nothing"],
+    "nothing": lambda out: out["nothing"],
 }
 
 
