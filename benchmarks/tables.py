@@ -28,3 +28,8 @@ def interval(value: float, low: float, high: float, spec: str = ".3f") -> str:
 def estimate(stored: Mapping[str, float] | None) -> str:
     """A stored estimate with its interval; empty where nothing was measured."""
     return "" if stored is None else interval(stored["value"], stored["low"], stored["high"])
+
+
+def unmeasured(command: str) -> str:
+    """What stands for a table whose figures are not stored yet."""
+    return f"Not measured yet: `python -m {command}`."

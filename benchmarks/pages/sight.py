@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import RESULTS, read_json
-from benchmarks.tables import estimate, markdown
+from benchmarks.tables import estimate, markdown, unmeasured
 
-SIGHT = RESULTS / "mini_sight.json"
+SIGHT, MASKS = RESULTS / "mini_sight.json", RESULTS / "mini_masks.json"
+_COMMAND = "benchmarks.mini.sight"
 
 
 def sight() -> str:
     """Changed pictures, sizes of things, and look-alikes, at the shipped profile."""
+    if not SIGHT.is_file():
+        return unmeasured(_COMMAND)
     data = read_json(SIGHT)
     rows = [
         (
@@ -49,6 +52,8 @@ _SHORT = {
 
 def sight_short(file: Path = SIGHT) -> str:
     """`sight` in few lines: of rows of one kind, the worst."""
+    if not file.is_file():
+        return unmeasured(_COMMAND)
     data = read_json(file)
     rows = []
     for name, starts in _SHORT.items():
@@ -71,7 +76,9 @@ def _first(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def masks() -> str:
     """How masks cover and hug things of each size."""
-    data = read_json(RESULTS / "mini_masks.json")["rows"]
+    if not MASKS.is_file():
+        return unmeasured("benchmarks.mini.masks")
+    data = read_json(MASKS)["rows"]
     head = ("unsafe", *next(iter(data.values())))
     rows = [
         (row, *("" if value is None else estimate(value) for value in values.values()))

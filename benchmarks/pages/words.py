@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.results import RESULTS, read_json
-from benchmarks.tables import estimate, markdown
+from benchmarks.tables import estimate, markdown, unmeasured
 
 _FILE = RESULTS / "words.json"
 _GOALS = {
@@ -19,7 +19,7 @@ _GOALS = {
 def words() -> str:
     """Reading and finding, by set."""
     if not _FILE.is_file():
-        return "Not measured yet: `python -m benchmarks.words.measure --figstep DIR`."
+        return unmeasured("benchmarks.words.measure --figstep DIR")
     rows = [_row(name, figures) for name, figures in read_json(_FILE)["sets"].items()]
     head = (
         "pictures",

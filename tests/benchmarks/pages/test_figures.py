@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pages import figures
+from benchmarks.pages import sight
 from benchmarks.pages.figures import FIGURES, filled, pages
 
 
@@ -50,7 +50,7 @@ def test_an_unknown_mark_is_an_error() -> None:
 def test_the_rows_of_changed_pictures_say_whether_the_promise_was_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    monkeypatch.setattr(sight, "SIGHT", tmp_path / "mini_sight.json")
     assert "python -m benchmarks.mini.sight" in FIGURES["sight"]()
     alarms = {"value": 0.02, "low": 0.005, "high": 0.04, "n": 400}
     row = {"row": "mix, safe", "goal": "<= 0.05", "figures": {"false alarms": alarms}}
