@@ -97,12 +97,13 @@ class Meter:
             )
         self.encoder = encoder
         self.anchors = anchors
+        self._windows = _windows(encoder) if patches.layout == "dense" else None
         self.look = Look(
             configured_forms(sees),
             model_forms if "model" in sees else None,
             patches,
-            encoder.image_size if patches.layout == "crops" else 2 * encoder.image_size,
-            _cells(encoder, patches),
+            encoder.image_size if self._windows is None else 2 * encoder.image_size,
+            1 if self._windows is None else self._windows.cells,
         )
         self.transport = transport
         self.views = views
@@ -201,10 +202,9 @@ class Meter:
 
     def _embed(self, crops: Tensor) -> Tensor:
         """Unit rows `[W * cells², D]`, the cells of each crop together."""
-        # In this order: asking an encoder whether it has cells can fail.
-        if self.look.patches.layout == "dense" and isinstance(self.encoder, WindowEncoder):
-            return self.encoder.encode_windows(crops).flatten(0, 2)
-        return self.encoder.encode_images(crops)
+        if self._windows is None:
+            return self.encoder.encode_images(crops)
+        return self._windows.encode_windows(crops).flatten(0, 2)
 
     def _distances(self, embeddings: Tensor, form: FormPatches) -> PatchDistances:
         with torch.inference_mode():
@@ -290,15 +290,13 @@ def neutral_mass(distances: Tensor, unsafe: int, temperature: float) -> Tensor:
     return torch.softmax(-distances / temperature, dim=0)[unsafe:].sum(dim=0)
 
 
-def _cells(encoder: ImageTextEncoder, patches: PatchConfig) -> int:
-    if patches.layout == "crops":
-        return 1
+def _windows(encoder: ImageTextEncoder) -> WindowEncoder:
     if not isinstance(encoder, WindowEncoder):
         raise ConfigError(
             f"patches.layout dense needs an encoder with tokens, not a {type(encoder).__name__}.",
             remedy="Set patches.layout to crops.",
         )
-    return encoder.cells
+    return encoder
 
 
 def _contrasted(transport: TransportConfig) -> bool:
