@@ -70,9 +70,16 @@ class IconSet:
         full = unicodedata.name(character, "").lower().replace(" ", "")
         known = [table.get(key, "") for table in (self._names, short) for key in _codes(code)]
         keys = [name.replace("-", "") for name in (*known, full, *names)]
-        icon = next((self._icons[key] for key in keys if key in self._icons), None)
-        if icon is None:
-            return None
+        found = next((key for key in keys if key in self._icons), None)
+        return None if found is None else self.picture(found)
+
+    def picture(self, name: str) -> Image.Image:
+        """The picture of this name in the set, `_SIDE` pixels square.
+
+        Raises:
+            KeyError: the set has none.
+        """
+        icon = self._icons[name.replace("-", "")]
         width, height = icon.get("width", 16), icon.get("height", 16)
         box = f"{icon.get('left', 0)} {icon.get('top', 0)} {width} {height}"
         head = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="{_XLINK}" viewBox="{box}"'

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
-import json
 from functools import cache
 from pathlib import Path
 
@@ -22,12 +20,12 @@ from PIL import Image
 
 from guardalign_middleware.mini.world.sprites import COLUMNS, Atlas
 from training.atlas import on_square
+from training.emoji import IconSet
 
 PACKAGES = ("mdi", "tabler", "ph", "game-icons")
 _TABLE = Path(__file__).with_suffix(".csv")
 _ATLAS = Path(__file__).with_suffix(".png")
 _SIDE = 64
-_DRAWN = 256
 
 
 @cache
@@ -51,29 +49,21 @@ def icon_stranger(name: str) -> Image.Image:
 
 
 def render() -> Image.Image:
-    """The atlas: the opacity of each drawing."""
-    import resvg_py  # only rendering needs it
+    """The atlas: the opacity of each drawing.
 
-    sets = {
-        package: json.loads(Path(f"node_modules/@iconify-json/{package}/icons.json").read_text())
-        for package in PACKAGES
-    }
+    Raises:
+        KeyError: a package has no such icon.
+    """
+    sets = {package: IconSet(package) for package in PACKAGES}
     names = icon_strangers()
     atlas = Image.new("L", (COLUMNS * _SIDE, -(-len(names) // COLUMNS) * _SIDE))
     for index, name in enumerate(names):
         package, icon = name.split("/")
-        found = sets[package]
-        drawn = {"width": found.get("width", 16), "height": found.get("height", 16)}
-        drawn |= found["icons"][icon]
-        head = '<svg xmlns="http://www.w3.org/2000/svg" color="black"'
-        box = f'viewBox="0 0 {drawn["width"]} {drawn["height"]}" width="{_DRAWN}" height="{_DRAWN}"'
-        svg = f"{head} {box}>{drawn['body']}</svg>"
-        png = resvg_py.svg_to_bytes(svg_string=svg, width=_DRAWN, height=_DRAWN)
-        picture = on_square(Image.open(io.BytesIO(png)).convert("RGBA"), _SIDE)
-        if picture is None:
+        drawn = on_square(sets[package].picture(icon), _SIDE)
+        if drawn is None:
             raise ValueError(f"The icon {name!r} is empty. Take it from the table.")
         place = ((index % COLUMNS) * _SIDE, (index // COLUMNS) * _SIDE)
-        atlas.paste(picture.getchannel("A"), place)
+        atlas.paste(drawn.getchannel("A"), place)
     return atlas
 
 
