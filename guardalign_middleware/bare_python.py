@@ -20,20 +20,25 @@ class NoProcess(Exception):
     """A process cannot be started; the text says why."""
 
 
+class MissingPackage(NoProcess):
+    """A package that the script needs is not installed."""
+
+
 def bare_command(script: str, arguments: Sequence[str], packages: Sequence[str]) -> list[str]:
     """The command that runs a script with arguments, followed by the packages' folders.
 
     Raises:
-        NoProcess: this Python cannot start another one, or a package is missing.
+        MissingPackage: a package is not installed.
+        NoProcess: this Python cannot start another one.
     """
-    if not sys.executable or getattr(sys, "frozen", False):
-        raise NoProcess("sys.executable names no Python")
     folders: dict[str, None] = {}
     for name in packages:
         spec = find_spec(name)
         if spec is None or spec.origin is None:
-            raise NoProcess(f"the package {name} is missing")
+            raise MissingPackage(f"the package {name} is missing")
         folders[str(Path(spec.origin).parent.parent)] = None
+    if not sys.executable or getattr(sys, "frozen", False):
+        raise NoProcess("sys.executable names no Python")
     return [sys.executable, "-I", "-S", script, *arguments, *folders]
 
 

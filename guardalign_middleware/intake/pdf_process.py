@@ -10,15 +10,18 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
-from guardalign_middleware.bare_python import bare_environment
+from guardalign_middleware.bare_python import (
+    MissingPackage,
+    NoProcess,
+    bare_command,
+    bare_environment,
+)
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import GuardError, ImageRejected
 
@@ -122,11 +125,13 @@ def open_process(policy: IntakePolicy, source: str) -> Iterator[PdfProcess]:
         ImageRejected: `format_not_installed`, because pypdfium2 is missing.
         GuardError: no process can be started.
     """
-    folders = _library_folders(source)
-    if not sys.executable or getattr(sys, "frozen", False):
-        raise _no_process("sys.executable names no Python")
     limits = [str(policy.max_pdf_pages), str(math.ceil(policy.max_pdf_seconds) + 1)]
-    command = [sys.executable, "-I", "-S", str(_WORKER), *limits, *folders]
+    try:
+        command = bare_command(str(_WORKER), limits, _LIBRARIES)
+    except MissingPackage as error:
+        raise not_installed(source) from error
+    except NoProcess as error:
+        raise _no_process(str(error)) from error
     with _SLOTS:
         try:
             process = subprocess.Popen(
@@ -158,17 +163,6 @@ def not_installed(source: str, detail: str = "") -> ImageRejected:
         source=source,
         remedy='Run pip install "guardalign-middleware[pdf]".',
     )
-
-
-def _library_folders(source: str) -> list[str]:
-    """The folders that hold PDFium's Python packages."""
-    folders: dict[str, None] = {}
-    for name in _LIBRARIES:
-        spec = find_spec(name)
-        if spec is None or spec.origin is None:
-            raise not_installed(source)
-        folders[str(Path(spec.origin).parent.parent)] = None
-    return list(folders)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

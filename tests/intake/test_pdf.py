@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from guardalign_middleware import bare_python
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.encode import encode as encode_image
 from guardalign_middleware.errors import GuardError, ImageRejected
@@ -354,7 +355,7 @@ class TestHostileFiles:
 
 class TestTheProcess:
     def test_a_missing_library_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pdf_process, "find_spec", lambda name: None)
+        monkeypatch.setattr(bare_python, "find_spec", lambda name: None)
         error = rejected(drawn_pdf(BLUE_PAGE))
         assert error.reason == "format_not_installed"
         assert 'pip install "guardalign-middleware[pdf]"' in error.remedy
@@ -367,7 +368,7 @@ class TestTheProcess:
             (tmp_path / name / "__init__.py").write_text("raise ImportError('wrong platform')")
         path = {name: tmp_path / name / "__init__.py" for name in ("pypdfium2", "pypdfium2_raw")}
         monkeypatch.setattr(
-            pdf_process,
+            bare_python,
             "find_spec",
             lambda name: importlib.util.spec_from_file_location(name, path[name]),
         )
