@@ -143,6 +143,14 @@ def print_json(value: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def status_of(record: Mapping[str, Any]) -> int:
+    """The exit status for one image that was scanned, by its line of JSON."""
+    # Even if a fault allows it, it was not scanned.
+    if "error" in record or "fault" in record:
+        return CANNOT
+    return ALLOWED if record["decision"] == "allow" else UNSAFE
+
+
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed

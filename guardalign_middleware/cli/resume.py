@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from guardalign_middleware.cli.console import ALLOWED, CANNOT, UNSAFE, to_json_line
+from guardalign_middleware.audit.storage import write_all
+from guardalign_middleware.cli.console import status_of, to_json_line
 from guardalign_middleware.errors import ConfigError
 
 _OPENING = b'{"source": '
@@ -55,12 +56,9 @@ class ResumeFile:
         finally:
             os.close(file)
 
-    def __contains__(self, source: str) -> bool:
-        return source in self._done
-
-    def status(self, source: str) -> int:
-        """The exit status for an input that stands here."""
-        return self._done[source]
+    def status(self, source: str) -> int | None:
+        """The exit status for an input that stands here; None if it does not."""
+        return self._done.get(source)
 
     def check_profile(self, fingerprint: str) -> None:
         """Keep verdicts of different thresholds apart.
@@ -77,11 +75,9 @@ class ResumeFile:
         Raises:
             ConfigError: they cannot be written; none of them stays.
         """
-        rest = memoryview("".join(map(to_json_line, records)).encode())
         end = os.lseek(self._file, 0, os.SEEK_END)
         try:
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
+            write_all(self._file, "".join(map(to_json_line, records)).encode())
         except OSError as error:
             os.ftruncate(self._file, end)
             raise ConfigError(
@@ -91,7 +87,7 @@ class ResumeFile:
         self._note(source, records)
 
     def _note(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
-        self._done[source] = max(map(_status, records))
+        self._done[source] = max(map(status_of, records))
         self._profiles |= {str(one["profile"]) for one in records if "profile" in one}
 
     def _read(self) -> None:
@@ -139,12 +135,6 @@ def _record(line: bytes) -> dict[str, Any] | None:
 def _could_begin(line: bytes) -> bool:
     """Whether an interrupted scan can have left the beginning of a line."""
     return line[: len(_OPENING)] == _OPENING[: len(line)]
-
-
-def _status(record: Mapping[str, Any]) -> int:
-    if "error" in record or "fault" in record:
-        return CANNOT
-    return ALLOWED if record["decision"] == "allow" else UNSAFE
 
 
 def _unusable(path: Path, why: str) -> ConfigError:

@@ -13,13 +13,13 @@ from guardalign_middleware.cli.console import (
     ALLOWED,
     CANNOT,
     STYLES,
-    UNSAFE,
     err,
     make_folder,
     out,
     plain,
     print_error,
     print_json,
+    status_of,
     tracked,
 )
 from guardalign_middleware.cli.sources import STDIN, look, report_skipped
@@ -81,10 +81,11 @@ def run_scan(
             file = stack.enter_context(ResumeFile.open(resume))
         todo = []
         for number, source in enumerate(sources, start=1):
-            if file is not None and _is_file(source) and source in file:
-                statuses.add(file.status(source))
-            else:
+            status = _earlier(file, source)
+            if status is None:
                 todo.append((number, source))
+            else:
+                statuses.add(status)
         if len(todo) < len(sources):
             done = len(sources) - len(todo)
             err().print(
@@ -131,8 +132,9 @@ class _Scan:
 
     def one(self, number: int, source: str) -> int:
         """Scan one input, and return the exit status for it."""
-        if self.file is not None and _is_file(source) and source in self.file:
-            return self.file.status(source)  # named twice
+        status = _earlier(self.file, source)
+        if status is not None:
+            return status  # named twice
         try:
             frames = _load(self.guard, source)
             verdicts = self.guard.scan_many(frames)
@@ -146,19 +148,17 @@ class _Scan:
             for index, verdict in enumerate(verdicts, start=1)
         ]
         self._keep(source, records)
-        for index, (image, verdict) in enumerate(zip(frames, verdicts, strict=True), start=1):
+        results = zip(frames, verdicts, records, strict=True)
+        for index, (image, verdict, record) in enumerate(results, start=1):
             if self.as_json:
-                print_json(records[index - 1])
+                print_json(record)
             else:
                 out().print(describe(verdict))
             if self.folder is not None:
                 name = f"{number:04d}-{_stem(source)}"
                 name += f"-{index}.png" if len(frames) > 1 else ".png"
                 _save_overlay(image, verdict, self.folder / name)
-        # Even if it is allowed, it could not be scanned, which this command is for.
-        if any(verdict.fault is not None for verdict in verdicts):
-            return CANNOT
-        return UNSAFE if any(verdict.flagged for verdict in verdicts) else ALLOWED
+        return max(map(status_of, records))
 
     def _keep(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
         if self.file is not None:
@@ -234,9 +234,11 @@ def _located(source: str, error: GuardAlignError) -> str:
     return message if source in message or is_data_url(source) else f"{source}: {message}"
 
 
-def _is_file(source: str) -> bool:
-    """Whether the name of an input says which one it is, in a later run, too."""
-    return source != STDIN and not is_data_url(source)
+def _earlier(file: ResumeFile | None, source: str) -> int | None:
+    """The status of an input whose results stand in the file to resume; None if they do not."""
+    # Standard input is another picture each time, and all data URLs have one label.
+    named = source != STDIN and not is_data_url(source)
+    return file.status(source) if file is not None and named else None
 
 
 def _label(source: str) -> str:
