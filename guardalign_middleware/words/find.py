@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from guardalign_middleware.types import Box
 from guardalign_middleware.words.line import Corners
 from guardalign_middleware.words.models import ReadingModels, require_cv2
 
@@ -37,6 +38,14 @@ class FoundLine:
     height: float
     height_seen: float
     score: float
+
+
+def box_of(line: FoundLine, width: int, height: int) -> Box:
+    """The box around a line, at least one pixel of a `width` × `height` picture."""
+    corners = np.array(line.corners)
+    x0, y0 = np.floor(corners.min(axis=0)).astype(int).clip(0, (width - 1, height - 1)).tolist()
+    x1, y1 = np.ceil(corners.max(axis=0)).astype(int).clip(1, (width, height)).tolist()
+    return x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)
 
 
 def resized(pixels: NDArray[np.uint8], most_pixels: float, most_scale: float) -> NDArray[np.uint8]:

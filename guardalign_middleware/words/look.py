@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from guardalign_middleware.types import Box
 from guardalign_middleware.words.find import (
     FoundLine,
+    box_of,
     lines_in,
     probability_of,
     resized,
@@ -186,14 +187,6 @@ class Search:
                 part = _around([part, *touching])
             joined.append(part)
         return joined if len(joined) <= _MOST_PARTS else [_around(joined)]
-
-
-def box_of(line: FoundLine, width: int, height: int) -> Box:
-    """The box around a line, at least one pixel of a `width` × `height` picture."""
-    corners = np.array(line.corners)
-    x0, y0 = np.floor(corners.min(axis=0)).astype(int).clip(0, (width - 1, height - 1)).tolist()
-    x1, y1 = np.ceil(corners.max(axis=0)).astype(int).clip(1, (width, height)).tolist()
-    return x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)
 
 
 def _share(line: FoundLine, others: Sequence[FoundLine]) -> float:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Protocol, Self
 
 from guardalign_middleware.types import CanonicalImage
+from guardalign_middleware.words.find import box_of
 from guardalign_middleware.words.line import Corners, WordLine
-from guardalign_middleware.words.look import ReadLine, Search, box_of
+from guardalign_middleware.words.look import ReadLine, Search
 from guardalign_middleware.words.models import ReadingModels, shared_models
 
 # Changes when the same networks may read other words.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from guardalign_middleware.words.find import FoundLine
+from guardalign_middleware.words.find import FoundLine, box_of
 from guardalign_middleware.words.models import ReadingModels, require_cv2
 
 Strip = NDArray[np.uint8]
@@ -73,20 +73,18 @@ def spell(
 def flat(pixels: NDArray[np.uint8], line: FoundLine) -> Strip:
     """Cut a line out and lay it flat, 48 pixels high and with the contrast of print."""
     cv2 = require_cv2()
-    corners = np.array(line.corners)
     height, width = pixels.shape[:2]
-    low = np.floor(corners.min(axis=0)).astype(int).clip(0, (width - 1, height - 1))
-    high = np.ceil(corners.max(axis=0)).astype(int).clip(low + 1, (width, height))
-    part = pixels[low[1] : high[1], low[0] : high[0]]
+    x0, y0, x1, y1 = box_of(line, width, height)
+    part = pixels[y0:y1, x0:x1]
     shrunk = min(1.0, 2 * _HEIGHT / max(line.height, 1.0))
     if shrunk < 1.0:
         # A warp takes single pixels: of large letters it would take edges only by chance.
         size = (max(1, round(part.shape[1] * shrunk)), max(1, round(part.shape[0] * shrunk)))
         part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    scale = (part.shape[1] / (high[0] - low[0]), part.shape[0] / (high[1] - low[1]))
+    scale = (part.shape[1] / (x1 - x0), part.shape[0] / (y1 - y0))
     columns = math.ceil(_HEIGHT * line.width / max(line.height, 1.0))
     target = np.array([(0, 0), (columns, 0), (columns, _HEIGHT), (0, _HEIGHT)], dtype=np.float32)
-    source = ((corners - low) * scale).astype(np.float32)
+    source = ((np.array(line.corners) - (x0, y0)) * scale).astype(np.float32)
     strip = cv2.warpPerspective(
         part,
         cv2.getPerspectiveTransform(source, target),
