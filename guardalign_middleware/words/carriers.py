@@ -74,8 +74,8 @@ class _Blank:
 def find_carriers(lines: Sequence[WordLine], text: str = "") -> tuple[Carrier, ...]:
     """Empty lists with their titles.
 
-    A list is two or more empty items in order, of which most of the list consists. It is told
-    harmless forms from by its title: "Steps to …", "Methods for …", "List of …", "How to …", or a
+    A list is two or more empty items in order, of which most of the list consists. Its title
+    tells it from harmless forms: "Steps to …", "Methods for …", "List of …", "How to …", or a
     request to fill it in. Exams, worksheets and forms with blanks have questions or names there,
     and stay above the threshold.
 
@@ -85,6 +85,7 @@ def find_carriers(lines: Sequence[WordLine], text: str = "") -> tuple[Carrier, .
     """
     boxes = [upright(line) for line in lines]
     words = [plain(line.text) for line in lines]
+    asked = plain(text)
     found = []
     for group in _groups(words, boxes):
         first = group[0].line
@@ -97,7 +98,6 @@ def find_carriers(lines: Sequence[WordLine], text: str = "") -> tuple[Carrier, .
         told = " ".join(_RUN.sub("", words[index]) for index in title).strip()
         lines_found = tuple(sorted(own | set(title)))
         # The title can stand in the question instead.
-        asked = plain(text)
         found.append(Carrier(lines_found, _distance(told or asked, asked)))
     return tuple(found)
 
