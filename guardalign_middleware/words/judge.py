@@ -9,6 +9,9 @@ from typing import Protocol
 from guardalign_middleware.types import Action
 from guardalign_middleware.words.line import WordLine
 
+STAGE = "words"
+"""Stage of the faults of what reads and judges words."""
+
 
 @dataclass(frozen=True)
 class Judgement:

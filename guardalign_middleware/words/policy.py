@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from guardalign_middleware.cache import BoundedCache
@@ -23,12 +23,9 @@ from guardalign_middleware.types import (
     WordsRead,
 )
 from guardalign_middleware.words.joined import judge_turn
-from guardalign_middleware.words.judge import Judgement, LineJudge
+from guardalign_middleware.words.judge import STAGE, Judgement, LineJudge
 from guardalign_middleware.words.line import WordLine
 from guardalign_middleware.words.reader import RapidReader, WordReader
-
-STAGE = "words"
-"""Of the faults in here."""
 
 CATEGORY = "words"
 """Of all words, where all are hidden."""
@@ -37,18 +34,6 @@ _ACTIONS: tuple[Action, ...] = ("flag", "mask", "block")
 # A turned line is covered in pieces where one box would be this much larger than the line.
 _ROOMY = 1.6
 _READING_BYTES = 512
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The lines of one picture."""
-
-    lines: tuple[WordLine, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the lines, rounded up, for caches with a bound."""
-        return _READING_BYTES + sum(line.nbytes for line in self.lines)
 
 
 class HideAll:
@@ -83,8 +68,10 @@ class WordPolicy:
         self._config = config
         self.reader = reader
         self.judge = judge
-        self._readings: BoundedCache[Reading] = BoundedCache(
-            kept.remembered_verdicts, kept.remembered_bytes, lambda reading: reading.nbytes
+        self._readings: BoundedCache[tuple[WordLine, ...]] = BoundedCache(
+            kept.remembered_verdicts,
+            kept.remembered_bytes,
+            lambda lines: _READING_BYTES + sum(line.nbytes for line in lines),
         )
 
     @classmethod
@@ -117,11 +104,11 @@ class WordPolicy:
             GuardError: stage `words`; the reader failed.
         """
 
-        def read(images: list[CanonicalImage]) -> list[Reading]:
+        def read(images: list[CanonicalImage]) -> list[tuple[WordLine, ...]]:
             with typed_faults(STAGE):
-                return [Reading(self.reader.read(each)) for each in images]
+                return [self.reader.read(each) for each in images]
 
-        return queue.get_many({image.sha256: image}, read, self._readings)[image.sha256].lines
+        return queue.get_many({image.sha256: image}, read, self._readings)[image.sha256]
 
     def verdict(self, image: CanonicalImage, verdict: Verdict, queue: ScanQueue) -> Verdict:
         """The detector's verdict with the words of the picture in it.
@@ -135,13 +122,12 @@ class WordPolicy:
             GuardError: stage `words`; the reader or a guard of texts failed.
         """
         lines = self.read(image, queue)
-        readable = [index for index, line in enumerate(lines) if line.text]
-        asked = range(len(lines)) if self._config.mode == "mask" else readable
+        asked = lines if self._config.mode == "mask" else _readable(lines)
         judgements: tuple[Judgement, ...] = ()
         with typed_faults(STAGE):
             if self.judge is not None:
-                judgements = self.judge.judge([lines[index] for index in asked])
-            regions = _regions(image, [lines[index] for index in asked], judgements)
+                judgements = self.judge.judge(asked)
+            regions = _regions(image, asked, judgements)
         return with_words(replace(verdict, words=self._record(lines)), regions)
 
     def together(
@@ -161,14 +147,14 @@ class WordPolicy:
         """
         if self.judge is None or self._config.mode != "guard":
             return [()] * len(images)
-        readable = [[line for line in self.read(each, queue) if line.text] for each in images]
+        readable = [_readable(self.read(each, queue)) for each in images]
         with typed_faults(STAGE):
             judged = judge_turn(self.judge, readable, text)
             found = [_regions(*each) for each in zip(images, readable, judged, strict=True)]
         return [tuple(each for each in regions if each.action != "flag") for regions in found]
 
     def _record(self, lines: Sequence[WordLine]) -> WordsRead:
-        said = tuple(line.text for line in lines if line.text)
+        said = tuple(line.text for line in _readable(lines))
         whole = "\n".join(said)
         return WordsRead(
             lines=len(said),
@@ -178,6 +164,10 @@ class WordPolicy:
             reader=self.reader.fingerprint,
             text=said if self._config.include_text else None,
         )
+
+
+def _readable(lines: Sequence[WordLine]) -> tuple[WordLine, ...]:
+    return tuple(line for line in lines if line.text)
 
 
 def covers(line: WordLine, width: int, height: int) -> tuple[Box, ...]:

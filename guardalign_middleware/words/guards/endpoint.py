@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from guardalign_middleware.errors import ConfigError, GuardError
-from guardalign_middleware.words.guards.guard import STAGE, Assessment
+from guardalign_middleware.words.guards.guard import Assessment
+from guardalign_middleware.words.judge import STAGE
 
 _TEXTS = 32
 _ANSWER_BYTES = 4 * 2**20

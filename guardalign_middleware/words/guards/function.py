@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from guardalign_middleware.errors import ConfigError, GuardError
-from guardalign_middleware.words.guards.guard import STAGE, Assessment
+from guardalign_middleware.words.guards.guard import Assessment
+from guardalign_middleware.words.judge import STAGE
 
 Ask = Callable[[Sequence[str]], Sequence[tuple[str, float]]]
 """Texts to one `(category, distance)` each; low = unsafe."""

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from guardalign_middleware.errors import GuardError
-
-STAGE = "words"
-"""Stage of the faults of guards of texts."""
+from guardalign_middleware.words.judge import STAGE
 
 
 @dataclass(frozen=True)
