@@ -6,12 +6,13 @@ medicines, warnings, security training, jokes.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 Split = Literal["development", "report"]
+Entry = TypeVar("Entry")
 
 
-def half(bank: tuple[str, ...], split: Split) -> tuple[str, ...]:
+def half(bank: tuple[Entry, ...], split: Split) -> tuple[Entry, ...]:
     """The entries of a bank that belong to a split; no entry belongs to both."""
     return bank[split == "report" :: 2]
 

@@ -12,8 +12,8 @@ from benchmarks.words.page import WHITE, Page, Picture
 _SIZES = ((520, 400), (480, 520), (560, 420), (640, 480))
 
 
-def _page(rng: random.Random, **options: int) -> Page:
-    return Page(rng, *rng.choice(_SIZES), **options)
+def _page(rng: random.Random) -> Page:
+    return Page(rng, *rng.choice(_SIZES))
 
 
 def _some(rng: random.Random, bank: tuple[str, ...], split: Split, count: int) -> list[str]:
@@ -128,7 +128,7 @@ def _code(rng: random.Random, split: Split) -> Page:
 
 def _meme(rng: random.Random, split: Split) -> Page:
     page = _page(rng)
-    top, bottom = rng.choice(banks.MEMES[split == "report" :: 2])
+    top, bottom = rng.choice(half(banks.MEMES, split))
     for _ in range(14):
         x, y = rng.randrange(page.width), rng.randrange(page.height)
         colour = (rng.randrange(90, 170), rng.randrange(90, 170), rng.randrange(90, 170))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from guardalign_middleware.words.line import WordLine
@@ -42,10 +42,7 @@ PAPERS: tuple[tuple[Colour, Colour, Colour], ...] = (
 @cache
 def face(name: str, size: int) -> ImageFont.FreeTypeFont:
     """A font that ships with matplotlib, so that every machine draws the same pictures."""
-    spec = find_spec("matplotlib")
-    if spec is None or spec.origin is None:
-        raise RuntimeError("The pictures are drawn with fonts of matplotlib, which is missing.")
-    folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+    folder = Path(get_data_path()) / "fonts" / "ttf"
     return ImageFont.truetype(str(folder / f"{_FACES[name]}.ttf"), size)
 
 
