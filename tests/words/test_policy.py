@@ -169,7 +169,7 @@ class Mute(PaintReader):
         return tuple(line_at(line.box, "") for line in super().read(image))
 
 
-def test_unreadable_lines_are_hidden_with_all_words_and_judged_by_nobody() -> None:
+def test_unreadable_lines_are_hidden_with_all_words_and_are_not_judged() -> None:
     assert word_guard("mask", reader=Mute()).scan(BOTH.to_pil()).decision == "mask"
     judge = BadJudge()
     verdict = word_guard("guard", judge, Mute()).scan(BOTH.to_pil())

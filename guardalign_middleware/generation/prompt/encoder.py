@@ -47,7 +47,7 @@ from guardalign_middleware.generation.prompt.span_marks import (
 from guardalign_middleware.intake.unicode_text import check_unicode
 from guardalign_middleware.types import Message
 
-# These begin, end or pad a text, whoever says it.
+# Tokens that begin, end or pad a text of any role.
 _EDGES = ("bos_token", "eos_token", "pad_token", "unk_token")
 # What processors of transformers raise on messages for which they were not written.
 _PROCESSOR_FAULTS = (

@@ -60,7 +60,7 @@ def role_words(render: Render, control_tokens: Sequence[str], edges: Sequence[st
     Args:
         render: writes a conversation with the chat template, and the beginning of the answer.
         control_tokens: those of the model, which user text cannot contain.
-        edges: control tokens that begin or end a text, whoever says it; they guard no role.
+        edges: control tokens that begin or end a text of any role, so they guard none.
     """
     found: dict[str, set[str]] = {}
     guarded: dict[str, set[str]] = {}
