@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from guardalign_middleware.audit.heads import head_path
@@ -92,7 +93,8 @@ def entry_before(log: Path, kept: Head, keys: Keys) -> AuditEntry | None:
     Raises:
         OSError: the folder cannot be read.
     """
-    for path in _beside(log):
+    closed = [path for _, path in closed_files(log)]
+    for path in chain(reversed(closed), _renamed(log, closed)):
         entry = _last_entry(path, keys)
         if entry is not None and kept in {entry.after, entry.before}:
             return entry
@@ -114,8 +116,8 @@ def earlier_files(log: Path, first: Head | None, keys: Keys, start: Head) -> lis
     Raises:
         OSError: the folder cannot be read.
     """
-    closed = [(last, path) for last, path in closed_files(log) if last > start.entries]
-    own = {path for _, path in closed_files(log)}
+    own = closed_files(log)
+    closed = [(last, path) for last, path in own if last > start.entries]
     others: dict[Head, Path] | None = None
     found: list[Path] = []
     begin = first
@@ -124,7 +126,7 @@ def earlier_files(log: Path, first: Head | None, keys: Keys, start: Head) -> lis
             path = closed.pop()[1]
         else:
             if others is None:
-                others = _by_end(log, own, keys)
+                others = _by_end(_renamed(log, [path for _, path in own]), keys)
             match = None if begin is None else others.pop(begin, None)
             if match is None and not closed:
                 break
@@ -148,19 +150,17 @@ def first_of(file: int, keys: Keys) -> AuditEntry | None:
     return found if isinstance(found, AuditEntry) else None
 
 
-def _by_end(log: Path, own: set[Path], keys: Keys) -> dict[Head, Path]:
+def _by_end(paths: Iterable[Path], keys: Keys) -> dict[Head, Path]:
     ends: dict[Head, Path] = {}
-    for path in _beside(log):
-        entry = None if path in own else _last_entry(path, keys)
+    for path in paths:
+        entry = _last_entry(path, keys)
         if entry is not None:
             ends.setdefault(entry.after, path)
     return ends
 
 
-def _beside(log: Path) -> Iterator[Path]:
-    """Files that may have been this log; first those that it closed, the latest first."""
-    closed = [path for _, path in reversed(closed_files(log))]
-    yield from closed
+def _renamed(log: Path, closed: Sequence[Path]) -> Iterator[Path]:
+    """Files beside the log that may have been renamed from it; its closed files are left out."""
     known = {*closed, log}
     head = head_path(log).name
     for name in sorted(os.listdir(log.parent)):
