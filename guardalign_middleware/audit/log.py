@@ -142,8 +142,9 @@ class AuditLog:
             previous=head.mac,
             mac="0" * 64,
         )
-        sealed = open_sealed(entry.to_line())
-        if sealed is None or len(entry.to_line()) > LARGEST_LINE:
+        line = entry.to_line()
+        sealed = open_sealed(line)
+        if sealed is None or len(line) > LARGEST_LINE:
             raise AuditError(
                 f"This verdict needs a line of more than {LARGEST_LINE:,} bytes.",
                 remedy="Shorten the names of categories and sources.",
@@ -156,8 +157,9 @@ class AuditLog:
         # A clock that was set back begins no new file.
         if self.rotate_daily and entry.time[:10] > end.day:
             return True
-        size = end.size + len(entry.to_line())
-        return self.rotate_bytes is not None and size > self.rotate_bytes
+        if self.rotate_bytes is None:
+            return False
+        return end.size + len(entry.to_line()) > self.rotate_bytes
 
     def _write(self, file: int, entry: AuditEntry) -> None:
         # The next head is written first: on a full disk, that fails before there is a line.

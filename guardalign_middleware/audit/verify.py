@@ -150,12 +150,12 @@ def verify(
     if isinstance(kept, Head):
         walk.check_end(kept, "its head")
         if walk.count > kept.entries + 1:
-            walk.report(None, "head", "the head is older than the log: it was restored")
+            walk.report("head", "the head is older than the log: it was restored")
     elif kept == "damaged" or anchor is None:
         unknown = "so it is unknown whether lines were cut off"
-        walk.report(None, "head", f"{head_path(log)} is {kept}, {unknown}")
+        walk.report("head", f"{head_path(log)} is {kept}, {unknown}")
     head = Head(walk.count, walk.macs[walk.count]) if not walk.problems else None
-    files = tuple(AuditFile(name, *walk.files[name]) for name in walk.files)
+    files = tuple(AuditFile(name, *counted) for name, counted in walk.files.items())
     return AuditReport(walk.seen, head, tuple(walk.problems), walk.unfinished, files)
 
 
@@ -219,14 +219,14 @@ class _Walk:
         found = parse_line(line.data, self.keys)
         if not isinstance(found, AuditEntry):
             kind = "malformed" if found == "incomplete" and not line.is_last else found
-            self._note(line.file, before + 1, kind, _FAULTS[kind])
+            self.report(kind, _FAULTS[kind], line.file, before + 1)
             self.files[line.file] = before + 1, None
             # The line before the next one is unknown now.
             self._expected = None
             self.count += 1
             return None
         if self._expected not in {None, found.before}:
-            self._note(line.file, before + 1, "out_of_order", self._gap(found))
+            self.report("out_of_order", self._gap(found), line.file, before + 1)
         if self.seen == 1 and found.number > self.start.entries:
             self.count = found.number
         self.count += 1
@@ -241,7 +241,7 @@ class _Walk:
         """Report an unfinished last line, unless the head shows that nothing was recorded in it."""
         if self._open is not None and (kept is None or kept.entries != self.count):
             place = self.files[self._open.file][0] + 1
-            self._note(self._open.file, place, "incomplete", _FAULTS["incomplete"])
+            self.report("incomplete", _FAULTS["incomplete"], self._open.file, place)
 
     def check_end(self, head: Head, name: str) -> None:
         """Report lines that were cut off, or that are not those of a head."""
@@ -250,22 +250,18 @@ class _Walk:
                 f"the log ends after {self.count} of the {head.entries} lines in {name}: they were "
                 "cut off, or lost in a power failure without fsync"
             )
-            self.report(None, "cut", message)
+            self.report("cut", message)
         elif self.macs.get(head.entries) != head.mac:
             message = f"line {head.entries} does not match {name}"
-            self.report(None, "head", message)
+            self.report("head", message)
 
-    def report(self, line: int | None, kind: ProblemKind, message: str) -> None:
-        """Keep a problem of the log as a whole."""
-        self._keep(Problem(line, kind, message))
-
-    def _note(self, file: str, line: int, kind: ProblemKind, message: str) -> None:
-        self._keep(Problem(line, kind, message, file))
-
-    def _keep(self, problem: Problem) -> None:
+    def report(
+        self, kind: ProblemKind, message: str, file: str | None = None, line: int | None = None
+    ) -> None:
+        """Keep a problem, of the log as a whole unless a line of a file is named."""
         # With a wrong key, every one of a million lines would be a problem.
         if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(problem)
+            self.problems.append(Problem(line, kind, message, file))
 
     def _could_follow(self, data: bytes) -> bool:
         return self._expected is not None and could_follow(data, self._expected)
