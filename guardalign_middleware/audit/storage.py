@@ -33,7 +33,7 @@ def open_regular(path: str | os.PathLike[str], flags: int) -> int:
 
 @contextmanager
 def writing(log: Path, *, create: bool = True) -> Iterator[int]:
-    """The descriptor of the log, to be written by nobody else meanwhile.
+    """Open the log for reading and writing, and lock out all other writers.
 
     The lock is on a file of its own, `NAME.lock`, because the log may be renamed by a log rotator.
     It is opened anew for each use: a lock belongs to an open file, so that threads exclude each

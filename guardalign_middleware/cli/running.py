@@ -69,7 +69,7 @@ def guarded(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has enough, as in `guardalign scan … | head`. There is nobody left to tell.
+        # The reader closed the pipe, as in `guardalign scan … | head`; that needs no message.
         pass
     except OSError as error:
         print_error(_in_words(error))
