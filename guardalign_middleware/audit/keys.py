@@ -8,6 +8,7 @@ import os
 import stat
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from guardalign_middleware.audit.spelling import canonical
@@ -61,6 +62,18 @@ class Keys:
     def of_words(self, sha256: str) -> str:
         """The code of words with this `WordsRead.sha256`, which without a key could be guessed."""
         return _code(self._words, sha256.encode()).hexdigest()
+
+
+def key_from(file: Path | None, variable: str | None) -> bytes:
+    """Read the key from a file or from an environment variable, exactly one of which is named.
+
+    Raises:
+        AuditError: as `load_key` or `key_from_environment`.
+    """
+    if variable is not None:
+        return key_from_environment(variable)
+    assert file is not None  # exactly one of the two is named
+    return load_key(file)
 
 
 def load_key(path: str | os.PathLike[str]) -> bytes:

@@ -15,7 +15,7 @@ from typing import Self
 
 from guardalign_middleware.audit.ending import Ending, settle
 from guardalign_middleware.audit.heads import head_path, prepare_head, read_head
-from guardalign_middleware.audit.keys import Keys, key_from_environment, load_key
+from guardalign_middleware.audit.keys import Keys, key_from
 from guardalign_middleware.audit.lines import LARGEST_LINE, AuditEntry, Head
 from guardalign_middleware.audit.parts import close_file
 from guardalign_middleware.audit.record import Result, record_of, verdict_of
@@ -68,14 +68,9 @@ class AuditLog:
         Raises:
             AuditError: the key cannot be read or is weak, or the log is spoiled.
         """
-        if config.key_variable is not None:
-            key = key_from_environment(config.key_variable)
-        else:
-            assert config.key_file is not None  # exactly one of the two is set
-            key = load_key(config.key_file)
         log = cls(
             config.log,
-            key,
+            key_from(config.key_file, config.key_variable),
             fsync=config.fsync,
             include_source=config.include_source,
             rotate_bytes=config.rotate_bytes,

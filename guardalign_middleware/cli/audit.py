@@ -13,11 +13,10 @@ from guardalign_middleware.audit import (
     Head,
     differences,
     entries_of,
-    load_key,
     repair,
     verify,
 )
-from guardalign_middleware.audit.keys import key_from_environment
+from guardalign_middleware.audit.keys import key_from
 from guardalign_middleware.audit.lines import Step
 from guardalign_middleware.audit.record import Result
 from guardalign_middleware.cli.console import (
@@ -70,10 +69,7 @@ def read_key(key_file: Path | None, key_variable: str | None) -> bytes:
             "Exactly one of --key-file and --key-variable should be given.",
             remedy="Name the file of the key, or the variable that holds it.",
         )
-    if key_variable is not None:
-        return key_from_environment(key_variable)
-    assert key_file is not None  # exactly one of the two is set
-    return load_key(key_file)
+    return key_from(key_file, key_variable)
 
 
 def run_verify(
