@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner, Result
 
 from guardalign_middleware.audit import load_key, verify
@@ -16,13 +15,6 @@ from tests.support.audit_logs import KEY, write
 class TestCommand:
     def run(self, *arguments: object) -> Result:
         return CliRunner().invoke(app, ["audit", "verify", *map(str, arguments)])
-
-    @pytest.fixture
-    def key_file(self, tmp_path: Path) -> Path:
-        path = tmp_path / "audit.key"
-        path.write_bytes(KEY + b"\n")
-        path.chmod(0o600)
-        return path
 
     def test_intact_is_0(self, log: Path, key_file: Path) -> None:
         result = self.run(log, "--key-file", key_file)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from guardalign_middleware.audit import AuditLog, read_entries, verify
 from guardalign_middleware.audit.lines import EMPTY, Head, could_follow
 from guardalign_middleware.errors import AuditError
-from tests.support.audit_logs import KEY, head_of, verdict_number, write
+from tests.support.audit_logs import KEY, head_of, verdict_number, write, write_unnamed
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,8 @@ def test_wherever_a_writer_is_stopped_the_log_goes_on(tmp_path: Path, kind: str,
 @pytest.fixture
 def next_line(log: Path) -> bytes:
     """The line after the six of the log, which is left as it was."""
-    before = log.read_bytes(), head_of(log).read_bytes()
-    write(log, 1)
-    line = log.read_bytes()[len(before[0]) :]
-    log.write_bytes(before[0])
-    head_of(log).write_bytes(before[1])
+    line = write_unnamed(log)
+    os.truncate(log, log.stat().st_size - len(line))
     return line
 
 

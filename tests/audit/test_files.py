@@ -14,7 +14,7 @@ import pytest
 import guardalign_middleware.audit.log as log_module
 from guardalign_middleware.audit import AuditLog, Head, read_entries, verify
 from guardalign_middleware.errors import AuditError
-from tests.support.audit_logs import KEY, head_of, verdict_number, write
+from tests.support.audit_logs import KEY, head_of, verdict_number, write, write_unnamed
 
 
 @pytest.fixture
@@ -180,9 +180,7 @@ class TestRotator:
         assert not verify(path, KEY).intact
 
     def test_renamed_after_a_crash(self, log: Path) -> None:
-        head = head_of(log).read_bytes()
-        write(log, 1)
-        head_of(log).write_bytes(head)
+        write_unnamed(log)
         log.rename(log.with_name("audit.jsonl.1"))
         assert verify(log, KEY).entries == 7
         write(log, 1)

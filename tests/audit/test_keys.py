@@ -10,7 +10,7 @@ import pytest
 
 from guardalign_middleware.audit import AuditLog, load_key
 from guardalign_middleware.errors import AuditError
-from tests.support.audit_logs import KEY
+from tests.support.audit_logs import KEY, write_key
 
 REGULAR = {
     "zeros": bytes(32),
@@ -23,16 +23,9 @@ REGULAR = {
 }
 
 
-def key_file(folder: Path, key: bytes = KEY, mode: int = 0o600) -> Path:
-    path = folder / "audit.key"
-    path.write_bytes(key)
-    path.chmod(mode)
-    return path
-
-
 @pytest.mark.parametrize("key", REGULAR.values(), ids=REGULAR)
 def test_a_key_that_can_be_guessed_is_refused(tmp_path: Path, key: bytes) -> None:
-    for use in (lambda: load_key(key_file(tmp_path, key)), lambda: AuditLog("log", key)):
+    for use in (lambda: load_key(write_key(tmp_path, key)), lambda: AuditLog("log", key)):
         with pytest.raises(AuditError, match="repeats a pattern") as caught:
             use()
         assert "openssl rand" in caught.value.remedy
@@ -47,12 +40,12 @@ def test_random_keys_are_accepted_in_every_spelling() -> None:
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o440, 0o640, 0o700])
 def test_a_file_for_its_owner_and_maybe_a_group_is_accepted(tmp_path: Path, mode: int) -> None:
-    assert load_key(key_file(tmp_path, mode=mode)) == KEY
+    assert load_key(write_key(tmp_path, mode=mode)) == KEY
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o644, 0o604, 0o660, 0o620, 0o602, 0o777])
 def test_a_file_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
-    path = key_file(tmp_path, mode=mode)
+    path = write_key(tmp_path, mode=mode)
     with pytest.raises(AuditError, match=f"mode {mode:o}") as caught:
         load_key(path)
     assert "chmod 600" in caught.value.remedy
@@ -69,7 +62,7 @@ def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:
         with pytest.raises(AuditError, match="Cannot read the key file"):
             load_key(path)
     with pytest.raises(AuditError, match="too large"):
-        load_key(key_file(tmp_path, KEY * 4_000))
+        load_key(write_key(tmp_path, KEY * 4_000))
     link = tmp_path / "link"
-    link.symlink_to(key_file(tmp_path))
+    link.symlink_to(write_key(tmp_path))
     assert load_key(link) == KEY

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from guardalign_middleware.audit import repair, verify
 from guardalign_middleware.cli import app
 from guardalign_middleware.errors import AuditError
-from tests.support.audit_logs import KEY, OTHER_KEY, head_of, write
+from tests.support.audit_logs import KEY, OTHER_KEY, head_of, write, write_unnamed
 
 
 @pytest.mark.parametrize("junk", [b"x", b"\n\n", b"hello\n", b"\xff" * 90_000 + b"\n", b"{}\n" * 9])
@@ -35,9 +35,7 @@ def test_what_a_crash_left_is_completed(log: Path) -> None:
     log.write_bytes(log.read_bytes() + b'{"categ')
     done = repair(log, KEY)
     assert (done.cut, done.by_crash) == (7, True)
-    head = head_of(log).read_bytes()
-    write(log, 1)
-    head_of(log).write_bytes(head)
+    write_unnamed(log)
     done = repair(log, KEY)
     assert (done.entries, done.cut, done.named) == (7, 0, True)
     assert verify(log, KEY).entries == 7
@@ -90,13 +88,6 @@ def test_after_a_file_was_closed(tmp_path: Path) -> None:
 class TestCommand:
     def run(self, *arguments: object) -> Result:
         return CliRunner().invoke(app, ["audit", "repair", *map(str, arguments)])
-
-    @pytest.fixture
-    def key_file(self, tmp_path: Path) -> Path:
-        path = tmp_path / "audit.key"
-        path.write_bytes(KEY)
-        path.chmod(0o600)
-        return path
 
     def test_it_says_what_it_cut(self, log: Path, key_file: Path) -> None:
         log.write_bytes(log.read_bytes() + b"\x1b[2J[bold]junk")

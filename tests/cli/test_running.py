@@ -23,7 +23,7 @@ from guardalign_middleware.errors import (
     MessageError,
     ModelLoadError,
 )
-from tests.support.audit_logs import KEY, write
+from tests.support.audit_logs import write, write_key
 
 MAIN = "from guardalign_middleware.cli import main; main()"
 
@@ -106,9 +106,7 @@ def test_help_is_0() -> None:
 def verifying(tmp_path: Path) -> list[str]:
     """The arguments of a command that prints a little."""
     write(tmp_path / "log", 1)
-    key = tmp_path / "key"
-    key.write_bytes(KEY)
-    key.chmod(0o600)
+    key = write_key(tmp_path)
     return [sys.executable, "-c", MAIN, "audit", "verify", str(tmp_path / "log"), "-k", str(key)]
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from guardalign_middleware.types import Region
 from tests.support.animations import animation
 from tests.support.audit_logs import KEY
 from tests.support.drawn_words import drawn
+from tests.support.full_disk import files_of_at_most
 from tests.support.verdicts import make_verdict, plain_image
 
 PLAIN, UNSAFE = png(picture()), png(picture(red=True))
@@ -125,17 +123,6 @@ def test_an_audit_log_that_cannot_be_written_is_a_failed_program(
     assert (result.exit_code, result.stdout) == (3, "")
     assert "Cannot write to the audit log" in result.stderr
     assert file.read_bytes() == b"", "no input is to blame"
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Makes the system refuse further writes, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class TestFullDisk:

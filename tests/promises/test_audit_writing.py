@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import resource
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +28,9 @@ from guardalign_middleware.testing import (
     red_guard,
 )
 from guardalign_middleware.types import CanonicalImage, Generated, Message
+from tests.support.audit_logs import KEY, write_key
+from tests.support.full_disk import files_of_at_most
 
-KEY = b"q8vX2mTz7LcR4wYb9NkP5sHd3JfGa6Ue"
 VARIABLE = "GUARDALIGN_TEST_KEY"
 PLAIN, UNSAFE, HOPELESS = picture(), picture(red=True), all_red()
 
@@ -176,17 +175,6 @@ class TestFailsClosed:
         self.refused(recording(log.parent / "absent" / "log", on_fault="allow"))
 
 
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Makes the system refuse further writes, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 class TestKey:
     def preset(self, folder: Path, audit: object) -> Path:
         data = {
@@ -228,9 +216,7 @@ class TestKey:
             GuardAlignConfig.load(self.preset(tmp_path, audit))
 
     def test_a_key_file(self, tmp_path: Path) -> None:
-        key_file = tmp_path / "audit.key"
-        key_file.write_bytes(KEY + b"\n")
-        key_file.chmod(0o600)
+        key_file = write_key(tmp_path, KEY + b"\n")
         audit = AuditConfig(log=tmp_path / "log", key_file=key_file)
         red_guard(red_config(audit=audit)).scan(PLAIN)
         assert len(entries(tmp_path / "log")) == 1
@@ -305,9 +291,7 @@ class TestReplay:
     def test_the_command(
         self, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        key = tmp_path / "audit.key"
-        key.write_bytes(KEY)
-        key.chmod(0o600)
+        key = write_key(tmp_path)
         files = {"plain": PLAIN, "unsafe": UNSAFE, "unknown": picture(side=32)}
         for name, image in files.items():
             (tmp_path / f"{name}.png").write_bytes(png(image))

@@ -21,7 +21,7 @@ from typing import Any
 from guardalign_middleware import audit
 from guardalign_middleware.audit import AuditLog, verify
 from guardalign_middleware.errors import AuditError
-from tests.support.audit_logs import KEY, head_of, verdict_number, write
+from tests.support.audit_logs import KEY, verdict_number, write, write_unnamed
 
 CODE = str(Path(audit.__file__).parent)
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -40,15 +40,12 @@ def base(folder: Path, kind: str) -> tuple[Path, int]:
     log.parent.mkdir()
     write(log, LINES, **OPTIONS[kind])
     if kind == "behind":
-        head = head_of(log).read_bytes()
-        write(log, 1)
-        head_of(log).write_bytes(head)
+        write_unnamed(log)
         return log, LINES + 1
     if kind == "unfinished":
-        size, head = log.stat().st_size, head_of(log).read_bytes()
-        write(log, 1)
+        size = log.stat().st_size
+        write_unnamed(log)
         os.truncate(log, size + 200)
-        head_of(log).write_bytes(head)
     return log, LINES
 
 

@@ -23,5 +23,21 @@ def write(path: Path, count: int, **options: Any) -> list[AuditEntry]:
     return [log.append(verdict_number(seed)) for seed in range(count)]
 
 
+def write_unnamed(path: Path) -> bytes:
+    """Append a line that the head does not name yet, as a killed writer leaves it; returns it."""
+    size, head = path.stat().st_size, head_of(path).read_bytes()
+    write(path, 1)
+    head_of(path).write_bytes(head)
+    return path.read_bytes()[size:]
+
+
+def write_key(folder: Path, key: bytes = KEY, mode: int = 0o600) -> Path:
+    """A key file, private to its owner unless the mode says otherwise."""
+    path = folder / "audit.key"
+    path.write_bytes(key)
+    path.chmod(mode)
+    return path
+
+
 def head_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.head")
