@@ -6,7 +6,14 @@ import transformers as T
 
 from tests.support.tiny.models import make_tokenizer, text_config, token_id
 from tests.support.tiny.parts import Built, template
-from tests.support.tiny.rotary import glm4v_parts, mrope, qwen3_processor, qwen3_vision, qwen_tokens
+from tests.support.tiny.rotary import (
+    QWEN3_5_LAYERS,
+    glm4v_parts,
+    mrope,
+    qwen3_processor,
+    qwen3_vision,
+    qwen_tokens,
+)
 
 
 def qwen3_vl_moe() -> Built:
@@ -35,13 +42,7 @@ def qwen3_5_moe() -> Built:
         text_config=text_config(
             T.Qwen3_5MoeTextConfig,
             tokenizer,
-            num_hidden_layers=6,
-            head_dim=16,
-            linear_key_head_dim=8,
-            linear_value_head_dim=8,
-            linear_num_key_heads=2,
-            linear_num_value_heads=4,
-            layer_types=["linear_attention", "full_attention", "full_attention"] * 2,
+            **QWEN3_5_LAYERS,
             moe_intermediate_size=16,
             shared_expert_intermediate_size=16,
             num_experts=4,
@@ -100,7 +101,7 @@ def ernie4_5_vl_moe() -> Built:
             moe_num_experts=4,
             moe_k=2,
             moe_num_shared_experts=1,
-            rope_parameters={"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]},
+            rope_parameters=mrope(),
         ).to_dict(),
         vision_config={
             "depth": 2,

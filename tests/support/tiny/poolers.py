@@ -6,6 +6,7 @@ import transformers as T
 
 from tests.support.tiny.models import make_tokenizer, text_config, token_id
 from tests.support.tiny.parts import SIDE, Built, template
+from tests.support.tiny.rotary import QWEN3_5_LAYERS
 
 
 def janus() -> Built:
@@ -177,13 +178,7 @@ def minicpm_v() -> Built:
         text_config=text_config(
             T.Qwen3_5TextConfig,
             tokenizer,
-            num_hidden_layers=6,
-            head_dim=16,
-            linear_key_head_dim=8,
-            linear_value_head_dim=8,
-            linear_num_key_heads=2,
-            linear_num_value_heads=4,
-            layer_types=["linear_attention", "full_attention", "full_attention"] * 2,
+            **QWEN3_5_LAYERS,
         ).to_dict(),
         vision_config={
             "hidden_size": 32,

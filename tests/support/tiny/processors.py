@@ -115,34 +115,7 @@ def glm46v() -> Any:
 
 
 def gemma3n() -> Any:
-    tokenizer = make_tokenizer(
-        image_token="<image_soft_token>",
-        boi_token="<start_of_image>",
-        eoi_token="<end_of_image>",
-        audio_token="<audio_soft_token>",
-        boa_token="<start_of_audio>",
-        eoa_token="<end_of_audio>",
-    )
-    return T.Gemma3nProcessor(
-        T.Gemma3nAudioFeatureExtractor(),
-        T.SiglipImageProcessor(size=SIDE),
-        tokenizer,
-        image_seq_length=4,
-        chat_template=template("<image_soft_token>"),
-    )
-
-
-def janus() -> Any:
-    tokenizer = make_tokenizer(
-        image_token="<image_placeholder>",
-        boi_token="<begin_of_image>",
-        eoi_token="<end_of_image>",
-    )
-    return T.JanusProcessor(
-        T.JanusImageProcessor(size=SIDE, min_size=2),
-        tokenizer,
-        chat_template=template("<image_placeholder>"),
-    )
+    return _with("gemma3n", T.SiglipImageProcessor(size=SIDE))
 
 
 def deepseek_vl_hybrid() -> Any:
@@ -158,78 +131,36 @@ def deepseek_vl_hybrid() -> Any:
 
 
 def perception_lm() -> Any:
-    tokenizer = make_tokenizer(image_token="<|image|>", video_token="<|video|>")
-    return T.PerceptionLMProcessor(
-        T.PerceptionLMVideoProcessor(),
-        T.PerceptionLMImageProcessor(
-            tile_size=28, max_num_tiles=12, vision_input_type="thumb+tile", size=SIDE
-        ),
-        tokenizer,
-        patch_size=14,
-        chat_template=template("<|image|>"),
+    images = T.PerceptionLMImageProcessor(
+        tile_size=28, max_num_tiles=12, vision_input_type="thumb+tile", size=SIDE
     )
+    return _with("perception_lm", images)
 
 
 def ovis2() -> Any:
-    names = ["<IMG_START>", "<IMG_ATOM>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>"]
-    tokenizer = make_tokenizer("<image>", *names)
-    return T.Ovis2Processor(
-        T.Ovis2ImageProcessor(
-            size=SIDE, crop_to_patches=True, max_patches=9, use_covering_area_grid=True
-        ),
-        tokenizer,
-        chat_template=template("<image>"),
-        image_seq_length=4,
+    images = T.Ovis2ImageProcessor(
+        size=SIDE, crop_to_patches=True, max_patches=9, use_covering_area_grid=True
     )
+    return _with("ovis2", images)
 
 
 def molmo2() -> Any:
-    names = ["<im_patch>", "<im_col>", "<im_start>", "<low_res_im_start>", "<frame_start>"]
-    tokenizer = make_tokenizer("<|image|>", "<|video|>", *names, "<im_end>", "<frame_end>")
-    return T.Molmo2Processor(
-        T.Molmo2ImageProcessor(
-            size={"height": 84, "width": 84}, patch_size=14, max_crops=8, overlap_margins=[1, 1]
-        ),
-        T.Molmo2VideoProcessor(),
-        tokenizer,
-        chat_template=template("<|image|>"),
+    images = T.Molmo2ImageProcessor(
+        size={"height": 84, "width": 84}, patch_size=14, max_crops=8, overlap_margins=[1, 1]
     )
+    return _with("molmo2", images)
 
 
 def minicpm_v() -> Any:
-    tokenizer = make_tokenizer(
-        image_token="<|image|>",
-        video_token="<|video|>",
-        image_start_token="<image>",
-        image_end_token="</image>",
-        slice_start_token="<slice>",
-        slice_end_token="</slice>",
-        image_id_start_token="<image_id>",
-        image_id_end_token="</image_id>",
-    )
-    return T.MiniCPMV4_6Processor(
-        T.MiniCPMV4_6ImageProcessor(max_slice_nums=9, scale_resolution=112, patch_size=14),
-        T.MiniCPMV4_6VideoProcessor(),
-        tokenizer,
-        chat_template=template("<|image|>"),
-    )
+    images = T.MiniCPMV4_6ImageProcessor(max_slice_nums=9, scale_resolution=112, patch_size=14)
+    return _with("minicpm_v", images)
 
 
 def ernie4_5_vl() -> Any:
-    tokenizer = make_tokenizer(
-        image_token="<|IMAGE_PLACEHOLDER|>",
-        image_start_token="<|IMAGE_START|>",
-        image_end_token="<|IMAGE_END|>",
-        video_token="<|VIDEO_PLACEHOLDER|>",
-        video_start_token="<|VIDEO_START|>",
-        video_end_token="<|VIDEO_END|>",
+    images = T.Ernie4_5_VLMoeImageProcessor(
+        size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112}
     )
-    return T.Ernie4_5_VLMoeProcessor(
-        T.Ernie4_5_VLMoeImageProcessor(size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112}),
-        tokenizer,
-        T.Ernie4_5_VLMoeVideoProcessor(),
-        chat_template=template("<|IMAGE_PLACEHOLDER|>"),
-    )
+    return _with("ernie4_5_vl_moe", images)
 
 
 PROCESSORS: dict[str, Callable[[], Any]] = {
@@ -242,7 +173,6 @@ PROCESSORS: dict[str, Callable[[], Any]] = {
     "idefics2, split": idefics2,
     "idefics3, split": idefics3,
     "internvl, 12 tiles": internvl,
-    "janus": janus,
     "lfm2_vl, split": lfm2_vl,
     "llama4, 16 tiles": llama4,
     "llava_next, strips": llava_next,

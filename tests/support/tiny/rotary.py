@@ -10,6 +10,17 @@ from transformers import PreTrainedTokenizerFast
 from tests.support.tiny.models import make_tokenizer, text_config, token_id
 from tests.support.tiny.parts import Built, template
 
+QWEN3_5_LAYERS: dict[str, Any] = {
+    "num_hidden_layers": 6,
+    "head_dim": 16,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "layer_types": ["linear_attention", "full_attention", "full_attention"] * 2,
+}
+"""The layers of Qwen3.5's decoder: linear attention in between."""
+
 
 def qwen_tokens() -> tuple[PreTrainedTokenizerFast, dict[str, Any], str]:
     """The tokenizer, the ids and the chat template of Qwen-VL."""
@@ -110,13 +121,7 @@ def qwen3_5() -> Built:
         text_config=text_config(
             T.Qwen3_5TextConfig,
             tokenizer,
-            num_hidden_layers=6,
-            head_dim=16,
-            linear_key_head_dim=8,
-            linear_value_head_dim=8,
-            linear_num_key_heads=2,
-            linear_num_value_heads=4,
-            layer_types=["linear_attention", "full_attention", "full_attention"] * 2,
+            **QWEN3_5_LAYERS,
             rope_parameters=mrope(mrope_interleaved=True, partial_rotary_factor=0.5),
         ).to_dict(),
         vision_config=qwen3_vision(),
