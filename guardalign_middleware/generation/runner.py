@@ -13,7 +13,7 @@ from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import CalibrationError, ConfigError, ContextOverflow
 from guardalign_middleware.generation.attention.run import AttentionLayers
 from guardalign_middleware.generation.awaiting import batch_slices, prefix_flags
-from guardalign_middleware.generation.engine.decoding import RowDecoder
+from guardalign_middleware.generation.engine.decoding import RowDecoder, TokenText
 from guardalign_middleware.generation.engine.inference import Inference
 from guardalign_middleware.generation.engine.job import Job, Settings
 from guardalign_middleware.generation.engine.joining import JoinChecks
@@ -64,6 +64,7 @@ class CalibratedRunner:
                 loaded.model.config.get_text_config(), "max_position_embeddings", None
             ),
         )
+        self._text_of = TokenText(loaded.processor.tokenizer)
         self._inference = Inference(loaded, config.calibration)
         settings = self._inference.settings
         self._joins = (
@@ -324,7 +325,7 @@ class CalibratedRunner:
             prompt,
             settings,
             lambda cancelled: RowDecoder(
-                self._prompts.decode,
+                self._text_of,
                 eos=self._inference.eos,
                 stop=settings.options.stop,
                 max_new_tokens=settings.options.max_new_tokens,

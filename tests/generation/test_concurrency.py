@@ -222,7 +222,7 @@ def test_runners_with_one_tokenizer_share_its_lock(
 ) -> None:
     first, second = make_runner(), make_runner()
     assert first._prompts._preparing is second._prompts._preparing
-    assert first._prompts._decoding is not first._prompts._preparing
+    assert first._text_of._lock is not first._prompts._preparing
 
 
 def test_a_cancelled_future_of_one_row_leaves_the_others(runner: CalibratedRunner) -> None:

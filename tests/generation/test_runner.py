@@ -106,7 +106,7 @@ def test_without_calibration_it_is_the_plain_model(make_runner: MakeRunner, how:
     with torch.inference_mode():
         out = runner._model.generate(**inputs, do_sample=False, max_new_tokens=8)
     ids = out[0, inputs["input_ids"].shape[1] :].tolist()
-    assert reply.text == runner._prompts.decode(ids).strip()
+    assert reply.text == runner._text_of(ids).strip()
     assert reply.usage.input_tokens == inputs["input_ids"].shape[1]
     assert reply.usage.output_tokens == len(ids)
     assert reply.calibration.state == "off"
@@ -342,7 +342,7 @@ def test_counting_tokens_agrees_with_the_usage_of_the_answer(runner: CalibratedR
         for prefix in (True, False):
             reply = runner.generate(messages, prefix=prefix, max_new_tokens=1)
             assert runner.count_tokens(messages, prefix=prefix) == reply.usage.input_tokens
-    assert runner._prompts.decode(runner.token_ids("a red dog")) == "a red dog"
+    assert runner._text_of(runner.token_ids("a red dog")) == "a red dog"
 
 
 def test_one_prefix_flag_per_row(runner: CalibratedRunner) -> None:

@@ -244,7 +244,7 @@ def _plain_text(runner: CalibratedRunner, messages: list[Message]) -> str:
     inputs = {name: runner._inference._to_model(value) for name, value in inputs.items()}
     with torch.inference_mode():
         out = runner._model.generate(**inputs, do_sample=False, max_new_tokens=4)
-    return prompts.decode(out[0, inputs["input_ids"].shape[1] :].tolist()).strip()
+    return runner._text_of(out[0, inputs["input_ids"].shape[1] :].tolist()).strip()
 
 
 def _numbers(indices: tuple[int, ...]) -> str:

@@ -5,13 +5,15 @@ Everything is per row: no row of a batch depends on another.
 
 from __future__ import annotations
 
+import copy
 import re
+import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, StoppingCriteria
+from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
 
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.types import FinishReason
@@ -69,6 +71,22 @@ class NextTokens(LogitsProcessor):
             noise = -torch.log(-torch.log(uniform.clamp(min=tiny)))
             rows.append(row / temperature + noise)
         return torch.stack(rows)
+
+
+class TokenText:
+    """Turns generated tokens into text; safe to call from several threads.
+
+    It copies the tokenizer, so no stream waits for another caller's pictures or text.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = copy.deepcopy(tokenizer)
+        self._lock = threading.Lock()
+
+    def __call__(self, ids: Sequence[int]) -> str:
+        """The text of token ids, without special tokens."""
+        with self._lock:
+            return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 class RowDecoder:

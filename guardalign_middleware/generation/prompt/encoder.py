@@ -104,11 +104,8 @@ class PromptEncoder:
     ) -> None:
         self._processor = processor
         self._tokenizer: PreTrainedTokenizerBase = processor.tokenizer
-        # Fast tokenizers keep padding state, and raise when two threads use them at once. Answers
-        # are decoded with a copy, so no stream waits for another caller's pictures or text.
+        # Fast tokenizers keep padding state, and raise when two threads use them at once.
         self._preparing = _preparing_lock(self._tokenizer)
-        self._decoder: PreTrainedTokenizerBase = copy.deepcopy(self._tokenizer)
-        self._decoding = threading.Lock()
         self.control_tokens = control_tokens(processor)
         edges = [getattr(self._tokenizer, name) for name in _EDGES]
         self.role_words = tuple(
@@ -121,11 +118,6 @@ class PromptEncoder:
         # Unknown words map to <unk>, which must not make them control tokens.
         ids = self._tokenizer.convert_tokens_to_ids(list(self.control_tokens))
         self._control_ids = frozenset(ids) - {self._tokenizer.unk_token_id, None}
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of generated token ids, without special tokens."""
-        with self._decoding:
-            return str(self._decoder.decode(list(ids), skip_special_tokens=True))
 
     def token_ids(self, text: str) -> list[int]:
         """The tokens of a text alone, without special tokens around it."""
