@@ -155,10 +155,14 @@ class PromptEncoder:
             )
         for row in rows:
             self._check_disguise(row)
-        plain, marked = (
-            [self._render(row, use, marks, tools) for row, use in zip(rows, prefix, strict=True)]
-            for marks in (NO_MARKS, MARKS)
-        )
+        plain = [
+            self._render(row, use, NO_MARKS, tools) for row, use in zip(rows, prefix, strict=True)
+        ]
+        # Without the prefix nothing is marked.
+        marked = [
+            self._render(row, use, MARKS, tools) if use else text
+            for row, use, text in zip(rows, prefix, plain, strict=True)
+        ]
         for prompt, use in zip(marked, prefix, strict=True):
             # Search with the marks: the instruction may quote the words of the prefix.
             if use and f"{MARKS.prefix_open}{self.prefix}{MARKS.prefix_close}" not in prompt:
