@@ -44,6 +44,16 @@ def change_weights(path: Path, change: Callable[[dict[str, torch.Tensor]], None]
     save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
 
 
+class Payload:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.marker,))
+
+
 def test_a_complete_directory_loads(copy_of_model: Path) -> None:
     loaded = load_model(RunnerConfig(model=str(copy_of_model), device="cpu", dtype="bfloat16"))
     assert loaded.name == "model"
@@ -76,26 +86,11 @@ def test_a_directory_without_weights(copy_of_model: Path) -> None:
 
 def test_pickled_weights_are_never_opened(copy_of_model: Path) -> None:
     marker = copy_of_model / "executed"
-
-    class Payload:
-        def __reduce__(self) -> tuple[object, ...]:
-            return (Path.touch, (marker,))
-
-    torch.save({"x": Payload()}, copy_of_model / "pytorch_model.bin")
+    torch.save({"x": Payload(marker)}, copy_of_model / "pytorch_model.bin")
     (copy_of_model / "model.safetensors").unlink()
     with pytest.raises(ModelLoadError, match="pickled weights only"):
         load(copy_of_model)
     assert not marker.exists()
-
-
-class Payload:
-    """Leaves a file behind when it is unpickled."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (Path.touch, (self.marker,))
 
 
 def shard(path: Path) -> dict[str, str]:
