@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import transformers as T
 
 from guardalign_middleware.generation.frames import ProcessorForms
+from tests.support.models_page import PageTable
 from tests.support.tiny.families import MATRIX
 from tests.support.tiny.processors import PROCESSORS
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "models.md"
-BEGIN, END = "<!-- frames: python -m tests.support.family_frames -->", "<!-- end of frames -->"
+TABLE = PageTable(
+    begin="<!-- frames: python -m tests.support.family_frames -->",
+    end="<!-- end of frames -->",
+    head="| family | a photo of 2000×1500 | a strip of 3000×300 |\n| --- | --- | --- |",
+)
 SIZES = ((2000, 1500), (3000, 300))
 
 
@@ -140,13 +143,8 @@ def _shown(forms: ProcessorForms, width: int, height: int) -> str:
 
 def main() -> None:
     """Write the table."""
-    head = "| family | a photo of 2000×1500 | a strip of 3000×300 |\n| --- | --- | --- |"
     lines = [row(name) for name in FULL_SIZE]
-    text = PAGE.read_text(encoding="utf-8")
-    before, after = text[: text.index(BEGIN)], text[text.index(END) :]
-    PAGE.write_text(
-        before + "\n".join([BEGIN, "", head, *lines, ""]) + "\n" + after, encoding="utf-8"
-    )
+    TABLE.write(lines)
     sys.stdout.write(f"{len(lines)} families\n")
 
 

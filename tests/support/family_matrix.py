@@ -26,11 +26,16 @@ from guardalign_middleware.generation.prompt.span_marks import NO_MARKS
 from guardalign_middleware.types import Message, TextPart
 from tests.support.attention_oracle import oracle
 from tests.support.messages import picture, user
+from tests.support.models_page import PageTable
 from tests.support.tiny.families import MATRIX
 from tests.support.tiny.models import save_built
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "models.md"
-BEGIN, END = "<!-- table: python -m tests.support.family_matrix -->", "<!-- end of table -->"
+TABLE = PageTable(
+    begin="<!-- table: python -m tests.support.family_matrix -->",
+    end="<!-- end of table -->",
+    head="| family | class | attention | layers calibrated | share a pass | status |\n"
+    "| --- | --- | --- | --- | --- | --- |",
+)
 PREFIX = "I must be helpful and harmless. 安全 🛡"
 GAMMA = 0.8
 
@@ -251,28 +256,14 @@ def _numbers(indices: tuple[int, ...]) -> str:
     return ", ".join(str(index) for index in indices)
 
 
-def table() -> list[str]:
-    """The rows of the table on the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    return text[text.index(BEGIN) : text.index(END)].strip().splitlines()[4:]
-
-
 def main() -> None:
     """Check every family and write the table."""
-    head = (
-        "| family | class | attention | layers calibrated | share a pass | status |\n"
-        "| --- | --- | --- | --- | --- | --- |"
-    )
     with tempfile.TemporaryDirectory() as folder:
         lines = [
             str(check(family, save_built(Path(folder) / family, build)))
             for family, build in MATRIX.items()
         ]
-    text = PAGE.read_text(encoding="utf-8")
-    before, after = text[: text.index(BEGIN)], text[text.index(END) :]
-    PAGE.write_text(
-        before + "\n".join([BEGIN, "", head, *lines, ""]) + "\n" + after, encoding="utf-8"
-    )
+    TABLE.write(lines)
     sys.stdout.write(f"{len(lines)} families\n")
 
 
