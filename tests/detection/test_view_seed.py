@@ -19,7 +19,7 @@ from guardalign_middleware.detection.view_seed import derived_seed, seed_for, se
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing import picture, red_config, red_detector, red_guard
 from guardalign_middleware.types import CanonicalImage, Verdict
-from tests.support.audit_logs import KEY
+from tests.support.audit_logs import KEY, write_key
 
 
 def shifting(**changes: object) -> GuardAlignConfig:
@@ -129,9 +129,7 @@ def test_seeds_of_masked_copies_derive_from_the_first(
 
 
 def test_an_audit_replay_repeats_the_seeds_of_masked_copies_too(tmp_path: Path) -> None:
-    (tmp_path / "key").write_bytes(KEY)
-    (tmp_path / "key").chmod(0o600)
-    log = AuditConfig(log=tmp_path / "log", key_file=tmp_path / "key")
+    log = AuditConfig(log=tmp_path / "log", key_file=write_key(tmp_path))
     images = pictures(6)
     recording = red_guard(shifting(audit=log))
     cleaned = recording.sanitize_many(images)

@@ -34,9 +34,9 @@ from llama_index.llms.guardalign import (
     GuardAlignNodePostprocessor,
 )
 from tests.support.animations import animation
+from tests.support.audit_logs import KEY
 from tests.support.broken import FAULTS, guard_with
 
-KEY = b"q8vX2mTz7LcR4wYb9NkP5sHd3JfGa6Ue"
 VARIABLE = "GUARDALIGN_TEST_KEY"
 PLAIN, UNSAFE, HOPELESS = picture(), picture(red=True), all_red()
 ALL = IntakePolicy(frames="scan_all")

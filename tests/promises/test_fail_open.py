@@ -37,6 +37,7 @@ from guardalign_middleware.testing import (
     red_guard,
 )
 from tests.support.animations import animation
+from tests.support.audit_logs import KEY
 from tests.support.broken import CANARY, FAULTS, ask, guard_with, raising, ways_to_ask
 
 PLAIN, UNSAFE, HOPELESS = picture(), picture(red=True), all_red()
@@ -154,18 +155,17 @@ def test_the_overlay_marks_an_unscanned_image() -> None:
 def test_the_log_records_it_and_a_replay_shows_the_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = b"q8vX2mTz7LcR4wYb9NkP5sHd3JfGa6Ue"
-    monkeypatch.setenv("GUARDALIGN_TEST_KEY", key.decode())
+    monkeypatch.setenv("GUARDALIGN_TEST_KEY", KEY.decode())
     log = tmp_path / "log"
     audit = AuditConfig(log=log, key_variable="GUARDALIGN_TEST_KEY")
     open_guard(audit=audit).sanitize(PLAIN)
-    assert verify(log, key).intact
-    (entry,) = read_entries(log, key)
+    assert verify(log, KEY).intact
+    (entry,) = read_entries(log, KEY)
     assert (entry.decision, entry.distance) == ("allow", None)
     assert entry.fault is not None
     assert entry.cleaned == entry.image
-    assert differences(entry, open_guard().sanitize(PLAIN), PLAIN, key) == ()
-    healthy = set(differences(entry, red_guard().sanitize(PLAIN), PLAIN, key))
+    assert differences(entry, open_guard().sanitize(PLAIN), PLAIN, KEY) == ()
+    healthy = set(differences(entry, red_guard().sanitize(PLAIN), PLAIN, KEY))
     assert healthy >= {"fault", "distance"}
 
 

@@ -17,7 +17,7 @@ from guardalign_middleware.mini.demo import demo_scenes
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.testing import all_red, picture, png, red_config, red_detector, red_guard
 from guardalign_middleware.types import CanonicalImage, Verdict
-from tests.support.audit_logs import KEY
+from tests.support.audit_logs import write_key
 from tests.support.gated import GatedEncoder
 
 pytestmark = pytest.mark.slow
@@ -156,12 +156,11 @@ def test_threads_get_what_one_would(remembered: int) -> None:
 
 
 def test_the_audit_log_has_every_call_and_the_same_lines(tmp_path: Path) -> None:
-    (tmp_path / "key").write_bytes(KEY)
-    (tmp_path / "key").chmod(0o600)
+    key_file = write_key(tmp_path)
 
     def lines(remembered: int) -> list[dict[str, Any]]:
         log = tmp_path / f"{remembered}.log"
-        audit = AuditConfig(log=log, key_file=tmp_path / "key", include_source=True)
+        audit = AuditConfig(log=log, key_file=key_file, include_source=True)
         guard = red_guard(detecting(red_config(audit=audit), remembered_verdicts=remembered))
         asked_of(guard, PICTURES * 2)
         guard.sanitize_many(PICTURES * 2)

@@ -22,7 +22,7 @@ from guardalign_middleware.verdict_records import flat_record
 from guardalign_middleware.words.judge import Judgement
 from guardalign_middleware.words.line import WordLine
 from guardalign_middleware.words.policy import WordPolicy, covers
-from tests.support.audit_logs import KEY
+from tests.support.audit_logs import KEY, write_key
 from tests.support.word_doubles import (
     BLUE,
     PALE,
@@ -194,9 +194,7 @@ def test_what_was_read_is_told_only_if_asked_for() -> None:
 
 
 def test_the_audit_log_has_counts_and_a_keyed_code(tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    key.write_bytes(KEY)
-    key.chmod(0o600)
+    key = write_key(tmp_path)
     log = tmp_path / "log.jsonl"
     audit = AuditConfig(log=log, key_file=key)
     guard = word_guard("guard", BadJudge(), include_text=True, audit=audit)
@@ -213,9 +211,7 @@ def test_the_audit_log_has_counts_and_a_keyed_code(tmp_path: Path) -> None:
 
 
 def test_a_line_without_words_is_written_as_before(tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    key.write_bytes(KEY)
-    key.chmod(0o600)
+    key = write_key(tmp_path)
     config = red_config(audit=AuditConfig(log=tmp_path / "log.jsonl", key_file=key))
     ImageGuard(config, red_detector(config)).scan(BOTH.to_pil())
     assert "words" not in json.loads((tmp_path / "log.jsonl").read_text())
