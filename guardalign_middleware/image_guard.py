@@ -65,7 +65,7 @@ class ImageGuard:
         self.detector = detector
         self._words = words or load_words(config)
         self._audit = _audit_log(config)
-        self._output = GuardOutput(config, detector)
+        self._output = GuardOutput(config, detector, self._words)
         self._cleanings: BoundedCache[Cleaning] = BoundedCache(
             config.detection.remembered_verdicts,
             config.detection.remembered_bytes,

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.config import GuardAlignConfig
@@ -26,6 +27,9 @@ from guardalign_middleware.encode import (
 )
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.types import CanonicalImage, Verdict
+
+if TYPE_CHECKING:
+    from guardalign_middleware.words.policy import WordPolicy
 
 _MOST = 8192
 _MOST_BYTES = 64 * 2**20
@@ -62,13 +66,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=PASSED.forget)
 
 
-def identity_of(config: GuardAlignConfig, detector: Detector) -> str:
+def identity_of(
+    config: GuardAlignConfig, detector: Detector, words: WordPolicy | None = None
+) -> str:
     """A digest of everything that decides what a guard lets out, and how."""
     profile = detector.profile
     record = [
         config.model_dump(mode="json", exclude=_NO_INFLUENCE),
         None if profile is None else profile.fingerprint,
         [[dict(meter.binding), dict(meter.anchors.actions)] for meter in detector.meters],
+        None if words is None else words.fingerprint,
     ]
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
@@ -79,11 +86,15 @@ class GuardOutput:
     Args:
         config: of the guard.
         detector: of the guard.
+        words: of the guard; None where it reads none.
     """
 
-    def __init__(self, config: GuardAlignConfig, detector: Detector) -> None:
+    def __init__(
+        self, config: GuardAlignConfig, detector: Detector, words: WordPolicy | None = None
+    ) -> None:
         self._config = config
         self._detector = detector
+        self._words = words
         # The guard's own cap must never refuse what it has let out.
         most = min(config.output.max_bytes, config.intake.max_bytes)
         self._limits = config.output.model_copy(update={"max_bytes": most})
@@ -96,7 +107,7 @@ class GuardOutput:
 
     @cached_property
     def _identity(self) -> str:
-        return identity_of(self._config, self._detector)
+        return identity_of(self._config, self._detector, self._words)
 
     def fitted(self, image: CanonicalImage) -> CanonicalImage:
         """The image, scaled down if it is too large to leave.

@@ -97,6 +97,11 @@ class WordPolicy:
         asked: LineJudge | None = {"guard": judge, "mask": HideAll()}.get(config.mode)
         return cls(config, RapidReader.load(config.max_pixels), asked, kept)
 
+    @property
+    def fingerprint(self) -> str:
+        """Differs for policies whose reader or judge may answer differently."""
+        return f"{self.reader.fingerprint}\n{'' if self.judge is None else self.judge.fingerprint}"
+
     def read(self, image: CanonicalImage, queue: ScanQueue) -> tuple[WordLine, ...]:
         """The lines of a picture, read in a turn of the queue or remembered.
 

@@ -179,6 +179,21 @@ def test_unreadable_lines_are_hidden_with_all_words_and_are_not_judged() -> None
     assert (verdict.words.lines, verdict.words.unread) == (0, 2)
 
 
+def test_a_file_that_one_judge_let_out_is_judged_by_another() -> None:
+    lenient = BadJudge("flag")
+    lenient.fingerprint = "lenient"
+    cleaned = word_guard("guard", lenient).sanitize(BOTH.to_pil())
+    assert cleaned.verdict.decision == "allow"
+    file = cleaned.encode().data
+    judge = BadJudge()
+    assert word_guard("guard", judge).scan(file).decision == "mask"
+    assert judge.asked == [("bad", "fine")]
+    again = BadJudge("flag")
+    again.fingerprint = "lenient"
+    assert word_guard("guard", again).scan(file).decision == "allow"
+    assert again.asked == []
+
+
 def test_what_was_read_is_told_only_if_asked_for() -> None:
     quiet = word_guard("guard", BadJudge()).scan(BOTH.to_pil())
     told = word_guard("guard", BadJudge(), include_text=True).scan(BOTH.to_pil())
