@@ -22,7 +22,7 @@ from guardalign_middleware.model_folder import (
     named_weights,
 )
 from guardalign_middleware.model_folder.shard_index import is_plain_weights
-from guardalign_middleware.provenance import Provenance, WeightFile, check_pins, digests, note_files
+from guardalign_middleware.provenance import Provenance, check_pins, digests, note_files
 from guardalign_middleware.strict import is_folder, is_regular
 
 # Everything but weights: options, vocabularies, tokenizers and templates.
@@ -42,15 +42,6 @@ class ModelSource:
     folder: Path
     name: str
     revision: str | None
-
-    @property
-    def provenance(self) -> Provenance:
-        """The weight files that will be opened, in their present state.
-
-        Raises:
-            ModelLoadError: they are missing, pickled, or named by a refused index.
-        """
-        return Provenance(self.name, self.revision, note_files(loaded_weights(self.folder)))
 
 
 def open_source(config: RunnerConfig, *, weights: bool) -> ModelSource:
@@ -89,15 +80,13 @@ def pinned_weights(source: ModelSource, config: RunnerConfig) -> Provenance:
     Raises:
         ModelLoadError: a file is missing, refused or not the pinned one.
     """
-    provenance = source.provenance
-    if not config.sha256:
-        return provenance
-    present: tuple[WeightFile, ...] = note_files(
-        {*all_weights(source.folder), *(file.path for file in provenance.weights)},
-        known=provenance.weights,
-    )
-    check_pins(digests(present), config.sha256, config.model)
-    return provenance
+    opened = note_files(loaded_weights(source.folder))
+    if config.sha256:
+        present = note_files(
+            {*all_weights(source.folder), *(file.path for file in opened)}, known=opened
+        )
+        check_pins(digests(present), config.sha256, config.model)
+    return Provenance(source.name, source.revision, opened)
 
 
 def _fetched(config: RunnerConfig, revision: str | None, patterns: tuple[str, ...]) -> Path:
