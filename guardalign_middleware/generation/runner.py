@@ -326,7 +326,7 @@ class CalibratedRunner:
             settings,
             lambda cancelled: RowDecoder(
                 self._text_of,
-                eos=self._inference.eos,
+                eos=self._inference.settings.eos,
                 stop=settings.options.stop,
                 max_new_tokens=settings.options.max_new_tokens,
                 emit=emit,

@@ -63,11 +63,6 @@ class Inference:
         """The layers inside the configured band; errors are those of `all_layers`."""
         return self.all_layers.band(*self._config.band)
 
-    @property
-    def eos(self) -> frozenset[int]:
-        """The tokens that end an answer."""
-        return self.settings.eos
-
     def answer(self, jobs: Sequence[Job]) -> None:
         """Answer every job of a batch, each as soon as its row ends.
 
