@@ -139,7 +139,7 @@ def plain_tools(value: Any) -> tuple[Mapping[str, Any], ...]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"a {type(value).__name__} is none")
+    raise TypeError(f"a {type(value).__name__} is not one")
 
 
 def _shown(value: Any) -> str:
