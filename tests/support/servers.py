@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 Answer = bytes | Callable[[socket.socket], None]
 
 
@@ -38,7 +40,7 @@ def drip(data: Iterable[int], seconds: float = 0.05) -> Callable[[socket.socket]
 
 
 class Server:
-    """Answers by path and records the heads of all requests."""
+    """Answers by path and records all requests, heads and bodies."""
 
     def __init__(
         self,
@@ -93,13 +95,17 @@ class Server:
                         self._respond(wrapped)
 
     def _respond(self, connection: socket.socket) -> None:
-        head = b""
-        while b"\r\n\r\n" not in head:
+        request, size = b"", 0
+        # Closing with a body left unread would reset the connection under the answer.
+        while b"\r\n\r\n" not in request or len(request) < size:
             received = connection.recv(4096)
             if not received:
                 return
-            head += received
-        text = head.decode("latin-1")
+            request += received
+            head, end, _ = request.partition(b"\r\n\r\n")
+            length = _LENGTH.search(head)
+            size = len(head + end) + (int(length[1]) if length else 0)
+        text = request.decode("latin-1")
         self.heads.append(text)
         answer = self.routes.get(text.split(" ")[1], b"HTTP/1.1 404 Not Found\r\n\r\n")
         if callable(answer):
