@@ -101,7 +101,7 @@ def _last_recorded(log: Path, file: int, keys: Keys, kept: Head) -> tuple[int, H
     """
     entry = None if kept == EMPTY else entry_before(log, kept, keys)
     before, found = (EMPTY, EMPTY) if entry is None else (entry.before, entry.after)
-    end, position, damaged, first = 0, 0, False, True
+    end, position, damaged = 0, 0, False
     with os.fdopen(os.dup(file), "rb") as lines:
         lines.seek(0)
         while line := lines.readline(LARGEST_LINE + 1):
@@ -109,10 +109,10 @@ def _last_recorded(log: Path, file: int, keys: Keys, kept: Head) -> tuple[int, H
             line_entry = parse_line(line, keys)
             if not isinstance(line_entry, AuditEntry):
                 damaged = True
-            elif damaged or not (first or line_entry.before == found):
+            elif damaged or (end and line_entry.before != found):
                 raise spoiled(log, "authentic lines stand behind a damaged one, or out of order")
             else:
-                end, first = position, False
+                end = position
                 before, found = line_entry.before, line_entry.after
     return end, before, found
 

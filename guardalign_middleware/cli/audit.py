@@ -126,12 +126,13 @@ def run_repair(log: Path, key: bytes, *, as_json: bool) -> int:
         AuditError: the log cannot be repaired; nothing was changed.
     """
     done = repair(log, key)
+    beginning = done.beginning.decode("utf-8", "backslashreplace")
     if as_json:
         print_json(
             {
                 "entries": done.entries,
                 "cut": done.cut,
-                "beginning": done.beginning.decode("utf-8", "backslashreplace"),
+                "beginning": beginning,
                 "kept_in": None if done.kept_in is None else str(done.kept_in),
                 "by_crash": done.by_crash,
                 "named": done.named,
@@ -144,7 +145,7 @@ def run_repair(log: Path, key: bytes, *, as_json: bool) -> int:
     if done.cut:
         cause = "left by a stopped writer" if done.by_crash else "NOT written by this program"
         out().print(f"{name}: {done.cut} bytes cut off behind line {done.entries}, {cause}:")
-        out().print(plain(done.beginning.decode("utf-8", "backslashreplace")))
+        out().print(plain(beginning))
         out().print(f"kept in {plain(str(done.kept_in))}")
     if not (done.named or done.cut):
         out().print(f"{name}: nothing to repair")
