@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from guardalign_middleware.audit import AuditLog, read_entries, verify
 from guardalign_middleware.audit.lines import EMPTY, Head, could_follow
 from guardalign_middleware.errors import AuditError
+from guardalign_middleware.types import WordsRead
 from tests.support.audit_logs import KEY, head_of, verdict_number, write, write_unnamed
 
 
@@ -131,9 +133,11 @@ class TestUnfinishedLine:
         assert {one.kind for one in verify(log, KEY, anchor=anchor).problems} == {"incomplete"}
 
     @settings(deadline=None)
-    @given(st.binary(max_size=40), st.integers(0, 900))
-    def test_only_the_beginning_of_the_next_line_could_follow(self, junk: bytes, end: int) -> None:
-        line = LINE[:end]
+    @given(st.sampled_from([False, True]), st.binary(max_size=40), st.integers(0, 1_100))
+    def test_only_the_beginning_of_the_next_line_could_follow(
+        self, words: bool, junk: bytes, end: int
+    ) -> None:
+        line = LINES[words][:end]
         assert could_follow(line, EMPTY)
         assert could_follow(line + b"\0" + junk, EMPTY)
         assert not could_follow(line[:20] + b"\n" + junk, EMPTY)
@@ -141,7 +145,10 @@ class TestUnfinishedLine:
             assert not could_follow(line, Head(1, "1" * 64))
 
 
-LINE = AuditLog("unused", KEY)._entry(verdict_number(2), EMPTY).to_line()
+LINES = [
+    AuditLog("unused", KEY)._entry(replace(verdict_number(2), words=words), EMPTY).to_line()
+    for words in (None, WordsRead(2, 7, 1, "0" * 64, "reader"))
+]
 
 
 class TestFullDisk:
