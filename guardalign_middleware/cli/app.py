@@ -300,7 +300,7 @@ def main() -> None:
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for good)
     if sys.stdout is None:
-        # What is opened next would get its number, and be written to.
+        # The next file to be opened would get its descriptor, and then the output.
         print_error("Standard output is closed. Redirect it to /dev/null instead.")
         raise SystemExit(FAILED)
     if isinstance(sys.stdout, io.TextIOWrapper):
