@@ -28,8 +28,7 @@ def chain_identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[s
     record = _record(config)
     record["runner"] = None if runner is None else runner.model_dump(mode="json")
     if chain is not None:
-        profile = chain.guard.detector.profile
-        record["chain"] = [chain.runner.name, None if profile is None else profile.fingerprint]
+        record["chain"] = [chain.runner.name, *_judged_by(chain.guard)]
     identity: dict[str, Any] = {"guard": config.name, "fingerprint": _fingerprint(record)}
     if runner is not None:
         identity |= {
@@ -52,8 +51,7 @@ def guard_identity(config: GuardAlignConfig, guard: ImageGuard | None) -> dict[s
     record = _record(config.model_copy(update={"runner": None}))
     record["seen by"] = _seen_by(config)
     if guard is not None:
-        profile = guard.detector.profile
-        record["guard"] = None if profile is None else profile.fingerprint
+        record["guard"] = _judged_by(guard)
     return {"guard": config.name, "fingerprint": _fingerprint(record)}
 
 
@@ -97,6 +95,15 @@ def _record(config: GuardAlignConfig) -> dict[str, Any]:
         "config": config.model_dump(mode="json", exclude={"audit"}),
         "files": _file_digests(config.detection),
     }
+
+
+def _judged_by(guard: ImageGuard) -> list[str | None]:
+    """What a loaded guard may have been given instead of what its config names."""
+    profile, words = guard.detector.profile, guard.words
+    return [
+        None if profile is None else profile.fingerprint,
+        None if words is None else words.fingerprint,
+    ]
 
 
 def _seen_by(config: GuardAlignConfig) -> list[Any]:

@@ -63,9 +63,9 @@ class ImageGuard:
     ) -> None:
         self.config = config
         self.detector = detector
-        self._words = words or load_words(config)
+        self.words = words or load_words(config)
         self._audit = _audit_log(config)
-        self._output = GuardOutput(config, detector, self._words)
+        self._output = GuardOutput(config, detector, self.words)
         self._cleanings: BoundedCache[Cleaning] = BoundedCache(
             config.detection.remembered_verdicts,
             config.detection.remembered_bytes,
@@ -213,13 +213,13 @@ class ImageGuard:
             else SanitizedImage(image, image, verdict, 0, 0.0, verdict.distance, passed=verdict)
             for image, verdict in zip(images, known, strict=True)
         ]
-        if self._words is not None and turns:
+        if self.words is not None and turns:
             items = in_turns(items, turns, self._together)
         return self._recorded([replace(item, encoder=self._output.encode) for item in items])
 
     def _together(self, items: list[SanitizedImage], text: str) -> list[SanitizedImage]:
         """The images of a message, judged once more as one."""
-        words, images = self._words, shown(items)
+        words, images = self.words, shown(items)
         if words is None or not images or not (text.strip() or len(images) > 1):
             return items
         find = partial(words.together, text=text, queue=self.detector.queue)
@@ -314,9 +314,9 @@ class ImageGuard:
 
     def _read(self, image: CanonicalImage, verdict: Verdict) -> Verdict:
         """The verdict, with the words of the image where they are read."""
-        if self._words is None:
+        if self.words is None:
             return verdict
-        return self._words.verdict(image, verdict, self.detector.queue)
+        return self.words.verdict(image, verdict, self.detector.queue)
 
     def _clean(self, image: CanonicalImage, verdict: Verdict) -> SanitizedImage:
         if verdict.fault is not None:

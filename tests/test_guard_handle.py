@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from guardalign_middleware import ConfigError, GuardAlignConfig, ImageGuard
+from guardalign_middleware import ConfigError, GuardAlign, GuardAlignConfig, ImageGuard
 from guardalign_middleware.config import DetectionConfig
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.handles import (
@@ -24,8 +24,15 @@ from guardalign_middleware.handles import (
     no_warnings,
     release_models,
 )
-from guardalign_middleware.testing import picture, red_chain, red_config, red_guard
+from guardalign_middleware.testing import (
+    EchoRunner,
+    picture,
+    red_chain,
+    red_config,
+    red_guard,
+)
 from guardalign_middleware.testing.guards import red_detector
+from tests.support.word_doubles import BadJudge, word_guard
 
 
 def preset(tmp_path: Path, **changes: object) -> Path:
@@ -299,3 +306,15 @@ def test_identity_changes_with_what_could_change_a_cleaned_image_and_nothing_els
     assert given["guard"] == "red"
     changed = red_guard(red_config(blocked_reply="No."))
     assert LazyGuard(guard=changed).identity != given
+
+
+def test_another_judge_of_words_makes_another_identity() -> None:
+    lenient, same, strict = BadJudge(), BadJudge(), BadJudge()
+    strict.fingerprint = "strict"
+    guards = [word_guard("guard", judge) for judge in (lenient, same, strict)]
+    first, again, other = (LazyGuard(guard=guard).identity for guard in guards)
+    assert first == again != other
+    first, again, other = (
+        LazyChain(chain=GuardAlign(guard, EchoRunner())).identity for guard in guards
+    )
+    assert first == again != other

@@ -73,7 +73,7 @@ def test_a_masked_list_leaves_no_word_that_can_be_read() -> None:
     assert cleaned.verdict.words is not None
     assert cleaned.verdict.words.lines >= 5
     assert cleaned.image is not None
-    words = guard._words
+    words = guard.words
     assert words is not None
     reader = words.reader
     assert isinstance(reader, RapidReader)
