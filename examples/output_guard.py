@@ -18,7 +18,7 @@ from PIL import Image
 from guardalign_middleware import GuardAlign, Message
 from guardalign_middleware.generation.output import OnOutput
 from guardalign_middleware.mini.demo import demo_scenes
-from guardalign_middleware.types import Generated
+from guardalign_middleware.replies import Generated
 
 WITHHELD = "[withheld by the output guard]"
 UNWANTED = frozenset({"gun", "pistol", "dog"})

@@ -31,17 +31,9 @@ if TYPE_CHECKING:
     from guardalign_middleware.guarded_stream import GuardedStream
     from guardalign_middleware.image_guard import ImageGuard
     from guardalign_middleware.preset_files import available_presets
+    from guardalign_middleware.replies import CalibrationReport, GuardedChunk, GuardedReply, Usage
     from guardalign_middleware.sanitize import SanitizedImage
-    from guardalign_middleware.types import (
-        CalibrationReport,
-        CanonicalImage,
-        GuardedChunk,
-        GuardedReply,
-        Message,
-        Region,
-        Usage,
-        Verdict,
-    )
+    from guardalign_middleware.types import CanonicalImage, Message, Region, Verdict
 
 __all__ = [
     "AuditError",
@@ -95,16 +87,8 @@ _HOMES = {
     "image_guard": ("ImageGuard",),
     "preset_files": ("available_presets",),
     "sanitize": ("SanitizedImage",),
-    "types": (
-        "CalibrationReport",
-        "CanonicalImage",
-        "GuardedChunk",
-        "GuardedReply",
-        "Message",
-        "Region",
-        "Usage",
-        "Verdict",
-    ),
+    "replies": ("CalibrationReport", "GuardedChunk", "GuardedReply", "Usage"),
+    "types": ("CanonicalImage", "Message", "Region", "Verdict"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

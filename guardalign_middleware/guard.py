@@ -23,10 +23,11 @@ from guardalign_middleware.guarded_stream import GuardedStream
 from guardalign_middleware.handling import OnBlocked, OnRefused, check_sent_options
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.messages import read_conversation
+from guardalign_middleware.replies import Generated, GuardedChunk, GuardedReply
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.turns import Turn
-from guardalign_middleware.types import Generated, GuardedChunk, GuardedReply, Message
+from guardalign_middleware.types import Message
 
 Conversation = str | Sequence[Mapping[str, Any] | Message]
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from guardalign_middleware import notices
 from guardalign_middleware.handling import OnBlocked
 from guardalign_middleware.intake.messages import ParsedConversation
+from guardalign_middleware.replies import Dropped, Refused
 from guardalign_middleware.sanitize import SanitizedImage
-from guardalign_middleware.types import Dropped, ImagePart, Message, Refused, TextPart, Verdict
+from guardalign_middleware.types import ImagePart, Message, TextPart, Verdict
 
 
 @dataclass(frozen=True, eq=False)

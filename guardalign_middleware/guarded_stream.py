@@ -8,7 +8,7 @@ from typing import Self
 
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.generation import TokenStream
-from guardalign_middleware.types import GuardedChunk, GuardedReply
+from guardalign_middleware.replies import GuardedChunk, GuardedReply
 
 
 class GuardedStream(Iterator[GuardedChunk], AsyncIterator[GuardedChunk]):

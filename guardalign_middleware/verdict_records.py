@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from guardalign_middleware.errors import GuardAlignError
-from guardalign_middleware.types import SEVERITY, Refused
+from guardalign_middleware.replies import Refused
+from guardalign_middleware.types import SEVERITY
 
 Scalar = str | int | float | bool
 METADATA_KEY: Final = "guardalign"

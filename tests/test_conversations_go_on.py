@@ -17,6 +17,7 @@ from guardalign_middleware import ConfigError, GuardAlign, GuardError, ImageReje
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.intake.messages import parse_messages, read_conversation
 from guardalign_middleware.notices import UNSAFE
+from guardalign_middleware.replies import GuardedReply
 from guardalign_middleware.sent_turns import Refusals, SentTurns
 from guardalign_middleware.testing import (
     EchoRunner,
@@ -28,7 +29,7 @@ from guardalign_middleware.testing import (
     red_guard,
 )
 from guardalign_middleware.testing.refused import refused_files
-from guardalign_middleware.types import GuardedReply, ImagePart, Message
+from guardalign_middleware.types import ImagePart, Message
 
 REPLY = red_config().blocked_reply
 FILES = refused_files()

@@ -22,6 +22,7 @@ from guardalign_middleware import (
 from guardalign_middleware.boxes import covered
 from guardalign_middleware.config import PrefixConfig, RunnerConfig, SanitizeConfig
 from guardalign_middleware.generation import TokenStream
+from guardalign_middleware.replies import Generated
 from guardalign_middleware.testing import (
     BOX,
     EchoRunner,
@@ -34,7 +35,7 @@ from guardalign_middleware.testing import (
     red_detector,
     red_guard,
 )
-from guardalign_middleware.types import CanonicalImage, Generated, Message, Verdict
+from guardalign_middleware.types import CanonicalImage, Message, Verdict
 
 GREY = (127, 127, 127)
 

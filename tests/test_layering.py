@@ -23,6 +23,7 @@ STAGES = (
     "strict",
     "canonical",
     "types",
+    "replies",
     "verdict_records",
     "record_seal",
     "boxes",

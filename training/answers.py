@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.mini.questions import REFUSE, Outcome, score
-from guardalign_middleware.types import Generated, GuardedReply
+from guardalign_middleware.replies import Generated, GuardedReply
 from training.requests import Request
 
 Respond = Callable[[Sequence[Request]], "list[Answer]"]

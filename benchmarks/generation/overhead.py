@@ -41,7 +41,8 @@ from benchmarks.timing import Comparison, compare_in_turn, is_noisy
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.awaiting import agenerate_batch
 from guardalign_middleware.guard import GuardAlign
-from guardalign_middleware.types import Generated, Message
+from guardalign_middleware.replies import Generated
+from guardalign_middleware.types import Message
 
 RESULT = RESULTS / "generation_overhead.json"
 _WIDTHS = {"laptop": LAPTOP, "tiny": TINY}

@@ -22,8 +22,8 @@ from benchmarks.results import RESULTS
 from benchmarks.tables import Table, table
 from benchmarks.timing import Comparison, compare, processor
 from guardalign_middleware import GuardAlign, ImageGuard
+from guardalign_middleware.replies import CalibrationReport, Generated, Usage
 from guardalign_middleware.testing import EchoRunner
-from guardalign_middleware.types import CalibrationReport, Generated, Usage
 from llama_index.llms.guardalign import GuardAlignGuardedLLM, GuardAlignMultiModal
 
 RESULT = RESULTS / "llama_index_overhead.json"

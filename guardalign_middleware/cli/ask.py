@@ -15,7 +15,8 @@ from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.guard import GuardAlign, runner_config
 from guardalign_middleware.intake import load_frames
-from guardalign_middleware.types import GuardedReply, ImagePart, Message, TextPart
+from guardalign_middleware.replies import GuardedReply
+from guardalign_middleware.types import ImagePart, Message, TextPart
 
 
 def run_ask(

@@ -14,7 +14,8 @@ from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.generation.stream import Runner, Ticket
-from guardalign_middleware.types import Generated, Message
+from guardalign_middleware.replies import Generated
+from guardalign_middleware.types import Message
 
 
 @runtime_checkable

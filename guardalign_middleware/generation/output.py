@@ -13,7 +13,8 @@ from guardalign_middleware.errors import GuardError
 from guardalign_middleware.generation.awaiting import start_batch
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.generation.stream import Emit, Runner, Ticket, TokenStream
-from guardalign_middleware.types import Generated, Message
+from guardalign_middleware.replies import Generated
+from guardalign_middleware.types import Message
 
 OnOutput = Callable[[Sequence[Message], Generated], Generated]
 """Takes the conversation as the model saw it and the answer; returns the answer to show.

@@ -30,7 +30,8 @@ from guardalign_middleware.generation.options import (
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts, PromptEncoder
 from guardalign_middleware.generation.prompt.tool_calls import tool_template
 from guardalign_middleware.generation.stream import Emit, Ticket, TokenStream
-from guardalign_middleware.types import Generated, Message
+from guardalign_middleware.replies import Generated
+from guardalign_middleware.types import Message
 
 
 class CalibratedRunner:

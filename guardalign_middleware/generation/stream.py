@@ -16,7 +16,8 @@ from typing import Protocol, Self, Unpack
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.generation.options import GenerationOptions
-from guardalign_middleware.types import Generated, Message
+from guardalign_middleware.replies import Generated
+from guardalign_middleware.types import Message
 
 Emit = Callable[[str], None]
 

@@ -18,7 +18,7 @@ from guardalign_middleware.intake.block_kinds import ARGUMENTS, UNTYPED, Kind, k
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.part import block_type
 from guardalign_middleware.intake.picture_traces import Depth, is_encoded_picture, picture_trace
-from guardalign_middleware.types import Dropped
+from guardalign_middleware.replies import Dropped
 
 P = TypeVar("P")
 Block = Mapping[str, Any]

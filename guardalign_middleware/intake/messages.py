@@ -19,8 +19,9 @@ from guardalign_middleware.intake.part import ACCEPTED_PARTS, block_type, load_p
 from guardalign_middleware.intake.pdf_blocks import PdfFile, load_pdf_file, pdf_file, pdf_notice
 from guardalign_middleware.intake.refused_parts import RefusedPart
 from guardalign_middleware.intake.unicode_text import check_unicode
+from guardalign_middleware.replies import Dropped, Refused
 from guardalign_middleware.sent_turns import Refusals, SentTurns
-from guardalign_middleware.types import Dropped, ImagePart, Message, Refused, Role, TextPart
+from guardalign_middleware.types import ImagePart, Message, Role, TextPart
 
 Part = TextPart | ImagePart | RefusedPart
 

@@ -10,8 +10,9 @@ from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.block_kinds import UNTYPED, kind_of
 from guardalign_middleware.intake.part import block_type
 from guardalign_middleware.intake.pdf_blocks import pdf_file, pdf_notice
+from guardalign_middleware.replies import Refused
 from guardalign_middleware.sent_turns import digest_of
-from guardalign_middleware.types import ImagePart, Refused, TextPart
+from guardalign_middleware.types import ImagePart, TextPart
 
 Refusal = ImageRejected | MessageError
 

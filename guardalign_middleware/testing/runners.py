@@ -12,13 +12,8 @@ from guardalign_middleware.errors import MessageError
 from guardalign_middleware.generation.awaiting import prefix_flags
 from guardalign_middleware.generation.options import GenerationOptions, resolve_options
 from guardalign_middleware.generation.stream import Emit, TokenStream
-from guardalign_middleware.types import (
-    CalibrationReport,
-    CanonicalImage,
-    Generated,
-    Message,
-    Usage,
-)
+from guardalign_middleware.replies import CalibrationReport, Generated, Usage
+from guardalign_middleware.types import CanonicalImage, Message
 
 
 @dataclass(frozen=True)

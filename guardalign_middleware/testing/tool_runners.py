@@ -15,8 +15,9 @@ from guardalign_middleware.generation.prompt.tool_calls import (
     written_calls,
 )
 from guardalign_middleware.generation.stream import Emit, TokenStream
+from guardalign_middleware.replies import Generated
 from guardalign_middleware.testing.runners import EchoRunner
-from guardalign_middleware.types import Generated, Message
+from guardalign_middleware.types import Message
 
 TOOL_TEMPLATE = (
     "{% if tools %}{{ tools | tojson }} Call with <tool_call>JSON</tool_call>.{% endif %}"

@@ -20,8 +20,9 @@ from guardalign_middleware.generation.engine.decoding import NextTokens
 from guardalign_middleware.generation.output import OutputRunner
 from guardalign_middleware.generation.stream import Ticket, TokenStream
 from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.replies import CalibrationReport, Generated, Usage
 from guardalign_middleware.testing import EchoRunner, red_guard
-from guardalign_middleware.types import CalibrationReport, Generated, Message, Usage
+from guardalign_middleware.types import Message
 from tests.support.messages import picture, user
 
 CALLERS = 16

@@ -17,7 +17,8 @@ from guardalign_middleware.errors import Overloaded
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.engine import inference as inference_module
 from guardalign_middleware.generation.engine.decoding import NextTokens
-from guardalign_middleware.types import Generated, Message, TextPart
+from guardalign_middleware.replies import Generated
+from guardalign_middleware.types import Message, TextPart
 from tests.support.messages import conversations, picture, user
 
 Ask = Callable[[CalibratedRunner], Generated]

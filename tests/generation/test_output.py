@@ -15,8 +15,9 @@ from guardalign_middleware.errors import GuardError
 from guardalign_middleware.generation import Runner, TokenStream
 from guardalign_middleware.generation.output import HOOK_THREADS, OutputRunner
 from guardalign_middleware.generation.stream import Emit, Ticket
+from guardalign_middleware.replies import Generated
 from guardalign_middleware.testing import EchoRunner, picture, red_guard
-from guardalign_middleware.types import Generated, Message
+from guardalign_middleware.types import Message
 from tests.support.messages import user
 
 

@@ -21,7 +21,8 @@ from guardalign_middleware.generation import CalibratedRunner, LoadedModel, Runn
 from guardalign_middleware.generation.engine import inference as inference_module
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.generation.prompt.span_marks import NO_MARKS
-from guardalign_middleware.types import Generated, Message, TextPart
+from guardalign_middleware.replies import Generated
+from guardalign_middleware.types import Message, TextPart
 from tests.support.messages import conversations, picture, user
 
 MakeRunner = Callable[..., CalibratedRunner]

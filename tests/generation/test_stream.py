@@ -12,7 +12,7 @@ import pytest
 
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.generation.stream import Emit, TokenStream
-from guardalign_middleware.types import CalibrationReport, Generated, Usage
+from guardalign_middleware.replies import CalibrationReport, Generated, Usage
 
 DONE = Generated("ab", "stop", CalibrationReport("off", prefix=False), Usage(1, 2))
 

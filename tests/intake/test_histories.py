@@ -22,10 +22,11 @@ from guardalign_middleware.intake.messages import (
     read_conversation,
 )
 from guardalign_middleware.intake.picture_traces import is_encoded_picture
+from guardalign_middleware.replies import Dropped
 from guardalign_middleware.testing import all_red, data_url, picture, png, red_chain
 from guardalign_middleware.testing.dialects import blocks_of
 from guardalign_middleware.testing.histories import BLOCKS, INERT, SPOKEN, planted
-from guardalign_middleware.types import Dropped, Message, TextPart
+from guardalign_middleware.types import Message, TextPart
 
 PICTURE = picture(red=True)
 RAW = png(PICTURE)

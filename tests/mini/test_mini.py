@@ -17,14 +17,8 @@ from guardalign_middleware.mini.questions import (
     text_request,
 )
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
-from guardalign_middleware.types import (
-    CanonicalImage,
-    Generated,
-    GuardedReply,
-    ImagePart,
-    Message,
-    TextPart,
-)
+from guardalign_middleware.replies import Generated, GuardedReply
+from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
 
 # Two batches of the runner.
 SCENES = 32

@@ -18,6 +18,7 @@ from guardalign_middleware.audit import AuditEntry, differences, read_entries, v
 from guardalign_middleware.cli import app
 from guardalign_middleware.config import AuditConfig, SanitizeConfig
 from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.replies import Generated
 from guardalign_middleware.testing import (
     EchoRunner,
     all_red,
@@ -27,7 +28,7 @@ from guardalign_middleware.testing import (
     red_config,
     red_guard,
 )
-from guardalign_middleware.types import CanonicalImage, Generated, Message
+from guardalign_middleware.types import CanonicalImage, Message
 from tests.support.audit_logs import KEY, write_key
 from tests.support.full_disk import files_of_at_most
 

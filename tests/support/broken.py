@@ -20,8 +20,9 @@ from guardalign_middleware.detection import (
 from guardalign_middleware.generation import TokenStream
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.replies import Generated
 from guardalign_middleware.testing import EchoRunner, FakeEncoder, png, red_config, red_detector
-from guardalign_middleware.types import CanonicalImage, Generated, Message
+from guardalign_middleware.types import CanonicalImage, Message
 
 CANARY = "canary-of-the-request"
 

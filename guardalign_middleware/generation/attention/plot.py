@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.types import CalibrationReport
+from guardalign_middleware.replies import CalibrationReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
 
 from guardalign_middleware.errors import GuardError
-from guardalign_middleware.types import FinishReason
+from guardalign_middleware.replies import FinishReason
 
 Decode = Callable[[Sequence[int]], str]
 

@@ -25,7 +25,7 @@ from guardalign_middleware.generation.engine.job import Job
 from guardalign_middleware.generation.engine.loading import LoadedModel
 from guardalign_middleware.generation.engine.model_settings import model_settings
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
-from guardalign_middleware.types import CalibrationReport
+from guardalign_middleware.replies import CalibrationReport
 
 _PROBE_TEXT = "What is in the picture?"
 

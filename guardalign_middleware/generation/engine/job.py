@@ -11,7 +11,7 @@ from guardalign_middleware.generation.engine.collate import group_of
 from guardalign_middleware.generation.engine.decoding import RowDecoder
 from guardalign_middleware.generation.options import ResolvedOptions
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
-from guardalign_middleware.types import CalibrationReport, Generated, Usage
+from guardalign_middleware.replies import CalibrationReport, Generated, Usage
 
 
 @dataclass(frozen=True)

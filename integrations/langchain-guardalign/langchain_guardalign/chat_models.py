@@ -31,8 +31,8 @@ from guardalign_middleware.handling import (
     check_known,
     check_option,
 )
+from guardalign_middleware.replies import GuardedReply
 from guardalign_middleware.sources import check_preset, with_source
-from guardalign_middleware.types import GuardedReply
 from langchain_guardalign.composition import Guarding
 from langchain_guardalign.errors import langchain_errors
 from langchain_guardalign.local_model import LocalModel, conversation_of

@@ -17,7 +17,7 @@ from langchain_core.messages.tool import (
     tool_call_chunk,
 )
 
-from guardalign_middleware.types import GuardedChunk, GuardedReply, dropped_record
+from guardalign_middleware.replies import GuardedChunk, GuardedReply, dropped_record
 from langchain_guardalign.verdict_metadata import message_fields
 
 if TYPE_CHECKING:

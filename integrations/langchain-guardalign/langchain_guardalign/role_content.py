@@ -29,7 +29,7 @@ from guardalign_middleware.intake.messages import ROLES, said_beside
 from guardalign_middleware.intake.pdf_blocks import pdf_file
 from guardalign_middleware.intake.picture_traces import picture_trace
 from guardalign_middleware.intake.refused_parts import RefusedPart
-from guardalign_middleware.types import Dropped
+from guardalign_middleware.replies import Dropped
 from langchain_guardalign.dialects import Block, Part, read_image
 
 CallWriter = Callable[[Sequence[ToolCall]], str]

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from guardalign_middleware.generation import TokenStream
+from guardalign_middleware.replies import Generated
 from guardalign_middleware.testing import BarrierRunner, EchoRunner, red_chain
-from guardalign_middleware.types import Generated, Message
+from guardalign_middleware.types import Message
 from llama_index.llms.guardalign import GuardAlignMultiModal
 from llama_index_support.conversations import UNSAFE, ask, image_block
 from llama_index_support.doubles import Held, beside

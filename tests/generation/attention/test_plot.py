@@ -14,7 +14,8 @@ from guardalign_middleware.cli import app
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.generation.attention.plot import plot_prefix_attention, save_figure
 from guardalign_middleware.mini.demo import demo_scenes
-from guardalign_middleware.types import CalibrationReport, CanonicalImage
+from guardalign_middleware.replies import CalibrationReport
+from guardalign_middleware.types import CanonicalImage
 
 PLAIN = CalibrationReport("off", prefix=True, prefix_attention=((0, 0.1), (2, 0.2), (3, 0.05)))
 CALIBRATED = CalibrationReport(

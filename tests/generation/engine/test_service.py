@@ -20,7 +20,7 @@ from guardalign_middleware.generation.engine.queue import BatchPolicy
 from guardalign_middleware.generation.engine.service import GenerationService
 from guardalign_middleware.generation.options import ResolvedOptions
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
-from guardalign_middleware.types import CalibrationReport
+from guardalign_middleware.replies import CalibrationReport
 
 SECONDS = 300
 OFF = CalibrationReport("off", prefix=False)

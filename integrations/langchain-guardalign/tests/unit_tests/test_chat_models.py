@@ -14,8 +14,9 @@ from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 
 from guardalign_middleware.config import SanitizeConfig
 from guardalign_middleware.errors import ConfigError, DetectionError, ImageRejected
+from guardalign_middleware.replies import Generated
 from guardalign_middleware.testing import BOX, EchoRunner, all_red, picture, red_chain, red_config
-from guardalign_middleware.types import CanonicalImage, Generated
+from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import ChatGuardAlign
 from langchain_support.agents import ask as question
 from langchain_support.agents import block

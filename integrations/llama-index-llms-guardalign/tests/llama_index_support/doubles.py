@@ -33,8 +33,9 @@ from pydantic import PrivateAttr
 
 from guardalign_middleware.config import DetectionConfig, GuardAlignConfig
 from guardalign_middleware.detection import Detector
+from guardalign_middleware.replies import Generated
 from guardalign_middleware.testing import EchoRunner, has_red, open_png, red_guard
-from guardalign_middleware.types import CanonicalImage, Generated
+from guardalign_middleware.types import CanonicalImage
 
 
 class PlainLLM(LLM):

@@ -24,7 +24,7 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.llm import LLM
 
 from guardalign_middleware import GuardedStream
-from guardalign_middleware.types import GuardedReply
+from guardalign_middleware.replies import GuardedReply
 
 
 class GuardedCall:

@@ -14,8 +14,8 @@ from guardalign_middleware import GuardedStream
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import OnBlocked, OnRefused
+from guardalign_middleware.replies import GuardedReply
 from guardalign_middleware.sent_turns import Refusals
-from guardalign_middleware.types import GuardedReply
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.passes import Passes

@@ -32,9 +32,10 @@ from guardalign_middleware.intake.content_blocks import BlockReader
 from guardalign_middleware.intake.messages import ROLES, said_beside
 from guardalign_middleware.intake.pdf import pdf_not_allowed
 from guardalign_middleware.intake.picture_traces import picture_trace
+from guardalign_middleware.replies import Dropped, Refused
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.sent_turns import digest_of
-from guardalign_middleware.types import CanonicalImage, Dropped, Refused
+from guardalign_middleware.types import CanonicalImage
 from guardalign_middleware.verdict_records import is_record_key
 from llama_index.llms.guardalign.images import (
     Found,
