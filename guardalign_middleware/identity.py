@@ -73,7 +73,7 @@ def detector_key(config: GuardAlignConfig) -> str:
 def guard_key(config: GuardAlignConfig) -> str:
     """Equal for configs that load the same guard."""
     record: dict[str, Any] = {
-        "guard": config.model_dump(mode="json"),
+        "guard": config.model_dump(mode="json", exclude={"serve"}),
         "detector": detector_key(config),
     }
     if config.audit is not None:
@@ -91,8 +91,8 @@ def runner_key(runner: RunnerConfig) -> str:
 
 def _record(config: GuardAlignConfig) -> dict[str, Any]:
     return {
-        # Where verdicts are logged has no influence on them.
-        "config": config.model_dump(mode="json", exclude={"audit"}),
+        # Where verdicts are logged, and how they are served, has no influence on them.
+        "config": config.model_dump(mode="json", exclude={"audit", "serve"}),
         "files": _file_digests(config.detection),
     }
 

@@ -35,7 +35,7 @@ _MOST = 8192
 _MOST_BYTES = 64 * 2**20
 _ENTRY_BYTES = 512
 # What a guard is called and where it logs has no influence on what it lets out.
-_NO_INFLUENCE = {"name", "notes", "verified", "audit", "runner", "blocked_reply"}
+_NO_INFLUENCE = {"name", "notes", "verified", "audit", "runner", "serve", "blocked_reply"}
 
 
 class Passed:

@@ -68,6 +68,7 @@ STAGES = (
     # Everything that uses a whole guard.
     "evaluation",
     "mini",
+    "serving",
     "cli",
     "testing",
 )

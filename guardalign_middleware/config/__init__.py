@@ -29,6 +29,7 @@ from guardalign_middleware.config.intake import ImageFormat, IntakePolicy
 from guardalign_middleware.config.output import OutputConfig
 from guardalign_middleware.config.runner import CalibrationConfig, PrefixConfig, RunnerConfig
 from guardalign_middleware.config.sanitize import SanitizeConfig
+from guardalign_middleware.config.serve import ServeConfig
 from guardalign_middleware.config.words import WordsAction, WordsConfig, WordsMode
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.preset_files import find_preset, read_preset
@@ -51,6 +52,7 @@ __all__ = [
     "RunnerConfig",
     "SanitizeConfig",
     "SecondEncoderConfig",
+    "ServeConfig",
     "Sha256",
     "Sight",
     "TransportConfig",
@@ -82,6 +84,7 @@ class GuardAlignConfig(FrozenModel):
     )
     audit: AuditConfig | None = None
     runner: RunnerConfig | None = None
+    serve: ServeConfig = ServeConfig()
     blocked_reply: str = "I cannot help with this image."
 
     @classmethod

@@ -1,0 +1,54 @@
+"""The app: every route behind the same key, limits and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fastapi import APIRouter, FastAPI
+
+from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.serving.auth import Auth, KeyCheck
+from guardalign_middleware.serving.errors import install_errors
+from guardalign_middleware.serving.exchange import Exchange
+from guardalign_middleware.serving.options import ServeOptions
+from guardalign_middleware.serving.probes import probes_router
+from guardalign_middleware.serving.service import Service
+
+RouterOf = Callable[[Service], APIRouter]
+
+ROUTERS: tuple[RouterOf, ...] = (probes_router,)
+"""What every server offers."""
+
+
+def create_app(
+    served: GuardAlign | ImageGuard,
+    options: ServeOptions | None = None,
+    *,
+    routers: Sequence[RouterOf] = (),
+) -> FastAPI:
+    """The guard as an ASGI app, for `guardalign serve` or a server of your own.
+
+    The app checks keys and limits by itself. Where it listens is the server's business: pass on
+    `options.config.host`, which was checked against the key.
+
+    Args:
+        served: the chain that answers, or a guard alone.
+        options: limits and keys; None = the section `serve` of the chain's config.
+        routers: more routes, behind the same key and limits; each is made for the service.
+
+    Raises:
+        ConfigError: the options are invalid, or a key is missing.
+    """
+    options = options or ServeOptions.read(served.config.serve)
+    service = Service.of(served, options)
+    # No pages of documentation: they would load their scripts from elsewhere.
+    app = FastAPI(title="GuardAlign", version="1", docs_url=None, redoc_url=None)
+    app.state.service = service
+    for make in (*ROUTERS, *routers):
+        app.include_router(make(service))
+    install_errors(app)
+    # The last one added is the first to see a request.
+    app.add_middleware(Exchange, admission=service.admission, config=service.config)
+    app.add_middleware(Auth, check=KeyCheck(options))
+    return app

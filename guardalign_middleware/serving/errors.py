@@ -1,0 +1,201 @@
+"""Errors in OpenAI's shape: the only shape in which this server refuses anything."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from guardalign_middleware.errors import (
+    AuditError,
+    ConfigError,
+    ContextOverflow,
+    GuardAlignError,
+    GuardError,
+    ImageRejected,
+    MessageError,
+    ModelLoadError,
+    OutOfMemory,
+    Overloaded,
+)
+
+_LOGGER = logging.getLogger(__name__)
+_RETRY_SECONDS = 1
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong; `code` is stable."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """OpenAI's error."""
+
+    error: ErrorDetail
+
+
+class ApiError(HTTPException):
+    """A refusal with its status.
+
+    Args:
+        status: of HTTP.
+        message: what is wrong, and what the client can do about it.
+        code: stable name of the reason.
+        param: which field of the request.
+        kind: OpenAI's type of the error; None = the usual one for the status.
+        headers: more headers of the response.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        kind: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, message, dict(headers or {}))
+        self.message = message
+        self.code = code
+        self.param = param
+        self.kind = kind or _kind_of(status)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The error as JSON values."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    @property
+    def response(self) -> JSONResponse:
+        """The error as a response."""
+        return JSONResponse(self.body, self.status_code, self.headers)
+
+
+def api_error(error: GuardAlignError) -> ApiError:
+    """The refusal for an error of the guard.
+
+    Bad input is 400; a full queue 429; a server that cannot go on 503, both with `Retry-After`; any
+    other fault 500.
+    """
+    text = str(error)
+    if isinstance(error, ImageRejected):
+        return ApiError(400, text, code=error.reason, param=error.source or None)
+    if isinstance(error, ContextOverflow):
+        return ApiError(400, text, code="context_length_exceeded", param="messages")
+    if isinstance(error, MessageError):
+        return ApiError(400, text, code="invalid_message", param="messages")
+    if isinstance(error, ConfigError):
+        return ApiError(400, text, code="invalid_value")
+    if isinstance(error, Overloaded):
+        return overloaded(text, _RETRY_SECONDS)
+    if isinstance(error, OutOfMemory):
+        return unavailable(text, _RETRY_SECONDS, code="out_of_memory")
+    if isinstance(error, AuditError | ModelLoadError):
+        return unavailable(text, _RETRY_SECONDS, code=type(error).__name__)
+    if isinstance(error, GuardError):
+        return ApiError(500, text, code=f"fault_at_{error.stage}")
+    return ApiError(500, text)
+
+
+def overloaded(message: str, retry_after: int) -> ApiError:
+    """429: too many requests are at work."""
+    return ApiError(429, message, code="overloaded", headers={"Retry-After": str(retry_after)})
+
+
+def unavailable(message: str, retry_after: int, *, code: str = "unavailable") -> ApiError:
+    """503: the server closes, or cannot go on."""
+    return ApiError(503, message, code=code, headers={"Retry-After": str(retry_after)})
+
+
+def install_errors(app: FastAPI) -> None:
+    """Give every error of this app OpenAI's shape."""
+
+    async def refused(request: Request, error: Exception) -> JSONResponse:
+        return as_api_error(error).response
+
+    for kind in (GuardAlignError, StarletteHTTPException, RequestValidationError):
+        app.add_exception_handler(kind, refused)
+
+
+def as_api_error(error: Exception) -> ApiError:
+    """The refusal for an error; only its type is logged, because its text may hold content."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, GuardAlignError):
+        refusal = api_error(error)
+        if refusal.status_code >= 500:
+            _LOGGER.error("A request failed: %s (%s).", type(error).__name__, refusal.code)
+        return refusal
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, StarletteHTTPException):
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
+        return ApiError(error.status_code, str(error.detail), code=code, headers=error.headers)
+    _LOGGER.error("A request failed: %s.", type(error).__name__)
+    return ApiError(500, f"Internal error: {type(error).__name__}.", code="internal_error")
+
+
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors that a route declares in the OpenAPI."""
+    return {status: {"model": ErrorBody, "description": _MEANING[status]} for status in statuses}
+
+
+_MEANING = {
+    400: "The request is invalid, or asks for something that is not supported.",
+    401: "The key is missing or wrong.",
+    403: "The host or origin is not allowed.",
+    404: "There is no such model or endpoint.",
+    405: "The endpoint has no such method.",
+    408: "The request did not arrive in time.",
+    413: "The body is too large.",
+    415: "The body is of the wrong type.",
+    422: "The request cannot be processed.",
+    429: "Too many requests are at work.",
+    500: "A fault; nothing was allowed.",
+    502: "The upstream failed.",
+    503: "The server is closing or cannot go on.",
+    504: "The upstream took too long.",
+}
+WORK_ERRORS = (400, 401, 403, 408, 413, 415, 429, 500, 503)
+"""What every route that does work can answer."""
+
+
+def _kind_of(status: int) -> str:
+    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    return kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
+
+
+def _invalid(error: RequestValidationError) -> ApiError:
+    """The first problem, without its value."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if part != "body"]
+    param = ".".join(place) or None
+    if first["type"] == "extra_forbidden":
+        return ApiError(
+            400, f"{param} is not supported.", code="unsupported_parameter", param=param
+        )
+    if first["type"] == "missing":
+        message = f"{param or 'The body'} is missing."
+        return ApiError(400, message, code="missing_required_parameter", param=param)
+    return ApiError(
+        400, f"{param or 'The body'} is invalid: {first['msg']}.", code="invalid_value", param=param
+    )
