@@ -65,6 +65,7 @@ STAGES = (
     "shared_models",
     "identity",
     "handles",
+    "cleaning",
     # Everything that uses a whole guard.
     "evaluation",
     "mini",

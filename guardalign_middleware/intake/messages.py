@@ -221,7 +221,7 @@ def _turn(
         parts: tuple[Part, ...] = ()
     else:
         parts = _parse_content(content, f"{place}.content", reading, checked == "user")
-    sender = "tool" if _holds_results(content) else checked
+    sender = "tool" if holds_results(content) else checked
     if _says_something(parts):
         return _Turn(checked, parts, sender)
     if checked == "system":
@@ -234,7 +234,7 @@ def _turn(
     return _Turn(checked, parts or (TextPart(""),), sender)
 
 
-def _holds_results(content: object) -> bool:
+def holds_results(content: object) -> bool:
     """Whether this is how Anthropic, Bedrock and Google write results of tools: as the user."""
     return isinstance(content, list | tuple) and any(
         _is_result(block) for block in content if isinstance(block, Mapping)

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import GuardAlignError
+from guardalign_middleware.intake.found_images import Replacement
 from guardalign_middleware.intake.messages import parse_messages
-from langchain_guardalign.found_images import Replacement
 from langchain_guardalign.message_walk import find_images, put_images
 from langchain_guardalign.role_content import to_role_content
 from tests.fuzz.conversations import bend, some_block, some_content, some_value

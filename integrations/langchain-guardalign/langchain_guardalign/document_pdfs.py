@@ -20,7 +20,7 @@ from guardalign_middleware.intake.pdf_blocks import (
     pdf_file,
     pdf_notice,
 )
-from langchain_guardalign.pdf_pages import Page, page_blocks
+from guardalign_middleware.intake.pdf_pages import Page, page_blocks
 
 _MAX_DEPTH = 64
 

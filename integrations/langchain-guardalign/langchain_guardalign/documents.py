@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.documents import BaseDocumentTransformer, Document
 
 from guardalign_middleware import notices
+from guardalign_middleware.cleaning.records import refused_record, unscanned_record
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.handles import guard_handle
 from guardalign_middleware.handling import (
@@ -22,11 +23,10 @@ from guardalign_middleware.handling import (
 )
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
-from langchain_guardalign.cleaner import ImageCleaner
+from langchain_guardalign.cleaner import MessageCleaner
 from langchain_guardalign.document_pdfs import pdfs_in, without_pdfs
 from langchain_guardalign.document_records import with_flat_records
 from langchain_guardalign.message_walk import find_images
-from langchain_guardalign.verdict_metadata import refused_record, unscanned_record
 
 if TYPE_CHECKING:
     from guardalign_middleware.image_guard import ImageGuard
@@ -107,7 +107,7 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         check_option("on_unsafe", on_unsafe, ON_UNSAFE)
         check_option("on_refused", on_refused, ON_REFUSED)
         handle = guard_handle(preset, guard, source, owner=owner)
-        self._cleaner = ImageCleaner(handle, on_unsafe, notice, cache_size, allow_unscanned)
+        self._cleaner = MessageCleaner(handle, on_unsafe, notice, cache_size, allow_unscanned)
         self._on_refused = on_refused
         self._image_keys = tuple(image_keys)
 

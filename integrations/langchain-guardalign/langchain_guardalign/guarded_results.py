@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import RunnableConfig
 
-from langchain_guardalign.outcomes import Cleaned
+from guardalign_middleware.cleaning.outcomes import Cleaned
 from langchain_guardalign.screening import (
     Screened,
     cleaned,

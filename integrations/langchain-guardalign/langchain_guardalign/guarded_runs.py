@@ -16,9 +16,9 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
 
+from guardalign_middleware.cleaning.outcomes import Cleaned
 from langchain_guardalign.blocked_reply import BlockedReply, needs_form
 from langchain_guardalign.guarded_results import as_chunk, chat_result, record
-from langchain_guardalign.outcomes import Cleaned
 from langchain_guardalign.runnable import ImageGuardRunnable
 from langchain_guardalign.screening import (
     ascreen,

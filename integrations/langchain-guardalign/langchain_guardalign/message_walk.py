@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from guardalign_middleware.intake.block_kinds import kind_of
+from guardalign_middleware.intake.found_images import FoundImage, Replacement, listing
 from guardalign_middleware.intake.part import block_type
-from langchain_guardalign.found_images import FoundImage, Replacement, listing
-from langchain_guardalign.value_walk import Walk
-from langchain_guardalign.walk_modes import Mode
+from guardalign_middleware.intake.walk_modes import Mode
+from langchain_guardalign.value_walk import MessageWalk
 
 Value = TypeVar("Value")
 
@@ -39,7 +39,7 @@ def walk_images(value: Value, place: str = "messages") -> tuple[list[FoundImage]
     Arguments and errors are those of `find_images`.
     """
     found: list[FoundImage] = []
-    rest: Value = Walk(listing(found)).value(value, place, _mode(value))
+    rest: Value = MessageWalk(listing(found)).value(value, place, _mode(value))
     return found, rest
 
 
@@ -59,7 +59,7 @@ def put_images(value: Value, replacements: Sequence[Replacement], place: str = "
             raise ValueError(f"There are more images than the {len(replacements)} replacements.")
         return replacement
 
-    copy: Value = Walk(visit).value(value, place, _mode(value))
+    copy: Value = MessageWalk(visit).value(value, place, _mode(value))
     if next(rest, None) is not None:
         raise ValueError(f"There are fewer images than the {len(replacements)} replacements.")
     return copy
@@ -77,7 +77,7 @@ def note_images(value: Value, note: str) -> Value:
             raise image.refused
         return Replacement(note=note)
 
-    copy: Value = Walk(visit).value(value, "value", "quoted")
+    copy: Value = MessageWalk(visit).value(value, "value", "quoted")
     return copy
 
 

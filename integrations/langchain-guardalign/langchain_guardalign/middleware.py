@@ -17,6 +17,8 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from guardalign_middleware import notices
+from guardalign_middleware.cleaning.cleaner import ON_UNSAFE
+from guardalign_middleware.cleaning.outcomes import Cleaned, Outcome
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.handles import guard_handle
 from guardalign_middleware.handling import (
@@ -31,9 +33,8 @@ from guardalign_middleware.handling import (
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
 from langchain_guardalign.blocked_reply import reply_message
-from langchain_guardalign.cleaner import ON_UNSAFE, ImageCleaner
+from langchain_guardalign.cleaner import MessageCleaner
 from langchain_guardalign.errors import ImageBlocked
-from langchain_guardalign.outcomes import Cleaned, Outcome
 from langchain_guardalign.refused_state import GuardedState, raise_refused, refused_update
 from langchain_guardalign.tool_results import clean_tool_result
 from langchain_guardalign.tracing import record_on_run
@@ -115,7 +116,7 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         check_option("on_unsafe", on_unsafe, ON_UNSAFE)
         check_sent_options(on_refused, on_blocked)
         handle = guard_handle(preset, guard, source, owner="GuardAlignMiddleware")
-        self._cleaner = ImageCleaner(handle, on_unsafe, notice, cache_size, allow_unscanned)
+        self._cleaner = MessageCleaner(handle, on_unsafe, notice, cache_size, allow_unscanned)
         self._on_refused = on_refused
         self._on_blocked = on_blocked
         self._name = name or f"{type(self).__name__}[{handle.config.name}, {on_unsafe}]"

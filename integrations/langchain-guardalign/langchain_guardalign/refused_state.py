@@ -12,8 +12,8 @@ from typing import Annotated, Any, NotRequired
 from langchain.agents.middleware import AgentState
 from langchain.agents.middleware.types import PrivateStateAttr
 
+from guardalign_middleware.cleaning.outcomes import Refusal
 from guardalign_middleware.errors import ImageRejected, MessageError
-from langchain_guardalign.outcomes import Refusal
 
 REFUSED_KEY = "guardalign_refused"
 

@@ -25,12 +25,12 @@ from langchain_core.messages import (
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.content_blocks import BlockReader
 from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.dialects import Block, Part, read_image
 from guardalign_middleware.intake.messages import ROLES, said_beside
 from guardalign_middleware.intake.pdf_blocks import pdf_file
 from guardalign_middleware.intake.picture_traces import picture_trace
 from guardalign_middleware.intake.refused_parts import RefusedPart
 from guardalign_middleware.replies import Dropped
-from langchain_guardalign.dialects import Block, Part, read_image
 
 CallWriter = Callable[[Sequence[ToolCall]], str]
 

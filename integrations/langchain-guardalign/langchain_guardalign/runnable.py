@@ -13,6 +13,8 @@ from langchain_core.load.serializable import SerializedConstructor, SerializedNo
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
+from guardalign_middleware.cleaning.cleaner import ON_UNSAFE
+from guardalign_middleware.cleaning.outcomes import Cleaned
 from guardalign_middleware.handles import guard_handle
 from guardalign_middleware.handling import (
     ON_BLOCKED,
@@ -26,11 +28,10 @@ from guardalign_middleware.handling import (
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sources import check_preset, with_source
-from langchain_guardalign.cleaner import ON_UNSAFE, ImageCleaner
+from langchain_guardalign.cleaner import MessageCleaner
 from langchain_guardalign.composition import Guarding, in_front
 from langchain_guardalign.errors import ImageBlocked
 from langchain_guardalign.inputs import Input, input_or_error
-from langchain_guardalign.outcomes import Cleaned
 from langchain_guardalign.tracing import record_on_run
 from langchain_guardalign.turns import EndedTurns, Sent
 
@@ -99,7 +100,7 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
     notice: str = UNSAFE
     cache_size: int = Field(default=256, ge=0)
 
-    _cleaner: ImageCleaner = PrivateAttr()
+    _cleaner: MessageCleaner = PrivateAttr()
     _ended: EndedTurns = PrivateAttr(default_factory=EndedTurns)
     _replies: bool = PrivateAttr(default=True)
 
@@ -125,7 +126,7 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
         """Read the config; no model is loaded."""
         super().model_post_init(context)
         handle = guard_handle(self.preset, self.guard, owner=type(self).__name__)
-        self._cleaner = ImageCleaner(
+        self._cleaner = MessageCleaner(
             handle, self.on_unsafe, self.notice, self.cache_size, self.allow_unscanned
         )
 

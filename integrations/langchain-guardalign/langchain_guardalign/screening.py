@@ -10,9 +10,9 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables import RunnableConfig
 
+from guardalign_middleware.cleaning.outcomes import Cleaned
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.scan_threads import in_scan_thread
-from langchain_guardalign.outcomes import Cleaned
 from langchain_guardalign.tracing import run_metadata
 from langchain_guardalign.verdict_metadata import with_records
 

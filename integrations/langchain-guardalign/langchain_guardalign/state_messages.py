@@ -13,7 +13,7 @@ from langchain_core.messages import BaseMessage, convert_to_messages
 from langgraph.types import Command, Overwrite, Send
 from pydantic import BaseModel
 
-from langchain_guardalign.block_rules import is_turn
+from guardalign_middleware.intake.block_rules import is_turn
 
 _KEY = "messages"
 _READ = (BaseMessage, str, type(None))

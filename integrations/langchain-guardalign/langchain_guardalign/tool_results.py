@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, ToolMessage
 from langgraph.types import Command
 
-from langchain_guardalign.outcomes import Cleaned
+from guardalign_middleware.cleaning.outcomes import Cleaned
 from langchain_guardalign.state_messages import command_with_messages, state_with_messages
 from langchain_guardalign.verdict_metadata import METADATA_KEY, own_records
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from guardalign_middleware import sent_turns
 from guardalign_middleware.cache import BoundedCache
-from langchain_guardalign.outcomes import Outcome
+from guardalign_middleware.cleaning.outcomes import Outcome
 from langchain_guardalign.role_content import role_of
 
 _REMEMBERED = 1024

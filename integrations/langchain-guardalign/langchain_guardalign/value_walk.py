@@ -1,129 +1,36 @@
-"""The walk over a LangChain value: its messages, blocks, containers and objects.
-
-Every value inside is looked at, whatever its key. `walk_modes.py` says how strictly,
-`block_rules.py` what a block is, the core's `intake/containers.py` how a container is opened, and
-`image_values.py` reads the pictures that are values by themselves.
-"""
+"""The core's walk over a value, for LangChain: messages, and documents with forged records."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from langchain_core.messages import BaseMessage
-from PIL import Image
-from pydantic_core import MultiHostUrl, Url
 
-from guardalign_middleware.errors import MessageError
-from guardalign_middleware.intake.arrays import (
-    as_array,
-    as_numbers,
-    could_be_picture,
-    like,
-    pictures_in,
-)
-from guardalign_middleware.intake.containers import (
-    PLAIN,
-    Opened,
-    as_file,
-    cells,
-    opened,
-    retyped_attributes,
-    with_items,
-)
-from guardalign_middleware.intake.declared import WRAPPER_KEYS, Declared, declared
-from guardalign_middleware.intake.hidden_images import hidden_images
+from guardalign_middleware.intake.block_rules import is_turn
+from guardalign_middleware.intake.containers import with_items
 from guardalign_middleware.intake.part import block_type
-from guardalign_middleware.intake.type_fields import with_types_beside
-from langchain_guardalign.block_rules import Refusal, is_turn, judge, unknown_reason
-from langchain_guardalign.dialects import ImageSlot, note_block
+from guardalign_middleware.intake.value_walk import Walk
+from guardalign_middleware.intake.walk_modes import Mode, attribute_mode
 from langchain_guardalign.document_records import without_forged
-from langchain_guardalign.found_images import FoundImage, Replacement, listing
-from langchain_guardalign.image_values import ImageValues
 from langchain_guardalign.verdict_metadata import with_records
-from langchain_guardalign.walk_modes import Mode, attribute_mode, field_modes
-
-_MAX_DEPTH = 64
-_MAX_OBJECTS = 1000
-_LEAVES = (str, bytes, bytearray, bool, int, float, type(None))
-_PLAIN = (*PLAIN, Url, MultiHostUrl, np.generic, np.dtype)  # their text is read by itself
-_PLAIN_CONTAINERS = {dict, list, tuple}
-_NUMBERS = {bool, int, float, complex, type(None)}
-_SHOWN: tuple[Mode, ...] = ("strict", "block")
 
 
-class Walk(ImageValues):
-    """One pass over a value; `visit` returns the replacement for each image."""
-
-    def __init__(self, visit: Callable[[FoundImage], Replacement]) -> None:
-        super().__init__(visit)
-        self._objects = 0
-        self._path: set[int] = set()
-        self._cycles: set[int] = set()
-        # The blocks around that a model sees, and what in them cannot be searched.
-        self._blocks = 0
-        self._closed: list[MessageError] = []
-
-    def value(self, value: Any, place: str, mode: Mode) -> Any:
-        """A copy of the value with the replacements; the same object if nothing changes."""
-        if isinstance(value, _LEAVES):
-            return self._leaf(value, place, mode)
-        if type(value) in _PLAIN_CONTAINERS and not value:
-            return value  # as most fields of most messages are
-        if id(value) in self._path:
-            self._cycles.add(id(value))
-            return value
-        if len(self._path) >= _MAX_DEPTH:
-            deep = f"{place} is nested deeper than {_MAX_DEPTH} levels."
-            return self._withheld(MessageError(deep, remedy="Flatten it."), value, place, mode)
-        visits = self._visits
-        self._path.add(id(value))
-        try:
-            known = value if mode in {"words", "quoted"} else without_forged(value)
-            new = self._dispatch(known, place, mode)
-        finally:
-            self._path.discard(id(value))
-        if id(value) in self._cycles:
-            self._cycles.discard(id(value))
-            if self._visits > visits:
-                # A copy would still lead to the original.
-                circle = f"{place} contains itself and an image."
-                note = self._refuse(MessageError(circle, remedy="Keep the image apart."), place)
-                return new if note is None else note
-        return new
-
-    def _leaf(self, value: Any, place: str, mode: Mode) -> Any:
-        if isinstance(value, str):
-            return self._text(value, place, mode)
-        return self._bytes(value, place, mode) if isinstance(value, bytes | bytearray) else value
+class MessageWalk(Walk):
+    """One pass over a LangChain value."""
 
     def _dispatch(self, value: Any, place: str, mode: Mode) -> Any:
-        if isinstance(value, BaseMessage):
-            return self._message(value, place)
-        if isinstance(value, Mapping):
-            if mode == "loose" and self._turn is None and is_turn(value):
-                # In the state of an agent, which makes a message of it.
-                changed = self._turn_fields(value, place)
-                return with_items(value, changed) if changed else value
-            return self._mapping(value, place, mode)
-        if isinstance(value, Image.Image):
-            return self._picture(value, place)
-        if isinstance(value, _PLAIN):
-            return value
-        array = as_array(value)
-        if array is not None and array.dtype.kind not in "OSU":
-            return self._array(value, array, place, mode)
-        box = opened(value) if array is None else cells(value, array)
-        if box is not None and box.unknown:
-            self._objects += 1
-        if box is None or self._objects > _MAX_OBJECTS:
-            closed = f"{place} holds a {type(value).__name__}, which cannot be searched for images."
-            error = MessageError(closed, remedy="Pass text, images, lists and mappings.")
-            return self._withheld(error, value, place, mode) if mode in _SHOWN else value
-        return self._opened(value, box, place, mode)
+        known = value if mode in {"words", "quoted"} else without_forged(value)
+        if isinstance(known, BaseMessage):
+            return self._message(known, place)
+        if mode == "loose" and self._turn is None and is_turn(known):
+            # In the state of an agent, which makes a message of it.
+            changed = self._turn_fields(known, place)
+            return with_items(known, changed) if changed else known
+        return super()._dispatch(known, place, mode)
+
+    def _is_message(self, value: Any) -> bool:
+        return isinstance(value, BaseMessage)
 
     def _message(self, message: BaseMessage, place: str) -> BaseMessage:
         fields = {**message.__dict__, **(message.model_extra or {})}
@@ -160,185 +67,3 @@ class Walk(ImageValues):
         if new is block:
             return content
         return new["image_url"] if "image_url" in new else [new]
-
-    @contextmanager
-    def _in_turn(self, index: int) -> Iterator[None]:
-        """While a message is walked that is no part of another one."""
-        self._turn = index
-        try:
-            yield
-        finally:
-            self._turn = None
-
-    def _opened(self, value: Any, box: Opened, place: str, mode: Mode) -> Any:
-        if isinstance(value, list | tuple) and (data := as_file(value)) is not None:
-            cleaned = self._bytes(data, place, mode)
-            return value if cleaned is data else box.rebuild(list(cleaned))
-        visits = self._visits
-        walked: list[Any] = []
-        for index, part in enumerate(box.parts):
-            if type(part) in _NUMBERS:
-                walked.append(part)
-            elif box.names is not None:
-                name = box.names[index]
-                inner = attribute_mode(name, part, mode)
-                walked.append(self.value(part, f"{place}.{name}", inner))
-            else:
-                spot = place if box.single else f"{place}[{index}]"
-                turn = self._turn is None and isinstance(part, BaseMessage)
-                with self._in_turn(index) if turn else nullcontext():
-                    walked.append(self.value(part, spot, mode))
-        if self._visits > visits and not box.can_be_rebuilt():
-            fixed = f"{place} is a {type(value).__name__} with an image, which cannot be copied."
-            note = self._refuse(MessageError(fixed, remedy="Pass the image apart."), place)
-            return value if note is None else note
-        if all(new is old for new, old in zip(walked, box.parts, strict=True)):
-            return value
-        if box.names is not None:
-            walked = retyped_attributes(box, walked)
-        elif not box.single:
-            walked = [
-                item for new in walked for item in (new if isinstance(new, _Blocks) else [new])
-            ]
-        return box.rebuild(walked)
-
-    def _array(self, value: Any, array: Any, place: str, mode: Mode) -> Any:
-        if array.ndim == 1 and array.dtype.itemsize == 1:
-            data = array.tobytes()
-            cleaned = self._bytes(data, place, mode)
-            return value if cleaned is data else like(value, as_numbers(cleaned, array))
-        found = pictures_in(array)
-        if found is not None:
-            return self._arrayed(value, found, place, mode in _SHOWN)
-        if mode not in _SHOWN or not could_be_picture(array):
-            return value
-        numbers = f"{place} holds an array of shape {array.shape}, which could be a picture."
-        error = MessageError(numbers, remedy="Pass pictures as uint8 arrays [height, width, 3].")
-        return self._withheld(error, value, place, mode)
-
-    def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
-        found = None if mode == "words" else declared(block)
-        verdict = judge(block, found, place, mode)
-        if isinstance(verdict, ImageSlot):
-            verdict = self._other_image(verdict, found, place, mode) or verdict
-        if isinstance(verdict, ImageSlot):
-            return self._image(verdict, block, place, mode)
-        noted, closed = self._notes, len(self._closed)
-        shown = mode == "strict" or (mode == "block" and verdict is not None)
-        self._blocks += shown
-        changed = self._fields(block, found, place, mode)
-        self._blocks -= shown
-        if any(_hides_picture(key) for key in block):
-            hidden = MessageError(f"{place} has an image in a key.", remedy="Put it into a value.")
-            verdict = verdict or Refusal(hidden)
-        if shown and len(self._closed) > closed:
-            verdict = verdict or Refusal(self._closed[closed])
-            del self._closed[closed:]
-        if isinstance(verdict, Refusal):
-            return self._refused(verdict, block, changed, place)
-        if not changed:
-            return block
-        if block_type(block) == "non_standard" and _is_instead(changed.get("value")):
-            return changed["value"]
-        new = with_items(block, changed)
-        # A model would take words in an image's field for a broken image.
-        if mode == "strict" and self._notes > noted and unknown_reason(new):
-            if not _holds_image(list(new.values()), place):
-                return note_block(self._note, new)
-        return with_items(block, with_types_beside(block, changed))
-
-    def _fields(
-        self, block: Mapping[Any, Any], found: Declared | None, place: str, mode: Mode
-    ) -> dict[Any, Any]:
-        """The values of a block that change."""
-        mode_of = field_modes(block, found, mode)
-        changed = {}
-        for key, item in block.items():
-            if type(item) in _NUMBERS:
-                continue
-            spot, inner = f"{place}.{key}", mode_of(key, item)
-            if found is not None and key in WRAPPER_KEYS and type(item) is dict:
-                # Says more about the same file, which is judged already.
-                more = self._fields(item, found, spot, inner)
-                new = {**item, **more} if more else item
-            else:
-                new = self.value(item, spot, inner)
-            if new is not item:
-                changed[key] = new
-        return changed
-
-    def _refused(
-        self, refusal: Refusal, block: Mapping[Any, Any], changed: Mapping[Any, Any], place: str
-    ) -> Any:
-        """A block that cannot be read: its note, or the block with its images cleaned."""
-        part = {} if refusal.found is None else refusal.found.part()
-        found = FoundImage(part, place, True, complete=False, refused=refusal.error)
-        new = self._replace(dataclasses.replace(found, media=refusal.media, block=block))
-        if new.blocks is not None:
-            return _Blocks(new.blocks)
-        if new.note is not None:
-            return note_block(new.note, block)
-        return with_items(block, changed) if changed else block
-
-    def _withheld(self, error: MessageError, value: Any, place: str, mode: Mode) -> Any:
-        """What cannot be searched: it takes the block around it along, if a model sees that."""
-        if mode in _SHOWN and self._blocks:
-            self._closed.append(error)
-            return value
-        note = self._refuse(error, place)
-        return value if note is None else note
-
-    def _refuse(self, error: MessageError, place: str) -> str | None:
-        """Hand over what cannot be read; its note, or None if it stays."""
-        return self._replace(FoundImage({}, place, True, complete=False, refused=error)).note
-
-    def _other_image(
-        self, slot: ImageSlot, found: Declared | None, place: str, mode: Mode
-    ) -> Refusal | None:
-        """Why an image block with more in it cannot be shown."""
-        if mode not in _SHOWN:
-            return None
-        others: list[FoundImage] = []
-        Walk(listing(others))._fields(slot.rest, found, place, "block")
-        refused = next((image.refused for image in others if image.refused is not None), None)
-        if refused is not None:
-            return Refusal(refused)
-        if any(image.complete for image in others):
-            two = f"{place} holds two images, but a model would see only one of them."
-            return Refusal(MessageError(two, remedy="Give each image its own block."))
-        return None
-
-    def _image(self, slot: ImageSlot, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
-        new = self._replace(FoundImage(slot.part, place, mode != "quoted"))
-        if new.file is None:
-            return block if new.note is None else note_block(new.note, block)
-        put = slot.put(new.file)
-        return block if put == block else put
-
-
-def images_in(value: object, place: str, mode: Mode) -> list[FoundImage]:
-    """Every image in a value, and what cannot be read, in reading order."""
-    found: list[FoundImage] = []
-    Walk(listing(found)).value(value, place, mode)
-    return found
-
-
-class _Blocks(list[Any]):
-    """Several blocks in the place of one."""
-
-
-def _is_instead(value: object) -> bool:
-    """Whether something stands in the place of a block: a note, or several blocks."""
-    note = isinstance(value, Mapping) and block_type(value) == "text"
-    return note or isinstance(value, _Blocks)
-
-
-def _holds_image(value: object, place: str) -> bool:
-    return any(image.complete for image in images_in(value, place, "loose"))
-
-
-def _hides_picture(key: object) -> bool:
-    """Whether a key of a mapping is or holds a picture."""
-    if isinstance(key, str):
-        return any(image.complete for image in hidden_images(key))
-    return not isinstance(key, PLAIN) and _holds_image(key, "key")

@@ -5,30 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guardalign_middleware.errors import GuardAlignError, ImageRejected
 from guardalign_middleware.record_seal import SEAL, is_own, sealed
-from guardalign_middleware.types import SEVERITY, Decision, Verdict
+from guardalign_middleware.types import SEVERITY, Decision
 from guardalign_middleware.verdict_records import METADATA_KEY as METADATA_KEY
 from guardalign_middleware.verdict_records import is_record_key, without_records
 
 HOMES = ("response_metadata", "additional_kwargs")
 _COUNTED = frozenset({"verdicts", "masked", "blocked", "refused", "unscanned"})
-
-
-def record_of(verdict: Verdict, action: str) -> dict[str, Any]:
-    """The verdict on one image as plain JSON values, with what was done about it."""
-    return {**verdict.to_json(), "action": action}
-
-
-def refused_record(error: GuardAlignError) -> dict[str, Any]:
-    """For what was taken out because it cannot be checked; `reason` is that of `ImageRejected`."""
-    reason = error.reason if isinstance(error, ImageRejected) else "unreadable"
-    return {"decision": "block", "action": "refused", "reason": reason}
-
-
-def unscanned_record(media: str | None) -> dict[str, Any]:
-    """For what passed unread by `allow_unscanned`."""
-    return {"decision": "allow", "action": "unscanned", "media": media}
 
 
 def summary(records: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.intake.found_images import FoundImage, Replacement
 from guardalign_middleware.testing import base64_png, data_url, picture, png
 from guardalign_middleware.testing.harmless import snippets
-from langchain_guardalign.found_images import FoundImage, Replacement
 from langchain_guardalign.message_walk import find_images, put_images
 
 RAW = picture(red=True)

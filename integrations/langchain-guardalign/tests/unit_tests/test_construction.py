@@ -23,7 +23,7 @@ from langchain_guardalign import (
     ImageGuardDocumentTransformer,
     ImageGuardRunnable,
 )
-from langchain_guardalign.cleaner import ImageCleaner
+from langchain_guardalign.cleaner import MessageCleaner
 
 
 def _guarded(*args: Any, **options: Any) -> GuardedChatModel:
@@ -38,8 +38,8 @@ GUARDS: dict[str, Callable[..., Any]] = {
 }
 
 
-def cleaner(made: Any) -> ImageCleaner:
-    found: ImageCleaner = (made.guard if isinstance(made, GuardedChatModel) else made)._cleaner
+def cleaner(made: Any) -> MessageCleaner:
+    found: MessageCleaner = (made.guard if isinstance(made, GuardedChatModel) else made)._cleaner
     return found
 
 

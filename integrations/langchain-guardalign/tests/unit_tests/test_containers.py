@@ -25,8 +25,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr
 
 from guardalign_middleware.intake.arrays import as_array
+from guardalign_middleware.intake.found_images import Replacement
 from guardalign_middleware.testing import base64_png, data_url, picture, png
-from langchain_guardalign.found_images import Replacement
 from langchain_guardalign.message_walk import find_images, put_images
 
 RAW = picture(red=True)

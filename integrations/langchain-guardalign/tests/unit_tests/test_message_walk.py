@@ -22,10 +22,10 @@ from langchain_core.messages import (
 from PIL import Image
 
 from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.intake.found_images import Replacement
 from guardalign_middleware.testing import base64_png, data_url, picture, png
 from guardalign_middleware.testing.photos import file_of
 from guardalign_middleware.types import CanonicalImage
-from langchain_guardalign.found_images import Replacement
 from langchain_guardalign.message_walk import find_images, put_images
 from langchain_guardalign.testing import holds_raw
 from langchain_guardalign.verdict_metadata import summary

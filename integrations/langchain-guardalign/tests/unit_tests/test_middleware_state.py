@@ -12,11 +12,11 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, Overwrite, Send
 
+from guardalign_middleware.cleaning.outcomes import Cleaned
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.testing import base64_png, data_url, png, red_config, red_guard
 from guardalign_middleware.types import CanonicalImage
 from langchain_guardalign import ImageGuardDocumentTransformer, ImageGuardRunnable
-from langchain_guardalign.outcomes import Cleaned
 from langchain_guardalign.tool_results import clean_tool_result
 from langchain_support.agents import (
     ASKED,

@@ -16,13 +16,14 @@ from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 
+from guardalign_middleware.cleaning import cleaner
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.testing import all_red, base64_png, data_url, open_png, picture, png
 from guardalign_middleware.testing.harmless import files, snippets
 from guardalign_middleware.testing.photos import file_of
-from langchain_guardalign import ImageGuardDocumentTransformer, ImageGuardRunnable, cleaner
+from langchain_guardalign import ImageGuardDocumentTransformer, ImageGuardRunnable
 from langchain_guardalign.testing import RecordingModel
 from langchain_support.agents import covered, guard, red_guard
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from guardalign_middleware.intake.dialects import cache_mark, data_url, encode
+from guardalign_middleware.intake.found_images import FoundImage
 from guardalign_middleware.intake.pdf_blocks import PdfFile, pdf_file
 from guardalign_middleware.intake.type_fields import file_type
-from langchain_guardalign.dialects import cache_mark, data_url, encode
-from langchain_guardalign.found_images import FoundImage
 
 Block = Mapping[Any, Any]
 _GOOGLE = {
@@ -53,9 +53,9 @@ def page_blocks(block: Block, pages: Sequence[Page]) -> list[dict[str, Any]]:
     A cache point of the block goes to the last page, so that a prompt is cached up to there as
     before.
     """
+    text = "input_text" if block.get("type") == "input_file" else "text"
     blocks = [
-        {"type": "text", "text": page.note} if page.note else _picture(block, page)
-        for page in pages
+        {"type": text, "text": page.note} if page.note else _picture(block, page) for page in pages
     ]
     if blocks:
         blocks[-1] |= cache_mark(block)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.intake.dialects import Part
 from guardalign_middleware.intake.media_types import MediaKind
-from langchain_guardalign.dialects import Part
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""How strictly each part of a LangChain value is read, by where it stands."""
+"""How strictly each part of a value is read, by where it stands."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from guardalign_middleware.intake.block_kinds import ARGUMENTS, kind_of
 from guardalign_middleware.intake.declared import Declared
+from guardalign_middleware.intake.dialects import Block
 from guardalign_middleware.intake.part import block_type
-from langchain_guardalign.dialects import Block
 
 Mode = Literal["strict", "block", "loose", "beside", "words", "quoted"]
 """How a value is read.

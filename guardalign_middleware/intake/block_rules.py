@@ -15,12 +15,12 @@ from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.block_kinds import kind_of
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.declared import Declared, file_bytes
+from guardalign_middleware.intake.dialects import Block, ImageSlot, read_image
 from guardalign_middleware.intake.extent import picture_size
 from guardalign_middleware.intake.load import load_frames
 from guardalign_middleware.intake.media_types import MediaKind
 from guardalign_middleware.intake.part import block_type
-from langchain_guardalign.dialects import Block, ImageSlot, read_image
-from langchain_guardalign.walk_modes import Mode
+from guardalign_middleware.intake.walk_modes import Mode
 
 REMEDY = "Give images as base64 or as data URLs; turn pages and frames into images."
 

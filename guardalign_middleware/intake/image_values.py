@@ -12,16 +12,16 @@ from typing import Any
 from PIL import Image
 
 from guardalign_middleware.intake.arrays import ArrayPictures, like
+from guardalign_middleware.intake.dialects import Part, data_url, open_file
 from guardalign_middleware.intake.extent import picture_format, picture_size
+from guardalign_middleware.intake.found_images import FoundImage, Replacement
 from guardalign_middleware.intake.hidden_images import (
     HiddenImage,
     hidden_images,
     may_hide_image,
     replace_hidden,
 )
-from langchain_guardalign.dialects import Part, data_url, open_file
-from langchain_guardalign.found_images import FoundImage, Replacement
-from langchain_guardalign.walk_modes import Mode
+from guardalign_middleware.intake.walk_modes import Mode
 
 
 class ImageValues:

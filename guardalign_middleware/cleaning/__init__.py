@@ -1,0 +1,1 @@
+"""Cleaning the images of values that other programs made, such as messages."""

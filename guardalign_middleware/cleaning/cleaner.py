@@ -1,0 +1,347 @@
+"""Clean the images of a value: find, decode, scan together, put back.
+
+How images are found in it, and how others are put in their place, a subclass says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from guardalign_middleware import notices
+from guardalign_middleware.cache import BoundedCache
+from guardalign_middleware.cleaning.outcomes import Cleaned, Outcome, Refusal
+from guardalign_middleware.cleaning.records import (
+    record_of,
+    refused_record,
+    unscanned_record,
+)
+from guardalign_middleware.encode import png_bytes
+from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
+from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.handling import OnUnsafe
+from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.dialects import Part
+from guardalign_middleware.intake.found_images import FoundImage, Replacement
+from guardalign_middleware.intake.part import load_picture
+from guardalign_middleware.intake.pdf import pdf_not_allowed
+from guardalign_middleware.intake.pdf_blocks import PdfFile, load_pdf_file, pdf_notice
+from guardalign_middleware.intake.pdf_pages import Page, found_pdf, page_blocks
+from guardalign_middleware.types import CanonicalImage, Verdict
+
+if TYPE_CHECKING:
+    from guardalign_middleware.image_guard import ImageGuard
+
+ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "notice", "block", "flag")
+"""What the guards of messages can do about an unsafe image."""
+
+_MAX_CACHED_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """The verdict on a picture, and the file that may be shown; None if nothing may be."""
+
+    verdict: Verdict
+    file: bytes | None
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """Digests and source of an encoded image and its pixels; saves decoding it again."""
+
+    key: str
+    source: str
+
+    @classmethod
+    def of(cls, image: CanonicalImage) -> _Decoded:
+        """For a decoded image. Equal pictures in different files go on as different files."""
+        return cls(f"{image.sha256}:{image.file_sha256}", image.source)
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """One image of a value: its pixels if they are still to be scanned, or the cached scan.
+
+    Without `decoded`, it cannot be read: it is `refused`, or no picture at all, and stays. A PDF
+    file has `pages`, or is `noted` in words because the policy says so.
+    """
+
+    found: FoundImage
+    decoded: _Decoded | None = None
+    image: CanonicalImage | None = None
+    scan: _Scan | None = None
+    refused: Refusal | None = None
+    pages: tuple[_Picture, ...] = ()
+    noted: PdfFile | None = None
+
+
+class ImageCleaner(ABC):
+    """Cleans the images of values of one kind; equal pictures are scanned once.
+
+    Args:
+        guard: scans and masks; loaded for the first image.
+        on_unsafe: "mask" shows the cleaned picture, or the notice where nothing may be shown;
+            "flag" leaves the picture and only records the verdict; any other value shows the
+            notice.
+        notice: the text in place of an unsafe image.
+        cache_size: number of pictures to remember, within 128 MiB.
+        allow_unscanned: whether films and files of unknown kinds pass unread, and PDF files that
+            the policy refuses.
+
+    Raises:
+        ConfigError: a negative `cache_size`.
+    """
+
+    def __init__(
+        self,
+        guard: LazyGuard,
+        on_unsafe: OnUnsafe,
+        notice: str,
+        cache_size: int,
+        allow_unscanned: bool = False,
+    ) -> None:
+        if cache_size < 0:
+            raise ConfigError(f"cache_size should be >= 0. Received {cache_size}.")
+        self.guard = guard
+        self.on_unsafe = on_unsafe
+        self.notice = notice
+        self.cache_size = cache_size
+        self.allow_unscanned = allow_unscanned
+        self._decoded: BoundedCache[_Decoded] = BoundedCache(
+            4 * cache_size, _MAX_CACHED_BYTES, lambda _: 256
+        )
+        # What looks like a picture among words and cannot be read; histories hold it in each call.
+        self._broken: BoundedCache[bool] = BoundedCache(4 * cache_size)
+        self._scans: BoundedCache[_Scan] = BoundedCache(
+            cache_size, _MAX_CACHED_BYTES, _size, _was_scanned
+        )
+
+    def __reduce__(self) -> tuple[type[ImageCleaner], tuple[Any, ...]]:
+        # Without the caches: they hold locks, and their contents can be computed again.
+        options = (self.on_unsafe, self.notice, self.cache_size, self.allow_unscanned)
+        return type(self), (self.guard, *options)
+
+    @abstractmethod
+    def _find(self, value: Any, place: str) -> tuple[list[FoundImage], Any]:
+        """Every image in a value, and the value without records that the guard has not written."""
+
+    @abstractmethod
+    def _put(self, value: Any, replacements: Sequence[Replacement], place: str) -> Any:
+        """A copy of the value with one replacement for each image that `_find` finds."""
+
+    def clean(self, value: object, place: str) -> Cleaned:
+        """Clean one value; what cannot be read is replaced by a text that names the cause.
+
+        Args:
+            value: what may hold images.
+            place: the name of the value in errors.
+
+        Raises:
+            GuardError: a fault of the guard; nothing is forwarded.
+        """
+        (cleaned,) = self.clean_many([value], place)
+        return cleaned
+
+    def clean_many(self, values: Sequence[object], place: str = "input") -> list[Cleaned]:
+        """Clean several values with one scan.
+
+        Raises:
+            GuardError: a fault of the guard, which concerns all values.
+        """
+        walked = [self._find(value, place) for value in values]
+        loaded = [[self._load(each) for each in found] for found, _ in walked]
+        images = {
+            picture.decoded.key: picture.image
+            for row in loaded
+            for each in row
+            for picture in (each.pages or (each,))
+            if picture.decoded is not None and picture.image is not None
+        }
+        scans = self._scans.get_many(images, self._scan)
+        return [
+            self._put_back(value, row, scans, place)
+            for (_, value), row in zip(walked, loaded, strict=True)
+        ]
+
+    def _load(self, found: FoundImage) -> _Picture:
+        """Decode an image unless its scan is cached."""
+        if found.refused is not None:
+            return self._load_pdf(found, found.refused)
+        key = _fingerprint(found.part)
+        decoded = self._decoded.get(key) if key else None
+        scan = self._scans.get(decoded.key) if decoded else None
+        if decoded and scan:
+            return _Picture(found, decoded, scan=scan)
+        if found.words and key and self._broken.get(key):
+            return _Picture(found)
+        try:
+            image = load_picture(found.part, found.place, self.guard.config.intake)
+        except (ImageRejected, MessageError) as error:
+            harmless = _is_harmless(found, error)
+            # A lack of memory passes.
+            if found.words and key and harmless and not isinstance(error.__cause__, MemoryError):
+                self._broken.put(key, True)
+            return _Picture(found, refused=None if harmless else error)
+        decoded = _Decoded.of(image)
+        if key:
+            self._decoded.put(key, decoded)
+        return _Picture(found, decoded, image)
+
+    def _load_pdf(self, found: FoundImage, refused: Refusal) -> _Picture:
+        """Draw the pages of a PDF file, if the policy says so; other files stay refused."""
+        file = found_pdf(found)
+        if file is None:
+            return _Picture(found, refused=refused)
+        policy = self.guard.config.intake
+        if self.allow_unscanned and policy.pdf == "refuse":
+            return _Picture(found, refused=refused)
+        if policy.pdf == "notice":
+            return _Picture(found, noted=file)
+        try:
+            pages = load_pdf_file(file, found.place, policy)
+        except ImageRejected as error:
+            return _Picture(found, refused=error)
+        return _Picture(
+            found, pages=tuple(_Picture(found, _Decoded.of(page), page) for page in pages)
+        )
+
+    def _scan(self, images: list[CanonicalImage]) -> list[_Scan]:
+        if not images:
+            return []
+        guard = self.guard.get()
+        if self.on_unsafe == "mask":
+            return [
+                _Scan(item.verdict, _file(guard, item.image, item.passed))
+                for item in guard.sanitize_many(images)
+            ]
+        images = [guard.load(image) for image in images]
+        keep = self.on_unsafe == "flag"
+        return [
+            _Scan(verdict, None if verdict.flagged or keep else _file(guard, image, verdict))
+            for image, verdict in zip(images, guard.scan_many(images), strict=True)
+        ]
+
+    def _put_back(
+        self,
+        value: object,
+        row: Sequence[_Picture],
+        scans: Mapping[str, _Scan],
+        place: str,
+    ) -> Cleaned:
+        if not row:
+            return Cleaned(value)
+        replacements: list[Replacement] = []
+        outcomes: list[Outcome] = []
+        for picture in row:
+            pairs = [self._replacement(each, scans) for each in picture.pages or (picture,)]
+            outcomes += [outcome for _, outcome in pairs if outcome is not None]
+            new = pairs[0][0] if not picture.pages else self._paged(picture, [n for n, _ in pairs])
+            replacements.append(new)
+        return Cleaned(self._put(value, replacements, place), tuple(outcomes))
+
+    def _paged(self, picture: _Picture, pages: Sequence[Replacement]) -> Replacement:
+        """The pages of a PDF file in the place of its block."""
+        records = tuple(page.record for page in pages)
+        if self.on_unsafe == "flag":
+            return Replacement(records=records)
+        shown = [Page(page.file or b"", page.note or "") for page in pages]
+        return Replacement(blocks=page_blocks(picture.found.block or {}, shown), records=records)
+
+    def _replacement(
+        self, picture: _Picture, scans: Mapping[str, _Scan]
+    ) -> tuple[Replacement, Outcome | None]:
+        found = picture.found
+        if picture.refused is not None:
+            return self._refused(found, picture.refused)
+        if picture.noted is not None:
+            record = refused_record(pdf_not_allowed(found.place))
+            note = pdf_notice(picture.noted)
+            return Replacement(note=note, record=record), Outcome(record, found.place, found.turn)
+        if picture.decoded is None:
+            return Replacement(), None
+        scan = picture.scan or scans[picture.decoded.key]
+        verdict = replace(scan.verdict, source=picture.decoded.source)
+        keep = found.words and not verdict.flagged
+        new = self._shown(verdict, None if keep else scan.file, keep)
+        blocked = verdict.flagged and (
+            self.on_unsafe == "block" or (self.on_unsafe == "mask" and scan.file is None)
+        )
+        return new, Outcome(new.record, found.place, found.turn, verdict, blocked=blocked)
+
+    def _refused(self, found: FoundImage, error: Refusal) -> tuple[Replacement, Outcome]:
+        file = found_pdf(found)
+        read = file is not None and self.guard.config.intake.pdf != "refuse"
+        if self.allow_unscanned and found.media is not None and not read:
+            record = unscanned_record(found.media)
+            return Replacement(record=record), Outcome(record, found.place, found.turn)
+        record = refused_record(error)
+        if file is not None and isinstance(error, ImageRejected):
+            note = pdf_notice(file, error)
+        else:
+            note = notices.refused(error, notices.FILES.get(found.media, "image"))
+        outcome = Outcome(record, found.place, found.turn, refused=error, declared=found.declared)
+        return Replacement(note=note, record=record), outcome
+
+    def _shown(self, verdict: Verdict, file: bytes | None, keep: bool) -> Replacement:
+        if not verdict.flagged:
+            action = "none"
+        elif self.on_unsafe == "mask" and file is None:
+            action = "notice"
+        else:
+            action = self.on_unsafe
+        record = record_of(verdict, action)
+        if file is not None:
+            return Replacement(file=file, record=record)
+        if keep or self.on_unsafe == "flag":
+            return Replacement(record=record)
+        return Replacement(note=self.notice, record=record)
+
+
+def _file(guard: ImageGuard, image: CanonicalImage | None, passed: Verdict | None) -> bytes | None:
+    """The file of a picture that may be shown."""
+    if image is None:
+        return None
+    # A picture from no file goes back as pixels, without loss.
+    return png_bytes(image) if image.encoding is None else guard.encode(image, passed).data
+
+
+def _is_harmless(found: FoundImage, error: Refusal) -> bool:
+    """Whether what cannot be read is no picture, and stays; a picture is not forwarded unread."""
+    if found.declared or isinstance(error, MessageError):
+        return False
+    no_picture = not found.complete or error.reason in {"corrupt", "unknown_format"}
+    return found.words or (no_picture and not found.shown)
+
+
+def _fingerprint(part: Part) -> str | None:
+    """Digest of an encoded image and its form; None for a decoded picture or a file."""
+    if "base64" in part:
+        payload: object = part["base64"]
+        how = f"base64:{part.get('mime_type')}:"
+    elif "image_url" in part:
+        payload, how = part["image_url"]["url"], "url:"
+        if not is_data_url(str(payload)):
+            # The file may have changed since.
+            return None
+    else:
+        payload, how = part.get("image"), "bytes:"
+    if isinstance(payload, str) and how != "bytes:":
+        payload = payload.encode("utf-8", "surrogatepass")
+    if not isinstance(payload, bytes):
+        return None
+    digest = hashlib.sha256(how.encode("utf-8", "surrogatepass"))
+    digest.update(payload)
+    return digest.hexdigest()
+
+
+def _was_scanned(scan: _Scan) -> bool:
+    """An image that passed unscanned after a fault is scanned again the next time."""
+    return scan.verdict.fault is None
+
+
+def _size(scan: _Scan) -> int:
+    return len(scan.file or b"") + scan.verdict.nbytes
