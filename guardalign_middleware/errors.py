@@ -7,6 +7,7 @@ GuardAlignError
 ├── ImageRejected        the input is not an image that the intake policy accepts
 ├── MessageError         a message or one of its parts is malformed or not allowed
 │   └── ContextOverflow  the prompt is longer than the model can read
+├── BudgetExceeded       a request holds more than one request may
 ├── AuditError           a verdict cannot be recorded, or a log cannot be read
 └── GuardError           a fault while guarding; never to be read as "allow"
     ├── DetectionError   the encoder or the transport gave an unusable result
@@ -72,6 +73,10 @@ class ContextOverflow(MessageError):
         super().__init__(message, remedy=remedy)
         self.tokens = tokens
         self.limit = limit
+
+
+class BudgetExceeded(GuardAlignError):
+    """A request holds more pictures, pixels or text than one request may; nothing was answered."""
 
 
 class AuditError(GuardAlignError):

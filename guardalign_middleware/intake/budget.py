@@ -1,9 +1,66 @@
-"""The caps of the intake policy, all of them checked before any pixel is decoded."""
+"""The caps of the intake policy and of a request, checked before any pixel is decoded."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 from guardalign_middleware.config import IntakePolicy
-from guardalign_middleware.errors import ImageRejected
+from guardalign_middleware.errors import BudgetExceeded, ImageRejected
+
+
+class _Budget:
+    """What is left for the pictures of one request, which threads may decode together."""
+
+    def __init__(self, images: int, pixels: int) -> None:
+        self._limits = (images, pixels)
+        self._spent = (0, 0)
+        self._lock = threading.Lock()
+
+    def spend(self, pixels: int) -> None:
+        with self._lock:
+            self._spent = (self._spent[0] + 1, self._spent[1] + pixels)
+            spent = self._spent
+        names = ("pictures", "pixels")
+        for name, have, most in zip(names, spent, self._limits, strict=True):
+            if have > most:
+                raise BudgetExceeded(
+                    f"The request holds {have:,} {name} or more; at most {most:,} are accepted.",
+                    remedy="Send fewer or smaller pictures in one request.",
+                )
+
+
+_BUDGET: ContextVar[_Budget | None] = ContextVar("guardalign_request_budget", default=None)
+
+
+@contextmanager
+def request_budget(images: int, pixels: int) -> Iterator[None]:
+    """Bound what is decoded inside, also in threads that get a copy of the context.
+
+    The caps of the policy are for one picture. A file of several frames or pages counts as many.
+
+    Args:
+        images: most pictures.
+        pixels: most pixels of all pictures together.
+    """
+    token = _BUDGET.set(_Budget(images, pixels))
+    try:
+        yield
+    finally:
+        _BUDGET.reset(token)
+
+
+def spend(width: int, height: int) -> None:
+    """Count a picture that is about to be decoded towards the request's budget, if it has one.
+
+    Raises:
+        BudgetExceeded: it is too much for one request.
+    """
+    budget = _BUDGET.get()
+    if budget is not None:
+        budget.spend(width * height)
 
 
 def check_byte_count(count: int, policy: IntakePolicy, source: str) -> None:

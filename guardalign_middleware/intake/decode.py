@@ -16,7 +16,12 @@ from PIL import Image
 from guardalign_middleware.canonical import SourceEncoding
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
-from guardalign_middleware.intake.budget import check_byte_count, check_size, check_total_pixels
+from guardalign_middleware.intake.budget import (
+    check_byte_count,
+    check_size,
+    check_total_pixels,
+    spend,
+)
 from guardalign_middleware.intake.color import to_srgb_pixels
 from guardalign_middleware.intake.formats import format_of
 from guardalign_middleware.intake.source_encoding import source_encoding
@@ -163,6 +168,7 @@ def _is_animated(picture: Image.Image, source: str) -> bool:
 
 
 def _loaded(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[np.uint8]:
+    spend(picture.width, picture.height)
     with _faults_named(source):
         picture.load()
     # Some readers only learn the real size while decoding.

@@ -13,7 +13,12 @@ import numpy as np
 from guardalign_middleware.canonical import SourceEncoding
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
-from guardalign_middleware.intake.budget import check_byte_count, check_size, check_total_pixels
+from guardalign_middleware.intake.budget import (
+    check_byte_count,
+    check_size,
+    check_total_pixels,
+    spend,
+)
 from guardalign_middleware.intake.pdf_process import open_process
 from guardalign_middleware.types import CanonicalImage
 
@@ -78,6 +83,8 @@ def load_pdf(
             for number, (width, height) in enumerate(points, start=1)
         ]
         check_total_pixels(sum(width * height for width, height in sizes), policy, source)
+        for size in sizes:
+            spend(*size)
         return tuple(
             CanonicalImage(
                 np.frombuffer(pixels, dtype=np.uint8).reshape(height, width, 3),

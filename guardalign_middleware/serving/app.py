@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.serving.auth import Auth, KeyCheck
+from guardalign_middleware.serving.chat import chat_router
 from guardalign_middleware.serving.errors import install_errors
 from guardalign_middleware.serving.exchange import Exchange
 from guardalign_middleware.serving.options import ServeOptions
@@ -19,6 +20,9 @@ RouterOf = Callable[[Service], APIRouter]
 
 ROUTERS: tuple[RouterOf, ...] = (probes_router,)
 """What every server offers."""
+
+LOCAL_ROUTERS: tuple[RouterOf, ...] = (chat_router,)
+"""What a server offers whose own model answers."""
 
 
 def create_app(
@@ -45,9 +49,10 @@ def create_app(
     # No pages of documentation: they would load their scripts from elsewhere.
     app = FastAPI(title="GuardAlign", version="1", docs_url=None, redoc_url=None)
     app.state.service = service
-    for make in (*ROUTERS, *routers):
+    local = () if service.chain is None else LOCAL_ROUTERS
+    for make in (*ROUTERS, *local, *routers):
         app.include_router(make(service))
-    install_errors(app)
+    install_errors(app, service.refusal_for)
     # The last one added is the first to see a request.
     app.add_middleware(Exchange, admission=service.admission, config=service.config)
     app.add_middleware(Auth, check=KeyCheck(options))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from guardalign_middleware.errors import (
     AuditError,
+    BudgetExceeded,
     ConfigError,
     ContextOverflow,
     GuardAlignError,
@@ -103,6 +104,8 @@ def api_error(error: GuardAlignError) -> ApiError:
         return ApiError(400, text, code="context_length_exceeded", param="messages")
     if isinstance(error, MessageError):
         return ApiError(400, text, code="invalid_message", param="messages")
+    if isinstance(error, BudgetExceeded):
+        return ApiError(413, text, code="too_much")
     if isinstance(error, ConfigError):
         return ApiError(400, text, code="invalid_value")
     if isinstance(error, Overloaded):
@@ -126,11 +129,11 @@ def unavailable(message: str, retry_after: int, *, code: str = "unavailable") ->
     return ApiError(503, message, code=code, headers={"Retry-After": str(retry_after)})
 
 
-def install_errors(app: FastAPI) -> None:
+def install_errors(app: FastAPI, refusal_for: Callable[[Exception], ApiError]) -> None:
     """Give every error of this app OpenAI's shape."""
 
     async def refused(request: Request, error: Exception) -> JSONResponse:
-        return as_api_error(error).response
+        return refusal_for(error).response
 
     for kind in (GuardAlignError, StarletteHTTPException, RequestValidationError):
         app.add_exception_handler(kind, refused)
@@ -186,9 +189,11 @@ def _kind_of(status: int) -> str:
 
 def _invalid(error: RequestValidationError) -> ApiError:
     """The first problem, without its value."""
-    first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part != "body"]
-    param = ".".join(place) or None
+    problems = error.errors()
+    # Of a field that takes several types, the error that lies deepest in the body is meant.
+    same = [each for each in problems if each["loc"][:2] == problems[0]["loc"][:2]]
+    first = max(same, key=lambda each: len(_path(each["loc"], error.body)))
+    param = ".".join(_path(first["loc"], error.body)) or None
     if first["type"] == "extra_forbidden":
         return ApiError(
             400, f"{param} is not supported.", code="unsupported_parameter", param=param
@@ -199,3 +204,17 @@ def _invalid(error: RequestValidationError) -> ApiError:
     return ApiError(
         400, f"{param or 'The body'} is invalid: {first['msg']}.", code="invalid_value", param=param
     )
+
+
+def _path(place: Sequence[Any], body: Any) -> list[str]:
+    """Where in the body a problem is; pydantic also names the type that it tried."""
+    names: list[str] = []
+    for part in place[1:]:
+        try:
+            body = body[part]
+        except (KeyError, IndexError, TypeError):
+            if isinstance(body, dict):
+                return [*names, str(part)]  # a field that is missing has a place, too
+            continue  # a type that pydantic tried
+        names.append(str(part))
+    return names

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+
+import torch
 
 from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.intake.budget import request_budget
 from guardalign_middleware.serving.admission import Admission
+from guardalign_middleware.serving.errors import ApiError, as_api_error, unavailable
 from guardalign_middleware.serving.options import ServeOptions
 
 
@@ -44,3 +49,42 @@ class Service:
     def model(self) -> str:
         """The model's name for clients."""
         return self.config.model_name or self.guard.config.name
+
+    def budget(self) -> AbstractContextManager[None]:
+        """Bound the pictures that one request may decode; for the time of reading it."""
+        return request_budget(self.config.max_images, self.config.max_pixels)
+
+    def require_model(self, name: str) -> None:
+        """Check the model that a request names.
+
+        Raises:
+            ApiError: 404, there is no such model.
+        """
+        if name != self.model:
+            raise ApiError(
+                404,
+                f"There is no model {name!r} here. This server has {self.model!r}.",
+                code="model_not_found",
+                param="model",
+            )
+
+    def refusal_for(self, error: Exception) -> ApiError:
+        """The refusal for an error; a lost device ends the taking of requests.
+
+        After an error on an accelerator, every later call of the process fails, too.
+        """
+        refusal = as_api_error(error)
+        if not _is_lost(error):
+            return refusal
+        self.admission.give_up("The accelerator failed. The server has to be restarted.")
+        return unavailable(
+            self.admission.broken, self.config.retry_after_seconds, code="device_lost"
+        )
+
+
+def _is_lost(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, torch.AcceleratorError):
+            return True
+        error = error.__cause__
+    return False

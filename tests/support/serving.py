@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+KEY = "a-key-for-the-tests"
+
 
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
