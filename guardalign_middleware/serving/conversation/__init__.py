@@ -1,0 +1,27 @@
+"""Conversations of other models' APIs: every picture found, cleaned and put back."""
+
+from guardalign_middleware.serving.conversation.cleaner import (
+    CleanedConversation,
+    ConversationGuard,
+    Handling,
+)
+from guardalign_middleware.serving.conversation.dialects import (
+    CHAT,
+    DIALECTS,
+    MESSAGES,
+    RESPONSES,
+    Dialect,
+    dialect_of,
+)
+
+__all__ = [
+    "CHAT",
+    "DIALECTS",
+    "MESSAGES",
+    "RESPONSES",
+    "CleanedConversation",
+    "ConversationGuard",
+    "Dialect",
+    "Handling",
+    "dialect_of",
+]

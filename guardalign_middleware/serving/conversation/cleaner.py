@@ -1,0 +1,166 @@
+"""Clean the conversation of a request, and say what became of its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guardalign_middleware import notices
+from guardalign_middleware.cleaning.cleaner import ImageCleaner
+from guardalign_middleware.cleaning.outcomes import Outcome
+from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.handling import OnBlocked, OnRefused, OnUnsafe
+from guardalign_middleware.intake.found_images import FoundImage, Replacement, listing
+from guardalign_middleware.scan_threads import in_scan_thread
+from guardalign_middleware.sent_turns import Refusals, SentTurns, digest_of
+from guardalign_middleware.serving.conversation.dialects import Dialect
+from guardalign_middleware.serving.conversation.walk import Body
+from guardalign_middleware.types import SEVERITY, Decision, Verdict
+
+if TYPE_CHECKING:
+    from guardalign_middleware.image_guard import ImageGuard
+
+_REMEMBERED = 256
+
+
+@dataclass(frozen=True)
+class Handling:
+    """What happens to pictures that are unsafe, and to what cannot be looked at.
+
+    Attributes:
+        on_unsafe: "mask" shows the cleaned picture, or a notice where nothing may be shown;
+            "notice" always shows the notice; "block" treats every unsafe picture as blocked.
+        on_refused: "raise" refuses a request whose newest turns hold what cannot be looked at;
+            "notice" puts a text in its place, as in older turns and results of tools.
+        on_blocked: "reply" answers in the model's place if the newest turns hold a blocked picture;
+            "notice" puts a text in its place, as elsewhere.
+        allow_unscanned: whether films, files, and what lies with the service pass unseen.
+    """
+
+    on_unsafe: OnUnsafe = "mask"
+    on_refused: OnRefused = "raise"
+    on_blocked: OnBlocked = "reply"
+    allow_unscanned: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class CleanedConversation:
+    """A request after the guard.
+
+    Attributes:
+        body: what may be forwarded; the same object if nothing had to change.
+        outcomes: one for each picture and each thing that could hold one, in reading order.
+        blocked: verdicts on the pictures for which a reply takes the model's place, if any.
+    """
+
+    body: Body
+    outcomes: tuple[Outcome, ...] = ()
+    blocked: tuple[Verdict, ...] = ()
+
+    @property
+    def decision(self) -> Decision | None:
+        """The worst one; None without pictures."""
+        decisions: list[Decision] = [each.record["decision"] for each in self.outcomes]
+        return max(decisions, key=SEVERITY.index, default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, without pixels.
+
+        `verdicts` are those on pictures; where something was refused, or passed unseen, there are
+        the keys `refused` and `unscanned`.
+        """
+        records = [{"place": each.place, **each.record} for each in self.outcomes]
+        unseen = {
+            action: [record for record in records if record["action"] == action]
+            for action in ("refused", "unscanned")
+        }
+        verdicts = [each.verdict for each in self.outcomes if each.verdict is not None]
+        return {
+            "decision": self.decision,
+            "verdicts": [record for record in records if record["action"] not in unseen],
+            "failed_open": sum(verdict.fault is not None for verdict in verdicts),
+            **{action: found for action, found in unseen.items() if found},
+        }
+
+
+@dataclass(frozen=True)
+class _Request:
+    dialect: Dialect
+    body: Body
+
+
+class ConversationGuard:
+    """Cleans requests of every dialect; threads may share it.
+
+    Args:
+        guard: scans and cleans.
+        handling: what happens to unsafe pictures, and to what cannot be looked at.
+    """
+
+    def __init__(self, guard: ImageGuard, handling: Handling | None = None) -> None:
+        self.handling = handling or Handling()
+        self._cleaner = _Cleaner(LazyGuard(guard=guard), self.handling)
+        self._refusals = Refusals()
+
+    def clean(self, body: Body, dialect: Dialect) -> CleanedConversation:
+        """Clean the pictures in every position of a request.
+
+        Args:
+            body: the JSON values of the request.
+            dialect: how it is written.
+
+        Raises:
+            ImageRejected: a picture in the newest turns cannot be looked at.
+            MessageError: something else there cannot.
+            GuardError: a fault of the guard; nothing may be forwarded.
+        """
+        cleaned = self._cleaner.clean(_Request(dialect, body), "")
+        sent = SentTurns(dialect.senders(body), _last_turn(dialect, body), self._refusals)
+
+        def is_new(outcome: Outcome) -> bool:
+            if outcome.turn is None:
+                return True
+            turn = dialect.turns(body)[outcome.turn]
+            return sent.is_new(digest_of((outcome.place.partition(".")[2], turn)), outcome.turn)
+
+        # Every one of them is remembered, not only the first.
+        new = [each for each in cleaned.outcomes if _stops(each) and is_new(each)]
+        refused = [each.refused for each in new if each.refused is not None]
+        if refused and self.handling.on_refused == "raise":
+            raise refused[0]
+        blocked: tuple[Verdict, ...] = ()
+        if self.handling.on_blocked == "reply":
+            blocked = tuple(each.verdict for each in new if each.verdict and each.blocked)
+        return CleanedConversation(cleaned.value.body, cleaned.outcomes, blocked)
+
+    async def aclean(self, body: Body, dialect: Dialect) -> CleanedConversation:
+        """`clean` in a thread; a cancelled task gives up its turn."""
+        return await in_scan_thread(self.clean, body, dialect)
+
+
+def _last_turn(dialect: Dialect, body: Body) -> Any:
+    """The last turn, by which a conversation is recognized."""
+    turns = dialect.turns(body)
+    return turns[-1] if turns else None
+
+
+def _stops(outcome: Outcome) -> bool:
+    return outcome.blocked or outcome.refused is not None
+
+
+class _Cleaner(ImageCleaner):
+    def __init__(self, guard: LazyGuard, handling: Handling) -> None:
+        super().__init__(
+            guard, handling.on_unsafe, notices.UNSAFE, _REMEMBERED, handling.allow_unscanned
+        )
+
+    def _find(self, value: _Request, place: str) -> tuple[list[FoundImage], _Request]:
+        found: list[FoundImage] = []
+        value.dialect.walk(listing(found)).body(value.body)
+        return found, value
+
+    def _put(self, value: _Request, replacements: Sequence[Replacement], place: str) -> _Request:
+        rest = iter(replacements)
+        body = value.dialect.walk(lambda _: next(rest)).body(value.body)
+        return _Request(value.dialect, body)

@@ -1,0 +1,34 @@
+"""OpenAI's Chat Completions, as many services take them."""
+
+from __future__ import annotations
+
+from guardalign_middleware.serving.conversation.walk import ConversationWalk, fields
+
+_WORDS = (
+    "model stream stream_options max_tokens max_completion_tokens temperature top_p top_k min_p n"
+    " seed stop stop_token_ids frequency_penalty presence_penalty repetition_penalty logit_bias"
+    " logprobs top_logprobs response_format tool_choice parallel_tool_calls functions function_call"
+    " metadata user safety_identifier prompt_cache_key prompt_cache_retention service_tier store"
+    " reasoning_effort reasoning verbosity modalities audio web_search_options thinking"
+    " chat_template_kwargs guided_json guided_regex guided_choice guided_grammar moderation"
+)
+
+
+class ChatWalk(ConversationWalk):
+    """Messages with a role and content; tools answer in messages of their own."""
+
+    turns_key = "messages"
+    body_fields = {
+        **fields("words", _WORDS),
+        **fields("strict", "prediction documents"),
+    }
+    # Numbers in which a picture was encoded.
+    stored_fields = frozenset({"prompt_embeds"})
+    message_fields = {
+        **fields("words", "role name tool_calls function_call tool_call_id refusal reasoning"),
+        **fields("words", "reasoning_content reasoning_details annotations id status phase"),
+        **fields("words", "cache_control thinking_blocks provider_specific_fields"),
+        **fields("strict", "content"),
+        **fields("block", "audio images"),
+    }
+    tools = ("function", "custom")

@@ -1,0 +1,167 @@
+"""The walk over the JSON body of a request to a model's API, common to all dialects.
+
+A field that the dialect knows is read as its table says. Any other field is refused if anything in
+it could lead to a picture: the service behind might understand it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from guardalign_middleware.errors import MessageError
+from guardalign_middleware.intake.block_rules import Refusal
+from guardalign_middleware.intake.found_images import FoundImage
+from guardalign_middleware.intake.media_types import MediaKind
+from guardalign_middleware.intake.part import block_type
+from guardalign_middleware.intake.picture_traces import picture_trace
+from guardalign_middleware.intake.value_walk import Walk
+from guardalign_middleware.intake.walk_modes import Mode
+
+Fields = Mapping[str, Mode]
+Body = Mapping[str, Any]
+
+SEND_IT = "Send it in the request, as base64 or a data URL."
+_GONE: Any = object()
+# A service that does not tell capitals apart would read these, and this guard would not.
+_RESERVED = frozenset(
+    "type role content text parts input output messages source url uri path data base64 file image"
+    " images image_url file_data file_id file_url media_type mime_type document video".split()
+)
+_SCHEMA_KEYS = ("function", "parameters", "input_schema", "output_schema", "input_examples")
+
+
+def fields(mode: Mode, names: str) -> dict[str, Mode]:
+    """Field names, separated by spaces, with one mode for all."""
+    return dict.fromkeys(names.split(), mode)
+
+
+class ConversationWalk(Walk):
+    """One pass over the body of a request; a subclass for each dialect has its tables.
+
+    Attributes:
+        turns_key: the field with the turns of the conversation.
+        body_fields: other fields that the dialect knows, and how they are read.
+        stored_fields: fields that name what lies with the service, which cannot be looked at.
+        message_fields: the fields of a message.
+        tools: beginnings of the names of tools that show a model no picture from elsewhere.
+    """
+
+    turns_key: ClassVar[str]
+    body_fields: ClassVar[Fields]
+    stored_fields: ClassVar[frozenset[str]]
+    message_fields: ClassVar[Fields]
+    tools: ClassVar[tuple[str, ...]]
+
+    def body(self, body: Body) -> Body:
+        """A copy of the body with the replacements; the same object if nothing changes."""
+        return self._each(body, "", self._body_field)
+
+    def _body_field(self, key: str, item: Any, place: str) -> Any:
+        if key == self.turns_key:
+            return self._turns(item, place)
+        if key == "tools" and isinstance(item, list):
+            return self._tools(item, place)
+        if key in self.stored_fields:
+            return item if item is None else self._stored(item, place)
+        return self._read(item, self.body_fields.get(key), key, place)
+
+    def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
+        if mode in {"strict", "block"}:
+            for key in block:
+                if key not in _RESERVED and str(key).lower() in _RESERVED:
+                    return self._refused(Refusal(_capitals(str(key), place)), block, {}, place)
+        return super()._mapping(block, place, mode)
+
+    def _turns(self, turns: Any, place: str) -> Any:
+        if not isinstance(turns, list):
+            return self.value(turns, place, "strict")
+        walked = []
+        for index, turn in enumerate(turns):
+            with self._in_turn(index):
+                walked.append(self._turn_item(turn, f"{place}[{index}]"))
+        return _same_or(turns, walked)
+
+    def _turn_item(self, turn: Any, place: str) -> Any:
+        if not isinstance(turn, Mapping):
+            return self.value(turn, place, "strict")
+        return self._message(turn, place)
+
+    def _message(self, message: Body, place: str) -> Body:
+        return self._each(message, f"{place}.", self._message_field)
+
+    def _message_field(self, key: str, item: Any, place: str) -> Any:
+        return self._read(item, self.message_fields.get(key), key, place)
+
+    def _tools(self, tools: Sequence[Any], place: str) -> Any:
+        return _same_or(
+            tools, [self._tool(tool, f"{place}[{index}]") for index, tool in enumerate(tools)]
+        )
+
+    def _tool(self, tool: Any, place: str) -> Any:
+        if not isinstance(tool, Mapping):
+            return self.value(tool, place, "words")
+        name = block_type(tool)
+        if name is not None and not name.startswith(self.tools):
+            # It works at the service, and what it finds goes to the model unseen.
+            self._withhold(_remote_tool(name, place), place, "file")
+            return tool
+        return self._each(tool, f"{place}.", self._tool_field)
+
+    def _tool_field(self, key: str, item: Any, place: str) -> Any:
+        schema = key in _SCHEMA_KEYS or isinstance(item, str)
+        return self.value(item, place, "words" if schema else "block")
+
+    def _read(self, item: Any, mode: Mode | None, key: str, place: str) -> Any:
+        if mode is not None:
+            return self.value(item, place, mode)
+        reason = picture_trace({key: item}, "unknown", place)
+        if reason is not None:
+            unknown = MessageError(
+                f"{place} is a field that this guard does not know: {reason}.",
+                remedy="Leave it out.",
+            )
+            return _GONE if self._withhold(unknown, place, None) else item
+        return self.value(item, place, "words")
+
+    def _stored(self, item: Any, place: str) -> Any:
+        error = MessageError(
+            f"{place} names something that lies with the service, where this guard cannot look.",
+            remedy=SEND_IT,
+        )
+        return _GONE if self._withhold(error, place, "file") else item
+
+    def _withhold(self, error: MessageError, place: str, media: MediaKind | None) -> bool:
+        """Hand over what cannot be looked at; whether it may not go on."""
+        found = FoundImage({}, place, True, complete=False, refused=error, media=media)
+        return self._replace(found).note is not None
+
+    def _each(self, values: Body, prefix: str, read: Any) -> Body:
+        changed: dict[str, Any] = {}
+        for key, item in values.items():
+            new = read(key, item, f"{prefix}{key}")
+            if new is not item:
+                changed[key] = new
+        if not changed:
+            return values
+        rest = {**values, **changed}
+        return {key: item for key, item in rest.items() if item is not _GONE}
+
+
+def _same_or(old: Sequence[Any], new: list[Any]) -> Sequence[Any]:
+    return old if all(a is b for a, b in zip(old, new, strict=True)) else new
+
+
+def _capitals(key: str, place: str) -> MessageError:
+    return MessageError(
+        f"{place} has the key {key!r}, which some services read as {key.lower()!r}.",
+        remedy="Write it in small letters.",
+    )
+
+
+def _remote_tool(name: str, place: str) -> MessageError:
+    return MessageError(
+        f"{place} is the tool {name[:64]!r}. It works at the service, and this guard does not see "
+        "the pictures and files that it gives to the model.",
+        remedy="Use a tool that your program runs, and send its results.",
+    )

@@ -1,0 +1,292 @@
+"""What cannot be looked at is refused where it is new, and becomes a notice where it is old."""
+
+from typing import Any
+
+import pytest
+
+from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.serving.conversation import (
+    CHAT,
+    MESSAGES,
+    RESPONSES,
+    ConversationGuard,
+    Dialect,
+    Handling,
+    dialect_of,
+)
+from guardalign_middleware.testing import all_red, png, red_guard
+from guardalign_middleware.testing.histories import INERT, SPOKEN
+from tests.serving.conversation.positions import (
+    LOOK,
+    WORDS,
+    answered,
+    ask,
+    b64,
+    block,
+    chat,
+    in_messages,
+    link,
+    respond,
+    result,
+    said,
+    shot,
+)
+
+LINK = "https://example.org/a.png"
+BROKEN = png(all_red())[:40]
+HOPELESS = png(all_red())
+PDF = b64(b"%PDF-1.7\n")
+
+
+@pytest.fixture(scope="module")
+def guard() -> ConversationGuard:
+    return ConversationGuard(red_guard())
+
+
+UNSEEN: dict[str, tuple[Dialect, dict[str, Any]]] = {
+    "chat: address": (CHAT, {"type": "image_url", "image_url": {"url": LINK}}),
+    "chat: address as a string": (CHAT, {"type": "image_url", "image_url": LINK}),
+    "chat: local file": (CHAT, {"type": "image_url", "image_url": {"url": "file:///etc/a.png"}}),
+    "chat: broken": (CHAT, link(BROKEN)),
+    "chat: nothing": (CHAT, {"type": "image_url"}),
+    "chat: file id": (CHAT, {"type": "file", "file": {"file_id": "file-abc123"}}),
+    "chat: PDF": (
+        CHAT,
+        {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{PDF}"}},
+    ),
+    "chat: film": (CHAT, {"type": "video_url", "video_url": {"url": LINK}}),
+    "chat: two pictures": (CHAT, {**link(HOPELESS), "source": {"data": b64(HOPELESS)}}),
+    "chat: unknown kind": (CHAT, {"type": "hologram_image", "ref": "x"}),
+    "chat: a picture that claims to be sound": (
+        CHAT,
+        {"type": "input_audio", "input_audio": {"data": b64(HOPELESS), "format": "wav"}},
+    ),
+    "chat: capitals": (CHAT, {"type": "image_url", "Image_URL": {"url": LINK}}),
+    "chat: capital type": (CHAT, {"Type": "image_url", "image_url": {"url": LINK}}),
+    "responses: address": (RESPONSES, {"type": "input_image", "image_url": LINK}),
+    "responses: file id": (RESPONSES, {"type": "input_image", "file_id": "file-abc123"}),
+    "responses: file by id": (RESPONSES, {"type": "input_file", "file_id": "file-abc123"}),
+    "responses: file by address": (RESPONSES, {"type": "input_file", "file_url": LINK}),
+    "messages: address": (MESSAGES, {"type": "image", "source": {"type": "url", "url": LINK}}),
+    "messages: file id": (
+        MESSAGES,
+        {"type": "image", "source": {"type": "file", "file_id": "file_011abc"}},
+    ),
+    "messages: document by address": (
+        MESSAGES,
+        {"type": "document", "source": {"type": "url", "url": LINK}},
+    ),
+    "messages: PDF": (
+        MESSAGES,
+        {
+            "type": "document",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
+        },
+    ),
+    "messages: upload": (MESSAGES, {"type": "container_upload", "file_id": "file_011abc"}),
+}
+
+
+def request(dialect: Dialect, *turns: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"model": "m", dialect.walk.turns_key: [*turns], **more}
+
+
+@pytest.mark.parametrize(("dialect", "part"), UNSEEN.values(), ids=UNSEEN)
+def test_what_cannot_be_looked_at(
+    guard: ConversationGuard, dialect: Dialect, part: dict[str, Any]
+) -> None:
+    key = dialect.walk.turns_key
+    with pytest.raises((ImageRejected, MessageError)) as caught:
+        guard.clean(request(dialect, said("user", part)), dialect)
+    assert f"{key}[0].content[0]" in str(caught.value)
+    # Later, the conversation goes on without it.
+    later = request(dialect, said("user", part), {"role": "assistant", "content": "?"}, WORDS)
+    cleaned = guard.clean(later, dialect)
+    (noted,) = cleaned.body[key][0]["content"]
+    assert "not shown" in noted["text"]
+    assert noted["type"] == ("input_text" if dialect is RESPONSES else "text")
+    assert cleaned.to_json()["refused"][0]["place"] == f"{key}[0].content[0]"
+    assert cleaned.body[key][1:] == later[key][1:]
+    assert LINK not in str(cleaned.body)
+
+
+def test_a_refused_message_does_not_end_a_conversation(guard: ConversationGuard) -> None:
+    bad = said("user", UNSEEN["chat: address"][1])
+    for _ in range(2):
+        with pytest.raises(ImageRejected):
+            guard.clean(chat(bad), CHAT)
+    goes_on = guard.clean(chat(bad, said("user", LOOK)), CHAT)
+    assert LINK not in str(goes_on.body)
+
+
+FIELDS: dict[str, tuple[Dialect, dict[str, Any]]] = {
+    "stored answer": (RESPONSES, {"previous_response_id": "resp_1"}),
+    "stored conversation": (RESPONSES, {"conversation": "conv_1"}),
+    "stored prompt": (RESPONSES, {"prompt": {"id": "pmpt_1"}}),
+    "answer to be fetched later": (RESPONSES, {"background": True}),
+    "embeddings": (CHAT, {"prompt_embeds": "AAAA"}),
+    "unknown field": (CHAT, {"attachments": [{"url": LINK}]}),
+    "capital messages": (CHAT, {"Messages": [said("user", link(HOPELESS))]}),
+    "files of a container": (MESSAGES, {"container": {"id": "c"}}),
+    "remote servers": (MESSAGES, {"mcp_servers": [{"type": "url", "url": "https://x.example"}]}),
+    "remote tool of Responses": (RESPONSES, {"tools": [{"type": "mcp", "server_url": LINK}]}),
+    "code interpreter": (RESPONSES, {"tools": [{"type": "code_interpreter", "container": {}}]}),
+    "fetching tool": (MESSAGES, {"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]}),
+    "unknown tool": (CHAT, {"tools": [{"type": "holodeck"}]}),
+    "mask by address": (
+        RESPONSES,
+        {"tools": [{"type": "image_generation", "input_image_mask": {"file_id": "file-abc123"}}]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("dialect", "more"), FIELDS.values(), ids=FIELDS)
+def test_fields_that_lead_elsewhere(
+    guard: ConversationGuard, dialect: Dialect, more: dict[str, Any]
+) -> None:
+    with pytest.raises((MessageError, ImageRejected), match=next(iter(more))):
+        guard.clean(request(dialect, said("user", LOOK), **more), dialect)
+
+
+def test_an_operator_may_let_files_pass_and_is_told() -> None:
+    guard = ConversationGuard(red_guard(), Handling(allow_unscanned=True))
+    body = respond(
+        said("user", UNSEEN["responses: file by id"][1]),
+        previous_response_id="resp_1",
+        tools=[{"type": "mcp", "server_url": "https://x.example"}],
+    )
+    cleaned = guard.clean(body, RESPONSES)
+    assert cleaned.body == body
+    assert [each["action"] for each in cleaned.to_json()["unscanned"]] == ["unscanned"] * 3
+    with pytest.raises(ImageRejected):
+        guard.clean(respond(said("user", UNSEEN["responses: address"][1])), RESPONSES)
+
+
+def test_references_become_an_answer_in_words(guard: ConversationGuard) -> None:
+    items = [{"type": "item_reference", "id": "msg_1"}, {"id": "msg_2"}, INERT_DRAWING]
+    cleaned = guard.clean(respond(WORDS, *items, WORDS), RESPONSES)
+    for item in cleaned.body["input"][1:4]:
+        assert set(item) == {"role", "content"}
+        assert "not shown" in item["content"]
+
+
+INERT_DRAWING = INERT["openai drawing by its id"]
+
+
+def test_a_blocked_screenshot_becomes_a_blank_one(guard: ConversationGuard) -> None:
+    screen = {"type": "computer_screenshot", "image_url": shot(HOPELESS)["image_url"]}
+    item = {"type": "computer_call_output", "call_id": "c", "output": screen}
+    (output,) = guard.clean(respond(item), RESPONSES).body["input"]
+    assert output["output"]["type"] == "computer_screenshot"
+    assert output["output"]["image_url"].startswith("data:image/png;base64,")
+
+
+def test_only_new_pictures_of_the_user_bring_a_reply(guard: ConversationGuard) -> None:
+    assert guard.clean(chat(said("user", LOOK, link(HOPELESS))), CHAT).blocked
+    assert guard.clean(ask(said("user", LOOK, block(HOPELESS))), MESSAGES).blocked
+    assert guard.clean(respond(said("user", shot(HOPELESS))), RESPONSES).blocked
+    older = in_messages()["older user"](HOPELESS)
+    by_tools = (
+        (chat(said("user", link(HOPELESS)), said("assistant", LOOK), said("user", LOOK)), CHAT),
+        (answered([link(HOPELESS)]), CHAT),
+        (ask(said("user", LOOK), said("user", result([block(HOPELESS)]))), MESSAGES),
+        (older, MESSAGES),
+    )
+    for body, dialect in by_tools:
+        cleaned = guard.clean(body, dialect)
+        assert not cleaned.blocked
+        assert "[image removed: it was found unsafe]" in str(cleaned.body)
+
+
+SCHEMA = {"type": "object", "properties": {"image": {"type": "string"}, "image_url": {}}}
+HARMLESS: dict[str, tuple[Dialect, dict[str, Any]]] = {
+    "tools": (
+        CHAT,
+        chat(
+            said("user", LOOK),
+            tools=[{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}],
+            response_format={"type": "json_schema", "json_schema": {"schema": SCHEMA}},
+            tool_choice="auto",
+        ),
+    ),
+    "reasoning": (
+        CHAT,
+        chat(
+            said("user", LOOK),
+            {
+                "role": "assistant",
+                "content": "x",
+                "reasoning_content": "y",
+                "annotations": [{"type": "url_citation", "url_citation": {"url": LINK}}],
+            },
+            {"role": "user", "content": f"Look at {LINK}"},
+        ),
+    ),
+    "sound": (
+        CHAT,
+        chat(
+            said(
+                "user",
+                {"type": "input_audio", "input_audio": {"data": b64(b"RIFF1234"), "format": "wav"}},
+            )
+        ),
+    ),
+    "tools of Responses": (
+        RESPONSES,
+        respond(
+            WORDS,
+            tools=[
+                {"type": "function", "name": "f", "parameters": SCHEMA, "strict": True},
+                {"type": "web_search", "filters": {"allowed_domains": ["example.org"]}},
+                {"type": "custom", "name": "g", "format": {"type": "text"}},
+            ],
+            text={"format": {"type": "json_schema", "name": "x", "schema": SCHEMA}},
+            background=False,
+            previous_response_id=None,
+        ),
+    ),
+    "tools of Messages": (
+        MESSAGES,
+        ask(
+            said("user", LOOK),
+            system=[{**LOOK, "cache_control": {"type": "ephemeral"}}],
+            tools=[
+                {"name": "f", "description": "See data:image/png", "input_schema": SCHEMA},
+                {"type": "computer_20250124", "name": "computer", "display_width_px": 1024},
+            ],
+            thinking={"type": "enabled", "budget_tokens": 1024},
+        ),
+    ),
+    "spoken in chat": (
+        CHAT,
+        chat(said("user", LOOK), said("assistant", *SPOKEN.values()), said("user", LOOK)),
+    ),
+    "inert in chat": (
+        CHAT,
+        chat(said("user", LOOK), said("assistant", *INERT.values()), said("user", LOOK)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("dialect", "body"), HARMLESS.values(), ids=HARMLESS)
+def test_what_holds_no_picture_stays_the_same_object(
+    guard: ConversationGuard, dialect: Dialect, body: dict[str, Any]
+) -> None:
+    cleaned = guard.clean(body, dialect)
+    assert cleaned.body is body
+    assert cleaned.outcomes == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect"),
+    [
+        (chat(said("user", LOOK)), CHAT),
+        (answered("x"), CHAT),
+        (respond(WORDS), RESPONSES),
+        ({"input": "Hello"}, RESPONSES),
+        (ask(said("user", LOOK), system="Be brief."), MESSAGES),
+        (ask(said("user", result("x"))), MESSAGES),
+    ],
+)
+def test_the_dialect_of_a_body(body: dict[str, Any], dialect: Dialect) -> None:
+    assert dialect_of(body) is dialect
