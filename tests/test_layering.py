@@ -39,6 +39,7 @@ STAGES = (
     "bare_python",
     "cache",
     "scan_threads",
+    "own_loop",
     "provenance",
     "model_folder",
     "png",

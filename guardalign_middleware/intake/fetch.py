@@ -15,7 +15,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +26,7 @@ from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.addresses import is_public_address
 from guardalign_middleware.intake.budget import check_byte_count
+from guardalign_middleware.own_loop import run_in_own_loop
 
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -79,16 +80,10 @@ def url_label(url: str) -> str:
 def fetch_bytes(url: str, policy: IntakePolicy, *, network: Network = _INTERNET) -> bytes:
     """Download an allowed URL; see `afetch_bytes`.
 
-    Runs in a thread with its own event loop, so that one deadline covers everything. A blocking
-    client can only limit single reads, of which a slow server can cause many.
-
     Raises:
         ImageRejected: as for `afetch_bytes`.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="guardalign-fetch") as executor:
-        return executor.submit(
-            lambda: asyncio.run(afetch_bytes(url, policy, network=network))
-        ).result()
+    return run_in_own_loop(lambda: afetch_bytes(url, policy, network=network))
 
 
 async def afetch_bytes(url: str, policy: IntakePolicy, *, network: Network = _INTERNET) -> bytes:

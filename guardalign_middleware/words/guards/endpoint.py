@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
-import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from guardalign_middleware.errors import ConfigError, GuardError
+from guardalign_middleware.own_loop import run_in_own_loop
 from guardalign_middleware.words.guards.guard import Assessment
 from guardalign_middleware.words.judge import STAGE
 
@@ -82,44 +83,47 @@ class ModerationGuard:
         Raises:
             GuardError: the service did not answer in time, or not as its interface says.
         """
+        return run_in_own_loop(lambda: self._assess(texts))
+
+    async def _assess(self, texts: Sequence[str]) -> tuple[Assessment, ...]:
         parts = [texts[first : first + _TEXTS] for first in range(0, len(texts), _TEXTS)]
         # A client of its own for each call: threads share nothing, and no connection stays open.
-        with httpx.Client(
+        async with httpx.AsyncClient(
             headers=self._headers,
             timeout=self._timeout_s,
             verify=self._tls,
             follow_redirects=False,
         ) as client:
-            return tuple(found for part in parts for found in self._ask(client, list(part)))
+            return tuple([found for part in parts for found in await self._ask(client, list(part))])
 
-    def _ask(self, client: httpx.Client, texts: list[str]) -> list[Assessment]:
+    async def _ask(self, client: httpx.AsyncClient, texts: list[str]) -> list[Assessment]:
         body: dict[str, Any] = {"input": texts}
         if self._model is not None:
             body["model"] = self._model
         try:
-            answer = self._post(client, body)
+            async with asyncio.timeout(self._timeout_s):
+                answer = await self._post(client, body)
             results = answer["results"]
             if len(results) != len(texts):
                 raise ValueError(f"{len(results)} results for {len(texts)} texts")
             return [_assessment(result) for result in results]
+        except TimeoutError as error:
+            raise _fault(f"did not finish its answer within {self._timeout_s:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # Neither words nor the key: only what failed.
             raise _fault(f"did not answer: {type(error).__name__}") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _fault(f"gave an answer that is not a moderation: {error}") from error
 
-    def _post(self, client: httpx.Client, body: dict[str, Any]) -> Any:
-        deadline = time.monotonic() + self._timeout_s
-        with client.stream("POST", self._url, json=body) as response:
+    async def _post(self, client: httpx.AsyncClient, body: dict[str, Any]) -> Any:
+        async with client.stream("POST", self._url, json=body) as response:
             if response.status_code != httpx.codes.OK:
                 raise _fault(f"answered with status {response.status_code}")
             content = bytearray()
-            for chunk in response.iter_bytes():
+            async for chunk in response.aiter_bytes():
                 content += chunk
                 if len(content) > _ANSWER_BYTES:
                     raise _fault("gave an answer of more than 4 MiB")
-                if time.monotonic() > deadline:
-                    raise _fault(f"did not finish its answer within {self._timeout_s:g} s")
         return httpx.Response(200, content=bytes(content)).json()
 
 
