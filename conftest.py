@@ -1,5 +1,7 @@
 """What holds for every test: a busy machine is not a failure, and which folders are slow."""
 
+import gc
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -15,3 +17,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(_SLOW_FOLDERS):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what the imports made out of every later collection of garbage.
+
+    Torch, transformers and the frameworks leave millions of objects that live until the end; going
+    through them takes a second each time.
+    """
+    gc.collect()
+    gc.freeze()

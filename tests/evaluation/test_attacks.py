@@ -64,9 +64,9 @@ def target(detector: Detector) -> Target:
         scene = draw_scene(
             rng,
             [bomb],
-            width=130,
-            height=110,
-            item_sides=(60, 60),
+            width=80,
+            height=72,
+            item_sides=(52, 52),
             backgrounds=HELD_OUT_BACKGROUNDS,
         )
         image = CanonicalImage(scene.pixels, f"scene-{seed}")

@@ -21,7 +21,7 @@ from guardalign_middleware.replies import Generated, GuardedReply
 from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
 
 # Two batches of the runner.
-SCENES = 32
+SCENES = 20
 
 
 @pytest.fixture(scope="module")

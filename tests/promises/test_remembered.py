@@ -92,7 +92,8 @@ def test_a_remembered_result_equals_a_fresh_one_bit_for_bit(name: str, random: b
 
 def test_so_it_is_with_the_shipped_encoder() -> None:
     config = GuardAlignConfig.load("mini")
-    images = [CanonicalImage(scene.scene.pixels) for scene in demo_scenes()]
+    (scene,) = (one.scene for one in demo_scenes() if one.name == "pistol-apple")
+    images = [CanonicalImage(scene.pixels)]
     remembering = ImageGuard.from_config(config)
     first, second = asked_of(remembering, images), asked_of(remembering, images)
     assert first == second

@@ -50,7 +50,7 @@ class TestTheCache:
     ) -> None:
         for number in range(24):
             model.invoke(asked(colour(number).to_pil()))
-            gc.collect()  # The address of one picture is the next one's.
+            gc.collect(1)  # The address of one picture is the next one's.
         assert len(runner.calls) == 24
         for number in range(24):
             model.invoke(asked(colour(number).to_pil()))
