@@ -12,6 +12,7 @@ from guardalign_middleware.serving.auth import Auth, KeyCheck
 from guardalign_middleware.serving.chat import chat_router
 from guardalign_middleware.serving.errors import install_errors
 from guardalign_middleware.serving.exchange import Exchange
+from guardalign_middleware.serving.metrics import Measured
 from guardalign_middleware.serving.options import ServeOptions
 from guardalign_middleware.serving.probes import probes_router
 from guardalign_middleware.serving.service import Service
@@ -56,4 +57,5 @@ def create_app(
     # The last one added is the first to see a request.
     app.add_middleware(Exchange, admission=service.admission, config=service.config)
     app.add_middleware(Auth, check=KeyCheck(options))
+    app.add_middleware(Measured, metrics=service.metrics)
     return app

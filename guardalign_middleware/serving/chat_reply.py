@@ -112,9 +112,10 @@ class ChunkWriter:
     """
 
     def __init__(self, model: str, *, includes_usage: bool) -> None:
-        self._includes_usage = includes_usage
+        self.includes_usage = includes_usage
+        self.name = f"chatcmpl-{uuid4().hex}"
         self._fields = {
-            "id": f"chatcmpl-{uuid4().hex}",
+            "id": self.name,
             "object": "chat.completion.chunk",
             "created": int(time.time()),
             "model": model,
@@ -146,7 +147,7 @@ class ChunkWriter:
     def _chunk(self, delta: dict[str, Any], finish: Finish | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         chunk = {**self._fields, "choices": [choice]}
-        return {**chunk, "usage": None} if self._includes_usage else chunk
+        return {**chunk, "usage": None} if self.includes_usage else chunk
 
 
 def finish_of(answer: Complete) -> Finish:

@@ -1,13 +1,20 @@
-"""Whether the server lives, and whether it takes requests."""
+"""What operators ask: is it alive, is it ready, what is it made of, how busy is it."""
 
 from __future__ import annotations
 
+import asyncio
+from functools import cached_property
+from importlib.metadata import version
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from guardalign_middleware.serving.errors import ErrorBody, unavailable
+from guardalign_middleware.generation import CalibratedRunner
+from guardalign_middleware.identity import chain_identity, guard_identity
+from guardalign_middleware.serving.auth import KeyCheck
+from guardalign_middleware.serving.errors import ErrorBody, error_responses, unavailable
 from guardalign_middleware.serving.service import Service
 
 
@@ -17,18 +24,113 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+class Ready(BaseModel):
+    """Requests are taken; what answers them is told to those who have the key."""
+
+    status: Literal["ready"] = "ready"
+    parts: dict[str, Any] | None = None
+
+
+class Model(BaseModel):
+    """The only model."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: Literal["guardalign"] = "guardalign"
+
+
+class Models(BaseModel):
+    """The models of this server."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
 def probes_router(service: Service) -> APIRouter:
-    """`/health`."""
+    """`/health`, `/ready`, `/metrics` and `/v1/models`."""
     router = APIRouter(tags=["operations"])
-    broken: dict[int | str, dict[str, Any]] = {
-        503: {"model": ErrorBody, "description": "The model is lost; restart the server."}
+    parts = _Parts(service)
+    keys = KeyCheck(service.options)
+    closed: dict[int | str, dict[str, Any]] = {
+        503: {"model": ErrorBody, "description": "No requests are taken."}
     }
 
-    @router.get("/health", responses=broken)
+    @router.get("/health", responses=closed)
     async def health() -> Health:
         """Whether the process works; it does while it drains, too."""
         if service.admission.broken:
             raise unavailable(service.admission.broken, service.config.retry_after_seconds)
         return Health()
 
+    @router.get("/ready", responses=closed, response_model_exclude_none=True)
+    async def ready(request: Request) -> Ready:
+        """Whether requests are taken, and with the key, fingerprints of everything that decides."""
+        if reason := service.admission.closed_because:
+            raise unavailable(reason, service.config.retry_after_seconds)
+        if not keys.holds_key(request.headers.raw):
+            return Ready()
+        # The first time, this hashes the weights, which may be gigabytes.
+        return Ready(parts=await asyncio.to_thread(lambda: parts.known))
+
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={
+            **error_responses(401, 403),
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        },
+    )
+    async def metrics() -> Response:
+        """Counts and times for Prometheus."""
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @router.get("/v1/models", responses=error_responses(401, 403))
+    async def models() -> Models:
+        """The models of this server."""
+        return Models(data=[Model(id=service.model)])
+
+    @router.get("/v1/models/{name}", responses=error_responses(401, 403, 404))
+    async def model(name: str) -> Model:
+        """One model of this server."""
+        service.require_model(name)
+        return Model(id=service.model)
+
     return router
+
+
+class _Parts:
+    """Fingerprints and hashes of what decides and answers."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    @cached_property
+    def known(self) -> dict[str, Any]:
+        guard, chain = self._service.guard, self._service.chain
+        profile = guard.detector.profile
+        parts: dict[str, Any] = {
+            "version": version("guardalign-middleware"),
+            "preset": guard.config.name,
+            "guard": guard_identity(guard.config, guard)["fingerprint"],
+            "profile": None if profile is None else profile.fingerprint,
+            "detectors": [dict(meter.binding) for meter in guard.detector.meters],
+            "words": None if guard.words is None else guard.words.fingerprint,
+            "audited": guard.config.audit is not None,
+            "on_fault": guard.config.on_fault,
+        }
+        if chain is None:
+            return parts
+        runner = chain.runner
+        identity = chain_identity(chain.config, chain)
+        parts |= {
+            "chain": identity["fingerprint"],
+            "runner": runner.name,
+            "calibration": {
+                "gamma": runner.config.calibration.gamma,
+                "mode": runner.config.calibration.mode,
+            },
+        }
+        if isinstance(runner, CalibratedRunner) and runner.provenance is not None:
+            parts["weights"] = dict(runner.provenance.files)
+        return parts

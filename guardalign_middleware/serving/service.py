@@ -13,6 +13,7 @@ from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.budget import request_budget
 from guardalign_middleware.serving.admission import Admission
 from guardalign_middleware.serving.errors import ApiError, as_api_error, unavailable
+from guardalign_middleware.serving.metrics import Metrics
 from guardalign_middleware.serving.options import ServeOptions
 
 
@@ -25,20 +26,23 @@ class Service:
         chain: answers; None where nothing local does.
         options: limits and keys.
         admission: how many requests are at work, and whether the server is closing.
+        metrics: what is counted.
     """
 
     guard: ImageGuard
     chain: GuardAlign | None
     options: ServeOptions
     admission: Admission
+    metrics: Metrics
 
     @classmethod
     def of(cls, served: GuardAlign | ImageGuard, options: ServeOptions) -> Service:
         """A service of a chain, or of a guard alone."""
         admission = Admission(options.config)
+        metrics = Metrics(admission)
         if isinstance(served, GuardAlign):
-            return cls(served.guard, served, options, admission)
-        return cls(served, None, options, admission)
+            return cls(served.guard, served, options, admission, metrics)
+        return cls(served, None, options, admission, metrics)
 
     @property
     def config(self) -> ServeConfig:

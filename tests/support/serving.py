@@ -4,38 +4,120 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, Unpack
 
-import uvicorn
 from fastapi import FastAPI
 
+from guardalign_middleware.generation.options import GenerationOptions
+from guardalign_middleware.generation.stream import Emit, TokenStream
+from guardalign_middleware.replies import CalibrationReport, Generated, Usage
+from guardalign_middleware.serving.server import DrainingServer, bind, url_of
+from guardalign_middleware.testing import EchoRunner
+from guardalign_middleware.types import Message
+
 KEY = "a-key-for-the-tests"
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
+
+
+class Running:
+    """A server in a thread.
+
+    Args:
+        app: from `create_app`.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self.app = app
+        self.server = DrainingServer(app)
+        self._bound = bind("127.0.0.1", 0)
+        self.url = url_of(self._bound)
+        self.address: tuple[str, int] = self._bound.getsockname()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._ready = threading.Event()
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(60), "the server did not start"
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.server.force_exit = True
+        self.wait()
+
+    def wait(self) -> None:
+        """Until the server has ended by itself."""
+        self._thread.join(60)
+        assert not self._thread.is_alive(), "the server did not stop"
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        task = asyncio.ensure_future(self.server.serve([self._bound]))
+        while not (self.server.started or task.done()):
+            await asyncio.sleep(0.005)
+        self._ready.set()
+        await task
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[Running]:
+    """Serve an app on a free port. Tests need the marker `allow_hosts`."""
+    server = Running(app)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """Serve an app on a free port; gives its URL. Tests need the marker `allow_hosts`."""
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, http="h11", log_config=None, access_log=False
-    )
-    server = uvicorn.Server(config)
-    ready = threading.Event()
+    with running(app) as server:
+        yield server.url
 
-    async def serve() -> None:
-        task = asyncio.ensure_future(server.serve())
-        while not (server.started or task.done()):
-            await asyncio.sleep(0.005)
-        ready.set()
-        await task
 
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-    thread.start()
-    assert ready.wait(60), "the server did not start"
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(60)
-        assert not thread.is_alive(), "the server did not stop"
+class GatedRunner(EchoRunner):
+    """Answers with one word for each time that `more` is released, until it is cancelled.
+
+    Attributes:
+        more: releases a word; after `enough` is set, the answer is complete.
+        asked: released when a request has begun.
+        cancelled: released when a request was cancelled.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = threading.Semaphore(0)
+        self.enough = threading.Event()
+        self.asked = threading.Semaphore(0)
+        self.cancelled = threading.Semaphore(0)
+        self.words = 0
+        self.word = "word "
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        prefix: bool = True,
+        calibrate: bool = True,
+        **options: Unpack[GenerationOptions],
+    ) -> TokenStream:
+        return TokenStream(self._produce)
+
+    def _produce(self, emit: Emit, cancel: threading.Event) -> Generated:
+        self.asked.release()
+        said: list[str] = []
+        while not (cancel.is_set() or self.enough.is_set()):
+            if self.more.acquire(timeout=0.01):
+                said.append(self.word)
+                self.words += 1
+                emit(self.word)
+        if cancel.is_set():
+            self.cancelled.release()
+        report = CalibrationReport("off", prefix=True, reason="no attention")
+        finish: Any = "cancelled" if cancel.is_set() else "stop"
+        return Generated("".join(said), finish, report, Usage(1, len(said)))

@@ -1,0 +1,52 @@
+"""`guardalign serve`: the guard as an HTTP service."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from guardalign_middleware.cli.console import (
+    ALLOWED,
+    INTERRUPTED,
+    err,
+    plain,
+    without_loading_bars,
+)
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.serving.extra import require_extra
+
+
+def run_serve(preset: str, options: dict[str, Any]) -> int:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        preset: name or path.
+        options: fields of the section `serve` that the command line gives; None = the preset's.
+
+    Raises:
+        GuardAlignError: the options are invalid, the port is taken, or a model cannot be loaded.
+    """
+    require_extra()
+    from guardalign_middleware.guard import GuardAlign
+    from guardalign_middleware.image_guard import ImageGuard
+    from guardalign_middleware.serving.app import create_app
+    from guardalign_middleware.serving.options import ServeOptions
+    from guardalign_middleware.serving.server import bind, log_to_stderr, serve, url_of
+    from guardalign_middleware.serving.warm_up import warm_up
+
+    without_loading_bars()
+    config = GuardAlignConfig.load(preset)
+    read = ServeOptions.read(config.serve, **options)
+    # Before the models load, so that a port that is taken is reported at once.
+    with bind(read.config.host, read.config.port) as bound:
+        with err().status("loading the models"):
+            served = (GuardAlign if read.config.upstream is None else ImageGuard).from_config(
+                config
+            )
+            warm_up(served)
+        app = create_app(served, read)
+        log_to_stderr()
+        who = "this machine only" if read.api_key is None else "clients with the key"
+        model = app.state.service.model
+        err().print(f"serving {plain(model)} on {url_of(bound)} for {who}; stop with Ctrl-C")
+        return INTERRUPTED if serve(app, bound) == signal.SIGINT else ALLOWED
