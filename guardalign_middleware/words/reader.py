@@ -13,7 +13,7 @@ from guardalign_middleware.words.look import ReadLine, Search
 from guardalign_middleware.words.models import ReadingModels, shared_models
 
 # Changes when the same networks may read other words.
-_RECIPE = 1
+_RECIPE = 2
 # Texture looks like one or two letters now and then, and hardly ever like a word.
 _SURE, _SURE_IF_SHORT, _SHORT = 0.6, 0.9, 2
 # Letters that the network does not know: surely a line, and shaped like one.

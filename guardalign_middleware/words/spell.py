@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,6 @@ Strip = NDArray[np.uint8]
 """A line laid flat, `[48, W, 3]`."""
 
 _HEIGHT, _LEAST_WIDTH, _MOST_WIDTH = 48, 32, 2400
-# Columns of all strips in one pass, which bounds its memory: 150 bytes × 18,710 characters for 16.
-_PASS_COLUMNS = 4800
 # A line read worse than this is read again, turned. Upright words are rarely below it.
 _SURE = 0.85
 # A line that is hardly longer than high can run in four directions, and any other in two.
@@ -114,52 +111,32 @@ def _upright(strip: Strip) -> Strip:
 
 
 def _spell_all(strips: Sequence[Strip], models: ReadingModels) -> list[Spelled]:
-    """Spell strips in passes of about equal widths; one that is too wide in pieces."""
-    pieces = [
-        (index, piece)
-        for index, strip in enumerate(strips)
-        for piece in np.array_split(strip, math.ceil(strip.shape[1] / _MOST_WIDTH), axis=1)
-    ]
-    order = sorted(range(len(pieces)), key=lambda place: pieces[place][1].shape[1])
-    spelled: dict[int, tuple[str, list[float]]] = {}
-    batch: list[int] = []
-    for place in order:
-        if batch and (len(batch) + 1) * pieces[place][1].shape[1] > _PASS_COLUMNS:
-            spelled |= _pass(batch, pieces, models)
-            batch = []
-        batch.append(place)
-    if batch:
-        spelled |= _pass(batch, pieces, models)
-    texts = [""] * len(strips)
-    shares: list[list[float]] = [[] for _ in strips]
-    for place, (index, _) in enumerate(pieces):
-        texts[index] += spelled[place][0]
-        shares[index] += spelled[place][1]
-    return [
-        Spelled(text.strip(), float(np.mean(share)) if share else 0.0)
-        for text, share in zip(texts, shares, strict=True)
-    ]
+    """Spell strips; one that is too wide in pieces."""
+    found = []
+    for strip in strips:
+        text, shares = "", list[float]()
+        # Each in a pass of its own: as a batch, strips would be filled up to the widest, which
+        # takes longer and lets what a line says depend on the others.
+        for piece in np.array_split(strip, math.ceil(strip.shape[1] / _MOST_WIDTH), axis=1):
+            more, sure = _spell_one(piece, models)
+            text += more
+            shares += sure
+        found.append(Spelled(text.strip(), float(np.mean(shares)) if shares else 0.0))
+    return found
 
 
-def _pass(
-    places: list[int], pieces: Sequence[tuple[int, Any]], models: ReadingModels
-) -> dict[int, tuple[str, list[float]]]:
-    widest = max(pieces[place][1].shape[1] for place in places)
-    columns = max(_LEAST_WIDTH, math.ceil(widest / 16) * 16)
-    batch = np.zeros((len(places), 3, _HEIGHT, columns), dtype=np.float32)
-    for row, place in enumerate(places):
-        strip = pieces[place][1]
-        batch[row, :, :, : strip.shape[1]] = (
-            strip[:, :, ::-1].astype(np.float32).transpose(2, 0, 1) / 127.5 - 1.0
-        )
-    shares = models.spell(batch)
-    best = shares.argmax(axis=2)
-    sure = np.take_along_axis(shares, best[..., None], axis=2)[..., 0]
+def _spell_one(strip: Strip, models: ReadingModels) -> tuple[str, list[float]]:
+    columns = max(_LEAST_WIDTH, math.ceil(strip.shape[1] / 16) * 16)
+    batch = np.zeros((1, 3, _HEIGHT, columns), dtype=np.float32)
+    batch[0, :, :, : strip.shape[1]] = (
+        strip[:, :, ::-1].astype(np.float32).transpose(2, 0, 1) / 127.5 - 1.0
+    )
+    shares = models.spell(batch)[0]
+    best = shares.argmax(axis=1)
+    sure = np.take_along_axis(shares, best[:, None], axis=1)[:, 0]
     if not np.isfinite(sure).all():
         raise ValueError("The network that spells gave NaN or infinity.")
-    return {
-        place: _decoded(best[row], sure[row], models.characters) for row, place in enumerate(places)
-    }
+    return _decoded(best, sure, models.characters)
 
 
 def _decoded(
