@@ -28,6 +28,8 @@ _FAR_SCALE, _SCALE = 3.0, 2.0
 _TOO_FAR = 0.6
 # Lines of at least this height in a view are as good as they get, if they can be read.
 _LEGIBLE, _READ = 16.0, 0.75
+# Small type is enlarged to this height: the networks see no more in a larger view.
+_ENOUGH = 24.0
 # A line of this height in a view of almost the picture's own pixels has been seen well enough.
 _LARGE, _NEARLY = 40.0, 0.66
 # What may be part of a line that is too small to see.
@@ -113,11 +115,25 @@ class Search:
             The parts in which lines call for a closer view still.
         """
         while True:
-            parts, _ = self._look(part, most, _SCALE)
+            parts, _ = self._look(part, most, self._scale(part))
             larger = self._with_cut_lines(part)
             if larger == part or self._left < _LEAST_VIEW:
                 return parts
             part, most = larger, min(most, self._left)
+
+    def _scale(self, part: Box) -> float:
+        """The most enlargement of a part: as much as its smallest line calls for, if one is known.
+
+        Lines that were large enough and could not be read get all there is.
+        """
+        waiting = [
+            line.found
+            for line in self._lines
+            if not line.legible and _touch(part, box_of(line.found, self._width, self._height))
+        ]
+        if not waiting or any(line.height_seen >= _LEGIBLE for line in waiting):
+            return _SCALE
+        return min(_SCALE, _ENOUGH / min(line.height for line in waiting))
 
     def _look(self, part: Box, most: float, scale: float) -> tuple[list[Box], list[Box]]:
         """Look at a part of the picture.
