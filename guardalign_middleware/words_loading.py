@@ -16,7 +16,7 @@ def load_words(config: GuardAlignConfig) -> WordPolicy | None:
 
     Raises:
         ConfigError: the extra `words` is not installed, or there is nothing that judges words.
-        ModelLoadError: a network cannot be loaded.
+        ModelLoadError: a network or a classifier cannot be loaded.
     """
     if config.words.mode == "off":
         return None
@@ -28,9 +28,12 @@ def load_words(config: GuardAlignConfig) -> WordPolicy | None:
 
 
 def _judge(config: WordsConfig) -> LineJudge:
-    from guardalign_middleware.words.form import FormJudge
+    from guardalign_middleware.words.standard_judge import standard_judge
 
-    carrier, injection = (
-        None if action == "off" else action for action in (config.carrier, config.injection)
+    carrier, injection, harm, classifier = (
+        None if action == "off" else action
+        for action in (config.carrier, config.injection, config.harm, config.injection_classifier)
     )
-    return FormJudge(carrier=carrier, injection=injection)
+    return standard_judge(
+        carrier=carrier, injection=injection, harm=harm, injection_classifier=classifier
+    )

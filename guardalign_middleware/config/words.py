@@ -32,6 +32,16 @@ class WordsConfig(FrozenModel):
     injection: WordsAction = Field(
         "mask", description="in the mode guard: what an instruction addressed to a model causes"
     )
+    harm: WordsAction = Field(
+        "mask",
+        description="in the mode guard: what a harmful request causes, for the built-in classifier",
+    )
+    injection_classifier: WordsAction = Field(
+        "off",
+        description="in the mode guard: what an instruction causes that the built-in classifier "
+        "finds, which knows more wordings than the rules of `injection` and flags more ordinary "
+        "words",
+    )
     max_pixels: int = Field(
         1_500_000,
         ge=102_400,

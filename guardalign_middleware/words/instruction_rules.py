@@ -13,8 +13,8 @@ _NAMES = {
     "MODEL": (
         r"(?<![a-z])(?:(?:an? |the |any |all |every )?(?:ais?|a\.i\.|artificial intelligence|llms?|"
         r"(?:large )?language models?|chat ?bots?|chat ?gpt|gpt ?-?\d?|claude|gemini|copilot|"
-        r"(?:ai|automated|virtual|digital) (?:agent|assistant|model|system|reviewer|screener|"
-        r"screening system|crawler|reader|bot|tool|summari[sz]er)s?))"
+        r"an al(?![a-z])|(?:ai|al|automated|virtual|digital) (?:agent|assistant|model|system|"
+        r"reviewer|screener|screening system|crawler|reader|bot|tool|summari[sz]er)s?))"
     ),
     # A model or a person.
     "AGENT": (
@@ -68,7 +68,7 @@ _RULES: tuple[tuple[str, float, str], ...] = (
         "template of a chat",
         0.9,
         r"<[|l]? ?(?:im_?start|im_?end|endoftext|eot_id|start_header_id|system|user|assistant) ?"
-        r"[|l]?>|\[/?inst\]|<</? ?sys ?>>|#{2,} ?(?:system|instructions?|assistant|human|"
+        r"[|l]?>|\[/?inst\]|<</? ?sys ?>>|#(?: ?#)+ ?(?:system|instructions?|assistant|human|"
         r"response)\b"
         r"|</?(?:instructions?|tool_call|function_calls?|tool_results?|prompt)>"
         r"|(?:begin|start|end)(?: of)? (?:the )?(?:system|admin|hidden) (?:prompt|message|"
@@ -231,12 +231,16 @@ _RULES: tuple[tuple[str, float, str], ...] = (
 
 @cache
 def compiled_rules() -> tuple[tuple[str, float, re.Pattern[str]], ...]:
-    """The rules; readers drop spaces, so any space may be missing, or be several."""
+    """The rules, as readers misread them.
+
+    Readers drop spaces, so any space may be missing, or be several; they put one into long words;
+    and they take I and l for each other.
+    """
     compiled = []
     for name, weight, rule in _RULES:
         for key, words in _NAMES.items():
             rule = rule.replace(f"{{{key}}}", words)
-        compiled.append((name, weight, re.compile(_loose(rule))))
+        compiled.append((name, weight, re.compile(_misread(_loose(rule)))))
     return tuple(compiled)
 
 
@@ -252,3 +256,21 @@ def _loose(rule: str) -> str:
         following = rule[position + 1 : position + 2]
         parts.append(r"\s*" if sign == " " and not inside and following != "?" else sign)
     return "".join(parts)
+
+
+# Words of fewer letters are too often parts of others.
+_LONG = 5
+# What is no literal letter: escapes, classes, look-behinds (whose width is fixed) and counts.
+_TOKEN = re.compile(
+    r"\\.|\[(?:\\.|[^\]])*\]|\(\?<[=!](?:\[[^\]]*\]|[^)])*\)|\{[^}]*\}|[a-z]+|.", re.DOTALL
+)
+
+
+def _misread(rule: str) -> str:
+    """A rule in which long literal words may be torn apart, with l for i and i for l."""
+    return "".join(
+        " ?".join("[il]" if letter in "il" else letter for letter in token)
+        if token.isascii() and token.isalpha() and len(token) >= _LONG
+        else token
+        for token in _TOKEN.findall(rule)
+    )

@@ -14,21 +14,25 @@ def standard_judge(
     *,
     carrier: Action | None = "mask",
     injection: Action | None = "mask",
-    harm: Action = "mask",
+    harm: Action | None = "mask",
+    injection_classifier: Action | None = None,
 ) -> JoinedJudge:
     """Form, and the built-in classifiers with the thresholds that ship.
 
+    None = what it is about is not looked for.
+
     Args:
-        carrier: what an empty list that asks to be filled causes; None = it is not looked for.
-        injection: what an instruction addressed to a model causes; None = it is not looked for.
-        harm: what a harmful request causes.
+        carrier: what an empty list that asks to be filled causes, by its form.
+        injection: what an instruction addressed to a model causes, by rules.
+        harm: what a harmful request causes, by a classifier.
+        injection_classifier: what an instruction causes that a classifier finds.
 
     Raises:
         ModelLoadError: the classifiers' weights cannot be read.
         ConfigError: their thresholds cannot be read, or are for other weights.
     """
     judges: list[LineJudge] = [FormJudge(carrier=carrier, injection=injection)]
-    actions: dict[str, Action | None] = {"harm": harm, "injection": injection}
+    actions: dict[str, Action | None] = {"harm": harm, "injection": injection_classifier}
     for head in HEADS:
         action = actions[head]
         if action is not None:

@@ -25,6 +25,9 @@ def test_what_is_not_looked_for_is_asked_of_no_judge() -> None:
     judge = standard_judge(carrier=None, injection=None)
     assert not any(one.unsafe for one in judge.judge([*CARRIER, *ORDER]))
     assert {one.category for one in judge.judge(ORDER)} == {"harmful request"}
+    assert standard_judge(carrier=None, injection=None, harm=None).judge(ORDER) == ()
+    learned = standard_judge(injection=None, injection_classifier="block").judge(ORDER)
+    assert [one.action for one in learned if one.unsafe] == ["block"]
 
 
 def test_each_action_is_its_own() -> None:
@@ -41,4 +44,4 @@ def test_thresholds_of_other_weights_are_refused(
     shutil.copy(tmp_path / "shipped" / "harm.json", tmp_path / "shipped" / "injection.json")
     monkeypatch.setattr(builtin, "FOLDER", tmp_path / "shipped")
     with pytest.raises(ConfigError, match="text_guard"):
-        standard_judge()
+        standard_judge(injection_classifier="mask")
