@@ -15,6 +15,7 @@ from guardalign_middleware.serving.exchange import Exchange
 from guardalign_middleware.serving.metrics import Measured
 from guardalign_middleware.serving.options import ServeOptions
 from guardalign_middleware.serving.probes import probes_router
+from guardalign_middleware.serving.responses import responses_router
 from guardalign_middleware.serving.service import Service
 
 RouterOf = Callable[[Service], APIRouter]
@@ -22,7 +23,7 @@ RouterOf = Callable[[Service], APIRouter]
 ROUTERS: tuple[RouterOf, ...] = (probes_router,)
 """What every server offers."""
 
-LOCAL_ROUTERS: tuple[RouterOf, ...] = (chat_router,)
+LOCAL_ROUTERS: tuple[RouterOf, ...] = (chat_router, responses_router)
 """What a server offers whose own model answers."""
 
 

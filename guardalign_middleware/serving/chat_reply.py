@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -10,6 +11,8 @@ from pydantic import BaseModel
 
 from guardalign_middleware.replies import FinishReason, Usage
 from guardalign_middleware.serving.answers import Call, Complete
+from guardalign_middleware.serving.errors import ApiError
+from guardalign_middleware.serving.events import DONE, event
 from guardalign_middleware.serving.report import report_of_reply
 
 Finish = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -20,6 +23,7 @@ _FINISH: dict[FinishReason, Finish] = {
     # Only a server that is told to stop at once cancels what a client still reads.
     "cancelled": "length",
 }
+_CHUNK = "chat.completion.chunk"
 
 
 class Function(BaseModel):
@@ -75,36 +79,8 @@ class ChatCompletion(BaseModel):
     guardalign: dict[str, Any]
 
 
-def completion(answer: Complete, model: str) -> dict[str, Any]:
-    """A whole answer."""
-    blocked = answer.reply.finish_reason == "blocked"
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": None if blocked or (answer.calls and not answer.text) else answer.text,
-        "refusal": answer.text if blocked else None,
-    }
-    if answer.calls:
-        message["tool_calls"] = [_call(call) for call in answer.calls]
-    return {
-        "id": f"chatcmpl-{uuid4().hex}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": model,
-        "choices": [
-            {
-                "index": 0,
-                "message": message,
-                "logprobs": None,
-                "finish_reason": finish_of(answer),
-            }
-        ],
-        "usage": usage_of(answer.reply.usage),
-        "guardalign": report_of_reply(answer.reply),
-    }
-
-
-class ChunkWriter:
-    """The chunks of one streamed answer.
+class ChatWriter:
+    """Writes one answer, whole or in chunks.
 
     Args:
         model: name of the model.
@@ -112,47 +88,67 @@ class ChunkWriter:
     """
 
     def __init__(self, model: str, *, includes_usage: bool) -> None:
-        self.includes_usage = includes_usage
+        self._includes_usage = includes_usage
         self.name = f"chatcmpl-{uuid4().hex}"
-        self._fields = {
-            "id": self.name,
-            "object": "chat.completion.chunk",
-            "created": int(time.time()),
-            "model": model,
+        self._fields = {"id": self.name, "created": int(time.time()), "model": model}
+
+    def finish(self, answer: Complete) -> Finish:
+        """OpenAI's reason for the end of an answer."""
+        return "tool_calls" if answer.calls else _FINISH[answer.reply.finish_reason]
+
+    def whole(self, answer: Complete) -> dict[str, Any]:
+        """The completion."""
+        blocked = answer.reply.finish_reason == "blocked"
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if blocked or (answer.calls and not answer.text) else answer.text,
+            "refusal": answer.text if blocked else None,
+        }
+        if answer.calls:
+            message["tool_calls"] = [_call(call) for call in answer.calls]
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": self.finish(answer),
+        }
+        return {
+            **self._fields,
+            "object": "chat.completion",
+            "choices": [choice],
+            "usage": usage_of(answer.reply.usage),
+            "guardalign": report_of_reply(answer.reply),
         }
 
-    def first(self, report: dict[str, Any]) -> dict[str, Any]:
-        """The role, and what the guard found: before the first word."""
-        delta = {"role": "assistant", "content": "", "refusal": None}
-        return {**self._chunk(delta), "guardalign": report}
+    def begin(self, report: dict[str, Any]) -> Iterator[bytes]:
+        """The role, and what the guard found."""
+        yield self._chunk({"role": "assistant", "content": "", "refusal": None}, guardalign=report)
 
-    def text(self, text: str, *, refusal: bool) -> dict[str, Any]:
+    def text(self, text: str, *, refusal: bool) -> Iterator[bytes]:
         """A piece of the answer."""
-        return self._chunk({"refusal" if refusal else "content": text})
+        yield self._chunk({"refusal" if refusal else "content": text})
 
-    def calls(self, calls: tuple[Call, ...]) -> dict[str, Any]:
-        """The calls of the answer."""
-        listed = [{"index": index, **_call(call)} for index, call in enumerate(calls)]
-        return self._chunk({"tool_calls": listed})
+    def end(self, answer: Complete) -> Iterator[bytes]:
+        """The calls, the reason for the end, and the usage."""
+        if answer.calls:
+            listed = [{"index": index, **_call(call)} for index, call in enumerate(answer.calls)]
+            yield self._chunk({"tool_calls": listed})
+        report = report_of_reply(answer.reply)
+        yield self._chunk({}, self.finish(answer), guardalign=report)
+        if self._includes_usage:
+            usage = usage_of(answer.reply.usage)
+            yield event({**self._fields, "object": _CHUNK, "choices": [], "usage": usage})
+        yield DONE
 
-    def last(self, answer: Complete) -> dict[str, Any]:
-        """The end of the answer, and how it was generated."""
-        chunk = self._chunk({}, finish_of(answer))
-        return {**chunk, "guardalign": report_of_reply(answer.reply)}
+    def error(self, refusal: ApiError) -> Iterator[bytes]:
+        """The error, without a reason for the end and without `[DONE]`."""
+        yield event(refusal.body)
 
-    def usage(self, usage: Usage) -> dict[str, Any]:
-        """The usage, in a chunk of its own."""
-        return {**self._fields, "choices": [], "usage": usage_of(usage)}
-
-    def _chunk(self, delta: dict[str, Any], finish: Finish | None = None) -> dict[str, Any]:
+    def _chunk(self, delta: dict[str, Any], finish: Finish | None = None, **more: Any) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        chunk = {**self._fields, "choices": [choice]}
-        return {**chunk, "usage": None} if self.includes_usage else chunk
-
-
-def finish_of(answer: Complete) -> Finish:
-    """OpenAI's reason for the end of an answer."""
-    return "tool_calls" if answer.calls else _FINISH[answer.reply.finish_reason]
+        if self._includes_usage:
+            more["usage"] = None
+        return event({**self._fields, "object": _CHUNK, "choices": [choice], **more})
 
 
 def usage_of(usage: Usage) -> dict[str, int]:

@@ -50,3 +50,8 @@ def event(data: Mapping[str, Any], name: str | None = None) -> bytes:
 
 DONE = b"data: [DONE]\n\n"
 """The end of a stream in OpenAI's form; without it, a stream was cut."""
+
+STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+}
+"""What the OpenAPI says of an answer that may be streamed."""
