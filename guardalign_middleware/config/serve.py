@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from guardalign_middleware.config.base import Count, FrozenModel
+from guardalign_middleware.handling import OnBlocked, OnRefused
 
 MIB = 2**20
 
@@ -31,6 +34,21 @@ class ServeConfig(FrozenModel):
     )
     upstream_key_env: str | None = Field(
         None, min_length=1, description="environment variable with the key for the upstream"
+    )
+    upstream_seconds: float = Field(
+        600.0, gt=0.0, le=86_400.0, description="how long the upstream may be silent"
+    )
+    on_unsafe: Literal["mask", "notice", "block"] = Field(
+        "mask", description="what the upstream gets to see of an unsafe picture"
+    )
+    on_refused: OnRefused = Field(
+        "raise", description="for what cannot be looked at, in the newest turns for the upstream"
+    )
+    on_blocked: OnBlocked = Field(
+        "reply", description="for a blocked picture in the newest turns for the upstream"
+    )
+    allow_unscanned: bool = Field(
+        False, description="whether files and stored turns for the upstream pass unseen"
     )
     max_requests: Count = Field(
         64, description="requests at work or waiting; more are answered with 429"

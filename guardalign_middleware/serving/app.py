@@ -10,6 +10,7 @@ from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.serving.auth import Auth, KeyCheck
 from guardalign_middleware.serving.chat import chat_router
+from guardalign_middleware.serving.conversation_route import conversation_router
 from guardalign_middleware.serving.errors import install_errors
 from guardalign_middleware.serving.exchange import Exchange
 from guardalign_middleware.serving.metrics import Measured
@@ -17,10 +18,11 @@ from guardalign_middleware.serving.options import ServeOptions
 from guardalign_middleware.serving.probes import probes_router
 from guardalign_middleware.serving.responses import responses_router
 from guardalign_middleware.serving.service import Service
+from guardalign_middleware.serving.upstream.routes import closed_router, upstream_router
 
 RouterOf = Callable[[Service], APIRouter]
 
-ROUTERS: tuple[RouterOf, ...] = (probes_router,)
+ROUTERS: tuple[RouterOf, ...] = (probes_router, conversation_router)
 """What every server offers."""
 
 LOCAL_ROUTERS: tuple[RouterOf, ...] = (chat_router, responses_router)
@@ -34,6 +36,8 @@ def create_app(
     routers: Sequence[RouterOf] = (),
 ) -> FastAPI:
     """The guard as an ASGI app, for `guardalign serve` or a server of your own.
+
+    With an upstream in the options, that service answers, and a chain's model does not.
 
     The app checks keys and limits by itself. Where it listens is the server's business: pass on
     `options.config.host`, which was checked against the key.
@@ -51,8 +55,11 @@ def create_app(
     # No pages of documentation: they would load their scripts from elsewhere.
     app = FastAPI(title="GuardAlign", version="1", docs_url=None, redoc_url=None)
     app.state.service = service
-    local = () if service.chain is None else LOCAL_ROUTERS
-    for make in (*ROUTERS, *local, *routers):
+    answering: tuple[RouterOf, ...] = () if service.chain is None else LOCAL_ROUTERS
+    closing: tuple[RouterOf, ...] = ()
+    if service.config.upstream is not None:
+        answering, closing = (upstream_router,), (closed_router,)
+    for make in (*ROUTERS, *answering, *routers, *closing):
         app.include_router(make(service))
     install_errors(app, service.refusal_for)
     # The last one added is the first to see a request.

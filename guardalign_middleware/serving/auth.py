@@ -64,7 +64,7 @@ class Auth:
             try:
                 self._check.check(scope["headers"])
             except ApiError as error:
-                return await error.response(scope, receive, send)
+                return await error.response_at(scope["path"])(scope, receive, send)
         await self._app(scope, receive, send)
 
 

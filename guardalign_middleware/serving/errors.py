@@ -1,4 +1,4 @@
-"""Errors in OpenAI's shape: the only shape in which this server refuses anything."""
+"""Errors in OpenAI's shape, and at `/v1/messages` in Anthropic's: this server has no other."""
 
 from __future__ import annotations
 
@@ -86,9 +86,17 @@ class ApiError(HTTPException):
         }
 
     @property
-    def response(self) -> JSONResponse:
-        """The error as a response."""
-        return JSONResponse(self.body, self.status_code, self.headers)
+    def anthropic_body(self) -> dict[str, Any]:
+        """The error as JSON values in Anthropic's shape, with OpenAI's fields beside."""
+        kind = _ANTHROPIC_KINDS.get(self.status_code)
+        kind = kind or ("invalid_request_error" if self.status_code < 500 else "api_error")
+        return {"type": "error", "error": {**self.body["error"], "type": kind}}
+
+    def response_at(self, path: str) -> JSONResponse:
+        """The error as a response of the endpoint at a path, in the shape of its clients."""
+        anthropic = path.startswith("/v1/messages")
+        body = self.anthropic_body if anthropic else self.body
+        return JSONResponse(body, self.status_code, self.headers)
 
 
 def api_error(error: GuardAlignError) -> ApiError:
@@ -130,10 +138,10 @@ def unavailable(message: str, retry_after: int, *, code: str = "unavailable") ->
 
 
 def install_errors(app: FastAPI, refusal_for: Callable[[Exception], ApiError]) -> None:
-    """Give every error of this app OpenAI's shape."""
+    """Give every error of this app one shape."""
 
     async def refused(request: Request, error: Exception) -> JSONResponse:
-        return refusal_for(error).response
+        return refusal_for(error).response_at(request.url.path)
 
     for kind in (GuardAlignError, StarletteHTTPException, RequestValidationError):
         app.add_exception_handler(kind, refused)
@@ -180,6 +188,17 @@ _MEANING = {
 }
 WORK_ERRORS = (400, 401, 403, 408, 413, 415, 429, 500, 503)
 """What every route that does work can answer."""
+
+
+_ANTHROPIC_KINDS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
 
 
 def _kind_of(status: int) -> str:

@@ -55,7 +55,7 @@ class Exchange:
             refusal = as_api_error(error)
             # Too late for a status, the connection is cut, which clients take for a failure.
             if not started:
-                await refusal.response(scope, receive, send)
+                await refusal.response_at(scope["path"])(scope, receive, send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body.

@@ -1,0 +1,146 @@
+"""The connections to the upstream, and what its failures mean for a client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from guardalign_middleware.config import ServeConfig
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.serving.errors import ApiError
+
+_DEFAULT_PREFIX = "/v1"
+_CONNECT_SECONDS = 10.0
+
+
+class Upstream:
+    """A service behind the guard; connections are kept for the next request.
+
+    Args:
+        config: its address, and how long it may be silent.
+        transport: carries the requests; None = the network.
+
+    Raises:
+        ConfigError: the address is no plain http or https URL.
+    """
+
+    def __init__(
+        self, config: ServeConfig, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self.base = base_url(config.upstream or "")
+        self._config = config
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
+
+    async def open(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        *,
+        params: Mapping[str, str],
+        content: bytes | None = None,
+    ) -> httpx.Response:
+        """Send a request, and return the response as soon as its headers are there.
+
+        The caller closes the response.
+
+        Raises:
+            ApiError: 502 if the upstream cannot be reached or speaks no HTTP, 504 if it is silent.
+        """
+        client = self._connected()
+        request = client.build_request(
+            method, f"{self.base}{path}", params=params, headers=dict(headers), content=content
+        )
+        try:
+            return await client.send(request, stream=True)
+        except httpx.TransportError as error:
+            raise failure(error) from error
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _connected(self) -> httpx.AsyncClient:
+        if self._client is None:
+            config = self._config
+            self._client = httpx.AsyncClient(
+                transport=self._transport,
+                timeout=httpx.Timeout(config.upstream_seconds, connect=_CONNECT_SECONDS),
+                limits=httpx.Limits(
+                    max_connections=config.max_requests,
+                    max_keepalive_connections=config.max_requests,
+                ),
+                # A redirect could lead to another host, with the key.
+                follow_redirects=False,
+                headers={"user-agent": "guardalign"},
+                # A cookie for one client would go with the requests of all others.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            )
+        return self._client
+
+
+def base_url(url: str) -> str:
+    """The part of all URLs of a service that comes before `/chat/completions`.
+
+    Without a path, it is `/v1`; clients of Anthropic write their base URL without one.
+
+    Raises:
+        ConfigError: it is no plain http or https URL.
+    """
+    try:
+        parts = urlsplit(url)
+        plain = parts.port != 0 and not (parts.username or parts.password)
+    except ValueError:
+        plain = False
+    if not plain or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(
+            f"The upstream should be an http or https URL. Received {_shown(url)!r}.",
+            remedy="Write it as in https://api.openai.com/v1, with the key in a variable of its "
+            "own: --upstream-key-env NAME.",
+        )
+    if parts.query or parts.fragment:
+        raise ConfigError("The URL of the upstream should have no query and no fragment.")
+    path = parts.path.rstrip("/") or _DEFAULT_PREFIX
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def failure(error: httpx.TransportError) -> ApiError:
+    """The refusal for a failed connection; it names neither address nor key."""
+    kind = type(error).__name__
+    if isinstance(error, httpx.TimeoutException):
+        return ApiError(504, f"The upstream took too long ({kind}).", code="upstream_timeout")
+    if isinstance(error, httpx.ConnectError):
+        return ApiError(502, "The upstream cannot be reached.", code="upstream_unreachable")
+    return ApiError(502, f"The upstream failed ({kind}).", code="upstream_failed")
+
+
+def refusal(response: httpx.Response, answer: Any, *, own_key: bool) -> ApiError | None:
+    """The refusal for a response that a client cannot use; None if it can.
+
+    Args:
+        response: of the upstream.
+        answer: its JSON; None if it is no JSON.
+        own_key: whether the server's key was sent.
+    """
+    status = response.status_code
+    if own_key and status in {401, 403, 407}:
+        # Its text may quote the key, which is none of the client's business.
+        return ApiError(502, "The upstream refuses the server's key.", code="upstream_key_refused")
+    if status >= 400:
+        if isinstance(answer, dict):
+            return None
+        return ApiError(status, f"The upstream answered with status {status}.", code="upstream")
+    if status >= 300 or not isinstance(answer, dict):
+        return ApiError(502, "The upstream's answer is not JSON.", code="upstream_failed")
+    return None
+
+
+def _shown(url: str) -> str:
+    """A URL without what could be a key."""
+    return url.rpartition("@")[2].partition("?")[0][:200]
