@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from guardalign_middleware.errors import MessageError
+from guardalign_middleware.intake.block_kinds import kind_of
 from guardalign_middleware.intake.block_rules import Refusal
 from guardalign_middleware.intake.found_images import FoundImage
 from guardalign_middleware.intake.media_types import MediaKind
@@ -28,6 +29,8 @@ _RESERVED = frozenset(
     "type role content text parts input output messages source url uri path data base64 file image"
     " images image_url file_data file_id file_url media_type mime_type document video".split()
 )
+# A service that goes by the keys of a block, and not by its type, would read these in a text.
+_PAYLOADS = frozenset({"image_url", "image", "images", "file", "file_data", "file_id", "video_url"})
 _SCHEMA_KEYS = ("function", "parameters", "input_schema", "output_schema", "input_examples")
 
 
@@ -71,6 +74,9 @@ class ConversationWalk(Walk):
             for key in block:
                 if key not in _RESERVED and str(key).lower() in _RESERVED:
                     return self._refused(Refusal(_capitals(str(key), place)), block, {}, place)
+            kind = kind_of(block_type(block))
+            if kind is not None and kind.fate == "text" and not _PAYLOADS.isdisjoint(block):
+                return self._refused(Refusal(_more_than_text(place)), block, {}, place)
         return super()._mapping(block, place, mode)
 
     def _turns(self, turns: Any, place: str) -> Any:
@@ -156,6 +162,13 @@ def _capitals(key: str, place: str) -> MessageError:
     return MessageError(
         f"{place} has the key {key!r}, which some services read as {key.lower()!r}.",
         remedy="Write it in small letters.",
+    )
+
+
+def _more_than_text(place: str) -> MessageError:
+    return MessageError(
+        f"{place} is a text with a picture or a file beside it.",
+        remedy="Give each its own block.",
     )
 
 
