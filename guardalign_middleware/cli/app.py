@@ -147,6 +147,24 @@ def serve(
         str | None,
         typer.Option(metavar="NAME", help="Environment variable with the key for the upstream."),
     ] = None,
+    upstream_seconds: Annotated[
+        float | None, typer.Option(help="How long the upstream may be silent.")
+    ] = None,
+    on_unsafe: Annotated[
+        str | None,
+        typer.Option(metavar="[mask|notice|block]", help="What it gets of an unsafe picture."),
+    ] = None,
+    on_refused: Annotated[
+        str | None,
+        typer.Option(metavar="[raise|notice]", help="For what cannot be looked at, if it is new."),
+    ] = None,
+    on_blocked: Annotated[
+        str | None,
+        typer.Option(metavar="[reply|notice]", help="For a blocked picture, if it is new."),
+    ] = None,
+    allow_unscanned: Annotated[
+        bool | None, typer.Option(help="Let files and stored turns for the upstream pass unseen.")
+    ] = None,
     max_requests: Annotated[
         int | None, typer.Option(help="Requests at work or waiting; more get a 429.")
     ] = None,

@@ -14,6 +14,7 @@ from guardalign_middleware.serving.conversation_route import conversation_router
 from guardalign_middleware.serving.errors import install_errors
 from guardalign_middleware.serving.exchange import Exchange
 from guardalign_middleware.serving.metrics import Measured
+from guardalign_middleware.serving.models import models_router
 from guardalign_middleware.serving.options import ServeOptions
 from guardalign_middleware.serving.probes import probes_router
 from guardalign_middleware.serving.responses import responses_router
@@ -55,10 +56,12 @@ def create_app(
     # No pages of documentation: they would load their scripts from elsewhere.
     app = FastAPI(title="GuardAlign", version="1", docs_url=None, redoc_url=None)
     app.state.service = service
-    answering: tuple[RouterOf, ...] = () if service.chain is None else LOCAL_ROUTERS
+    answering: tuple[RouterOf, ...] = (models_router,)
     closing: tuple[RouterOf, ...] = ()
     if service.config.upstream is not None:
         answering, closing = (upstream_router,), (closed_router,)
+    elif service.chain is not None:
+        answering = (*answering, *LOCAL_ROUTERS)
     for make in (*ROUTERS, *answering, *routers, *closing):
         app.include_router(make(service))
     install_errors(app, service.refusal_for)

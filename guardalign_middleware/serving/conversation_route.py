@@ -63,6 +63,8 @@ def conversation_router(service: Service) -> APIRouter:
         written = dialect_of(sent) if dialect is None else DIALECTS[dialect]
         with service.budget():
             cleaned = await guard.aclean(sent, written)
+        for verdict in cleaned.verdicts:
+            service.metrics.image(verdict.decision, failed_open=verdict.fault is not None)
         blocked = bool(cleaned.blocked)
         return CleanedRequest(
             dialect=written.name,

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from guardalign_middleware.generation.options import GenerationOptions
-from guardalign_middleware.replies import GuardedReply
+from guardalign_middleware.replies import GuardedReply, Usage
 from guardalign_middleware.serving.metrics import Metrics
 from guardalign_middleware.serving.tracing import AnswerSpan
 from guardalign_middleware.types import SEVERITY, Verdict
@@ -71,6 +71,26 @@ class Observation:
                 "gen_ai.usage.input_tokens": reply.usage.input_tokens,
                 "gen_ai.usage.output_tokens": reply.usage.output_tokens,
                 "guardalign.calibration": reply.calibration.state,
+            }
+        )
+
+    def passed(self, name: object, model: object, usage: Usage | None) -> None:
+        """Note a complete answer of an upstream, as far as it tells.
+
+        Args:
+            name: id of the response.
+            model: name of the model.
+            usage: token counts.
+        """
+        if usage is not None:
+            self._metrics.tokens(usage)
+        self._span.note(
+            {
+                "gen_ai.response.id": name if isinstance(name, str) else None,
+                "gen_ai.response.model": model if isinstance(model, str) else None,
+                "gen_ai.usage.input_tokens": None if usage is None else usage.input_tokens,
+                "gen_ai.usage.output_tokens": None if usage is None else usage.output_tokens,
+                "guardalign.calibration": "off",
             }
         )
 

@@ -31,24 +31,8 @@ class Ready(BaseModel):
     parts: dict[str, Any] | None = None
 
 
-class Model(BaseModel):
-    """The only model."""
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int = 0
-    owned_by: Literal["guardalign"] = "guardalign"
-
-
-class Models(BaseModel):
-    """The models of this server."""
-
-    object: Literal["list"] = "list"
-    data: list[Model]
-
-
 def probes_router(service: Service) -> APIRouter:
-    """`/health`, `/ready`, `/metrics` and `/v1/models`."""
+    """`/health`, `/ready` and `/metrics`."""
     router = APIRouter(tags=["operations"])
     parts = _Parts(service)
     keys = KeyCheck(service.options)
@@ -84,17 +68,6 @@ def probes_router(service: Service) -> APIRouter:
     async def metrics() -> Response:
         """Counts and times for Prometheus."""
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-    @router.get("/v1/models", responses=error_responses(401, 403))
-    async def models() -> Models:
-        """The models of this server."""
-        return Models(data=[Model(id=service.model)])
-
-    @router.get("/v1/models/{name}", responses=error_responses(401, 403, 404))
-    async def model(name: str) -> Model:
-        """One model of this server."""
-        service.require_model(name)
-        return Model(id=service.model)
 
     return router
 

@@ -64,6 +64,11 @@ class CleanedConversation:
         decisions: list[Decision] = [each.record["decision"] for each in self.outcomes]
         return max(decisions, key=SEVERITY.index, default=None)
 
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """One for each picture that was scanned, in reading order."""
+        return tuple(each.verdict for each in self.outcomes if each.verdict is not None)
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, without pixels.
 
@@ -75,11 +80,10 @@ class CleanedConversation:
             action: [record for record in records if record["action"] == action]
             for action in ("refused", "unscanned")
         }
-        verdicts = [each.verdict for each in self.outcomes if each.verdict is not None]
         return {
             "decision": self.decision,
             "verdicts": [record for record in records if record["action"] not in unseen],
-            "failed_open": sum(verdict.fault is not None for verdict in verdicts),
+            "failed_open": sum(verdict.fault is not None for verdict in self.verdicts),
             **{action: found for action, found in unseen.items() if found},
         }
 

@@ -15,7 +15,9 @@ _REQUEST = frozenset(
 # They choose who pays, which is the server's business if the key is the server's.
 _ACCOUNT = frozenset({"authorization", "x-api-key", "openai-organization", "openai-project"})
 _RESPONSE = frozenset({"retry-after", "retry-after-ms", "x-should-retry", "request-id"})
-_RESPONSE_STARTS = ("openai-", "anthropic-", "x-ratelimit-", "x-request-id")
+_RESPONSE_STARTS = ("openai-", "anthropic-", "x-ratelimit-")
+# This server gives its own responses ids, under the same name.
+_RENAMED = {"x-request-id": "x-guardalign-upstream-request-id"}
 
 
 def request_headers(
@@ -44,7 +46,7 @@ def request_headers(
 def response_headers(given: Mapping[str, str]) -> dict[str, str]:
     """The headers of the upstream's response that concern the client."""
     return {
-        name: value
+        _RENAMED.get(name, name): value
         for name, value in given.items()
-        if name in _RESPONSE or name.startswith(_RESPONSE_STARTS)
+        if name in _RESPONSE or name in _RENAMED or name.startswith(_RESPONSE_STARTS)
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from guardalign_middleware.replies import CalibrationReport
+from guardalign_middleware.replies import CalibrationReport, Usage
 from guardalign_middleware.serving.conversation import (
     MESSAGES,
     RESPONSES,
@@ -23,6 +24,7 @@ from guardalign_middleware.serving.conversation import (
 from guardalign_middleware.serving.conversation_route import handling_of
 from guardalign_middleware.serving.errors import ApiError
 from guardalign_middleware.serving.events import EventStream, event
+from guardalign_middleware.serving.observation import Observation
 from guardalign_middleware.serving.report import report_headers
 from guardalign_middleware.serving.service import Service
 from guardalign_middleware.serving.upstream.blocked import (
@@ -68,17 +70,39 @@ class Passing:
         body = await request.json()
         if not isinstance(body, dict):
             raise ApiError(400, "The body should be a JSON object.", code="invalid_json")
-        with self._service.budget():
-            cleaned = await self._guard.aclean(body, dialect)
-        report = {**cleaned.to_json(), "calibration": CALIBRATION}
-        if cleaned.blocked and path == f"/{_ENDPOINTS[dialect.name]}":
-            return self._blocked(body, cleaned, dialect, report)
-        content = await _encoded(cleaned.body)
-        return await self._pass(request, dialect, "POST", path, content, report)
+        with ExitStack() as stack:
+            observed = stack.enter_context(self._observation(request, body))
+            with self._service.budget():
+                cleaned = await self._guard.aclean(body, dialect)
+            observed.guarded(cleaned.verdicts)
+            report = {**cleaned.to_json(), "calibration": CALIBRATION}
+            if cleaned.blocked and path == f"/{_ENDPOINTS[dialect.name]}":
+                return self._blocked(body, cleaned, dialect, report)
+            content = await _encoded(cleaned.body)
+            response = await self._send(request, dialect, "POST", path, content)
+            headers = {**response_headers(response.headers), **report_headers(report)}
+            if _is_stream(response):
+                stack.pop_all()  # the stream ends the observation
+                return PassedStream(response, dialect, headers, observed)
+            answer = await self._answer(response, headers)
+            if response.is_success:
+                observed.passed(answer.get("id"), answer.get("model"), _usage(answer))
+                answer = {**answer, "guardalign": report}
+            return JSONResponse(answer, response.status_code, headers)
 
     async def look(self, request: Request, dialect: Dialect, path: str) -> Response:
         """Let the upstream answer a request without a body."""
-        return await self._pass(request, dialect, "GET", path, None, None)
+        response = await self._send(request, dialect, "GET", path, None)
+        headers = response_headers(response.headers)
+        return JSONResponse(await self._answer(response, headers), response.status_code, headers)
+
+    def _observation(self, request: Request, body: Mapping[str, Any]) -> Observation:
+        model = body.get("model")
+        attributes = {
+            "gen_ai.request.model": model if isinstance(model, str) else None,
+            "gen_ai.request.stream": body.get("stream") is True,
+        }
+        return Observation(self._service.metrics, "chat", attributes, request.headers)
 
     def _blocked(
         self,
@@ -100,15 +124,9 @@ class Passing:
             return JSONResponse(blocked_answer(dialect.name, blocked), headers=headers)
         return EventStream(_each(blocked_events(dialect.name, blocked)), headers)
 
-    async def _pass(
-        self,
-        request: Request,
-        dialect: Dialect,
-        method: str,
-        path: str,
-        content: bytes | None,
-        report: dict[str, Any] | None,
-    ) -> Response:
+    async def _send(
+        self, request: Request, dialect: Dialect, method: str, path: str, content: bytes | None
+    ) -> httpx.Response:
         options = self._service.options
         headers = request_headers(
             request.headers.items(),
@@ -116,27 +134,29 @@ class Passing:
             options.upstream_key,
             own_account=options.api_key is None,
         )
-        response = await self._upstream.open(
+        return await self._upstream.open(
             method, path, headers, params=_parameters(request), content=content
         )
-        more = response_headers(response.headers)
-        if report is not None:
-            more |= report_headers(report)
-        if _is_stream(response):
-            return PassedStream(response, dialect, more)
+
+    async def _answer(self, response: httpx.Response, headers: dict[str, str]) -> dict[str, Any]:
+        """The JSON of an answer that a client can use.
+
+        Raises:
+            ApiError: there is none.
+        """
         try:
             answer = _json(await response.aread())
         except httpx.TransportError as error:
             raise failure(error) from error
         finally:
             await response.aclose()
-        refused = refusal(response, answer, own_key=options.upstream_key is not None)
+        own_key = self._service.options.upstream_key is not None
+        refused = refusal(response, answer, own_key=own_key)
         if refused is not None:
-            refused.headers = {**more, **(refused.headers or {})}
+            refused.headers = {**headers, **(refused.headers or {})}
             raise refused
-        if report is not None and response.is_success:
-            answer = {**answer, "guardalign": report}
-        return JSONResponse(answer, response.status_code, more)
+        usable: dict[str, Any] = answer
+        return usable
 
 
 class PassedStream(Response):
@@ -146,10 +166,18 @@ class PassedStream(Response):
         upstream: the response; closed at the end, also when the client leaves.
         dialect: how a failure in the middle is told.
         headers: of the response.
+        observed: ends with the stream.
     """
 
-    def __init__(self, upstream: httpx.Response, dialect: Dialect, headers: dict[str, str]) -> None:
+    def __init__(
+        self,
+        upstream: httpx.Response,
+        dialect: Dialect,
+        headers: dict[str, str],
+        observed: Observation,
+    ) -> None:
         self._upstream = upstream
+        self._observed = observed
         self._dialect = dialect
         kept = {
             name: upstream.headers[name]
@@ -163,24 +191,29 @@ class PassedStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the pieces."""
-        try:
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": self.status_code,
-                    "headers": self.raw_headers,
-                }
-            )
+        start = {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+        with self._observed:
             try:
-                async for piece in self._upstream.aiter_raw():
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-            except httpx.TransportError as error:
-                # Without the last event, so that no client takes it for a complete answer.
-                broken = broken_off(self._dialect, failure(error))
-                await send({"type": "http.response.body", "body": broken, "more_body": True})
-        finally:
-            await self._upstream.aclose()
+                await send(start)
+                await self._send_pieces(send)
+            finally:
+                await self._upstream.aclose()
         await send({"type": "http.response.body", "body": b""})
+
+    async def _send_pieces(self, send: Send) -> None:
+        try:
+            async for piece in self._upstream.aiter_raw():
+                self._observed.spoke()
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except httpx.TransportError as error:
+            self._observed.failed(error)
+            # Without the last event, so that no client takes it for a complete answer.
+            broken = broken_off(self._dialect, failure(error))
+            await send({"type": "http.response.body", "body": broken, "more_body": True})
 
 
 def broken_off(dialect: Dialect, error: ApiError) -> bytes:
@@ -209,6 +242,17 @@ def _parameters(request: Request) -> dict[str, str]:
 def _is_stream(response: httpx.Response) -> bool:
     kind = response.headers.get("content-type", "")
     return response.is_success and kind.lower().startswith("text/event-stream")
+
+
+def _usage(answer: Mapping[str, Any]) -> Usage | None:
+    """The token counts by OpenAI's older names, or those that Anthropic has, too."""
+    counts = answer.get("usage")
+    if not isinstance(counts, dict):
+        return None
+    names = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
+    found = [counts.get(old, counts.get(new)) for old, new in names]
+    whole = [count for count in found if isinstance(count, int) and count >= 0]
+    return Usage(*whole) if len(whole) == len(found) else None
 
 
 def _json(data: bytes) -> Any:

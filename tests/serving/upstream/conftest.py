@@ -8,7 +8,7 @@ from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.serving import ServeOptions, create_app
 from guardalign_middleware.testing import red_guard
 from tests.support.serving import KEY, served
-from tests.support.upstream import Recorded, upstream_app
+from tests.support.upstream import Recorded, recording
 
 UPSTREAM_KEY = "sk-upstream-secret"
 
@@ -20,7 +20,7 @@ def double() -> Recorded:
 
 @pytest.fixture(scope="package")
 def upstream_url(double: Recorded) -> Iterator[str]:
-    with served(upstream_app(double)) as address:
+    with recording(double) as address:
         yield address
 
 

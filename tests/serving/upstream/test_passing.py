@@ -79,7 +79,8 @@ def test_what_holds_no_picture_arrives_as_it_was_sent(
     answer = client.post(PATHS[name], json=body)
     assert recorded.requests[-1][0] == PATHS[name]
     assert recorded.body == body
-    assert answer.headers["x-request-id"] == "req_1"
+    assert answer.headers["x-guardalign-upstream-request-id"] == "req_1"
+    assert "," not in answer.headers["x-request-id"]
     assert answer.headers["x-ratelimit-remaining"] == "7"
     assert answer.headers["x-guardalign-calibration"] == "off"
     assert "set-cookie" not in answer.headers
