@@ -15,23 +15,17 @@ from starlette.types import Receive, Scope, Send
 
 from guardalign_middleware.replies import CalibrationReport, Usage
 from guardalign_middleware.serving.conversation import (
-    MESSAGES,
-    RESPONSES,
     CleanedConversation,
     ConversationGuard,
     Dialect,
 )
 from guardalign_middleware.serving.conversation_route import handling_of
 from guardalign_middleware.serving.errors import ApiError
-from guardalign_middleware.serving.events import EventStream, event
+from guardalign_middleware.serving.events import EventStream
 from guardalign_middleware.serving.observation import Observation
 from guardalign_middleware.serving.report import report_headers
 from guardalign_middleware.serving.service import Service
-from guardalign_middleware.serving.upstream.blocked import (
-    Blocked,
-    blocked_answer,
-    blocked_events,
-)
+from guardalign_middleware.serving.upstream.blocked import BlockedAnswer, writer_of
 from guardalign_middleware.serving.upstream.client import Upstream, failure, refusal
 from guardalign_middleware.serving.upstream.headers import request_headers, response_headers
 
@@ -111,18 +105,12 @@ class Passing:
         dialect: Dialect,
         report: dict[str, Any],
     ) -> Response:
-        options = body.get("stream_options")
-        blocked = Blocked(
-            self._service.guard.config.blocked_reply,
-            str(body.get("model", "")),
-            cleaned.blocked,
-            report,
-            isinstance(options, dict) and options.get("include_usage") is True,
-        )
+        text = self._service.guard.config.blocked_reply
+        answer = BlockedAnswer(text, body, dialect, cleaned.blocked, report)
         headers = report_headers(report)
         if body.get("stream") is not True:
-            return JSONResponse(blocked_answer(dialect.name, blocked), headers=headers)
-        return EventStream(_each(blocked_events(dialect.name, blocked)), headers)
+            return JSONResponse(answer.whole(), headers=headers)
+        return EventStream(_each(answer.events()), headers)
 
     async def _send(
         self, request: Request, dialect: Dialect, method: str, path: str, content: bytes | None
@@ -212,20 +200,9 @@ class PassedStream(Response):
         except httpx.TransportError as error:
             self._observed.failed(error)
             # Without the last event, so that no client takes it for a complete answer.
-            broken = broken_off(self._dialect, failure(error))
-            await send({"type": "http.response.body", "body": broken, "more_body": True})
-
-
-def broken_off(dialect: Dialect, error: ApiError) -> bytes:
-    """The event of a failure in the middle of a stream, after whatever piece came last."""
-    detail = error.body["error"]
-    if dialect is RESPONSES:
-        line = event({**detail, "type": "error", "sequence_number": 0}, "error")
-    elif dialect is MESSAGES:
-        line = event(error.anthropic_body, "error")
-    else:
-        line = event(error.body)
-    return b"\n\n" + line
+            # The piece before may have been cut anywhere.
+            broken = [b"\n\n", *writer_of(self._dialect, "").error(failure(error))]
+            await send({"type": "http.response.body", "body": b"".join(broken), "more_body": True})
 
 
 _ENDPOINTS = {"chat": "chat/completions", "responses": "responses", "messages": "messages"}
