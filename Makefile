@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint types unit neighbours floors bench fuzz sbom train-mini train-words lock clean
+.PHONY: help setup demo test quick lint types unit neighbours floors bench fuzz memory sbom train-mini train-words lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -87,6 +87,9 @@ floors: setup  ## the LlamaIndex adapter's tests on the oldest llama-index-core 
 
 fuzz: setup  ## intake and messages under attack: make fuzz MINUTES=30
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),30)
+
+memory: setup  ## the memory of one message at the caps of a request, in minutes
+	$(BIN)/python -m tests.promises.request_memory
 
 # A tool of its own environment: nothing of it has to be installed beside the project.
 sbom: setup  ## write sbom.json: every installed package with version and licence, as CycloneDX

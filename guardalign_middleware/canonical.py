@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from guardalign_middleware.errors import GuardError
+from guardalign_middleware.pixel_memory import MEMORY
+
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -45,13 +53,18 @@ class CanonicalImage:
         file: the bytes of the file that decodes to these pixels; None for a picture of several
             frames, from no file, or changed since.
         scaled_from: width and height before the guard scaled it down; None if it did not.
+        again: makes the same pixels again. With it, the picture gives them up while many others
+            are in use, and makes them at the next access; see `pixel_memory`. `packed` keeps them
+            in a compressed form meanwhile, and None as they are.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     source: str = "<array>"
     encoding: SourceEncoding | None = None
     file: bytes | None = field(default=None, repr=False)
     scaled_from: tuple[int, int] | None = None
+    again: Callable[[], Pixels] | None = field(default=None, repr=False)
+    _size: tuple[int, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         pixels = self.pixels
@@ -64,23 +77,59 @@ class CanonicalImage:
             pixels = pixels.copy()
             pixels.flags.writeable = False
             object.__setattr__(self, "pixels", pixels)
+        object.__setattr__(self, "_size", (int(pixels.shape[1]), int(pixels.shape[0])))
+        if self.again is not None:
+            MEMORY.hold(self)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Make pixels that were given up; only called for attributes that are not there."""
+            if name != "pixels" or self.__dict__.get("again") is None:
+                raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}.")
+            return self._made_again()
+
+    def _made_again(self) -> Pixels:
+        assert self.again is not None
+        pixels = self.again()
+        if _digest(pixels) != self.sha256:
+            raise GuardError(
+                f"Decoding {self.source} again gave other pixels than were scanned.",
+                stage="intake",
+                remedy="Check the memory of the machine; nothing was forwarded.",
+            )
+        pixels.flags.writeable = False
+        object.__setattr__(self, "pixels", pixels)
+        MEMORY.hold(self)
+        return pixels
+
+    def release(self) -> None:
+        """Give up the pixels until the next access; only a picture with `again` can."""
+        if self.again is None:
+            return
+        _ = self.sha256  # by which they are recognized when they come back
+        if self.again is packed:
+            object.__setattr__(self, "again", _unpacker(self.pixels))
+        self.__dict__.pop("pixels", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What makes the pixels again may hold anything, and a copy needs the pixels.
+        return {**self.__dict__, "pixels": self.pixels, "again": None}
 
     @property
     def width(self) -> int:
         """Width in pixels."""
-        return int(self.pixels.shape[1])
+        return self._size[0]
 
     @property
     def height(self) -> int:
         """Height in pixels."""
-        return int(self.pixels.shape[0])
+        return self._size[1]
 
     @cached_property
     def sha256(self) -> str:
         """Hex digest of size and pixels: equal digests mean equal pictures."""
-        digest = hashlib.sha256(f"{self.width}x{self.height}:".encode())
-        digest.update(np.ascontiguousarray(self.pixels).data)
-        return digest.hexdigest()
+        return _digest(self.pixels)
 
     @cached_property
     def file_sha256(self) -> str | None:
@@ -88,18 +137,56 @@ class CanonicalImage:
         return None if self.file is None else hashlib.sha256(self.file).hexdigest()
 
     def with_pixels(
-        self, pixels: NDArray[np.uint8], scaled_from: tuple[int, int] | None = None
+        self,
+        pixels: Pixels,
+        scaled_from: tuple[int, int] | None = None,
+        again: Callable[[], Pixels] | None = None,
     ) -> CanonicalImage:
         """A changed copy of this picture: it remembers the encoding and has no file.
 
         Args:
             pixels: of the copy.
             scaled_from: as in the class; None = that of this picture.
+            again: as in the class.
         """
         return CanonicalImage(
-            pixels, self.source, self.encoding, None, scaled_from or self.scaled_from
+            pixels, self.source, self.encoding, None, scaled_from or self.scaled_from, again
         )
+
+    def named(self, source: str) -> CanonicalImage:
+        """The same picture from another source; the pixels are shared, or made again for each."""
+        if source == self.source:
+            return self
+        named = object.__new__(CanonicalImage)
+        named.__dict__.update({**self.__dict__, "source": source})
+        if self.again is not None:
+            # Its own pixels only as long as this picture has them, which is decoded once for all.
+            object.__setattr__(named, "again", lambda: self.pixels)
+            if "pixels" in named.__dict__:
+                MEMORY.hold(named)
+        return named
 
     def to_pil(self) -> Image.Image:
         """A new PIL picture with the same pixels."""
         return Image.fromarray(self.pixels)
+
+
+def packed() -> Pixels:
+    """Stands for pixels that are compressed when they are given up, for want of a file.
+
+    Raises:
+        RuntimeError: always; the picture replaces it before it is called.
+    """
+    raise RuntimeError("The pixels were not compressed.")
+
+
+def _unpacker(pixels: Pixels) -> Callable[[], Pixels]:
+    data, shape = zlib.compress(np.ascontiguousarray(pixels).data, 1), pixels.shape
+    return lambda: np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
+
+
+def _digest(pixels: Pixels) -> str:
+    height, width = pixels.shape[:2]
+    digest = hashlib.sha256(f"{width}x{height}:".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from guardalign_middleware.canonical import CanonicalImage, SourceEncoding
+from guardalign_middleware.canonical import CanonicalImage, Pixels, SourceEncoding
 from guardalign_middleware.config import OutputConfig
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.png import palette_of, smallest_png
@@ -45,6 +45,10 @@ _SAMPLE_TILES, _SAMPLE_SIDE = 4, 192
 _LOWEST, _BEST = 40, 96
 _LEAST_OF_OTHERS = 80
 _WEBP_EFFORT = 2
+# Of larger pictures, a JPEG gets no Huffman tables of its own: Pillow would keep all coefficients,
+# three bytes a pixel. Their size is estimated in bands.
+_LARGE = 16_000_000
+_BAND_ROWS = 512
 
 DEFAULT_OUTPUT = OutputConfig()
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -146,8 +150,12 @@ def scaled(image: CanonicalImage, scale: float) -> CanonicalImage:
         max(1, math.floor(side * scale) if side == max(sides) else math.ceil(side * scale))
         for side in sides
     )
-    picture = image.to_pil().resize((width, height), Image.Resampling.LANCZOS)
-    return image.with_pixels(np.asarray(picture), image.scaled_from or sides)
+
+    def again() -> Pixels:
+        picture = image.to_pil().resize((width, height), Image.Resampling.LANCZOS)
+        return np.asarray(picture)
+
+    return image.with_pixels(again(), image.scaled_from or sides, again)
 
 
 def png_bytes(image: CanonicalImage) -> bytes:
@@ -279,9 +287,17 @@ def _lossy(picture: Image.Image, image_format: str, quality: int) -> bytes:
     return _jpeg(picture, quality=quality, subsampling=2)
 
 
+def _lossy_bytes(image: CanonicalImage, image_format: str, quality: int) -> int:
+    if image.width * image.height <= _LARGE:
+        return len(_lossy(image.to_pil(), image_format, quality))
+    bands = (image.pixels[top : top + _BAND_ROWS] for top in range(0, image.height, _BAND_ROWS))
+    return sum(len(_lossy(Image.fromarray(band), image_format, quality)) for band in bands)
+
+
 def _jpeg(picture: Image.Image, **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", optimize=True, **options)
+    optimize = picture.width * picture.height <= _LARGE
+    picture.save(buffer, "JPEG", optimize=optimize, **options)
     return buffer.getvalue()
 
 
@@ -306,7 +322,7 @@ def _poor_bytes(image: CanonicalImage, most: int, formats: Collection[str]) -> i
     """The bytes of a poor JPEG; 0 if the picture fits in another way."""
     if _fits(image, most):
         return 0
-    count = len(_lossy(image.to_pil(), _lossy_format(formats), _POOR))
+    count = _lossy_bytes(image, _lossy_format(formats), _POOR)
     # A pattern can be small as PNG and large as JPEG.
     fits = count <= most or len(_as_its_source(image, formats)[0]) <= most
     return 0 if fits else count

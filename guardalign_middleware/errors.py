@@ -13,7 +13,7 @@ GuardAlignError
     ├── DetectionError   the encoder or the transport gave an unusable result
     ├── CalibrationError the attention calibration did not happen as configured
     ├── Overloaded       too many requests are waiting for the model
-    └── OutOfMemory      the device has too little memory for a request, even alone
+    └── OutOfMemory      there is too little memory for a request, even alone
 ```
 
 A verdict of `block` is an answer, not an error. A `GuardError` is a fault, so callers can
@@ -44,7 +44,7 @@ class ImageRejected(GuardAlignError):
     """The input is not an image that the intake policy accepts.
 
     `reason` is a stable code: `not_found`, `is_directory`, `unreadable`, `empty`, `too_many_bytes`,
-    `too_many_pixels`, `extreme_aspect`, `unknown_format`, `format_not_allowed`,
+    `too_many_pixels`, `too_many_images`, `extreme_aspect`, `unknown_format`, `format_not_allowed`,
     `format_not_installed`, `corrupt`, `multiple_frames`, `too_many_frames`, `unsupported_mode`,
     `bad_data_url`, `path_not_allowed`, `unsupported_type`; for PDF files also `pdf_not_allowed`,
     `encrypted`, `dynamic_form`, `too_many_pages` and `too_complex`; for URLs also
@@ -65,7 +65,8 @@ class ContextOverflow(MessageError):
     """The prompt is longer than the model can read.
 
     Attributes:
-        tokens: length of the prompt, with image tokens, template and safety prefix.
+        tokens: length of the prompt, with image tokens, template and safety prefix; the part that
+            was counted, where that is more than enough.
         limit: what the model can read.
     """
 
@@ -89,8 +90,9 @@ class AuditError(GuardAlignError):
 class GuardError(GuardAlignError):
     """A fault while guarding: nothing was allowed or forwarded.
 
-    `stage` is a stable code: `pdf` for the process that draws pages; `forms`, `encode`, `transport`
-    and `detection` for the detector; `words` for reading and judging words; `sanitize`; `prefix`,
+    `stage` is a stable code: `intake` for reading and decoding; `pdf` for the process that draws
+    pages; `forms`, `encode`, `transport` and `detection` for the detector; `words` for reading and
+    judging words; `sanitize`; `prefix`,
     `spans`, `calibration`, `generation` and `output` for the answer; `process` for a guard in a
     forked process; `attack` for a failed simulated attack.
     """
@@ -113,4 +115,4 @@ class Overloaded(GuardError):
 
 
 class OutOfMemory(GuardError):
-    """The device has too little memory for a request, even when it is answered alone."""
+    """Too little memory for a request, even alone; it says nothing about a picture."""

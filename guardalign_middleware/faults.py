@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from guardalign_middleware.errors import GuardAlignError, GuardError
+from guardalign_middleware.errors import GuardAlignError, GuardError, OutOfMemory
+
+_NO_MEMORY = re.compile(
+    "(out of|not enough|insufficient|allocate|no) memory|memory allocation", re.IGNORECASE
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out; C libraries say it in words only."""
+    return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
+
+
+def out_of_memory(error: BaseException, stage: str) -> OutOfMemory:
+    """The fault for an exception that says so."""
+    return OutOfMemory(
+        f"Out of memory ({type(error).__name__}).",
+        stage=stage,
+        remedy="Send fewer or smaller images per call, or lower the batch size.",
+    )
+
+
+@contextmanager
+def memory_faults(stage: str) -> Iterator[None]:
+    """Turn a lack of memory into a fault of this stage; other exceptions pass through.
+
+    Raises:
+        OutOfMemory: a `MemoryError` was raised.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise out_of_memory(error, stage) from error
 
 
 @contextmanager
@@ -17,19 +49,15 @@ def typed_faults(stage: str) -> Iterator[None]:
     attached as the cause. Interrupts and cancellation pass through.
 
     Raises:
-        GuardError: anything but a `GuardAlignError` was raised.
+        GuardError: anything but a `GuardAlignError` was raised; `OutOfMemory` for lack of memory.
     """
     try:
         yield
     except GuardAlignError:
         raise
     except Exception as error:
-        if isinstance(error, MemoryError) or "memory" in str(error).lower():
-            raise GuardError(
-                f"Out of memory ({type(error).__name__}).",
-                stage=stage,
-                remedy="Send fewer or smaller images per call, or lower the batch size.",
-            ) from error
+        if is_out_of_memory(error):
+            raise out_of_memory(error, stage) from error
         raise GuardError(
             f"A {type(error).__name__} was raised.",
             stage=stage,

@@ -6,6 +6,7 @@ import asyncio
 import copy
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -18,7 +19,7 @@ from guardalign_middleware.generation.awaiting import agenerate_batch
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.generation.output import OnOutput, OutputRunner
 from guardalign_middleware.guarded_prompt import GuardedPrompt as GuardedPrompt
-from guardalign_middleware.guarded_prompt import guarded_prompt
+from guardalign_middleware.guarded_prompt import check_length, guarded_prompt
 from guardalign_middleware.guarded_stream import GuardedStream
 from guardalign_middleware.handling import OnBlocked, OnRefused, check_sent_options
 from guardalign_middleware.image_guard import ImageGuard
@@ -40,6 +41,8 @@ class GuardAlign:
     `config.blocked_reply`. Just sent are the user's and the system's messages after the last answer
     or tool result. Elsewhere a text takes the place of what is blocked or refused, so that the
     conversation can go on; the reply lists the latter under `refused`.
+
+    One conversation is bounded by `IntakePolicy`'s caps of a request.
 
     Args:
         guard: scans and cleans the images; its config also holds the reply to a blocked image.
@@ -142,7 +145,9 @@ class GuardAlign:
 
         Raises:
             MessageError: a message is malformed, or one of the parts that the user has just sent is
-                malformed or not allowed.
+                malformed or not allowed, or the conversation exceeds a cap of a request.
+            ContextOverflow: the conversation is longer than the model can read. Where its text or
+                the pictures just sent show that, nothing is decoded or scanned.
             ImageRejected: an image that the user has just sent and that the intake policy does not
                 accept. With `on_refused="notice"`, no part raises either error.
             GuardError: a fault of the guard or, at the stage `generation`, of the model. The runner
@@ -256,10 +261,18 @@ class GuardAlign:
     def _prepare(self, conversations: Sequence[Conversation]) -> list[GuardedPrompt]:
         """Read and clean every image of every conversation, equal ones once."""
         policy, told = self.config.intake, self._refusals
-        parsed = [
-            read_conversation(item, policy, on_refused=self.on_refused, refusals=told)
-            for item in conversations
-        ]
+        told_reply = (self.on_refused, self.on_blocked) == ("raise", "reply")
+        with typed_faults("intake"):
+            parsed = [
+                read_conversation(
+                    item,
+                    policy,
+                    on_refused=self.on_refused,
+                    refusals=told,
+                    on_measured=partial(check_length, self.runner, told_reply),
+                )
+                for item in conversations
+            ]
         shown = [message for each in parsed for message in each.messages if message.images]
         cleaned = iter(
             self.guard.sanitize_many(

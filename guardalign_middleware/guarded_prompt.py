@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from guardalign_middleware import notices
+from guardalign_middleware.generation.output import ChecksLength
 from guardalign_middleware.handling import OnBlocked
 from guardalign_middleware.intake.messages import ParsedConversation
+from guardalign_middleware.intake.request import Sizes
 from guardalign_middleware.replies import Dropped, Refused
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import ImagePart, Message, TextPart, Verdict
@@ -78,6 +80,26 @@ def guarded_prompt(
         asked=on_blocked == "notice" or not any(new),
         refused=parsed.refused,
     )
+
+
+def check_length(runner: object, shown: bool, sizes: Sizes) -> None:
+    """Refuse a conversation that the model cannot read, before its pictures are decoded.
+
+    Args:
+        runner: knows what it can read, if it is a local model.
+        shown: whether the model gets every picture that the user has just sent, or is not asked.
+            Otherwise, and in older turns, a short notice may take a picture's place.
+        sizes: what was measured.
+
+    Raises:
+        ContextOverflow: its text is too long, or what the user has just sent.
+    """
+    if not isinstance(runner, ChecksLength):
+        return
+    # Some templates leave out what a model has thought.
+    texts = [text for _, text in sizes.texts if "</think>" not in text]
+    last = sum(turn == sizes.sent for turn, _ in sizes.pictures) if shown else 0
+    runner.check_length(texts, last, len(sizes.pictures) - last)
 
 
 def _cleaned_messages(

@@ -27,6 +27,7 @@ _CAUSES: Mapping[str, str] = {
     "corrupt": "the file is damaged",
     "multiple_frames": "it is animated or has several pages",
     "too_many_frames": "it has too many frames or pages",
+    "too_many_images": "the conversation has too many images",
     "unsupported_mode": "its colour mode is not accepted",
     "bad_data_url": "its data URL is damaged",
     "path_not_allowed": "it is a local file, which may not be opened",

@@ -48,13 +48,18 @@ def palette_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
 
 
 def _indexed(pixels: NDArray[np.uint8], colours: NDArray[np.uint8]) -> Image.Image:
-    packed, keys = _packed(pixels), _packed(colours)
-    if packed.size > _MANY:
+    keys = _packed(colours)
+    table = None
+    if pixels[..., 0].size > _MANY:
         table = np.zeros(2**24, dtype=np.uint8)
         table[keys] = np.arange(len(keys))
-        indices = table[packed]
-    else:
-        indices = np.searchsorted(keys, packed).astype(np.uint8)
+    indices = np.empty(pixels.shape[:2], dtype=np.uint8)
+    # In bands: the packed colours of a whole picture take five times its memory.
+    rows = max(1, _MANY // pixels.shape[1])
+    for top in range(0, pixels.shape[0], rows):
+        packed = _packed(pixels[top : top + rows])
+        found = np.searchsorted(keys, packed) if table is None else table[packed]
+        indices[top : top + rows] = found
     picture = Image.fromarray(indices)
     picture.putpalette(colours.tobytes())
     return picture

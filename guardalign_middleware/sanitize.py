@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from guardalign_middleware.boxes import check_inside, coverage, grow, intersection
+from guardalign_middleware.canonical import Pixels
 from guardalign_middleware.config import SanitizeConfig
 from guardalign_middleware.encode import Encoded, encode
 from guardalign_middleware.errors import GuardError
@@ -84,7 +85,7 @@ class SanitizedImage:
             return self
         shown = self.image
         if shown is not None:
-            shown = image if shown is self.original else image.with_pixels(shown.pixels)
+            shown = image if shown is self.original else _equal(image, shown)
         return replace(self, original=image, image=shown, verdict=self.verdict.about(image))
 
     def overlay(self) -> Image.Image:
@@ -170,11 +171,17 @@ def mask_regions(
     if config.method == "block":
         raise ValueError('method should be "mask" or "blur". Received "block".')
     check_inside(boxes, image.width, image.height)
-    pixels = image.pixels.copy()
-    for x0, y0, x1, y1 in boxes:
-        inside = pixels[y0:y1, x0:x1]
-        inside[:] = config.fill if config.method == "mask" else _blurred(inside)
-    return image.with_pixels(pixels)
+
+    def again() -> Pixels:
+        pixels = image.pixels.copy()
+        for x0, y0, x1, y1 in boxes:
+            inside = pixels[y0:y1, x0:x1]
+            inside[:] = config.fill if config.method == "mask" else _blurred(inside)
+        # Otherwise it would be copied.
+        pixels.flags.writeable = False
+        return pixels
+
+    return image.with_pixels(again(), again=again)
 
 
 def sanitize(
@@ -247,6 +254,11 @@ def sanitize(
         )
     final = replace(verdict, decision="block")
     return SanitizedImage(image, None, final, rounds, fraction, residual)
+
+
+def _equal(image: CanonicalImage, shown: CanonicalImage) -> CanonicalImage:
+    """The cleaned form of an equal picture, as that of this one."""
+    return image.with_pixels(shown.pixels, again=lambda: shown.pixels)
 
 
 def _to_mask(verdict: Verdict) -> list[Region]:

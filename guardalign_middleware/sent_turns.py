@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import BaseModel
+
+from guardalign_middleware.types import CanonicalImage, ImagePart
 
 _SENT_ROLES = frozenset({"user", "system"})
 _MOST = 4096
@@ -104,8 +106,37 @@ class SentTurns:
 
 def digest_of(value: object) -> str:
     """Recognizes an input that was refused before; equal inputs have equal digests."""
+    digest = hashlib.sha256()
     try:
-        written = repr(value.model_dump(warnings=False) if isinstance(value, BaseModel) else value)
+        _feed(digest.update, value)
     except (TypeError, ValueError, RecursionError, RuntimeError):
-        written = repr(type(value))
-    return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()
+        digest.update(repr(type(value)).encode())
+    return digest.hexdigest()
+
+
+def _feed(update: Callable[[bytes | bytearray], None], value: object) -> None:
+    """Piece by piece: written down at once, files would take many times their memory."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(warnings=False)
+    elif isinstance(value, ImagePart):
+        value = value.image
+    if isinstance(value, CanonicalImage):
+        value = value.sha256
+    update(f"{type(value).__name__}:".encode())
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _feed(update, key)
+            _feed(update, item)
+        update(b"}")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _feed(update, item)
+        update(b"]")
+    else:
+        data = (
+            value
+            if isinstance(value, bytes | bytearray)
+            else str(value).encode("utf-8", "surrogatepass")
+        )
+        update(f"{len(data)}:".encode())
+        update(data)

@@ -21,6 +21,7 @@ STAGES = (
     # The vocabulary.
     "errors",
     "strict",
+    "pixel_memory",
     "canonical",
     "types",
     "replies",

@@ -5,14 +5,25 @@ How images are found in it, and how others are put in their place, a subclass sa
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware import notices
 from guardalign_middleware.cache import BoundedCache
+from guardalign_middleware.cleaning.loaded_images import (
+    Decoded,
+    Picture,
+    Read,
+    Scan,
+    fingerprint,
+    has_pages,
+    is_harmless,
+    scan_bytes,
+    was_scanned,
+)
 from guardalign_middleware.cleaning.outcomes import Cleaned, Outcome, Refusal
 from guardalign_middleware.cleaning.records import (
     record_of,
@@ -21,15 +32,15 @@ from guardalign_middleware.cleaning.records import (
 )
 from guardalign_middleware.encode import png_bytes
 from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
+from guardalign_middleware.faults import memory_faults
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import OnUnsafe
-from guardalign_middleware.intake.data_url import is_data_url
-from guardalign_middleware.intake.dialects import Part
 from guardalign_middleware.intake.found_images import FoundImage, Replacement
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.intake.pdf import pdf_not_allowed
-from guardalign_middleware.intake.pdf_blocks import PdfFile, load_pdf_file, pdf_notice
+from guardalign_middleware.intake.pdf_blocks import load_pdf_file, pdf_notice
 from guardalign_middleware.intake.pdf_pages import Page, found_pdf, page_blocks
+from guardalign_middleware.intake.request import Room, Sizes
 from guardalign_middleware.types import CanonicalImage, Verdict
 
 if TYPE_CHECKING:
@@ -39,44 +50,6 @@ ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "notice", "block", "flag")
 """What the guards of messages can do about an unsafe image."""
 
 _MAX_CACHED_BYTES = 128 * 2**20
-
-
-@dataclass(frozen=True, eq=False)
-class _Scan:
-    """The verdict on a picture, and the file that may be shown; None if nothing may be."""
-
-    verdict: Verdict
-    file: bytes | None
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    """Digests and source of an encoded image and its pixels; saves decoding it again."""
-
-    key: str
-    source: str
-
-    @classmethod
-    def of(cls, image: CanonicalImage) -> _Decoded:
-        """For a decoded image. Equal pictures in different files go on as different files."""
-        return cls(f"{image.sha256}:{image.file_sha256}", image.source)
-
-
-@dataclass(frozen=True, eq=False)
-class _Picture:
-    """One image of a value: its pixels if they are still to be scanned, or the cached scan.
-
-    Without `decoded`, it cannot be read: it is `refused`, or no picture at all, and stays. A PDF
-    file has `pages`, or is `noted` in words because the policy says so.
-    """
-
-    found: FoundImage
-    decoded: _Decoded | None = None
-    image: CanonicalImage | None = None
-    scan: _Scan | None = None
-    refused: Refusal | None = None
-    pages: tuple[_Picture, ...] = ()
-    noted: PdfFile | None = None
 
 
 class ImageCleaner(ABC):
@@ -111,13 +84,13 @@ class ImageCleaner(ABC):
         self.notice = notice
         self.cache_size = cache_size
         self.allow_unscanned = allow_unscanned
-        self._decoded: BoundedCache[_Decoded] = BoundedCache(
+        self._decoded: BoundedCache[Decoded] = BoundedCache(
             4 * cache_size, _MAX_CACHED_BYTES, lambda _: 256
         )
         # What looks like a picture among words and cannot be read; histories hold it in each call.
         self._broken: BoundedCache[bool] = BoundedCache(4 * cache_size)
-        self._scans: BoundedCache[_Scan] = BoundedCache(
-            cache_size, _MAX_CACHED_BYTES, _size, _was_scanned
+        self._scans: BoundedCache[Scan] = BoundedCache(
+            cache_size, _MAX_CACHED_BYTES, scan_bytes, was_scanned
         )
 
     def __reduce__(self) -> tuple[type[ImageCleaner], tuple[Any, ...]]:
@@ -126,8 +99,12 @@ class ImageCleaner(ABC):
         return type(self), (self.guard, *options)
 
     @abstractmethod
-    def _find(self, value: Any, place: str) -> tuple[list[FoundImage], Any]:
-        """Every image in a value, and the value without records that the guard has not written."""
+    def _find(self, value: Any, place: str, sizes: Sizes) -> tuple[list[FoundImage], Any]:
+        """Every image in a value, and the value without records that the guard has not written.
+
+        Raises:
+            MessageError: more text or more messages than `sizes` has a cap for.
+        """
 
     @abstractmethod
     def _put(self, value: Any, replacements: Sequence[Replacement], place: str) -> Any:
@@ -141,95 +118,138 @@ class ImageCleaner(ABC):
             place: the name of the value in errors.
 
         Raises:
+            MessageError: more text or more messages than the policy accepts in one request.
             GuardError: a fault of the guard; nothing is forwarded.
         """
         (cleaned,) = self.clean_many([value], place)
         return cleaned
 
     def clean_many(self, values: Sequence[object], place: str = "input") -> list[Cleaned]:
-        """Clean several values with one scan.
+        """Clean several values with one scan; each is a request with caps of its own.
 
         Raises:
+            MessageError: as for `clean`.
             GuardError: a fault of the guard, which concerns all values.
         """
-        walked = [self._find(value, place) for value in values]
-        loaded = [[self._load(each) for each in found] for found, _ in walked]
-        images = {
-            picture.decoded.key: picture.image
-            for row in loaded
-            for each in row
-            for picture in (each.pages or (each,))
-            if picture.decoded is not None and picture.image is not None
-        }
-        scans = self._scans.get_many(images, self._scan)
-        return [
-            self._put_back(value, row, scans, place)
-            for (_, value), row in zip(walked, loaded, strict=True)
-        ]
+        results = []
+        for result in self.clean_each(values, place):
+            if isinstance(result, MessageError):
+                raise result
+            results.append(result)
+        return results
 
-    def _load(self, found: FoundImage) -> _Picture:
+    def clean_each(
+        self, values: Sequence[object], place: str = "input"
+    ) -> list[Cleaned | MessageError]:
+        """`clean_many`, with its error in the place of each value that is too large."""
+        with memory_faults("intake"):
+            read = [self._read(value, place) for value in values]
+            images = {
+                picture.decoded.key: picture.image
+                for item in read
+                if isinstance(item, Read)
+                for each in item.pictures
+                for picture in (each.pages or (each,))
+                if picture.decoded is not None and picture.image is not None
+            }
+            scans = self._scans.get_many(images, self._scan)
+            return [
+                self._put_back(item.value, item.pictures, scans, place)
+                if isinstance(item, Read)
+                else item
+                for item in read
+            ]
+
+    def _read(self, value: object, place: str) -> Read | MessageError:
+        """Measure everything, then decode what there is room for."""
+        policy = self.guard.config.intake
+        sizes = Sizes(policy)
+        try:
+            found, rest = self._find(value, place, sizes)
+        except MessageError as error:
+            return error
+        counted = [each.refused is None or has_pages(each, policy) for each in found]
+        for each, counts in zip(found, counted, strict=True):
+            if counts:
+                sizes.picture(each.part)
+        room = sizes.room()
+        pictures = [
+            self._enter(each, room) if counts else self._load(each, room, -1)
+            for each, counts in zip(found, counted, strict=True)
+        ]
+        return Read(rest, pictures)
+
+    def _enter(self, found: FoundImage, room: Room) -> Picture:
+        try:
+            number = room.enter(found.place)
+        except ImageRejected as error:
+            return Picture(found, refused=error)
+        return self._load(found, room, number)
+
+    def _load(self, found: FoundImage, room: Room, number: int) -> Picture:
         """Decode an image unless its scan is cached."""
         if found.refused is not None:
-            return self._load_pdf(found, found.refused)
-        key = _fingerprint(found.part)
+            return self._load_pdf(found, found.refused, room, number)
+        key = fingerprint(found.part)
         decoded = self._decoded.get(key) if key else None
         scan = self._scans.get(decoded.key) if decoded else None
         if decoded and scan:
-            return _Picture(found, decoded, scan=scan)
+            return Picture(found, decoded, scan=scan)
         if found.words and key and self._broken.get(key):
-            return _Picture(found)
+            return Picture(found)
         try:
-            image = load_picture(found.part, found.place, self.guard.config.intake)
+            (image,) = room.load(
+                number, found.place, lambda policy: (load_picture(found.part, found.place, policy),)
+            )
         except (ImageRejected, MessageError) as error:
-            harmless = _is_harmless(found, error)
-            # A lack of memory passes.
-            if found.words and key and harmless and not isinstance(error.__cause__, MemoryError):
+            harmless = is_harmless(found, error)
+            if found.words and key and harmless and not _may_fit(error):
                 self._broken.put(key, True)
-            return _Picture(found, refused=None if harmless else error)
-        decoded = _Decoded.of(image)
+            return Picture(found, refused=None if harmless else error)
+        decoded = Decoded.of(image)
         if key:
             self._decoded.put(key, decoded)
-        return _Picture(found, decoded, image)
+        return Picture(found, decoded, image)
 
-    def _load_pdf(self, found: FoundImage, refused: Refusal) -> _Picture:
+    def _load_pdf(self, found: FoundImage, refused: Refusal, room: Room, number: int) -> Picture:
         """Draw the pages of a PDF file, if the policy says so; other files stay refused."""
         file = found_pdf(found)
         if file is None:
-            return _Picture(found, refused=refused)
+            return Picture(found, refused=refused)
         policy = self.guard.config.intake
         if self.allow_unscanned and policy.pdf == "refuse":
-            return _Picture(found, refused=refused)
+            return Picture(found, refused=refused)
         if policy.pdf == "notice":
-            return _Picture(found, noted=file)
+            return Picture(found, noted=file)
+        draw = partial(load_pdf_file, file, found.place)
         try:
-            pages = load_pdf_file(file, found.place, policy)
+            # Without a number, it is refused under every policy.
+            pages = draw(policy) if number < 0 else room.load(number, found.place, draw)
         except ImageRejected as error:
-            return _Picture(found, refused=error)
-        return _Picture(
-            found, pages=tuple(_Picture(found, _Decoded.of(page), page) for page in pages)
-        )
+            return Picture(found, refused=error)
+        return Picture(found, pages=tuple(Picture(found, Decoded.of(page), page) for page in pages))
 
-    def _scan(self, images: list[CanonicalImage]) -> list[_Scan]:
+    def _scan(self, images: list[CanonicalImage]) -> list[Scan]:
         if not images:
             return []
         guard = self.guard.get()
         if self.on_unsafe == "mask":
             return [
-                _Scan(item.verdict, _file(guard, item.image, item.passed))
+                Scan(item.verdict, _file(guard, item.image, item.passed))
                 for item in guard.sanitize_many(images)
             ]
         images = [guard.load(image) for image in images]
         keep = self.on_unsafe == "flag"
         return [
-            _Scan(verdict, None if verdict.flagged or keep else _file(guard, image, verdict))
+            Scan(verdict, None if verdict.flagged or keep else _file(guard, image, verdict))
             for image, verdict in zip(images, guard.scan_many(images), strict=True)
         ]
 
     def _put_back(
         self,
         value: object,
-        row: Sequence[_Picture],
-        scans: Mapping[str, _Scan],
+        row: Sequence[Picture],
+        scans: Mapping[str, Scan],
         place: str,
     ) -> Cleaned:
         if not row:
@@ -243,7 +263,7 @@ class ImageCleaner(ABC):
             replacements.append(new)
         return Cleaned(self._put(value, replacements, place), tuple(outcomes))
 
-    def _paged(self, picture: _Picture, pages: Sequence[Replacement]) -> Replacement:
+    def _paged(self, picture: Picture, pages: Sequence[Replacement]) -> Replacement:
         """The pages of a PDF file in the place of its block."""
         records = tuple(page.record for page in pages)
         if self.on_unsafe == "flag":
@@ -252,7 +272,7 @@ class ImageCleaner(ABC):
         return Replacement(blocks=page_blocks(picture.found.block or {}, shown), records=records)
 
     def _replacement(
-        self, picture: _Picture, scans: Mapping[str, _Scan]
+        self, picture: Picture, scans: Mapping[str, Scan]
     ) -> tuple[Replacement, Outcome | None]:
         found = picture.found
         if picture.refused is not None:
@@ -301,47 +321,14 @@ class ImageCleaner(ABC):
         return Replacement(note=self.notice, record=record)
 
 
+def _may_fit(error: Refusal) -> bool:
+    """Whether the next request may have room for it."""
+    return isinstance(error, ImageRejected) and error.reason.startswith("too_many_")
+
+
 def _file(guard: ImageGuard, image: CanonicalImage | None, passed: Verdict | None) -> bytes | None:
     """The file of a picture that may be shown."""
     if image is None:
         return None
     # A picture from no file goes back as pixels, without loss.
     return png_bytes(image) if image.encoding is None else guard.encode(image, passed).data
-
-
-def _is_harmless(found: FoundImage, error: Refusal) -> bool:
-    """Whether what cannot be read is no picture, and stays; a picture is not forwarded unread."""
-    if found.declared or isinstance(error, MessageError):
-        return False
-    no_picture = not found.complete or error.reason in {"corrupt", "unknown_format"}
-    return found.words or (no_picture and not found.shown)
-
-
-def _fingerprint(part: Part) -> str | None:
-    """Digest of an encoded image and its form; None for a decoded picture or a file."""
-    if "base64" in part:
-        payload: object = part["base64"]
-        how = f"base64:{part.get('mime_type')}:"
-    elif "image_url" in part:
-        payload, how = part["image_url"]["url"], "url:"
-        if not is_data_url(str(payload)):
-            # The file may have changed since.
-            return None
-    else:
-        payload, how = part.get("image"), "bytes:"
-    if isinstance(payload, str) and how != "bytes:":
-        payload = payload.encode("utf-8", "surrogatepass")
-    if not isinstance(payload, bytes):
-        return None
-    digest = hashlib.sha256(how.encode("utf-8", "surrogatepass"))
-    digest.update(payload)
-    return digest.hexdigest()
-
-
-def _was_scanned(scan: _Scan) -> bool:
-    """An image that passed unscanned after a fault is scanned again the next time."""
-    return scan.verdict.fault is None
-
-
-def _size(scan: _Scan) -> int:
-    return len(scan.file or b"") + scan.verdict.nbytes

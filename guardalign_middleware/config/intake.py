@@ -19,7 +19,12 @@ _HOST = re.compile(rf"(?:{_LABEL}\.)*{_NO_NUMBER}{_LABEL}(?::\d{{1,5}})?")
 
 
 class IntakePolicy(FrozenModel):
-    """Which inputs are accepted as pictures. Caps are checked before pixels are decoded.
+    """Which inputs are accepted. Caps are checked before pixels are decoded or text is tokenized.
+
+    The caps of a request hold for one conversation or, in front of another model, for one input:
+    a list of messages, a document, a node. Pictures count from the newest message back, each time
+    that they occur, so that a long conversation goes on: a text takes the place of the pictures
+    that are too many in its older turns.
 
     With `frames="scan_all"`, every frame of an animation or a multi-page file is read; the whole
     file is refused if any frame exceeds a cap. In a message, each frame becomes an image of its
@@ -37,6 +42,12 @@ class IntakePolicy(FrozenModel):
 
     max_bytes: Count = 20_000_000
     max_pixels: Count = Field(40_000_000, description="of one frame")
+    max_request_images: Count = Field(256, description="in one request")
+    max_request_pixels: Count = Field(400_000_000, description="of all pictures of one request")
+    max_request_text: Count = Field(
+        10_000_000, description="characters in one request, without encoded pictures"
+    )
+    max_request_messages: Count = Field(10_000, description="in one request")
     max_aspect: float = Field(100.0, ge=1.0, description="longer side / shorter side")
     formats: tuple[ImageFormat, ...] = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
     background: tuple[ColourLevel, ColourLevel, ColourLevel] = (255, 255, 255)

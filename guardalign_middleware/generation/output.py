@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack, runtime_checkable
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import GuardError
@@ -25,6 +25,14 @@ most `HOOK_THREADS`.
 """
 
 HOOK_THREADS = 32
+
+
+@runtime_checkable
+class ChecksLength(Protocol):
+    """A runner that can refuse a prompt before its pictures are decoded."""
+
+    def check_length(self, texts: Sequence[str], pictures: int, others: int) -> None:
+        """Raise `ContextOverflow` for a prompt that the model certainly cannot read."""
 
 
 class OutputRunner:
@@ -58,6 +66,11 @@ class OutputRunner:
         """How the model writes tool calls; None if it cannot call any, or in an unknown format."""
         template: Mapping[str, Any] | None = getattr(self.inner, "tool_template", None)
         return template
+
+    def check_length(self, texts: Sequence[str], pictures: int, others: int) -> None:
+        """As the inner runner does, if it does."""
+        if isinstance(self.inner, ChecksLength):
+            self.inner.check_length(texts, pictures, others)
 
     def generate(
         self,

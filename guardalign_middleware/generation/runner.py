@@ -28,8 +28,10 @@ from guardalign_middleware.generation.options import (
     resolve_options,
 )
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts, PromptEncoder
+from guardalign_middleware.generation.prompt.length import PromptLength, trial
 from guardalign_middleware.generation.prompt.tool_calls import tool_template
 from guardalign_middleware.generation.stream import Emit, Ticket, TokenStream
+from guardalign_middleware.intake.unicode_text import check_unicode
 from guardalign_middleware.replies import Generated
 from guardalign_middleware.types import Message
 
@@ -66,6 +68,11 @@ class CalibratedRunner:
             ),
         )
         self._text_of = TokenText(loaded.processor.tokenizer)
+        self._length = PromptLength(
+            self._prompts.copied_tokenizer,
+            lambda size: self.count_tokens(trial(size), prefix=False),
+            self._prompts.max_tokens,
+        )
         self._inference = Inference(loaded, config.calibration)
         settings = self._inference.settings
         self._joins = (
@@ -194,21 +201,28 @@ class CalibratedRunner:
 
         return TokenStream.of(start)
 
+    def check_length(self, texts: Sequence[str], pictures: int, others: int) -> None:
+        """Refuse a prompt that the model certainly cannot read; see `PromptLength.check`."""
+        self._length.check(texts, pictures, others)
+
     def token_ids(self, text: str) -> list[int]:
         """The tokens of a text, without template and special tokens."""
-        return self._prompts.token_ids(text)
+        check_unicode(text, "The text")
+        return self._length.token_ids(text)
 
     def count_tokens(
         self, messages: Sequence[Message], *, prefix: bool = True, tools: Tools = ()
     ) -> int:
         """Length of the prompt with its template, images and safety prefix; nothing is generated.
 
-        Also of a prompt that is longer than the model can read.
+        Also of a prompt that is longer than the model can read; of one that has more than 100,000
+        characters, the count then is only known to be more than that.
 
         Raises:
             MessageError: messages that the model cannot answer.
         """
         try:
+            self._length.check_long(messages)
             prompt = self._prompts.encode(
                 [messages], prefix=[prefix], spans=False, tools=plain_tools(tools)
             )
@@ -278,6 +292,7 @@ class CalibratedRunner:
         explain: bool = False,
     ) -> tuple[EncodedPrompts, Settings]:
         """The prompt, and whether its attention will be calibrated."""
+        self._length.check_long(messages)
         calibration = self.config.calibration
         gamma = calibration.gamma if calibrate and prefix else 0.0
         off_reason = ""

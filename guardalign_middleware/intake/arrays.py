@@ -34,6 +34,8 @@ def as_array(value: Any) -> NDArray[Any] | None:
                 value = value.float()
             return np.asarray(value.numpy())
         return np.asarray(value)
+    except MemoryError:
+        raise  # It may hold a picture all the same.
     except Exception:  # noqa: BLE001
         # What cannot be converted, such as a sparse tensor, is a value of an unknown kind.
         return None
@@ -45,6 +47,8 @@ def like(value: Any, array: NDArray[Any]) -> Any:
         return array
     try:
         return value.new_tensor(array) if _is_tensor(value) else type(value)(array)
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001
         return array
 

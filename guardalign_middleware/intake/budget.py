@@ -63,6 +63,16 @@ def spend(width: int, height: int) -> None:
         budget.spend(width * height)
 
 
+@contextmanager
+def decoding_again() -> Iterator[None]:
+    """A picture that is decoded again inside is no further picture of the request."""
+    token = _BUDGET.set(None)
+    try:
+        yield
+    finally:
+        _BUDGET.reset(token)
+
+
 def check_byte_count(count: int, policy: IntakePolicy, source: str) -> None:
     """Reject empty inputs and inputs of more than `policy.max_bytes` bytes.
 

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
+from guardalign_middleware.canonical import Pixels
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_TURNED: Mapping[int, Callable[[Pixels], Pixels]] = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda upright: np.rot90(upright, -1),
 }
+"""Views of an upright picture as its file stores it, by the EXIF orientation."""
+_LYING = 5
+# A large picture is converted in bands, so that no step makes another copy of all of it.
+_BAND_PIXELS = 4_000_000
 _DEEP_GREY = {"I;16", "I;16L", "I;16B", "I;16N"}
 _WITH_ALPHA = {"RGBA", "LA", "PA", "RGBa", "La"}
 _PLAIN = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"}
 _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
-def to_srgb_pixels(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[np.uint8]:
+def to_srgb_pixels(picture: Image.Image, policy: IntakePolicy, source: str) -> Pixels:
     """Turn a picture upright, convert it to sRGB and composite it on `policy.background`.
 
     Deep grey is scaled by 255/65535 (255/4095 for a 12-bit TIFF) and rounded. Float and 32-bit
@@ -46,14 +51,31 @@ def to_srgb_pixels(picture: Image.Image, policy: IntakePolicy, source: str) -> N
     """
     profile = picture.info.get("icc_profile")
     orientation = _orientation(picture)
-    colours, alpha = _split(picture, source)
-    rgb = _to_srgb(colours, profile)
-    if alpha is not None:
-        backdrop = Image.new("RGB", rgb.size, policy.background)
-        rgb = Image.composite(rgb, backdrop, alpha)
-    if orientation in _TURNS:
-        rgb = rgb.transpose(_TURNS[orientation])
-    return np.asarray(rgb, dtype=np.uint8)
+    white = _white(picture)
+    width, height = picture.size
+    shape = (width, height) if orientation >= _LYING else (height, width)
+    upright = np.empty((*shape, 3), dtype=np.uint8)
+    stored = _TURNED[orientation](upright) if orientation in _TURNED else upright
+    for top, band in _bands(picture):
+        colours, alpha = _split(band, white, source)
+        rgb = _to_srgb(colours, profile)
+        if alpha is not None:
+            backdrop = Image.new("RGB", rgb.size, policy.background)
+            rgb = Image.composite(rgb, backdrop, alpha)
+        stored[top : top + band.height] = np.asarray(rgb, dtype=np.uint8)
+    upright.flags.writeable = False
+    return upright
+
+
+def _bands(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Parts of the picture from top to bottom, each with its first row."""
+    width, height = picture.size
+    rows = max(1, _BAND_PIXELS // width)
+    if rows >= height:
+        yield 0, picture
+        return
+    for top in range(0, height, rows):
+        yield top, picture.crop((0, top, width, min(top + rows, height)))
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -61,14 +83,14 @@ def _orientation(picture: Image.Image) -> int:
         value = picture.getexif().get(ExifTags.Base.Orientation, 1)
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError):
         return 1
-    return value if isinstance(value, int) else 1
+    return value if isinstance(value, int) and value in _TURNED else 1
 
 
-def _split(picture: Image.Image, source: str) -> tuple[Image.Image, Image.Image | None]:
+def _split(picture: Image.Image, white: int, source: str) -> tuple[Image.Image, Image.Image | None]:
     """The colours in a mode that colour profiles support, and the opacity if there is any."""
     mode = picture.mode
     if mode in _DEEP_GREY:
-        return _split_deep_grey(picture)
+        return _split_deep_grey(picture, white)
     if mode not in _PLAIN | _WITH_ALPHA:
         raise ImageRejected(
             f"{source} has pixels of mode {mode!r}.",
@@ -88,9 +110,8 @@ def _split(picture: Image.Image, source: str) -> tuple[Image.Image, Image.Image 
     return picture.convert("L" if mode == "1" else "RGB"), None
 
 
-def _split_deep_grey(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+def _split_deep_grey(picture: Image.Image, white: int) -> tuple[Image.Image, Image.Image | None]:
     values = np.asarray(picture).astype(np.uint32)
-    white = _white(picture)
     scaled = (np.minimum(values, white) * 255 + white // 2) // white
     grey = Image.fromarray(scaled.astype(np.uint8))
     transparent = picture.info.get("transparency")

@@ -127,6 +127,8 @@ def opened_object(value: Any) -> Opened | None:
             # The unchanged ones too: whether it can be rebuilt is asked with the old parts.
             for name, item in zip(stored, new, strict=True):
                 object.__setattr__(twin, name, item)
+        except MemoryError:
+            raise
         except Exception as error:
             raise Unopened from error
         return twin
@@ -181,6 +183,8 @@ def with_items(old: Mapping[Any, Any], changed: Mapping[Any, Any]) -> Mapping[An
         try:
             new = _twin(old, copy.copy)
             new.update(changed)
+        except MemoryError:
+            raise
         except Exception:  # noqa: BLE001
             return {**old, **changed}
         if all(new.get(key) is item for key, item in changed.items()):
@@ -214,6 +218,8 @@ def with_members(items: Any, new: Sequence[Any]) -> Any:
             twin = kind(new)
         if type(twin) is kind and (isinstance(items, Set) or same_objects(twin, new)):
             return twin
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001
         pass
     try:
@@ -259,6 +265,8 @@ def _twin(value: T, copied: Callable[[T], T]) -> T:
     """A copy that is another object of the same type."""
     try:
         twin = copied(value)
+    except MemoryError:
+        raise
     except Exception as error:
         raise Unopened from error
     if twin is value or type(twin) is not type(value):

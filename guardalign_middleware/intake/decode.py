@@ -16,6 +16,7 @@ from PIL import Image
 from guardalign_middleware.canonical import SourceEncoding
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
+from guardalign_middleware.faults import is_out_of_memory, out_of_memory
 from guardalign_middleware.intake.budget import (
     check_byte_count,
     check_size,
@@ -25,6 +26,7 @@ from guardalign_middleware.intake.budget import (
 from guardalign_middleware.intake.color import to_srgb_pixels
 from guardalign_middleware.intake.formats import format_of
 from guardalign_middleware.intake.source_encoding import source_encoding
+from guardalign_middleware.pixel_memory import MEMORY
 
 # Exceptions of Pillow's readers on damaged files, found by fuzzing. `Warning` is for programs that
 # turn warnings into errors: a reader's warning means damage, too.
@@ -39,7 +41,6 @@ _DECODE_FAULTS = (
     AssertionError,
     RuntimeError,
     EOFError,
-    MemoryError,
     struct.error,
     zlib.error,
     Warning,
@@ -68,6 +69,7 @@ def decode_bytes(data: bytes, policy: IntakePolicy, source: str, *, single: bool
         ImageRejected: `empty`, `too_many_bytes`, `unknown_format`, `format_not_allowed`,
             `format_not_installed`, `too_many_pixels`, `extreme_aspect`, `multiple_frames`,
             `too_many_frames`, `corrupt` or `unsupported_mode`.
+        OutOfMemory: stage `intake`.
     """
     check_byte_count(len(data), policy, source)
     image_format = format_of(data, policy, source)
@@ -84,6 +86,16 @@ def decode_bytes(data: bytes, policy: IntakePolicy, source: str, *, single: bool
         height, width = frames[0].shape[:2]
         with _faults_named(source):
             return Decoded(frames, source_encoding(picture, data, image_format, (width, height)))
+
+
+def header_pixels(data: bytes, policy: IntakePolicy) -> int:
+    """The pixels that a file's header declares for its first frame; 0 if it cannot be read."""
+    try:
+        reader, _ = Image.OPEN[format_of(data, policy, "")]
+        with _faults_named(""), reader(BytesIO(data), "") as picture:
+            return max(0, picture.width) * max(0, picture.height)
+    except ImageRejected:
+        return 0
 
 
 def canonical_pixels(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[np.uint8]:
@@ -169,6 +181,7 @@ def _is_animated(picture: Image.Image, source: str) -> bool:
 
 def _loaded(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[np.uint8]:
     spend(picture.width, picture.height)
+    MEMORY.make_room(picture.width * picture.height)
     with _faults_named(source):
         picture.load()
     # Some readers only learn the real size while decoding.
@@ -181,8 +194,11 @@ def _loaded(picture: Image.Image, policy: IntakePolicy, source: str) -> NDArray[
 def _faults_named(source: str) -> Iterator[None]:
     """Turn the exceptions of readers on damaged bytes into one typed error.
 
+    A lack of memory says nothing about the file.
+
     Raises:
         ImageRejected: `too_many_pixels` or `corrupt`.
+        OutOfMemory: stage `intake`.
     """
     try:
         yield
@@ -193,7 +209,11 @@ def _faults_named(source: str) -> Iterator[None]:
             source=source,
             remedy="Scale the image down.",
         ) from error
+    except MemoryError as error:
+        raise out_of_memory(error, "intake") from error
     except _DECODE_FAULTS as error:
+        if is_out_of_memory(error):  # as Pillow's C code says it
+            raise out_of_memory(error, "intake") from error
         raise _corrupt(source) from error
 
 

@@ -29,10 +29,18 @@ class ImageValues:
 
     Args:
         visit: returns the replacement for each image.
+        heard: is called with each text.
+
+    Attributes:
+        turns: number of messages so far.
     """
 
-    def __init__(self, visit: Callable[[FoundImage], Replacement]) -> None:
+    def __init__(
+        self, visit: Callable[[FoundImage], Replacement], heard: Callable[[str], None] | None = None
+    ) -> None:
         self._visit = visit
+        self._heard = heard
+        self.turns = 0
         self._records: list[Mapping[str, Any]] = []
         self._visits = self._notes = 0
         self._note = ""
@@ -40,6 +48,8 @@ class ImageValues:
 
     def _text(self, text: str, place: str, mode: Mode) -> str:
         """Clean the complete pictures in a text; all other characters stay."""
+        if self._heard is not None:
+            self._heard(text)
         if mode == "block" and text[:11].lower() == "data:image/":
             if not any(image.whole for image in hidden_images(text)):
                 return self._address(text, place)

@@ -8,14 +8,18 @@ import re
 import stat
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from guardalign_middleware.canonical import SourceEncoding
+from guardalign_middleware.canonical import Pixels, SourceEncoding, packed
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
-from guardalign_middleware.intake.budget import check_byte_count, check_size
+from guardalign_middleware.faults import memory_faults
+from guardalign_middleware.intake.budget import (
+    check_byte_count,
+    check_size,
+    decoding_again,
+    spend,
+)
 from guardalign_middleware.intake.data_url import (
     EncodedImage,
     check_mime,
@@ -26,6 +30,7 @@ from guardalign_middleware.intake.data_url import (
 from guardalign_middleware.intake.decode import canonical_frames, canonical_pixels, decode_bytes
 from guardalign_middleware.intake.formats import is_known_picture
 from guardalign_middleware.intake.pdf import check_pdf, is_pdf, load_pdf
+from guardalign_middleware.intake.shared_frames import SHARED
 from guardalign_middleware.types import CanonicalImage
 
 ImageSource = bytes | bytearray | memoryview | str | os.PathLike[str] | Image.Image | CanonicalImage
@@ -43,17 +48,20 @@ def load_image(source: ImageSource, policy: IntakePolicy = _DEFAULT_POLICY) -> C
     `policy.allow_url_hosts` names its host. `policy.allow_paths` does not apply: it restricts
     strings inside messages, whereas the program itself makes this call. A file with several frames
     is rejected even with `policy.frames="scan_all"`, and so is a PDF file of several pages; see
-    `load_frames`.
+    `load_frames`. A file that somebody has loaded already is not decoded again.
 
     Raises:
         ImageRejected: with the reason code that applies.
+        OutOfMemory: stage `intake`; it says nothing about the file.
     """
     if isinstance(source, CanonicalImage):
         check_size(source.width, source.height, policy, source.source)
         return source
     if isinstance(source, Image.Image):
-        return CanonicalImage(canonical_pixels(source, policy, _PIL_LABEL), _PIL_LABEL)
-    return _decode(read_source(source, policy), policy, single=True)[0]
+        with memory_faults("intake"):
+            return _numbered([canonical_pixels(source, policy, _PIL_LABEL)], _PIL_LABEL)[0]
+    with memory_faults("intake"):
+        return _decode(read_source(source, policy), policy, single=True)[0]
 
 
 def load_frames(
@@ -73,8 +81,10 @@ def load_frames(
     if isinstance(source, CanonicalImage):
         return (load_image(source, policy),)
     if isinstance(source, Image.Image):
-        return _labelled(canonical_frames(source, policy, _PIL_LABEL), _PIL_LABEL)
-    return _decode(read_source(source, policy), policy, single=False)
+        with memory_faults("intake"):
+            return _numbered(canonical_frames(source, policy, _PIL_LABEL), _PIL_LABEL)
+    with memory_faults("intake"):
+        return _decode(read_source(source, policy), policy, single=False)
 
 
 def load_base64(
@@ -86,8 +96,9 @@ def load_base64(
         ImageRejected: `bad_data_url` when the base64 or the type is wrong; otherwise as for bytes.
     """
     label = "<base64>"
-    encoded = EncodedImage(decode_base64(text, policy, label), label, mime_type)
-    return _decode(encoded, policy, single=False)
+    with memory_faults("intake"):
+        encoded = EncodedImage(decode_base64(text, policy, label), label, mime_type)
+        return _decode(encoded, policy, single=False)
 
 
 def url_not_allowed(url: str) -> ImageRejected:
@@ -147,27 +158,47 @@ def _read_string(text: str, policy: IntakePolicy) -> EncodedImage:
 def _decode(
     encoded: EncodedImage, policy: IntakePolicy, *, single: bool
 ) -> tuple[CanonicalImage, ...]:
-    if is_pdf(encoded.data) and not is_known_picture(encoded.data):
-        check_pdf(policy, encoded.label)
+    data, label = encoded.data, encoded.label
+    if is_pdf(data) and not is_known_picture(data):
+        check_pdf(policy, label)
         if encoded.mime_type is not None:
-            check_mime(encoded.mime_type, "PDF", encoded.label)
-        return load_pdf(encoded.data, policy, encoded.label, single=single)
-    decoded = decode_bytes(encoded.data, policy, encoded.label, single=single)
-    if encoded.mime_type is not None:
-        check_mime(encoded.mime_type, decoded.encoding.image_format, encoded.label)
-    return _labelled(decoded.frames, encoded.label, decoded.encoding, encoded.data)
+            check_mime(encoded.mime_type, "PDF", label)
+        return load_pdf(data, policy, label, single=single)
+
+    fresh = False
+
+    def decode() -> tuple[CanonicalImage, ...]:
+        nonlocal fresh
+        fresh = True
+        decoded = decode_bytes(data, policy, label, single=single)
+
+        def again() -> Pixels:
+            with decoding_again():
+                return decode_bytes(data, policy, label, single=single).frames[0]
+
+        if len(decoded.frames) > 1:
+            return _numbered(decoded.frames, label, decoded.encoding)
+        return (CanonicalImage(decoded.frames[0], label, decoded.encoding, data, again=again),)
+
+    frames = SHARED.get(data, policy, label, decode, single=single)
+    if not fresh:
+        # Equal pictures count each time.
+        for frame in frames:
+            spend(frame.width, frame.height)
+    encoding = frames[0].encoding
+    if encoded.mime_type is not None and encoding is not None:
+        check_mime(encoded.mime_type, encoding.image_format, label)
+    return frames
 
 
-def _labelled(
-    frames: Sequence[NDArray[np.uint8]],
-    label: str,
-    encoding: SourceEncoding | None = None,
-    file: bytes | None = None,
+def _numbered(
+    frames: Sequence[Pixels], label: str, encoding: SourceEncoding | None = None
 ) -> tuple[CanonicalImage, ...]:
+    """Several frames, each labelled with its number; a single one with the label alone."""
     if len(frames) == 1:
-        return (CanonicalImage(frames[0], label, encoding, file),)
+        return (CanonicalImage(frames[0], label, encoding, again=packed),)
     return tuple(
-        CanonicalImage(pixels, f"{label}#{number}", encoding)
+        CanonicalImage(pixels, f"{label}#{number}", encoding, again=packed)
         for number, pixels in enumerate(frames, start=1)
     )
 

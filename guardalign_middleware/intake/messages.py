@@ -6,7 +6,7 @@ blocks (`block_kinds.py`), and the items of OpenAI's Responses API, which are no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,20 @@ from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.handling import OnRefused
 from guardalign_middleware.intake.block_kinds import UNTYPED, kind_of
 from guardalign_middleware.intake.content_blocks import BlockReader
-from guardalign_middleware.intake.part import ACCEPTED_PARTS, block_type, load_part
-from guardalign_middleware.intake.pdf_blocks import PdfFile, load_pdf_file, pdf_file, pdf_notice
+from guardalign_middleware.intake.part import ACCEPTED_PARTS, block_type
+from guardalign_middleware.intake.reading import (
+    Part,
+    Reading,
+    image_part,
+    open_refusal,
+    pictures_in,
+)
 from guardalign_middleware.intake.refused_parts import RefusedPart
+from guardalign_middleware.intake.request import Sizes, check_message_count
 from guardalign_middleware.intake.unicode_text import check_unicode
 from guardalign_middleware.replies import Dropped, Refused
 from guardalign_middleware.sent_turns import Refusals, SentTurns
 from guardalign_middleware.types import ImagePart, Message, Role, TextPart
-
-Part = TextPart | ImagePart | RefusedPart
 
 ROLES: Mapping[str, Role] = {
     "system": "system",
@@ -67,15 +72,6 @@ class _Turn:
     sender: str
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """What the reading of one conversation has in common; `refuses`: refusals stay open."""
-
-    policy: IntakePolicy
-    refuses: bool
-    dropped: list[Dropped]
-
-
 def parse_messages(
     messages: str | Sequence[Mapping[str, Any] | Message], policy: IntakePolicy = _DEFAULT_POLICY
 ) -> tuple[Message, ...]:
@@ -89,6 +85,7 @@ def read_conversation(
     *,
     on_refused: OnRefused | None = None,
     refusals: Refusals | None = None,
+    on_measured: Callable[[Sizes], None] | None = None,
 ) -> ParsedConversation:
     """Turn a conversation into typed messages, loading images in every position.
 
@@ -105,14 +102,19 @@ def read_conversation(
         on_refused: what happens to a part that is refused, where the user has just sent it; in
             other turns a notice takes its place. None raises the error in every turn.
         refusals: inputs for which the user already got an error or a reply.
+        on_measured: called with what the headers and texts say, before any picture is decoded.
 
     Raises:
-        MessageError: a wrong role, an empty question, an unreadable part, or no user message.
+        MessageError: a wrong role, an empty question, an unreadable part, no user message, or more
+            messages or text than a request may have.
         ImageRejected: an image that the policy does not accept.
             Both errors name the place, as in `messages[0].content[1]`.
     """
     given = _as_list(messages)
-    reading = _Reading(policy, on_refused is not None, [])
+    sizes = _measured(given, policy, on_refused is not None)
+    if on_measured is not None:
+        on_measured(sizes)
+    reading = Reading(policy, on_refused is not None, sizes.room())
     read = [_read_turn(each, f"messages[{index}]", reading) for index, each in enumerate(given)]
     for index, turn in enumerate(read):
         for part in () if turn is None else turn.parts:
@@ -143,6 +145,29 @@ def read_conversation(
     )
 
 
+def _measured(given: Sequence[object], policy: IntakePolicy, refuses: bool) -> Sizes:
+    """Texts and pictures of a conversation; errors other than of the caps are left to reading it.
+
+    Raises:
+        MessageError: there are more messages or more text than a request may have.
+    """
+    check_message_count(len(given), policy)
+    sizes = Sizes(policy)
+    reading = Reading(policy, refuses, sizes)
+    for index, each in enumerate(given):
+        sizes.turn, sizes.sent = index, -1
+        try:
+            turn = _read_turn(each, f"messages[{index}]", reading)
+        except (MessageError, ImageRejected):
+            continue
+        for part in turn.parts if turn is not None else ():
+            if isinstance(part, TextPart):
+                sizes.text(part.text)
+        if turn is not None and turn.sender == "user":
+            sizes.sent = index
+    return sizes
+
+
 def _shown(part: Part) -> TextPart | ImagePart:
     return part.notice if isinstance(part, RefusedPart) else part
 
@@ -158,7 +183,7 @@ def _as_list(messages: object) -> Sequence[object]:
     return messages
 
 
-def _read_turn(message: object, place: str, reading: _Reading) -> _Turn | None:
+def _read_turn(message: object, place: str, reading: Reading) -> _Turn | None:
     """One turn; None if it has nothing to show and may be left out."""
     if isinstance(message, Message):
         return _turn(message.role, message.parts, place, reading)
@@ -211,7 +236,7 @@ def _turn(
     role: object,
     content: object,
     place: str,
-    reading: _Reading,
+    reading: Reading,
     *,
     noted: bool = False,
 ) -> _Turn | None:
@@ -253,7 +278,7 @@ def _item_type(item: Mapping[Any, Any]) -> str | None:
     return kind if isinstance(kind, str) and kind not in _PARTS else None
 
 
-def _read_item(item: Mapping[Any, Any], place: str, reading: _Reading) -> _Turn | None:
+def _read_item(item: Mapping[Any, Any], place: str, reading: Reading) -> _Turn | None:
     """An item of OpenAI's Responses API: a call, a tool's answer, reasoning."""
     parts = _parse_content([item], place, reading, False)
     if not parts:
@@ -272,7 +297,7 @@ def _check_role(role: object, place: str) -> Role:
 
 
 def _parse_content(
-    content: object, place: str, reading: _Reading, required: bool
+    content: object, place: str, reading: Reading, required: bool
 ) -> tuple[Part, ...]:
     if isinstance(content, str):
         return (TextPart(content),)
@@ -285,7 +310,7 @@ def _parse_content(
         raise MessageError(f"{place} has no parts.", remedy=ACCEPTED_PARTS)
 
     def picture(block: object, spot: str) -> tuple[TextPart | ImagePart, ...] | None:
-        return _pictures(block, spot, reading.policy)
+        return pictures_in(block, spot, reading)
 
     refused = RefusedPart.of if reading.refuses else None
     reader: BlockReader[Part] = BlockReader(picture, TextPart, ACCEPTED_PARTS, refused=refused)
@@ -295,43 +320,13 @@ def _parse_content(
         if isinstance(part, TextPart):
             parts.append(part)
         elif isinstance(part, RefusedPart):
-            parts.append(_open(part, reading))
+            parts.append(open_refusal(part, reading))
         elif isinstance(part, ImagePart):
-            parts += _image(part, spot, reading)
+            parts += image_part(part, spot, reading)
         else:
             parts += reader.read(part, spot)
     reading.dropped.extend(reader.dropped)
     return tuple(parts)
-
-
-def _image(part: ImagePart, place: str, reading: _Reading) -> Sequence[Part]:
-    try:
-        return _pictures(part, place, reading.policy) or ()
-    except (ImageRejected, MessageError) as error:
-        return (_open(RefusedPart.of(error, part, place), reading),)
-
-
-def _open(part: RefusedPart, reading: _Reading) -> RefusedPart:
-    if not reading.refuses:
-        raise part.error
-    return part
-
-
-def _pictures(
-    block: object, place: str, policy: IntakePolicy
-) -> tuple[TextPart | ImagePart, ...] | None:
-    """What a picture or a PDF file becomes; None for other blocks."""
-    file = pdf_file(block) if isinstance(block, Mapping) else None
-    try:
-        if file is None:
-            frames = load_part(block, place, policy)
-        else:
-            frames = load_pdf_file(file, place, policy)
-    except ImageRejected as error:
-        if policy.pdf == "notice" and error.reason == "pdf_not_allowed":
-            return (TextPart(pdf_notice(file or PdfFile())),)
-        raise
-    return None if frames is None else tuple(map(ImagePart, frames))
 
 
 def _says_something(parts: Sequence[Part]) -> bool:

@@ -104,6 +104,13 @@ def load_picture(
     return frames[0]
 
 
+def is_image_part(part: object) -> bool:
+    """Whether `load_part` takes it for an image, which may be malformed."""
+    if isinstance(part, ImagePart):
+        return True
+    return isinstance(part, Mapping) and block_type(part) in {"image_url", "image"}
+
+
 def _load(part: object, place: str, policy: IntakePolicy, fetch: Fetch | None) -> Frames | None:
     if isinstance(part, ImagePart):
         return load_frames(part.image, policy)

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from guardalign_middleware.canonical import SourceEncoding
+from guardalign_middleware.canonical import SourceEncoding, packed
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.budget import (
@@ -91,6 +91,7 @@ def load_pdf(
                 page_label(source, number),
                 # Pages of few colours leave as PNG, scans as JPEG.
                 SourceEncoding("PDF", round(width * height * _BYTES_PER_PIXEL), lossless=False),
+                again=packed,
             )
             for number, ((width, height), pixels) in enumerate(
                 zip(sizes, process.draw(sizes), strict=True), start=1

@@ -54,10 +54,12 @@ _SHOWN: tuple[Mode, ...] = ("strict", "block")
 
 
 class Walk(ImageValues):
-    """One pass over a value; `visit` returns the replacement for each image."""
+    """One pass over a value; for its arguments, see `ImageValues`."""
 
-    def __init__(self, visit: Callable[[FoundImage], Replacement]) -> None:
-        super().__init__(visit)
+    def __init__(
+        self, visit: Callable[[FoundImage], Replacement], heard: Callable[[str], None] | None = None
+    ) -> None:
+        super().__init__(visit, heard)
         self._objects = 0
         self._path: set[int] = set()
         self._cycles: set[int] = set()
@@ -120,6 +122,7 @@ class Walk(ImageValues):
     def _in_turn(self, index: int) -> Iterator[None]:
         """While a message is walked that is no part of another one."""
         self._turn = index
+        self.turns += 1
         try:
             yield
         finally:

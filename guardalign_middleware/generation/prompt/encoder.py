@@ -34,6 +34,7 @@ from guardalign_middleware.generation.prompt.conversation import (
     build_conversation,
     check_prefix,
 )
+from guardalign_middleware.generation.prompt.pictures import PictureHandover
 from guardalign_middleware.generation.prompt.role_words import role_words
 from guardalign_middleware.generation.prompt.span_marks import (
     MARKS,
@@ -44,7 +45,6 @@ from guardalign_middleware.generation.prompt.span_marks import (
     strip_marks,
     tokens_in,
 )
-from guardalign_middleware.intake.unicode_text import check_unicode
 from guardalign_middleware.types import Message
 
 # Tokens that begin, end or pad a text of any role.
@@ -104,6 +104,7 @@ class PromptEncoder:
     ) -> None:
         self._processor = processor
         self._tokenizer: PreTrainedTokenizerBase = processor.tokenizer
+        self._pictures = PictureHandover()
         # Fast tokenizers keep padding state, and raise when two threads use them at once.
         self._preparing = _preparing_lock(self._tokenizer)
         self.control_tokens = control_tokens(processor)
@@ -119,11 +120,10 @@ class PromptEncoder:
         ids = self._tokenizer.convert_tokens_to_ids(list(self.control_tokens))
         self._control_ids = frozenset(ids) - {self._tokenizer.unk_token_id, None}
 
-    def token_ids(self, text: str) -> list[int]:
-        """The tokens of a text alone, without special tokens around it."""
-        check_unicode(text, "The text")
+    def copied_tokenizer(self) -> PreTrainedTokenizerBase:
+        """A tokenizer of one's own, for calls for which others must not wait."""
         with self._preparing:
-            return [int(i) for i in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
+            return copy.deepcopy(self._tokenizer)
 
     def encode(
         self,
@@ -171,10 +171,11 @@ class PromptEncoder:
                     stage="prefix",
                     remedy="Use prefix.placement 'before_instruction', or another chat template.",
                 )
-        images = [[image.to_pil() for message in row for image in message.images] for row in rows]
+        pictures = [[image for message in row for image in message.images] for row in rows]
+        processor, images = self._pictures.arrange(self._processor, pictures)
         if not spans:
             with self._preparing:
-                inputs = self._call(self._processor, plain, images)
+                inputs = self._call(processor, plain, images)
             blank = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
             return EncodedPrompts(inputs, blank, blank)
         for with_marks, without in zip(marked, plain, strict=True):
@@ -184,7 +185,7 @@ class PromptEncoder:
                     stage="spans",
                     remedy="Generate with calibrate=False.",
                 )
-        return self._encode_marked(marked, images, prefix)
+        return self._encode_marked(copy.copy(processor), marked, images, prefix)
 
     def _render(
         self, messages: Sequence[Message], prefix: bool, marks: SpanMarks, tools: Tools
@@ -264,9 +265,12 @@ class PromptEncoder:
         return dict(batch)
 
     def _encode_marked(
-        self, prompts: list[str], images: list[list[Image.Image]], prefix: Sequence[bool]
+        self,
+        processor: Any,
+        prompts: list[str],
+        images: list[list[Image.Image]],
+        prefix: Sequence[bool],
     ) -> EncodedPrompts:
-        processor = copy.copy(self._processor)
         reader = MarkReader(self._tokenizer)
         processor.tokenizer = reader
         with self._preparing:

@@ -12,6 +12,7 @@ from guardalign_middleware.cleaning.outcomes import Outcome
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import OnBlocked, OnRefused, OnUnsafe
 from guardalign_middleware.intake.found_images import FoundImage, Replacement, listing
+from guardalign_middleware.intake.request import Sizes, check_message_count
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals, SentTurns, digest_of
 from guardalign_middleware.serving.conversation.dialects import Dialect
@@ -159,9 +160,10 @@ class _Cleaner(ImageCleaner):
             guard, handling.on_unsafe, notices.UNSAFE, _REMEMBERED, handling.allow_unscanned
         )
 
-    def _find(self, value: _Request, place: str) -> tuple[list[FoundImage], _Request]:
+    def _find(self, value: _Request, place: str, sizes: Sizes) -> tuple[list[FoundImage], _Request]:
+        check_message_count(len(value.dialect.turns(value.body)), sizes.policy)
         found: list[FoundImage] = []
-        value.dialect.walk(listing(found)).body(value.body)
+        value.dialect.walk(listing(found), sizes.heard).body(value.body)
         return found, value
 
     def _put(self, value: _Request, replacements: Sequence[Replacement], place: str) -> _Request:

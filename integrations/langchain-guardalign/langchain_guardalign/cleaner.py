@@ -10,14 +10,15 @@ from typing import Any
 
 from guardalign_middleware.cleaning.cleaner import ImageCleaner
 from guardalign_middleware.intake.found_images import FoundImage, Replacement
+from guardalign_middleware.intake.request import Sizes
 from langchain_guardalign.message_walk import put_images, walk_images
 
 
 class MessageCleaner(ImageCleaner):
     """Cleans messages, lists of messages, and plain containers with images in them."""
 
-    def _find(self, value: Any, place: str) -> tuple[list[FoundImage], Any]:
-        return walk_images(value, place)
+    def _find(self, value: Any, place: str, sizes: Sizes) -> tuple[list[FoundImage], Any]:
+        return walk_images(value, place, sizes)
 
     def _put(self, value: Any, replacements: Sequence[Replacement], place: str) -> Any:
         return put_images(value, replacements, place)

@@ -13,6 +13,7 @@ from typing import TypeVar
 from guardalign_middleware.intake.block_kinds import kind_of
 from guardalign_middleware.intake.found_images import FoundImage, Replacement, listing
 from guardalign_middleware.intake.part import block_type
+from guardalign_middleware.intake.request import Sizes, check_message_count
 from guardalign_middleware.intake.walk_modes import Mode
 from langchain_guardalign.value_walk import MessageWalk
 
@@ -33,13 +34,24 @@ def find_images(value: object, place: str = "messages") -> list[FoundImage]:
     return walk_images(value, place)[0]
 
 
-def walk_images(value: Value, place: str = "messages") -> tuple[list[FoundImage], Value]:
+def walk_images(
+    value: Value, place: str = "messages", sizes: Sizes | None = None
+) -> tuple[list[FoundImage], Value]:
     """What `find_images` finds, and the value without records that the guard has not written.
 
-    Arguments and errors are those of `find_images`.
+    Args:
+        value: as for `find_images`.
+        place: the name of the value in errors.
+        sizes: counts the texts.
+
+    Raises:
+        MessageError: more text or more messages than `sizes` has a cap for.
     """
     found: list[FoundImage] = []
-    rest: Value = MessageWalk(listing(found)).value(value, place, _mode(value))
+    walk = MessageWalk(listing(found), None if sizes is None else sizes.heard)
+    rest: Value = walk.value(value, place, _mode(value))
+    if sizes is not None:
+        check_message_count(walk.turns, sizes.policy)
     return found, rest
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from guardalign_middleware.cleaning.cleaner import ON_UNSAFE
 from guardalign_middleware.cleaning.outcomes import Cleaned
+from guardalign_middleware.errors import MessageError
 from guardalign_middleware.handles import guard_handle
 from guardalign_middleware.handling import (
     ON_BLOCKED,
@@ -232,7 +233,7 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
         runs: Sequence[BaseRunManager | None] = run_manager or [None] * len(values)
         inputs = [input_or_error(value) for value in values]
         valid = [item for item in inputs if isinstance(item, Input)]
-        cleaned = iter(self._cleaner.clean_many([item.value for item in valid], _PLACE))
+        cleaned = iter(self._cleaner.clean_each([item.value for item in valid], _PLACE))
         return [
             self._result(item, next(cleaned), run) if isinstance(item, Input) else item
             for item, run in zip(inputs, runs, strict=True)
@@ -267,8 +268,10 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
         return ImageBlocked(cleaned.blocked, remedy=_BLOCK_REMEDY, reply=self.blocked_reply)
 
     def _result(
-        self, item: Input, cleaned: Cleaned, run: BaseRunManager | None
+        self, item: Input, cleaned: Cleaned | MessageError, run: BaseRunManager | None
     ) -> Cleaned | Exception:
+        if isinstance(cleaned, MessageError):
+            return cleaned
         if run is not None:
             record_on_run(cleaned.records, run)
         if not cleaned.outcomes:

@@ -32,6 +32,7 @@ from PIL import Image
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected, MessageError
 from guardalign_middleware.intake.part import load_picture
+from guardalign_middleware.intake.shared_frames import SHARED
 from guardalign_middleware.testing import (
     RED,
     EchoRunner,
@@ -393,6 +394,7 @@ def test_an_image_is_decoded_once(make: Any, carrier: str) -> None:
     node = image_node(SAFE)
     reader, accept = Image.OPEN["PNG"]
     counting = mock.Mock(side_effect=reader)
+    SHARED.forget()  # another test may still hold an equal picture
     with mock.patch.dict(Image.OPEN, {"PNG": (counting, accept)}):
         if carrier == "block":
             subject.llm.chat([message(ImageBlock(image=data))])

@@ -146,10 +146,10 @@ def test_what_is_harmless_is_the_same_node(node: BaseNode) -> None:
     ("node", "passes"),
     [
         (TextNode(text="a", metadata={"guardalign_decision": "allow", "x": ["b"]}), 1),
-        (Node(video_resource=MediaResource(data=b"film", mimetype="video/mp4")), 2),
-        (image_node(SAFE), 2),
-        (TextNode(text=f"see {data_url(SAFE)}"), 2),
-        (TextNode(text=f"see {data_url(UNSAFE)[:-40]}"), 2),
+        (Node(video_resource=MediaResource(data=b"film", mimetype="video/mp4")), 3),
+        (image_node(SAFE), 3),
+        (TextNode(text=f"see {data_url(SAFE)}"), 3),
+        (TextNode(text=f"see {data_url(UNSAFE)[:-40]}"), 3),
     ],
     ids=["words", "refused", "image", "picture in words", "broken picture in words"],
 )

@@ -111,10 +111,10 @@ def test_an_unsafe_picture_in_words_is_cleaned(
     ("blocks", "passes"),
     [
         ([TextBlock(text="iVBORw0KGgo is how a PNG begins in base64, padded with words")], 1),
-        ([VideoBlock(video=b"film")], 2),
-        ([image_block(SAFE)], 2),
-        ([TextBlock(text=data_url(SAFE))], 2),
-        ([TextBlock(text=data_url(UNSAFE)[:-40])], 2),
+        ([VideoBlock(video=b"film")], 3),
+        ([image_block(SAFE)], 3),
+        ([TextBlock(text=data_url(SAFE))], 3),
+        ([TextBlock(text=data_url(UNSAFE)[:-40])], 3),
     ],
     ids=["words", "refused", "image", "picture in words", "broken picture in words"],
 )

@@ -51,7 +51,7 @@ def teach(
         [parse_messages(conversation)], prefix=[True], spans=False, tools=tools
     ).inputs
     eos = prompts._tokenizer.eos_token_id
-    target = torch.tensor([[*prompts.token_ids(answer), eos]])
+    target = torch.tensor([[*runner.token_ids(answer), eos]])
     ids = torch.cat([encoded["input_ids"], target], dim=1)
     labels = torch.cat([torch.full_like(encoded["input_ids"], -100), target], dim=1)
     more = {k: v for k, v in encoded.items() if k not in {"input_ids", "attention_mask"}}

@@ -185,7 +185,9 @@ class TestWithMini:
                 model.invoke(history)
         with pytest.raises(ContextOverflow) as caught:
             list(model.stream(history))
-        assert (caught.value.tokens, caught.value.limit) == (expected, 512)
+        # What was counted before the pictures were decoded and the template was rendered.
+        assert 512 < caught.value.tokens <= expected
+        assert caught.value.limit == 512
         assert isinstance(caught.value, ContextOverflowError)
         with pytest.raises(ContextOverflowError):
             await model.ainvoke(history)

@@ -1,16 +1,17 @@
-"""Checks of what callers give: the inner LLM, conversations."""
+"""What callers give: the inner LLM, conversations, a prompt with images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.llms.llm import LLM
 
 from guardalign_middleware.errors import ConfigError, MessageError
 from guardalign_middleware.sources import with_article
+from llama_index.llms.guardalign.images import as_block, in_anything
 
 
 def check_llm(llm: object, owner: str) -> LLM:
@@ -55,3 +56,24 @@ def message_list(messages: Any) -> list[ChatMessage]:
                 remedy=remedy,
             )
     return items
+
+
+def question(prompt: str, documents: Sequence[object] = ()) -> list[ChatMessage]:
+    """The prompt and the `image_documents` of a completion as a chat; no image is read.
+
+    Raises:
+        MessageError: an object that carries no image.
+    """
+    images = [
+        as_block(in_anything(item, f"image_documents[{index}]"))
+        for index, item in enumerate(documents)
+    ]
+    blocks = [*images, TextBlock(text=prompt)]
+    return [ChatMessage(role=MessageRole.USER, blocks=blocks)]
+
+
+def given_images(formatted: object, image_documents: Sequence[Any] | None) -> Sequence[Any]:
+    """The images of a completion; `MultiModalLLM` passes them in the place of `formatted`."""
+    if image_documents is not None:
+        return image_documents
+    return formatted if isinstance(formatted, list | tuple) else ()

@@ -32,8 +32,8 @@ from llama_index.core.tools.types import BaseTool
 from llama_index.core.types import Model
 
 from guardalign_middleware import ImageGuard
+from llama_index.llms.guardalign.arguments import given_images, question
 from llama_index.llms.guardalign.inner_llm import AroundLLM
-from llama_index.llms.guardalign.messages import given_images, question
 from llama_index.llms.guardalign.report import (
     KEY,
     Report,

@@ -11,6 +11,7 @@ import base64
 import binascii
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -104,9 +105,14 @@ class Resolver:
             ImageRejected: an image that the policy does not accept.
             MessageError: an image without data, path and URL. Both name the place.
         """
-        return load_picture(self._part(found), found.place, self.policy, fetch=self.fetch)
+        return load_picture(self.part(found), found.place, self.policy, fetch=self.fetch)
 
-    def _part(self, found: Found) -> dict[str, Any]:
+    def part(self, found: Found) -> dict[str, Any]:
+        """The image as a part of the core; nothing is decoded but base64.
+
+        Raises:
+            ImageRejected: `bad_data_url`, `empty` or `too_many_bytes`.
+        """
         if found.page is not None:
             return {"type": "image", "image": found.page}
         if found.pillow is not None:
@@ -122,9 +128,13 @@ class Resolver:
 
 
 class Remembering:
-    """Reads each image once, however often it is asked for."""
+    """Reads each image once, however often it is asked for.
 
-    def __init__(self, resolve: Resolver) -> None:
+    Args:
+        resolve: reads one image.
+    """
+
+    def __init__(self, resolve: Callable[[Found], CanonicalImage]) -> None:
         self._resolve = resolve
         self._read: dict[Found, CanonicalImage] = {}
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from llama_index.core.base.llms.types import (
@@ -18,7 +19,6 @@ from llama_index.core.base.llms.types import (
     ChatMessage,
     DocumentBlock,
     ImageBlock,
-    MessageRole,
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
@@ -32,14 +32,15 @@ from guardalign_middleware.intake.content_blocks import BlockReader
 from guardalign_middleware.intake.messages import ROLES, said_beside
 from guardalign_middleware.intake.pdf import pdf_not_allowed
 from guardalign_middleware.intake.picture_traces import picture_trace
+from guardalign_middleware.intake.request import NOT_DECODED
 from guardalign_middleware.replies import Dropped, Refused
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.sent_turns import digest_of
 from guardalign_middleware.types import CanonicalImage
 from guardalign_middleware.verdict_records import is_record_key
+from llama_index.llms.guardalign.admission import Measurer
 from llama_index.llms.guardalign.images import (
     Found,
-    as_block,
     in_anything,
     in_block,
 )
@@ -130,6 +131,19 @@ def _what(block: object) -> str:
     return next((name for kind, name in names.items() if isinstance(block, kind)), "image")
 
 
+def show_images(measurer: Measurer, message: ChatMessage) -> None:
+    """Show every image of a message that `to_role_content` would read to the measurer."""
+    place = f"messages[{measurer.turn}].blocks"
+
+    def show(found: Found) -> CanonicalImage:
+        measurer.picture(found)
+        return NOT_DECODED
+
+    for block in message.blocks:
+        measurer.unit(partial(_parts, block, place, show, []), None, block)
+    measurer.unit(lambda: [show(found) for found in _loose(message, place)], None, message)
+
+
 def to_role_content(messages: Sequence[ChatMessage], resolve: Resolve) -> list[dict[str, Any]]:
     """Convert chat messages to the input of `GuardAlign.prepare`; the messages stay unchanged.
 
@@ -168,27 +182,6 @@ def blocked_images(
         for turn, item in zip(turns, images, strict=True)
         if item.image is None
     ]
-
-
-def question(prompt: str, documents: Sequence[object] = ()) -> list[ChatMessage]:
-    """The prompt and the `image_documents` of a completion as a chat; no image is read.
-
-    Raises:
-        MessageError: an object that carries no image.
-    """
-    images = [
-        as_block(in_anything(item, f"image_documents[{index}]"))
-        for index, item in enumerate(documents)
-    ]
-    blocks = [*images, TextBlock(text=prompt)]
-    return [ChatMessage(role=MessageRole.USER, blocks=blocks)]
-
-
-def given_images(formatted: object, image_documents: Sequence[Any] | None) -> Sequence[Any]:
-    """The images of a completion; `MultiModalLLM` passes them in the place of `formatted`."""
-    if image_documents is not None:
-        return image_documents
-    return formatted if isinstance(formatted, list | tuple) else ()
 
 
 def cleaned_messages(

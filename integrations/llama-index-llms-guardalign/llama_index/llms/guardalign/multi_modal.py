@@ -31,16 +31,16 @@ from guardalign_middleware.handling import SENT_OPTIONS, check_known, check_sent
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.sources import with_source
-from llama_index.llms.guardalign.arguments import message_list
+from llama_index.llms.guardalign.admission import measured
+from llama_index.llms.guardalign.arguments import given_images, message_list, question
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.fields import OnSentBlocked, OnSentRefused, OptionalFetch
 from llama_index.llms.guardalign.images import Remembering, Resolver
 from llama_index.llms.guardalign.messages import (
     blocked_images,
     cleaned_messages,
-    given_images,
-    question,
     readable,
+    show_images,
     to_role_content,
 )
 from llama_index.llms.guardalign.pdf_pages import paged
@@ -219,7 +219,8 @@ class _MultiModal(LLM):
         options = self._options(kwargs)
         resolver = Resolver(self._lazy.config.intake, self.fetch)
         turns = Turns(paged(messages, resolver), self.on_refused, self.on_blocked, self._refusals)
-        resolve = Remembering(resolver)
+        admission = measured(turns.messages, resolver, show_images)
+        resolve = Remembering(partial(admission.read, resolve=resolver))
         kept, refused = readable(turns.messages, resolve, turns.raises)
         conversation = to_role_content(kept, resolve)
         chain = self._lazy.get()

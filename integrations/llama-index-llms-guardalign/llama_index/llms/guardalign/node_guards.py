@@ -28,12 +28,14 @@ from llama_index.core.schema import (
 from llama_index.core.utils import get_tqdm_iterable
 
 from guardalign_middleware import ImageGuard
+from guardalign_middleware.faults import memory_faults
 from guardalign_middleware.handles import LazyGuard, guard_handle
 from guardalign_middleware.handling import OnUnsafe, check_known, check_option
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sources import with_source
 from guardalign_middleware.verdict_records import flat_record
+from llama_index.llms.guardalign.admission import Measurer
 from llama_index.llms.guardalign.fields import GuardPreset, OptionalFetch
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.node_pages import paged
@@ -143,13 +145,22 @@ class NodeGuard(BaseComponent):
 
     def _read(self, node: BaseNode) -> tuple[Finder, Any]:
         """Find and read everything in a node; the `WalkedNode` is no use if it is refused."""
-        finder = Finder(self._resolve, lambda *_: self.on_refused == "raise")
-        walked = finder.read(
-            lambda: finder.unit(
-                lambda: self._walk(finder, node), lambda notice: notice, node.node_id
+        measurer = Measurer(self._resolve)
+
+        def walk(visitor: Visitor) -> Any:
+            return visitor.unit(
+                lambda: self._walk(visitor, node), lambda notice: notice, node.node_id
             )
-        )
-        return finder, walked
+
+        with memory_faults("intake"):
+            walked = measurer.measure(lambda: walk(measurer))
+            finder = Finder(
+                self._resolve, measurer.admission, lambda *_: self.on_refused == "raise"
+            )
+            if measurer.empty:
+                # A second pass would find the same.
+                return finder, walked
+            return finder, finder.read(lambda: walk(finder))
 
     def _walk(self, visitor: Visitor, node: BaseNode) -> WalkedNode:
         walk = NodeWalk(visitor, self._resolve, allow_unscanned=self.allow_unscanned)

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from llama_index.core.base.llms.types import ChatMessage
 
+from guardalign_middleware.faults import memory_faults
 from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.intake.request import check_message_count
 from guardalign_middleware.sanitize import SanitizedImage
+from llama_index.llms.guardalign.admission import Measurer
 from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.turns import Turns
@@ -52,10 +55,18 @@ class Passes:
             ones.
 
         Raises:
-            ImageRejected, MessageError: what the user has just sent cannot be checked.
+            ImageRejected, MessageError: what the user has just sent cannot be checked, or there
+                are more messages or more text than a request may have.
         """
-        finder = Finder(self.resolve, self.turns.raises)
-        return finder, finder.read(lambda: self._walk(finder))
+        check_message_count(len(self.turns.messages), self.resolve.policy)
+        measurer = Measurer(self.resolve)
+        with memory_faults("intake"):
+            messages = measurer.measure(lambda: self._walk(measurer))
+            finder = Finder(self.resolve, measurer.admission, self.turns.raises)
+            if measurer.empty:
+                # A second pass would find the same.
+                return finder, messages
+            return finder, finder.read(lambda: self._walk(finder))
 
     def clean(self, guard: LazyGuard) -> Cleaned:
         """The conversation with cleaned images; the guard is loaded for the first image.

@@ -20,6 +20,7 @@ from llama_index.core.bridge.pydantic import PrivateAttr
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.containers import same_objects
 from guardalign_middleware.intake.pdf_blocks import PdfFile, file_name, load_pdf_file, pdf_notice
+from guardalign_middleware.intake.request import Room, check_message_count
 from llama_index.llms.guardalign.images import PageBlock, Resolver
 from llama_index.llms.guardalign.media_blocks import media_of
 
@@ -57,28 +58,31 @@ def paged(messages: Iterable[ChatMessage], resolve: Resolver) -> list[ChatMessag
     messages = list(messages)
     if resolve.policy.pdf == "refuse":
         return messages
+    check_message_count(len(messages), resolve.policy)
+    # What is drawn here is measured afterwards. This bounds the drawing itself, newest files first.
+    room = Room.unplanned(resolve.policy)
     paged_messages = []
-    for index, message in enumerate(messages):
+    for index, message in reversed(list(enumerate(messages))):
         # The walk refuses what is no message.
         old = message.blocks if isinstance(message, ChatMessage) else []
-        blocks = _paged(old, f"messages[{index}].blocks", resolve)
+        blocks = _paged(old, f"messages[{index}].blocks", resolve, room)
         same = same_objects(blocks, old)
         paged_messages.append(message if same else message.model_copy(update={"blocks": blocks}))
-    return paged_messages
+    return paged_messages[::-1]
 
 
-def _paged(blocks: Sequence[Any], place: str, resolve: Resolver) -> list[Any]:
-    return [new for block in blocks for new in _in_place_of(block, place, resolve)]
+def _paged(blocks: Sequence[Any], place: str, resolve: Resolver, room: Room) -> list[Any]:
+    return [new for block in blocks for new in _in_place_of(block, place, resolve, room)]
 
 
-def _in_place_of(block: Any, place: str, resolve: Resolver) -> list[Any]:
+def _in_place_of(block: Any, place: str, resolve: Resolver, room: Room) -> list[Any]:
     if isinstance(block, BaseRecursiveContentBlock):
         field = block.nested_blocks_field_name()
         old = getattr(block, field)
         if isinstance(old, str):
             return [block]
         parts = old if isinstance(old, list | tuple) else [old]
-        new = _paged(parts, place, resolve)
+        new = _paged(parts, place, resolve, room)
         if same_objects(new, parts):
             return [block]
         return [block.model_copy(update={field: new})]
@@ -90,7 +94,11 @@ def _in_place_of(block: Any, place: str, resolve: Resolver) -> list[Any]:
     if resolve.policy.pdf == "notice":
         return [TextBlock(text=pdf_notice(file))]
     try:
-        pages = load_pdf_file(file, place, resolve.policy, fetch=resolve.fetch)
+        pages = room.read(
+            block,
+            place,
+            lambda policy: load_pdf_file(file, place, policy, fetch=resolve.fetch),
+        )
     except ImageRejected as error:
         return [RefusedPdf.of(block, error)]
     return [PageBlock.of(page) for page in pages]

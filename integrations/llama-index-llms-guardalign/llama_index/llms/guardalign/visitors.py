@@ -16,11 +16,11 @@ from llama_index.core.base.llms.types import ImageBlock, TextBlock
 from guardalign_middleware import notices
 from guardalign_middleware.errors import GuardAlignError, ImageRejected, MessageError
 from guardalign_middleware.intake.hidden_images import HiddenImage, may_hide_image, replace_hidden
-from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.sent_turns import digest_of
 from guardalign_middleware.types import CanonicalImage
 from guardalign_middleware.verdict_records import refusal_record
+from llama_index.llms.guardalign.admission import Admission
 from llama_index.llms.guardalign.images import Found, Resolver
 
 Walk = Callable[[], Any]
@@ -86,6 +86,7 @@ class Finder:
 
     Attributes:
         resolve: reads one image.
+        admission: says which images there is room for.
         raises: says by a unit's digest and message whether its error goes to the user.
         slots: what was found.
         unseen: number of things forwarded unscanned.
@@ -93,6 +94,7 @@ class Finder:
     """
 
     resolve: Resolver
+    admission: Admission
     raises: Callable[[str, int | None], bool]
     slots: list[Slot] = field(default_factory=list)
     unseen: int = 0
@@ -113,7 +115,7 @@ class Finder:
     def picture(self, found: Found) -> None:
         """Read an image; an error refuses the unit."""
         self.count += 1
-        self.slots.append(Slot(self.resolve(found), turn=self.turn))
+        self.slots.append(Slot(self.admission.read(found, self.resolve), turn=self.turn))
 
     def words(self, text: str) -> str:
         """Read the pictures in a text; those that cannot be read stay."""
@@ -122,13 +124,8 @@ class Finder:
         return text
 
     def _read(self, image: HiddenImage) -> None:
-        part = {"type": "image", "image": image.data}
-        try:
-            picture = load_picture(part, "text", self.resolve.policy)
-        except ImageRejected:
-            self.slots.append(Slot(in_words=True, turn=self.turn))
-        else:
-            self.slots.append(Slot(picture, in_words=True, turn=self.turn))
+        picture = self.admission.hidden(image, self.resolve.policy)
+        self.slots.append(Slot(picture, in_words=True, turn=self.turn))
 
     def unit(self, walk: Walk, refused: Refused, value: object, what: str = "image") -> Any:
         """Walk through a unit; if something in it is refused, forget the rest of it."""
