@@ -85,7 +85,7 @@ floors: setup  ## the LlamaIndex adapter's tests on the oldest llama-index-core 
 		--constraint constraints.txt --override tests/floors.txt $(EDITABLE)
 	.venv-floors/bin/python -m pytest -q integrations/llama-index-llms-guardalign
 
-fuzz: setup  ## intake and messages under attack: make fuzz MINUTES=30
+fuzz: setup  ## intake, messages and set-up files under attack: make fuzz MINUTES=30
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),30)
 
 memory: setup  ## the memory of one message at the caps of a request, in minutes

@@ -10,7 +10,15 @@ from tests.fuzz.targets import NAMES, target
 from tests.fuzz.worker import case_of
 
 
-@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=10, deadline=None)
+@given(number=st.integers(0, 2**40))
+def test_any_template_has_a_typed_outcome(number: int) -> None:
+    # Fewer, because each starts a process.
+    chosen = target("templates")
+    assert chosen.check(case_of("templates", chosen, number))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "templates"])
 @settings(max_examples=200, deadline=None)
 @given(number=st.integers(0, 2**40))
 def test_any_input_has_a_typed_outcome(name: str, number: int) -> None:

@@ -84,4 +84,4 @@ def test_mutations_end_and_stay_small() -> None:
 def test_the_documented_reasons_are_read() -> None:
     assert {"corrupt", "timed_out", "bad_data_url"} <= REASONS
     assert len(REASONS) >= 20
-    assert len(NAMES) == 5
+    assert len(NAMES) == 10
