@@ -13,7 +13,7 @@ from typing import Literal
 from guardalign_middleware.cli.console import err, plain
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
-from guardalign_middleware.intake.formats import begins_as_picture
+from guardalign_middleware.intake.formats import begins_as_other_picture, begins_as_picture
 from guardalign_middleware.intake.pdf import is_pdf
 
 SUFFIXES = frozenset(
@@ -21,7 +21,7 @@ SUFFIXES = frozenset(
 )
 """What claims to be a picture is taken as one even if it is damaged: it could not be scanned."""
 
-Kind = Literal["picture", "pdf", "other", "link", "special"]
+Kind = Literal["picture", "format", "pdf", "other", "link", "special"]
 
 STDIN = "-"
 
@@ -29,6 +29,7 @@ _HEAD = 2_048
 _MOST_NAMED = 20
 _SKIPPED: dict[Kind, str] = {
     "other": "not pictures",
+    "format": "pictures in formats that no model takes, such as icons",
     "pdf": "PDF files, scanned where the preset says intake.pdf: pages",
     "link": "links to folders, or to nothing",
     "special": "not regular files",
@@ -139,6 +140,8 @@ def _kind(path: str, policy: IntakePolicy) -> Kind:
         return "link" if os.path.islink(path) else "picture"
     if begins_as_picture(head, policy):
         return "picture"
+    if begins_as_other_picture(head):
+        return "format"
     if is_pdf(head):
         return "picture" if policy.pdf == "pages" else "pdf"
     return "other"

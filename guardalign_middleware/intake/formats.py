@@ -15,12 +15,10 @@ _MAGIC_BYTES = 16
 _LARGEST_BRANDS = 256
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_TIFFS = (b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
+# Of what no model takes: icons, layers of an editor, textures.
 _OTHER_PICTURES = (
     b"8BPS",
-    b"II\0*",
-    b"MM*\0",
-    b"II+\0",
-    b"MM\0+",
     b"\0\0\0\x0cjP  ",
     b"\xff\x4f\xff\x51",
     b"\0\0\0\x0cJXL ",
@@ -85,20 +83,25 @@ def is_known_picture(data: bytes) -> bool:
 
 
 def begins_as_picture(data: bytes, policy: IntakePolicy) -> bool:
-    """Whether a file begins as a picture that the policy accepts, or that people keep as one.
+    """Whether a file begins as a picture that the policy accepts, or that a model could take.
 
     Unlike `is_known_picture`, this leaves out what Pillow only takes for a picture, such as C
     sources (XBM), and scientific data.
     """
-    if picture_format(data) is not None or data.startswith(_OTHER_PICTURES):
+    if picture_format(data) is not None or data.startswith(_TIFFS):
         return True
-    if _NETPBM.match(data) is not None or _iso_format(data) is not None:
+    if _iso_format(data) is not None:
         return True
     if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
         return True
     Image.init()
     others = set(policy.formats) - _KNOWN_FORMATS
     return any(_starts_like(accepted, data[:_MAGIC_BYTES]) for accepted in others)
+
+
+def begins_as_other_picture(data: bytes) -> bool:
+    """Whether a file begins as a picture in a format that no model takes, such as an icon."""
+    return data.startswith(_OTHER_PICTURES) or _NETPBM.match(data) is not None
 
 
 def _iso_format(data: bytes) -> str | None:
