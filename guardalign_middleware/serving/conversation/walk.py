@@ -108,11 +108,13 @@ class ConversationWalk(Walk):
         if not isinstance(tool, Mapping):
             return self.value(tool, place, "words")
         name = block_type(tool)
+        # Walked first in any case, so that each pass meets the same pictures.
+        walked = self._each(tool, f"{place}.", self._tool_field)
         if name is not None and not name.startswith(self.tools):
             # It works at the service, and what it finds goes to the model unseen.
-            self._withhold(_remote_tool(name, place), place, "file")
-            return tool
-        return self._each(tool, f"{place}.", self._tool_field)
+            if self._withhold(_remote_tool(name, place), place, "file"):
+                return _GONE
+        return walked
 
     def _tool_field(self, key: str, item: Any, place: str) -> Any:
         schema = key in _SCHEMA_KEYS or isinstance(item, str)
@@ -155,7 +157,9 @@ class ConversationWalk(Walk):
 
 
 def _same_or(old: Sequence[Any], new: list[Any]) -> Sequence[Any]:
-    return old if all(a is b for a, b in zip(old, new, strict=True)) else new
+    if all(a is b for a, b in zip(old, new, strict=True)):
+        return old
+    return [item for item in new if item is not _GONE]
 
 
 def _capitals(key: str, place: str) -> MessageError:

@@ -76,6 +76,9 @@ def upstream_router(
     @router.get("/v1/models/{model:path}", **reading)
     async def model(request: Request, model: str) -> Response:
         """One model of the upstream."""
+        if ".." in model:
+            # Behind the upstream's own proxy, this could be the path of another endpoint.
+            raise ApiError(404, "There is no such model.", code="model_not_found", param="model")
         return await passing.look(request, _caller(request), f"/models/{quote(model, safe='')}")
 
     return router

@@ -14,7 +14,7 @@ from guardalign_middleware.serving.conversation import (
     Handling,
     dialect_of,
 )
-from guardalign_middleware.testing import all_red, png, red_guard
+from guardalign_middleware.testing import all_red, has_red, picture, png, red_guard
 from guardalign_middleware.testing.histories import INERT, SPOKEN
 from tests.serving.conversation.positions import (
     LOOK,
@@ -30,6 +30,7 @@ from tests.serving.conversation.positions import (
     result,
     said,
     shot,
+    shown,
 )
 
 LINK = "https://example.org/a.png"
@@ -163,6 +164,19 @@ def test_an_operator_may_let_files_pass_and_is_told() -> None:
     assert [each["action"] for each in cleaned.to_json()["unscanned"]] == ["unscanned"] * 3
     with pytest.raises(ImageRejected):
         guard.clean(respond(said("user", UNSEEN["responses: address"][1])), RESPONSES)
+
+
+def test_a_tool_that_works_elsewhere_is_left_out_where_notices_are_wanted() -> None:
+    guard = ConversationGuard(red_guard(), Handling(on_refused="notice"))
+    remote = {"type": "mcp", "server_url": "https://x.example", "server_description": HOPELESS_URL}
+    kept = {"type": "function", "name": "f", "parameters": {}}
+    body = respond(said("user", shot(png(picture(red=True)))), tools=[remote, kept])
+    cleaned = guard.clean(body, RESPONSES).body
+    assert cleaned["tools"] == [kept]
+    assert not any(map(has_red, shown(cleaned)))
+
+
+HOPELESS_URL = shot(HOPELESS)["image_url"]
 
 
 def test_references_become_an_answer_in_words(guard: ConversationGuard) -> None:
