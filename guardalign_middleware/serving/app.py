@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
-from guardalign_middleware.serving.auth import Auth, KeyCheck
+from guardalign_middleware.serving.auth import OPEN_PATHS, Auth, KeyCheck
 from guardalign_middleware.serving.chat import chat_router
 from guardalign_middleware.serving.conversation_route import conversation_router
 from guardalign_middleware.serving.errors import install_errors
@@ -53,8 +55,7 @@ def create_app(
     """
     options = options or ServeOptions.read(served.config.serve)
     service = Service.of(served, options)
-    # No pages of documentation: they would load their scripts from elsewhere.
-    app = FastAPI(title="GuardAlign", version="1", docs_url=None, redoc_url=None)
+    app = _App(options)
     app.state.service = service
     answering: tuple[RouterOf, ...] = (models_router,)
     closing: tuple[RouterOf, ...] = ()
@@ -70,3 +71,30 @@ def create_app(
     app.add_middleware(Auth, check=KeyCheck(options))
     app.add_middleware(Measured, metrics=service.metrics)
     return app
+
+
+class _App(FastAPI):
+    def __init__(self, options: ServeOptions) -> None:
+        self._has_key = options.api_key is not None
+        # No pages of documentation: they would load their scripts from elsewhere.
+        super().__init__(
+            title="GuardAlign",
+            version=version("guardalign-middleware"),
+            docs_url=None,
+            redoc_url=None,
+        )
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI of what really happens: invalid requests are 400, and a key may be needed."""
+        described = super().openapi()
+        for path, operations in described["paths"].items():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+                if self._has_key and path not in OPEN_PATHS:
+                    operation["security"] = [{"key": []}]
+        components = described.setdefault("components", {})
+        for name in ("HTTPValidationError", "ValidationError"):
+            components.get("schemas", {}).pop(name, None)
+        if self._has_key:
+            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        return described
