@@ -71,7 +71,7 @@ bench: setup  ## measure everything that a CPU can, and update the figures of th
 # Environments of their own: these versions do not fit beside the pinned ones.
 EDITABLE := --editable . $(foreach project,$(filter integrations/%,$(PROJECTS)),--editable $(patsubst %/,%,$(dir $(project))))
 
-neighbours: setup  ## LlamaIndex's own OpenAI and Ollama LLMs behind the guard, on a wire that is a double
+neighbours: setup  ## LlamaIndex's own LLMs behind the guard, and clients of the older openai before the server
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-neighbours
 	grep -vxE 'openai==.*|langchain-openai==.*' constraints.txt > .venv-neighbours/constraints.txt
 	$(BIN)/uv pip install --quiet --python .venv-neighbours/bin/python \
