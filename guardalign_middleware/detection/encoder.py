@@ -250,6 +250,43 @@ class OpenClipEncoder:
                 units.view(len(texts), len(self._config.templates), -1).mean(1), "text"
             )
 
+    def readable(self, text: str) -> tuple[str, ...]:
+        """The words of a text that the encoder knows, in pieces that it can read in any template.
+
+        Unknown words are left out. There is no piece if all that is left are words of the
+        templates, which say nothing.
+        """
+        known = [word for word in text.split() if not self._unknown_in(word)]
+        empty = {word.lower() for one in self._config.templates for word in one.split()}
+        if not {word.lower() for word in known} - empty:
+            return ()
+        longest = max(self._config.templates, key=len)
+        limit = self._tokenizer.context_length
+        pieces: list[str] = []
+        for word in known:
+            longer = f"{pieces[-1]} {word}" if pieces else word
+            if pieces and self._length(longest.replace("{}", longer)) <= limit:
+                pieces[-1] = longer
+            elif self._length(longest.replace("{}", word)) <= limit:
+                pieces.append(word)
+        return tuple(pieces)
+
+    def _length(self, prompt: str) -> int:
+        """Tokens of a prompt, with those that begin and end it."""
+        inner = getattr(self._tokenizer, "tokenizer", None)
+        if inner is None:
+            return len(self._tokenizer.encode(prompt)) + 2
+        return len(inner(self._tokenizer.clean_fn(prompt)).input_ids)
+
+    def _unknown_in(self, word: str) -> bool:
+        """Whether the tokenizer's vocabulary lacks a word."""
+        inner = getattr(self._tokenizer, "tokenizer", None)
+        if inner is None:
+            return False
+        unknown = inner.unk_token_id
+        ids = inner(self._tokenizer.clean_fn(word), add_special_tokens=False).input_ids
+        return not ids or (unknown is not None and unknown in ids and unknown != inner.eos_token_id)
+
     def _check_words(self, prompt: str) -> None:
         """Reject unknown words: a small vocabulary would turn them into confident nonsense."""
         inner = getattr(self._tokenizer, "tokenizer", None)

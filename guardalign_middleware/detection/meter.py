@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from guardalign_middleware.config import (
@@ -47,6 +48,16 @@ _AS_IS: tuple[ViewName, ...] = ("as_is",)
 class _Anchors:
     unsafe: PackedAnchors
     all: PackedAnchors
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """Distances, costs and nearest categories of M rows, and the transport behind them."""
+
+    distances: NDArray[np.float64]
+    costs: NDArray[np.float64]
+    categories: tuple[str, ...]
+    result: TransportResult
 
 
 class Meter:
@@ -206,7 +217,39 @@ class Meter:
             return self.encoder.encode_images(crops)
         return self._windows.encode_windows(crops).flatten(0, 2)
 
+    def measure_rows(self, embeddings: Tensor) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+        """Distance and nearest unsafe category of each row, as if the rows were one form's patches.
+
+        Args:
+            embeddings: unit rows `[M, D]` from the encoder, of crops or of texts.
+
+        Returns:
+            Distances `[M]`, low = unsafe, and M categories.
+
+        Raises:
+            DetectionError: the transport gave no trustworthy number.
+        """
+        measured = self._measured(embeddings)
+        return measured.distances, measured.categories
+
     def _distances(self, embeddings: Tensor, form: FormPatches) -> PatchDistances:
+        measured = self._measured(embeddings)
+        best = int(measured.distances.argmin())
+        evidence = Evidence(
+            patch_boxes=form.image_boxes,
+            patch_distances=measured.distances,
+            patch_categories=measured.categories,
+            patch_costs=measured.costs,
+            patch_levels=form.patch_levels,
+            levels=form.levels,
+            marginal_error=measured.result.marginal_error,
+            iterations=measured.result.iterations,
+            solver=measured.result.solver,
+            encoder=self.encoder.fingerprint,
+        )
+        return PatchDistances(float(measured.distances[best]), measured.categories[best], evidence)
+
+    def _measured(self, embeddings: Tensor) -> _Measured:
         with torch.inference_mode():
             patch, result = self._transported(embeddings)
             costs, nearest = result.distances[: len(self.anchors.categories)].min(dim=0)
@@ -215,20 +258,7 @@ class Meter:
             raise DetectionError("A patch distance is NaN or infinite.", stage="transport")
         names = tuple(self.anchors.categories)
         categories = tuple(names[index] for index in nearest.tolist())
-        best = int(values.argmin())
-        evidence = Evidence(
-            patch_boxes=form.image_boxes,
-            patch_distances=values,
-            patch_categories=categories,
-            patch_costs=costs.cpu().numpy(),
-            patch_levels=form.patch_levels,
-            levels=form.levels,
-            marginal_error=result.marginal_error,
-            iterations=result.iterations,
-            solver=result.solver,
-            encoder=self.encoder.fingerprint,
-        )
-        return PatchDistances(float(values[best]), categories[best], evidence)
+        return _Measured(values, costs.cpu().numpy(), categories, result)
 
     def _transported(self, embeddings: Tensor) -> tuple[Tensor, TransportResult]:
         transport = self.transport
