@@ -26,6 +26,7 @@ from guardalign_middleware.detection.quantized import (
     quantized_tower,
     require_packages,
 )
+from guardalign_middleware.detection.vocabulary import Vocabulary
 from guardalign_middleware.errors import ConfigError, DetectionError, ModelLoadError
 from guardalign_middleware.model_folder import loading_faults
 from guardalign_middleware.provenance import check_pins, digest_files
@@ -85,6 +86,7 @@ class OpenClipEncoder:
         self.fingerprint = fingerprint
         self._config = config
         self._tokenizer = tokenizer
+        self._vocabulary = Vocabulary(tokenizer)
         self._device = _device(config)
         on_cpu = self._device.type == "cpu"
         self.crops_together = _CROPS_ON_CPU if on_cpu else _CROPS_ON_GPU
@@ -238,7 +240,7 @@ class OpenClipEncoder:
             raise ValueError("texts should not be empty.")
         prompts = [t.replace("{}", text) for text in texts for t in self._config.templates]
         for prompt in prompts:
-            self._check_words(prompt)
+            self._vocabulary.check(prompt)
         rows = []
         with torch.inference_mode():
             for first in range(0, len(prompts), self.batch_size):
@@ -256,64 +258,7 @@ class OpenClipEncoder:
         Unknown words are left out. There is no piece if all that is left are words of the
         templates, which say nothing.
         """
-        known = [word for word in text.split() if not self._unknown_in(word)]
-        empty = {word.lower() for one in self._config.templates for word in one.split()}
-        if not {word.lower() for word in known} - empty:
-            return ()
-        longest = max(self._config.templates, key=len)
-        limit = self._tokenizer.context_length
-        pieces: list[str] = []
-        for word in known:
-            longer = f"{pieces[-1]} {word}" if pieces else word
-            if pieces and self._length(longest.replace("{}", longer)) <= limit:
-                pieces[-1] = longer
-            elif self._length(longest.replace("{}", word)) <= limit:
-                pieces.append(word)
-        return tuple(pieces)
-
-    def _length(self, prompt: str) -> int:
-        """Tokens of a prompt, with those that begin and end it."""
-        inner = getattr(self._tokenizer, "tokenizer", None)
-        if inner is None:
-            return len(self._tokenizer.encode(prompt)) + 2
-        return len(inner(self._tokenizer.clean_fn(prompt)).input_ids)
-
-    def _unknown_in(self, word: str) -> bool:
-        """Whether the tokenizer's vocabulary lacks a word."""
-        inner = getattr(self._tokenizer, "tokenizer", None)
-        if inner is None:
-            return False
-        unknown = inner.unk_token_id
-        ids = inner(self._tokenizer.clean_fn(word), add_special_tokens=False).input_ids
-        return not ids or (unknown is not None and unknown in ids and unknown != inner.eos_token_id)
-
-    def _check_words(self, prompt: str) -> None:
-        """Reject unknown words: a small vocabulary would turn them into confident nonsense."""
-        inner = getattr(self._tokenizer, "tokenizer", None)
-        if inner is None:
-            length = len(self._tokenizer.encode(prompt)) + 2
-        else:
-            cleaned = self._tokenizer.clean_fn(prompt)  # SigLIP drops case and punctuation
-            ids = inner(cleaned).input_ids
-            length = len(ids)
-            unknown = inner.unk_token_id
-            if unknown is not None and unknown in ids and unknown != inner.eos_token_id:
-                words = [
-                    word
-                    for word in cleaned.split()
-                    if unknown in inner(word, add_special_tokens=False).input_ids
-                ]
-                raise ConfigError(
-                    f"The encoder does not know the word {', '.join(map(repr, words))} "
-                    f"in {prompt!r}.",
-                    remedy="Use another word in the anchors or templates.",
-                )
-        limit = self._tokenizer.context_length
-        if length > limit:
-            raise ConfigError(
-                f"{prompt!r} is {length} tokens long; the encoder reads at most {limit}.",
-                remedy="Shorten the anchor or the template.",
-            )
+        return self._vocabulary.readable(text, self._config.templates)
 
 
 def _unit_rows(rows: Tensor, kind: str) -> Tensor:

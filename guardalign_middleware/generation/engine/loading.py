@@ -21,13 +21,13 @@ from transformers.quantizers.auto import AutoQuantizationConfig
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import ModelLoadError
-from guardalign_middleware.generation.engine.source import open_source, pinned_weights
 from guardalign_middleware.generation.prompt.template_check import (
     check_template,
     choose_template,
     special_tokens,
 )
 from guardalign_middleware.model_folder import loading_faults
+from guardalign_middleware.model_folder.source import open_source, pinned_weights
 from guardalign_middleware.provenance import Provenance
 
 # Everything is in the folder by now, and its own code is never run.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -15,9 +16,14 @@ from transformers import (
 )
 
 from guardalign_middleware.errors import ConfigError, GuardError, ModelLoadError
-from guardalign_middleware.words.guards.guard import STAGE, Assessment
+from guardalign_middleware.model_folder import loading_faults
+from guardalign_middleware.model_folder.source import ModelName, open_source, pinned_weights
+from guardalign_middleware.provenance import digest_files
+from guardalign_middleware.words.guards.guard import Assessment
+from guardalign_middleware.words.judge import STAGE
 
-_FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError)
+# Everything is in the folder by now, and its own code is never run.
+_SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _TOKENS = 512
 _BATCH = 16
 
@@ -49,7 +55,8 @@ class ClassifierGuard:
         *,
         name: str,
     ) -> None:
-        labels: dict[str, int] = model.config.label2id
+        # A config that was saved with one of its two tables lacks the other.
+        labels = {label: int(index) for index, label in model.config.id2label.items()}
         missing = sorted(set(unsafe) - set(labels))
         if missing or not unsafe:
             raise ConfigError(
@@ -61,7 +68,14 @@ class ClassifierGuard:
                 f"The tokenizer of {name} cannot cut long texts into windows.",
                 remedy="Save it with tokenizer.json.",
             )
+        if tokenizer.pad_token_id is None or model.config.pad_token_id is None:
+            raise ConfigError(
+                f"{name} has no padding token, so it cannot read texts of different lengths.",
+                remedy="Set pad_token of the tokenizer and pad_token_id of the model's config.",
+            )
         self._model, self._tokenizer = model, tokenizer
+        # A fast tokenizer sets its truncation anew in each call, and fails if two do so at once.
+        self._turn = threading.Lock()
         self._unsafe = {labels[label]: category for label, category in unsafe.items()}
         self._several = (
             model.config.problem_type == "multi_label_classification" or len(labels) == 1
@@ -93,31 +107,28 @@ class ClassifierGuard:
             ModelLoadError: the model is missing, pickled, incomplete, or no classifier of texts.
             ConfigError: from the constructor.
         """
-        options: dict[str, Any] = {
-            "revision": revision,
-            "local_files_only": local_files_only,
-            "trust_remote_code": False,
-        }
-        try:
+        named = ModelName(model, revision, local_files_only)
+        source = open_source(named, weights=True)
+        provenance = pinned_weights(source, named)
+        with loading_faults(
+            f"The classifier of texts {model}",
+            "It needs safetensors weights, config.json and a tokenizer.",
+        ):
             loaded, report = AutoModelForSequenceClassification.from_pretrained(
-                model, use_safetensors=True, output_loading_info=True, **options
+                str(source.folder), use_safetensors=True, output_loading_info=True, **_SAFE
             )
-            tokenizer = AutoTokenizer.from_pretrained(model, **options)
+            tokenizer = AutoTokenizer.from_pretrained(str(source.folder), **_SAFE)
             loaded = loaded.to(torch.device(device)).eval()
-        except _FAULTS as error:
-            raise ModelLoadError(
-                f"Cannot load the classifier of texts {model!r}: {str(error)[:300]}",
-                remedy="It needs safetensors weights, config.json and a tokenizer; a hub model "
-                "needs the network or a filled cache.",
-            ) from error
         # transformers fills gaps with random weights: a model without its head guards nothing.
         if lacking := [*report["missing_keys"], *report["mismatched_keys"]]:
             raise ModelLoadError(
-                f"{model!r} lacks the weights {', '.join(map(str, sorted(lacking)[:3]))}.",
+                f"{model} lacks the weights {', '.join(map(str, sorted(lacking)[:3]))}.",
                 remedy="Name a model that was trained for text classification.",
             )
-        commit = getattr(loaded.config, "_commit_hash", None)
-        return cls(loaded, tokenizer, unsafe, name=f"{model}@{commit or revision or 'local'}")
+        files = {**provenance.files, **digest_files(source.folder.glob("*.json"))}
+        digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
+        name = f"{source.name}@{digest}"
+        return cls(loaded, tokenizer, unsafe, name=name)
 
     @property
     def fingerprint(self) -> str:
@@ -130,15 +141,16 @@ class ClassifierGuard:
         Raises:
             GuardError: the model failed, or gave NaN.
         """
-        windows = self._tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=self._tokens,
-            stride=min(self._tokens // 4, 64),
-            return_overflowing_tokens=True,
-            padding=True,
-            return_tensors="pt",
-        )
+        with self._turn:
+            windows = self._tokenizer(
+                list(texts),
+                truncation=True,
+                max_length=self._tokens,
+                stride=min(self._tokens // 4, 64),
+                return_overflowing_tokens=True,
+                padding=True,
+                return_tensors="pt",
+            )
         owners = windows.pop("overflow_to_sample_mapping").tolist()
         best: dict[int, Assessment] = {}
         for first in range(0, len(owners), _BATCH):

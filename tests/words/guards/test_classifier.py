@@ -115,14 +115,14 @@ def test_a_model_without_its_head_is_refused(tmp_path: Path) -> None:
 def test_pickled_missing_and_damaged_weights_are_refused(folder: Path, tmp_path: Path) -> None:
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    with pytest.raises(ModelLoadError, match="Cannot load"):
+    with pytest.raises(ModelLoadError, match="cannot be loaded|no weights|safetensors"):
         ClassifierGuard.load(str(tmp_path), UNSAFE, local_files_only=True)
     model = BertForSequenceClassification(config())
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(ModelLoadError, match="Cannot load"):
+    with pytest.raises(ModelLoadError, match="cannot be loaded|no weights|safetensors"):
         ClassifierGuard.load(str(tmp_path), UNSAFE, local_files_only=True)
     (tmp_path / "model.safetensors").write_bytes(b"\x08\x00")
-    with pytest.raises(ModelLoadError, match="Cannot load"):
+    with pytest.raises(ModelLoadError, match="cannot be loaded|no weights|safetensors"):
         ClassifierGuard.load(str(tmp_path), UNSAFE, local_files_only=True)
 
 
@@ -130,6 +130,13 @@ def test_labels_must_be_of_the_model(folder: Path) -> None:
     for labels in ({}, {"evil": "harm"}):
         with pytest.raises(ConfigError, match="label"):
             ClassifierGuard.load(str(folder), labels)
+
+
+def test_a_model_without_padding_is_refused() -> None:
+    model = knows_bad(BertForSequenceClassification(config()))
+    model.config.pad_token_id = None
+    with pytest.raises(ConfigError, match="padding"):
+        ClassifierGuard(model, tokenizer(), UNSAFE, name="no padding")
 
 
 def test_nan_is_a_fault_and_not_safe() -> None:

@@ -7,26 +7,57 @@ So what is checked is what is opened, and no library fetches anything by itself.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from huggingface_hub import snapshot_download
 
-from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import ModelLoadError
-from guardalign_middleware.model_folder import (
-    all_weights,
-    checked_files,
-    loaded_weights,
-    loading_faults,
-    named_weights,
-)
+from guardalign_middleware.model_folder.contents import checked_files
+from guardalign_middleware.model_folder.loading_faults import loading_faults
 from guardalign_middleware.model_folder.shard_index import is_plain_weights
+from guardalign_middleware.model_folder.weights import all_weights, loaded_weights, named_weights
 from guardalign_middleware.provenance import Provenance, check_pins, digests, note_files
 from guardalign_middleware.strict import is_folder, is_regular
 
 # Everything but weights: options, vocabularies, tokenizers and templates.
 _SMALL = ("*.json", "*.jinja", "*.txt", "*.model", "*.model.*", "*.tiktoken", "*.bpe", "*.codes")
+
+
+class NamesModel(Protocol):
+    """What names a model: `ModelName`, or a config with these fields."""
+
+    @property
+    def model(self) -> str:
+        """A directory or a hub id."""
+        ...
+
+    @property
+    def revision(self) -> str | None:
+        """Of a hub model."""
+        ...
+
+    @property
+    def local_files_only(self) -> bool:
+        """Whether the hub is not asked."""
+        ...
+
+    @property
+    def sha256(self) -> Mapping[str, str]:
+        """File → digest that it must have; empty = any."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A model without any other options; see `NamesModel`."""
+
+    model: str
+    revision: str | None = None
+    local_files_only: bool = False
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,7 +75,7 @@ class ModelSource:
     revision: str | None
 
 
-def open_source(config: RunnerConfig, *, weights: bool) -> ModelSource:
+def open_source(config: NamesModel, *, weights: bool) -> ModelSource:
     """Find a model's folder, fetch what is missing from the hub, and check its files.
 
     Args:
@@ -74,7 +105,7 @@ def open_source(config: RunnerConfig, *, weights: bool) -> ModelSource:
     return source
 
 
-def pinned_weights(source: ModelSource, config: RunnerConfig) -> Provenance:
+def pinned_weights(source: ModelSource, config: NamesModel) -> Provenance:
     """The weights that will be opened; with pins, after comparing every file in the folder.
 
     Raises:
@@ -89,7 +120,7 @@ def pinned_weights(source: ModelSource, config: RunnerConfig) -> Provenance:
     return Provenance(source.name, source.revision, opened)
 
 
-def _fetched(config: RunnerConfig, revision: str | None, patterns: tuple[str, ...]) -> Path:
+def _fetched(config: NamesModel, revision: str | None, patterns: tuple[str, ...]) -> Path:
     with loading_faults(
         f"The model {config.model}",
         "Check the name, the revision and the network; or download the model into a directory and "
