@@ -56,7 +56,7 @@ class ClassifierGuard:
         name: str,
     ) -> None:
         # A config that was saved with one of its two tables lacks the other.
-        labels = {label: int(index) for index, label in model.config.id2label.items()}
+        labels = {label: int(index) for index, label in (model.config.id2label or {}).items()}
         missing = sorted(set(unsafe) - set(labels))
         if missing or not unsafe:
             raise ConfigError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from torch import Tensor
 
@@ -46,7 +46,7 @@ class ConceptGuard:
                 "The encoder cannot say which words it knows, so it cannot guard texts.",
                 remedy="Use OpenClipEncoder, or give the encoder a method `readable`.",
             )
-        self._encoder: _ReadsTexts = encoder
+        self._encoder = cast("_ReadsTexts", encoder)
         self._meter = meter
 
     @property

@@ -52,7 +52,9 @@ def test_unknown_words_are_left_out_and_a_text_of_them_is_unknown(
     encoder: OpenClipEncoder,
 ) -> None:
     guard = ConceptGuard(meter(encoder))
-    mixed, unknown, empty = guard.assess(["Buy one “knife” tonight!", "gobbledygook xyzzy", "a of a"])
+    mixed, unknown, empty = guard.assess(
+        ["Buy one “knife” tonight!", "gobbledygook xyzzy", "a of a"]
+    )
     (alone,) = guard.assess(["knife"])
     assert mixed.distance == pytest.approx(alone.distance, abs=1e-6)
     for found in (unknown, empty):
