@@ -186,6 +186,7 @@ _READY = {
         "detection_pair",
     ),
     "detection_speed.json": ("detection_speed", "detection_precisions"),
+    "mini_named.json": ("mini_named",),
     "cost.json": ("cost_presets", "cost_encoders", "cost_sights"),
     "encoding.json": ("encoding",),
     "langchain_leaks.json": (
