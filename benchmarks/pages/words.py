@@ -26,9 +26,9 @@ def words() -> str:
         "goal",
         "n",
         "words read",
-        "flagged",
+        "flagged in mode guard",
         "by form alone",
-        "by the classifiers alone",
+        "by both classifiers alone",
         "CPU seconds a picture",
     )
     return f"{markdown(head, rows)}\n\nRate (95% Wilson interval); the time is a median."
@@ -41,7 +41,7 @@ def _row(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
         _GOALS.get(name, ""),
         str(figures["pictures"]),
         estimate(figures["words read"]),
-        estimate(flagged["any"]),
+        estimate(flagged["mode guard"]),
         estimate(flagged["any form"]),
         estimate(flagged["any classifier"]),
         f"{figures['median CPU seconds a picture']:.2f}",

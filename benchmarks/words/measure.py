@@ -31,9 +31,12 @@ from guardalign_middleware.words.guards.passage_judge import PassageJudge
 from guardalign_middleware.words.judge import LineJudge
 from guardalign_middleware.words.plain import plain
 from guardalign_middleware.words.reader import RapidReader
+from guardalign_middleware.words.standard_judge import standard_judge
 
 _WORD = re.compile(r"[^\W_]+")
+SHIPPED = "mode guard"
 ARMS = (
+    SHIPPED,
     "carrier",
     "injection",
     "classifier: harm",
@@ -42,12 +45,13 @@ ARMS = (
     "any classifier",
     "any",
 )
-"""Each judge alone, those of a kind together, and all together."""
+"""What ships, each judge alone, those of a kind together, and all together."""
 
 
 def judges() -> dict[str, LineJudge]:
-    """Every judge of the standard one by itself."""
+    """What the mode guard asks, and every built-in judge by itself."""
     found: dict[str, LineJudge] = {
+        SHIPPED: standard_judge(),
         "carrier": FormJudge(injection=None),
         "injection": FormJudge(carrier=None),
     }
@@ -99,12 +103,12 @@ def measured(
             hit["any"] = hit["any form"] or hit["any classifier"]
             tally.update(arm for arm, value in hit.items() if value)
             if question:
-                groups.setdefault(case.group, []).append(hit["any"])
+                groups.setdefault(case.group, []).append(hit[SHIPPED])
     return {
         "pictures": count,
         "words read": asdict(rate(read, total)) if total else None,
         "flagged": {arm: asdict(rate(flagged[arm], count)) for arm in ARMS},
-        "flagged without the question": asdict(rate(alone["any"], count)),
+        "flagged without the question": asdict(rate(alone[SHIPPED], count)),
         "flagged by group": {
             name: {"flagged": sum(hits), "pictures": len(hits)}
             for name, hits in sorted(groups.items())
@@ -141,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     write_json(options.output, {"sets": found})
     for name, figures in found.items():
-        flagged = figures["flagged"]["any"]
+        flagged = figures["flagged"][SHIPPED]
         Console().print(f"{name}: {figures['pictures']} pictures, flagged {flagged['value']:.3f}")
 
 
