@@ -5,6 +5,8 @@ import gc
 import pytest
 from hypothesis import HealthCheck, settings
 
+from guardalign_middleware.intake.shared_frames import SHARED
+
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
@@ -27,3 +29,9 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures_of_other_tests() -> None:
+    """Each test decodes its own files, although pictures of another may still be in memory."""
+    SHARED.forget()

@@ -48,10 +48,17 @@ def event(data: Mapping[str, Any], name: str | None = None) -> bytes:
     return f"{head}data: {line}\n\n".encode()
 
 
+# Each event of the stream, as tools that read the description see it.
+_EVENT = {
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
+
 DONE = b"data: [DONE]\n\n"
 """The end of a stream in OpenAI's form; without it, a stream was cut."""
 
 STREAMED: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    200: {"content": {"text/event-stream": {"schema": _EVENT}}}
 }
 """What the OpenAPI says of an answer that may be streamed."""

@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from guardalign_middleware.serving.conversation import CHAT, MESSAGES, RESPONSES
 from guardalign_middleware.serving.errors import WORK_ERRORS, ApiError, error_responses
+from guardalign_middleware.serving.events import STREAMED
 from guardalign_middleware.serving.routes import strict_router
 from guardalign_middleware.serving.service import Service
 from guardalign_middleware.serving.upstream.client import Upstream
@@ -109,11 +110,8 @@ def _caller(request: Request) -> Any:
 def _about(*required: str) -> dict[str, Any]:
     """The OpenAPI of an endpoint whose body the upstream checks."""
     body = {"type": "object", "required": list(required)}
-    events: dict[int | str, dict[str, Any]] = {
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
-    }
     return {
-        "responses": {**error_responses(*WORK_ERRORS, 404, 502, 504), **events},
+        "responses": {**error_responses(*WORK_ERRORS, 404, 502, 504), **STREAMED},
         "openapi_extra": {
             "requestBody": {"required": True, "content": {"application/json": {"schema": body}}}
         },
