@@ -25,12 +25,14 @@ if TYPE_CHECKING:
         ModelLoadError,
         OutOfMemory,
         Overloaded,
+        Unreachable,
     )
     from guardalign_middleware.generation.runner import CalibratedRunner
     from guardalign_middleware.guard import GuardAlign
     from guardalign_middleware.guarded_stream import GuardedStream
     from guardalign_middleware.image_guard import ImageGuard
     from guardalign_middleware.preset_files import available_presets
+    from guardalign_middleware.remote import RemoteImageGuard
     from guardalign_middleware.replies import CalibrationReport, GuardedChunk, GuardedReply, Usage
     from guardalign_middleware.sanitize import SanitizedImage
     from guardalign_middleware.types import CanonicalImage, Message, Region, Verdict
@@ -59,7 +61,9 @@ __all__ = [
     "OutOfMemory",
     "Overloaded",
     "Region",
+    "RemoteImageGuard",
     "SanitizedImage",
+    "Unreachable",
     "Usage",
     "Verdict",
     "available_presets",
@@ -80,12 +84,14 @@ _HOMES = {
         "ModelLoadError",
         "OutOfMemory",
         "Overloaded",
+        "Unreachable",
     ),
     "generation.runner": ("CalibratedRunner",),
     "guard": ("GuardAlign",),
     "guarded_stream": ("GuardedStream",),
     "image_guard": ("ImageGuard",),
     "preset_files": ("available_presets",),
+    "remote": ("RemoteImageGuard",),
     "sanitize": ("SanitizedImage",),
     "replies": ("CalibrationReport", "GuardedChunk", "GuardedReply", "Usage"),
     "types": ("CanonicalImage", "Message", "Region", "Verdict"),

@@ -13,7 +13,8 @@ GuardAlignError
     ├── DetectionError   the encoder or the transport gave an unusable result
     ├── CalibrationError the attention calibration did not happen as configured
     ├── Overloaded       too many requests are waiting for the model
-    └── OutOfMemory      there is too little memory for a request, even alone
+     ├── Unreachable      a guard in another process gave no usable answer
+     └── OutOfMemory      there is too little memory for a request, even alone
 ```
 
 A verdict of `block` is an answer, not an error. A `GuardError` is a fault, so callers can
@@ -94,7 +95,7 @@ class GuardError(GuardAlignError):
     pages; `forms`, `encode`, `transport` and `detection` for the detector; `words` for reading and
     judging words; `sanitize`; `prefix`,
     `spans`, `calibration`, `generation` and `output` for the answer; `process` for a guard in a
-    forked process; `attack` for a failed simulated attack.
+    forked process; `remote` for a guard behind a URL; `attack` for a failed simulated attack.
     """
 
     def __init__(self, message: str, *, stage: str, remedy: str = "") -> None:
@@ -112,6 +113,10 @@ class CalibrationError(GuardError):
 
 class Overloaded(GuardError):
     """Too many requests are waiting for the model; retrying later can succeed."""
+
+
+class Unreachable(GuardError):
+    """A guard in another process did not answer, or gave no answer that can be trusted."""
 
 
 class OutOfMemory(GuardError):

@@ -24,6 +24,7 @@ from guardalign_middleware.guarded_stream import GuardedStream
 from guardalign_middleware.handling import OnBlocked, OnRefused, check_sent_options
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.messages import read_conversation
+from guardalign_middleware.remote import RemoteImageGuard
 from guardalign_middleware.replies import Generated, GuardedChunk, GuardedReply
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
@@ -60,7 +61,7 @@ class GuardAlign:
 
     def __init__(
         self,
-        guard: ImageGuard,
+        guard: ImageGuard | RemoteImageGuard,
         runner: Runner,
         *,
         on_output: OnOutput | None = None,

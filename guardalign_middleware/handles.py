@@ -29,10 +29,12 @@ from guardalign_middleware.sources import check_loaded, check_preset, with_sourc
 if TYPE_CHECKING:
     from guardalign_middleware.guard import GuardAlign
     from guardalign_middleware.image_guard import ImageGuard
+    from guardalign_middleware.remote import RemoteImageGuard
 
 
 class _Configured(Protocol):
-    config: GuardAlignConfig
+    @property
+    def config(self) -> GuardAlignConfig: ...
 
 
 Loaded = TypeVar("Loaded", bound=_Configured)
@@ -194,20 +196,24 @@ class LazyChain(_Lazy["GuardAlign"]):
         return shares if runner is None else (*shares, _SHARED.share(runner_key(runner)))
 
 
-class LazyGuard(_Lazy["ImageGuard"]):
-    """A handle on an `ImageGuard`, for adapters that clean images and leave answering to others.
+class LazyGuard(_Lazy["ImageGuard | RemoteImageGuard"]):
+    """A handle on a guard, for adapters that clean images and leave answering to others.
 
     It copies and pickles as `LazyChain` does. The preset needs no runner.
 
     Args:
         preset: name or path of the preset to load.
-        guard: a loaded guard, instead of `preset`.
+        guard: a loaded guard, or one in another process, instead of `preset`.
 
     Raises:
         ConfigError: neither or both are given, or the preset cannot be read.
     """
 
-    def __init__(self, preset: str | Path | None = None, guard: ImageGuard | None = None) -> None:
+    def __init__(
+        self,
+        preset: str | Path | None = None,
+        guard: ImageGuard | RemoteImageGuard | None = None,
+    ) -> None:
         super().__init__(preset, guard, "guard")
         self._identity = guard_identity(self._config, guard)
 
@@ -235,7 +241,7 @@ class LazyGuard(_Lazy["ImageGuard"]):
 
 def guard_handle(
     preset: str | Path | None = None,
-    guard: ImageGuard | None = None,
+    guard: ImageGuard | RemoteImageGuard | None = None,
     source: object = None,
     *,
     owner: str,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware.config import DetectionConfig, GuardAlignConfig, RunnerConfig
 from guardalign_middleware.preset_files import LOCAL_DIR
+from guardalign_middleware.remote import RemoteImageGuard
 from guardalign_middleware.strict import Malformed, is_folder, is_regular, read_bytes
 
 if TYPE_CHECKING:
@@ -41,13 +42,17 @@ def chain_identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[s
     return identity
 
 
-def guard_identity(config: GuardAlignConfig, guard: ImageGuard | None) -> dict[str, Any]:
+def guard_identity(
+    config: GuardAlignConfig, guard: ImageGuard | RemoteImageGuard | None
+) -> dict[str, Any]:
     """What a cleaned image depends on, as plain JSON values.
 
     Args:
         config: of the guard.
         guard: the loaded guard; None if it is loaded from the config.
     """
+    if isinstance(guard, RemoteImageGuard):
+        return guard.identity
     record = _record(config.model_copy(update={"runner": None}))
     record["seen by"] = _seen_by(config)
     if guard is not None:
@@ -97,8 +102,10 @@ def _record(config: GuardAlignConfig) -> dict[str, Any]:
     }
 
 
-def _judged_by(guard: ImageGuard) -> list[str | None]:
+def _judged_by(guard: ImageGuard | RemoteImageGuard) -> list[str | None]:
     """What a loaded guard may have been given instead of what its config names."""
+    if isinstance(guard, RemoteImageGuard):
+        return [guard.identity["fingerprint"]]
     profile, words = guard.detector.profile, guard.words
     return [
         None if profile is None else profile.fingerprint,

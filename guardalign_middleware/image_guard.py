@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from guardalign_middleware.async_forms import AsyncForms
 from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
@@ -22,7 +23,7 @@ from guardalign_middleware.errors import GuardError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.intake import load_frames, load_image
 from guardalign_middleware.intake.load import ImageSource
-from guardalign_middleware.output import GuardOutput
+from guardalign_middleware.output import GuardOutput, identity_of
 from guardalign_middleware.sanitize import Cleaning, SanitizedImage, sanitize
 from guardalign_middleware.turns import Turn, clean_together, in_turns, shown
 from guardalign_middleware.types import CanonicalImage, Verdict
@@ -37,7 +38,7 @@ _LOGGER = logging.getLogger(__name__)
 Result = TypeVar("Result", Verdict, SanitizedImage)
 
 
-class ImageGuard:
+class ImageGuard(AsyncForms):
     """Scans images and cleans them; threads may share one.
 
     One image is scanned at a time, with the scans that cleaning it takes, in order of arrival.
@@ -65,7 +66,7 @@ class ImageGuard:
         self.detector = detector
         self.words = words or load_words(config)
         self._audit = _audit_log(config)
-        self._output = GuardOutput(config, detector, self.words)
+        self._output = GuardOutput(config, partial(identity_of, config, detector, self.words))
         self._cleanings: BoundedCache[Cleaning] = BoundedCache(
             config.detection.remembered_verdicts,
             config.detection.remembered_bytes,

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.config import GuardAlignConfig
-from guardalign_middleware.detection import Detector
 from guardalign_middleware.encode import (
     Encoded,
     certainly_fits,
@@ -29,6 +28,7 @@ from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.types import CanonicalImage, Verdict
 
 if TYPE_CHECKING:
+    from guardalign_middleware.detection import Detector
     from guardalign_middleware.words.policy import WordPolicy
 
 _MOST = 8192
@@ -85,16 +85,13 @@ class GuardOutput:
 
     Args:
         config: of the guard.
-        detector: of the guard.
-        words: of the guard; None where it reads none.
+        identity: gives the digest of everything that decides what the guard lets out; asked for
+            the first file.
     """
 
-    def __init__(
-        self, config: GuardAlignConfig, detector: Detector, words: WordPolicy | None = None
-    ) -> None:
+    def __init__(self, config: GuardAlignConfig, identity: Callable[[], str]) -> None:
         self._config = config
-        self._detector = detector
-        self._words = words
+        self._asked_identity = identity
         # The guard's own cap must never refuse what it has let out.
         most = min(config.output.max_bytes, config.intake.max_bytes)
         self._limits = config.output.model_copy(update={"max_bytes": most})
@@ -107,7 +104,7 @@ class GuardOutput:
 
     @cached_property
     def _identity(self) -> str:
-        return identity_of(self._config, self._detector, self._words)
+        return self._asked_identity()
 
     def fitted(self, image: CanonicalImage) -> CanonicalImage:
         """The image, scaled down if it is too large to leave.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guardalign_middleware.detection import Detector
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import SEVERITY, CanonicalImage, Evidence, Verdict
+
+if TYPE_CHECKING:
+    from guardalign_middleware.detection import Detector
 
 
 def severity(verdict: Verdict) -> tuple[int, bool, float]:

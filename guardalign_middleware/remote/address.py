@@ -1,0 +1,66 @@
+"""Where a remote guard is, and the key for it: checked before anything is sent."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import httpx
+from pydantic import SecretStr
+
+from guardalign_middleware.errors import ConfigError
+
+
+def checked_url(url: str, *, allow_http: bool) -> httpx.URL:
+    """The base URL of a guard.
+
+    Raises:
+        ConfigError: it is none, holds a password, a query or a fragment, or leads out of this
+            machine without encryption.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise ConfigError("url should be a URL.", remedy=_EXAMPLE) from error
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise ConfigError("url should start with https:// or http:// and a host.", remedy=_EXAMPLE)
+    if parsed.userinfo or parsed.query or parsed.fragment:
+        raise ConfigError(
+            "url should hold no password, query or fragment.", remedy="Pass the key as api_key."
+        )
+    if parsed.scheme == "http" and not allow_http and not _is_loopback(parsed.host):
+        raise ConfigError(
+            f"Pictures and the key would travel to {parsed.host} without encryption.",
+            remedy="Use https, or, in a network that you trust, allow_http=True.",
+        )
+    return parsed.copy_with(path=parsed.path.rstrip("/") + "/")
+
+
+def label_of(url: httpx.URL) -> str:
+    """The URL in errors; it holds no secret."""
+    return str(url).rstrip("/")
+
+
+def checked_key(api_key: str | None) -> SecretStr | None:
+    """The key, hidden from representations and logs.
+
+    Raises:
+        ConfigError: no header can hold it.
+    """
+    if api_key is None:
+        return None
+    if not isinstance(api_key, str) or not api_key.strip():
+        raise ConfigError("api_key should be a key, or None.", remedy="Check where it is read.")
+    key = api_key.strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigError("api_key should hold printable ASCII characters only, and no spaces.")
+    return SecretStr(key)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+_EXAMPLE = 'Give the base URL of `guardalign serve`, such as "http://127.0.0.1:8000".'

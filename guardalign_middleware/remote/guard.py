@@ -1,0 +1,320 @@
+"""`RemoteImageGuard`: an `ImageGuard` whose models are in another process."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+from weakref import WeakSet
+
+from guardalign_middleware.async_forms import AsyncForms
+from guardalign_middleware.cache import BoundedCache
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.encode import Encoded
+from guardalign_middleware.errors import ConfigError, GuardError
+from guardalign_middleware.intake import load_frames, load_image
+from guardalign_middleware.intake.load import ImageSource
+from guardalign_middleware.output import GuardOutput
+from guardalign_middleware.remote.address import checked_key, checked_url
+from guardalign_middleware.remote.connection import Connection
+from guardalign_middleware.remote.questions import Questions, describe
+from guardalign_middleware.sanitize import Cleaning, SanitizedImage
+from guardalign_middleware.turns import Turn
+from guardalign_middleware.types import CanonicalImage, Verdict
+from guardalign_middleware.unscanned import severity
+from guardalign_middleware.wire import GuardDescription
+
+Result = TypeVar("Result", Verdict, Cleaning)
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What is known of the guard, and what it has answered."""
+
+    questions: Questions
+    output: GuardOutput
+    verdicts: BoundedCache[Verdict]
+    cleanings: BoundedCache[Cleaning]
+
+    @property
+    def config(self) -> GuardAlignConfig:
+        return self.questions.config
+
+
+class RemoteImageGuard(AsyncForms):
+    """The guard behind a URL, with the methods and results of `ImageGuard`; threads may share it.
+
+    Pictures are decoded here, once, under the policy of the guard, and sent to `guardalign serve`.
+    Verdicts come back with all of their evidence, and what is unsafe is hidden here, in the very
+    pixels that were decoded. A verdict about any other pixels is refused.
+
+    Nothing is sent before the guard is first used, or given to an adapter; its settings are read
+    then. A guard that is replaced by one with other settings is refused from then on. Results are
+    remembered as `ImageGuard` does, unless the guard keeps an audit log, which has a line for every
+    call.
+
+    Args:
+        url: base URL of `guardalign serve`, without /v1.
+        api_key: its key.
+        timeout: seconds for one request, waiting for its turn included.
+        retries: how often a request that the guard did not take may be repeated.
+        tls: trusted certificates; None = the authorities that httpx trusts.
+        allow_http: whether pictures and key may leave this machine without encryption.
+
+    Raises:
+        ConfigError: a wrong URL or key, or http to another machine without `allow_http`.
+
+    Example:
+        ```python
+        from langchain_guardalign import ImageGuardRunnable
+
+        guard = RemoteImageGuard("https://guard.example", api_key=os.environ["GUARDALIGN_KEY"])
+        chain = ImageGuardRunnable(guard=guard) | model
+        ```
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 3,
+        tls: ssl.SSLContext | None = None,
+        allow_http: bool = False,
+    ) -> None:
+        if not 0 < timeout < float("inf"):
+            raise ConfigError(f"timeout should be > 0 and finite. Received {timeout}.")
+        if retries < 0:
+            raise ConfigError(f"retries should be >= 0. Received {retries}.")
+        base = checked_url(url, allow_http=allow_http)
+        self._connection = Connection(base, checked_key(api_key), timeout, retries, tls)
+        self._description: GuardDescription | None = None
+        self._failed_open = 0
+        self._forget()
+        _GUARDS.add(self)
+
+    def _forget(self) -> None:
+        """Hold no lock and no socket: at the start, and in a forked process."""
+        self._connection.forget()
+        self._lock = threading.Lock()
+        self._known: _Known | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._connection.label!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A RemoteImageGuard cannot be pickled: it holds a key. Make it where used.")
+
+    def close(self) -> None:
+        """Close the connections; every later call is refused."""
+        self._connection.close()
+
+    @property
+    def config(self) -> GuardAlignConfig:
+        """The guard's config, with neither its audit log nor a runner; asked for once.
+
+        Raises:
+            ConfigError: the key is refused, or there is no guard of this version.
+            Unreachable: the guard did not answer.
+        """
+        return self._guard().config
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a result depends on, as plain JSON values; see `LazyGuard.identity`."""
+        known = self._guard()
+        return {"guard": known.config.name, "fingerprint": known.questions.guard.guard}
+
+    @property
+    def failed_open(self) -> int:
+        """How many images were allowed unscanned so far, by `on_fault="allow"` of the guard."""
+        with self._lock:
+            return self._failed_open
+
+    def load(self, source: ImageSource) -> CanonicalImage:
+        """As `ImageGuard.load`, in this process."""
+        known = self._guard()
+        return known.output.fitted(load_image(source, known.config.intake))
+
+    def load_frames(self, source: ImageSource) -> tuple[CanonicalImage, ...]:
+        """As `ImageGuard.load_frames`, in this process."""
+        known = self._guard()
+        frames = load_frames(source, known.config.intake)
+        return tuple(known.output.fitted(frame) for frame in frames)
+
+    def encode(self, image: CanonicalImage, passed: Verdict | None = None) -> Encoded:
+        """As `ImageGuard.encode`, in this process."""
+        return self._guard().output.encode(image, passed)
+
+    def scan(self, source: ImageSource, *, view_seed: str | None = None) -> Verdict:
+        """As `ImageGuard.scan`; raises `Unreachable` as well, and `ConfigError` for a wrong key."""
+        return self._scan_files([source], view_seed)[0]
+
+    def scan_many(self, sources: Sequence[ImageSource]) -> list[Verdict]:
+        """Scan several images together, equal pictures once; raises as `scan` does."""
+        return self._scan_files(sources, None)
+
+    def sanitize(self, source: ImageSource, *, view_seed: str | None = None) -> SanitizedImage:
+        """As `ImageGuard.sanitize`; raises `Unreachable` as well."""
+        return self._sanitize_files([source], view_seed)[0]
+
+    def sanitize_many(
+        self, sources: Sequence[ImageSource], *, turns: Sequence[Turn] = ()
+    ) -> list[SanitizedImage]:
+        """As `ImageGuard.sanitize_many`; raises as `sanitize` does."""
+        return self._sanitize_files(sources, None, turns)
+
+    def _scan_files(self, sources: Sequence[ImageSource], view_seed: str | None) -> list[Verdict]:
+        files = [self.load_frames(source) for source in sources]
+        frames = [frame for file in files for frame in file]
+        known = self._guard()
+        verdicts = iter(
+            self._answers(
+                frames,
+                view_seed,
+                known.verdicts,
+                partial(self._ask_verdicts, view_seed),
+                lambda verdict: verdict,
+            )
+        )
+        about = [verdict.about(frame) for frame, verdict in zip(frames, verdicts, strict=True)]
+        rest = iter(about)
+        return [max(islice(rest, len(file)), key=severity) for file in files]
+
+    def _sanitize_files(
+        self, sources: Sequence[ImageSource], view_seed: str | None, turns: Sequence[Turn] = ()
+    ) -> list[SanitizedImage]:
+        if not sources:
+            return []
+        images = [self.load(source) for source in sources]
+        known = self._guard()
+        # Only guards of texts judge the words of a message together.
+        together = turns if known.config.words.mode == "guard" else ()
+        if together:
+            cleanings = self._ask_cleanings(view_seed, images, together)
+        else:
+            cleanings = self._answers(
+                images,
+                view_seed,
+                known.cleanings,
+                partial(self._ask_cleanings, view_seed),
+                lambda verdict: Cleaning(verdict, 0, 0.0, verdict.distance, (), verdict),
+            )
+        return [self._cleaned(*pair) for pair in zip(images, cleanings, strict=True)]
+
+    def _answers(
+        self,
+        images: Sequence[CanonicalImage],
+        view_seed: str | None,
+        cache: BoundedCache[Result],
+        ask: Callable[[list[CanonicalImage]], list[Result]],
+        of_passed: Callable[[Verdict], Result],
+    ) -> list[Result]:
+        """A result for each picture: remembered, or asked for."""
+        known = self._guard()
+        if known.questions.guard.records:
+            return ask(list(images))
+        passed = known.output.passed(images) if view_seed is None else [None] * len(images)
+        new = {
+            f"{image.sha256}:{view_seed}": image
+            for image, verdict in zip(images, passed, strict=True)
+            if verdict is None
+        }
+        found = cache.get_many(new, ask)
+        return [
+            found[f"{image.sha256}:{view_seed}"] if verdict is None else of_passed(verdict)
+            for image, verdict in zip(images, passed, strict=True)
+        ]
+
+    def _noted(self, verdicts: Sequence[Verdict]) -> None:
+        """Count what was let through unscanned."""
+        with self._lock:
+            self._failed_open += sum(verdict.fault is not None for verdict in verdicts)
+
+    def _ask_verdicts(
+        self, view_seed: str | None, images: Sequence[CanonicalImage]
+    ) -> list[Verdict]:
+        verdicts = self._guard().questions.verdicts(images, view_seed)
+        self._noted(verdicts)
+        return verdicts
+
+    def _ask_cleanings(
+        self,
+        view_seed: str | None,
+        images: Sequence[CanonicalImage],
+        turns: Sequence[Turn] = (),
+    ) -> list[Cleaning]:
+        cleanings = self._guard().questions.cleanings(images, turns, view_seed)
+        self._noted([cleaning.verdict for cleaning in cleanings])
+        return cleanings
+
+    def _cleaned(self, image: CanonicalImage, cleaning: Cleaning) -> SanitizedImage:
+        """The result for a picture: what the guard has found is hidden here."""
+        known = self._guard()
+        try:
+            item = cleaning.repeat(image, known.config.sanitize)
+        except ValueError as error:
+            raise known.questions.unusable(f"found something outside: {error}") from error
+        if item.image is not None and item.passed is not None:
+            if item.passed.sha256 != item.image.sha256:
+                raise GuardError(
+                    f"{image.source} was cleaned differently here than where it was scanned.",
+                    stage="sanitize",
+                    remedy="Install the same version of Pillow on both sides, or set "
+                    "sanitize.method to mask.",
+                )
+        return replace(item, encoder=known.output.encode)
+
+    def _guard(self) -> _Known:
+        with self._lock:
+            if self._known is None:
+                self._description = self._description or describe(self._connection)
+                self._known = _known(Questions(self._connection, self._description))
+            return self._known
+
+
+def _known(questions: Questions) -> _Known:
+    config, guard = questions.config, questions.guard
+    kept, most = config.detection.remembered_verdicts, config.detection.remembered_bytes
+    return _Known(
+        questions,
+        GuardOutput(config, lambda: f"remote:{guard.guard}"),
+        BoundedCache(kept, most, lambda item: item.nbytes, lambda item: item.fault is None),
+        BoundedCache(kept, most, lambda item: item.nbytes, lambda item: item.verdict.fault is None),
+    )
+
+
+_GUARDS: WeakSet[RemoteImageGuard] = WeakSet()
+
+
+def _forget_all() -> None:
+    for guard in list(_GUARDS):
+        guard._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
