@@ -13,8 +13,8 @@ GuardAlignError
     ├── DetectionError   the encoder or the transport gave an unusable result
     ├── CalibrationError the attention calibration did not happen as configured
     ├── Overloaded       too many requests are waiting for the model
-     ├── Unreachable      a guard in another process gave no usable answer
-     └── OutOfMemory      there is too little memory for a request, even alone
+    ├── Unreachable      a guard in another process gave no usable answer
+    └── OutOfMemory      there is too little memory for a request, even alone
 ```
 
 A verdict of `block` is an answer, not an error. A `GuardError` is a fault, so callers can

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from guardalign_middleware.image_guard import ImageGuard
     from guardalign_middleware.remote import RemoteImageGuard
 
+    AnyGuard = ImageGuard | RemoteImageGuard
+    """A loaded guard, in this process or in another one: adapters take either."""
+
 
 class _Configured(Protocol):
     @property
@@ -196,7 +199,7 @@ class LazyChain(_Lazy["GuardAlign"]):
         return shares if runner is None else (*shares, _SHARED.share(runner_key(runner)))
 
 
-class LazyGuard(_Lazy["ImageGuard | RemoteImageGuard"]):
+class LazyGuard(_Lazy["AnyGuard"]):
     """A handle on a guard, for adapters that clean images and leave answering to others.
 
     It copies and pickles as `LazyChain` does. The preset needs no runner.
@@ -212,7 +215,7 @@ class LazyGuard(_Lazy["ImageGuard | RemoteImageGuard"]):
     def __init__(
         self,
         preset: str | Path | None = None,
-        guard: ImageGuard | RemoteImageGuard | None = None,
+        guard: AnyGuard | None = None,
     ) -> None:
         super().__init__(preset, guard, "guard")
         self._identity = guard_identity(self._config, guard)
@@ -241,7 +244,7 @@ class LazyGuard(_Lazy["ImageGuard | RemoteImageGuard"]):
 
 def guard_handle(
     preset: str | Path | None = None,
-    guard: ImageGuard | RemoteImageGuard | None = None,
+    guard: AnyGuard | None = None,
     source: object = None,
     *,
     owner: str,

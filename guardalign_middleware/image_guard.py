@@ -126,8 +126,7 @@ class ImageGuard(AsyncForms):
         Raises:
             ImageRejected: the policy does not accept it; either all frames are loaded or none.
         """
-        frames = load_frames(source, self.config.intake)
-        return tuple(self._output.fitted(frame) for frame in frames)
+        return tuple(map(self._output.fitted, load_frames(source, self.config.intake)))
 
     def encode(self, image: CanonicalImage, passed: Verdict | None = None) -> Encoded:
         """Encode a picture that leaves the guard, in its source's format; see `OutputConfig`.

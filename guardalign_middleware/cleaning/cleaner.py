@@ -44,7 +44,7 @@ from guardalign_middleware.intake.request import Room, Sizes
 from guardalign_middleware.types import CanonicalImage, Verdict
 
 if TYPE_CHECKING:
-    from guardalign_middleware.image_guard import ImageGuard
+    from guardalign_middleware.handles import AnyGuard
 
 ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "notice", "block", "flag")
 """What the guards of messages can do about an unsafe image."""
@@ -326,7 +326,7 @@ def _may_fit(error: Refusal) -> bool:
     return isinstance(error, ImageRejected) and error.reason.startswith("too_many_")
 
 
-def _file(guard: ImageGuard, image: CanonicalImage | None, passed: Verdict | None) -> bytes | None:
+def _file(guard: AnyGuard, image: CanonicalImage | None, passed: Verdict | None) -> bytes | None:
     """The file of a picture that may be shown."""
     if image is None:
         return None

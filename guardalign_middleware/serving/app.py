@@ -15,8 +15,10 @@ from guardalign_middleware.serving.chat import chat_router
 from guardalign_middleware.serving.conversation_route import conversation_router
 from guardalign_middleware.serving.errors import install_errors
 from guardalign_middleware.serving.exchange import Exchange
+from guardalign_middleware.serving.guard_routes import guard_router
 from guardalign_middleware.serving.metrics import Measured
 from guardalign_middleware.serving.models import models_router
+from guardalign_middleware.serving.moderations import moderations_router
 from guardalign_middleware.serving.options import ServeOptions
 from guardalign_middleware.serving.probes import probes_router
 from guardalign_middleware.serving.responses import responses_router
@@ -25,7 +27,12 @@ from guardalign_middleware.serving.upstream.routes import closed_router, upstrea
 
 RouterOf = Callable[[Service], APIRouter]
 
-ROUTERS: tuple[RouterOf, ...] = (probes_router, conversation_router)
+ROUTERS: tuple[RouterOf, ...] = (
+    probes_router,
+    conversation_router,
+    guard_router,
+    moderations_router,
+)
 """What every server offers."""
 
 LOCAL_ROUTERS: tuple[RouterOf, ...] = (chat_router, responses_router)

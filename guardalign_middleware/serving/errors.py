@@ -25,6 +25,7 @@ from guardalign_middleware.errors import (
     OutOfMemory,
     Overloaded,
 )
+from guardalign_middleware.wire import Failure
 
 _LOGGER = logging.getLogger(__name__)
 _RETRY_SECONDS = 1
@@ -43,6 +44,8 @@ class ErrorBody(BaseModel):
     """OpenAI's error."""
 
     error: ErrorDetail
+    guardalign: Failure | None = None
+    """The guard's own error, where there is one; `RemoteImageGuard` raises it again."""
 
 
 class ApiError(HTTPException):
@@ -72,11 +75,12 @@ class ApiError(HTTPException):
         self.code = code
         self.param = param
         self.kind = kind or _kind_of(status)
+        self.failure: Failure | None = None
 
     @property
     def body(self) -> dict[str, Any]:
         """The error as JSON values."""
-        return {
+        body: dict[str, Any] = {
             "error": {
                 "message": self.message,
                 "type": self.kind,
@@ -84,6 +88,9 @@ class ApiError(HTTPException):
                 "code": self.code,
             }
         }
+        if self.failure is not None:
+            body["guardalign"] = self.failure.model_dump(exclude_none=True)
+        return body
 
     @property
     def anthropic_body(self) -> dict[str, Any]:
@@ -105,6 +112,12 @@ def api_error(error: GuardAlignError) -> ApiError:
     Bad input is 400; a full queue 429; a server that cannot go on 503, both with `Retry-After`; any
     other fault 500.
     """
+    refusal = _refusal(error)
+    refusal.failure = Failure.of(error)
+    return refusal
+
+
+def _refusal(error: GuardAlignError) -> ApiError:
     text = str(error)
     if isinstance(error, ImageRejected):
         return ApiError(400, text, code=error.reason, param=error.source or None)

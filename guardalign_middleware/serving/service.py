@@ -11,6 +11,7 @@ from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.budget import request_budget
+from guardalign_middleware.remote import RemoteImageGuard
 from guardalign_middleware.serving.admission import Admission
 from guardalign_middleware.serving.errors import ApiError, as_api_error, unavailable
 from guardalign_middleware.serving.metrics import Metrics
@@ -29,7 +30,7 @@ class Service:
         metrics: what is counted.
     """
 
-    guard: ImageGuard
+    guard: ImageGuard | RemoteImageGuard
     chain: GuardAlign | None
     options: ServeOptions
     admission: Admission

@@ -59,7 +59,9 @@ class ScanRequest(WireModel):
 
     version: Version = WIRE_VERSION
     images: Images
-    view_seed: str | None = Field(None, description="of an earlier verdict, to repeat its views")
+    view_seed: str | None = Field(
+        None, pattern=r"^[0-9a-f]{32}$", description="of an earlier verdict, to repeat its views"
+    )
     evidence: bool = Field(False, description="whether to send the numbers of every patch")
 
 

@@ -29,7 +29,7 @@ from langchain_guardalign.document_records import with_flat_records
 from langchain_guardalign.message_walk import find_images
 
 if TYPE_CHECKING:
-    from guardalign_middleware.image_guard import ImageGuard
+    from guardalign_middleware.handles import AnyGuard
 
 ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "notice", "drop", "flag")
 """What the guard of documents can do about an unsafe image."""
@@ -89,11 +89,11 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
 
     def __init__(
         self,
-        source: str | Path | ImageGuard | None = None,
+        source: str | Path | AnyGuard | None = None,
         /,
         *,
         preset: str | Path | None = None,
-        guard: ImageGuard | None = None,
+        guard: AnyGuard | None = None,
         on_unsafe: OnUnsafe = "mask",
         on_refused: OnRefused = "notice",
         image_keys: Sequence[str] = IMAGE_KEYS,

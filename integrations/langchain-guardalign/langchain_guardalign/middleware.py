@@ -44,7 +44,7 @@ from langchain_guardalign.verdict_metadata import METADATA_KEY, summary
 if TYPE_CHECKING:
     from langgraph.runtime import Runtime
 
-    from guardalign_middleware.image_guard import ImageGuard
+    from guardalign_middleware.handles import AnyGuard
 
 ToolResult = ToolMessage | Command[Any]
 # Where `HumanInTheLoopMiddleware` keeps a person's edits of tool calls.
@@ -97,11 +97,11 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def __init__(
         self,
-        source: str | Path | ImageGuard | None = None,
+        source: str | Path | AnyGuard | None = None,
         /,
         *,
         preset: str | Path | None = None,
-        guard: ImageGuard | None = None,
+        guard: AnyGuard | None = None,
         on_unsafe: OnUnsafe = "mask",
         on_refused: OnRefused = "raise",
         on_blocked: OnBlocked = "reply",

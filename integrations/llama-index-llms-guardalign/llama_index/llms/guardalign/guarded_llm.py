@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.generic_utils import (
     astream_chat_response_to_completion_response,
@@ -31,7 +31,6 @@ from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.tools.types import BaseTool
 from llama_index.core.types import Model
 
-from guardalign_middleware import ImageGuard
 from llama_index.llms.guardalign.arguments import given_images, question
 from llama_index.llms.guardalign.inner_llm import AroundLLM
 from llama_index.llms.guardalign.report import (
@@ -46,6 +45,9 @@ from llama_index.llms.guardalign.structured import (
     Formatted,
     GuardedStructuredLLM,
 )
+
+if TYPE_CHECKING:
+    from guardalign_middleware.handles import AnyGuard
 
 
 class GuardAlignGuardedLLM(AroundLLM):
@@ -108,7 +110,7 @@ class GuardAlignGuardedLLM(AroundLLM):
         return super().__new__(cls)
 
     def __init__(
-        self, llm: LLM | None = None, source: ImageGuard | str | Path | None = None, /, **data: Any
+        self, llm: LLM | None = None, source: AnyGuard | str | Path | None = None, /, **data: Any
     ) -> None:
         # Repeated for type checkers: pydantic's mypy plugin would show the fields only.
         super().__init__(llm, source, **data)

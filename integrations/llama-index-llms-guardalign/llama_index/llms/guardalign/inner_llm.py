@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from llama_index.core.bridge.pydantic import (
     ConfigDict,
@@ -20,7 +20,7 @@ from llama_index.core.bridge.pydantic import (
 )
 from llama_index.core.llms.llm import LLM
 
-from guardalign_middleware import ConfigError, ImageGuard
+from guardalign_middleware import ConfigError
 from guardalign_middleware.handles import LazyGuard, guard_handle, no_warnings
 from guardalign_middleware.handling import SENT_OPTIONS, check_known, check_sent_options
 from guardalign_middleware.scan_threads import in_scan_thread
@@ -36,6 +36,9 @@ from llama_index.llms.guardalign.fields import (
 from llama_index.llms.guardalign.gate import Admitted, AdmittedTurn, Gate
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.multi_modal import GuardAlignMultiModal
+
+if TYPE_CHECKING:
+    from guardalign_middleware.handles import AnyGuard
 
 _OWNER = "GuardAlignGuardedLLM"
 # Both read these. Where they differ, this LLM's own copy of the inner LLM gets the new ones.
@@ -72,7 +75,7 @@ class AroundLLM(LLM):
     def __init__(
         self,
         llm: LLM | None = None,
-        source: ImageGuard | str | Path | None = None,
+        source: AnyGuard | str | Path | None = None,
         /,
         **data: Any,
     ) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.memory import BaseMemory
 
-from guardalign_middleware import ImageGuard
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import SENT_OPTIONS, OnBlocked, OnRefused, check_sent_options
@@ -21,6 +20,9 @@ from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.passes import Passes
 from llama_index.llms.guardalign.pdf_pages import paged
 from llama_index.llms.guardalign.turns import Turns
+
+if TYPE_CHECKING:
+    from guardalign_middleware.handles import AnyGuard
 
 
 class GuardAlignMemory(BaseMemory):
@@ -66,7 +68,7 @@ class GuardAlignMemory(BaseMemory):
     _refusals: Refusals = PrivateAttr(default_factory=Refusals)
 
     def __init__(
-        self, memory: BaseMemory, *, guard: ImageGuard | LazyGuard | None = None, **data: Any
+        self, memory: BaseMemory, *, guard: AnyGuard | LazyGuard | None = None, **data: Any
     ) -> None:
         check_sent_options(**{key: data[key] for key in SENT_OPTIONS if key in data})
         super().__init__(memory=memory, **data)

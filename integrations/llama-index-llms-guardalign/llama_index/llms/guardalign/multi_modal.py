@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -24,7 +24,7 @@ from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPU
 from llama_index.core.llms.llm import LLM
 from llama_index.core.multi_modal_llms import MultiModalLLM
 
-from guardalign_middleware import ConfigError, GuardAlign
+from guardalign_middleware import ConfigError
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.handles import LazyChain
 from guardalign_middleware.handling import SENT_OPTIONS, check_known, check_sent_options
@@ -45,6 +45,9 @@ from llama_index.llms.guardalign.messages import (
 )
 from llama_index.llms.guardalign.pdf_pages import paged
 from llama_index.llms.guardalign.turns import Turns
+
+if TYPE_CHECKING:
+    from guardalign_middleware import GuardAlign
 
 _OWNER = "GuardAlignMultiModal"
 

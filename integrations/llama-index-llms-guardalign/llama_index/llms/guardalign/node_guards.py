@@ -11,7 +11,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -27,7 +27,6 @@ from llama_index.core.schema import (
 )
 from llama_index.core.utils import get_tqdm_iterable
 
-from guardalign_middleware import ImageGuard
 from guardalign_middleware.faults import memory_faults
 from guardalign_middleware.handles import LazyGuard, guard_handle
 from guardalign_middleware.handling import OnUnsafe, check_known, check_option
@@ -43,6 +42,9 @@ from llama_index.llms.guardalign.node_walk import NodeWalk
 from llama_index.llms.guardalign.nodes import WalkedNode, rebuilt_node
 from llama_index.llms.guardalign.pipeline import warn_of_docstore
 from llama_index.llms.guardalign.visitors import Finder, Shower, Visitor
+
+if TYPE_CHECKING:
+    from guardalign_middleware.handles import AnyGuard
 
 _ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "drop", "flag")
 _IDENTITY = "guard_identity"
@@ -83,7 +85,7 @@ class NodeGuard(BaseComponent):
 
     _lazy: LazyGuard = PrivateAttr()
 
-    def __init__(self, source: ImageGuard | str | Path | None = None, /, **data: Any) -> None:
+    def __init__(self, source: AnyGuard | str | Path | None = None, /, **data: Any) -> None:
         owner = type(self).__name__
         given = with_source(source, data, "guard", owner)
         guard = given.pop("guard", None)
@@ -227,7 +229,7 @@ class GuardAlignNodePostprocessor(NodeGuard, BaseNodePostprocessor):
         ```
     """
 
-    def __init__(self, source: ImageGuard | str | Path | None = None, /, **data: Any) -> None:
+    def __init__(self, source: AnyGuard | str | Path | None = None, /, **data: Any) -> None:
         # Repeated for type checkers: pydantic's mypy plugin would show the fields only.
         super().__init__(source, **data)
 
@@ -285,7 +287,7 @@ class GuardAlignImageTransform(NodeGuard, TransformComponent):
 
     show_progress: bool = Field(default=False, description="Whether to show a progress bar.")
 
-    def __init__(self, source: ImageGuard | str | Path | None = None, /, **data: Any) -> None:
+    def __init__(self, source: AnyGuard | str | Path | None = None, /, **data: Any) -> None:
         # Repeated for type checkers: pydantic's mypy plugin would show the fields only.
         super().__init__(source, **data)
 
