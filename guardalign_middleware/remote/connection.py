@@ -6,7 +6,7 @@ import logging
 import math
 import ssl
 import threading
-import time
+from time import monotonic, sleep
 from typing import Any
 
 import httpx
@@ -98,7 +98,7 @@ class Connection:
         return Unreachable(f"The guard at {self.label} {what}.", stage=STAGE, remedy=_CHECK)
 
     def _ask(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
-        deadline = time.monotonic() + self._timeout
+        deadline = monotonic() + self._timeout
         caller = current_caller()
         for attempt in range(self._retries + 1):
             caller.check()
@@ -119,16 +119,16 @@ class Connection:
                     return self._read(response, data)
                 problem = self._refusal(response, data)
                 wait = max(wait, _retry_after(response))
-            if attempt == self._retries or time.monotonic() + wait > deadline:
+            if attempt == self._retries or monotonic() + wait > deadline:
                 raise problem
             _LOGGER.info("The guard at %s is asked again in %.1f s.", self.label, wait)
-            time.sleep(wait)
+            sleep(wait)
         raise AssertionError  # the last attempt returns or raises
 
     def _once(
         self, method: str, path: str, body: bytes | None, deadline: float
     ) -> tuple[httpx.Response, bytes]:
-        left = max(deadline - time.monotonic(), 0.001)
+        left = max(deadline - monotonic(), 0.001)
         limits = httpx.Timeout(left, connect=min(left, _CONNECT_SECONDS))
         data = bytearray()
         with self._open().stream(
@@ -138,7 +138,7 @@ class Connection:
                 data += chunk
                 if len(data) > _MOST_BYTES:
                     raise self.unusable(f"answered with more than {_MOST_BYTES:,} bytes")
-                if time.monotonic() > deadline:
+                if monotonic() > deadline:
                     raise self._too_slow()
         return response, bytes(data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from guardalign_middleware.wire.calls import MAX_LABEL
 
 # Of names and brackets around a picture or a text.
 _AROUND = 512
+_SEPARATOR = re.compile(r"[/\\]")
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ def _base64(data: bytes) -> str:
 
 
 def _label(image: CanonicalImage) -> str:
-    return _clean(image.source)[-MAX_LABEL:]
+    """The name of a file, without its folder: that is of no concern to another machine."""
+    return _SEPARATOR.split(_clean(image.source))[-1][-MAX_LABEL:]
 
 
 def _clean(text: str) -> str:
