@@ -93,6 +93,7 @@ def main() -> None:
     """Ingest an album, then ask about pictures in it."""
     chain = GuardAlign.from_preset("mini")  # loaded once, for all four
     guard = chain.guard
+    assert isinstance(guard, ImageGuard), "the encoder is that of a guard in this process"
 
     pipeline = IngestionPipeline(transformations=[GuardAlignImageTransform(guard=guard)])
     nodes = list(pipeline.run(nodes=[photo(names, seed) for seed, names in enumerate(ALBUM)]))

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from benchmarks.results import RESULTS, write_json
 from benchmarks.tables import estimate, table
-from guardalign_middleware import CalibratedRunner, GuardAlign
+from guardalign_middleware import CalibratedRunner, GuardAlign, ImageGuard
 from guardalign_middleware.evaluation.attacks import FAMILIES, Attack, Target
 from guardalign_middleware.evaluation.attacks.defences import smallest_crops
 from guardalign_middleware.evaluation.metrics import Estimate, rate
@@ -136,7 +136,9 @@ def measure(
         progress: display.
     """
     scenes = draw_scenes(n, seed)
-    crops = smallest_crops(chain.guard.detector)
+    guard = chain.guard
+    assert isinstance(guard, ImageGuard)
+    crops = smallest_crops(guard.detector)
     ask = runner_alone(runner, prefix=False, calibrate=False)
     arms = _arms()
     task = progress.add_task("pictures", total=n * len(arms))

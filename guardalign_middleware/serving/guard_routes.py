@@ -85,6 +85,7 @@ class _Asked:
         else:
             scanned = (self._guard.scan(frame, view_seed=seed) for frame in frames)
         verdicts: list[Verdict] = [max(islice(scanned, len(file)), key=severity) for file in files]
+        self._service.count(verdicts)
         return _response(
             ScanResponse(
                 guard=self.description.guard,
@@ -105,6 +106,7 @@ class _Asked:
             items = self._guard.sanitize_many(images, turns=turns)
         else:
             items = [self._guard.sanitize(image, view_seed=seed) for image in images]
+        self._service.count(item.verdict for item in items)
         results = tuple(map(partial(_wire, request), items))
         return _response(SanitizeResponse(guard=self.description.guard, results=results))
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.part import load_part
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.serving.errors import WORK_ERRORS, ApiError, error_responses
@@ -91,8 +90,8 @@ def moderations_router(service: Service) -> APIRouter:
     async def moderate(request: ModerationRequest) -> ModerationResponse:
         """Judge pictures by the categories of the guard; texts are refused."""
         if request.model is not None and not request.model.startswith(_NAMES):
-            _check_model(service, request.model)
-        pictures = _pictures(service, request.input)
+            service.require_model(request.model)
+        pictures = _pictures(request.input)
         verdicts = await in_scan_thread(_scanned, service, pictures)
         return ModerationResponse(
             id=f"modr-{uuid.uuid4().hex}",
@@ -134,21 +133,11 @@ def result_of(verdicts: Sequence[Verdict], categories: Sequence[str] = ()) -> Mo
     )
 
 
-def _check_model(service: Service, name: str) -> None:
-    if name != service.model:
-        raise ApiError(
-            404,
-            f"There is no model {name!r} here. This server has {service.model!r}.",
-            code="model_not_found",
-            param="model",
-        )
-
-
-def _pictures(service: Service, given: str | Sequence[Any]) -> list[ImageInput]:
+def _pictures(given: str | Sequence[Any]) -> list[ImageInput]:
     """The pictures of a request.
 
     Raises:
-        ApiError: 400, it holds texts or nothing; 413, it holds too many pictures.
+        ApiError: 400, it holds texts or nothing.
     """
     parts = [part for part in given if isinstance(part, ImageInput)]
     if isinstance(given, str) or len(parts) < len(given):
@@ -160,14 +149,6 @@ def _pictures(service: Service, given: str | Sequence[Any]) -> list[ImageInput]:
         )
     if not parts:
         raise ApiError(400, "input holds no picture.", code="invalid_value", param="input")
-    most = service.config.max_images
-    if len(parts) > most:
-        raise ApiError(
-            413,
-            f"The request holds {len(parts)} pictures; at most {most} are accepted.",
-            code="too_much",
-            param="input",
-        )
     return parts
 
 
@@ -175,16 +156,17 @@ def _scanned(service: Service, parts: Sequence[ImageInput]) -> list[Verdict]:
     guard = service.guard
     # A client of another machine names no file of this one, whatever the policy says of messages.
     policy = guard.config.intake.model_copy(update={"allow_paths": False})
-    frames = [
-        guard.load(frame)
-        for place, part in enumerate(parts)
-        for frame in load_part(part.model_dump(), f"input[{place}]", policy) or ()
-    ]
-    return guard.scan_many(frames)
+    with service.budget():
+        frames = [
+            guard.load(frame)
+            for place, part in enumerate(parts)
+            for frame in load_part(part.model_dump(), f"input[{place}]", policy) or ()
+        ]
+    verdicts = guard.scan_many(frames)
+    service.count(verdicts)
+    return verdicts
 
 
 def _categories(service: Service) -> list[str]:
-    guard = service.guard
-    if not isinstance(guard, ImageGuard):
-        return []
-    return [name for meter in guard.detector.meters for name in meter.anchors.categories]
+    meters = service.guard.detector.meters
+    return [name for meter in meters for name in meter.anchors.categories]

@@ -10,7 +10,6 @@ from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake import load_image
 from guardalign_middleware.intake.data_url import decode_base64, is_data_url
 from guardalign_middleware.intake.load import ImageSource
-from guardalign_middleware.serving.errors import ApiError
 from guardalign_middleware.serving.service import Service
 from guardalign_middleware.types import CanonicalImage
 from guardalign_middleware.wire import SentImage
@@ -28,19 +27,13 @@ def frames_of(
 
     Raises:
         ImageRejected: the policy does not accept one.
-        ApiError: 413, there are more pictures or pixels than a request may hold.
+        BudgetExceeded: there are more pictures or pixels than a request may hold.
     """
-    limits = service.config
-    if len(images) > limits.max_images:
-        raise _too_much(f"{len(images)} pictures", f"{limits.max_images}")
-    files, pixels = list[tuple[CanonicalImage, ...]](), 0
-    for place, image in enumerate(images):
-        frames = _frames(service, image, f"images[{place}]", single)
-        pixels += sum(frame.width * frame.height for frame in frames)
-        if pixels > limits.max_pixels:
-            raise _too_much(f"{pixels:,} pixels", f"{limits.max_pixels:,}")
-        files.append(frames)
-    return files
+    with service.budget():
+        return [
+            _frames(service, image, f"images[{place}]", single)
+            for place, image in enumerate(images)
+        ]
 
 
 def _frames(
@@ -76,12 +69,3 @@ def _pixels(service: Service, text: str, place: str) -> CanonicalImage:
     )
     picture = load_image(decode_base64(text, policy, place), policy)
     return service.guard.load(CanonicalImage(picture.pixels, "<pixels>"))
-
-
-def _too_much(found: str, most: str) -> ApiError:
-    return ApiError(
-        413,
-        f"The request holds {found}; at most {most} are accepted.",
-        code="too_much",
-        param="images",
-    )

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 
 from guardalign_middleware.config import ServeConfig
+from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.budget import request_budget
-from guardalign_middleware.remote import RemoteImageGuard
 from guardalign_middleware.serving.admission import Admission
 from guardalign_middleware.serving.errors import ApiError, as_api_error, unavailable
 from guardalign_middleware.serving.metrics import Metrics
 from guardalign_middleware.serving.options import ServeOptions
+from guardalign_middleware.types import Verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class Service:
         metrics: what is counted.
     """
 
-    guard: ImageGuard | RemoteImageGuard
+    guard: ImageGuard
     chain: GuardAlign | None
     options: ServeOptions
     admission: Admission
@@ -38,12 +40,21 @@ class Service:
 
     @classmethod
     def of(cls, served: GuardAlign | ImageGuard, options: ServeOptions) -> Service:
-        """A service of a chain, or of a guard alone."""
+        """A service of a chain, or of a guard alone.
+
+        Raises:
+            ConfigError: the guard is in another process.
+        """
         admission = Admission(options.config)
         metrics = Metrics(admission)
-        if isinstance(served, GuardAlign):
-            return cls(served.guard, served, options, admission, metrics)
-        return cls(served, None, options, admission, metrics)
+        chain = served if isinstance(served, GuardAlign) else None
+        guard = served.guard if isinstance(served, GuardAlign) else served
+        if not isinstance(guard, ImageGuard):
+            raise ConfigError(
+                f"A server needs an ImageGuard. Received {guard!r}.",
+                remedy="Serve the guard where its models are.",
+            )
+        return cls(guard, chain, options, admission, metrics)
 
     @property
     def config(self) -> ServeConfig:
@@ -58,6 +69,11 @@ class Service:
     def budget(self) -> AbstractContextManager[None]:
         """Bound the pictures that one request may decode; for the time of reading it."""
         return request_budget(self.config.max_images, self.config.max_pixels)
+
+    def count(self, verdicts: Iterable[Verdict]) -> None:
+        """Count pictures for the metrics, where no answer of a model follows."""
+        for verdict in verdicts:
+            self.metrics.image(verdict.decision, failed_open=verdict.fault is not None)
 
     def require_model(self, name: str) -> None:
         """Check the model that a request names.
