@@ -33,6 +33,7 @@ REASONS = {
     "too_many_frames",
     "unsupported_mode",
     "bad_data_url",
+    "pdf_not_allowed",
     "url_not_allowed",
     "path_not_allowed",
     "unsupported_type",
