@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from typer.core import TyperGroup
 
@@ -46,8 +46,10 @@ class CommandGroup(TyperGroup):
             # 2 for wrong usage would read as "an input could not be scanned".
             status = done.code or 0
             status = status if status in {0, INTERRUPTED} else FAILED
-        if not _flushed():
+        # A command that failed has said why, and a failed write says it once.
+        if not _flushed(sys.stdout, silent=status == FAILED):
             status = FAILED
+        _flushed(sys.stderr, silent=True)
         raise SystemExit(status)
 
 
@@ -94,19 +96,20 @@ def _in_words(error: OSError) -> str:
     return f"{os.fsdecode(error.filename)}: {what}."
 
 
-def _flushed() -> bool:
+def _flushed(stream: TextIO, *, silent: bool) -> bool:
     """Write what is buffered; if that fails, discard it, or Python would complain at its end."""
     try:
-        sys.stdout.flush()
+        stream.flush()
     except BrokenPipeError:
         pass
     except OSError as error:
-        print_error(_in_words(error))
+        if not silent:
+            print_error(_in_words(error))
     else:
         return True
     # No file descriptor where a test captures the output.
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
     return False

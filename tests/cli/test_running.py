@@ -103,8 +103,10 @@ def test_help_is_0() -> None:
 
 
 @pytest.fixture
-def verifying(tmp_path: Path) -> list[str]:
+def verifying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The arguments of a command that prints a little."""
+    # What is not buffered fails at once; what is, when the program ends.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     write(tmp_path / "log", 1)
     key = write_key(tmp_path)
     return [sys.executable, "-c", MAIN, "audit", "verify", str(tmp_path / "log"), "-k", str(key)]
