@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint types unit neighbours floors bench fuzz memory sbom train-mini train-words lock clean
+.PHONY: help setup demo test quick lint types unit evidence neighbours floors bench fuzz memory sbom train-mini train-words lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -37,11 +37,14 @@ lint: setup  ## ruff: style and formatting
 types: setup  ## mypy, strict
 	$(BIN)/mypy
 
-unit: setup  ## all tests
-	$(BIN)/pytest -q -n 2 --dist worksteal
+unit: setup  ## all tests but the longest
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not evidence"
+
+evidence: setup  ## the tests that take longest, of promises that quicker ones watch as well
+	$(BIN)/pytest -q -n 2 --dist worksteal -m evidence
 
 quick: setup  ## the tests that are not slow
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow"
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow and not evidence"
 
 bench: setup  ## measure everything that a CPU can, and update the figures of the pages
 	$(BIN)/python -m benchmarks.mini.style_similarity

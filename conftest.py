@@ -11,14 +11,17 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
-_SLOW_FOLDERS = ("tests/benchmarks/", "tests/training/", "tests/evaluation/")
+_SLOW_FOLDERS = ("tests/evaluation/",)
+_EVIDENCE_FOLDERS = ("tests/benchmarks/", "tests/training/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what takes whole scenes or trainings out of `make quick`, folder by folder."""
+    """Mark what takes whole scenes, and what runs no part of the product, folder by folder."""
     for item in items:
         if item.nodeid.startswith(_SLOW_FOLDERS):
             item.add_marker(pytest.mark.slow)
+        if item.nodeid.startswith(_EVIDENCE_FOLDERS):
+            item.add_marker(pytest.mark.evidence)
 
 
 def pytest_collection_finish() -> None:

@@ -206,7 +206,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_calibrate_writes_a_profile_that_the_guard_then_uses(
     labelled: Path, pictures: Path, tmp_path: Path
 ) -> None:

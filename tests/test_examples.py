@@ -51,7 +51,7 @@ def test_it_runs(example: Path, run: Run) -> None:
     assert SHOWN.get(example.stem, "") in printed
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_it_runs_in_a_process_of_its_own() -> None:
     done = subprocess.run(
         [sys.executable, str(EXAMPLES[0])],

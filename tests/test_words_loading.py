@@ -26,6 +26,7 @@ def test_words_are_off_in_every_preset() -> None:
     assert {GuardAlignConfig.load(name).words.mode for name in available_presets()} == {"off"}
 
 
+@pytest.mark.evidence
 def test_a_guard_without_words_loads_nothing_that_reads() -> None:
     code = (
         "import json, sys\n"

@@ -26,7 +26,7 @@ from llama_index_support.conversations import ignore_agent_warnings
 from llama_index_support.doubles import ToolLLM
 from tests.support.repository import read, repository, write
 
-pytestmark = [ignore_agent_warnings, pytest.mark.slow]
+pytestmark = [ignore_agent_warnings, pytest.mark.evidence]
 
 TEXTS = repository()
 # A conversation each: a history grows with every file in it.

@@ -29,7 +29,7 @@ from tests.support.audit_logs import KEY, head_of, verdict_number, write, write_
         ("plain", "disk"),
         ("rotating", "byte"),
         *(
-            pytest.param(kind, how, marks=pytest.mark.slow)
+            pytest.param(kind, how, marks=pytest.mark.evidence)
             for kind in ("plain", "rotating", "behind", "unfinished", "durable")
             for how in ("line", "byte", "disk")
             if (kind, how) not in {("plain", "byte"), ("plain", "disk"), ("rotating", "byte")}

@@ -109,7 +109,7 @@ def identity(side: int) -> bytes:
 
 
 @pytest.mark.parametrize("content", [b"\x08garbage", identity(8), identity(56)])
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_what_is_no_tower_is_made_anew(
     content: bytes, tmp_path: Path, exact: OpenClipEncoder
 ) -> None:
@@ -136,7 +136,7 @@ def test_a_foreign_tower_is_made_anew(
     assert (torch.nn.functional.normalize(tower(probes), dim=1) * expected).sum(1).min() > 0.99
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_a_tower_that_int8_spoils_is_refused(
     monkeypatch: pytest.MonkeyPatch, exact: OpenClipEncoder
 ) -> None:

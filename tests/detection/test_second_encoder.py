@@ -202,7 +202,7 @@ def test_promises_of_two() -> None:
     assert "at least 99" in str(caught.value)
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_calibrate_writes_what_the_guard_of_the_preset_takes(tmp_path: Path) -> None:
     """Two encoders and random views, from a preset: here the miniature twice."""
     mini = yaml.safe_load(

@@ -128,7 +128,7 @@ def test_every_preset_names_a_model_that_open_clip_has(preset: str) -> None:
         assert config["init_logit_bias"] == -10
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 @pytest.mark.parametrize("name", ["ViT-B-32-quickgelu", "ViT-B-16-SigLIP", "RN50-quickgelu"])
 def test_real_widths_on_random_weights(name: str) -> None:
     torch.manual_seed(0)

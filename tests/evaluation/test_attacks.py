@@ -166,6 +166,7 @@ def test_the_gradient_goes_through_every_form(
     assert nearest(alone, evaded.image) > 3 * before
 
 
+@pytest.mark.evidence
 def test_a_gradient_that_overflows_in_single_precision(detector: Detector) -> None:
     pistol = next(concept for concept in CONCEPTS if concept.name == "pistol")
     scene = draw_scene(
@@ -224,6 +225,7 @@ def doubled(detector: Detector) -> Detector:
     return Detector(bare.meters, both, profile)
 
 
+@pytest.mark.evidence
 def test_what_is_configured_is_attacked_and_compared(
     detector: Detector, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +258,7 @@ def test_only_what_is_configured_may_be_measured(detector: Detector) -> None:
     assert names(detector) == ["none"]
 
 
+@pytest.mark.evidence
 def test_who_knows_of_the_views_goes_through_them(detector: Detector, target: Target) -> None:
     mirrored = Defence("mirrored", ("mirrored",)).applied(detector)
     before = nearest(mirrored, target.image)
@@ -267,6 +270,7 @@ def test_who_knows_of_the_views_goes_through_them(detector: Detector, target: Ta
     assert after[0] > after[1]
 
 
+@pytest.mark.evidence
 def test_a_gradient_goes_through_both_encoders(detector: Detector, target: Target) -> None:
     two = Defence("two", second=True).applied(doubled(detector))
 
@@ -315,6 +319,7 @@ def test_what_cannot_be_attacked() -> None:
         run_attacks(fake, [red_square()])
 
 
+@pytest.mark.evidence
 @pytest.mark.usefixtures("few")
 def test_the_command_attacks_own_images(target: Target, tmp_path: Path) -> None:
     target.image.to_pil().save(tmp_path / "bomb.png")

@@ -114,15 +114,15 @@ def test_threads_and_settings_do_not_meet(
     compare(runner, requests(rows), monkeypatch, threads=4, each=4)
 
 
-@pytest.mark.slow
-def test_eight_threads_of_two_hundred_requests(
-    runner: CalibratedRunner, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("each", [20, pytest.param(200, marks=pytest.mark.evidence)])
+def test_eight_threads_of_many_requests(
+    runner: CalibratedRunner, monkeypatch: pytest.MonkeyPatch, each: int
 ) -> None:
     rows = [
         [user(picture(i), "What is in the picture?")] if i % 3 == 0 else [user(f"Tell me {i}")]
         for i in range(24)
     ]
-    compare(runner, requests(rows), monkeypatch, threads=8, each=200)
+    compare(runner, requests(rows), monkeypatch, threads=8, each=each)
 
 
 def test_an_abandoned_stream_stops_within_two_tokens(

@@ -9,7 +9,7 @@ import pytest
 from tests.promises.request_memory import MEGABYTES, measure
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_large_pictures_are_never_in_memory_together() -> None:
     # Two are enough: together, or copied by the model's processor, they would not fit.

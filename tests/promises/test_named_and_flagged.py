@@ -28,7 +28,7 @@ from guardalign_middleware.types import CanonicalImage, ImagePart, Message, Text
 
 pytestmark = pytest.mark.slow
 QUESTION = "what is in the picture ?"
-TOGETHER, EXAMPLES = 6, 5
+TOGETHER, EXAMPLES = 6, 3
 
 
 SHAPES: st.SearchStrategy[Attack] = st.one_of(

@@ -14,7 +14,7 @@ from guardalign_middleware.testing import EchoRunner, picture, red_chain, red_co
 from tests.support.processes import scan, scan_and_fork
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_spawned_children_load_again_and_forked_ones_are_refused_after_use(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

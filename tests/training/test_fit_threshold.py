@@ -6,7 +6,7 @@ from training.clip import fit_threshold
 from training.clip.fit_threshold import measured
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_processes_change_nothing() -> None:
     alone = list(measured("mini", unsafe=True, scenes=2))
     assert len(alone) == 2
