@@ -1,7 +1,9 @@
 # Works with nothing installed but Python >= 3.11 and make; every target sets up .venv first.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-PROJECTS := pyproject.toml $(wildcard integrations/*/pyproject.toml)
+# The last one has no code: it is the first with the libraries that run models.
+PROJECTS := pyproject.toml $(wildcard integrations/*/pyproject.toml) packaging/guardalign-middleware/pyproject.toml
+EDITABLE := $(foreach project,$(PROJECTS),--editable $(patsubst %/,%,$(dir ./$(project))))
 # One thread per process: small models on few cores run slower with more.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -21,8 +23,7 @@ setup: .venv/.installed  ## make .venv with the pinned versions
 		|| { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --group dev \
-		--editable . $(foreach project,$(filter integrations/%,$(PROJECTS)),--editable $(patsubst %/,%,$(dir $(project))))
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --group dev $(EDITABLE)
 	@touch $@
 
 demo: setup  ## answer the shipped scenes three ways and write overlays to guardalign-demo/
@@ -72,8 +73,6 @@ bench: setup  ## measure everything that a CPU can, and update the figures of th
 	$(BIN)/python -m benchmarks.pages.figures
 
 # Environments of their own: these versions do not fit beside the pinned ones.
-EDITABLE := --editable . $(foreach project,$(filter integrations/%,$(PROJECTS)),--editable $(patsubst %/,%,$(dir $(project))))
-
 neighbours: setup  ## LlamaIndex's own LLMs behind the guard, and clients of the older openai before the server
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-neighbours
 	grep -vxE 'openai==.*|langchain-openai==.*' constraints.txt > .venv-neighbours/constraints.txt
@@ -113,7 +112,7 @@ train-words: setup  ## train the built-in classifiers of words and fit their thr
 lock: setup  ## renew constraints.txt from what the projects ask for
 	$(BIN)/uv pip compile --quiet --upgrade --group dev $(PROJECTS) \
 		--no-header --no-annotate --no-emit-index-url \
-		--no-emit-package guardalign-middleware --output-file constraints.txt
+		--no-emit-package guardalign-core --output-file constraints.txt
 	sed -i "1i # Exact versions for development, tests and the demo. Renew with: make lock" constraints.txt
 
 clean:  ## remove .venv and caches

@@ -2,7 +2,8 @@
 
 `ImageGuard` scans and cleans images, `CalibratedRunner` answers under a safety prefix with
 amplified attention, and `GuardAlign` chains the two. Names are imported on first use, so that
-`import guardalign_middleware` does not wait seconds for torch.
+`import guardalign_middleware` does not wait seconds for torch; without torch, everything but the
+names that need models works (see `RemoteImageGuard`), and those raise a `ConfigError`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from guardalign_middleware.replies import CalibrationReport, GuardedChunk, GuardedReply, Usage
     from guardalign_middleware.sanitize import SanitizedImage
     from guardalign_middleware.types import CanonicalImage, Message, Region, Verdict
+
+__version__ = "0.1.0"
 
 __all__ = [
     "AuditError",

@@ -22,6 +22,7 @@ from guardalign_middleware.identity import (
     guard_key,
     runner_key,
 )
+from guardalign_middleware.local_extra import require_local
 from guardalign_middleware.preset_files import LOCAL_DIR
 from guardalign_middleware.shared_models import Share, SharedModels
 from guardalign_middleware.sources import check_loaded, check_preset, with_source
@@ -55,6 +56,7 @@ class _Lazy(ABC, Generic[Loaded]):
             raise ConfigError(f"Exactly one of preset and {kind} should be given.")
         if loaded is None:
             check_preset(preset, kind)
+            require_local()
         else:
             check_loaded(loaded, kind)
         self._preset = preset
@@ -156,7 +158,8 @@ class LazyChain(_Lazy["GuardAlign"]):
         chain: a loaded chain, instead of `preset`.
 
     Raises:
-        ConfigError: neither or both are given, or the preset cannot be read.
+        ConfigError: neither or both are given, the preset cannot be read, or what loads it is not
+            installed.
     """
 
     def __init__(self, preset: str | Path | None = None, chain: GuardAlign | None = None) -> None:

@@ -20,6 +20,7 @@ CORE = "guardalign_middleware"
 STAGES = (
     # The vocabulary.
     "errors",
+    "local_extra",
     "strict",
     "pixel_memory",
     "canonical",

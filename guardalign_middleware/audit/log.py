@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
+from guardalign_middleware import __version__
 from guardalign_middleware.audit.ending import Ending, settle
 from guardalign_middleware.audit.heads import head_path, prepare_head, read_head
 from guardalign_middleware.audit.keys import Keys, key_from
@@ -132,7 +131,7 @@ class AuditLog:
             number=head.entries,
             time=datetime.now(UTC).isoformat(timespec="microseconds"),
             **record_of(result, self._keys),
-            version=_package_version(),
+            version=__version__,
             source=verdict_of(result).source if self.include_source else None,
             previous=head.mac,
             mac="0" * 64,
@@ -172,8 +171,3 @@ class AuditLog:
             raise
         if self.fsync:
             sync_folder(self.path)
-
-
-@cache
-def _package_version() -> str:
-    return version("guardalign-middleware")

@@ -1,5 +1,9 @@
 """Patches against concepts: from a canonical image to a verdict with its evidence."""
 
+from guardalign_middleware.local_extra import require_local
+
+require_local()  # before the imports of torch
+
 from guardalign_middleware.detection.anchors import AnchorBank
 from guardalign_middleware.detection.conformal import (
     fit_by_category,

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from guardalign_middleware.generation.stream import Emit, Runner, TokenStream
+from guardalign_middleware.local_extra import require_local
 
 if TYPE_CHECKING:
     from guardalign_middleware.generation.engine.loading import LoadedModel, load_model
@@ -27,4 +28,5 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require_local()
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

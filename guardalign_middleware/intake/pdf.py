@@ -120,8 +120,7 @@ def pdf_not_allowed(source: str, *, otherwise: str = "pass its pages as images")
         f"{source} is a PDF file.",
         reason="pdf_not_allowed",
         source=source,
-        remedy='Set intake.pdf to pages (pip install "guardalign-middleware[pdf]"), or '
-        f"{otherwise}.",
+        remedy=f'Set intake.pdf to pages (pip install "guardalign-core[pdf]"), or {otherwise}.',
     )
 
 

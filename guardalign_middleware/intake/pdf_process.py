@@ -161,7 +161,7 @@ def not_installed(source: str, detail: str = "") -> ImageRejected:
         f"{f' ({detail})' if detail else ''}.",
         reason="format_not_installed",
         source=source,
-        remedy='Run pip install "guardalign-middleware[pdf]".',
+        remedy='Run pip install "guardalign-core[pdf]".',
     )
 
 

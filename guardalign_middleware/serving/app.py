@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
+from guardalign_middleware import __version__
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.serving.auth import OPEN_PATHS, Auth, KeyCheck
@@ -86,7 +86,7 @@ class _App(FastAPI):
         # No pages of documentation: they would load their scripts from elsewhere.
         super().__init__(
             title="GuardAlign",
-            version=version("guardalign-middleware"),
+            version=__version__,
             docs_url=None,
             redoc_url=None,
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.local_extra import LIBRARIES
 
-_NEEDED = ("fastapi", "uvicorn", "prometheus_client")
+_NEEDED = ("fastapi", "uvicorn", "prometheus_client", *LIBRARIES)
 
 
 def require_extra() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
+from guardalign_middleware import __version__
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.identity import chain_identity, guard_identity
 from guardalign_middleware.serving.auth import KeyCheck
@@ -83,7 +83,7 @@ class _Parts:
         guard, chain = self._service.guard, self._service.chain
         profile = guard.detector.profile
         parts: dict[str, Any] = {
-            "version": version("guardalign-middleware"),
+            "version": __version__,
             "preset": guard.config.name,
             "guard": guard_identity(guard.config, guard)["fingerprint"],
             "profile": None if profile is None else profile.fingerprint,

@@ -18,6 +18,7 @@ if they held one.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from guardalign_middleware.local_extra import require_local
 from guardalign_middleware.testing.pictures import (
     BOX,
     RED,
@@ -93,4 +94,6 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _HOME_OF[name] != "runners":
+        require_local()
     return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

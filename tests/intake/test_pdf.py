@@ -200,7 +200,7 @@ class TestWhereAFileComesFrom:
         policy = IntakePolicy(pdf=setting)  # type: ignore[arg-type]
         error = rejected(drawn_pdf(RED_PAGE), policy)
         assert error.reason == "pdf_not_allowed"
-        assert "guardalign-middleware[pdf]" in error.remedy
+        assert "guardalign-core[pdf]" in error.remedy
 
 
 class TestRefusals:
@@ -360,7 +360,7 @@ class TestTheProcess:
         monkeypatch.setattr(bare_python, "find_spec", lambda name: None)
         error = rejected(drawn_pdf(BLUE_PAGE))
         assert error.reason == "format_not_installed"
-        assert 'pip install "guardalign-middleware[pdf]"' in error.remedy
+        assert 'pip install "guardalign-core[pdf]"' in error.remedy
 
     def test_a_library_that_does_not_load_is_named(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
