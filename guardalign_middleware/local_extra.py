@@ -26,6 +26,6 @@ def require_local() -> None:
             f"Models in this process need {', '.join(missing)}, which this installation of "
             "guardalign-core does not have.",
             remedy="Run `pip install guardalign-middleware`, or in a clone of the repository "
-            "`pip install -e '.[local]'`. To ask a guard in another process, which needs none of them, "
-            "use RemoteImageGuard.",
+            "`pip install -e '.[local]'`. A guard in another process needs none of them: use "
+            "RemoteImageGuard.",
         )
