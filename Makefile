@@ -1,8 +1,11 @@
 # Works with nothing installed but Python >= 3.11 and make; every target sets up .venv first.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# The last one has no code: it is the first with the libraries that run models.
-PROJECTS := pyproject.toml $(wildcard integrations/*/pyproject.toml) packaging/guardalign-middleware/pyproject.toml
+# The last one has no code: it is the first with the libraries that run models. LiteLLM does not fit
+# beside the pinned versions: `make gateways` installs its guardrail.
+PROJECTS := pyproject.toml \
+	$(filter-out integrations/litellm-%,$(wildcard integrations/*/pyproject.toml)) \
+	packaging/guardalign-middleware/pyproject.toml
 EDITABLE := $(foreach project,$(PROJECTS),--editable $(patsubst %/,%,$(dir ./$(project))))
 # One thread per process: small models on few cores run slower with more.
 export OMP_NUM_THREADS ?= 1
@@ -11,7 +14,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint types unit evidence neighbours floors bench fuzz memory sbom train-mini train-words lock clean
+.PHONY: help setup demo test quick lint types unit evidence neighbours gateways floors bench fuzz memory sbom train-mini train-words lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -81,6 +84,13 @@ neighbours: setup  ## LlamaIndex's own LLMs behind the guard, and clients of the
 		$(EDITABLE) --group integrations/llama-index-llms-guardalign/pyproject.toml:test
 	.venv-neighbours/bin/python -m pytest -q tests/neighbours
 
+gateways: setup  ## LiteLLM's proxy with the guard, asked by unmodified clients
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-gateways
+	$(BIN)/uv pip install --quiet --python .venv-gateways/bin/python \
+		--requirement tests/gateways/requirements.txt \
+		--editable . --editable integrations/litellm-guardalign
+	GUARD_PYTHON=$(BIN)/python .venv-gateways/bin/python -m pytest -q tests/gateways
+
 floors: setup  ## the LlamaIndex adapter's tests on the oldest llama-index-core that it accepts
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-floors
 	$(BIN)/uv pip install --quiet --python .venv-floors/bin/python --group dev \
@@ -116,4 +126,4 @@ lock: setup  ## renew constraints.txt from what the projects ask for
 	sed -i "1i # Exact versions for development, tests and the demo. Renew with: make lock" constraints.txt
 
 clean:  ## remove .venv and caches
-	rm -rf .venv .venv-neighbours .venv-floors .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-neighbours .venv-gateways .venv-floors .mypy_cache .pytest_cache .ruff_cache .hypothesis

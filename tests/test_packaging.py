@@ -68,7 +68,13 @@ def test_an_adapter_needs_the_core_only(name: str) -> None:
     assert adapter["optional-dependencies"]["local"] == [f"guardalign-core[local]{accepted}"]
 
 
-@pytest.mark.parametrize("folder", ["packaging/guardalign-middleware", *ADAPTERS])
+def test_the_guardrail_of_a_gateway_needs_no_core() -> None:
+    assert names(project("integrations/litellm-guardalign")["dependencies"]) == {"httpx", "litellm"}
+
+
+@pytest.mark.parametrize(
+    "folder", ["packaging/guardalign-middleware", *ADAPTERS, "litellm-guardalign"]
+)
 def test_each_distribution_carries_the_licence(folder: str) -> None:
     place = folder if "/" in folder else f"integrations/{folder}"
     assert (ROOT / place / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,6 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-
-from guardalign_middleware.serving.server import bind, url_of
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 PIECES = ("Blue", " thing")
@@ -54,15 +53,15 @@ class Recorded:
 @contextmanager
 def recording(recorded: Recorded) -> Iterator[str]:
     """Serve the service on a free port; gives its URL. Tests need the marker `allow_hosts`."""
-    bound = bind("127.0.0.1", 0)
+    bound = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(upstream_app(recorded), log_config=None, timeout_graceful_shutdown=1)
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
-    bound.listen()  # Requests wait until the server has started.
     try:
-        yield url_of(bound)
+        # Requests wait until the server has started.
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(60)
