@@ -97,6 +97,19 @@ floors: setup  ## the LlamaIndex adapter's tests on the oldest llama-index-core 
 		--constraint constraints.txt --override tests/floors.txt $(EDITABLE)
 	.venv-floors/bin/python -m pytest -q integrations/llama-index-llms-guardalign
 
+# From wheels, as users install it; the last line looks whether the whole fits together, too.
+WHEELS := .venv-light/wheels
+light: setup  ## both adapters installed without torch in .venv-light, with a guard in another process
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-light
+	for project in $(dir $(PROJECTS)); do \
+		$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir $(WHEELS) $$project \
+		|| exit 1; done
+	$(BIN)/uv pip install --quiet --python .venv-light/bin/python --constraint constraints.txt \
+		--find-links $(WHEELS) $(WHEELS)/guardalign_core-*.whl $(WHEELS)/l*_guardalign-*.whl 'langchain>=1.4,<2'
+	LIGHT_PYTHON=.venv-light/bin/python $(BIN)/pytest -q tests/light
+	$(BIN)/uv pip install --quiet --dry-run --python .venv-light/bin/python --constraint constraints.txt \
+		--find-links $(WHEELS) $(WHEELS)/guardalign_middleware-*.whl
+
 fuzz: setup  ## intake, messages and set-up files under attack: make fuzz MINUTES=30
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),30)
 
@@ -126,4 +139,4 @@ lock: setup  ## renew constraints.txt from what the projects ask for
 	sed -i "1i # Exact versions for development, tests and the demo. Renew with: make lock" constraints.txt
 
 clean:  ## remove .venv and caches
-	rm -rf .venv .venv-neighbours .venv-gateways .venv-floors .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-neighbours .venv-gateways .venv-floors .venv-light .mypy_cache .pytest_cache .ruff_cache .hypothesis
