@@ -72,6 +72,7 @@ STAGES = (
     "identity",
     "handles",
     "cleaning",
+    "conversation",
     # Everything that uses a whole guard.
     "evaluation",
     "mini",

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from guardalign_middleware.serving.conversation import (
+from guardalign_middleware.conversation import (
     DIALECTS,
     ConversationGuard,
     Handling,
     dialect_of,
 )
-from guardalign_middleware.serving.conversation.dialects import DialectName
+from guardalign_middleware.conversation.dialects import DialectName
 from guardalign_middleware.serving.errors import WORK_ERRORS, ApiError, error_responses
 from guardalign_middleware.serving.routes import strict_router
 from guardalign_middleware.serving.service import Service

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.serving import ServeOptions, create_app
 from guardalign_middleware.testing import all_red, has_red, picture, png, red_guard
-from tests.serving.conversation.positions import (
+from tests.conversation.positions import (
     LOOK,
     ask,
     b64,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from guardalign_middleware.conversation import CHAT, RESPONSES, Dialect
 from guardalign_middleware.replies import GuardedReply
 from guardalign_middleware.serving.answers import Complete
 from guardalign_middleware.serving.chat_reply import ChatWriter
-from guardalign_middleware.serving.conversation import CHAT, RESPONSES, Dialect
 from guardalign_middleware.serving.respond import Writer
 from guardalign_middleware.serving.responses_reply import ResponsesWriter
 from guardalign_middleware.serving.responses_request import ResponsesRequest

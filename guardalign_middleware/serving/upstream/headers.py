@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from guardalign_middleware.serving.conversation import MESSAGES, Dialect
+from guardalign_middleware.conversation import MESSAGES, Dialect
 
 Headers = Iterable[tuple[str, str]]
 

@@ -13,12 +13,12 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from guardalign_middleware.replies import CalibrationReport, Usage
-from guardalign_middleware.serving.conversation import (
+from guardalign_middleware.conversation import (
     CleanedConversation,
     ConversationGuard,
     Dialect,
 )
+from guardalign_middleware.replies import CalibrationReport, Usage
 from guardalign_middleware.serving.conversation_route import handling_of
 from guardalign_middleware.serving.errors import ApiError
 from guardalign_middleware.serving.events import EventStream

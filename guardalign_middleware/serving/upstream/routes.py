@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from guardalign_middleware.serving.conversation import CHAT, MESSAGES, RESPONSES
+from guardalign_middleware.conversation import CHAT, MESSAGES, RESPONSES
 from guardalign_middleware.serving.errors import WORK_ERRORS, ApiError, error_responses
 from guardalign_middleware.serving.events import STREAMED
 from guardalign_middleware.serving.routes import strict_router

@@ -12,7 +12,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from guardalign_middleware.testing import all_red, has_red, picture, png
-from tests.serving.conversation.positions import block, link, shot, shown
+from tests.conversation.positions import block, link, shot, shown
 from tests.support.serving import KEY
 from tests.support.upstream import Recorded
 

@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from guardalign_middleware.config import ServeConfig
+from guardalign_middleware.conversation import Dialect
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.serving import ServeOptions, create_app
-from guardalign_middleware.serving.conversation import Dialect
 from guardalign_middleware.serving.upstream.client import base_url
 from guardalign_middleware.testing import all_red, has_red, picture, png, red_guard
-from tests.serving.conversation.positions import (
+from tests.conversation.positions import (
     IDS,
     LOOK,
     POSITIONS,

@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from guardalign_middleware.conversation import CHAT, MESSAGES, RESPONSES, Dialect
 from guardalign_middleware.intake.hidden_images import hidden_images, replace_hidden
-from guardalign_middleware.serving.conversation import CHAT, MESSAGES, RESPONSES, Dialect
 from guardalign_middleware.testing import open_png
 from guardalign_middleware.types import CanonicalImage
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from guardalign_middleware.errors import ImageRejected, MessageError
-from guardalign_middleware.serving.conversation import (
+from guardalign_middleware.conversation import (
     CHAT,
     MESSAGES,
     RESPONSES,
@@ -14,9 +13,10 @@ from guardalign_middleware.serving.conversation import (
     Handling,
     dialect_of,
 )
+from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.testing import all_red, has_red, picture, png, red_guard
 from guardalign_middleware.testing.histories import INERT, SPOKEN
-from tests.serving.conversation.positions import (
+from tests.conversation.positions import (
     LOOK,
     WORDS,
     answered,

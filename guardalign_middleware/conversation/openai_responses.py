@@ -8,10 +8,10 @@ from typing import Any
 
 from PIL import Image
 
+from guardalign_middleware.conversation.walk import SEND_IT, ConversationWalk, fields
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.intake.dialects import data_url
 from guardalign_middleware.intake.part import block_type
-from guardalign_middleware.serving.conversation.walk import SEND_IT, ConversationWalk, fields
 
 _WORDS = (
     "model stream stream_options max_output_tokens max_tool_calls temperature top_p top_logprobs"

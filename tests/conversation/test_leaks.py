@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from guardalign_middleware.serving.conversation import ConversationGuard, Dialect, Handling
+from guardalign_middleware.conversation import ConversationGuard, Dialect, Handling
 from guardalign_middleware.testing import all_red, has_red, picture, png, red_guard
-from tests.serving.conversation.positions import IDS, POSITIONS, Place, b64, shown, without_pictures
+from tests.conversation.positions import IDS, POSITIONS, Place, b64, shown, without_pictures
 
 SAFE, UNSAFE, HOPELESS = png(picture()), png(picture(red=True)), png(all_red())
 EVERYWHERE = pytest.mark.parametrize(("dialect", "name", "place"), POSITIONS, ids=IDS)

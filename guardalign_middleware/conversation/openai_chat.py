@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guardalign_middleware.serving.conversation.walk import ConversationWalk, fields
+from guardalign_middleware.conversation.walk import ConversationWalk, fields
 
 _WORDS = (
     "model stream stream_options max_tokens max_completion_tokens temperature top_p top_k min_p n"

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from guardalign_middleware.conversation.anthropic_messages import MessagesWalk
+from guardalign_middleware.conversation.openai_chat import ChatWalk
+from guardalign_middleware.conversation.openai_responses import ResponsesWalk
+from guardalign_middleware.conversation.walk import Body, ConversationWalk
 from guardalign_middleware.intake.messages import ROLES, holds_results
 from guardalign_middleware.intake.part import block_type
-from guardalign_middleware.serving.conversation.anthropic_messages import MessagesWalk
-from guardalign_middleware.serving.conversation.openai_chat import ChatWalk
-from guardalign_middleware.serving.conversation.openai_responses import ResponsesWalk
-from guardalign_middleware.serving.conversation.walk import Body, ConversationWalk
 
 DialectName = Literal["chat", "responses", "messages"]
 

@@ -1,11 +1,11 @@
 """Conversations of other models' APIs: every picture found, cleaned and put back."""
 
-from guardalign_middleware.serving.conversation.cleaner import (
+from guardalign_middleware.conversation.cleaner import (
     CleanedConversation,
     ConversationGuard,
     Handling,
 )
-from guardalign_middleware.serving.conversation.dialects import (
+from guardalign_middleware.conversation.dialects import (
     CHAT,
     DIALECTS,
     MESSAGES,

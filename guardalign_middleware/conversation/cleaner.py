@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from guardalign_middleware import notices
 from guardalign_middleware.cleaning.cleaner import ImageCleaner
 from guardalign_middleware.cleaning.outcomes import Outcome
+from guardalign_middleware.conversation.dialects import Dialect
+from guardalign_middleware.conversation.walk import Body
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import OnBlocked, OnRefused, OnUnsafe
 from guardalign_middleware.intake.found_images import FoundImage, Replacement, listing
 from guardalign_middleware.intake.request import Sizes, check_message_count
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals, SentTurns, digest_of
-from guardalign_middleware.serving.conversation.dialects import Dialect
-from guardalign_middleware.serving.conversation.walk import Body
 from guardalign_middleware.types import SEVERITY, Decision, Verdict
 
 if TYPE_CHECKING:

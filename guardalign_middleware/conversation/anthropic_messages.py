@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from guardalign_middleware.conversation.walk import ConversationWalk, fields
 from guardalign_middleware.intake.dialects import ImageSlot, encode
 from guardalign_middleware.intake.type_fields import file_type
 from guardalign_middleware.intake.walk_modes import Mode
-from guardalign_middleware.serving.conversation.walk import ConversationWalk, fields
 
 _WORDS = (
     "model stream max_tokens temperature top_p top_k stop_sequences metadata service_tier thinking"

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from guardalign_middleware.errors import ImageRejected, MessageError
-from guardalign_middleware.serving.conversation import (
+from guardalign_middleware.conversation import (
     CHAT,
     MESSAGES,
     RESPONSES,
@@ -16,9 +15,10 @@ from guardalign_middleware.serving.conversation import (
     Dialect,
     Handling,
 )
+from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.testing import has_red, picture, png, red_guard
 from guardalign_middleware.testing.dialects import blocks_of
-from tests.serving.conversation.positions import (
+from tests.conversation.positions import (
     CALL,
     LOOK,
     WORDS,
