@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from guardalign_middleware.async_forms import AsyncForms
+from guardalign_middleware.audit_loading import load_audit
 from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
@@ -27,11 +28,16 @@ from guardalign_middleware.output import GuardOutput, identity_of
 from guardalign_middleware.sanitize import Cleaning, SanitizedImage, sanitize
 from guardalign_middleware.turns import Turn, clean_together, in_turns, shown
 from guardalign_middleware.types import CanonicalImage, Verdict
-from guardalign_middleware.unscanned import passed_by_itself, severity, unjudged, unscanned
+from guardalign_middleware.unscanned import (
+    fails_open,
+    passed_by_itself,
+    severity,
+    unjudged,
+    unscanned,
+)
 from guardalign_middleware.words_loading import load_words
 
 if TYPE_CHECKING:
-    from guardalign_middleware.audit import AuditLog
     from guardalign_middleware.words.policy import WordPolicy
 
 _LOGGER = logging.getLogger(__name__)
@@ -41,7 +47,8 @@ Result = TypeVar("Result", Verdict, SanitizedImage)
 class ImageGuard(AsyncForms):
     """Scans images and cleans them; threads may share one.
 
-    One image is scanned at a time, with the scans that cleaning it takes, in order of arrival.
+    Images are scanned in order of arrival, each with the scans that cleaning it takes: one at a
+    time, or together with other callers' on a device that gains by it.
     Results are remembered by the pixels: an equal image is not scanned again, in any thread or
     call. See `DetectionConfig.remembered_verdicts`.
 
@@ -65,7 +72,7 @@ class ImageGuard(AsyncForms):
         self.config = config
         self.detector = detector
         self.words = words or load_words(config)
-        self._audit = _audit_log(config)
+        self._audit = load_audit(config)
         self._output = GuardOutput(config, partial(identity_of, config, detector, self.words))
         self._cleanings: BoundedCache[Cleaning] = BoundedCache(
             config.detection.remembered_verdicts,
@@ -226,7 +233,7 @@ class ImageGuard(AsyncForms):
         try:
             found = find(images)
         except GuardError as error:
-            if self.config.on_fault == "raise":
+            if not fails_open(self.config, error):
                 raise
             with self._lock:
                 self._failed_open += sum(passed_by_itself(item) for item in items)
@@ -250,7 +257,8 @@ class ImageGuard(AsyncForms):
 
         for turn in self.detector.turns(images):
             keys = {f"{image.sha256}:{view_seed}": image for image in turn}
-            found = self.detector.queue.get_many(keys, clean, self._cleanings)
+            crops = self.detector.crops_of(turn)
+            found = self.detector.queue.get_many(keys, clean, self._cleanings, crops)
             for image, cleaning in zip(turn, found.values(), strict=True):
                 if image.sha256 not in cleaned:
                     cleaned[image.sha256] = cleaning.repeat(image, self.config.sanitize)
@@ -286,8 +294,8 @@ class ImageGuard(AsyncForms):
             with typed_faults("detection"):
                 verdicts = self.detector.scan_many(images)
             return [self._read(*pair) for pair in zip(images, verdicts, strict=True)]
-        except GuardError:
-            if self.config.on_fault == "raise":
+        except GuardError as error:
+            if not fails_open(self.config, error):
                 raise
         # One by one: a fault in one picture must not let the others through unscanned.
         return [self._scan_or_allow(image, view_seed) for image in images]
@@ -300,6 +308,8 @@ class ImageGuard(AsyncForms):
         except GuardError as error:
             if verdict is not None and verdict.flagged:
                 return verdict  # what was found is there, whatever the words say
+            if not fails_open(self.config, error):
+                raise
             with self._lock:
                 self._failed_open += 1
             _LOGGER.warning("An image is allowed unscanned after a fault at %s.", error.stage)
@@ -339,12 +349,3 @@ class ImageGuard(AsyncForms):
             for result in results:
                 self._audit.append(result)
         return results
-
-
-def _audit_log(config: GuardAlignConfig) -> AuditLog | None:
-    if config.audit is None:
-        return None
-    # Imported on use: the log needs POSIX locks, and the guard alone does not.
-    from guardalign_middleware.audit import AuditLog
-
-    return AuditLog.from_config(config.audit)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guardalign_middleware.errors import GuardError
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.errors import GuardError, Overloaded
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import SEVERITY, CanonicalImage, Evidence, Verdict
 
@@ -20,6 +21,11 @@ def severity(verdict: Verdict) -> tuple[int, bool, float]:
     not_scanned = verdict.fault is not None
     below = 0.0 if not_scanned else verdict.threshold - verdict.distance
     return SEVERITY.index(verdict.decision), not_scanned, below
+
+
+def fails_open(config: GuardAlignConfig, error: GuardError) -> bool:
+    """Whether a picture passes after a fault; never by a full queue, which clients fill at will."""
+    return config.on_fault == "allow" and not isinstance(error, Overloaded)
 
 
 def unscanned(image: CanonicalImage, detector: Detector, error: GuardError) -> Verdict:

@@ -60,6 +60,7 @@ STAGES = (
     "output",
     "detector_loading",
     "words_loading",
+    "audit_loading",
     "turns",
     "unscanned",
     "async_forms",

@@ -47,6 +47,7 @@ class Competing(ScanQueue):
         sources: Mapping[str, Source],
         scan: Callable[[list[Source]], list[Entry]],
         cache: BoundedCache[Entry],
+        crops: int | None = None,
     ) -> dict[str, Entry]:
         """Scan now."""
         return dict(zip(sources, scan(list(sources.values())), strict=True))

@@ -152,7 +152,7 @@ class ImageCleaner(ABC):
                 for picture in (each.pages or (each,))
                 if picture.decoded is not None and picture.image is not None
             }
-            scans = self._scans.get_many(images, self._scan)
+            scans = self._known_or_scanned(images)
             return [
                 self._put_back(item.value, item.pictures, scans, place)
                 if isinstance(item, Read)
@@ -228,6 +228,15 @@ class ImageCleaner(ABC):
         except ImageRejected as error:
             return Picture(found, refused=error)
         return Picture(found, pages=tuple(Picture(found, Decoded.of(page), page) for page in pages))
+
+    def _known_or_scanned(self, images: Mapping[str, CanonicalImage]) -> dict[str, Scan]:
+        """The scan of each image; who has to wait does so in the guard's queue and nowhere else."""
+        known = {key: scan for key in images if (scan := self._scans.get(key)) is not None}
+        new = {key: image for key, image in images.items() if key not in known}
+        made = dict(zip(new, self._scan(list(new.values())), strict=True)) if new else {}
+        for key, scan in made.items():
+            self._scans.put(key, scan)
+        return known | made
 
     def _scan(self, images: list[CanonicalImage]) -> list[Scan]:
         if not images:

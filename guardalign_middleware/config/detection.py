@@ -170,6 +170,9 @@ class DetectionConfig(FrozenModel):
         description="most memory of the cached verdicts, and again of the cached results of "
         "cleaning; 64 bytes per patch, no pixels",
     )
+    max_queue: Count = Field(
+        1024, description="most callers that wait for a scan; more are refused"
+    )
     defence: DefenceConfig = DefenceConfig()
 
     @field_validator("sees", mode="before")

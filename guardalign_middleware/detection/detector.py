@@ -33,8 +33,9 @@ class Detector:
     The random views of a picture follow from the picture and a secret that each detector draws from
     the operating system: unpredictable from outside, and equal pictures get equal verdicts.
 
-    One scan runs at a time, in order of arrival; see `ScanQueue`. Verdicts are cached by the
-    picture, at most `config.remembered_verdicts` of them and `config.remembered_bytes`.
+    Callers scan in order of arrival, one at a time, or on a device that gains by it together; see
+    `ScanQueue`. Verdicts are cached by the picture, at most `config.remembered_verdicts` of them
+    and `config.remembered_bytes`.
 
     Args:
         meters: one for each encoder.
@@ -66,7 +67,8 @@ class Detector:
         if profile is not None:
             _check_profile(profile, self.meters)
         self._secret = secrets.token_bytes(32)
-        self.queue = ScanQueue()
+        shared = min(getattr(meter.encoder, "shared_crops", 1) for meter in self.meters)
+        self.queue = ScanQueue(shared, config.max_queue)
         self._verdicts: BoundedCache[Verdict] = BoundedCache(
             config.remembered_verdicts, config.remembered_bytes, lambda verdict: verdict.nbytes
         )
@@ -211,6 +213,18 @@ class Detector:
             taken += crops
         return turns
 
+    def crops_of(self, images: Sequence[CanonicalImage]) -> int | None:
+        """About how many crops a turn of these images encodes at a time, for the queue.
+
+        None where no turn is shared, and so nothing has to be counted.
+
+        Raises:
+            ConfigError: an image needs more patches than the config allows.
+        """
+        if not self.queue.shares:
+            return None
+        return sum(self.meters[0].crop_count(image) for image in images)
+
     def _scan(self, images: Sequence[CanonicalImage], view_seed: str | None) -> list[Verdict]:
         profile = self.profile
         if profile is None:
@@ -225,7 +239,7 @@ class Detector:
 
         for turn in self.turns(distinct_images(images)):
             keys = {f"{image.sha256}:{view_seed}": image for image in turn}
-            found = self.queue.get_many(keys, scan, self._verdicts)
+            found = self.queue.get_many(keys, scan, self._verdicts, self.crops_of(turn))
             verdicts |= {verdict.sha256: verdict for verdict in found.values()}
         return [verdicts[image.sha256].about(image) for image in images]
 

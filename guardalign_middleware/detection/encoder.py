@@ -33,6 +33,9 @@ from guardalign_middleware.provenance import check_pins, digest_files
 
 # A single crop takes a CPU 1.4 times as long as one of eight; a GPU needs far more to be busy.
 _CROPS_ON_CPU, _CROPS_ON_GPU = 8, 256
+# One picture has enough crops to keep a CPU busy: two in one pass take as long as one after the
+# other, and neither ends before both. Measure again: python -m benchmarks.detection.queueing
+_SHARED_ON_CPU = 1
 # Crops or texts in one pass. Of 16 to 256, a CPU is fastest from 32 to 128, where the activations
 # stay in its caches; a GPU with many. Measure again: python -m benchmarks.detection.vocabulary
 _BATCH_ON_CPU, _BATCH_ON_GPU = 64, 256
@@ -65,7 +68,8 @@ class OpenClipEncoder:
     Inference is stateless, so threads may share one encoder.
 
     `batch_size` is the length of the chunks: the configured one, or 64 on a CPU and 256 elsewhere.
-    `crops_together` is how many crops keep the device busy; see `Detector.turns`.
+    `crops_together` is how many crops keep the device busy; see `Detector.turns`. `shared_crops` is
+    how many crops of different callers go into one pass; see `ScanQueue`.
 
     In bf16 both towers compute in bfloat16. In int8 pictures pass through `quantized_tower` on the
     CPU, and words through the text tower in fp32.
@@ -90,6 +94,7 @@ class OpenClipEncoder:
         self._device = _device(config)
         on_cpu = self._device.type == "cpu"
         self.crops_together = _CROPS_ON_CPU if on_cpu else _CROPS_ON_GPU
+        self.shared_crops = _SHARED_ON_CPU if on_cpu else self.crops_together
         self.batch_size = config.batch_size or (_BATCH_ON_CPU if on_cpu else _BATCH_ON_GPU)
         self._dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self._model: Any = model.to(self._device, self._dtype).eval().requires_grad_(False)

@@ -29,6 +29,7 @@ from guardalign_middleware.detection.forms import ModelForms, configured_forms
 from guardalign_middleware.detection.measured import PatchDistances, merge_forms
 from guardalign_middleware.detection.patches import crop_patches
 from guardalign_middleware.detection.plan import FormPatches, Look, view_patches
+from guardalign_middleware.detection.shared_passes import encoded
 from guardalign_middleware.detection.transport import (
     PackedAnchors,
     TransportResult,
@@ -214,8 +215,8 @@ class Meter:
     def _embed(self, crops: Tensor) -> Tensor:
         """Unit rows `[W * cells², D]`, the cells of each crop together."""
         if self._windows is None:
-            return self.encoder.encode_images(crops)
-        return self._windows.encode_windows(crops).flatten(0, 2)
+            return encoded(self.encoder.encode_images, crops)
+        return encoded(self._windows.encode_windows, crops).flatten(0, 2)
 
     def measure_rows(self, embeddings: Tensor) -> tuple[NDArray[np.float64], tuple[str, ...]]:
         """Distance and nearest unsafe category of each row, as if the rows were one form's patches.

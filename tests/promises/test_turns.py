@@ -12,7 +12,8 @@ import pytest
 
 from guardalign_middleware import GuardAlign, GuardError, ImageGuard
 from guardalign_middleware.scan_threads import in_scan_thread
-from guardalign_middleware.testing import EchoRunner, png, red_config, red_detector
+from guardalign_middleware.serving.conversation import CHAT, ConversationGuard, Handling
+from guardalign_middleware.testing import EchoRunner, data_url, png, red_config, red_detector
 from guardalign_middleware.types import CanonicalImage
 from tests.support.gated import LONG, GatedEncoder, gated_guard, numbered, until
 
@@ -212,6 +213,33 @@ async def test_a_cancelled_caller_scans_none_of_its_other_images() -> None:
     await asyncio.to_thread(ended.wait, LONG)
     assert encoder.scanned == [100]
     guard.scan(numbered(103))  # the turn is free again
+
+
+async def test_a_conversation_waits_for_its_own_picture_only() -> None:
+    guard, encoder = gated_guard()
+    conversations = ConversationGuard(guard, Handling())
+
+    def shown(*numbers: int) -> dict[str, object]:
+        content = [
+            {"type": "image_url", "image_url": {"url": data_url(numbered(number))}}
+            for number in numbers
+        ]
+        return {"model": "m", "messages": [{"role": "user", "content": content}]}
+
+    both = asyncio.create_task(conversations.aclean(shown(100, 101), CHAT))
+    await asyncio.to_thread(encoder.wait_for_scans, 1)
+    one = asyncio.create_task(conversations.aclean(shown(100), CHAT))
+    left = asyncio.create_task(conversations.aclean(shown(102), CHAT))
+    await asyncio.to_thread(until, lambda: waiting(guard) == 2)
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    encoder.let_pass(1)
+    assert [each.decision for each in (await one).verdicts] == ["allow"]
+    assert not both.done()
+    encoder.let_pass(1)
+    assert len((await both).verdicts) == 2
+    assert encoder.scanned == [100, 101]
 
 
 def test_an_interrupted_caller_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
