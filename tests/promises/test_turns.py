@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from guardalign_middleware import GuardAlign, GuardError, ImageGuard
+from guardalign_middleware.conversation import CHAT, ConversationGuard, Handling
 from guardalign_middleware.scan_threads import in_scan_thread
-from guardalign_middleware.serving.conversation import CHAT, ConversationGuard, Handling
 from guardalign_middleware.testing import EchoRunner, data_url, png, red_config, red_detector
 from guardalign_middleware.types import CanonicalImage
 from tests.support.gated import LONG, GatedEncoder, gated_guard, numbered, until
