@@ -14,7 +14,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint types unit evidence neighbours gateways floors bench fuzz memory sbom train-mini train-words lock clean
+.PHONY: help setup demo test quick lint types unit evidence neighbours gateways floors light bench fuzz memory sbom train-mini train-words lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'

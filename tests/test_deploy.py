@@ -1,0 +1,102 @@
+"""The files of `deploy/` are sound, as far as tools without a daemon tell, and fit the server."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from guardalign_middleware.cli import app
+from guardalign_middleware.config import ServeConfig
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+UNIT = (DEPLOY / "guardalign.service").read_text(encoding="utf-8")
+COMPOSE = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+KEY = "a-key-of-sixteen-characters"
+OPTIONS = {option for each in get_command(app).commands["serve"].params for option in each.opts}
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=DEPLOY, env=environment or None
+    )
+
+
+def test_the_dockerfile_has_no_finding_of_hadolint() -> None:
+    done = run(tool("hadolint"), "Dockerfile")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_image_runs_as_a_user_with_no_rights_and_stops_by_draining() -> None:
+    assert re.search(r"^USER 10001:10001$", DOCKERFILE, flags=re.MULTILINE)
+    assert "STOPSIGNAL SIGTERM" in DOCKERFILE
+    assert "/ready" in DOCKERFILE
+
+
+def test_the_image_gets_no_file_that_is_not_named() -> None:
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    assert ignored[1] == "*"
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
+    names = {name for each in copied for name in each.split()}
+    assert {line[1:] for line in ignored if line.startswith("!")} == names
+    assert all((ROOT / name).exists() for name in names)
+
+
+def test_the_compose_file_is_valid_and_needs_a_key() -> None:
+    command = (tool("docker-compose"), "-f", "compose.yaml", "--profile", "upstream", "config")
+    done = run(*command, GUARDALIGN_KEY=KEY)
+    # Its Python package hides the exit status.
+    assert done.stdout, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    assert set(services) == {"guard", "gateway"}
+    for service in services.values():
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert {port["host_ip"] for port in service["ports"]} == {"127.0.0.1"}
+    without = run(*command, PATH="/usr/bin")
+    assert not without.stdout
+    assert "GUARDALIGN_KEY" in without.stderr
+
+
+def test_the_unit_is_valid_and_shut_in(tmp_path: Path) -> None:
+    unit = tmp_path / "guardalign.service"
+    unit.write_text(UNIT.replace("/opt/guardalign/bin/guardalign", "/bin/true"))
+    analyze = tool("systemd-analyze")
+    done = run(analyze, "verify", str(unit))
+    assert (done.returncode, done.stderr) == (0, "")
+    safe = run(analyze, "security", "--offline=true", "--threshold=20", str(unit))
+    assert safe.returncode == 0, safe.stdout[-200:]
+
+
+@pytest.mark.parametrize("text", [DOCKERFILE, UNIT, COMPOSE], ids=["image", "unit", "compose"])
+def test_every_option_exists(text: str) -> None:
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    asked = [
+        line for line in lines if re.match(r"ENTRYPOINT|CMD|ExecStart|\s+command|\s+- --", line)
+    ]
+    options = {option for line in asked for option in re.findall(r"(?<!\w)--[a-z-]+", line)}
+    assert options
+    assert options <= OPTIONS
+
+
+def test_a_stopped_server_has_time_to_answer() -> None:
+    needed = ServeConfig().drain_seconds + 5
+    (compose,) = re.findall(r"stop_grace_period: (\d+)s", COMPOSE)
+    (unit,) = re.findall(r"TimeoutStopSec=(\d+)", UNIT)
+    assert int(compose) > needed
+    assert int(unit) > needed
