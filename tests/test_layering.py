@@ -42,6 +42,7 @@ STAGES = (
     "cache",
     "scan_threads",
     "own_loop",
+    "listening",
     "provenance",
     "model_folder",
     "png",

@@ -29,9 +29,10 @@ def run_serve(preset: str, options: dict[str, Any]) -> int:
     require_extra()
     from guardalign_middleware.guard import GuardAlign
     from guardalign_middleware.image_guard import ImageGuard
+    from guardalign_middleware.listening import bind, url_of
     from guardalign_middleware.serving.app import create_app
     from guardalign_middleware.serving.options import ServeOptions
-    from guardalign_middleware.serving.server import bind, log_to_stderr, serve, url_of
+    from guardalign_middleware.serving.server import log_to_stderr, serve
     from guardalign_middleware.serving.warm_up import warm_up
 
     without_loading_bars()

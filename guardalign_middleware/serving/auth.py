@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from guardalign_middleware.listening import is_loopback
 from guardalign_middleware.serving.errors import ApiError
-from guardalign_middleware.serving.options import ServeOptions, is_loopback
+from guardalign_middleware.serving.options import ServeOptions
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
 """For probes, which have no key; without it `/ready` gives no details."""

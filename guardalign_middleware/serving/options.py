@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.config.base import invalid_fields
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.listening import is_loopback
 
 MIN_KEY = 16
 """Fewest characters of a client's key; shorter ones can be guessed."""
@@ -73,14 +73,6 @@ class ServeOptions:
             _key(config.api_key_env, environment),
             _key(config.upstream_key_env, environment),
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a host."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _key(name: str | None, environment: Mapping[str, str]) -> str | None:

@@ -13,7 +13,6 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.serving.service import Service
 
 _FLUSH_SECONDS = 5
@@ -94,46 +93,12 @@ def _is_at_work(connection: H11Protocol) -> bool:
     return answering and not connection.transport.is_closing()
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket at an address, which does not listen yet.
-
-    Models load between this and the listening: a port that is taken is reported at once, and no
-    request arrives before it can be answered.
-
-    Raises:
-        ConfigError: there is no such address, or it is taken.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(address)
-        except OSError:
-            bound.close()
-            raise
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot listen on {host}, port {port}: {error.strerror or error}.",
-            remedy="Choose another --host or --port.",
-        ) from error
-    return bound
-
-
-def url_of(bound: socket.socket) -> str:
-    """The address of a server as a URL."""
-    host, port = bound.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def serve(app: FastAPI, bound: socket.socket) -> int | None:
     """Serve until a signal; returns it.
 
     Args:
         app: from `create_app`.
-        bound: from `bind`.
+        bound: from `listening.bind`.
     """
     server = DrainingServer(app)
     server.run([bound])

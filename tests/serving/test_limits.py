@@ -18,8 +18,8 @@ from guardalign_middleware.errors import (
     OutOfMemory,
     Overloaded,
 )
+from guardalign_middleware.listening import is_loopback
 from guardalign_middleware.serving import ServeOptions, Service, create_app
-from guardalign_middleware.serving.options import is_loopback
 from guardalign_middleware.serving.routes import strict_router
 from guardalign_middleware.testing import red_guard
 

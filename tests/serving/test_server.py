@@ -14,8 +14,8 @@ import pytest
 
 from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.listening import bind, url_of
 from guardalign_middleware.serving import ServeOptions, create_app
-from guardalign_middleware.serving.server import bind, url_of
 from guardalign_middleware.testing import red_chain
 from tests.support.serving import AUTHORIZED, KEY, GatedRunner, Running, running
 

@@ -12,8 +12,9 @@ from fastapi import FastAPI
 
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.generation.stream import Emit, TokenStream
+from guardalign_middleware.listening import bind, url_of
 from guardalign_middleware.replies import CalibrationReport, Generated, Usage
-from guardalign_middleware.serving.server import DrainingServer, bind, url_of
+from guardalign_middleware.serving.server import DrainingServer
 from guardalign_middleware.testing import EchoRunner
 from guardalign_middleware.types import Message
 
