@@ -79,6 +79,7 @@ STAGES = (
     "evaluation",
     "mini",
     "serving",
+    "mcp",
     "cli",
     "testing",
 )

@@ -13,6 +13,7 @@ import typer
 
 from guardalign_middleware.cli.audit_app import audit_app
 from guardalign_middleware.cli.console import FAILED, print_error
+from guardalign_middleware.cli.mcp_command import mcp
 from guardalign_middleware.cli.options import AsJson, Preset
 from guardalign_middleware.cli.running import CommandGroup, run
 
@@ -204,6 +205,10 @@ def serve(
 
     options = {name: value for name, value in context.params.items() if name != "preset"}
     run(lambda: run_serve(preset, options))
+
+
+# What follows the server's command are its own options.
+app.command(context_settings={"allow_interspersed_args": False})(mcp)
 
 
 @app.command("explain-attention")
