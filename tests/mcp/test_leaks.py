@@ -1,0 +1,167 @@
+"""The leak table: no position of MCP's messages lets a picture through unlooked at."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import mcp.types as t
+import pytest
+
+from guardalign_middleware.mcp import Handling, MessageGuard
+from guardalign_middleware.testing import has_red, picture, png, red_guard
+from guardalign_middleware.testing.guards import red_config
+from guardalign_middleware.testing.pdf import PAGES, RED_PAGE, drawn_pdf
+from tests.mcp.positions import (
+    BLOCKS,
+    FROM_CLIENTS,
+    FROM_SERVERS,
+    IN_NOTIFICATIONS,
+    IN_REQUESTS,
+    IN_RESULTS,
+    b64,
+    blob,
+    embedded,
+    image,
+    prompt,
+    result,
+    tool,
+)
+from tests.support.mcp import line, passed, pictures_in
+
+UNSAFE, SAFE = png(picture(red=True)), png(picture())
+BROKEN = UNSAFE[:-40]
+# Where a client's model may be shown a picture, so that one that cannot be read is taken out.
+_ENDS = ("ImageContent", ", blob", ": blob", "of no type", "of bytes", ": list", "tool_result")
+_MORE = ("resource", "block", "GetTaskPayloadResult", "unknown request", "no object")
+SHOWN = [name for name in FROM_SERVERS if name.endswith((*_ENDS, *_MORE)) and "_meta" not in name]
+
+
+@pytest.fixture(scope="module")
+def guard() -> MessageGuard:
+    return MessageGuard.of(red_guard())
+
+
+def check_type(name: str, message: Any) -> None:
+    """The official types take the message."""
+    if name in IN_RESULTS:
+        IN_RESULTS[name][0].model_validate(message["result"])
+    elif name in IN_REQUESTS:
+        t.ServerRequest.model_validate(message)
+    elif name in IN_NOTIFICATIONS:
+        t.ServerNotification.model_validate(message)
+    elif name in FROM_CLIENTS:
+        t.CreateMessageResultWithTools.model_validate(message["result"])
+
+
+@pytest.mark.parametrize("name", [*FROM_SERVERS, *FROM_CLIENTS])
+def test_no_position_leaks(name: str, guard: MessageGuard) -> None:
+    sender: Any = "client" if name in FROM_CLIENTS else "server"
+    message = {**FROM_SERVERS, **FROM_CLIENTS}[name](UNSAFE)
+    check_type(name, message)
+    assert any(map(has_red, pictures_in(message))), "the table has no picture here"
+    forward = passed(guard, line(message), sender).forward
+    assert forward is not None
+    cleaned = json.loads(forward)
+    check_type(name, cleaned)
+    # The picture is still there, with the unsafe part of it covered.
+    found = list(pictures_in(cleaned))
+    assert found
+    assert not any(map(has_red, found))
+    assert b64(UNSAFE) not in forward.decode()
+
+
+@pytest.mark.parametrize("name", FROM_SERVERS)
+def test_a_safe_picture_stays_everywhere(name: str, guard: MessageGuard) -> None:
+    forward = passed(guard, line(FROM_SERVERS[name](SAFE))).forward
+    assert forward is not None
+    found = list(pictures_in(json.loads(forward)))
+    assert found
+    assert all((each.pixels == picture().pixels).all() for each in found)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_cannot_be_read_is_taken_out(name: str, guard: MessageGuard) -> None:
+    forward = passed(guard, line(FROM_SERVERS[name](BROKEN))).forward
+    assert forward is not None
+    assert b64(BROKEN)[:60] not in forward.decode()
+    check_type(name, json.loads(forward))
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_or_the_message_becomes_an_error(name: str) -> None:
+    guard = MessageGuard.of(red_guard(), Handling(on_refused="raise"))
+    out = passed(guard, line(FROM_SERVERS[name](BROKEN)))
+    (said,) = [json.loads(each) for each in (out.forward, *out.replies) if each is not None]
+    assert set(said) == {"jsonrpc", "id", "error"}
+    assert said["error"]["data"]["guardalign"]["reason"] == "corrupt"
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_nothing_of_a_picture_is_shown_as_a_notice(name: str) -> None:
+    guard = MessageGuard.of(red_guard(), Handling(on_unsafe="notice"))
+    forward = passed(guard, line(tool(BLOCKS[name](UNSAFE)))).forward or b""
+    assert not any(map(has_red, pictures_in(json.loads(forward))))
+    t.CallToolResult.model_validate(json.loads(forward)["result"])
+
+
+def test_a_message_with_an_unsafe_picture_can_be_an_error() -> None:
+    guard = MessageGuard.of(red_guard(), Handling(on_unsafe="block"))
+    out = json.loads(passed(guard, line(tool(image(SAFE), image(UNSAFE)))).forward or b"")
+    assert out["id"] == 7
+    verdicts = [{"decision": "block", "category": "weapon"}]
+    assert out["error"]["data"] == {"guardalign": {"verdicts": verdicts}}
+    out = json.loads(passed(guard, line(tool(image(SAFE)))).forward or b"")
+    assert "error" not in out
+
+
+class TestPdf:
+    """PDF files are what the guard's policy makes of them."""
+
+    FILE = blob(drawn_pdf(RED_PAGE, RED_PAGE), mimeType="application/pdf")
+
+    def test_they_are_refused(self, guard: MessageGuard) -> None:
+        out = json.loads(passed(guard, line(tool(embedded(self.FILE)))).forward or b"")
+        (block,) = out["result"]["content"]
+        assert "PDF" in block["text"]
+
+    @pytest.mark.parametrize(
+        "message",
+        [tool(embedded(FILE)), prompt(embedded(FILE)), result(contents=[FILE])],
+        ids=["tool", "prompt", "resource"],
+    )
+    def test_their_pages_are_shown(self, message: dict[str, Any]) -> None:
+        guard = MessageGuard.of(red_guard(red_config(intake=PAGES)))
+        out = json.loads(passed(guard, line(message)).forward or b"")["result"]
+        found = list(pictures_in(out))
+        assert len(found) == 2
+        assert not any(map(has_red, found))
+        kinds = {"content": t.CallToolResult, "messages": t.GetPromptResult}
+        kinds["contents"] = t.ReadResourceResult
+        (key,) = out
+        kinds[key].model_validate(out)
+
+    def test_a_structure_keeps_its_shape(self) -> None:
+        guard = MessageGuard.of(red_guard(red_config(intake=PAGES)))
+        message = tool(structuredContent={"result": embedded(self.FILE)})
+        out = json.loads(passed(guard, line(message)).forward or b"")["result"]
+        t.EmbeddedResource.model_validate(out["structuredContent"]["result"])
+
+
+@pytest.mark.parametrize("block", [image(BROKEN), embedded(blob(BROKEN, mimeType="image/png"))])
+def test_the_shape_of_a_structure_stays(block: dict[str, Any], guard: MessageGuard) -> None:
+    """A client checks it against the schema that the server has named."""
+    message = tool(structuredContent={"result": [block]})
+    out = json.loads(passed(guard, line(message)).forward or b"")["result"]
+    (new,) = out["structuredContent"]["result"]
+    assert new["type"] == block["type"]
+    t.CallToolResult.model_validate({"content": [new]})
+
+
+def test_a_batch_is_cleaned_message_by_message(guard: MessageGuard) -> None:
+    batch = [tool(image(UNSAFE)), tool(image(BROKEN)), {"jsonrpc": "2.0", "method": "ping"}]
+    out = json.loads(passed(guard, line(batch)).forward or b"")
+    assert len(out) == 3
+    assert out[2] == batch[2]
+    assert not any(map(has_red, pictures_in(out)))
+    assert b64(BROKEN)[:60] not in json.dumps(out)
