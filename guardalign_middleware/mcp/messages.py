@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from guardalign_middleware.errors import GuardAlignError, ImageRejected
 from guardalign_middleware.intake.hidden_images import hidden_images
+from guardalign_middleware.intake.picture_traces import starts_like_picture
 
 Kind = Literal["request", "notification", "response", "other"]
 Message = Mapping[str, Any]
@@ -67,7 +68,7 @@ class Frame:
     @property
     def is_plain(self) -> bool:
         """Whether bytes that are no message cannot be a picture, nor a part of a message."""
-        if self.messages or self.batch:
+        if self.messages or self.batch or starts_like_picture(self.raw):
             return False
         text = self.raw.decode("latin-1")
         return _BEGINS.match(text) is None and next(hidden_images(text), None) is None

@@ -27,6 +27,7 @@ class ProxyServer(uvicorn.Server):
 
     def __init__(self, guard: MessageGuard, upstream: Upstream, *, local: bool = True) -> None:
         self.signal: int | None = None
+        self._upstream = upstream
         super().__init__(
             uvicorn.Config(
                 create_app(guard, upstream, local=local),
@@ -47,6 +48,11 @@ class ProxyServer(uvicorn.Server):
         """Begin to end; the second time, at once."""
         self.signal = sig
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the connections of clients, and then those to the server behind."""
+        await super().shutdown(sockets)
+        await self._upstream.close()
 
 
 def serve(guard: MessageGuard, upstream: Upstream, bound: socket.socket) -> int:
