@@ -18,6 +18,7 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 SHOWN = {
     "langchain_agent": "of the screenshot I was shown is covered",
     "langchain_guard_in_front": "guarded: the provider never saw the raw picture",
+    "langchain_mcp_agent": "bare server:    0% of the screenshot is masked.\nguardalign mcp: 33%",
     "langchain_rag": "Looking for 'axe': axe-apple.png, mask",
     "llama_index_agent": "of the picture I was shown is covered",
     "llama_index_rag": "Looking for 'axe': axe-apple.png, mask",

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 ADAPTERS = ("langchain-guardalign", "llama-index-llms-guardalign")
 # Their names on the index, where these differ from what is imported.
 NAMES = {"open_clip": "open-clip-torch", "ot": "pot"}
-LIGHT_EXTRAS = {"langchain", "llama-index", "pdf"}
+LIGHT_EXTRAS = {"langchain", "llama-index", "mcp", "pdf"}
 
 
 def project(folder: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from guardalign_middleware.mcp.app import create_app
 from guardalign_middleware.mcp.upstream import Upstream
 from guardalign_middleware.testing import has_red, picture, png, red_guard
 from tests.mcp.positions import FROM_CLIENTS, asked, b64, image, tool
-from tests.support.mcp import line, pictures_in
+from tests.support.mcp_frames import line, pictures_in
 
 UNSAFE = png(picture(red=True))
 PING = b'{"jsonrpc": "2.0",  "id": 1, "method": "ping"}'

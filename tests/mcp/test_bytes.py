@@ -14,7 +14,7 @@ from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.mcp import MessageGuard
 from guardalign_middleware.testing.harmless import snippets
 from tests.mcp.positions import embedded, prompt, result, tool
-from tests.support.mcp import passed
+from tests.support.mcp_frames import passed
 
 
 def _no_guard() -> LazyGuard:

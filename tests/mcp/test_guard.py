@@ -15,7 +15,7 @@ from guardalign_middleware.mcp.messages import FAULT, WITHHELD
 from guardalign_middleware.testing import CountingEncoder, counting_guard, picture, png, red_guard
 from guardalign_middleware.testing.guards import red_config
 from tests.mcp.positions import FROM_CLIENTS, IN_REQUESTS, asked, b64, image, notified, tool
-from tests.support.mcp import line, passed
+from tests.support.mcp_frames import line, passed
 
 UNSAFE, BROKEN = png(picture(red=True)), png(picture(red=True))[:-40]
 

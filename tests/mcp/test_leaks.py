@@ -27,7 +27,7 @@ from tests.mcp.positions import (
     result,
     tool,
 )
-from tests.support.mcp import line, passed, pictures_in
+from tests.support.mcp_frames import line, passed, pictures_in
 
 UNSAFE, SAFE = png(picture(red=True)), png(picture())
 BROKEN = UNSAFE[:-40]

@@ -11,7 +11,7 @@ from guardalign_middleware.mcp import MessageGuard
 from guardalign_middleware.mcp.messages import Frame, cancelled_id, id_of, kind_of
 from guardalign_middleware.testing import has_red, picture, png, red_guard
 from tests.mcp.positions import b64, image, tool
-from tests.support.mcp import passed, pictures_in
+from tests.support.mcp_frames import passed, pictures_in
 
 UNSAFE = png(picture(red=True))
 TEXT = json.dumps(tool(image(UNSAFE)))

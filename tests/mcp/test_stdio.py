@@ -18,7 +18,7 @@ from guardalign_middleware.errors import ConfigError, MessageError
 from guardalign_middleware.mcp import MessageGuard, child, pipes, stdio
 from guardalign_middleware.testing import CountingEncoder, has_red, picture, png, red_guard
 from tests.mcp.positions import asked, image, notified, tool
-from tests.support.mcp import line, pictures_in, stdio_session
+from tests.support.mcp_frames import line, pictures_in, stdio_session
 
 UNSAFE = png(picture(red=True))
 ECHO = ("cat",)

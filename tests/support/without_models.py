@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": [],
     "scan": ["a.png"],
     "ask": ["a.png", "?"],
+    "mcp": ["cat"],
     "serve": [],
     "explain-attention": ["a.png", "?"],
     "calibrate": ["--safe", "."],
