@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image as Pictures
@@ -77,8 +77,13 @@ async def ask(server: Sequence[str]) -> str:
                 answer = AIMessage(f"{covered:.0%} of the screenshot is masked.")
             return ChatResult(generations=[ChatGeneration(message=answer)])
 
-    connection: Any = {"transport": "stdio", "command": server[0], "args": [*server[1:]]}
-    client = MultiServerMCPClient({"screen": {**connection, "env": dict(os.environ)}})
+    connection: dict[str, Any] = {
+        "transport": "stdio",
+        "command": server[0],
+        "args": [*server[1:]],
+        "env": dict(os.environ),
+    }
+    client = MultiServerMCPClient({"screen": cast("Any", connection)})
     async with client.session("screen") as session:
         agent: Any = create_agent(ScriptedModel(), await load_mcp_tools(session))
         state = await agent.ainvoke({"messages": [HumanMessage("What is on the screen?")]})
