@@ -35,6 +35,11 @@ class Child:
         Raises:
             ConfigError: it cannot be started.
         """
+        if not hasattr(os, "killpg"):
+            raise ConfigError(
+                "A server on standard streams needs process groups, which this system lacks.",
+                remedy="Run it behind streamable HTTP, and use --url.",
+            )
         # A pipe of our own: it can be given up if a grandchild never closes it.
         output, written = os.pipe()
         try:

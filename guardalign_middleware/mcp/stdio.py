@@ -19,7 +19,7 @@ from guardalign_middleware.mcp.pipes import LineReader, Writer
 
 Send = Callable[[bytes], Awaitable[None]]
 
-_AT_ONCE = 8
+_AT_ONCE = 32
 _DRAIN_SECONDS = 2.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
@@ -85,3 +88,33 @@ async def test_sampling_is_cleaned_in_both_directions() -> None:
     assert is_clean(seen[0])
     assert isinstance(result.content[0], TextContent)
     assert result.content[0].text == "cleaned"
+
+
+class Slow:
+    """A server whose stream goes on when it may, and that sees when its client leaves."""
+
+    def __init__(self) -> None:
+        self.may, self.left = threading.Event(), threading.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b": one\n\n", "more_body": True})
+        await asyncio.to_thread(self.may.wait, 60)
+        await send({"type": "http.response.body", "body": b": two\n\n", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.left.set()
+
+
+async def test_events_come_one_by_one_and_a_client_that_leaves_ends_them() -> None:
+    slow = Slow()
+    with proxied(MessageGuard.of(red_guard()), slow) as url:
+        async with httpx.AsyncClient() as client, client.stream("GET", url) as response:
+            pieces = response.aiter_bytes()
+            assert await anext(pieces) == b": one\n\n"
+            slow.may.set()
+            assert await anext(pieces) == b": two\n\n"
+        assert await asyncio.to_thread(slow.left.wait, 60)

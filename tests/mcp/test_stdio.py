@@ -227,6 +227,15 @@ async def test_no_such_command(guard: MessageGuard) -> None:
             pass
 
 
+async def test_a_system_without_process_groups(
+    guard: MessageGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "killpg")
+    with pytest.raises(ConfigError, match="use --url"):
+        async with stdio_session(guard, ECHO):
+            pass
+
+
 async def test_a_guard_that_cannot_be_loaded_ends_the_server() -> None:
     def make() -> Any:
         raise ConfigError("no such preset")

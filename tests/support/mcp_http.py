@@ -75,12 +75,11 @@ def serving(*servers: tuple[uvicorn.Server, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def proxied(guard: MessageGuard, server: FastMCP) -> Iterator[str]:
-    """The address of a proxy in front of a server."""
+def proxied(guard: MessageGuard, server: Any) -> Iterator[str]:
+    """The address of a proxy in front of a server, or of another application."""
+    app = server.streamable_http_app() if isinstance(server, FastMCP) else server
     with bind("127.0.0.1", 0) as inner, bind("127.0.0.1", 0) as outer:
-        config = uvicorn.Config(
-            server.streamable_http_app(), log_config=None, timeout_graceful_shutdown=1
-        )
+        config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
         upstream = Upstream(f"{url_of(inner)}/mcp")
         servers = [(uvicorn.Server(config), inner), (ProxyServer(guard, upstream), outer)]
         with serving(*servers):
