@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class _Scanning(Protocol):
     def scan(self, source: ImageSource, *, view_seed: str | None = None) -> Verdict: ...
 
-    def scan_many(self, sources: Sequence[ImageSource]) -> list[Verdict]: ...
+    def scan_many(
+        self, sources: Sequence[ImageSource], *, turns: Sequence[Turn] = ()
+    ) -> list[Verdict]: ...
 
     def sanitize(self, source: ImageSource, *, view_seed: str | None = None) -> SanitizedImage: ...
 
@@ -38,9 +40,11 @@ class AsyncForms:
         """`scan` without blocking the event loop."""
         return await in_scan_thread(self.scan, source, view_seed=view_seed)
 
-    async def ascan_many(self: _Scanning, sources: Sequence[ImageSource]) -> list[Verdict]:
+    async def ascan_many(
+        self: _Scanning, sources: Sequence[ImageSource], *, turns: Sequence[Turn] = ()
+    ) -> list[Verdict]:
         """`scan_many` without blocking the event loop."""
-        return await in_scan_thread(self.scan_many, sources)
+        return await in_scan_thread(self.scan_many, sources, turns=turns)
 
     async def asanitize(
         self: _Scanning, source: ImageSource, *, view_seed: str | None = None

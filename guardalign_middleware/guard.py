@@ -28,7 +28,7 @@ from guardalign_middleware.remote import RemoteImageGuard
 from guardalign_middleware.replies import Generated, GuardedChunk, GuardedReply
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
-from guardalign_middleware.turns import Turn
+from guardalign_middleware.turns import sanitize_conversations
 from guardalign_middleware.types import Message
 
 Conversation = str | Sequence[Mapping[str, Any] | Message]
@@ -274,13 +274,7 @@ class GuardAlign:
                 )
                 for item in conversations
             ]
-        shown = [message for each in parsed for message in each.messages if message.images]
-        cleaned = iter(
-            self.guard.sanitize_many(
-                [image for message in shown for image in message.images],
-                turns=[Turn(message.text, len(message.images)) for message in shown],
-            )
-        )
+        cleaned = iter(sanitize_conversations(self.guard, [each.messages for each in parsed]))
         always = self.runner.config.prefix.policy == "always"
         return [
             guarded_prompt(

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -26,15 +25,10 @@ from guardalign_middleware.intake import load_frames, load_image
 from guardalign_middleware.intake.load import ImageSource
 from guardalign_middleware.output import GuardOutput, identity_of
 from guardalign_middleware.sanitize import Cleaning, SanitizedImage, sanitize
-from guardalign_middleware.turns import Turn, clean_together, in_turns, shown
+from guardalign_middleware.turn_words import TurnWords
+from guardalign_middleware.turns import Turn, in_turns, of_frames
 from guardalign_middleware.types import CanonicalImage, Verdict
-from guardalign_middleware.unscanned import (
-    fails_open,
-    passed_by_itself,
-    severity,
-    unjudged,
-    unscanned,
-)
+from guardalign_middleware.unscanned import fails_open, unscanned, worst
 from guardalign_middleware.words_loading import load_words
 
 if TYPE_CHECKING:
@@ -80,6 +74,8 @@ class ImageGuard(AsyncForms):
             lambda cleaning: cleaning.nbytes,
             lambda cleaning: cleaning.verdict.fault is None,
         )
+        told = (config, detector, self._scan_one, self._count_failed_open)
+        self._turn_words = None if self.words is None else TurnWords(self.words, *told)
         self._failed_open = 0
         self._lock = threading.Lock()
 
@@ -167,15 +163,26 @@ class ImageGuard(AsyncForms):
         """
         return self._scan_files([source], view_seed)[0]
 
-    def scan_many(self, sources: Sequence[ImageSource]) -> list[Verdict]:
-        """Scan several images together, equal pictures once; raises as `scan` does."""
-        return self._scan_files(sources, None)
+    def scan_many(
+        self, sources: Sequence[ImageSource], *, turns: Sequence[Turn] = ()
+    ) -> list[Verdict]:
+        """Scan several images together, equal pictures once; raises as `scan` does.
 
-    def _scan_files(self, sources: Sequence[ImageSource], view_seed: str | None) -> list[Verdict]:
+        Args:
+            sources: the images.
+            turns: as for `sanitize_many`.
+        """
+        return self._scan_files(sources, None, turns)
+
+    def _scan_files(
+        self, sources: Sequence[ImageSource], view_seed: str | None, turns: Sequence[Turn] = ()
+    ) -> list[Verdict]:
         files = [self.load_frames(source) for source in sources]
         frames = [frame for file in files for frame in file]
-        verdicts = iter(self._recorded(self._scan(frames, view_seed)))
-        return [max(islice(verdicts, len(file)), key=severity) for file in files]
+        scanned = self._scan(frames, view_seed)
+        if self._turn_words is not None and turns:
+            scanned = self._turn_words.scan(frames, scanned, of_frames(turns, files))
+        return worst(files, self._recorded(list(map(self._as_configured, scanned))))
 
     def sanitize(self, source: ImageSource, *, view_seed: str | None = None) -> SanitizedImage:
         """Scan one image and mask its unsafe regions until it passes; otherwise block it.
@@ -199,8 +206,8 @@ class ImageGuard(AsyncForms):
 
         Args:
             sources: the images.
-            turns: the messages that they belong to, in order. With `words.mode: guard`, the words
-                of the images of a message are then judged once more as one, with its text.
+            turns: the turns that they belong to, in order. With `words.mode: guard`, the words
+                of the images of a turn are then judged once more as one, with its text.
         """
         return self._sanitize_files(sources, None, turns)
 
@@ -220,26 +227,13 @@ class ImageGuard(AsyncForms):
             else SanitizedImage(image, image, verdict, 0, 0.0, verdict.distance, passed=verdict)
             for image, verdict in zip(images, known, strict=True)
         ]
-        if self.words is not None and turns:
-            items = in_turns(items, turns, self._together)
+        if self._turn_words is not None and turns:
+            items = in_turns(items, turns, self._turn_words.clean)
         return self._recorded([replace(item, encoder=self._output.encode) for item in items])
 
-    def _together(self, items: list[SanitizedImage], text: str) -> list[SanitizedImage]:
-        """The images of a message, judged once more as one."""
-        words, images = self.words, shown(items)
-        if words is None or not images or not (text.strip() or len(images) > 1):
-            return items
-        find = partial(words.together, text=text, queue=self.detector.queue)
-        try:
-            found = find(images)
-        except GuardError as error:
-            if not fails_open(self.config, error):
-                raise
-            with self._lock:
-                self._failed_open += sum(passed_by_itself(item) for item in items)
-            return [unjudged(item, self.detector, error) for item in items]
-        with typed_faults("sanitize"):
-            return clean_together(items, found, find, self._scan_one, self.config.sanitize)
+    def _count_failed_open(self, images: int) -> None:
+        with self._lock:
+            self._failed_open += images
 
     def _cleaned(
         self, images: list[CanonicalImage], view_seed: str | None
@@ -283,7 +277,7 @@ class ImageGuard(AsyncForms):
         scanned = self._scan_all(distinct_images(new), view_seed)
         verdicts = {verdict.sha256: verdict for verdict in scanned}
         return [
-            verdict or self._as_configured(verdicts[image.sha256].about(image))
+            verdict or verdicts[image.sha256].about(image)
             for image, verdict in zip(images, known, strict=True)
         ]
 
@@ -310,8 +304,7 @@ class ImageGuard(AsyncForms):
                 return verdict  # what was found is there, whatever the words say
             if not fails_open(self.config, error):
                 raise
-            with self._lock:
-                self._failed_open += 1
+            self._count_failed_open(1)
             _LOGGER.warning("An image is allowed unscanned after a fault at %s.", error.stage)
             return unscanned(image, self.detector, error)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,17 @@ def severity(verdict: Verdict) -> tuple[int, bool, float]:
 def fails_open(config: GuardAlignConfig, error: GuardError) -> bool:
     """Whether a picture passes after a fault; never by a full queue, which clients fill at will."""
     return config.on_fault == "allow" and not isinstance(error, Overloaded)
+
+
+def worst(files: Sequence[Sequence[CanonicalImage]], verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """The worst verdict on each file.
+
+    Args:
+        files: the frames of each.
+        verdicts: on all frames.
+    """
+    rest = iter(verdicts)
+    return [max(islice(rest, len(file)), key=severity) for file in files]
 
 
 def unscanned(image: CanonicalImage, detector: Detector, error: GuardError) -> Verdict:

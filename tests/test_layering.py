@@ -64,6 +64,7 @@ STAGES = (
     "audit_loading",
     "turns",
     "unscanned",
+    "turn_words",
     "async_forms",
     "wire",
     "remote",

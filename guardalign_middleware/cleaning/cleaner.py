@@ -8,22 +8,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware import notices
 from guardalign_middleware.cache import BoundedCache
+from guardalign_middleware.cleaning.groups import Group, Grouping, Read, ToldWith
 from guardalign_middleware.cleaning.loaded_images import (
-    Decoded,
     Picture,
-    Read,
     Scan,
+    Scans,
     fingerprint,
     has_pages,
-    is_harmless,
     scan_bytes,
-    was_scanned,
+    were_scanned,
 )
+from guardalign_middleware.cleaning.loader import ImageLoader
 from guardalign_middleware.cleaning.outcomes import Cleaned, Outcome, Refusal
 from guardalign_middleware.cleaning.records import (
     record_of,
@@ -36,11 +36,11 @@ from guardalign_middleware.faults import memory_faults
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import OnUnsafe
 from guardalign_middleware.intake.found_images import FoundImage, Replacement
-from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.intake.pdf import pdf_not_allowed
-from guardalign_middleware.intake.pdf_blocks import load_pdf_file, pdf_notice
+from guardalign_middleware.intake.pdf_blocks import pdf_notice
 from guardalign_middleware.intake.pdf_pages import Page, found_pdf, page_blocks
-from guardalign_middleware.intake.request import Room, Sizes
+from guardalign_middleware.intake.request import Sizes
+from guardalign_middleware.turns import Turn, joins_words
 from guardalign_middleware.types import CanonicalImage, Verdict
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ _MAX_CACHED_BYTES = 128 * 2**20
 
 class ImageCleaner(ABC):
     """Cleans the images of values of one kind; equal pictures are scanned once.
+
+    Where guards of texts judge words in pictures, the pictures of a turn are scanned together, with
+    what is said in it, and again when something else is said.
 
     Args:
         guard: scans and masks; loaded for the first image.
@@ -84,13 +87,9 @@ class ImageCleaner(ABC):
         self.notice = notice
         self.cache_size = cache_size
         self.allow_unscanned = allow_unscanned
-        self._decoded: BoundedCache[Decoded] = BoundedCache(
-            4 * cache_size, _MAX_CACHED_BYTES, lambda _: 256
-        )
-        # What looks like a picture among words and cannot be read; histories hold it in each call.
-        self._broken: BoundedCache[bool] = BoundedCache(4 * cache_size)
-        self._scans: BoundedCache[Scan] = BoundedCache(
-            cache_size, _MAX_CACHED_BYTES, scan_bytes, was_scanned
+        self._loader = ImageLoader(guard, cache_size, allow_unscanned)
+        self._scans: BoundedCache[Scans] = BoundedCache(
+            cache_size, _MAX_CACHED_BYTES, scan_bytes, were_scanned
         )
 
     def __reduce__(self) -> tuple[type[ImageCleaner], tuple[Any, ...]]:
@@ -109,6 +108,10 @@ class ImageCleaner(ABC):
     @abstractmethod
     def _put(self, value: Any, replacements: Sequence[Replacement], place: str) -> Any:
         """A copy of the value with one replacement for each image that `_find` finds."""
+
+    @abstractmethod
+    def _told_with(self, value: Any, place: str) -> ToldWith:
+        """What says in which turn of a value an image is, and what is said there."""
 
     def clean(self, value: object, place: str) -> Cleaned:
         """Clean one value; what cannot be read is replaced by a text that names the cause.
@@ -144,19 +147,16 @@ class ImageCleaner(ABC):
         """`clean_many`, with its error in the place of each value that is too large."""
         with memory_faults("intake"):
             read = [self._read(value, place) for value in values]
-            images = {
-                picture.decoded.key: picture.image
+            new = {
+                group.key: group
                 for item in read
                 if isinstance(item, Read)
-                for each in item.pictures
-                for picture in (each.pages or (each,))
-                if picture.decoded is not None and picture.image is not None
+                for group in item.groups
+                if group.pictures[0].scan is None
             }
-            scans = self._known_or_scanned(images)
+            scans = self._known_or_scanned(new)
             return [
-                self._put_back(item.value, item.pictures, scans, place)
-                if isinstance(item, Read)
-                else item
+                self._put_back(item, scans, place) if isinstance(item, Read) else item
                 for item in read
             ]
 
@@ -173,96 +173,76 @@ class ImageCleaner(ABC):
             if counts:
                 sizes.picture(each.part)
         room = sizes.room()
+        joins = joins_words(self.guard.config)
+        grouping = Grouping(self._told_with(value, place) if joins and found else _alone, policy)
+        keys = [fingerprint(each.part) if each.refused is None else None for each in found]
+        known = self._known(found, keys, grouping)
+        load = self._loader
         pictures = [
-            self._enter(each, room) if counts else self._load(each, room, -1)
-            for each, counts in zip(found, counted, strict=True)
+            load.enter(each, room, key, old) if counts else load.load(each, room, -1, key, old)
+            for each, counts, key, old in zip(found, counted, keys, known, strict=True)
         ]
-        return Read(rest, pictures)
+        return Read(rest, pictures, grouping.groups(pictures))
 
-    def _enter(self, found: FoundImage, room: Room) -> Picture:
-        try:
-            number = room.enter(found.place)
-        except ImageRejected as error:
-            return Picture(found, refused=error)
-        return self._load(found, room, number)
+    def _known(
+        self, found: Sequence[FoundImage], keys: Sequence[str | None], grouping: Grouping
+    ) -> list[Picture | None]:
+        """The images whose scans are cached, so that they need not be decoded."""
+        known: list[Picture | None] = [None] * len(found)
+        for places in grouping.places(found):
+            decoded = [
+                each
+                for place in places
+                if (key := keys[place]) and (each := self._loader.decoded(key)) is not None
+            ]
+            if len(decoded) < len(places):
+                continue
+            scans = self._scans.get(grouping.key(found[places[0]], decoded))
+            for place, one, scan in zip(places, decoded, scans or (), strict=False):
+                known[place] = Picture(found[place], one, scan=scan)
+        return known
 
-    def _load(self, found: FoundImage, room: Room, number: int) -> Picture:
-        """Decode an image unless its scan is cached."""
-        if found.refused is not None:
-            return self._load_pdf(found, found.refused, room, number)
-        key = fingerprint(found.part)
-        decoded = self._decoded.get(key) if key else None
-        scan = self._scans.get(decoded.key) if decoded else None
-        if decoded and scan:
-            return Picture(found, decoded, scan=scan)
-        if found.words and key and self._broken.get(key):
-            return Picture(found)
-        try:
-            (image,) = room.load(
-                number, found.place, lambda policy: (load_picture(found.part, found.place, policy),)
-            )
-        except (ImageRejected, MessageError) as error:
-            harmless = is_harmless(found, error)
-            if found.words and key and harmless and not _may_fit(error):
-                self._broken.put(key, True)
-            return Picture(found, refused=None if harmless else error)
-        decoded = Decoded.of(image)
-        if key:
-            self._decoded.put(key, decoded)
-        return Picture(found, decoded, image)
-
-    def _load_pdf(self, found: FoundImage, refused: Refusal, room: Room, number: int) -> Picture:
-        """Draw the pages of a PDF file, if the policy says so; other files stay refused."""
-        file = found_pdf(found)
-        if file is None:
-            return Picture(found, refused=refused)
-        policy = self.guard.config.intake
-        if self.allow_unscanned and policy.pdf == "refuse":
-            return Picture(found, refused=refused)
-        if policy.pdf == "notice":
-            return Picture(found, noted=file)
-        draw = partial(load_pdf_file, file, found.place)
-        try:
-            # Without a number, it is refused under every policy.
-            pages = draw(policy) if number < 0 else room.load(number, found.place, draw)
-        except ImageRejected as error:
-            return Picture(found, refused=error)
-        return Picture(found, pages=tuple(Picture(found, Decoded.of(page), page) for page in pages))
-
-    def _known_or_scanned(self, images: Mapping[str, CanonicalImage]) -> dict[str, Scan]:
-        """The scan of each image; who has to wait does so in the guard's queue and nowhere else."""
-        known = {key: scan for key in images if (scan := self._scans.get(key)) is not None}
-        new = {key: image for key, image in images.items() if key not in known}
+    def _known_or_scanned(self, groups: Mapping[str, Group]) -> dict[str, Scans]:
+        """The scans of each group; who has to wait does so in the guard's queue only."""
+        known = {key: scans for key in groups if (scans := self._scans.get(key)) is not None}
+        new = {key: group for key, group in groups.items() if key not in known}
         made = dict(zip(new, self._scan(list(new.values())), strict=True)) if new else {}
-        for key, scan in made.items():
-            self._scans.put(key, scan)
+        for key, scans in made.items():
+            self._scans.put(key, scans)
         return known | made
 
-    def _scan(self, images: list[CanonicalImage]) -> list[Scan]:
-        if not images:
+    def _scan(self, groups: list[Group]) -> list[Scans]:
+        if not groups:
             return []
+        images = [each.image for group in groups for each in group.pictures if each.image]
+        scans = iter(self._scan_all(images, groups))
+        return [tuple(islice(scans, len(group.pictures))) for group in groups]
+
+    def _scan_all(self, images: list[CanonicalImage], groups: list[Group]) -> list[Scan]:
         guard = self.guard.get()
+        turns = [Turn(group.text, len(group.pictures)) for group in groups]
+        told = {"turns": turns} if joins_words(self.guard.config) else {}
         if self.on_unsafe == "mask":
             return [
                 Scan(item.verdict, _file(guard, item.image, item.passed))
-                for item in guard.sanitize_many(images)
+                for item in guard.sanitize_many(images, **told)
             ]
         images = [guard.load(image) for image in images]
         keep = self.on_unsafe == "flag"
         return [
             Scan(verdict, None if verdict.flagged or keep else _file(guard, image, verdict))
-            for image, verdict in zip(images, guard.scan_many(images), strict=True)
+            for image, verdict in zip(images, guard.scan_many(images, **told), strict=True)
         ]
 
-    def _put_back(
-        self,
-        value: object,
-        row: Sequence[Picture],
-        scans: Mapping[str, Scan],
-        place: str,
-    ) -> Cleaned:
+    def _put_back(self, read: Read, scanned: Mapping[str, Scans], place: str) -> Cleaned:
+        value, row = read.value, read.pictures
         if not row:
             return Cleaned(value)
+        scans = {
+            picture: scan
+            for group in read.groups
+            for picture, scan in zip(group.pictures, scanned.get(group.key, ()), strict=False)
+        }
         replacements: list[Replacement] = []
         outcomes: list[Outcome] = []
         for picture in row:
@@ -281,7 +261,7 @@ class ImageCleaner(ABC):
         return Replacement(blocks=page_blocks(picture.found.block or {}, shown), records=records)
 
     def _replacement(
-        self, picture: Picture, scans: Mapping[str, Scan]
+        self, picture: Picture, scans: Mapping[Picture, Scan]
     ) -> tuple[Replacement, Outcome | None]:
         found = picture.found
         if picture.refused is not None:
@@ -292,7 +272,7 @@ class ImageCleaner(ABC):
             return Replacement(note=note, record=record), Outcome(record, found.place, found.turn)
         if picture.decoded is None:
             return Replacement(), None
-        scan = picture.scan or scans[picture.decoded.key]
+        scan = picture.scan or scans[picture]
         verdict = replace(scan.verdict, source=picture.decoded.source)
         keep = found.words and not verdict.flagged
         new = self._shown(verdict, None if keep else scan.file, keep)
@@ -330,9 +310,8 @@ class ImageCleaner(ABC):
         return Replacement(note=self.notice, record=record)
 
 
-def _may_fit(error: Refusal) -> bool:
-    """Whether the next request may have room for it."""
-    return isinstance(error, ImageRejected) and error.reason.startswith("too_many_")
+def _alone(_: FoundImage) -> None:
+    """Where no words are judged, every picture is scanned by itself."""
 
 
 def _file(guard: AnyGuard, image: CanonicalImage | None, passed: Verdict | None) -> bytes | None:

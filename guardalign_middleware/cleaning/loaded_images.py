@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from guardalign_middleware.cleaning.outcomes import Refusal
@@ -15,6 +14,9 @@ from guardalign_middleware.intake.found_images import FoundImage
 from guardalign_middleware.intake.pdf_blocks import PdfFile
 from guardalign_middleware.intake.pdf_pages import found_pdf
 from guardalign_middleware.types import CanonicalImage, Verdict
+
+Scans = tuple["Scan", ...]
+"""Of pictures that were scanned together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +38,6 @@ class Decoded:
     def of(cls, image: CanonicalImage) -> Decoded:
         """For a decoded image. Equal pictures in different files go on as different files."""
         return cls(f"{image.sha256}:{image.file_sha256}", image.source)
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """A value without forged records, and its images in reading order."""
-
-    value: object
-    pictures: Sequence[Picture]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +91,11 @@ def fingerprint(part: Part) -> str | None:
     return digest.hexdigest()
 
 
-def was_scanned(scan: Scan) -> bool:
+def were_scanned(scans: Scans) -> bool:
     """An image that passed unscanned after a fault is scanned again the next time."""
-    return scan.verdict.fault is None
+    return all(scan.verdict.fault is None for scan in scans)
 
 
-def scan_bytes(scan: Scan) -> int:
-    """Memory of a scan, for caches with a bound."""
-    return len(scan.file or b"") + scan.verdict.nbytes
+def scan_bytes(scans: Scans) -> int:
+    """Memory of scans, for caches with a bound."""
+    return sum(len(scan.file or b"") + scan.verdict.nbytes for scan in scans)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware import notices
 from guardalign_middleware.cleaning.cleaner import ImageCleaner
+from guardalign_middleware.cleaning.groups import Told, ToldWith
 from guardalign_middleware.cleaning.outcomes import Outcome
 from guardalign_middleware.conversation.dialects import Dialect
 from guardalign_middleware.conversation.walk import Body
@@ -17,6 +18,7 @@ from guardalign_middleware.intake.found_images import FoundImage, Replacement, l
 from guardalign_middleware.intake.request import Sizes, check_message_count
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals, SentTurns, digest_of
+from guardalign_middleware.turns import Spoken
 from guardalign_middleware.types import SEVERITY, Decision, Verdict
 
 if TYPE_CHECKING:
@@ -165,6 +167,17 @@ class _Cleaner(ImageCleaner):
         found: list[FoundImage] = []
         value.dialect.walk(listing(found), sizes.heard).body(value.body)
         return found, value
+
+    def _told_with(self, value: _Request, place: str) -> ToldWith:
+        turns, dialect = value.dialect.turns(value.body), value.dialect
+        spoken = Spoken(dialect.senders(value.body), lambda turn: dialect.said(turns[turn]))
+
+        def told(found: FoundImage) -> Told | None:
+            if found.turn is None:
+                return None
+            return spoken.number(found.turn), spoken.said(found.turn)
+
+        return told
 
     def _put(self, value: _Request, replacements: Sequence[Replacement], place: str) -> _Request:
         rest = iter(replacements)

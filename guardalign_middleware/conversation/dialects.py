@@ -12,6 +12,7 @@ from guardalign_middleware.conversation.openai_responses import ResponsesWalk
 from guardalign_middleware.conversation.walk import Body, ConversationWalk
 from guardalign_middleware.intake.messages import ROLES, holds_results
 from guardalign_middleware.intake.part import block_type
+from guardalign_middleware.intake.said import said_in
 
 DialectName = Literal["chat", "responses", "messages"]
 
@@ -40,6 +41,13 @@ class Dialect:
     def senders(self, body: Body) -> list[str]:
         """The core's role of each turn."""
         return [self.sender(turn) for turn in self.turns(body)]
+
+    @staticmethod
+    def said(turn: Any) -> str:
+        """What a turn says, in the words that a model reads."""
+        if isinstance(turn, Mapping) and block_type(turn) is None:
+            return said_in(turn.get("content"))
+        return said_in(turn)
 
 
 def _role(turn: Any) -> str:

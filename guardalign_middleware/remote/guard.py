@@ -7,14 +7,11 @@ import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import islice
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self
 from weakref import WeakSet
 
 from guardalign_middleware.async_forms import AsyncForms
-from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.encode import Encoded
 from guardalign_middleware.errors import ConfigError, GuardError
@@ -24,13 +21,12 @@ from guardalign_middleware.output import GuardOutput
 from guardalign_middleware.remote.address import checked_key, checked_url
 from guardalign_middleware.remote.connection import Connection
 from guardalign_middleware.remote.questions import Questions, describe
+from guardalign_middleware.remote.remembered import Ask, Remembered, Result
 from guardalign_middleware.sanitize import Cleaning, SanitizedImage
-from guardalign_middleware.turns import Turn
+from guardalign_middleware.turns import Turn, joins_words, of_frames
 from guardalign_middleware.types import CanonicalImage, Verdict
-from guardalign_middleware.unscanned import severity
+from guardalign_middleware.unscanned import worst
 from guardalign_middleware.wire import GuardDescription
-
-Result = TypeVar("Result", Verdict, Cleaning)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +35,8 @@ class _Known:
 
     questions: Questions
     output: GuardOutput
-    verdicts: BoundedCache[Verdict]
-    cleanings: BoundedCache[Cleaning]
+    verdicts: Remembered[Verdict]
+    cleanings: Remembered[Cleaning]
 
     @property
     def config(self) -> GuardAlignConfig:
@@ -174,9 +170,11 @@ class RemoteImageGuard(AsyncForms):
         """As `ImageGuard.scan`; raises `Unreachable` as well, and `ConfigError` for a wrong key."""
         return self._scan_files([source], view_seed)[0]
 
-    def scan_many(self, sources: Sequence[ImageSource]) -> list[Verdict]:
-        """Scan several images together, equal pictures once; raises as `scan` does."""
-        return self._scan_files(sources, None)
+    def scan_many(
+        self, sources: Sequence[ImageSource], *, turns: Sequence[Turn] = ()
+    ) -> list[Verdict]:
+        """As `ImageGuard.scan_many`; raises as `scan` does."""
+        return self._scan_files(sources, None, turns)
 
     def sanitize(self, source: ImageSource, *, view_seed: str | None = None) -> SanitizedImage:
         """As `ImageGuard.sanitize`; raises `Unreachable` as well."""
@@ -188,22 +186,19 @@ class RemoteImageGuard(AsyncForms):
         """As `ImageGuard.sanitize_many`; raises as `sanitize` does."""
         return self._sanitize_files(sources, None, turns)
 
-    def _scan_files(self, sources: Sequence[ImageSource], view_seed: str | None) -> list[Verdict]:
+    def _scan_files(
+        self, sources: Sequence[ImageSource], view_seed: str | None, turns: Sequence[Turn] = ()
+    ) -> list[Verdict]:
         files = [self.load_frames(source) for source in sources]
         frames = [frame for file in files for frame in file]
         known = self._guard()
-        verdicts = iter(
-            self._answers(
-                frames,
-                view_seed,
-                known.verdicts,
-                partial(self._ask_verdicts, view_seed),
-                lambda verdict: verdict,
-            )
-        )
+        # Only guards of texts judge the words of a turn together.
+        if turns and joins_words(known.config):
+            verdicts = known.verdicts.by_turn(frames, of_frames(turns, files))
+        else:
+            verdicts = known.verdicts.answers(frames, view_seed)
         about = [verdict.about(frame) for frame, verdict in zip(frames, verdicts, strict=True)]
-        rest = iter(about)
-        return [max(islice(rest, len(file)), key=severity) for file in files]
+        return worst(files, about)
 
     def _sanitize_files(
         self, sources: Sequence[ImageSource], view_seed: str | None, turns: Sequence[Turn] = ()
@@ -212,65 +207,11 @@ class RemoteImageGuard(AsyncForms):
             return []
         images = [self.load(source) for source in sources]
         known = self._guard()
-        # Only guards of texts judge the words of a message together.
-        together = turns if known.config.words.mode == "guard" else ()
-        if together:
-            cleanings = self._ask_cleanings(view_seed, images, together)
+        if turns and joins_words(known.config):
+            cleanings = known.cleanings.by_turn(images, turns)
         else:
-            cleanings = self._answers(
-                images,
-                view_seed,
-                known.cleanings,
-                partial(self._ask_cleanings, view_seed),
-                lambda verdict: Cleaning(verdict, 0, 0.0, verdict.distance, (), verdict),
-            )
+            cleanings = known.cleanings.answers(images, view_seed)
         return [self._cleaned(*pair) for pair in zip(images, cleanings, strict=True)]
-
-    def _answers(
-        self,
-        images: Sequence[CanonicalImage],
-        view_seed: str | None,
-        cache: BoundedCache[Result],
-        ask: Callable[[list[CanonicalImage]], list[Result]],
-        of_passed: Callable[[Verdict], Result],
-    ) -> list[Result]:
-        """A result for each picture: remembered, or asked for."""
-        known = self._guard()
-        if known.questions.guard.records:
-            return ask(list(images))
-        passed = known.output.passed(images) if view_seed is None else [None] * len(images)
-        new = {
-            f"{image.sha256}:{view_seed}": image
-            for image, verdict in zip(images, passed, strict=True)
-            if verdict is None
-        }
-        found = cache.get_many(new, ask)
-        return [
-            found[f"{image.sha256}:{view_seed}"] if verdict is None else of_passed(verdict)
-            for image, verdict in zip(images, passed, strict=True)
-        ]
-
-    def _noted(self, verdicts: Sequence[Verdict]) -> None:
-        """Count what was let through unscanned."""
-        with self._lock:
-            self._failed_open += sum(verdict.fault is not None for verdict in verdicts)
-
-    def _ask_verdicts(
-        self, view_seed: str | None, images: Sequence[CanonicalImage]
-    ) -> list[Verdict]:
-        verdicts = self._guard().questions.verdicts(images, view_seed)
-        self._noted(verdicts)
-        return verdicts
-
-    def _ask_cleanings(
-        self,
-        view_seed: str | None,
-        images: Sequence[CanonicalImage],
-        turns: Sequence[Turn] = (),
-    ) -> list[Cleaning]:
-        cleanings = self._guard().questions.cleanings(images, turns, view_seed)
-        self._noted([cleaning.verdict for cleaning in cleanings])
-        return cleanings
 
     def _cleaned(self, image: CanonicalImage, cleaning: Cleaning) -> SanitizedImage:
         """The result for a picture: what the guard has found is hidden here."""
@@ -293,19 +234,40 @@ class RemoteImageGuard(AsyncForms):
         with self._lock:
             if self._known is None:
                 self._description = self._description or describe(self._connection)
-                self._known = _known(Questions(self._connection, self._description))
+                self._known = self._knowing(Questions(self._connection, self._description))
             return self._known
 
+    def _knowing(self, questions: Questions) -> _Known:
+        config, guard = questions.config, questions.guard
+        output = GuardOutput(config, lambda: f"remote:{guard.guard}")
 
-def _known(questions: Questions) -> _Known:
-    config, guard = questions.config, questions.guard
-    kept, most = config.detection.remembered_verdicts, config.detection.remembered_bytes
-    return _Known(
-        questions,
-        GuardOutput(config, lambda: f"remote:{guard.guard}"),
-        BoundedCache(kept, most, lambda item: item.nbytes, lambda item: item.fault is None),
-        BoundedCache(kept, most, lambda item: item.nbytes, lambda item: item.verdict.fault is None),
-    )
+        def remembered(
+            ask: Ask[Result],
+            verdict_of: Callable[[Result], Verdict],
+            of_passed: Callable[[Verdict], Result],
+        ) -> Remembered[Result]:
+            def noted(
+                images: Sequence[CanonicalImage], turns: Sequence[Turn], view_seed: str | None
+            ) -> list[Result]:
+                results = ask(images, turns, view_seed)
+                with self._lock:
+                    self._failed_open += sum(verdict_of(one).fault is not None for one in results)
+                return results
+
+            return Remembered(
+                *(config.detection, noted, verdict_of, of_passed, output.passed, guard.records)
+            )
+
+        return _Known(
+            questions,
+            output,
+            remembered(questions.verdicts, lambda verdict: verdict, lambda verdict: verdict),
+            remembered(
+                questions.cleanings,
+                lambda cleaning: cleaning.verdict,
+                lambda verdict: Cleaning(verdict, 0, 0.0, verdict.distance, (), verdict),
+            ),
+        )
 
 
 _GUARDS: WeakSet[RemoteImageGuard] = WeakSet()

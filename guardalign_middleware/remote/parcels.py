@@ -26,7 +26,7 @@ class Parcel:
     Attributes:
         images: decoded here.
         sent: the same, as they travel.
-        turns: the messages that they belong to; empty where each is by itself.
+        turns: the turns that they belong to; empty where each is by itself.
     """
 
     images: tuple[CanonicalImage, ...]
@@ -84,6 +84,7 @@ class _Load:
         self._guard = guard
         self._bytes = _AROUND
         self.images: list[CanonicalImage] = []
+        self._said = 0
         self._sent: list[SentImage] = []
         self._turns: list[SentTurn] = []
 
@@ -95,6 +96,7 @@ class _Load:
             self._bytes + _bytes_of(sent, turn) <= self._guard.max_body_bytes
             and len(self.images) + len(images) <= self._guard.max_images
             and _pixels(self.images) + _pixels(images) <= self._guard.max_pixels
+            and self._said + _said(turn) <= self._guard.max_text_characters
         )
 
     def add(
@@ -106,6 +108,7 @@ class _Load:
         self._sent += sent
         if turn is not None:
             self._turns.append(turn)
+            self._said += _said(turn)
 
     def check(self) -> None:
         """Refuse what no request can hold, before it is sent."""
@@ -113,9 +116,10 @@ class _Load:
             return
         first = self.images[0].source
         raise ImageRejected(
-            f"{first} needs a request of {self._bytes:,} bytes, {len(self.images)} pictures and "
-            f"{_pixels(self.images):,} pixels; the guard reads {self._guard.max_body_bytes:,}, "
-            f"{self._guard.max_images} and {self._guard.max_pixels:,}.",
+            f"{first} needs a request of {self._bytes:,} bytes, {len(self.images)} pictures, "
+            f"{_pixels(self.images):,} pixels and {self._said:,} characters; the guard reads "
+            f"{self._guard.max_body_bytes:,}, {self._guard.max_images}, "
+            f"{self._guard.max_pixels:,} and {self._guard.max_text_characters:,}.",
             reason="too_many_bytes",
             source=first,
             remedy="Send fewer or smaller pictures in a message, or raise the limits in the "
@@ -131,6 +135,10 @@ def _bytes_of(sent: Sequence[SentImage], turn: SentTurn | None) -> int:
     # Every character of a text may take six in JSON.
     text = 0 if turn is None else 6 * len(turn.text) + _AROUND
     return sum(len(image.image) + 6 * len(image.source or "") + _AROUND for image in sent) + text
+
+
+def _said(turn: SentTurn | None) -> int:
+    return 0 if turn is None else len(turn.text)
 
 
 def _pixels(images: Sequence[CanonicalImage]) -> int:

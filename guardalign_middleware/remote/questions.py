@@ -57,11 +57,14 @@ class Questions:
         self.guard = guard
         self.config: GuardAlignConfig = guard.config()
 
-    def verdicts(self, images: Sequence[CanonicalImage], view_seed: str | None) -> list[Verdict]:
+    def verdicts(
+        self, images: Sequence[CanonicalImage], turns: Sequence[Turn], view_seed: str | None
+    ) -> list[Verdict]:
         """The guard's verdicts.
 
         Args:
             images: decoded pictures.
+            turns: the turns that they belong to; empty where each is judged by itself.
             view_seed: of an earlier verdict, to repeat its random views.
 
         Raises:
@@ -71,22 +74,18 @@ class Questions:
         """
 
         def ask(parcel: Parcel) -> list[Verdict]:
-            request = ScanRequest(images=parcel.sent, view_seed=view_seed, evidence=True)
+            request = ScanRequest(
+                images=parcel.sent, turns=parcel.turns, view_seed=view_seed, evidence=True
+            )
             answer = self._exchange("/scan", request, ScanResponse)
             return [self._verdict(item) for item in answer.verdicts]
 
-        return self._ask(images, (), ask, lambda verdict: verdict)
+        return self._ask(images, turns, ask, lambda verdict: verdict)
 
     def cleanings(
         self, images: Sequence[CanonicalImage], turns: Sequence[Turn], view_seed: str | None
     ) -> list[Cleaning]:
-        """How the guard cleans pictures; arguments and errors as for `verdicts`.
-
-        Args:
-            images: decoded pictures.
-            turns: the messages that they belong to; empty where each is judged by itself.
-            view_seed: of an earlier verdict, to repeat its random views.
-        """
+        """How the guard cleans pictures; arguments and errors as for `verdicts`."""
 
         def ask(parcel: Parcel) -> list[Cleaning]:
             request = SanitizeRequest(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from functools import cached_property, partial
-from itertools import islice
 
 from fastapi import APIRouter, Response
 
@@ -16,8 +15,8 @@ from guardalign_middleware.serving.errors import WORK_ERRORS, ApiError, error_re
 from guardalign_middleware.serving.routes import strict_router
 from guardalign_middleware.serving.sent_images import frames_of
 from guardalign_middleware.serving.service import Service
-from guardalign_middleware.types import Verdict
-from guardalign_middleware.unscanned import severity
+from guardalign_middleware.turns import of_frames
+from guardalign_middleware.unscanned import worst
 from guardalign_middleware.wire import (
     GuardDescription,
     SanitizeRequest,
@@ -73,18 +72,21 @@ class _Asked:
             max_body_bytes=limits.max_body_bytes,
             max_images=limits.max_images,
             max_pixels=limits.max_pixels,
+            max_text_characters=limits.max_text_characters,
         )
 
     def scan(self, request: ScanRequest) -> Response:
         """The verdict on each file."""
+        _check_turns(self._service, request)
         files = frames_of(self._service, request.images, single=False)
         frames = [frame for file in files for frame in file]
         seed = request.view_seed
         if seed is None:
-            scanned = iter(self._guard.scan_many(frames))
+            turns = of_frames([turn.read() for turn in request.turns], files)
+            scanned = self._guard.scan_many(frames, turns=turns)
         else:
-            scanned = (self._guard.scan(frame, view_seed=seed) for frame in frames)
-        verdicts: list[Verdict] = [max(islice(scanned, len(file)), key=severity) for file in files]
+            scanned = [self._guard.scan(frame, view_seed=seed) for frame in frames]
+        verdicts = worst(files, scanned)
         self._service.count(verdicts)
         return _response(
             ScanResponse(
@@ -111,8 +113,8 @@ class _Asked:
         return _response(SanitizeResponse(guard=self.description.guard, results=results))
 
 
-def _check_turns(service: Service, request: SanitizeRequest) -> None:
-    """Refuse messages that do not have the pictures, or have too much text.
+def _check_turns(service: Service, request: ScanRequest) -> None:
+    """Refuse turns that do not have the pictures, or have too much text.
 
     Raises:
         ApiError: 400 or 413.

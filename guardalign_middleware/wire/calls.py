@@ -39,7 +39,7 @@ Images = Annotated[tuple[SentImage, ...], Field(min_length=1)]
 
 
 class SentTurn(WireModel):
-    """As `turns.Turn`: a message's text, and how many of the pictures it has."""
+    """As `turns.Turn`: what is said in a turn, and how many of the pictures it has."""
 
     text: str
     images: int = Field(ge=0)
@@ -63,14 +63,14 @@ class ScanRequest(WireModel):
         None, pattern=r"^[0-9a-f]{32}$", description="of an earlier verdict, to repeat its views"
     )
     evidence: bool = Field(False, description="whether to send the numbers of every patch")
+    turns: tuple[SentTurn, ...] = Field(
+        (), description="the turns that they belong to, in order; none = each by itself"
+    )
 
 
 class SanitizeRequest(ScanRequest):
     """Pictures to clean."""
 
-    turns: tuple[SentTurn, ...] = Field(
-        (), description="the messages that they belong to, in order; none = each by itself"
-    )
     picture: bool = Field(True, description="whether to send the cleaned pictures")
     overlay: bool = Field(False, description="whether to send the pictures with what was found")
 

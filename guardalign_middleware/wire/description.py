@@ -28,7 +28,8 @@ class GuardDescription(WireModel):
         settings: its config without paths of the server's machine.
         records: whether it records every picture in an audit log, so that clients must ask again
             about a picture that they know.
-        max_body_bytes, max_images, max_pixels: what one request may hold at most.
+        max_body_bytes, max_images, max_pixels, max_text_characters: what one request may hold at
+            most.
     """
 
     version: Literal[1] = WIRE_VERSION
@@ -38,6 +39,7 @@ class GuardDescription(WireModel):
     max_body_bytes: Count
     max_images: Count
     max_pixels: Count
+    max_text_characters: Count
 
     @classmethod
     def of(cls, config: GuardAlignConfig, fingerprint: str, **limits: int) -> Self:

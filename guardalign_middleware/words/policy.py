@@ -26,6 +26,7 @@ from guardalign_middleware.words.joined import judge_turn
 from guardalign_middleware.words.judge import STAGE, Judgement, LineJudge
 from guardalign_middleware.words.line import WordLine
 from guardalign_middleware.words.reader import RapidReader, WordReader
+from guardalign_middleware.words.remembered import RememberingJudge
 
 CATEGORY = "words"
 """Of all words, where all are hidden."""
@@ -67,7 +68,7 @@ class WordPolicy:
     ) -> None:
         self._config = config
         self.reader = reader
-        self.judge = judge
+        self.judge = judge if judge is None else RememberingJudge(judge, kept)
         self._readings: BoundedCache[tuple[WordLine, ...]] = BoundedCache(
             kept.remembered_verdicts,
             kept.remembered_bytes,

@@ -27,7 +27,12 @@ from tests.support.remote import KEY, loopback
 from tests.support.servers import Answer, Server, drip, make_certificate, ok, redirect
 
 pytestmark = loopback
-LIMITS = {"max_body_bytes": 10**6, "max_images": 2, "max_pixels": 10**6}
+LIMITS = {
+    "max_body_bytes": 10**6,
+    "max_images": 2,
+    "max_pixels": 10**6,
+    "max_text_characters": 1000,
+}
 DESCRIPTION = GuardDescription.of(red_config(), "0" * 64, **LIMITS).model_dump_json().encode()
 
 

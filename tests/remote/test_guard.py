@@ -342,7 +342,7 @@ def test_an_answer_about_something_else_is_refused(
         "two": [honest, honest],
         "fault": [about(honest, decision="allow", fault="encode: broken")],
     }
-    monkeypatch.setattr(ImageGuard, "scan_many", lambda self, sources: answers[lie])
+    monkeypatch.setattr(ImageGuard, "scan_many", lambda self, sources, **_: answers[lie])
     if lie == "two":
 
         def doubled(self: Any, request: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Which messages of a value the user has just sent.
+"""Which messages of a value the user has just sent, and which are one turn.
 
 A refused or blocked image ends a call only if it is among these. A later call finds it in an older
 turn and goes on with a notice in its place.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -16,7 +16,11 @@ from pydantic import BaseModel
 
 from guardalign_middleware import sent_turns
 from guardalign_middleware.cache import BoundedCache
+from guardalign_middleware.cleaning.groups import Told, ToldWith
 from guardalign_middleware.cleaning.outcomes import Outcome
+from guardalign_middleware.intake.found_images import FoundImage
+from guardalign_middleware.intake.said import said_in
+from guardalign_middleware.turns import Spoken
 from langchain_guardalign.role_content import role_of
 
 _REMEMBERED = 1024
@@ -89,12 +93,42 @@ class Sent:
             self._ended.remember(messages[first_sent(messages) :])
 
     def _root(self, outcome: Outcome) -> str | None:
-        if outcome.turn is None:
+        return _root(self._lists, outcome)
+
+
+def told_with(value: object, place: str) -> ToldWith:
+    """What says in which turn of a value an image is, and what is said there.
+
+    Args:
+        value: an input of the guard.
+        place: the name of the value in places.
+    """
+    lists = dict(_message_lists(value, place))
+    spoken = {root: _spoken(messages) for root, messages in lists.items()}
+
+    def told(found: FoundImage) -> Told | None:
+        root = _root(lists, found)
+        if root is None or found.turn is None or found.turn >= len(lists[root]):
             return None
-        for root in self._lists:
-            if outcome.place.startswith((f"{root}[{outcome.turn}]", f"{root}.")):
-                return root
+        turn = spoken[root].number(found.turn)
+        return (root, turn), spoken[root].said(found.turn)
+
+    return told
+
+
+def _spoken(messages: Sequence[BaseMessage]) -> Spoken:
+    roles = [role_of(message) or "" for message in messages]
+    return Spoken(roles, lambda index: said_in(messages[index].content))
+
+
+def _root(lists: Iterable[str], found: Outcome | FoundImage) -> str | None:
+    """The place of the list of messages in which an image is."""
+    if found.turn is None:
         return None
+    for root in lists:
+        if found.place.startswith((f"{root}[{found.turn}]", f"{root}.")):
+            return root
+    return None
 
 
 def _message_lists(value: object, place: str) -> Iterator[tuple[str, Sequence[BaseMessage]]]:

@@ -9,8 +9,10 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from guardalign_middleware.faults import memory_faults
 from guardalign_middleware.handles import LazyGuard
+from guardalign_middleware.intake.messages import ROLES
 from guardalign_middleware.intake.request import check_message_count
 from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.turns import Spoken, joins_words, sanitize_by_turn
 from llama_index.llms.guardalign.admission import Measurer
 from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.images import Resolver
@@ -79,9 +81,23 @@ class Passes:
         if finder.empty:
             # A second pass would return the same.
             return Cleaned(messages, finder, [])
-        pictures = finder.pictures
-        images = guard.get().sanitize_many(pictures) if pictures else []
+        images = self._sanitized(finder, guard) if finder.pictures else []
         return Cleaned(self._walk(Shower(finder.slots, images)), finder, images)
+
+    def _sanitized(self, finder: Finder, guard: LazyGuard) -> list[SanitizedImage]:
+        if not joins_words(guard.config):
+            return guard.get().sanitize_many(finder.pictures)
+        messages, found = self.turns.messages, finder.found
+        roles = [ROLES.get(message.role.value, "") for message in messages]
+        spoken = Spoken(roles, lambda turn: messages[turn].content or "")
+        # No model sees a picture among words.
+        turns = [None if slot.in_words else slot.turn for slot in found]
+        return sanitize_by_turn(
+            guard.get(),
+            finder.pictures,
+            [None if turn is None else spoken.number(turn) for turn in turns],
+            lambda index: spoken.said(found[index].turn or 0),
+        )
 
     def _walk(self, visitor: Visitor) -> list[ChatMessage]:
         walk = MessageWalk(visitor, self.resolve, allow_unscanned=self.allow_unscanned)
