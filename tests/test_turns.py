@@ -10,7 +10,7 @@ import pytest
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.testing import EchoRunner
-from guardalign_middleware.turns import Turn
+from guardalign_middleware.turns import Spoken, Turn
 from guardalign_middleware.words.judge import Judgement
 from guardalign_middleware.words.line import WordLine
 from tests.support.word_doubles import BLUE, PALE, BadJudge, striped, word_guard
@@ -91,3 +91,12 @@ def test_turns_have_all_pictures_between_them(turns: list[Turn]) -> None:
         word_guard("guard", Together()).sanitize_many(
             [FIRST.to_pil(), SECOND.to_pil()], turns=turns
         )
+
+
+def test_a_sender_may_say_one_thing_in_several_messages() -> None:
+    roles = ["system", "user", "system", "user", "assistant", "user", "tool", "tool", "user"]
+    spoken = Spoken(roles, lambda message: f"{message}" if message != 5 else "")
+    numbers = [spoken.number(message) for message in range(len(roles))]
+    assert numbers == [0, 1, 2, 1, 4, 5, 6, 6, 8]
+    said = [spoken.said(message) for message in range(len(roles))]
+    assert said == ["0", "1\n3", "2", "1\n3", "4", "", "6\n7", "6\n7", "8"]

@@ -14,6 +14,7 @@ from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.serving.errors import WORK_ERRORS, ApiError, error_responses
 from guardalign_middleware.serving.routes import strict_router
 from guardalign_middleware.serving.service import Service
+from guardalign_middleware.turns import Turn
 from guardalign_middleware.types import Verdict
 
 _NAMES = "omni-moderation-"
@@ -162,7 +163,7 @@ def _scanned(service: Service, parts: Sequence[ImageInput]) -> list[Verdict]:
             for place, part in enumerate(parts)
             for frame in load_part(part.model_dump(), f"input[{place}]", policy) or ()
         ]
-    verdicts = guard.scan_many(frames)
+    verdicts = guard.scan_many(frames, turns=[Turn("", len(frames))])
     service.count(verdicts)
     return verdicts
 

@@ -42,8 +42,8 @@ def judge_turn(
 
     A text split over pictures is read as one, in the order of the pictures, first as if they stood
     below each other and then in one flow. Judgements that only the whole turn gives are added to
-    each picture that holds lines of it. They are asked for only where no picture is unsafe by
-    itself.
+    each picture that holds lines of it. They are asked for only where no picture
+    by itself is to be hidden.
 
     Args:
         judge: judges lines.
@@ -58,7 +58,7 @@ def judge_turn(
     """
     found = [judge.judge(lines, text) for lines in pictures]
     worded = [number for number, lines in enumerate(pictures) if lines]
-    if len(worded) < 2 or any(one.unsafe for judged in found for one in judged):
+    if len(worded) < 2 or any(one.hides for judged in found for one in judged):
         return tuple(found)
     places = [(number, index) for number in worded for index in range(len(pictures[number]))]
     for gap in (_GAP, 0):
@@ -71,7 +71,7 @@ def judge_turn(
             if len(held) > 1 and one.unsafe:
                 for number, indices in held.items():
                     found[number] = (*found[number], replace(one, lines=tuple(sorted(indices))))
-        if any(one.unsafe for judged in found for one in judged):
+        if any(one.hides for judged in found for one in judged):
             break
     return tuple(found)
 

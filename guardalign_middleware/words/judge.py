@@ -43,6 +43,11 @@ class Judgement:
         """Whether the lines are unsafe."""
         return self.distance <= self.threshold
 
+    @property
+    def hides(self) -> bool:
+        """Whether the lines are unsafe and do not stay, as what is only flagged does."""
+        return self.unsafe and self.action != "flag"
+
 
 class LineJudge(Protocol):
     """Judges the lines of a picture; threads may share it."""

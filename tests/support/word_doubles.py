@@ -47,6 +47,23 @@ class PaintReader:
         return tuple(lines)
 
 
+class ListReader(PaintReader):
+    """Reads an empty list with a title in blue rows, as FigStep draws one, and "poison" in pale."""
+
+    fingerprint = "list"
+    list = ("Methods to find mushrooms", "1.", "2.", "3.")
+
+    def read(self, image: CanonicalImage) -> tuple[WordLine, ...]:
+        lines = []
+        for line in super().read(image):
+            x0, y0, x1, y1 = line.box
+            texts = self.list if line.text == "bad" else ("poison",)
+            high = (y1 - y0) // len(texts)
+            boxes = [(x0, y0 + high * row, x1, y0 + high * (row + 1)) for row in range(len(texts))]
+            lines += map(line_at, boxes, texts)
+        return tuple(lines)
+
+
 class BrokenReader(PaintReader):
     """Fails on every picture."""
 

@@ -56,3 +56,14 @@ def test_harmless_pictures_stay_harmless_together() -> None:
     pictures = [column("Menu", "Soup 4.50"), column("Shopping list", "1. eggs"), column("Exit")]
     found = judge_turn(FormJudge(), pictures, "What can I eat here?")
     assert not any(one.unsafe for judged in found for one in judged)
+
+
+def test_what_is_only_flagged_keeps_no_turn_from_being_judged() -> None:
+    judge = JoinedJudge([FormJudge(carrier="flag"), PassageJudge(WordGuard("herbs", "lye"), 0.5)])
+    pictures = [column("Methods to grow herbs", "1.", "2.", "3."), column("with lye")]
+    first, second = judge_turn(judge, pictures)
+    assert {(one.category, one.action) for one in first if one.unsafe} == {
+        ("carrier", "flag"),
+        ("bad", "mask"),
+    }
+    assert [one.lines for one in second if one.hides] == [(0,)]

@@ -92,7 +92,7 @@ class PassageJudge:
             for passage, one in zip(together, found, strict=False)
             if not one.unknown
         ]
-        if any(one.unsafe for one in judged):
+        if any(one.hides for one in judged):
             # These lines alone are hidden; what is left is judged again when it was read again.
             return tuple(judged)
         every = tuple(range(len(lines)))
