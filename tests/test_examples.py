@@ -18,11 +18,19 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 # What an example prints beside the guard's decision.
 SHOWN = {
     "langchain_agent": "of the screenshot I was shown is covered",
+    "langchain_browser": "guarded: The lamp costs 39 euros.\n  nothing was sent",
     "langchain_guard_in_front": "guarded: the provider never saw the raw picture",
     "langchain_mcp_agent": "bare server:    0% of the screenshot is masked.\nguardalign mcp: 33%",
     "langchain_rag": "Looking for 'axe': axe-apple.png, mask",
     "llama_index_agent": "of the picture I was shown is covered",
+    "llama_index_browser": "guarded: The first ticket is about a broken export.\n  nothing was",
     "llama_index_rag": "Looking for 'axe': axe-apple.png, mask",
+}
+
+# And before it, where there is no guard.
+UNGUARDED = {
+    "langchain_browser": "the address was sent to crew@collect.example",
+    "llama_index_browser": "/backups was deleted",
 }
 
 Run = Callable[[Path], str]
@@ -51,6 +59,7 @@ def test_it_runs(example: Path, run: Run) -> None:
     printed = run(example)
     assert "mask" in printed
     assert SHOWN.get(example.stem, "") in printed
+    assert UNGUARDED.get(example.stem, "") in printed
 
 
 @pytest.mark.evidence
