@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.pages.sight import masks, sight, sight_short
-from benchmarks.pages.words import words
+from benchmarks.pages.words import words, words_short
 from benchmarks.results import RESULTS, ROOT, read_json
 from benchmarks.tables import estimate, interval, markdown
 
@@ -171,6 +171,7 @@ _OWN: dict[str, Callable[[], str]] = {
     "calibration": calibration,
     "default_calibration": default_calibration,
     "words": words,
+    "words_short": words_short,
 }
 # The tables that each file holds ready.
 _READY = {

@@ -1,4 +1,4 @@
-"""The tables of docs/words.md."""
+"""The tables of docs/words.md, and of README's part on words."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ def words() -> str:
         "CPU seconds a picture",
     )
     return f"{markdown(head, rows)}\n\nRate (95% Wilson interval); the time is a median."
+
+
+def words_short() -> str:
+    """Reading and finding on the sets with a goal, in the mode that ships."""
+    if not _FILE.is_file():
+        return unmeasured("benchmarks.words.measure --figstep DIR")
+    sets = read_json(_FILE)["sets"]
+    rows = [_row(name, sets[name])[:5] for name in _GOALS if name in sets]
+    head = ("pictures", "goal", "n", "words read", "flagged in mode guard")
+    return f"{markdown(head, rows)}\n\nRate (95% Wilson interval)."
 
 
 def _row(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
