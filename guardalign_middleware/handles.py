@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
@@ -23,7 +22,7 @@ from guardalign_middleware.identity import (
     runner_key,
 )
 from guardalign_middleware.local_extra import require_local
-from guardalign_middleware.preset_files import LOCAL_DIR
+from guardalign_middleware.miniature import is_its_own_model, is_miniature, miniature_warning
 from guardalign_middleware.shared_models import Share, SharedModels
 from guardalign_middleware.sources import check_loaded, check_preset, with_source
 
@@ -117,13 +116,7 @@ class _Lazy(ABC, Generic[Loaded]):
     def _warn(self, what: str, owner: str) -> None:
         if not (self._warned or _QUIET.get()):
             self._warned = True
-            _LOGGER.warning(
-                "%s guards %s with the preset %r, which only knows drawn pictures. "
-                'For photographs, use preset="clip-vit-l-14-336" or a YAML file of your own.',
-                owner,
-                what,
-                self._config.name,
-            )
+            _LOGGER.warning("%s", miniature_warning(self._config, owner, what))
 
     def __copy__(self) -> Self:
         return self
@@ -166,7 +159,7 @@ class LazyChain(_Lazy["GuardAlign"]):
         super().__init__(preset, chain, "chain")
         self._identity = chain_identity(self._config, chain)
         model = None if self.runner_config is None else self.runner_config.model
-        if _is_mini(self._config) and model not in {None, _shipped("llava")}:
+        if is_miniature(self._config) and model is not None and not is_its_own_model(model):
             self._warn(f"the model {model}", type(self).__name__)
 
     @property
@@ -229,7 +222,7 @@ class LazyGuard(_Lazy["AnyGuard"]):
         Args:
             owner: name of the adapter.
         """
-        if _is_mini(self._config):
+        if is_miniature(self._config):
             self._warn("a model that is not its own", owner)
 
     @property
@@ -296,11 +289,3 @@ def release_models() -> None:
     runner that were used last, for the next adapter that is made.
     """
     _SHARED.release()
-
-
-def _shipped(folder: str) -> str:
-    return str(Path(str(files("guardalign_middleware") / "mini" / folder)).resolve())
-
-
-def _is_mini(config: GuardAlignConfig) -> bool:
-    return config.detection.encoder.model == f"{LOCAL_DIR}{_shipped('clip')}"

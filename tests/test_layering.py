@@ -70,6 +70,7 @@ STAGES = (
     "remote",
     "image_guard",
     "guard",
+    "miniature",
     "sources",
     "shared_models",
     "identity",

@@ -45,8 +45,8 @@ def run_serve(preset: str, options: dict[str, Any]) -> int:
                 config
             )
             warm_up(served)
-        app = create_app(served, read)
         log_to_stderr()
+        app = create_app(served, read)
         who = "this machine only" if read.api_key is None else "clients with the key"
         model = app.state.service.model
         err().print(f"serving {plain(model)} on {url_of(bound)} for {who}; stop with Ctrl-C")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from guardalign_middleware.serving.responses import responses_router
 from guardalign_middleware.serving.service import Service
 from guardalign_middleware.serving.upstream.routes import closed_router, upstream_router
 
+_LOGGER = logging.getLogger(__name__)
 RouterOf = Callable[[Service], APIRouter]
 
 ROUTERS: tuple[RouterOf, ...] = (
@@ -62,6 +64,8 @@ def create_app(
     """
     options = options or ServeOptions.read(served.config.serve)
     service = Service.of(served, options)
+    if service.warning is not None:
+        _LOGGER.warning("%s", service.warning)
     app = _App(options)
     app.state.service = service
     answering: tuple[RouterOf, ...] = (models_router,)

@@ -92,6 +92,8 @@ class _Parts:
             "audited": guard.config.audit is not None,
             "on_fault": guard.config.on_fault,
         }
+        if self._service.warning is not None:
+            parts["warning"] = self._service.warning
         if chain is None:
             return parts
         runner = chain.runner

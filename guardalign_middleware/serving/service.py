@@ -13,6 +13,7 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.budget import request_budget
+from guardalign_middleware.miniature import is_its_own_model, is_miniature, miniature_warning
 from guardalign_middleware.serving.admission import Admission
 from guardalign_middleware.serving.errors import ApiError, as_api_error, unavailable
 from guardalign_middleware.serving.metrics import Metrics
@@ -65,6 +66,21 @@ class Service:
     def model(self) -> str:
         """The model's name for clients."""
         return self.config.model_name or self.guard.config.name
+
+    @property
+    def warning(self) -> str | None:
+        """That the guard is the miniature one, unless it stands before its own model."""
+        if not is_miniature(self.guard.config):
+            return None
+        if self.config.upstream is not None:
+            what = "the service behind it"
+        elif self.chain is None:
+            what = "whatever asks it"
+        elif is_its_own_model(self.chain.runner.config.model):
+            return None
+        else:
+            what = f"the model {self.chain.runner.config.model}"
+        return miniature_warning(self.guard.config, "The server", what)
 
     def budget(self) -> AbstractContextManager[None]:
         """Bound the pictures that one request may decode; for the time of reading it."""

@@ -14,8 +14,17 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from guardalign_middleware import GuardAlign, ImageGuard
+from guardalign_middleware.config import GuardAlignConfig, ServeConfig
 from guardalign_middleware.serving import ServeOptions, create_app, tracing
-from guardalign_middleware.testing import data_url, picture, red_chain, red_guard
+from guardalign_middleware.testing import (
+    EchoRunner,
+    data_url,
+    picture,
+    red_chain,
+    red_detector,
+    red_guard,
+)
 from tests.support.serving import AUTHORIZED, KEY
 
 SECRET = "canary-4711"
@@ -62,6 +71,36 @@ def test_a_guard_alone_is_ready_and_answers_nothing() -> None:
     with TestClient(create_app(red_guard()), base_url="http://localhost") as client:
         assert "runner" not in client.get("/ready").json()["parts"]
         assert client.post("/v1/chat/completions", json={}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("upstream", "what"),
+    [("http://127.0.0.1:1/v1", "the service behind it"), (None, "whatever asks it")],
+)
+def test_the_miniature_guard_before_anything_real_is_a_warning(
+    upstream: str | None, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = ImageGuard(GuardAlignConfig.load("mini"), red_detector())
+    app = create_app(guard, ServeOptions(ServeConfig(upstream=upstream)))
+    warning = f"The server guards {what} with the preset 'mini', which only knows drawn pictures."
+    assert [record.getMessage().startswith(warning) for record in caplog.records] == [True]
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/ready").json()["parts"]["warning"].startswith(warning)
+
+
+def test_only_the_miniature_guard_before_a_foreign_model_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = GuardAlignConfig.load("mini")
+    guard, own = ImageGuard(config, red_detector()), EchoRunner()
+    assert config.runner is not None
+    own.config = config.runner
+    for chain in (GuardAlign(guard, own), red_chain()):
+        with TestClient(create_app(chain), base_url="http://localhost") as client:
+            assert "warning" not in client.get("/ready").json()["parts"]
+    assert not caplog.records
+    create_app(GuardAlign(guard, EchoRunner()))
+    assert "guards the model echo with" in caplog.text
 
 
 def test_the_models(client: TestClient) -> None:
