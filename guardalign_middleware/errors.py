@@ -23,6 +23,8 @@ distinguish "this image is unsafe" from "something failed".
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class GuardAlignError(Exception):
     """Base class: `message` says what is wrong, and `remedy` what the caller can do about it."""
@@ -31,6 +33,18 @@ class GuardAlignError(Exception):
         super().__init__(f"{message} {remedy}".strip())
         self.message = message
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross process borders, and their constructors take keywords that pickle forgets.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    kind: type[GuardAlignError], args: tuple[Any, ...], state: dict[str, Any]
+) -> GuardAlignError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigError(GuardAlignError):

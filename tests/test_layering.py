@@ -79,6 +79,7 @@ STAGES = (
     "conversation",
     # Everything that uses a whole guard.
     "evaluation",
+    "bulk",
     "mini",
     "serving",
     "mcp",

@@ -49,16 +49,30 @@ def demo(
 @app.command()
 def scan(
     paths: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="PATH...",
-            help="Image or PDF files, or folders of them; - is an image on standard input.",
+            help="Image or PDF files, folders of them, tables (.parquet) and archives (.tar) of "
+            "images, and patterns for all of these; - is an image on standard input.",
         ),
-    ],
+    ] = None,
+    lists: Annotated[
+        list[Path] | None,
+        typer.Option("--list", metavar="FILE", help="Scan also what FILE names, a path a line."),
+    ] = None,
     as_json: AsJson = False,
     overlay: Annotated[
         Path | None,
         typer.Option("--overlay", metavar="DIR", help="Write images with the regions drawn in."),
+    ] = None,
+    copies: Annotated[
+        Path | None,
+        typer.Option(
+            "--sanitize",
+            metavar="DIR",
+            help="Write cleaned copies, in the same layout; what is blocked or cannot be scanned "
+            "is left out.",
+        ),
     ] = None,
     resume: Annotated[
         Path | None,
@@ -68,6 +82,16 @@ def scan(
             "that stands there already.",
         ),
     ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.parquet", help="Write all results in the file of --resume."),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that scan, each with models of its own.")
+    ] = 1,
+    column: Annotated[
+        str, typer.Option(help="Column of a table that has the image files.")
+    ] = "image",
     words: Annotated[
         Literal["off", "report", "mask", "guard"] | None,
         typer.Option("--words", help="What becomes of words; default: as in the preset."),
@@ -82,13 +106,24 @@ def scan(
     Exit status: 0 all allowed, 1 something masked or blocked, 2 an input could not be scanned,
     3 the program failed.
     """
-    from guardalign_middleware.cli.scan import run_scan
+    from guardalign_middleware.cli.scan import ScanOptions, run_scan
 
-    run(
-        lambda: run_scan(
-            paths, as_json=as_json, overlay=overlay, resume=resume, preset=preset, words=words
-        )
+    if not paths and not lists:
+        raise typer.BadParameter("Name what to scan: PATH..., or --list FILE.")
+    if table is not None and resume is None:
+        raise typer.BadParameter("--table needs --resume, whose results it holds.")
+    options = ScanOptions(
+        as_json=as_json,
+        overlay=overlay,
+        copies=copies,
+        resume=resume,
+        table=table,
+        workers=workers,
+        column=column,
+        words=words,
+        preset=preset,
     )
+    run(lambda: run_scan(paths or [], lists or [], options))
 
 
 @app.command()

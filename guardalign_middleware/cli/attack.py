@@ -11,8 +11,8 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from guardalign_middleware.bulk.folders import expand
 from guardalign_middleware.cli.console import ALLOWED, err, out, tracked
-from guardalign_middleware.cli.sources import expand
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.detection.view_seed import seed_for
@@ -82,7 +82,7 @@ def run_attack(
         steps=steps,
         seed=seed,
         compare=compare,
-        progress=lambda items: tracked(items, "attacking"),
+        progress=lambda items: tracked(items, "attacking", len(items)),
     )
     _show(report)
     if results is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from guardalign_middleware.bulk.folders import expand
 from guardalign_middleware.cli.console import (
     ALLOWED,
     err,
@@ -19,7 +20,6 @@ from guardalign_middleware.cli.console import (
     print_json,
     tracked,
 )
-from guardalign_middleware.cli.sources import expand
 from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
 from guardalign_middleware.detection import Detector, ThresholdProfile
 from guardalign_middleware.detection.fit import ImageDistances, fit_profile, measure
@@ -128,7 +128,7 @@ def _measured(
     seen: dict[str, ImageDistances] = {}
     failed = 0
     sources = [source for path in paths for source in expand(path, policy)]
-    for source in tracked(sources, f"{name} images"):
+    for source in tracked(sources, f"{name} images", len(sources)):
         try:
             image = load_image(source, policy)
             if image.sha256 not in seen:

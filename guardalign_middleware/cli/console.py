@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar, cast
@@ -22,14 +21,15 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from guardalign_middleware.bulk.records import ALLOWED as ALLOWED
+from guardalign_middleware.bulk.records import CANNOT as CANNOT
+from guardalign_middleware.bulk.records import UNSAFE as UNSAFE
+from guardalign_middleware.bulk.records import to_json_line
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.types import Decision
 
 T = TypeVar("T")
 
-ALLOWED: Final = 0
-UNSAFE: Final = 1
-CANNOT: Final = 2
 FAILED: Final = 3
 INTERRUPTED: Final = 130
 
@@ -118,21 +118,6 @@ def print_error(message: str) -> None:
     err().print(f"[bold red]error:[/] {plain(' '.join(message.split()))}")
 
 
-def to_json_line(value: Mapping[str, Any], encoding: str = "utf-8") -> str:
-    """One JSON object on one line, without NaN, which is not JSON.
-
-    What could end the line, move a cursor or not be encoded becomes a JSON escape.
-    """
-    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    if not line.isprintable():
-        line = "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in line)
-    try:
-        line.encode(encoding)
-    except UnicodeEncodeError:
-        line = json.dumps(value, allow_nan=False)
-    return f"{line}\n"
-
-
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object on one line.
 
@@ -143,22 +128,20 @@ def print_json(value: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def status_of(record: Mapping[str, Any]) -> int:
-    """The exit status for one image that was scanned, by its line of JSON."""
-    # Even if a fault allows it, it was not scanned.
-    if "error" in record or "fault" in record:
-        return CANNOT
-    return ALLOWED if record["decision"] == "allow" else UNSAFE
-
-
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f}/s", style="cyan")
 
 
-def tracked(items: Sequence[T], description: str) -> Iterator[T]:
-    """Iterate with a bar, the rate and the time left, if on a terminal and there are several."""
+def tracked(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    """Iterate with a bar, the rate and the time left, if on a terminal and there are several.
+
+    Args:
+        items: to iterate over.
+        description: stands before the bar.
+        total: how many there are; None = that is not known.
+    """
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -167,13 +150,13 @@ def tracked(items: Sequence[T], description: str) -> Iterator[T]:
         TimeRemainingColumn(),
         TextColumn("left"),
         console=err(),
-        disable=len(items) < 2 or not sys.stderr.isatty(),
+        disable=total in {0, 1} or not sys.stderr.isatty(),
         # On the same terminal, results are printed above the bar. In a file or pipe they have
         # their own place, and redirecting them would send them to standard error.
         redirect_stdout=sys.stdout.isatty(),
     )
     with bar:
-        yield from bar.track(items, description=description)
+        yield from bar.track(items, total=total, description=description)
 
 
 def without_loading_bars() -> None:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from guardalign_middleware.bulk.copies import assemble, parts_of
+from guardalign_middleware.bulk.entries import (
+    Inputs,
+    find_inputs,
+    from_stdin,
+    is_shard,
+    read_entries,
+)
+from guardalign_middleware.bulk.entry import Entry
+from guardalign_middleware.bulk.folders import STDIN, described
+from guardalign_middleware.bulk.job import Job, Outcome
+from guardalign_middleware.bulk.pool import Scans, WorkerPool
+from guardalign_middleware.bulk.scanner import Scanner
+from guardalign_middleware.bulk.tables import write_table
 from guardalign_middleware.cli.console import (
     ALLOWED,
     CANNOT,
@@ -19,150 +33,176 @@ from guardalign_middleware.cli.console import (
     plain,
     print_error,
     print_json,
-    status_of,
     tracked,
 )
-from guardalign_middleware.cli.sources import STDIN, look, report_skipped
-from guardalign_middleware.config import GuardAlignConfig, IntakePolicy, WordsMode
-from guardalign_middleware.errors import ConfigError, GuardAlignError, GuardError, ImageRejected
-from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.config import GuardAlignConfig, WordsMode
 from guardalign_middleware.intake.data_url import is_data_url
-from guardalign_middleware.intake.pdf import page_label
-from guardalign_middleware.overlay import draw_overlay, words_read
-from guardalign_middleware.types import CanonicalImage, Verdict
+from guardalign_middleware.overlay import words_read
+from guardalign_middleware.types import Verdict
 
 if TYPE_CHECKING:
-    from guardalign_middleware.cli.resume import ResumeFile
-
-_LONGEST_STEM = 60
-_BYTES = "<bytes>"
+    from guardalign_middleware.bulk.results import ResumeFile
 
 
-def run_scan(
-    paths: Sequence[str],
-    *,
-    as_json: bool,
-    overlay: Path | None,
-    resume: Path | None,
-    preset: str,
-    words: WordsMode | None = None,
-) -> int:
-    """Scan files and folders, and print the results as they come.
+@dataclass(frozen=True)
+class ScanOptions:
+    """What the command line asks for.
 
-    Args:
-        paths: of files and folders.
+    Attributes:
         as_json: print JSON lines.
         overlay: folder for pictures of the verdicts; None = none.
+        copies: folder for cleaned copies; None = none.
         resume: file that results are appended to, and that says what was scanned; None = none.
-        preset: of the guard.
+        table: Parquet file for all results in `resume`; None = none.
+        workers: how many processes scan; 1 = this one.
+        column: of tables, with the pictures.
         words: what becomes of words; None = as the preset says.
+        preset: of the guard.
+    """
+
+    as_json: bool = False
+    overlay: Path | None = None
+    copies: Path | None = None
+    resume: Path | None = None
+    table: Path | None = None
+    workers: int = 1
+    column: str = "image"
+    words: WordsMode | None = None
+    preset: str = "mini"
+
+
+def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) -> int:
+    """Scan files, folders, tables and archives, and print the results as they come.
+
+    Args:
+        paths: of files and folders, and patterns.
+        lists: files with a path in each line.
+        options: of the command line.
 
     Returns:
         The exit status: 2 if an input could not be scanned, else 1 if one is unsafe, else 0. With
         `resume`, inputs that were scanned before count as well.
 
     Raises:
-        ConfigError: the preset, the overlay folder or the file to resume cannot be used.
+        ConfigError: the preset, an output or the file to resume cannot be used.
         ModelLoadError: the encoder cannot be loaded.
         AuditError: a verdict cannot be recorded.
     """
-    folder = None if overlay is None else make_folder(overlay)
-    config = GuardAlignConfig.load(preset)
-    if words is not None:
-        read = config.words.model_copy(update={"mode": words})
+    config = GuardAlignConfig.load(options.preset)
+    if options.words is not None:
+        read = config.words.model_copy(update={"mode": options.words})
         config = config.model_copy(update={"words": read})
-    sources, statuses = _sources(paths, config.intake)
+    job = Job(
+        config,
+        overlays=None if options.overlay is None else make_folder(options.overlay),
+        copies=None if options.copies is None else make_folder(options.copies),
+        describe=None if options.as_json else describe,
+    )
+    inputs = find_inputs(paths, lists, config.intake)
+    for line in described(inputs.skipped):
+        err().print(plain(line))
+    for error in inputs.errors:
+        print_error(error)
+    statuses = {ALLOWED, *([CANNOT] if inputs.errors else [])}
     with ExitStack() as stack:
         file = None
-        if resume is not None:
+        if options.resume is not None:
             # Imported on use: it needs POSIX locks.
-            from guardalign_middleware.cli.resume import ResumeFile
+            from guardalign_middleware.bulk.results import ResumeFile
 
-            file = stack.enter_context(ResumeFile.open(resume))
-        todo = []
-        for number, source in enumerate(sources, start=1):
-            status = _earlier(file, source)
-            if status is None:
-                todo.append((number, source))
-            else:
-                statuses.add(status)
-        if len(todo) < len(sources):
-            done = len(sources) - len(todo)
-            err().print(
-                f"{done:,} of {len(sources):,} inputs stand in {plain(str(resume))} already"
-            )
-        if todo:
+            file = stack.enter_context(ResumeFile.open(options.resume))
+            file.check_copies(wanted=job.copies is not None)
+        work = _Work(inputs, job, options.column, file)
+        entries = work.entries()
+        first = next(entries, None)
+        if work.done:
+            of = "" if inputs.count is None else f" of {inputs.count:,}"
+            err().print(f"{work.done:,}{of} inputs stand in {plain(str(options.resume))} already")
+        if first is not None:
             with err().status("loading the guard"):
-                guard = ImageGuard.from_config(config)
-            if file is not None and guard.detector.profile is not None:
-                file.check_profile(guard.detector.profile.fingerprint)
-            scan = _Scan(guard, as_json, folder, file)
-            for number, source in tracked(todo, "scanning"):
-                statuses.add(scan.one(number, source))
+                scans = _scans(job, options.workers, stack)
+            if file is not None and scans.fingerprint is not None:
+                file.check_profile(scans.fingerprint)
+            total = None if inputs.count is None else inputs.count - work.done
+            for outcome in tracked(scans.outcomes(chain([first], entries)), "scanning", total):
+                if file is not None:
+                    file.add(outcome.source, outcome.records)
+                _show(outcome, as_json=options.as_json)
+                statuses.add(outcome.status)
+        statuses |= work.statuses
+        if job.copies is not None:
+            for path, place in work.shards():
+                assemble(path, job.copies / place, options.column, config.intake)
+        if file is not None and options.table is not None:
+            write_table(file.path, options.table)
     return max(statuses)
 
 
-def _sources(paths: Sequence[str], policy: IntakePolicy) -> tuple[list[str], set[int]]:
-    """All inputs, and the statuses so far."""
-    sources: list[str] = []
-    statuses = {ALLOWED}
-    for path in paths:
-        try:
-            found = look(path, policy)
-        except ImageRejected as error:
-            print_error(str(error))
-            statuses.add(CANNOT)
-            continue
-        sources += found.sources
-        report_skipped(found.skipped)
-        for closed in found.unreadable:
-            print_error(str(closed))
-            statuses.add(CANNOT)
-    return sources, statuses
+def _scans(job: Job, workers: int, stack: ExitStack) -> Scans:
+    return Scanner(job) if workers == 1 else stack.enter_context(WorkerPool(job, workers))
 
 
-@dataclass(frozen=True)
-class _Scan:
-    """How each input is scanned, and where its results go."""
+class _Work:
+    """What is left to scan, read as it is asked for."""
 
-    guard: ImageGuard
-    as_json: bool
-    folder: Path | None
-    file: ResumeFile | None
+    def __init__(self, inputs: Inputs, job: Job, column: str, file: ResumeFile | None) -> None:
+        self._inputs, self._job, self._column, self._file = inputs, job, column, file
+        self._scanned: set[str] = set()
+        self.statuses: set[int] = set()
+        self.done = sum(self._status(path) is not None for path, _ in inputs.files)
 
-    def one(self, number: int, source: str) -> int:
-        """Scan one input, and return the exit status for it."""
-        status = _earlier(self.file, source)
-        if status is not None:
-            return status  # named twice
-        try:
-            frames = _load(self.guard, source)
-            verdicts = self.guard.scan_many(frames)
-        except (ImageRejected, GuardError) as error:
-            message = _located(source, error)
-            self._keep(source, [{"source": _label(source), "error": message}])
-            print_error(message)
-            return CANNOT
-        records = [
-            _to_record(verdict, index, len(frames))
-            for index, verdict in enumerate(verdicts, start=1)
-        ]
-        self._keep(source, records)
-        results = zip(frames, verdicts, records, strict=True)
-        for index, (image, verdict, record) in enumerate(results, start=1):
-            if self.as_json:
-                print_json(record)
-            else:
-                out().print(describe(verdict))
-            if self.folder is not None:
-                name = f"{number:04d}-{_stem(source)}"
-                name += f"-{index}.png" if len(frames) > 1 else ".png"
-                _save_overlay(image, verdict, self.folder / name)
-        return max(map(status_of, records))
+    def entries(self) -> Iterator[Entry]:
+        """Every input that does not stand in the file to resume."""
+        policy, number = self._job.config.intake, 0
+        named: set[str] = set()
+        for file in self._inputs.files:
+            for entry in read_entries(file, self._column, policy, self._known):
+                number += 1
+                status = self._status(entry.source)
+                if status is not None:
+                    self.statuses.add(status)
+                elif not self._named_before(entry.source, named):
+                    if entry.in_shard:
+                        self._scanned.add(file[0])
+                    read = from_stdin(entry, policy) if entry.source == STDIN else entry
+                    yield replace(read, number=number)
 
-    def _keep(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
-        if self.file is not None:
-            self.file.add(source, records)
+    def shards(self) -> Iterator[tuple[str, str]]:
+        """The tables and archives of which a cleaned copy is to be made now, and its place."""
+        assert self._job.copies is not None
+        for path, place in self._inputs.files:
+            if is_shard(path):
+                target = self._job.copies / place
+                if path in self._scanned or not target.exists() or parts_of(target).exists():
+                    yield path, place
+
+    def _known(self, source: str) -> bool:
+        return self._status(source) is not None
+
+    def _status(self, source: str) -> int | None:
+        """The status of an input whose results stand in the file to resume; None if they do not."""
+        # Standard input is another picture each time, and all data URLs have one label.
+        named = source != STDIN and not is_data_url(source)
+        return self._file.status(source) if self._file is not None and named else None
+
+    def _named_before(self, source: str, named: set[str]) -> bool:
+        """Whether an input was named twice, which would put it into the file twice."""
+        if self._file is None or source == STDIN or is_data_url(source):
+            return False
+        again = source in named
+        named.add(source)
+        return again
+
+
+def _show(outcome: Outcome, *, as_json: bool) -> None:
+    if outcome.error is not None:
+        print_error(outcome.error)
+    elif as_json:
+        for record in outcome.records:
+            print_json(record)
+    else:
+        for line in outcome.lines:
+            out().print(line)
 
 
 def describe(verdict: Verdict) -> str:
@@ -183,69 +223,3 @@ def describe(verdict: Verdict) -> str:
     )
     read = "" if verdict.words is None else words_read(verdict.words)
     return "  ".join(part for part in (line, boxes, read) if part)
-
-
-def _save_overlay(image: CanonicalImage, verdict: Verdict, path: Path) -> None:
-    try:
-        draw_overlay(image, verdict).save(path)
-    except OSError as error:
-        # Half a picture would look like a result.
-        with suppress(OSError):
-            path.unlink()
-        raise ConfigError(
-            f"Cannot write the overlay {path}: {error.strerror}.", remedy="Name another folder."
-        ) from error
-
-
-def _to_record(verdict: Verdict, number: int, count: int) -> dict[str, Any]:
-    """The JSON line of an image; a frame or page has its number, and the file as its source."""
-    record = verdict.to_json()
-    file = verdict.source.removesuffix(page_label("", number))
-    if file != verdict.source:
-        return {**record, "source": file, "page": number, "pages": count}
-    if count == 1:
-        return record
-    file = verdict.source.removesuffix(f"#{number}")
-    return {**record, "source": file, "frame": number, "frames": count}
-
-
-def _load(guard: ImageGuard, source: str) -> tuple[CanonicalImage, ...]:
-    """All frames of an input; those of standard input are named "-" instead of "<bytes>".
-
-    Raises:
-        ImageRejected: the policy does not accept it, or nothing can be read.
-    """
-    if source != STDIN:
-        return guard.load_frames(source)
-    if sys.stdin is None:
-        raise ImageRejected("Standard input is closed.", reason="unreadable", source=STDIN)
-    # One byte over the cap, so that what is too long is rejected as such.
-    data = sys.stdin.buffer.read(guard.config.intake.max_bytes + 1)
-    return tuple(
-        replace(frame, source=frame.source.replace(_BYTES, STDIN, 1))
-        for frame in guard.load_frames(data)
-    )
-
-
-def _located(source: str, error: GuardAlignError) -> str:
-    message = str(error)
-    if source == STDIN:
-        return message.replace(_BYTES, "Standard input")
-    return message if source in message or is_data_url(source) else f"{source}: {message}"
-
-
-def _earlier(file: ResumeFile | None, source: str) -> int | None:
-    """The status of an input whose results stand in the file to resume; None if they do not."""
-    # Standard input is another picture each time, and all data URLs have one label.
-    named = source != STDIN and not is_data_url(source)
-    return file.status(source) if file is not None and named else None
-
-
-def _label(source: str) -> str:
-    """The name of an input in a line of JSON; a data URL holds the whole picture."""
-    return "<data URL>" if is_data_url(source) else source
-
-
-def _stem(source: str) -> str:
-    # A number precedes it, so a long name may be cut to what file systems accept.
-    return "image" if is_data_url(source) else Path(source).stem[:_LONGEST_STEM]

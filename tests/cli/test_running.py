@@ -159,7 +159,7 @@ class TestRealStreams:
 
 BAR = """
 from guardalign_middleware.cli.console import out, print_error, print_json, tracked
-for number in tracked([1, 2, 3], "scanning"):
+for number in tracked([1, 2, 3], "scanning", 3):
     out().print(f"[green]line[/] {number}")
     print_json({"number": number})
     print_error(f"bad {number}")

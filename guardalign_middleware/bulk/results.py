@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from guardalign_middleware.audit.storage import write_all
-from guardalign_middleware.cli.console import status_of, to_json_line
+from guardalign_middleware.bulk.records import status_of, to_json_line
 from guardalign_middleware.errors import ConfigError
 
 _OPENING = b'{"source": '
@@ -31,6 +31,7 @@ class ResumeFile:
         self._file = file
         self._done: dict[str, int] = {}
         self._profiles: set[str] = set()
+        self._copies: set[bool] = set()
         self._read()
 
     @classmethod
@@ -69,6 +70,16 @@ class ResumeFile:
         if self._profiles - {fingerprint}:
             raise _unusable(self.path, "holds verdicts of a different threshold profile")
 
+    def check_copies(self, *, wanted: bool) -> None:
+        """Keep results with and without cleaned copies apart: what stands here is not done again.
+
+        Raises:
+            ConfigError: a result here was made with a cleaned copy, and none is wanted, or without.
+        """
+        if self._copies - {wanted}:
+            have = "without" if wanted else "with"
+            raise _unusable(self.path, f"holds results of a scan {have} --sanitize")
+
     def add(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
         """Append the lines of one input.
 
@@ -88,6 +99,7 @@ class ResumeFile:
 
     def _note(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
         self._done[source] = max(map(status_of, records))
+        self._copies |= {"copy" in one for one in records if "error" not in one}
         self._profiles |= {str(one["profile"]) for one in records if "profile" in one}
 
     def _read(self) -> None:

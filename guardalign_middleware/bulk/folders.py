@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from guardalign_middleware.cli.console import err, plain
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.formats import begins_as_other_picture, begins_as_picture
@@ -110,15 +109,15 @@ def expand(path: str, policy: IntakePolicy) -> list[str]:
     return list(found.sources)
 
 
-def report_skipped(skipped: Sequence[tuple[str, Kind]]) -> None:
-    """Count and name on standard error what is not scanned, one line for each kind."""
+def described(skipped: Sequence[tuple[str, Kind]]) -> Iterator[str]:
+    """Count and name what is not scanned, one line for each kind."""
     for kind, label in _SKIPPED.items():
         names = [name for name, of_kind in skipped if of_kind == kind]
         if names:
-            shown = ", ".join(map(plain, names[:_MOST_NAMED]))
+            shown = ", ".join(names[:_MOST_NAMED])
             more = len(names) - _MOST_NAMED
             rest = f" and {more:,} more" if more > 0 else ""
-            err().print(f"skipped {len(names):,} ({label}): {shown}{rest}")
+            yield f"skipped {len(names):,} ({label}): {shown}{rest}"
 
 
 def _counted(skipped: Sequence[tuple[str, Kind]]) -> str:

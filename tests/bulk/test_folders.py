@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from guardalign_middleware.cli.sources import expand, look, report_skipped
+from guardalign_middleware.bulk.folders import described, expand, look
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.formats import begins_as_picture
@@ -94,9 +94,7 @@ def test_what_only_looks_like_one_to_pillow_is_none(data: bytes) -> None:
     assert not begins_as_picture(data, POLICY)
 
 
-def test_what_is_skipped_is_counted_and_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_skipped_is_counted_and_named(tmp_path: Path) -> None:
     touched(tmp_path / "a.png", tmp_path / "a\x1b[2J.txt", tmp_path / "b" / "c.zip")
     (tmp_path / "report").write_bytes(b"%PDF-1.7")
     for name in ("favicon.ico", "favicon"):
@@ -108,9 +106,8 @@ def test_what_is_skipped_is_counted_and_named(
     found = look(str(tmp_path), POLICY)
     # What claims to be a picture that a model takes could not be scanned.
     assert found.sources == (str(tmp_path / "a.png"), str(tmp_path / "favicon.png"))
-    report_skipped(found.skipped)
-    assert capsys.readouterr().err.replace(f"{tmp_path}/", "").splitlines() == [
-        r"skipped 2 (not pictures): a\x1b[2J.txt, b/c.zip",
+    assert [line.replace(f"{tmp_path}/", "") for line in described(found.skipped)] == [
+        "skipped 2 (not pictures): a\x1b[2J.txt, b/c.zip",
         "skipped 2 (pictures in formats that no model takes, such as icons): favicon, favicon.ico",
         "skipped 1 (PDF files, scanned where the preset says intake.pdf: pages): report",
         "skipped 2 (links to folders, or to nothing): b/up, lost",
@@ -119,11 +116,10 @@ def test_what_is_skipped_is_counted_and_named(
     assert str(tmp_path / "report") in look(str(tmp_path), PAGES).sources
 
 
-def test_of_very_many_only_some_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    report_skipped([(f"{number}.txt", "other") for number in range(1_500)])
-    line = capsys.readouterr().err
+def test_of_very_many_only_some_are_named() -> None:
+    (line,) = described([(f"{number}.txt", "other") for number in range(1_500)])
     assert line.startswith("skipped 1,500 (not pictures): 0.txt, ")
-    assert line.endswith(", 19.txt and 1,480 more\n")
+    assert line.endswith(", 19.txt and 1,480 more")
 
 
 def test_a_file_that_cannot_be_read_is_not_skipped(

@@ -1,0 +1,38 @@
+"""Cleaned copies of tables and archives, put together from the cleaned pictures in them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from guardalign_middleware.bulk.tables import assemble_table, is_table
+from guardalign_middleware.bulk.tars import assemble_tar
+from guardalign_middleware.config import IntakePolicy
+
+PARTS = ".parts"
+"""Ends the name of the folder that has the cleaned pictures of a table or archive so far."""
+
+
+def parts_of(target: Path) -> Path:
+    """The folder of the cleaned pictures of a table or an archive."""
+    return target.with_name(target.name + PARTS)
+
+
+def assemble(path: str, target: Path, column: str, policy: IntakePolicy) -> None:
+    """Put the cleaned copy of a table or an archive together.
+
+    Args:
+        path: of the original.
+        target: the copy; the folder of its parts is removed.
+        column: of a table, with the pictures.
+        policy: what counts as a picture in an archive.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    parts = parts_of(target)
+    if is_table(path):
+        assemble_table(path, parts, target, column)
+    else:
+        assemble_tar(path, parts, target, policy)
+    shutil.rmtree(parts, ignore_errors=True)

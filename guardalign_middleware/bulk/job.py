@@ -1,0 +1,62 @@
+"""What a scan does with each input, and what came of one; light, since it crosses processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from guardalign_middleware.bulk.records import status_of
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.types import Verdict
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done with each input; other processes get it as it is.
+
+    Attributes:
+        config: of the guard.
+        overlays: folder for pictures of the verdicts; None = none.
+        copies: folder for cleaned copies; None = pictures are scanned and not cleaned.
+        describe: a line for people about each verdict; None = no such line.
+    """
+
+    config: GuardAlignConfig
+    overlays: Path | None = None
+    copies: Path | None = None
+    describe: Callable[[Verdict], str] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an input.
+
+    Attributes:
+        source: its name.
+        records: a line of JSON for each picture in it, or one with the error.
+        lines: about each picture, for people.
+        error: why it could not be scanned; None = it was.
+    """
+
+    source: str
+    records: tuple[dict[str, Any], ...]
+    lines: tuple[str, ...] = ()
+    error: str | None = None
+
+    @property
+    def status(self) -> int:
+        """The exit status for this input."""
+        return max(map(status_of, self.records))
+
+    @classmethod
+    def of_error(cls, source: str, message: str) -> Outcome:
+        """An input that could not be scanned."""
+        return cls(source, ({"source": label(source), "error": message},), error=message)
+
+
+def label(source: str) -> str:
+    """The name of an input in a line of JSON; a data URL holds the whole picture."""
+    return "<data URL>" if is_data_url(source) else source

@@ -1,0 +1,217 @@
+"""Scanning in several processes, in the order of the inputs, with bounded memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from multiprocessing import connection
+from types import TracebackType
+from typing import Protocol, Self
+
+from guardalign_middleware.bulk.entry import Entry
+from guardalign_middleware.bulk.job import Job, Outcome
+from guardalign_middleware.errors import ModelLoadError
+
+_AHEAD = 4
+"""Inputs under way for each process: enough that none waits while a slow one is awaited."""
+_ATTEMPTS = 2
+
+_scanner: _Scans | None = None
+
+
+class _Scans(Protocol):
+    def scan(self, entry: Entry) -> Outcome: ...
+
+
+class Scans(Protocol):
+    """What scans inputs: this process, or several others."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the thresholds by which it decides."""
+
+    def outcomes(self, entries: Iterable[Entry]) -> Iterator[Outcome]:
+        """What came of each input, in order."""
+
+
+class WorkerPool(AbstractContextManager["WorkerPool"]):
+    """Processes that scan, each with a guard of its own.
+
+    At most a few inputs for each process are under way, and their results come in order. A process
+    that dies takes one input with it, which is tried once more, by a new process; if that dies as
+    well, the input could not be scanned. All processes end with this one, however it ends.
+
+    Args:
+        job: what to do with each input.
+        workers: how many processes, at least 1.
+
+    Raises:
+        ConfigError, ModelLoadError, AuditError: as for `Scanner`.
+    """
+
+    def __init__(self, job: Job, workers: int) -> None:
+        self._job = job
+        self._workers = [_Worker(job) for _ in range(workers)]
+        try:
+            self.fingerprint = [worker.ready() for worker in self._workers][0]
+        except BaseException:
+            self._stop()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def outcomes(self, entries: Iterable[Entry]) -> Iterator[Outcome]:
+        """What came of each input, in order.
+
+        Raises:
+            GuardAlignError: what `Scanner.scan` raises, in any of the processes.
+        """
+        waiting = iter(entries)
+        under_way: deque[_Task] = deque()
+        while True:
+            while len(under_way) < _AHEAD * len(self._workers):
+                entry = next(waiting, None)
+                if entry is None:
+                    break
+                task = _Task(entry, min(self._workers, key=lambda worker: worker.load(under_way)))
+                task.start()
+                under_way.append(task)
+            if not under_way:
+                return
+            yield self._finish(under_way)
+            under_way.popleft()
+
+    def _finish(self, under_way: deque[_Task]) -> Outcome:
+        """The outcome of the first task."""
+        task = under_way[0]
+        while True:
+            try:
+                return task.future.result()
+            except BrokenProcessPool:
+                # It was being scanned, since it is the oldest; the others waited for it.
+                task.attempts += 1
+                lost = [one for one in under_way if one.worker is task.worker and one.broken()]
+                task.worker.restart()
+                outcome = None if task.attempts < _ATTEMPTS else _lost(task.entry)
+                for one in lost if outcome is None else lost[1:]:
+                    one.start()
+                if outcome is not None:
+                    return outcome
+
+    def _stop(self) -> None:
+        for worker in self._workers:
+            worker.stop()
+
+
+class _Worker:
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._process: int | None = None
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.executor = ProcessPoolExecutor(1, mp_context=context)
+        self._ready = self.executor.submit(_prepare, self._job)
+
+    def ready(self) -> str | None:
+        """Wait until the guard is loaded; the fingerprint of its thresholds."""
+        try:
+            fingerprint, self._process = self._ready.result()
+        except BrokenProcessPool as error:
+            raise ModelLoadError(
+                "A process died while it loaded the guard.",
+                remedy="Ask for fewer --workers: each holds the models in its memory.",
+            ) from error
+        return fingerprint
+
+    def load(self, tasks: Iterable[_Task]) -> int:
+        """How many tasks it has not finished."""
+        return sum(task.worker is self and not task.future.done() for task in tasks)
+
+    def restart(self) -> None:
+        """Begin again in a new process."""
+        self.executor.shutdown(wait=True, cancel_futures=True)
+        self._start()
+        self.ready()
+
+    def stop(self) -> None:
+        """End the process at once, whatever it scans."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process, signal.SIGKILL)
+        self.executor.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass
+class _Task:
+    entry: Entry
+    worker: _Worker
+    attempts: int = 0
+    future: Future[Outcome] = None  # type: ignore[assignment]
+
+    def start(self) -> None:
+        try:
+            self.future = self.worker.executor.submit(_scan, self.entry)
+        except BrokenProcessPool as error:
+            # It died meanwhile: as if it had died after this.
+            self.future = Future()
+            self.future.set_exception(error)
+
+    def broken(self) -> bool:
+        return self.future.done() and isinstance(self.future.exception(), BrokenProcessPool)
+
+
+def _lost(entry: Entry) -> Outcome:
+    return Outcome.of_error(
+        entry.source,
+        f"{entry.source}: the process that scanned it died, twice; perhaps of too little memory.",
+    )
+
+
+def _prepare(job: Job) -> tuple[str | None, int]:
+    """Load the guard of this process; the fingerprint of its thresholds, and its number."""
+    # Imported on use: handing out work takes no models.
+    from guardalign_middleware.bulk.scanner import Scanner
+
+    scanner = Scanner(job)
+    take_part(scanner)
+    return scanner.fingerprint, os.getpid()
+
+
+def take_part(scanner: _Scans) -> None:
+    """Make a scanner that of this process, which ends with the first one."""
+    global _scanner
+    _scanner = scanner
+    # Ctrl-C reaches every process of the terminal; the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _scan(entry: Entry) -> Outcome:
+    assert _scanner is not None
+    return _scanner.scan(entry)

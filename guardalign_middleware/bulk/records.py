@@ -1,0 +1,49 @@
+"""The JSON lines of a scan, and the exit status that each means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from guardalign_middleware.intake.pdf import page_label
+from guardalign_middleware.types import Verdict
+
+ALLOWED: Final = 0
+UNSAFE: Final = 1
+CANNOT: Final = 2
+
+
+def to_json_line(value: Mapping[str, Any], encoding: str = "utf-8") -> str:
+    """One JSON object on one line, without NaN, which is not JSON.
+
+    What could end the line, move a cursor or not be encoded becomes a JSON escape.
+    """
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if not line.isprintable():
+        line = "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in line)
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        line = json.dumps(value, allow_nan=False)
+    return f"{line}\n"
+
+
+def status_of(record: Mapping[str, Any]) -> int:
+    """The exit status for one image that was scanned, by its line of JSON."""
+    # Even if a fault allows it, it was not scanned.
+    if "error" in record or "fault" in record:
+        return CANNOT
+    return ALLOWED if record["decision"] == "allow" else UNSAFE
+
+
+def to_record(verdict: Verdict, number: int, count: int) -> dict[str, Any]:
+    """The JSON line of an image; a frame or page has its number, and the file as its source."""
+    record = verdict.to_json() | {"sha256": verdict.sha256}
+    file = verdict.source.removesuffix(page_label("", number))
+    if file != verdict.source:
+        return {**record, "source": file, "page": number, "pages": count}
+    if count == 1:
+        return record
+    file = verdict.source.removesuffix(f"#{number}")
+    return {**record, "source": file, "frame": number, "frames": count}

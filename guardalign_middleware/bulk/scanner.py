@@ -1,0 +1,148 @@
+"""One input after another: load, scan or clean, and say what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from guardalign_middleware.bulk.entry import Entry
+from guardalign_middleware.bulk.folders import STDIN
+from guardalign_middleware.bulk.job import Job, Outcome
+from guardalign_middleware.bulk.records import to_record
+from guardalign_middleware.bulk.writing import replaced
+from guardalign_middleware.errors import ConfigError, GuardAlignError, GuardError, ImageRejected
+from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.overlay import draw_overlay
+from guardalign_middleware.sanitize import SanitizedImage
+from guardalign_middleware.types import CanonicalImage, Verdict
+
+_LONGEST_STEM = 60
+_BYTES = "<bytes>"
+_SUFFIXES = {
+    "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "image/png": (".png", ".apng"),
+    "image/webp": (".webp",),
+}
+
+
+class Scanner:
+    """Scans inputs in this process.
+
+    Args:
+        job: what to do.
+
+    Raises:
+        ConfigError, ModelLoadError, AuditError: as for `ImageGuard.from_config`.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._guard = ImageGuard.from_config(job.config)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the thresholds by which it decides."""
+        profile = self._guard.detector.profile
+        return None if profile is None else profile.fingerprint
+
+    def outcomes(self, entries: Iterable[Entry]) -> Iterator[Outcome]:
+        """What came of each input, in order."""
+        return map(self.scan, entries)
+
+    def scan(self, entry: Entry) -> Outcome:
+        """Scan one input; what is wrong with it is part of the outcome.
+
+        Raises:
+            ConfigError: an overlay or a cleaned copy cannot be written.
+            AuditError: a verdict cannot be recorded.
+        """
+        if entry.error is not None:
+            return Outcome.of_error(entry.source, f"{_name(entry)}: {entry.error}")
+        began = time.perf_counter()
+        try:
+            frames = self._frames(entry)
+            cleaned = self._guard.sanitize_many(frames) if self._job.copies else []
+            verdicts = [item.verdict for item in cleaned] or self._guard.scan_many(frames)
+            copies = self._copies(entry, cleaned) if cleaned else [{}] * len(verdicts)
+        except (ImageRejected, GuardError) as error:
+            return Outcome.of_error(entry.source, _located(entry, error))
+        seconds = round(time.perf_counter() - began, 4)
+        records = tuple(
+            {**to_record(verdict, number, len(frames)), "seconds": seconds, **copy}
+            for number, (verdict, copy) in enumerate(zip(verdicts, copies, strict=True), start=1)
+        )
+        self._draw(entry, frames, verdicts)
+        describe = self._job.describe
+        lines = () if describe is None else tuple(map(describe, verdicts))
+        return Outcome(entry.source, records, lines)
+
+    def _frames(self, entry: Entry) -> tuple[CanonicalImage, ...]:
+        """All frames of an input; those of bytes have its name."""
+        if entry.data is None:
+            return self._guard.load_frames(entry.source)
+        return tuple(
+            replace(frame, source=frame.source.replace(_BYTES, entry.source, 1))
+            for frame in self._guard.load_frames(entry.data)
+        )
+
+    def _copies(
+        self, entry: Entry, cleaned: Sequence[SanitizedImage]
+    ) -> list[dict[str, str | None]]:
+        """Write the cleaned copies, and return what the records say of them."""
+        assert self._job.copies is not None
+        made: list[dict[str, str | None]] = []
+        for number, item in enumerate(cleaned, start=1):
+            if item.image is None or (entry.in_shard and len(cleaned) > 1):
+                made.append({"copy": None})
+                continue
+            file = item.encode()
+            place = f"{entry.place}/{number}" if len(cleaned) > 1 else entry.place
+            if not entry.in_shard and not place.lower().endswith(_SUFFIXES[file.mime_type]):
+                place += _SUFFIXES[file.mime_type][0]
+            with replaced(self._job.copies / place) as target:
+                target.write(file.data)
+            made.append({"copy": place})
+        return made
+
+    def _draw(
+        self, entry: Entry, frames: Sequence[CanonicalImage], verdicts: Sequence[Verdict]
+    ) -> None:
+        if self._job.overlays is None:
+            return
+        for number, (image, verdict) in enumerate(zip(frames, verdicts, strict=True), start=1):
+            name = f"{entry.number:04d}-{_stem(entry.source)}"
+            name += f"-{number}.png" if len(frames) > 1 else ".png"
+            _save_overlay(image, verdict, self._job.overlays / name)
+
+
+def _name(entry: Entry) -> str:
+    return "Standard input" if entry.source == STDIN else entry.source
+
+
+def _located(entry: Entry, error: GuardAlignError) -> str:
+    message = str(error)
+    if entry.data is not None:
+        message = message.replace(_BYTES, _name(entry))
+    named = _name(entry) in message or is_data_url(entry.source)
+    return message if named else f"{entry.source}: {message}"
+
+
+def _stem(source: str) -> str:
+    # A number precedes it, so a long name may be cut to what file systems accept.
+    return "image" if is_data_url(source) else Path(source).stem[:_LONGEST_STEM]
+
+
+def _save_overlay(image: CanonicalImage, verdict: Verdict, path: Path) -> None:
+    try:
+        draw_overlay(image, verdict).save(path)
+    except OSError as error:
+        # Half a picture would look like a result.
+        with suppress(OSError):
+            path.unlink()
+        raise ConfigError(
+            f"Cannot write the overlay {path}: {error.strerror}.", remedy="Name another folder."
+        ) from error

@@ -1,0 +1,196 @@
+"""Tables of pictures: Parquet files with a column of image files, as data sets are published.
+
+A cell is the bytes of a file, or a record with `bytes`, as Hugging Face data sets have it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from guardalign_middleware.bulk.entry import Entry
+from guardalign_middleware.bulk.writing import replaced
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.errors import ConfigError
+
+_ROWS = 64
+_LINES = 10_000
+_COLUMNS = {
+    "source": "string",
+    "decision": "string",
+    "category": "string",
+    "distance": "double",
+    "threshold": "double",
+    "sha256": "string",
+    "frame": "int",
+    "page": "int",
+    "seconds": "double",
+    "copy": "string",
+    "error": "string",
+    "fault": "string",
+    "regions": "string",
+    "record": "string",
+}
+_ENDINGS = (".parquet", ".pq")
+
+
+def is_table(path: str) -> bool:
+    """Whether a file is a table by its name."""
+    return path.lower().endswith(_ENDINGS)
+
+
+def table_entries(
+    path: str, place: str, column: str, policy: IntakePolicy, known: Callable[[str], bool]
+) -> Iterator[Entry]:
+    """The pictures of a table, row by row; empty cells are left out.
+
+    A damaged table gives an entry with the error after the rows that could be read.
+
+    Args:
+        path: of the table.
+        place: the folder for the cleaned copies of its pictures.
+        column: with the pictures.
+        policy: how many bytes a picture may have.
+        known: whether a picture of this name is done.
+
+    Raises:
+        ConfigError: what reads tables is not installed, or there is no such column of pictures.
+    """
+    parquet = _parquet()
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as table:
+            _check_column(path, table.schema_arrow, column)
+            for batch in table.iter_batches(batch_size=_ROWS, columns=[column]):
+                for cell in batch.column(0):
+                    entry = _entry(f"{path}#{number}", f"{place}/{number}", cell, policy, known)
+                    number += 1
+                    if entry is not None:
+                        yield entry
+    except _damage() as error:
+        why = f"The table cannot be read from row {number} on: {error}."
+        yield Entry(f"{path}#", place, error=why, in_shard=True)
+
+
+def assemble_table(path: str, parts: Path, target: Path, column: str) -> None:
+    """Write a copy of a table with the cleaned pictures, and all other columns as they are.
+
+    A picture without a cleaned copy, blocked or not scanned, becomes an empty cell.
+
+    Args:
+        path: of the original.
+        parts: the folder with the cleaned pictures, by their row.
+        target: the table to write; it appears when it is complete.
+        column: with the pictures.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    arrow, parquet = import_module("pyarrow"), _parquet()
+    row = 0
+    with parquet.ParquetFile(path) as table, replaced(target) as file:
+        schema = table.schema_arrow
+        at = schema.get_field_index(column)
+        with parquet.ParquetWriter(file, schema) as writer:
+            try:
+                for batch in table.iter_batches(batch_size=_ROWS):
+                    cells = []
+                    for cell in batch.column(at).to_pylist():
+                        part = parts / str(row)
+                        row += 1
+                        cells.append(_cleaned(cell, part.read_bytes() if part.exists() else None))
+                    cleaned = arrow.array(cells, type=schema.field(at).type)
+                    columns = [*batch.columns[:at], cleaned, *batch.columns[at + 1 :]]
+                    writer.write_batch(arrow.record_batch(columns, schema=schema))
+            except arrow.ArrowInvalid:
+                return  # what lies behind damage is not copied; its entry told so
+
+
+def write_table(lines: Path, target: Path) -> None:
+    """Write the JSON lines of a scan as a table with a row for each line.
+
+    `regions` is JSON, and so is `record`, the whole line. What a line does not say is empty.
+
+    Args:
+        lines: the file of `scan --resume`.
+        target: the Parquet file; it appears when it is complete.
+
+    Raises:
+        ConfigError: it cannot be written, or what writes tables is not installed.
+    """
+    parquet, arrow = _parquet(), import_module("pyarrow")
+    kinds = {"string": arrow.string(), "double": arrow.float64(), "int": arrow.int32()}
+    schema = arrow.schema([(name, kinds[kind]) for name, kind in _COLUMNS.items()])
+    with (
+        lines.open(encoding="utf-8") as file,
+        replaced(target) as out,
+        parquet.ParquetWriter(out, schema, compression="zstd") as writer,
+    ):
+        while some := list(islice(file, _LINES)):
+            rows = [_row(line.rstrip("\n")) for line in some]
+            writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+
+
+def _row(line: str) -> dict[str, Any]:
+    record = json.loads(line)
+    regions = record.get("regions")
+    told = {"regions": None if regions is None else json.dumps(regions), "record": line}
+    return {name: record.get(name) for name in _COLUMNS} | told
+
+
+def _parquet() -> Any:
+    try:
+        return import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise ConfigError(
+            "Reading and writing tables needs pyarrow.",
+            remedy="Install it with: pip install 'guardalign-middleware[tables]'",
+        ) from error
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    arrow = import_module("pyarrow")
+    return (OSError, arrow.ArrowException)
+
+
+def _check_column(path: str, schema: Any, column: str) -> None:
+    types = import_module("pyarrow.types")
+    at = schema.get_field_index(column)
+    kind = schema.field(at).type if at >= 0 else None
+    if kind is not None and types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field(kind.get_field_index("bytes")).type
+    if kind is None or not (types.is_binary(kind) or types.is_large_binary(kind)):
+        names = ", ".join(schema.names)
+        raise ConfigError(
+            f"The table {path} has no column {column!r} of image files; it has {names}.",
+            remedy="Name the column with --column. Columns of paths or URLs are not read.",
+        )
+
+
+def _entry(
+    source: str, place: str, cell: Any, policy: IntakePolicy, known: Callable[[str], bool]
+) -> Entry | None:
+    if known(source):
+        return Entry(source, place, in_shard=True)
+    value = cell.as_py()
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if data is None:
+        return (
+            None
+            if not isinstance(value, dict) or value.get("path") is None
+            else Entry(source, place, error="The cell names a file and does not hold it.")
+        )
+    if len(data) > policy.max_bytes:
+        why = f"It has {len(data):,} bytes; intake.max_bytes is {policy.max_bytes:,}."
+        return Entry(source, place, error=why, in_shard=True)
+    return Entry(source, place, data=data, in_shard=True)
+
+
+def _cleaned(cell: Any, data: bytes | None) -> Any:
+    if not isinstance(cell, dict):
+        return data
+    return None if data is None else {**cell, "bytes": data}

@@ -1,0 +1,111 @@
+"""Archives of pictures as webdataset writes them: a member for each picture and each caption."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from guardalign_middleware.bulk.entry import Entry
+from guardalign_middleware.bulk.folders import SUFFIXES
+from guardalign_middleware.bulk.writing import replaced
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.intake.formats import begins_as_picture
+
+_MODES: dict[str, Literal["w", "w:gz", "w:bz2", "w:xz"]] = {
+    ".tar": "w",
+    ".tar.gz": "w:gz",
+    ".tgz": "w:gz",
+    ".tar.bz2": "w:bz2",
+    ".tar.xz": "w:xz",
+}
+_HEAD = 2_048
+_DAMAGE = (OSError, EOFError, tarfile.TarError)
+
+
+def is_tar(path: str) -> bool:
+    """Whether a file is an archive by its name."""
+    return _mode(path) is not None
+
+
+def tar_entries(
+    path: str, place: str, policy: IntakePolicy, known: Callable[[str], bool]
+) -> Iterator[Entry]:
+    """The pictures of an archive, in order; other members are not read.
+
+    A member is a picture by its name or its first bytes. A damaged archive gives an entry with the
+    error after those that could be read.
+
+    Args:
+        path: of the archive.
+        place: the folder for the cleaned copies of its pictures.
+        policy: what counts as a picture, and how many bytes one may have.
+        known: whether a picture of this name is done, so that its bytes are not needed.
+    """
+    seen: Counter[str] = Counter()
+    try:
+        with tarfile.open(path) as archive:
+            for number, member in enumerate(archive):
+                if not _is_picture(archive, member, policy):
+                    continue
+                seen[member.name] += 1
+                again = f"#{seen[member.name]}" if seen[member.name] > 1 else ""
+                source, where = f"{path}!{member.name}{again}", f"{place}/{number}"
+                if known(source):
+                    yield Entry(source, where, in_shard=True)
+                elif member.size > policy.max_bytes:
+                    why = f"It has {member.size:,} bytes; intake.max_bytes is {policy.max_bytes:,}."
+                    yield Entry(source, where, error=why, in_shard=True)
+                else:
+                    yield Entry(
+                        source, where, data=_bytes(archive, member, member.size), in_shard=True
+                    )
+    except _DAMAGE as error:
+        yield Entry(f"{path}!", place, error=f"The archive cannot be read to its end: {error}.")
+
+
+def assemble_tar(path: str, parts: Path, target: Path, policy: IntakePolicy) -> None:
+    """Write a copy of an archive with the cleaned pictures, and all other members as they are.
+
+    Pictures without a cleaned copy, blocked or not scanned, are left out, and so is all that lies
+    behind damage.
+
+    Args:
+        path: of the original.
+        parts: the folder with the cleaned pictures, by their number in the archive.
+        target: the archive to write; it appears when it is complete.
+        policy: what counts as a picture.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    mode = _mode(path) or "w"
+    with replaced(target) as file, tarfile.open(fileobj=file, mode=mode) as copy:
+        with suppress(tarfile.ReadError, EOFError), tarfile.open(path) as archive:
+            for number, member in enumerate(archive):
+                if not _is_picture(archive, member, policy):
+                    copy.addfile(member, archive.extractfile(member) if member.isreg() else None)
+                elif (part := parts / str(number)).exists():
+                    member.size = part.stat().st_size
+                    with part.open("rb") as cleaned:
+                        copy.addfile(member, cleaned)
+
+
+def _mode(path: str) -> Literal["w", "w:gz", "w:bz2", "w:xz"] | None:
+    return next((mode for end, mode in _MODES.items() if path.lower().endswith(end)), None)
+
+
+def _is_picture(archive: tarfile.TarFile, member: tarfile.TarInfo, policy: IntakePolicy) -> bool:
+    if not member.isreg():
+        return False
+    claims = os.path.splitext(member.name)[1].lower() in SUFFIXES
+    return claims or begins_as_picture(_bytes(archive, member, _HEAD), policy)
+
+
+def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
+    file = archive.extractfile(member)
+    return b"" if file is None else file.read(most)

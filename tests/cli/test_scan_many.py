@@ -1,0 +1,211 @@
+"""`guardalign scan` over tables, archives, patterns and lists, and its cleaned copies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from guardalign_middleware import ConfigError, ImageGuard
+from guardalign_middleware.cli.scan import ScanOptions, run_scan
+from guardalign_middleware.testing import red_config, red_guard
+from tests.support.bulk import PLAIN, UNSAFE, is_red, members, table, tar
+
+Scan = Callable[..., tuple[int, list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def scan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Scan:
+    """Scan with a guard that finds red, and return the status and the results."""
+    guard = red_guard(red_config())
+    monkeypatch.setattr(ImageGuard, "from_config", lambda config: guard)
+
+    def scanned(
+        *paths: object, lists: Sequence[Path] = (), **options: Any
+    ) -> tuple[int, list[dict[str, Any]]]:
+        results = tmp_path / "results.jsonl"
+        status = run_scan(
+            [str(path) for path in paths], lists, ScanOptions(resume=results, **options)
+        )
+        return status, [json.loads(line) for line in results.read_text().splitlines()]
+
+    return scanned
+
+
+def told(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The decision, or that there is an error, by what follows the last slash of the source."""
+    return {row["source"].rsplit("/", 1)[1]: row.get("decision", "error") for row in rows}
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    made = [("a.png", PLAIN), ("a.txt", b"a caption"), ("b.png", UNSAFE), ("c.png", b"damaged")]
+    return tar(tmp_path / "shard.tar", [*made, ("b.png", PLAIN), ("no suffix", PLAIN)])
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    images = [{"bytes": data, "path": None} for data in (PLAIN, UNSAFE, b"damaged", None)]
+    return table(tmp_path / "rows.parquet", {"image": images, "caption": list("abcd")})
+
+
+def test_an_archive(scan: Scan, shard: Path) -> None:
+    status, found = scan(shard)
+    assert status == 2
+    assert told(found) == {
+        "shard.tar!a.png": "allow",
+        "shard.tar!b.png": "mask",
+        "shard.tar!c.png": "error",
+        "shard.tar!b.png#2": "allow",
+        "shard.tar!no suffix": "allow",
+    }
+    assert all(len(row["sha256"]) == 64 for row in found if "error" not in row)
+
+
+def test_a_table(scan: Scan, rows: Path) -> None:
+    status, found = scan(rows)
+    assert status == 2
+    assert told(found) == {
+        "rows.parquet#0": "allow",
+        "rows.parquet#1": "mask",
+        "rows.parquet#2": "error",
+    }
+
+
+@pytest.mark.parametrize("column", ["caption", "other"])
+def test_a_table_without_such_a_column(scan: Scan, rows: Path, column: str) -> None:
+    with pytest.raises(ConfigError, match=f"no column '{column}' of image files; it has image"):
+        scan(rows, column=column)
+
+
+def test_patterns_and_lists(scan: Scan, tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/b/2.png", "[odd].png", "listed.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(PLAIN)
+    names = tmp_path / "names.txt"
+    names.write_text(f"{tmp_path}/listed.png\n\n{tmp_path}/missing.png\n")
+    _, found = scan(tmp_path / "a" / "**" / "*.png", tmp_path / "[odd].png", lists=[names])
+    assert told(found) == {
+        "1.png": "allow",
+        "2.png": "allow",
+        "[odd].png": "allow",
+        "listed.png": "allow",
+        "missing.png": "error",
+    }
+
+
+@pytest.mark.parametrize("cut", [100, 700, 4000])
+def test_a_damaged_archive_is_a_row_and_so_is_all_before_it(
+    scan: Scan, shard: Path, cut: int
+) -> None:
+    shard.write_bytes(shard.read_bytes()[:cut])
+    status, found = scan(shard)
+    assert status == 2
+    assert found[-1]["source"] == f"{shard}!"
+    assert "cannot be read to its end" in found[-1]["error"]
+
+
+def test_a_damaged_table_is_a_row(scan: Scan, rows: Path) -> None:
+    rows.write_bytes(rows.read_bytes()[:-50])
+    status, found = scan(rows)
+    assert (status, len(found)) == (2, 1)
+    assert "cannot be read from row 0 on" in found[0]["error"]
+
+
+class TestCopies:
+    def test_a_folder_keeps_its_layout(self, scan: Scan, tmp_path: Path) -> None:
+        pictures = tmp_path / "pictures"
+        (pictures / "below").mkdir(parents=True)
+        for name, data in {"a.png": PLAIN, "below/b.png": UNSAFE, "bad.png": b"no"}.items():
+            (pictures / name).write_bytes(data)
+        _, found = scan(pictures, copies=tmp_path / "clean")
+        copies = {
+            str(path.relative_to(tmp_path / "clean")) for path in (tmp_path / "clean").rglob("*.*")
+        }
+        assert copies == {"a.png", "below/b.png"}
+        assert {row.get("copy") for row in found} == {"a.png", "below/b.png", None}
+        assert not is_red((tmp_path / "clean" / "below" / "b.png").read_bytes())
+
+    def test_what_is_blocked_is_left_out(
+        self, monkeypatch: pytest.MonkeyPatch, scan: Scan, tmp_path: Path, shard: Path
+    ) -> None:
+        guard = red_guard(red_config(sanitize={"method": "block"}))
+        monkeypatch.setattr(ImageGuard, "from_config", lambda config: guard)
+        scan(shard, copies=tmp_path / "clean")
+        kept = members(next((tmp_path / "clean").rglob("shard.tar")))
+        assert sorted(kept) == ["a.png", "a.txt", "b.png", "no suffix"]
+        assert not any(is_red(kept[name]) for name in kept if name != "a.txt")
+
+    @pytest.mark.parametrize("ending", ["tar", "tar.gz"])
+    def test_an_archive_keeps_all_that_is_no_picture(
+        self, scan: Scan, tmp_path: Path, ending: str
+    ) -> None:
+        made = [("a.png", PLAIN), ("a.txt", b"a caption"), ("b.png", UNSAFE), ("c.png", b"no")]
+        path = tar(tmp_path / f"shard.{ending}", made, "w:gz" if ending == "tar.gz" else "w")
+        scan(path, copies=tmp_path / "clean")
+        kept = members(next((tmp_path / "clean").rglob(f"shard.{ending}")))
+        assert list(kept) == ["a.png", "a.txt", "b.png"]
+        assert kept["a.txt"] == b"a caption"
+        assert not is_red(kept["b.png"])
+        assert not list((tmp_path / "clean").rglob("*.parts"))
+
+    def test_a_table_keeps_its_schema(self, scan: Scan, tmp_path: Path, rows: Path) -> None:
+        scan(rows, copies=tmp_path / "clean")
+        before = pyarrow.parquet.read_table(rows)
+        after = pyarrow.parquet.read_table(next((tmp_path / "clean").rglob("rows.parquet")))
+        assert after.schema == before.schema
+        assert after["caption"] == before["caption"]
+        plain, masked, damaged, empty = after["image"].to_pylist()
+        assert damaged is None
+        assert empty is None or empty["bytes"] is None
+        assert not is_red(plain["bytes"])
+        assert not is_red(masked["bytes"])
+
+    def test_resumed_copies_are_complete_and_nothing_is_scanned_twice(
+        self, monkeypatch: pytest.MonkeyPatch, scan: Scan, tmp_path: Path, shard: Path
+    ) -> None:
+        _, whole = scan(shard, copies=tmp_path / "clean")
+        kept = members(next((tmp_path / "clean").rglob("shard.tar")))
+        (tmp_path / "results.jsonl").unlink()
+        # The archive is read to its second picture, and then the process dies.
+        guard = red_guard(red_config())
+        sanitize, calls = guard.sanitize_many, []
+
+        def dying(*arguments: Any) -> Any:
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return sanitize(*arguments)
+
+        monkeypatch.setattr(guard, "sanitize_many", dying)
+        monkeypatch.setattr(ImageGuard, "from_config", lambda config: guard)
+        with pytest.raises(KeyboardInterrupt):
+            scan(shard, copies=tmp_path / "again")
+        assert not list((tmp_path / "again").rglob("shard.tar"))
+        _, found = scan(shard, copies=tmp_path / "again")
+        assert told(found) == told(whole)
+        assert members(next((tmp_path / "again").rglob("shard.tar"))) == kept
+        before = len(calls)
+        scan(shard, copies=tmp_path / "again")
+        assert len(calls) == before
+
+    def test_results_without_copies_are_not_completed(
+        self, scan: Scan, tmp_path: Path, shard: Path
+    ) -> None:
+        scan(shard)
+        with pytest.raises(ConfigError, match="a scan without --sanitize"):
+            scan(shard, copies=tmp_path / "clean")
+
+
+def test_the_results_as_a_table(scan: Scan, tmp_path: Path, shard: Path) -> None:
+    _, found = scan(shard, table=tmp_path / "results.parquet")
+    written = pyarrow.parquet.read_table(tmp_path / "results.parquet").to_pylist()
+    assert [json.loads(row["record"]) for row in written] == found
+    assert [row["decision"] for row in written] == [row.get("decision") for row in found]
+    (masked,) = [row for row in written if row["decision"] == "mask"]
+    assert json.loads(masked["regions"])[0]["category"] == "weapon"
