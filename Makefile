@@ -84,11 +84,11 @@ neighbours: setup  ## LlamaIndex's own LLMs behind the guard, and clients of the
 		$(EDITABLE) --group integrations/llama-index-llms-guardalign/pyproject.toml:test
 	.venv-neighbours/bin/python -m pytest -q tests/neighbours
 
-gateways: setup  ## LiteLLM's proxy with the guard, asked by unmodified clients
+gateways: setup  ## LiteLLM's proxy and agents with the guard, the real packages
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-gateways
 	$(BIN)/uv pip install --quiet --python .venv-gateways/bin/python \
 		--requirement tests/gateways/requirements.txt \
-		--editable . --editable integrations/litellm-guardalign
+		--editable . --editable integrations/litellm-guardalign --editable integrations/guardalign-agents
 	GUARD_PYTHON=$(BIN)/python .venv-gateways/bin/python -m pytest -q tests/gateways
 
 floors: setup  ## the LlamaIndex adapter's tests on the oldest llama-index-core that it accepts

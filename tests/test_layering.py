@@ -92,6 +92,7 @@ PACKAGES = {
     LANGCHAIN: "langchain_guardalign",
     LLAMA_INDEX: "llama_index.llms.guardalign",
     LITELLM: "litellm_guardalign",
+    "guardalign-agents": "guardalign_agents",
 }
 # It is installed into a gateway, and talks to the server only.
 WITHOUT_THE_CORE = {LITELLM}

@@ -13,7 +13,7 @@ from guardalign_middleware import __version__
 from guardalign_middleware.local_extra import LIBRARIES
 
 ROOT = Path(__file__).parents[1]
-ADAPTERS = ("langchain-guardalign", "llama-index-llms-guardalign")
+ADAPTERS = ("guardalign-agents", "langchain-guardalign", "llama-index-llms-guardalign")
 # Their names on the index, where these differ from what is imported.
 NAMES = {"open_clip": "open-clip-torch", "ot": "pot"}
 LIGHT_EXTRAS = {"langchain", "llama-index", "mcp", "pdf"}

@@ -22,7 +22,7 @@ from guardalign_middleware.turns import Spoken
 from guardalign_middleware.types import SEVERITY, Decision, Verdict
 
 if TYPE_CHECKING:
-    from guardalign_middleware.image_guard import ImageGuard
+    from guardalign_middleware.handles import AnyGuard
 
 _REMEMBERED = 256
 
@@ -101,13 +101,14 @@ class ConversationGuard:
     """Cleans requests of every dialect; threads may share it.
 
     Args:
-        guard: scans and cleans.
+        guard: scans and cleans, in this process or in another one; or a handle on it.
         handling: what happens to unsafe pictures, and to what cannot be looked at.
     """
 
-    def __init__(self, guard: ImageGuard, handling: Handling | None = None) -> None:
+    def __init__(self, guard: AnyGuard | LazyGuard, handling: Handling | None = None) -> None:
         self.handling = handling or Handling()
-        self._cleaner = _Cleaner(LazyGuard(guard=guard), self.handling)
+        handle = guard if isinstance(guard, LazyGuard) else LazyGuard(guard=guard)
+        self._cleaner = _Cleaner(handle, self.handling)
         self._refusals = Refusals()
 
     def clean(self, body: Body, dialect: Dialect) -> CleanedConversation:

@@ -10,7 +10,10 @@ from typing import Any
 from guardalign_middleware.testing import all_red, has_red, open_png, picture, png
 
 SAFE, UNSAFE, HOPELESS = png(picture()), png(picture(red=True)), png(all_red())
-_BASE64 = re.compile(r"[A-Za-z0-9+/]{80,}={0,2}")
+# PNG or JPEG, in either alphabet of base64.
+_BASE64 = re.compile(r"(?:iVBOR|/9j/|_9j_)[A-Za-z0-9+/_-]{60,}={0,2}")
+
+_ALPHABET = str.maketrans("-_", "+/")
 
 
 def b64(raw: bytes) -> str:
@@ -24,7 +27,8 @@ def url(raw: bytes) -> str:
 def arrived(*values: Any) -> list[bool]:
     """Whether each picture in JSON values shows something unsafe."""
     texts = _BASE64.findall(json.dumps(values))
-    return [has_red(open_png(base64.b64decode(text))) for text in texts]
+    files = [base64.b64decode(text.translate(_ALPHABET)) for text in texts]
+    return [has_red(open_png(file)) for file in files]
 
 
 def leaks(*values: Any) -> int:

@@ -294,7 +294,7 @@ def test_the_code_of_the_page_runs(
 ) -> None:
     monkeypatch.setenv("LITELLM_URL", clients.url)
     monkeypatch.setenv("LITELLM_MASTER_KEY", KEY)
-    part = PAGE.partition("## LiteLLM\n")[2].partition("\n## ")[0]
+    part = PAGE.partition("\n## LiteLLM\n")[2].partition("\n## ")[0]
     names: dict[str, Any] = {"picture": url(UNSAFE), "blocked_picture": url(HOPELESS)}
     for code in re.findall(r"```python\n(.*?)```", part, re.DOTALL):
         exec(compile(code, "gateways.md", "exec"), names)

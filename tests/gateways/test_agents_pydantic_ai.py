@@ -1,0 +1,244 @@
+"""Agents of Pydantic AI: what their models see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI
+from pydantic_ai import Agent
+from pydantic_ai.messages import (
+    BinaryContent,
+    DocumentUrl,
+    FilePart,
+    ImageUrl,
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UploadedFile,
+    UserPromptPart,
+    VideoUrl,
+)
+from pydantic_ai.models import Model
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+from guardalign_agents import ImageBlocked
+from guardalign_agents.pydantic_ai import GuardedModel, ImageGuardCapability
+from guardalign_middleware import RemoteImageGuard
+from guardalign_middleware.errors import GuardAlignError, Unreachable
+from guardalign_middleware.testing import open_png, picture
+from tests.gateways.agent_service import Service
+from tests.gateways.processes import GUARD_KEY, ROOT
+from tests.gateways.sent_pictures import HOPELESS, SAFE, UNSAFE, arrived, b64, leaks, url
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+PAGE = (ROOT / "docs" / "gateways.md").read_text()
+MODELS: dict[str, Callable[..., Model]] = {
+    "chat": OpenAIChatModel,
+    "responses": OpenAIResponsesModel,
+}
+
+
+def binary(raw: bytes) -> BinaryContent:
+    return BinaryContent(raw, media_type="image/png")
+
+
+def asked(*content: Any) -> ModelRequest:
+    return ModelRequest([UserPromptPart(list(content))])
+
+
+def answered(*parts: Any) -> ModelResponse:
+    return ModelResponse(list(parts) or [TextPart("A thing.")])
+
+
+def tool_turns(content: Any) -> list[ModelMessage]:
+    return [
+        asked("Look."),
+        answered(ToolCallPart("shoot", {}, "c0")),
+        ModelRequest([ToolReturnPart("shoot", content, "c0")]),
+        answered(),
+    ]
+
+
+# A prompt and a history each.
+PLACES: dict[str, Callable[[bytes], tuple[Any, list[ModelMessage]]]] = {
+    "user": lambda raw: (["Look.", binary(raw)], []),
+    "user, picture only": lambda raw: ([binary(raw)], []),
+    "user, data URL": lambda raw: (["Look.", ImageUrl(url(raw))], []),
+    "history": lambda raw: ("Look.", [asked(binary(raw)), answered()]),
+    "tool result in the history": lambda raw: ("Look.", tool_turns([binary(raw)])),
+    "tool result in a mapping": lambda raw: ("Look.", tool_turns({"shot": binary(raw)})),
+    "tool result in base64": lambda raw: ("Look.", tool_turns({"shot": b64(raw)})),
+    "words": lambda raw: (f"See {url(raw)} there.", []),
+}
+
+
+@pytest.fixture(scope="module")
+def guard(guard_url: str) -> Iterator[RemoteImageGuard]:
+    with RemoteImageGuard(guard_url, api_key=GUARD_KEY) as made:
+        yield made
+
+
+def model_of(service: Service, kind: str = "chat") -> Model:
+    client = AsyncOpenAI(
+        api_key="k", base_url="http://service/v1", http_client=service.client(), max_retries=0
+    )
+    return MODELS[kind]("gpt-4o", provider=OpenAIProvider(openai_client=client))
+
+
+async def ask(agent: Agent, prompt: Any, history: list[ModelMessage], *, stream: bool) -> str:
+    if not stream:
+        return (await agent.run(prompt, message_history=history)).output
+    async with agent.run_stream(prompt, message_history=history) as result:
+        return await result.get_output()
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_table_of_the_page(guard: RemoteImageGuard, kind: str, stream: bool) -> None:
+    rows = []
+    for name in [*PLACES, "tool result"]:
+        counts = []
+        for capabilities in ([], [ImageGuardCapability(guard)]):
+            service = Service()
+            agent = Agent(model_of(service, kind), capabilities=capabilities)
+            prompt, history = PLACES[name](UNSAFE) if name in PLACES else ("Look.", [])
+            if name not in PLACES:
+                agent.tool_plain(lambda: binary(UNSAFE), name="shoot", description="Shoot.")
+            assert await ask(agent, prompt, history, stream=stream) == "Blue thing"
+            counts.append(leaks(service.bodies[-1]))
+        rows.append(f"| Pydantic AI, {kind} | {name} | {counts[0]} | {counts[1]} |")
+    assert "\n".join(rows) in PAGE
+
+
+async def seen_by(model: Callable[[Model], Model], messages: list[ModelMessage]) -> Any:
+    """What a model that is asked about messages gets."""
+    seen: list[ModelMessage] = []
+
+    def answer(given: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        seen.extend(given)
+        return answered()
+
+    agent = Agent(model(FunctionModel(answer)))
+    await agent.run("Look.", message_history=messages)
+    return seen
+
+
+async def test_a_safe_picture_stays(guard: RemoteImageGuard) -> None:
+    messages = [asked("Look.", binary(SAFE)), answered(), asked("Look."), answered()]
+    seen = await seen_by(lambda model: GuardedModel(model, guard), messages)
+    words, shown = seen[0].parts[0].content
+    assert words == "Look."
+    assert (open_png(shown.data).pixels == picture().pixels).all()
+    assert seen[2].parts[0] is messages[2].parts[0]
+
+
+async def test_a_cleaned_picture_keeps_its_class_and_detail(guard: RemoteImageGuard) -> None:
+    picture = BinaryContent(UNSAFE, media_type="image/png", vendor_metadata={"detail": "low"})
+    messages = [asked("Look.", picture), answered()]
+    seen = await seen_by(lambda model: GuardedModel(model, guard), messages)
+    _, shown = seen[0].parts[0].content
+    assert isinstance(shown, BinaryContent)
+    assert shown.vendor_metadata == {"detail": "low"}
+    assert arrived(shown.base64) == [False]
+    assert messages[0].parts[0].content[1] is picture  # type: ignore[union-attr]
+
+
+async def test_a_picture_of_another_model_is_cleaned(guard: RemoteImageGuard) -> None:
+    messages = [asked("Draw."), answered(FilePart(binary(UNSAFE)), TextPart("There."))]
+    seen = await seen_by(lambda model: GuardedModel(model, guard), messages)
+    assert arrived(seen[1].parts[0].content.base64) == [False]
+    messages = [asked("Draw."), answered(FilePart(binary(HOPELESS)))]
+    seen = await seen_by(lambda model: GuardedModel(model, guard), messages)
+    assert "found unsafe" in seen[1].parts[0].content
+
+
+async def test_a_blocked_picture_ends_the_run_before_the_model(guard: RemoteImageGuard) -> None:
+    service = Service()
+    agent = Agent(GuardedModel(model_of(service), guard))
+    with pytest.raises(ImageBlocked) as caught:
+        await agent.run(["Look.", binary(HOPELESS)])
+    assert caught.value.reply == "I cannot help with this image."
+    with pytest.raises(ImageBlocked):
+        async with agent.run_stream(["Look.", binary(HOPELESS)]):
+            pass
+    assert service.bodies == []
+
+
+@pytest.mark.parametrize("name", ["history", "tool result in the history"])
+async def test_older_blocked_pictures_end_nothing(guard: RemoteImageGuard, name: str) -> None:
+    service = Service()
+    prompt, history = PLACES[name](HOPELESS)
+    await ask(Agent(GuardedModel(model_of(service), guard)), prompt, history, stream=False)
+    assert arrived(service.bodies) == []
+    assert "found unsafe" in str(service.bodies)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ImageUrl("https://example.org/a.png"),
+        DocumentUrl("https://example.org/a.pdf"),
+        VideoUrl("https://example.org/a.mp4"),
+        UploadedFile("file-1", provider_name="openai"),
+        BinaryContent(b"%PDF-1.7 x".ljust(90), media_type="application/pdf"),
+        BinaryContent(b"\x00\x01\x02", media_type="image/png"),
+        BinaryContent(UNSAFE, media_type="application/octet-stream"),
+        BinaryContent(UNSAFE, media_type="video/mp4"),
+    ],
+    ids=lambda each: f"{type(each).__name__} {getattr(each, 'media_type', '')}",
+)
+async def test_what_cannot_be_looked_at_never_arrives(
+    guard: RemoteImageGuard, content: Any
+) -> None:
+    seen: list[Any] = []
+
+    def answer(given: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        seen.extend(given)
+        return answered()
+
+    agent = Agent(GuardedModel(FunctionModel(answer), guard))
+    try:
+        await agent.run(["Look.", content])
+    except GuardAlignError:
+        assert seen == []
+    else:
+        assert content not in seen[0].parts[0].content
+    seen.clear()
+    await agent.run("Look.", message_history=tool_turns([content]))
+    assert content not in seen[2].parts[0].content
+
+
+async def test_sound_passes(guard: RemoteImageGuard) -> None:
+    sound = BinaryContent(b"RIFF....WAVE", media_type="audio/wav")
+    messages = [asked("Hear.", sound), answered()]
+    seen = await seen_by(lambda model: GuardedModel(model, guard), messages)
+    assert seen[0].parts[0].content[1] is sound
+
+
+async def test_without_its_guard_a_model_is_not_asked(guard_url: str) -> None:
+    guard = RemoteImageGuard(guard_url, api_key=GUARD_KEY)
+    service = Service()
+    agent = Agent(model_of(service), capabilities=[ImageGuardCapability(guard)])
+    guard.close()
+    with pytest.raises(Unreachable):
+        await agent.run(["Look.", binary(SAFE)])
+    assert service.bodies == []
+
+
+async def test_tokens_of_cleaned_messages_are_counted(guard: RemoteImageGuard) -> None:
+    class Counting(FunctionModel):
+        async def count_tokens(self, messages: Any, *rest: Any) -> Any:
+            raise LookupError(messages)
+
+    model = GuardedModel(Counting(lambda given, info: answered()), guard)
+    with pytest.raises(LookupError) as caught:
+        await model.count_tokens([asked(binary(UNSAFE))], None, None)  # type: ignore[arg-type]
+    assert arrived(caught.value.args[0][0].parts[0].content[0].base64) == [False]
