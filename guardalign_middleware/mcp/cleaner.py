@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from guardalign_middleware import notices
 from guardalign_middleware.cleaning.cleaner import ImageCleaner
+from guardalign_middleware.cleaning.groups import ToldWith
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import ON_REFUSED, OnRefused, check_option
 from guardalign_middleware.intake.found_images import FoundImage, Replacement, listing
 from guardalign_middleware.intake.request import Sizes
+from guardalign_middleware.intake.said import said_in
 from guardalign_middleware.mcp.walk import McpWalk
 
 ON_UNSAFE = ("mask", "notice", "block")
@@ -64,9 +66,25 @@ class McpCleaner(ImageCleaner):
         # Texts are passed on to a program here, not read by a model: they are not counted.
         return found_in(value), value
 
+    def _told_with(self, value: Any, place: str) -> ToldWith:
+        # The model gets one message at once, so its pictures and texts are one turn.
+        said = "\n".join(said_in(part) for part in _contents(value))
+        return lambda _: (0, said)
+
     def _put(self, value: Any, replacements: Sequence[Replacement], place: str) -> Any:
         rest = iter(replacements)
         return McpWalk(lambda _: next(rest)).message(value)
+
+
+def _contents(message: Any) -> Iterator[Any]:
+    """The contents of a tool's result, of a prompt's turns, and of a sampling request's."""
+    for name in ("result", "params"):
+        payload = message.get(name) if isinstance(message, dict) else None
+        if isinstance(payload, dict):
+            turns = payload.get("messages")
+            for each in (payload, *(turns if isinstance(turns, list) else ())):
+                if isinstance(each, dict) and "content" in each:
+                    yield each["content"]
 
 
 def found_in(message: Any) -> list[FoundImage]:

@@ -6,6 +6,7 @@ model gets of both, and of a text that is split over pictures or messages, is wh
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -19,6 +20,7 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 
 from guardalign_middleware import GuardAlign, GuardError, ImageGuard, ImageRejected
 from guardalign_middleware.config import ServeConfig
+from guardalign_middleware.mcp import MessageGuard
 from guardalign_middleware.serving import ServeOptions, create_app
 from guardalign_middleware.testing import EchoRunner, data_url, open_png, png, red_guard
 from guardalign_middleware.turns import Turn
@@ -31,6 +33,8 @@ from langchain_guardalign.cleaner import MessageCleaner
 from langchain_guardalign.testing import RecordingModel
 from llama_index.llms.guardalign import GuardAlignGuardedLLM, GuardAlignMultiModal, passes
 from tests.conversation.positions import ask, block, chat, link, respond, said, shot, shown
+from tests.mcp.positions import image, tool
+from tests.support.mcp_frames import line, passed, pictures_in
 from tests.support.remote import behind_server, loopback
 from tests.support.upstream import Recorded, recording
 from tests.support.word_doubles import BLUE, PALE, ListReader, striped, word_guard
@@ -166,7 +170,19 @@ def upstream(guard: ImageGuard, messages: Sequence[Said]) -> list[CanonicalImage
     return list(shown(recorded.body))
 
 
+def through_mcp(guard: ImageGuard, messages: Sequence[Said]) -> list[CanonicalImage]:
+    """All that is said and shown as one result of a tool, which the model gets at once."""
+    content = [
+        part
+        for text, pictures in messages
+        for part in ({"type": "text", "text": text}, *map(image, map(png, pictures)))
+    ]
+    out = passed(MessageGuard.of(guard), line(tool(*content)))
+    return list(pictures_in(json.loads(out.forward or b"")))
+
+
 DOORS: dict[str, Door] = {
+    "guardalign mcp": through_mcp,
     "chain": chain_door(lambda chain, messages: chain.invoke(role_content(messages))),
     "ChatGuardAlign": chain_door(
         lambda chain, messages: ChatGuardAlign(chain=chain).invoke(human(messages))
