@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from guardalign_middleware.boxes import intersection
-from guardalign_middleware.heat import heats_of, pixel_heat
+from guardalign_middleware.heat_picture import HEAT_OPACITY, heat_color, heat_strength
 from guardalign_middleware.types import (
     Box,
     CanonicalImage,
@@ -30,10 +29,6 @@ _SMALLEST_HEIGHT = 120
 _MOST_LABELS = 12
 _LABEL_SHARE = 0.6
 _PADDING = 12
-
-_HEAT_GRID = 192
-_HEAT_OPACITY = 0.6
-_HEAT_STOPS = np.array([[255, 235, 120], [255, 140, 0], [220, 0, 20]], dtype=np.float64)
 
 _STYLE: dict[Decision, tuple[str, Color]] = {
     "allow": ("ALLOWED", (22, 120, 62)),
@@ -102,38 +97,11 @@ def _scaled(picture: Image.Image) -> Image.Image:
 def _with_heat(picture: Image.Image, verdict: Verdict) -> Image.Image:
     if not len(verdict.evidence.patch_distances):
         return picture
-    heat = _heat(verdict).resize(picture.size, Image.Resampling.BICUBIC)
+    heat = heat_strength(verdict).resize(picture.size, Image.Resampling.BICUBIC)
     strength = np.asarray(heat, dtype=np.float64)[..., None] / 255.0
-    opacity = _HEAT_OPACITY * strength
-    mixed = (1.0 - opacity) * np.asarray(picture) + opacity * _heat_color(strength[..., 0])
+    opacity = HEAT_OPACITY * strength
+    mixed = (1.0 - opacity) * np.asarray(picture) + opacity * heat_color(strength[..., 0])
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
-
-
-def _heat_color(strength: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From yellow through orange to red: strength `[...]` in 0–1 → RGB `[..., 3]` in 0–255."""
-    channels = [np.interp(strength, [0.0, 0.5, 1.0], stops) for stops in _HEAT_STOPS.T]
-    return np.stack(channels, axis=-1)
-
-
-def _heat(verdict: Verdict) -> Image.Image:
-    """Strength as grey on a coarse grid."""
-    width, height, evidence = verdict.width, verdict.height, verdict.evidence
-    cells = _HEAT_GRID / max(width, height)
-    rows, columns = max(1, round(height * cells)), max(1, round(width * cells))
-    heats = heats_of(evidence.patch_distances, verdict.patch_thresholds)
-    xs, ys, heat = pixel_heat(evidence.patch_boxes, heats, evidence.patch_levels)
-    # Few levels see a small thing, and their mean would be pale.
-    heat *= heats.max() / max(float(heat.max()), 1e-9)
-    across = _cells_of(xs, (np.arange(columns) + 0.5) * width / columns)
-    down = _cells_of(ys, (np.arange(rows) + 0.5) * height / rows)
-    smallest = float(np.sqrt(np.ptp(evidence.patch_boxes.reshape(-1, 2, 2), axis=1).min()))
-    grey = Image.fromarray(np.rint(255.0 * heat[np.ix_(down, across)]).astype(np.uint8))
-    return grey.filter(ImageFilter.GaussianBlur(min(8.0, smallest * cells)))
-
-
-def _cells_of(edges: NDArray[np.int64], places: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The cell between the edges in which each place lies; the nearest one outside of them."""
-    return np.clip(np.searchsorted(edges, places, side="right") - 1, 0, len(edges) - 2)
 
 
 def _placed(box: Box, verdict: Verdict, size: tuple[int, int]) -> Box:
@@ -275,7 +243,7 @@ def _footer(verdict: Verdict, width: int) -> Image.Image:
     lines = [(line, 15) for line in (text, *([f"seen: {seen}"] if seen else []))]
     block = _text_block(lines, _BAR, width - bar - 2 * _PADDING, _PADDING)
     footer = Image.new("RGB", (width, block.height), _BAR)
-    ramp = np.tile(_heat_color(np.linspace(0.0, 1.0, bar)), (14, 1, 1))
+    ramp = np.tile(heat_color(np.linspace(0.0, 1.0, bar)), (14, 1, 1))
     footer.paste(
         Image.fromarray(np.rint(ramp).astype(np.uint8)), (_PADDING, (block.height - 14) // 2)
     )

@@ -48,6 +48,7 @@ STAGES = (
     "png",
     "encode",
     "heat",
+    "heat_picture",
     # The stages, in the order of the data.
     "intake",
     "detection",
