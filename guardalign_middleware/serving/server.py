@@ -17,6 +17,7 @@ from guardalign_middleware.serving.service import Service
 
 _FLUSH_SECONDS = 5
 """For the rest of answers on the way to slow readers, after the last request has ended."""
+_EVENT_BYTES = 2**20
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -28,20 +29,26 @@ class DrainingServer(uvicorn.Server):
 
     Args:
         app: from `create_app`.
+        pages: whether the app has pages that keep a websocket open, and a lifespan.
     """
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, *, pages: bool = False) -> None:
         self._service: Service = app.state.service
         self._end_at: float | None = None
         self._resting: dict[Any, float] = {}
         self.signal: int | None = None
+        if pages:
+            # Like the access log, it would quote the query, in which is a visitor's id.
+            logging.getLogger("uvicorn.error").addFilter(_quotes_no_query)
         super().__init__(
             uvicorn.Config(
                 app,
                 # Strict about how a body is framed, and all of it can be read.
                 http="h11",
-                ws="none",
-                lifespan="off",
+                ws="wsproto" if pages else "none",
+                # Pictures are posted, so that their size is checked; events are small.
+                ws_max_size=_EVENT_BYTES,
+                lifespan="on" if pages else "off",
                 # Its access log quotes the query; the app counts requests itself.
                 access_log=False,
                 log_config=None,
@@ -87,20 +94,25 @@ class DrainingServer(uvicorn.Server):
         self._resting = resting
 
 
+def _quotes_no_query(record: logging.LogRecord) -> bool:
+    return '"WebSocket %s"' not in str(record.msg)
+
+
 def _is_at_work(connection: H11Protocol) -> bool:
     cycle = connection.cycle
     answering = cycle is not None and not cycle.response_complete
     return answering and not connection.transport.is_closing()
 
 
-def serve(app: FastAPI, bound: socket.socket) -> int | None:
+def serve(app: FastAPI, bound: socket.socket, *, pages: bool = False) -> int | None:
     """Serve until a signal; returns it.
 
     Args:
         app: from `create_app`.
         bound: from `listening.bind`.
+        pages: as for `DrainingServer`.
     """
-    server = DrainingServer(app)
+    server = DrainingServer(app, pages=pages)
     server.run([bound])
     return server.signal
 

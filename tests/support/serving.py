@@ -27,11 +27,12 @@ class Running:
 
     Args:
         app: from `create_app`.
+        pages: as for `DrainingServer`.
     """
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, *, pages: bool = False) -> None:
         self.app = app
-        self.server = DrainingServer(app)
+        self.server = DrainingServer(app, pages=pages)
         self._bound = bind("127.0.0.1", 0)
         self.url = url_of(self._bound)
         self.address: tuple[str, int] = self._bound.getsockname()
@@ -64,9 +65,9 @@ class Running:
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[Running]:
+def running(app: FastAPI, *, pages: bool = False) -> Iterator[Running]:
     """Serve an app on a free port. Tests need the marker `allow_hosts`."""
-    server = Running(app)
+    server = Running(app, pages=pages)
     server.start()
     try:
         yield server
