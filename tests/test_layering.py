@@ -84,6 +84,7 @@ STAGES = (
     "mini",
     "serving",
     "mcp",
+    "playground",
     "cli",
     "testing",
 )

@@ -15,6 +15,7 @@ from guardalign_middleware.cli.audit_app import audit_app
 from guardalign_middleware.cli.console import FAILED, print_error
 from guardalign_middleware.cli.mcp_command import mcp
 from guardalign_middleware.cli.options import AsJson, Preset
+from guardalign_middleware.cli.playground import playground as playground_command
 from guardalign_middleware.cli.running import CommandGroup, run
 
 app = typer.Typer(
@@ -227,6 +228,9 @@ def serve(
     retry_after_seconds: Annotated[
         int | None, typer.Option(help="When a refused client should ask again.")
     ] = None,
+    playground: Annotated[
+        bool, typer.Option("--playground", help='Also serve /playground (extra "playground").')
+    ] = False,
     preset: Preset = "mini",
 ) -> None:
     """Serve the guard over HTTP, in the form of OpenAI's API.
@@ -238,8 +242,12 @@ def serve(
     """
     from guardalign_middleware.cli.serve import run_serve
 
-    options = {name: value for name, value in context.params.items() if name != "preset"}
-    run(lambda: run_serve(preset, options))
+    own = ("preset", "playground")
+    options = {name: value for name, value in context.params.items() if name not in own}
+    run(lambda: run_serve(preset, options, playground=playground))
+
+
+app.command("playground")(playground_command)
 
 
 # What follows the server's command are its own options.

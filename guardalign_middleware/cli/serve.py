@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from guardalign_middleware.cli.console import (
@@ -13,20 +14,31 @@ from guardalign_middleware.cli.console import (
     without_loading_bars,
 )
 from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.playground.extra import require_playground
 from guardalign_middleware.serving.extra import require_extra
 
 
-def run_serve(preset: str, options: dict[str, Any]) -> int:
+def run_serve(
+    preset: str,
+    options: dict[str, Any],
+    *,
+    playground: bool = False,
+    on_listening: Callable[[str], None] = lambda url: None,
+) -> int:
     """Serve until SIGTERM or Ctrl-C.
 
     Args:
         preset: name or path.
         options: fields of the section `serve` that the command line gives; None = the preset's.
+        playground: whether `/playground` is served, too.
+        on_listening: called with the server's address before it listens.
 
     Raises:
         GuardAlignError: the options are invalid, the port is taken, or a model cannot be loaded.
     """
     require_extra()
+    if playground:
+        require_playground()
     from guardalign_middleware.guard import GuardAlign
     from guardalign_middleware.image_guard import ImageGuard
     from guardalign_middleware.listening import bind, url_of
@@ -47,7 +59,15 @@ def run_serve(preset: str, options: dict[str, Any]) -> int:
             warm_up(served)
         log_to_stderr()
         app = create_app(served, read)
+        if playground:
+            from guardalign_middleware.playground.mount import mount_playground
+
+            mount_playground(app)
         who = "this machine only" if read.api_key is None else "clients with the key"
         model = app.state.service.model
         err().print(f"serving {plain(model)} on {url_of(bound)} for {who}; stop with Ctrl-C")
-        return INTERRUPTED if serve(app, bound) == signal.SIGINT else ALLOWED
+        if playground:
+            err().print(f"the playground is at {url_of(bound)}/playground/")
+        on_listening(url_of(bound))
+        ended = serve(app, bound, pages=True) if playground else serve(app, bound)
+        return INTERRUPTED if ended == signal.SIGINT else ALLOWED

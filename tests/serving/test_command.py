@@ -48,7 +48,7 @@ def invoke(*arguments: str) -> Any:
 
 
 def test_every_field_of_the_section_is_an_option_of_the_command() -> None:
-    options = set(inspect.signature(command).parameters) - {"context", "preset"}
+    options = set(inspect.signature(command).parameters) - {"context", "preset", "playground"}
     assert options == set(ServeConfig.model_fields)
 
 

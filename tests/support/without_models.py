@@ -27,6 +27,7 @@ COMMANDS = {
     "ask": ["a.png", "?"],
     "mcp": ["cat"],
     "serve": [],
+    "playground": [],
     "explain-attention": ["a.png", "?"],
     "calibrate": ["--safe", "."],
     "attack": [],
