@@ -7,6 +7,8 @@ from typing import Any
 
 import mcp.types as t
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from guardalign_middleware.mcp import Handling, MessageGuard
 from guardalign_middleware.testing import has_red, picture, png, red_guard
@@ -23,9 +25,12 @@ from tests.mcp.positions import (
     blob,
     embedded,
     image,
+    link,
+    page,
     prompt,
     result,
     tool,
+    url,
 )
 from tests.support.mcp_frames import line, passed, pictures_in
 
@@ -165,3 +170,55 @@ def test_a_batch_is_cleaned_message_by_message(guard: MessageGuard) -> None:
     assert out[2] == batch[2]
     assert not any(map(has_red, pictures_in(out)))
     assert b64(BROKEN)[:60] not in json.dumps(out)
+
+
+KEYS = (
+    *(
+        "content",
+        "messages",
+        "contents",
+        "structuredContent",
+        "_meta",
+        "resource",
+        "source",
+        "image",
+    ),
+    *(
+        "type",
+        "data",
+        "blob",
+        "text",
+        "uri",
+        "url",
+        "src",
+        "mimeType",
+        "icons",
+        "role",
+        "input",
+        "x",
+    ),
+)
+pictures_of: Any = st.sampled_from([b64, url, page, image, blob, link])
+wholes = st.recursive(
+    pictures_of.map(lambda make: make(UNSAFE)) | st.sampled_from([*KEYS, 1, None, "image/png"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+    ),
+    max_leaves=6,
+)
+fields = st.dictionaries(st.sampled_from(KEYS), wholes, min_size=1, max_size=3)
+
+
+@given(
+    fields=fields,
+    key=st.sampled_from(["result", "params", "error", "x"]),
+    method=st.sampled_from(["notifications/message", "sampling/createMessage", "a/b"]),
+)
+@settings(max_examples=40)
+def test_no_structure_leaks(fields: Any, key: str, method: str, guard: MessageGuard) -> None:
+    message = {"jsonrpc": "2.0", "id": 1, key: fields}
+    if key == "params":
+        message["method"] = method
+    out = passed(guard, line(message))
+    assert out.forward is not None or out.replies
+    assert not any(map(has_red, pictures_in(json.loads(out.forward or b"null"))))

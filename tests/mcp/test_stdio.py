@@ -22,6 +22,9 @@ from tests.support.mcp_frames import line, pictures_in, stdio_session
 
 UNSAFE = png(picture(red=True))
 ECHO = ("cat",)
+SHOT = json.dumps(tool(image(UNSAFE)))
+# Shows a picture first.
+SHOWS = ("sh", "-c", f"echo '{SHOT}'; exec cat")
 
 
 def script(text: str) -> Sequence[str]:
@@ -62,8 +65,7 @@ async def test_messages_pass_to_the_byte_and_in_order(guard: MessageGuard) -> No
 
 
 async def test_pictures_are_cleaned(guard: MessageGuard) -> None:
-    async with stdio_session(guard, ECHO) as session:
-        await session.say(tool(image(UNSAFE)))
+    async with stdio_session(guard, SHOWS) as session:
         heard = json.loads(await session.hear())
     assert list(pictures_in(heard))
     assert not any(map(has_red, pictures_in(heard)))
@@ -93,8 +95,7 @@ async def test_a_line_that_no_memory_holds_ends_it(
 
 async def test_what_has_no_picture_waits_for_no_scan(held: tuple[MessageGuard, Held]) -> None:
     guard, encoder = held
-    async with stdio_session(guard, ECHO) as session:
-        await session.say(tool(image(UNSAFE)))
+    async with stdio_session(guard, SHOWS) as session:
         assert await asyncio.to_thread(encoder.begun.wait, 60)
         ping = line({"jsonrpc": "2.0", "id": 1, "method": "ping"})
         await session.say(ping)
@@ -106,8 +107,7 @@ async def test_what_has_no_picture_waits_for_no_scan(held: tuple[MessageGuard, H
 async def test_a_cancelled_request_gets_no_answer(held: tuple[MessageGuard, Held]) -> None:
     guard, encoder = held
     cancel = line(notified("cancelled", requestId=7))
-    async with stdio_session(guard, ECHO) as session:
-        await session.say(tool(image(UNSAFE)))
+    async with stdio_session(guard, SHOWS) as session:
         assert await asyncio.to_thread(encoder.begun.wait, 60)
         await session.say(cancel)
         # The server hears of it, too; here it echoes.
@@ -158,7 +158,7 @@ async def test_a_server_that_was_killed(guard: MessageGuard) -> None:
 
 async def test_what_was_said_before_the_end_arrives(held: tuple[MessageGuard, Held]) -> None:
     guard, encoder = held
-    text = f"print({json.dumps(tool(image(UNSAFE)))!r})"
+    text = f"print({SHOT!r})"
     async with stdio_session(guard, script(text)) as session:
         assert await asyncio.to_thread(encoder.begun.wait, 60)
         encoder.may.set()
