@@ -33,7 +33,7 @@ def names(requirements: list[str]) -> set[str]:
 
 
 def test_the_whole_is_the_core_of_the_same_version_with_what_runs_models() -> None:
-    assert WHOLE["version"] == __version__
+    assert CORE["version"] == WHOLE["version"] == __version__
     assert WHOLE["dependencies"] == [f"guardalign-core[local]=={__version__}"]
 
 
