@@ -76,7 +76,8 @@ class Page:
         self._shelf.mark(chosen.name)
         if self._talk is not None:
             self._talk.suggest(chosen.request)
-        await self.visit.take(chosen.image)
+        if not await self.visit.take(chosen.image):
+            self._shelf.mark(None)
 
     async def upload(self, data: bytes) -> bool:
         """Take a visitor's own picture."""
@@ -95,7 +96,6 @@ class Page:
 
     def emptied(self) -> None:
         """There is no picture any more."""
-        self._shelf.mark(None)
         self._stage.empty()
         self._panel.update()
 

@@ -130,6 +130,9 @@ class Stage:
         )
         cleaned = session.cleaned
         if cleaned is None:
+            # That of other settings would look like the answer to these.
+            change(self._shown, src=_EMPTY)
+            self._blocked.text = "Not known yet: the masked picture is scanned again."
             return
         change(self._shown, src=_EMPTY if cleaned.image is None else picture_url(cleaned.image))
         self._blocked.text = "Blocked: no model gets this picture." if cleaned.image is None else ""
@@ -141,7 +144,7 @@ class Stage:
         self._banner.classes(remove="ga-allow ga-mask-it ga-block")
         for each in (self._photo, self._heat, self._shown):
             change(each, src=_EMPTY)
-        self._regions.content = ""
+        self._regions.content = self._blocked.text = ""
 
     def _probe(self, event: Any) -> None:
         if self._session.inspection is None:

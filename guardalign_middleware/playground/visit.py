@@ -79,12 +79,11 @@ class Visit:
         async with self._reported():
             self._view.working("Measuring the distance of every crop…")
             with self._service.admission.slot():
-                try:
-                    async with self._deciding:
-                        await in_scan_thread(self.session.show, source)
-                except BaseException:
+                async with self._deciding:
+                    # What was found in the picture before must not stand beside this one.
+                    self.session.forget()
                     self._view.emptied()
-                    raise
+                    await in_scan_thread(self.session.show, source)
                 self._service.count([self.session.verdict])
                 self._view.picture()
                 taken = True

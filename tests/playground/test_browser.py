@@ -30,6 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
+EMPTY = "data:image/gif"
 NAMELESS = """
 [...document.querySelectorAll('button, input, textarea, img, [role=group], [role=radiogroup]')]
   .filter((each) => !(each.labels?.length || each.textContent.trim() || each.hasAttribute('alt')
@@ -102,6 +103,9 @@ def test_what_a_visitor_does(browser: Any, address: str, page: Any, asked: list[
 
     upload(page, red=True)
     assert word(page) == "Masked"
+    shown = page.get_attribute(".ga-shown", "src")
+    assert not shown.startswith(EMPTY)
+    assert shown != page.get_attribute(".ga-photo", "src")
     own = page.get_attribute(".ga-photo", "src")
     assert page.locator(".ga-region").count() > 0
     shown = json.loads(page.text_content("#ga-json"))
@@ -173,6 +177,7 @@ def test_what_is_refused_is_said(page: Any) -> None:
         page.set_input_files("#ga-file", data)
     assert answer.value.status == 400
     page.wait_for_selector(".ga-status.ga-bad")
+    assert page.get_attribute(".ga-shown", "src").startswith(EMPTY)
     assert page.locator(".ga-is-empty").count() == 1
 
 

@@ -70,7 +70,7 @@ async def test_three_answers_of_which_only_the_guarded_one_misses_the_picture() 
     calls = {(call.prefix, call.calibrate): call.images[0] for call in runner.calls}
     assert calls[False, False].sha256 == calls[True, False].sha256 == image.sha256
     assert calls[True, True].sha256 != image.sha256
-    assert seen.calls == ["picture", "decided", "attention"]
+    assert seen.calls == ["emptied", "picture", "decided", "attention"]
     assert not seen.failures
 
 
