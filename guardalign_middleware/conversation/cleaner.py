@@ -12,6 +12,7 @@ from guardalign_middleware.cleaning.groups import Told, ToldWith
 from guardalign_middleware.cleaning.outcomes import Outcome
 from guardalign_middleware.conversation.dialects import Dialect
 from guardalign_middleware.conversation.walk import Body
+from guardalign_middleware.errors import BudgetExceeded
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import OnBlocked, OnRefused, OnUnsafe
 from guardalign_middleware.intake.found_images import FoundImage, Replacement, listing
@@ -103,12 +104,18 @@ class ConversationGuard:
     Args:
         guard: scans and cleans, in this process or in another one; or a handle on it.
         handling: what happens to unsafe pictures, and to what cannot be looked at.
+        max_text: most characters of all texts of a request; None = as the intake policy says.
     """
 
-    def __init__(self, guard: AnyGuard | LazyGuard, handling: Handling | None = None) -> None:
+    def __init__(
+        self,
+        guard: AnyGuard | LazyGuard,
+        handling: Handling | None = None,
+        max_text: int | None = None,
+    ) -> None:
         self.handling = handling or Handling()
         handle = guard if isinstance(guard, LazyGuard) else LazyGuard(guard=guard)
-        self._cleaner = _Cleaner(handle, self.handling)
+        self._cleaner = _Cleaner(handle, self.handling, max_text)
         self._refusals = Refusals()
 
     def clean(self, body: Body, dialect: Dialect) -> CleanedConversation:
@@ -121,6 +128,7 @@ class ConversationGuard:
         Raises:
             ImageRejected: a picture in the newest turns cannot be looked at.
             MessageError: something else there cannot.
+            BudgetExceeded: there is more text than `max_text`.
             GuardError: a fault of the guard; nothing may be forwarded.
         """
         cleaned = self._cleaner.clean(_Request(dialect, body), "")
@@ -158,7 +166,8 @@ def _stops(outcome: Outcome) -> bool:
 
 
 class _Cleaner(ImageCleaner):
-    def __init__(self, guard: LazyGuard, handling: Handling) -> None:
+    def __init__(self, guard: LazyGuard, handling: Handling, max_text: int | None) -> None:
+        self._max_text = max_text
         super().__init__(
             guard, handling.on_unsafe, notices.UNSAFE, _REMEMBERED, handling.allow_unscanned
         )
@@ -167,6 +176,12 @@ class _Cleaner(ImageCleaner):
         check_message_count(len(value.dialect.turns(value.body)), sizes.policy)
         found: list[FoundImage] = []
         value.dialect.walk(listing(found), sizes.heard).body(value.body)
+        if self._max_text is not None and sizes.characters > self._max_text:
+            raise BudgetExceeded(
+                f"The request has {sizes.characters:,} characters of text; at most "
+                f"{self._max_text:,} are accepted.",
+                remedy="Shorten the conversation.",
+            )
         return found, value
 
     def _told_with(self, value: _Request, place: str) -> ToldWith:

@@ -53,6 +53,11 @@ class Sizes:
     sent: int = -1
     _characters: int = 0
 
+    @property
+    def characters(self) -> int:
+        """Of all texts so far, and one more for each."""
+        return self._characters
+
     def text(self, text: str) -> None:
         """Count a text.
 

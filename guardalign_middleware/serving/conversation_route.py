@@ -41,7 +41,7 @@ class CleanedRequest(BaseModel):
 def conversation_router(service: Service) -> APIRouter:
     """The endpoint for gateways that forward requests by themselves."""
     router = strict_router()
-    guard = ConversationGuard(service.guard, handling_of(service))
+    guard = conversation_guard(service)
     body = {"type": "object"}
 
     @router.post(
@@ -77,7 +77,10 @@ def conversation_router(service: Service) -> APIRouter:
     return router
 
 
-def handling_of(service: Service) -> Handling:
-    """What the server's configuration says about pictures."""
+def conversation_guard(service: Service) -> ConversationGuard:
+    """A guard of conversations, as the server's configuration says."""
     config = service.config
-    return Handling(config.on_unsafe, config.on_refused, config.on_blocked, config.allow_unscanned)
+    handling = Handling(
+        config.on_unsafe, config.on_refused, config.on_blocked, config.allow_unscanned
+    )
+    return ConversationGuard(service.guard, handling, config.max_text_characters)

@@ -90,3 +90,15 @@ def test_limits_and_handling_of_the_configuration() -> None:
         assert not list(shown(got["request"]))
         refused = chat(said("user", {"type": "image_url", "image_url": {"url": "https://x/a.png"}}))
         assert "not shown" in str(client.post(PATH, json=refused).json()["request"])
+
+
+@pytest.mark.parametrize("path", [PATH, "/v1/chat/completions", "/v1/messages", "/v1/responses"])
+def test_too_much_text_goes_nowhere(path: str) -> None:
+    # Were it forwarded, the answer would be a 502: nothing listens there.
+    config = ServeConfig(max_text_characters=100, upstream="http://127.0.0.1:9/v1")
+    app = create_app(red_guard(), ServeOptions(config))
+    body = respond(said("user", "a" * 101)) if "responses" in path else ask(said("user", "a" * 101))
+    with TestClient(app, base_url="http://127.0.0.1:8000") as client:
+        answer = client.post(path, json=body)
+    assert answer.status_code == 413
+    assert "at most 100 are accepted" in answer.text

@@ -15,11 +15,10 @@ from starlette.types import Receive, Scope, Send
 
 from guardalign_middleware.conversation import (
     CleanedConversation,
-    ConversationGuard,
     Dialect,
 )
 from guardalign_middleware.replies import CalibrationReport, Usage
-from guardalign_middleware.serving.conversation_route import handling_of
+from guardalign_middleware.serving.conversation_route import conversation_guard
 from guardalign_middleware.serving.errors import ApiError
 from guardalign_middleware.serving.events import EventStream
 from guardalign_middleware.serving.observation import Observation
@@ -47,7 +46,7 @@ class Passing:
     def __init__(self, service: Service, upstream: Upstream) -> None:
         self._service = service
         self._upstream = upstream
-        self._guard = ConversationGuard(service.guard, handling_of(service))
+        self._guard = conversation_guard(service)
 
     async def ask(self, request: Request, dialect: Dialect, path: str) -> Response:
         """Clean the pictures of a request, and let the upstream answer it.
