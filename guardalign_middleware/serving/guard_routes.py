@@ -15,6 +15,7 @@ from guardalign_middleware.serving.errors import WORK_ERRORS, ApiError, error_re
 from guardalign_middleware.serving.routes import strict_router
 from guardalign_middleware.serving.sent_images import frames_of
 from guardalign_middleware.serving.service import Service
+from guardalign_middleware.serving.uploads import UPLOADED, UploadRoute
 from guardalign_middleware.turns import of_frames
 from guardalign_middleware.unscanned import worst
 from guardalign_middleware.wire import (
@@ -31,7 +32,7 @@ from guardalign_middleware.wire.base import WireModel
 
 def guard_router(service: Service) -> APIRouter:
     """`/v1/guard`, `/v1/guard/scan` and `/v1/guard/sanitize`."""
-    router = strict_router()
+    router, uploads = strict_router(), APIRouter(route_class=UploadRoute)
     asked = _Asked(service)
     refusals = error_responses(*WORK_ERRORS)
 
@@ -40,18 +41,29 @@ def guard_router(service: Service) -> APIRouter:
         """What the guard is: settings, fingerprint and limits."""
         return await in_scan_thread(lambda: asked.description)
 
-    @router.post("/v1/guard/scan", response_model=ScanResponse, responses=refusals, tags=["guard"])
+    @uploads.post(
+        "/v1/guard/scan",
+        response_model=ScanResponse,
+        responses=refusals,
+        openapi_extra=UPLOADED,
+        tags=["guard"],
+    )
     async def scan(request: ScanRequest) -> Response:
         """Scan pictures; of a file of several frames, the worst one counts."""
         return await in_scan_thread(asked.scan, request)
 
-    @router.post(
-        "/v1/guard/sanitize", response_model=SanitizeResponse, responses=refusals, tags=["guard"]
+    @uploads.post(
+        "/v1/guard/sanitize",
+        response_model=SanitizeResponse,
+        responses=refusals,
+        openapi_extra=UPLOADED,
+        tags=["guard"],
     )
     async def sanitize(request: SanitizeRequest) -> Response:
         """Scan pictures and hide what is unsafe in them."""
         return await in_scan_thread(asked.sanitize, request)
 
+    router.include_router(uploads)
     return router
 
 

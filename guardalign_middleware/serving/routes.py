@@ -14,7 +14,7 @@ from guardalign_middleware.strict import Malformed, json_value
 
 MAX_DEPTH = 64
 """How deep lists and objects of a request may be nested."""
-_SMALL = 65_536
+_SMALL = 262_144
 
 
 class StrictRequest(Request):
@@ -48,7 +48,9 @@ class StrictRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            return await handler(StrictRequest(request.scope, request.receive))
+            if not isinstance(request, StrictRequest):
+                request = StrictRequest(request.scope, request.receive)
+            return await handler(request)
 
         return strict
 

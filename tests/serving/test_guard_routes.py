@@ -2,6 +2,7 @@
 
 import base64
 import io
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from guardalign_middleware.testing import (
     has_red,
     open_png,
     picture,
+    png,
     red_config,
     red_guard,
 )
@@ -171,3 +173,66 @@ def test_a_guard_in_another_process_is_not_served_again() -> None:
     chain.runner = EchoRunner()
     with pytest.raises(ConfigError, match="where its models are"):
         Service.of(chain, ServeOptions(api_key=KEY))
+
+
+def test_a_file_as_the_body(client: TestClient) -> None:
+    sent = png(picture(red=True))
+    by_json = post(client, "scan", base64.b64encode(sent).decode(), evidence=True).json()
+    for kind in ("image/png", "IMAGE/PNG; x=1", "application/octet-stream"):
+        answer = client.post(
+            "/v1/guard/scan?evidence=true", content=sent, headers={"Content-Type": kind}
+        )
+        assert answer.json() == by_json
+    cleaned = client.post("/v1/guard/sanitize?overlay=1", content=sent, headers=PNG).json()
+    assert not has_red(open_png(decoded(cleaned["results"][0]["image"])))
+    assert cleaned["results"][0]["overlay"]
+
+
+def test_files_in_a_form(client: TestClient) -> None:
+    files = [
+        ("image", ("C:\\private\\a.png", png(picture(red=True)), "image/png")),
+        ("image", ("b.png", png(picture()), "image/png")),
+    ]
+    answer = client.post("/v1/guard/sanitize", files=files, data={"picture": "false"}).json()
+    assert [each["verdict"]["decision"] for each in answer["results"]] == ["mask", "allow"]
+    assert [each["verdict"]["source"] for each in answer["results"]] == ["a.png", "b.png"]
+    assert [each["image"] for each in answer["results"]] == [None, None]
+
+
+PNG = {"Content-Type": "image/png"}
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "headers", "code"),
+    [
+        ("", b"", PNG, "empty"),
+        ("", b"no picture", PNG, "unknown_format"),
+        ("?levitate=1", png(picture()), PNG, "unknown_parameter"),
+        ("?images=x", png(picture()), PNG, "unknown_parameter"),
+        ("?evidence=1&evidence=0", png(picture()), PNG, "invalid_value"),
+        ("?evidence=maybe", png(picture()), PNG, "invalid_value"),
+        ("", b"--b\r\n", {"Content-Type": "multipart/form-data; boundary=b"}, None),
+        ("", b"x", {"Content-Type": "multipart/form-data"}, "invalid_form"),
+        ("", b"x", {"Content-Type": "text/plain"}, None),
+    ],
+)
+def test_uploads_that_are_refused(
+    client: TestClient, query: str, body: bytes, headers: dict[str, str], code: str | None
+) -> None:
+    answer = client.post(f"/v1/guard/scan{query}", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert code in (None, answer.json()["error"]["code"])
+
+
+def test_a_form_stays_in_memory_and_within_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_disk(*_: Any, **__: Any) -> None:
+        raise AssertionError("a picture was written to the disk")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", on_disk)
+    large = 2 * 2**20 * b"x"
+    with serving(max_images=1) as client:
+        one = client.post("/v1/guard/scan", files=[("image", ("a", large))])
+        assert one.json()["error"]["code"] == "unknown_format"
+        two = client.post("/v1/guard/scan", files=[("image", ("a", png(picture())))] * 2)
+        assert two.status_code == 413
+    assert client.post("/v1/guard/scan", files=[("other", ("a", b"x"))]).status_code in (400, 401)
