@@ -1,6 +1,7 @@
 """Keys, limits and errors of the app, whatever its routes do."""
 
 import asyncio
+import hmac
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,7 +20,7 @@ from guardalign_middleware.errors import (
     Overloaded,
 )
 from guardalign_middleware.listening import is_loopback
-from guardalign_middleware.serving import ServeOptions, Service, create_app
+from guardalign_middleware.serving import ServeOptions, Service, auth, create_app
 from guardalign_middleware.serving.routes import strict_router
 from guardalign_middleware.testing import red_guard
 
@@ -97,6 +98,26 @@ async def test_only_the_holder_of_the_key_is_answered(headers: dict[str, str], s
             assert answer.headers["www-authenticate"] == "Bearer"
         assert (await to.get("/health")).status_code == 200
         assert (await to.get("/openapi.json")).status_code == 401
+
+
+def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[int, int]] = []
+    whole = hmac.compare_digest
+
+    def noted(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return whole(one, other)
+
+    monkeypatch.setattr(auth.hmac, "compare_digest", noted)
+    check = auth.KeyCheck(ServeOptions(api_key=KEY))
+    given = [b"", b"a", KEY.encode(), KEY.encode() * 99, b"Basic x"]
+    held = [check.holds_key([(b"x-api-key", key)]) for key in given]
+    assert held == [False, False, True, False, False]
+    # Every key, whatever its length, is compared as a whole and at one length.
+    assert compared == [(32, 32)] * len(given)
+    # The first wrong one does not end the comparison either.
+    assert not check.holds_key([(b"x-api-key", b"a"), (b"x-api-key", KEY.encode())])
+    assert compared == [(32, 32)] * (len(given) + 2)
 
 
 @pytest.mark.parametrize(

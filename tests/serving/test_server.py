@@ -146,6 +146,11 @@ def test_an_answer_without_end_is_cut_after_the_draining(runner: GatedRunner, ag
         pytest.param(post(b"{}", "Content-Length: 2", "X-A: b\0c"), id="NUL"),
         pytest.param(post(b"zz\r\n{}\r\n0\r\n\r\n", "Transfer-Encoding: chunked"), id="chunk size"),
         pytest.param(b"GET /v1/models HTTP/1.1\r\n\r\n", id="no host"),
+        pytest.param(post(b"{}", "Content-Length: 2", "Host: other"), id="two hosts"),
+        pytest.param(
+            post(b"{}", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+            id="coded twice",
+        ),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", id="TLS"),
     ],
 )
@@ -163,6 +168,18 @@ def test_a_request_with_two_readings_is_refused_and_its_connection_closed(
     assert b"owned_by" not in received
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1/v1/models", "//127.0.0.1/v1/models"])
+def test_a_target_with_a_host_of_its_own_leads_nowhere(url: str, smuggling: Running) -> None:
+    # Whoever routes by the target and whoever routes by the host must not differ.
+    request = f"GET {url} HTTP/1.1\r\nHost: x\r\nx-api-key: {KEY}\r\nConnection: close\r\n\r\n"
+    received = b""
+    with raw(smuggling, request.encode()) as connection:
+        while piece := connection.recv(65_536):
+            received += piece
+    assert received.split(b" ")[1] in (b"400", b"404")
+    assert b"owned_by" not in received
+
+
 @pytest.fixture(scope="module")
 def smuggling() -> Iterator[Running]:
     with serving(GatedRunner()) as server:
@@ -174,6 +191,40 @@ def test_a_connection_that_sends_no_request_is_closed(runner: GatedRunner) -> No
         for sent in (b"", b"POST /v1/chat"):
             with raw(server, sent) as connection:
                 assert connection.recv(100) == b""
+
+
+@pytest.mark.parametrize("head", [b"POST /v1/chat", post(b"", "Content-Length: 100000")])
+def test_a_client_that_crawls_gains_no_time_by_it(head: bytes, runner: GatedRunner) -> None:
+    with serving(runner, body_seconds=0.2) as server, raw(server, head) as connection:
+        connection.settimeout(0.005)
+        received = b"?"
+        while received:
+            try:
+                received = connection.recv(4096)
+            except TimeoutError:
+                try:
+                    connection.sendall(b"a")
+                except (BrokenPipeError, ConnectionResetError):
+                    break
+            except ConnectionResetError:
+                break
+        until(lambda: not server.server.server_state.connections)
+        assert server.app.state.service.admission.at_work == 0
+
+
+def test_five_times_what_it_takes_is_refused_and_nothing_grows(runner: GatedRunner) -> None:
+    with serving(runner, max_requests=2) as server, ThreadPoolExecutor(10) as clients:
+        service = server.app.state.service
+        asked = [clients.submit(ask, server, stream=number % 2 > 0) for number in range(10)]
+        until(lambda: sum(each.done() for each in asked) == 8)
+        assert service.admission.at_work == 2
+        server.server.handle_exit(15, None)
+        assert ask(server).status_code == 503
+        runner.enough.set()
+        statuses = [each.result().status_code for each in asked]
+        assert (statuses.count(200), statuses.count(429)) == (2, 8)
+        server.wait()
+        assert service.admission.at_work == len(service.guard.detector.queue) == 0
 
 
 def test_a_client_that_does_not_read_is_given_up(runner: GatedRunner) -> None:
