@@ -197,6 +197,7 @@ _READY = {
     ),
     "llama_index_leaks.json": ("llama_index_leaks",),
     "langchain_overhead.json": ("langchain_overhead",),
+    "serving_overhead.json": ("serving_overhead",),
     "llama_index_overhead.json": ("llama_index_overhead",),
     "generation_overhead.json": ("generation_overhead",),
     "generation_gpu.json": ("generation_gpu", "generation_gpu_checks"),
