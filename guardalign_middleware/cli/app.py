@@ -87,6 +87,12 @@ def scan(
         Path | None,
         typer.Option(metavar="FILE.parquet", help="Write all results in the file of --resume."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html", help="Write a page about all results in the file of --resume."
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that scan, each with models of its own.")
     ] = 1,
@@ -113,12 +119,15 @@ def scan(
         raise typer.BadParameter("Name what to scan: PATH..., or --list FILE.")
     if table is not None and resume is None:
         raise typer.BadParameter("--table needs --resume, whose results it holds.")
+    if report is not None and resume is None:
+        raise typer.BadParameter("--report needs --resume, whose results it shows.")
     options = ScanOptions(
         as_json=as_json,
         overlay=overlay,
         copies=copies,
         resume=resume,
         table=table,
+        report=report,
         workers=workers,
         column=column,
         words=words,

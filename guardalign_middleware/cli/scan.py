@@ -21,6 +21,7 @@ from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.folders import STDIN, described
 from guardalign_middleware.bulk.job import Job, Outcome
 from guardalign_middleware.bulk.pool import Scans, WorkerPool
+from guardalign_middleware.bulk.report import write_report
 from guardalign_middleware.bulk.scanner import Scanner
 from guardalign_middleware.bulk.tables import write_table
 from guardalign_middleware.cli.console import (
@@ -54,6 +55,7 @@ class ScanOptions:
         copies: folder for cleaned copies; None = none.
         resume: file that results are appended to, and that says what was scanned; None = none.
         table: Parquet file for all results in `resume`; None = none.
+        report: page of HTML about all results in `resume`; None = none.
         workers: how many processes scan; 1 = this one.
         column: of tables, with the pictures.
         words: what becomes of words; None = as the preset says.
@@ -65,6 +67,7 @@ class ScanOptions:
     copies: Path | None = None
     resume: Path | None = None
     table: Path | None = None
+    report: Path | None = None
     workers: int = 1
     column: str = "image"
     words: WordsMode | None = None
@@ -135,6 +138,8 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
                 assemble(path, job.copies / place, options.column, config.intake)
         if file is not None and options.table is not None:
             write_table(file.path, options.table)
+        if file is not None and options.report is not None:
+            write_report(file.path, options.report, config.intake)
     return max(statuses)
 
 

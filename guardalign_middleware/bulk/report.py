@@ -1,0 +1,144 @@
+"""`guardalign scan --report`: one page of HTML that needs nothing else, from the lines of a scan.
+
+Unsafe pictures are shown small and covered: what was found is filled, with a margin, before the
+picture is made small. A blocked picture is not shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from guardalign_middleware.boxes import grow
+from guardalign_middleware.bulk.writing import replaced
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.errors import GuardAlignError
+from guardalign_middleware.intake import load_image
+
+_THUMBNAILS = 60
+_SIDE = 220
+_BINS = 40
+_COVER = (96, 96, 96)
+# More than a mask has: nobody asks anything about these pictures.
+_MARGIN = 0.3
+_LEVELS = ("allow", "mask", "block")
+
+
+@dataclass
+class _Counts:
+    """What the page says of all lines together."""
+
+    rows: list[list[Any]] = field(default_factory=list)
+    decisions: Counter[str] = field(default_factory=Counter)
+    categories: Counter[str] = field(default_factory=Counter)
+    thresholds: set[float] = field(default_factory=set)
+    masked: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Count a line."""
+        error = record.get("error") or record.get("fault")
+        decision = "error" if error is not None else record["decision"]
+        self.decisions[decision] += 1
+        distance = None if error is not None else record["distance"]
+        category = record.get("category") if decision in {"mask", "block"} else None
+        if category is not None:
+            self.categories[category] += 1
+        if distance is not None:
+            self.thresholds.add(record["threshold"])
+        name = _name(record)
+        self.rows.append([name, decision, category, distance, record.get("seconds"), error])
+        if decision == "mask" and len(self.masked) < _THUMBNAILS:
+            self.masked.append(record)
+
+
+def write_report(lines: Path, target: Path, policy: IntakePolicy) -> None:
+    """Write the page about a scan.
+
+    Args:
+        lines: the file of `scan --resume`.
+        target: the page; it appears when it is complete.
+        policy: by which the pictures shown are loaded.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    counts = _Counts()
+    with lines.open(encoding="utf-8") as file:
+        for line in file:
+            counts.add(json.loads(line))
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    data = {
+        "made": f"{lines.name} · made {made} by GuardAlign Middleware",
+        "counts": {"all": len(counts.rows), **{name: counts.decisions[name] for name in _LEVELS}}
+        | {"error": counts.decisions["error"]},
+        "categories": counts.categories.most_common(),
+        "histogram": _histogram(counts.rows, sorted(counts.thresholds)),
+        "thumbnails": list(_thumbnails(counts.masked, policy)),
+        "rows": counts.rows,
+    }
+    page = files(__package__).joinpath("report.html").read_text(encoding="utf-8")
+    # Nothing in a name of a file may end the element that holds the data.
+    text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
+    with replaced(target) as out:
+        out.write(page.replace("__DATA__", text, 1).encode())
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    for kind in ("frame", "page"):
+        if kind in record:
+            return f"{record['source']}, {kind} {record[kind]}"
+    return str(record["source"])
+
+
+def _histogram(rows: Sequence[Sequence[Any]], thresholds: Sequence[float]) -> dict[str, Any]:
+    """Counts of the distances, in bins of equal width; safe and unsafe ones."""
+    safe = [row[3] for row in rows if row[1] == "allow"]
+    unsafe = [row[3] for row in rows if row[1] in {"mask", "block"}]
+    ends = [*safe, *unsafe, *thresholds]
+    low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
+    high = high if high > low else low + 1.0
+
+    def counts(values: Sequence[float]) -> list[int]:
+        return np.histogram(values, _BINS, (low, high))[0].tolist()  # type: ignore[no-any-return]
+
+    return {
+        "low": low,
+        "high": high,
+        "safe": counts(safe),
+        "unsafe": counts(unsafe),
+        "thresholds": list(thresholds),
+    }
+
+
+def _thumbnails(
+    records: Sequence[dict[str, Any]], policy: IntakePolicy
+) -> Iterator[tuple[str, str, str]]:
+    """Source, picture and category of masked pictures that are files of their own."""
+    for record in records:
+        if {"frame", "page"} & record.keys() or not Path(record["source"]).is_file():
+            continue
+        try:
+            pixels = load_image(record["source"], policy).pixels.copy()
+        except GuardAlignError:
+            continue  # it has changed since it was scanned
+        for region in record["regions"]:
+            height, width = pixels.shape[:2]
+            left, top, right, bottom = grow(tuple(region["box"]), width, height, _MARGIN)
+            pixels[top:bottom, left:right] = _COVER
+        small = Image.fromarray(pixels)
+        small.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
+        file = io.BytesIO()
+        small.save(file, "WEBP", quality=70)
+        url = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+        yield record["source"], url, record["category"]

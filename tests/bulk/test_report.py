@@ -1,0 +1,116 @@
+"""The page about a scan: what it counts, shows and hides, and how it works in a browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from guardalign_middleware.bulk.report import write_report
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.testing import picture, png, red_guard
+
+NAME = "</script><img src=x onerror=alert(1)>.png"
+
+
+def record(source: str, decision: str = "allow", **more: Any) -> dict[str, Any]:
+    distance = 0.9 if decision == "allow" else 0.1
+    told = {"source": source, "decision": decision, "category": "weapon", "distance": distance}
+    return {**told, "threshold": 0.2, "regions": [], "seconds": 0.5, **more}
+
+
+def page_of(tmp_path: Path, records: list[dict[str, Any]]) -> Path:
+    lines = tmp_path / "results.jsonl"
+    lines.write_text("".join(json.dumps(each) + "\n" for each in records))
+    write_report(lines, tmp_path / "report.html", IntakePolicy())
+    return tmp_path / "report.html"
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    (text,) = re.findall(r'id="data">(.*?)</script>', page.read_text(), re.DOTALL)
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def test_everything_is_counted_and_no_name_breaks_out(tmp_path: Path) -> None:
+    page = page_of(
+        tmp_path,
+        [
+            record("a.png"),
+            record("b.png", "mask"),
+            record("c.gif", "block", frame=2, frames=3),
+            {"source": NAME, "error": f"{NAME} is no picture."},
+        ],
+    )
+    assert page.read_text().count("</script>") == 2
+    data = data_of(page)
+    assert data["counts"] == {"all": 4, "allow": 1, "mask": 1, "block": 1, "error": 1}
+    assert data["categories"] == [["weapon", 2]]
+    assert sum(data["histogram"]["safe"]) == 1
+    assert sum(data["histogram"]["unsafe"]) == 2
+    assert data["histogram"]["thresholds"] == [0.2]
+    assert [row[0] for row in data["rows"]] == ["a.png", "b.png", "c.gif, frame 2", NAME]
+    assert data["thumbnails"] == []
+
+
+def test_nothing_scanned_is_a_page_too(tmp_path: Path) -> None:
+    assert data_of(page_of(tmp_path, []))["counts"]["all"] == 0
+
+
+def test_a_thumbnail_is_covered_and_a_blocked_picture_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "red.png"
+    path.write_bytes(png(picture(red=True)))
+    verdict = red_guard().scan(path).to_json()
+    assert verdict["decision"] == "mask"
+    shown = data_of(page_of(tmp_path, [verdict, {**verdict, "decision": "block"}]))["thumbnails"]
+    ((source, url, category),) = shown
+    assert (source, category) == (str(path), "weapon")
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB"))
+    assert not np.any((pixels[..., 0] > 150) & (pixels[..., 1] < 90))
+
+
+@pytest.mark.evidence
+@pytest.mark.enable_socket
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_a_browser_shows_a_hundred_thousand_results(tmp_path: Path) -> None:
+    sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
+    records = [record(f"{number:06d}.png") for number in range(99_998)]
+    page_file = page_of(
+        tmp_path, [*records, record("late.png", "mask"), {"source": NAME, "error": NAME}]
+    )
+    with sync_playwright() as tool:
+        browser = tool.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        page = browser.new_page()
+        errors: list[object] = []
+        requests: list[str] = []
+        page.on("pageerror", lambda error: errors.append(error))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(page_file.as_uri())
+        rows = page.locator("#space .row")
+        assert rows.count() < 60
+        assert page.locator("#count").inner_text() == "100,000 of 100,000"
+        page.evaluate("at('rows').scrollTop = at('rows').scrollHeight")
+        page.wait_for_function("at('space').textContent.includes('late.png')")
+        assert rows.last.inner_text().startswith("error")
+        page.fill("#search", "LATE")
+        page.wait_for_function("at('count').textContent === '1 of 100,000'")
+        assert rows.count() == 1
+        page.fill("#search", "")
+        page.select_option("#decision", "error")
+        page.wait_for_function("at('count').textContent === '1 of 100,000'")
+        assert NAME in rows.inner_text()
+        assert errors == []
+        assert all(url.startswith(("file:", "data:")) for url in requests)
+        page.emulate_media(media="print")
+        assert not page.locator("#table").is_visible()
+        browser.close()
