@@ -158,6 +158,8 @@ def test_scan_prints_one_object_per_line_and_exits_by_the_verdicts(
         "category",
         "regions",
         "profile",
+        "sha256",
+        "seconds",
     }
     assert rows["hammer"]["decision"] == "allow"
     assert rows["bomb"]["decision"] == "mask"

@@ -17,7 +17,7 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.testing import red_config
 from guardalign_middleware.wire import GuardDescription, check_version
 
-LIMITS = {"max_body_bytes": 1000, "max_images": 2, "max_pixels": 3000}
+LIMITS = {"max_body_bytes": 1000, "max_images": 2, "max_pixels": 3000, "max_text_characters": 400}
 
 
 def described(config: GuardAlignConfig) -> GuardDescription:

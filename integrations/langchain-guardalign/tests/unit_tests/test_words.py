@@ -16,7 +16,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 
-from guardalign_middleware.cleaning import cleaner
+from guardalign_middleware.cleaning import loader
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.notices import UNSAFE
@@ -356,7 +356,7 @@ def test_what_is_no_picture_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> 
         loads.append(place)
         return load_picture(part, place, policy)
 
-    monkeypatch.setattr(cleaner, "load_picture", counted)
+    monkeypatch.setattr(loader, "load_picture", counted)
     runnable = ImageGuardRunnable(guard=red_guard())
     broken = base64_png(RED)[:-40]
     messages = [HumanMessage(f"data:image/png;base64,{broken} and words")]
