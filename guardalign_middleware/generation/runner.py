@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Self, Unpack
 
 from pydantic import ValidationError
 
 from guardalign_middleware.config import RunnerConfig
-from guardalign_middleware.errors import CalibrationError, ConfigError, ContextOverflow
+from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.generation.attention.run import AttentionLayers
 from guardalign_middleware.generation.awaiting import batch_slices, prefix_flags
 from guardalign_middleware.generation.engine.decoding import RowDecoder, TokenText
 from guardalign_middleware.generation.engine.inference import Inference
 from guardalign_middleware.generation.engine.job import Job, Settings
-from guardalign_middleware.generation.engine.joining import JoinChecks
 from guardalign_middleware.generation.engine.loading import LoadedModel, load_model
 from guardalign_middleware.generation.engine.queue import BatchPolicy
 from guardalign_middleware.generation.engine.service import GenerationService
@@ -25,11 +23,10 @@ from guardalign_middleware.generation.options import (
     ResolvedOptions,
     Tools,
     plain_tools,
-    resolve_options,
 )
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts, PromptEncoder
-from guardalign_middleware.generation.prompt.length import PromptLength, trial
 from guardalign_middleware.generation.prompt.tool_calls import tool_template
+from guardalign_middleware.generation.request_encoder import RequestEncoder
 from guardalign_middleware.generation.stream import Emit, Ticket, TokenStream
 from guardalign_middleware.intake.unicode_text import check_unicode
 from guardalign_middleware.replies import Generated
@@ -55,7 +52,6 @@ class CalibratedRunner:
     """
 
     def __init__(self, loaded: LoadedModel, config: RunnerConfig) -> None:
-        self.config = config
         self.name = loaded.name
         self.provenance = loaded.provenance
         self.tool_template = tool_template(loaded.processor)
@@ -68,17 +64,9 @@ class CalibratedRunner:
             ),
         )
         self._text_of = TokenText(loaded.processor.tokenizer)
-        self._length = PromptLength(
-            self._prompts.copied_tokenizer,
-            lambda size: self.count_tokens(trial(size), prefix=False),
-            self._prompts.max_tokens,
-        )
         self._inference = Inference(loaded, config.calibration)
-        settings = self._inference.settings
-        self._joins = (
-            None
-            if settings.alone or config.batch_size == 1
-            else JoinChecks(self._plain_batch, settings.pad)
+        self._requests = RequestEncoder(
+            self._prompts, self._inference, config, tools=self.tool_template is not None
         )
         self._service = GenerationService(
             self._inference.answer,
@@ -138,7 +126,7 @@ class CalibratedRunner:
             OutOfMemory: the device has no memory for this request, even alone.
             GuardError: the model gave no trustworthy scores.
         """
-        resolved = self._resolve(options)
+        resolved = self._requests.resolve(options)
         job = self._job(messages, resolved, prefix=prefix, calibrate=calibrate, explain=explain)
         return _wait(self._submit([job]))[0]
 
@@ -156,7 +144,7 @@ class CalibratedRunner:
         per row; the other arguments, and the errors, are those of `generate`. An error in one row
         is an error of the whole call.
         """
-        resolved = self._resolve(options)
+        resolved = self._requests.resolve(options)
         flags = prefix_flags(prefix, len(rows))
         answers: list[Generated] = []
         for batch in batch_slices(len(rows), self.config):
@@ -177,7 +165,7 @@ class CalibratedRunner:
         those of `generate_batch`, but errors of the generation are raised by the tickets. More than
         `config.max_queue` conversations are `Overloaded`.
         """
-        resolved = self._resolve(options)
+        resolved = self._requests.resolve(options)
         return self._start(rows, prefix_flags(prefix, len(rows)), calibrate, resolved)
 
     def stream(
@@ -193,8 +181,10 @@ class CalibratedRunner:
         Arguments and errors are those of `generate`. A fault in the prompt and a full queue are
         raised here, a fault of the generation by the iteration.
         """
-        resolved = self._resolve(options)
-        prompt, settings = self._encode(messages, resolved, prefix=prefix, calibrate=calibrate)
+        resolved = self._requests.resolve(options)
+        prompt, settings = self._requests.encode(
+            messages, resolved, prefix=prefix, calibrate=calibrate
+        )
 
         def start(emit: Emit) -> Ticket:
             return self._submit([self._new_job(prompt, settings, emit)])[0]
@@ -203,12 +193,12 @@ class CalibratedRunner:
 
     def check_length(self, texts: Sequence[str], pictures: int, others: int) -> None:
         """Refuse a prompt that the model certainly cannot read; see `PromptLength.check`."""
-        self._length.check(texts, pictures, others)
+        self._requests.length.check(texts, pictures, others)
 
     def token_ids(self, text: str) -> list[int]:
         """The tokens of a text, without template and special tokens."""
         check_unicode(text, "The text")
-        return self._length.token_ids(text)
+        return self._requests.length.token_ids(text)
 
     def count_tokens(
         self, messages: Sequence[Message], *, prefix: bool = True, tools: Tools = ()
@@ -221,14 +211,16 @@ class CalibratedRunner:
         Raises:
             MessageError: messages that the model cannot answer.
         """
-        try:
-            self._length.check_long(messages)
-            prompt = self._prompts.encode(
-                [messages], prefix=[prefix], spans=False, tools=plain_tools(tools)
-            )
-        except ContextOverflow as overflow:
-            return overflow.tokens
-        return prompt.input_tokens[0]
+        return self._requests.count_tokens(messages, prefix=prefix, tools=plain_tools(tools))
+
+    @property
+    def config(self) -> RunnerConfig:
+        """Defaults of every call, and the sizes of batches; the queue keeps the size it has."""
+        return self._requests.config
+
+    @config.setter
+    def config(self, config: RunnerConfig) -> None:
+        self._requests.config = config
 
     @property
     def max_input_tokens(self) -> int | None:
@@ -247,15 +239,6 @@ class CalibratedRunner:
     @property
     def _model(self) -> Any:
         return self._inference.model
-
-    def _resolve(self, options: GenerationOptions) -> ResolvedOptions:
-        resolved = resolve_options(self.config, options)
-        if resolved.tools and self.tool_template is None:
-            raise ConfigError(
-                "The model's chat template takes no tools, or writes calls in an unknown format.",
-                remedy="Ask without tools, or use a model that can call them.",
-            )
-        return resolved
 
     def _start(
         self,
@@ -279,62 +262,10 @@ class CalibratedRunner:
         explain: bool = False,
     ) -> Job:
         return self._new_job(
-            *self._encode(messages, options, prefix=prefix, calibrate=calibrate, explain=explain)
+            *self._requests.encode(
+                messages, options, prefix=prefix, calibrate=calibrate, explain=explain
+            )
         )
-
-    def _encode(
-        self,
-        messages: Sequence[Message],
-        options: ResolvedOptions,
-        *,
-        prefix: bool,
-        calibrate: bool,
-        explain: bool = False,
-    ) -> tuple[EncodedPrompts, Settings]:
-        """The prompt, and whether its attention will be calibrated."""
-        self._length.check_long(messages)
-        calibration = self.config.calibration
-        gamma = calibration.gamma if calibrate and prefix else 0.0
-        off_reason = ""
-        if not calibrate:
-            off_reason = "calibration was not asked for"
-        elif calibration.gamma == 0.0:
-            off_reason = "gamma is 0"
-        encode = partial(self._prompts.encode, [messages], prefix=[prefix], tools=options.tools)
-        spans = prefix and (explain or gamma > 0.0)
-        if spans:
-            try:
-                # First find out whether the model can be calibrated at all: one short forward.
-                _ = self.layers
-                prompt = encode(spans=True)
-            except CalibrationError as error:
-                if explain or calibration.unsupported == "refuse":
-                    raise
-                gamma, spans = 0.0, False
-                off_reason = f"this model cannot be calibrated: {error.message}"
-        if not spans:
-            prompt = encode(spans=False)
-        return prompt, Settings(
-            self._within_positions(options, prompt),
-            prefix,
-            gamma,
-            spans and explain,
-            off_reason,
-            alone=self._joins is None or not self._joins.may_join(messages, prompt),
-        )
-
-    def _plain_batch(self, rows: Sequence[Sequence[Message]]) -> EncodedPrompts:
-        return self._prompts.encode(rows, prefix=[False] * len(rows), spans=False)
-
-    def _within_positions(
-        self, options: ResolvedOptions, prompt: EncodedPrompts
-    ) -> ResolvedOptions:
-        """The options, with an answer for which the model has positions."""
-        if self.max_input_tokens is None:
-            return options
-        # The last token of an answer is not read again, so it needs no position.
-        room = max(1, self.max_input_tokens - prompt.input_tokens[0] + 1)
-        return replace(options, max_new_tokens=min(options.max_new_tokens, room))
 
     def _new_job(self, prompt: EncodedPrompts, settings: Settings, emit: Emit | None = None) -> Job:
         return Job(

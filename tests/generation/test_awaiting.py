@@ -215,7 +215,7 @@ async def test_a_task_that_is_cancelled_while_its_prompt_is_made_leaves_nothing_
     own_runner: CalibratedRunner, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoding, go_on = threading.Event(), threading.Event()
-    encode = own_runner._encode
+    encode = own_runner._requests.encode
 
     def slow(*args: Any, **settings: Any) -> Any:
         encoding.set()
@@ -229,7 +229,7 @@ async def test_a_task_that_is_cancelled_while_its_prompt_is_made_leaves_nothing_
         submit(jobs)
         submitted.extend(jobs)
 
-    monkeypatch.setattr(own_runner, "_encode", slow)
+    monkeypatch.setattr(own_runner._requests, "encode", slow)
     monkeypatch.setattr(own_runner._service, "submit", counted)
     held = own_runner._service
     task = asyncio.ensure_future(GuardAlign(red_guard(), own_runner).ainvoke("go"))

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from guardalign_middleware.cli import app, serve
-from guardalign_middleware.cli.app import serve as command
+from guardalign_middleware.cli.serve_command import serve as command
 from guardalign_middleware.config import GuardAlignConfig, ServeConfig
 from guardalign_middleware.errors import ConfigError, OutOfMemory
 from guardalign_middleware.guard import GuardAlign

@@ -221,7 +221,7 @@ def _join(runner: CalibratedRunner, messages: list[list[Message]]) -> bool:
     """Whether these prompts may be joined; if so, the batch must be the processor's own."""
     prompts = runner._prompts
     single = [prompts.encode([row], prefix=[True], spans=True) for row in messages]
-    joins = runner._joins
+    joins = runner._requests.joins
     assert joins is not None
     if not all(joins.may_join(row, prompt) for row, prompt in zip(messages, single, strict=True)):
         return False

@@ -60,7 +60,7 @@ def test_ordinary_families_share_a_pass(
 
 
 def test_what_the_processor_refuses_is_never_joined(runner: CalibratedRunner) -> None:
-    encode = runner._plain_batch
+    encode = runner._requests.plain_batch
 
     def refuses(rows: Sequence[Sequence[Message]]) -> EncodedPrompts:
         if len(rows) > 1 and rows[0][0].images:
@@ -74,8 +74,8 @@ def test_what_the_processor_refuses_is_never_joined(runner: CalibratedRunner) ->
 
 def test_inputs_of_another_kind_are_never_joined(runner: CalibratedRunner) -> None:
     row = [user("Hello")]
-    prompt = runner._plain_batch([row])
-    joins = runner._joins
+    prompt = runner._requests.plain_batch([row])
+    joins = runner._requests.joins
     assert joins is not None
     assert joins.may_join(row, prompt)
     for extra in ([1], prompt.inputs["input_ids"].float()):
@@ -89,5 +89,5 @@ def test_a_fault_while_it_is_tried_means_alone(runner: CalibratedRunner) -> None
         raise OutOfMemory("none", stage="generation")
 
     row = [user("Hello")]
-    prompt = runner._plain_batch([row])
+    prompt = runner._requests.plain_batch([row])
     assert not JoinChecks(fails, 0).may_join(row, prompt)

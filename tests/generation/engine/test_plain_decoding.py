@@ -91,7 +91,7 @@ class Shapes(TorchDispatchMode):
 
 def largest(runner: CalibratedRunner, rows: list[list[Message]], *, calibrate: bool) -> int:
     """Elements of the largest tensor while a batch of prompts is read."""
-    options = runner._resolve({"max_new_tokens": 1})
+    options = runner._requests.resolve({"max_new_tokens": 1})
     jobs: list[Job] = [runner._job(row, options, prefix=True, calibrate=calibrate) for row in rows]
     with Shapes() as made:
         runner._inference.answer(jobs)

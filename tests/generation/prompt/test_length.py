@@ -46,14 +46,16 @@ def test_no_prompt_that_fits_is_refused(runner: Any) -> None:
         except MessageError:
             continue  # not every model takes two pictures
         texts = [part.text for part in message.parts if isinstance(part, TextPart)]
-        exact = PromptLength(runner._prompts.copied_tokenizer, runner._length._count, tokens)
+        exact = PromptLength(
+            runner._prompts.copied_tokenizer, runner._requests.length._count, tokens
+        )
         assert fits(exact, texts, len(message.images))
 
 
 def test_pictures_of_a_model_that_takes_one_size_count_exactly(runner: Any) -> None:
-    length = PromptLength(runner._prompts.copied_tokenizer, runner._length._count, 10**6)
+    length = PromptLength(runner._prompts.copied_tokenizer, runner._requests.length._count, 10**6)
     least = length._least_of_one
-    one = runner._length._count((90, 70)) - runner._length._count(None)
+    one = runner._requests.length._count((90, 70)) - runner._requests.length._count(None)
     assert 1 <= least <= one
     if runner.name.endswith("llava"):
         assert least == one
@@ -99,8 +101,8 @@ def test_a_model_without_a_limit_reads_everything() -> None:
 def test_only_a_long_text_is_counted_before_it_is_tokenized(
     monkeypatch: pytest.MonkeyPatch, runner: Any
 ) -> None:
-    limited = PromptLength(runner._prompts.copied_tokenizer, runner._length._count, 512)
-    monkeypatch.setattr(runner, "_length", limited)
+    limited = PromptLength(runner._prompts.copied_tokenizer, runner._requests.length._count, 512)
+    monkeypatch.setattr(runner._requests, "length", limited)
     short = "word " * 1000
     exact = runner.count_tokens([user(short)], prefix=False)
     assert exact >= len(runner.token_ids(short)) > 512
