@@ -78,9 +78,9 @@ def read_image(block: Block, place: str) -> ImageSlot | None:
     return _file(block, place)
 
 
-def with_types(block: Block, mime_type: str | None) -> dict[Any, Any]:
-    """A copy of the block that states this type wherever it stated an image type."""
-    return {**block} if mime_type is None else {**block, **retyped(block, mime_type)}
+def with_types(block: Block, mime_type: str, key: str) -> dict[Any, Any]:
+    """A copy of the block that states this type wherever it stated that of the key's picture."""
+    return {**block, **retyped(block, mime_type, (key,))}
 
 
 def note_block(note: str, block: Block) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _local(block: Block, key: str) -> ImageSlot:
     def put(file: bytes) -> dict[str, Any]:
         if isinstance(value, Image.Image):
             return {**block, key: open_file(file)}
-        typed = with_types(block, file_type(file))
+        typed = with_types(block, file_type(file), key)
         if isinstance(value, bytes | bytearray):
             return {**typed, key: file}
         if isinstance(value, str) and is_data_url(value):
@@ -219,7 +219,7 @@ def _drawn(block: Block, place: str) -> ImageSlot | None:
         kind = file_type(file).partition("/")[2]
         # Without a format it would be PNG.
         stated = {} if kind == "png" else {"output_format": kind}
-        return {**with_types(block, file_type(file)), **stated, "result": encode(file)}
+        return {**with_types(block, file_type(file), "result"), **stated, "result": encode(file)}
 
     return ImageSlot(inner.part, put, _without(block, "result"))
 
@@ -252,13 +252,13 @@ def _file(block: Block, place: str) -> ImageSlot:
 
 
 def _put(block: Block, key: str, value: object, file: bytes) -> dict[str, Any]:
-    return {**with_types(block, file_type(file)), key: value}
+    return {**with_types(block, file_type(file), key), key: value}
 
 
 def _within(block: Block, key: str, inner: ImageSlot) -> ImageSlot:
     return ImageSlot(
         inner.part,
-        lambda file: with_types({**block, key: inner.put(file)}, file_type(file)),
+        lambda file: with_types({**block, key: inner.put(file)}, file_type(file), key),
         {**block, key: inner.rest},
     )
 

@@ -25,7 +25,7 @@ from guardalign_middleware.intake.arrays import (
     like,
     pictures_in,
 )
-from guardalign_middleware.intake.block_rules import Refusal, judge, unknown_reason
+from guardalign_middleware.intake.block_rules import Refusal, judge
 from guardalign_middleware.intake.containers import (
     PLAIN,
     Opened,
@@ -185,8 +185,8 @@ class Walk(ImageValues):
     def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
         found = None if mode == "words" else declared(block)
         verdict = judge(block, found, place, mode)
-        if isinstance(verdict, ImageSlot):
-            verdict = self._other_image(verdict, found, place, mode) or verdict
+        if isinstance(verdict, ImageSlot) and mode != "quoted":
+            verdict = self._beside(verdict, found, place, mode)
         if isinstance(verdict, ImageSlot):
             return self._image(verdict, block, place, mode)
         noted, closed = self._notes, len(self._closed)
@@ -208,7 +208,7 @@ class Walk(ImageValues):
             return changed["value"]
         new = with_items(block, changed)
         # A model would take words in an image's field for a broken image.
-        if mode == "strict" and self._notes > noted and unknown_reason(new):
+        if shown and self._notes > noted and judge(new, declared(new), place, mode) is not None:
             if not self._holds_image(list(new.values()), place):
                 return self._noted(self._note, new, place)
         return with_items(block, with_types_beside(block, changed))
@@ -258,21 +258,25 @@ class Walk(ImageValues):
         """Hand over what cannot be read; its note, or None if it stays."""
         return self._replace(FoundImage({}, place, True, complete=False, refused=error)).note
 
-    def _other_image(
+    def _beside(
         self, slot: ImageSlot, found: Declared | None, place: str, mode: Mode
-    ) -> Refusal | None:
-        """Why an image block with more in it cannot be shown."""
+    ) -> ImageSlot | Refusal | None:
+        """The image of a block, or, if there is more in it, why the block cannot be shown.
+
+        None where no model looks: each of its images is then read as a value by itself.
+        """
+        others: list[FoundImage] = []
+        inner: Mode = "block" if mode in _SHOWN else mode
+        type(self)(listing(others))._fields(slot.rest, found, place, inner)
+        if not any(image.complete or image.refused is not None for image in others):
+            return slot
         if mode not in _SHOWN:
             return None
-        others: list[FoundImage] = []
-        type(self)(listing(others))._fields(slot.rest, found, place, "block")
         refused = next((image.refused for image in others if image.refused is not None), None)
         if refused is not None:
             return Refusal(refused)
-        if any(image.complete for image in others):
-            two = f"{place} holds two images, but a model would see only one of them."
-            return Refusal(MessageError(two, remedy="Give each image its own block."))
-        return None
+        two = f"{place} holds two images, but a model would see only one of them."
+        return Refusal(MessageError(two, remedy="Give each image its own block."))
 
     def _image(self, slot: ImageSlot, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
         new = self._replace(FoundImage(slot.part, place, mode != "quoted"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -29,6 +30,13 @@ def test_the_type_of_a_file_is_in_its_first_bytes(kind: str) -> None:
     assert type_of_value(text) == f"image/{kind}"
     assert type_of_value(text[:20] + "\n" + text[20:]) == f"image/{kind}"
     assert type_of_value(f"data:image/{kind};base64,{text}") == f"image/{kind}"
+
+
+def test_what_a_data_url_states_says_nothing() -> None:
+    text = base64.b64encode(FILES["png"]).decode()
+    assert type_of_value(f"data:image/webp;base64,{text}") == "image/png"
+    assert type_of_value(f"data:image/webp;base64,{quote(text, safe='')}") == "image/png"
+    assert type_of_value("data:image/png;base64,[image removed]") is None
 
 
 @pytest.mark.parametrize("value", ["words", "", "data:text/plain,x", b"words", 3, None, "Zm9v"])
@@ -88,6 +96,50 @@ def test_only_a_changed_picture_changes_types() -> None:
     assert with_types_beside(fields, {"data": FILES["png"]}) == {
         "data": FILES["png"],
         "mime_type": "image/png",
+    }
+
+
+SVG = "PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4="
+
+
+@pytest.mark.parametrize(
+    ("beside", "stays"),
+    [
+        # Another file has the type.
+        ({"data": SVG, "mime_type": "image/svg+xml"}, ["mime_type"]),
+        ({"data": FILES["gif"], "mime_type": "image/gif"}, ["mime_type"]),
+        ({"base64": "R0lGODlhAQABAAAA", "format": "gif", "filename": "a.gif"}, ["format"]),
+        ({"image": FILES["gif"], "image_mime_type": "image/gif"}, ["image_mime_type"]),
+        ({"poster": FILES["gif"], "poster_type": "image/gif"}, ["poster_type"]),
+        ({"file_data": "data:image/gif;base64,R0lG", "filename": "a.gif"}, ["filename"]),
+        # Nothing else could have it.
+        ({"mime_type": "image/gif"}, []),
+        ({"data": "some words", "mime_type": "image/gif"}, []),
+        ({"thumb_type": "image/gif", "filename": "a.gif"}, []),
+        ({"source": {"page": 3}, "content_type": "image/gif"}, []),
+    ],
+)
+def test_the_type_of_another_file_stays(beside: dict[str, Any], stays: list[str]) -> None:
+    fields = {**beside, "thumb": FILES["jpeg"]}
+    changed = with_types_beside(fields, {"thumb": FILES["png"]})
+    assert not set(stays) & set(changed)
+    assert bool(stays) == (set(changed) == {"thumb"})
+
+
+def test_each_picture_has_its_own_types() -> None:
+    fields = {
+        "image": FILES["jpeg"],
+        "image_type": "image/jpeg",
+        "thumb": FILES["gif"],
+        "thumb_mime_type": "image/gif",
+        "mime_type": "image/jpeg",
+    }
+    changed = {"thumb": FILES["png"], "image": FILES["webp"]}
+    assert with_types_beside(fields, changed) == {
+        **changed,
+        "image_type": "image/webp",
+        "thumb_mime_type": "image/png",
+        "mime_type": "image/webp",
     }
 
 

@@ -123,7 +123,7 @@ class ProviderContent:
     def _items(self, block: Mapping[Any, Any], walk: Inside) -> Any:
         outer, self._written = self._written, None
         new = walk_items(block, walk)
-        if self._written is not None and new is not block:
+        if self._written is not None and new is not block and not _keeps_file(block, new):
             new = _retyped(new, self._written)
         self._written = self._written or outer
         if "content" in block or "type" in block and kind_of(block.get("type")) is not None:
@@ -257,6 +257,16 @@ def _has_other_data(block: Mapping[Any, Any], level: int) -> bool:
     return False
 
 
+def _keeps_file(block: Mapping[Any, Any], new: Any) -> bool:
+    """Whether the block's own file is another one than the picture that was written into it."""
+    return isinstance(new, dict) and any(
+        isinstance(block.get(key), str | bytes | bytearray)
+        and block[key]
+        and new.get(key) is block[key]
+        for key in _CARRIERS
+    )
+
+
 def _retyped(block: Any, mime_type: str) -> Any:
     """The block with its stated media types made true."""
     if not isinstance(block, dict):
@@ -269,7 +279,8 @@ def _retyped(block: Any, mime_type: str) -> Any:
         old = new.get(key)
         if not isinstance(old, str):
             continue
-        if old.lower().startswith("image/"):
+        # SVG is text.
+        if old.lower().startswith("image/") and not old.lower().startswith("image/svg"):
             new[key] = mime_type
         elif _FORMAT.fullmatch(old):
             new[key] = kind
