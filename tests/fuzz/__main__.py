@@ -24,8 +24,8 @@ from tests.fuzz.targets import NAMES, target
 from tests.fuzz.worker import MOST_FINDINGS, Progress, case_of, save
 
 FINDINGS = Path("fuzz-findings")
-_SHARES = {"intake": 6, "data-url": 1, "messages": 1, "langchain": 2, "llama-index": 2}
-_SHARES |= {"presets": 2, "anchors": 1, "profiles": 1, "indexes": 1, "templates": 2}
+_SHARES = {"intake": 5, "data-url": 1, "messages": 1, "langchain": 2, "llama-index": 2}
+_SHARES |= {"presets": 2, "anchors": 1, "profiles": 1, "indexes": 1, "templates": 3}
 _GRACE = 900.0
 CPU_SECONDS = 20.0
 """Processor time that one case may use."""

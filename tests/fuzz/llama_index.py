@@ -26,7 +26,7 @@ from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.intake.messages import parse_messages
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.messages import to_role_content
-from llama_index.llms.guardalign.passes import Passes
+from llama_index.llms.guardalign.passes import Passes, drawn
 from llama_index.llms.guardalign.turns import Refusals, Turns
 from tests.fuzz.conversations import some_file, some_text, some_url, some_value
 from tests.fuzz.targets import typed
@@ -49,7 +49,9 @@ def check_llama_index(messages: list[ChatMessage] | None) -> str:
     if messages is None:
         return "refused by LlamaIndex"
     try:
-        finder, _ = Passes(_turns(messages), _RESOLVE, allow_unscanned=False).read()
+        finder, _ = Passes(
+            _turns(drawn(messages, _RESOLVE)), _RESOLVE, allow_unscanned=False
+        ).read()
         found = [slot for slot in finder.found if not slot.in_words]
         parsed = parse_messages(to_role_content(messages, _RESOLVE), _POLICY)
     except GuardAlignError as error:
@@ -83,7 +85,11 @@ def _block(random: Random, depth: int = 0) -> Any:
         mimetype = random.choice(("image/png", " IMAGE/PNG", "application/pdf", "text/plain", None))
         return DocumentBlock(data=_data(random), document_mimetype=mimetype)
     if kind == 7 and depth < 3:
-        return CitableBlock(title="a", source="b", content=[_block(random, depth + 1)])
+        inner = [_block(random, depth + 1) for _ in range(random.randint(1, 2))]
+        if random.random() < 0.1:
+            for _ in range(random.choice((40, 100, 2000))):
+                inner = [CitableBlock.model_construct(title="a", source="b", content=inner)]
+        return CitableBlock.model_construct(title="a", source="b", content=inner)
     if kind == 8:
         return ToolCallBlock(tool_name="see", tool_kwargs=random.choice(({}, {"a": [1]}, "{")))
     return random.choice(

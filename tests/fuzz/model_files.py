@@ -1,4 +1,4 @@
-"""Files that a set-up reads: presets, anchors, profiles, indexes of models, chat templates.
+"""Files that a set-up reads: presets, anchors, profiles and indexes of models.
 
 Each case is a shipped file with something done to it. It is accepted, or refused by a typed error
 that names a remedy or the place.
@@ -12,9 +12,12 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from random import Random
-from typing import Any
 
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.detection.anchors import AnchorBank
+from guardalign_middleware.detection.profile import ThresholdProfile
 from guardalign_middleware.errors import ConfigError, GuardAlignError, ModelLoadError
+from guardalign_middleware.model_folder.weights import named_weights
 from tests.fuzz.mutate import mutate
 from tests.fuzz.targets import Target
 
@@ -31,43 +34,6 @@ _VALUES = (
 _BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n"
     for old, new in zip("abcdefgh", "bcdefghi", strict=True)
-)
-_TEMPLATE_BITS = (
-    *(
-        "{{ messages }}",
-        "{{ messages[9].content }}",
-        "{{ 1/0 }}",
-        "{% if",
-        "{% endfor %}",
-        "{{",
-        "}}",
-    ),
-    *(
-        "{% for a in range(10**9) %}a{% endfor %}",
-        "{{ 'a' * 10**9 }}",
-        "{{ ''.__class__ }}",
-        "{{ x }}",
-    ),
-    *("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "{{ raise_exception('no') }}", "{# a"),
-    *(
-        "{% set a = [] %}{% for i in range(99) %}{{ a.append(a) }}{% endfor %}{{ a }}",
-        "{{ 9**9**9 }}",
-    ),
-    *(
-        "{% include 'a' %}",
-        "{% extends 'a' %}",
-        "{% import 'a' as b %}",
-        "{{ lipsum(9) }}",
-        "\ud800",
-    ),
-    *(
-        "{{ strftime_now('%' * 99) }}",
-        "{{ tools | tojson }}",
-        "{% generation %}",
-        "{{ self }}",
-        "\0",
-    ),
-    *("{{ messages | map(attribute='role') | join }}", "{{ namespace(a=1).a }}", "{% break %}"),
 )
 
 
@@ -131,15 +97,6 @@ def make_index(random: Random) -> bytes:
     return _damaged(random, (json.dumps(index, indent=1), json.dumps(index)))
 
 
-def make_template(random: Random) -> str:
-    """A chat template."""
-    seed = random.choice(_shipped("mini/llava/chat_template.jinja"))
-    for _ in range(random.choice((0, 1, 1, 2))):
-        at = random.randint(0, len(seed))
-        seed = seed[:at] + random.choice(_TEMPLATE_BITS) + seed[at + random.choice((0, 0, 1, 9)) :]
-    return seed
-
-
 def _outcome(read: Callable[[], object], kind: type[GuardAlignError]) -> str:
     try:
         read()
@@ -157,21 +114,16 @@ def _at_a_path(data: bytes, name: str, read: Callable[[Path], object]) -> str:
 
 def check_preset(data: bytes) -> str:
     """A configuration, or what is wrong with the file."""
-    from guardalign_middleware.config import GuardAlignConfig
-
     return _at_a_path(data, "preset.yaml", GuardAlignConfig.load)
 
 
 def check_anchors(data: bytes) -> str:
     """Concepts, or what is wrong with the file."""
-    from guardalign_middleware.detection.anchors import AnchorBank
-
     return _at_a_path(data, "anchors.yaml", AnchorBank.load)
 
 
 def check_profile(data: bytes) -> str:
     """Thresholds that can be written and read again, or what is wrong with the file."""
-    from guardalign_middleware.detection.profile import ThresholdProfile
 
     def read(path: Path) -> None:
         profile = ThresholdProfile.load(path)
@@ -183,8 +135,6 @@ def check_profile(data: bytes) -> str:
 
 def check_index(data: bytes) -> str:
     """Names of plain files of weights, or what is wrong with the index."""
-    from guardalign_middleware.model_folder.weights import named_weights
-
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "model.safetensors.index.json").write_bytes(data)
         for number in range(3):
@@ -195,18 +145,9 @@ def check_index(data: bytes) -> str:
     return outcome
 
 
-def check_template(template: str) -> str:
-    """A template that renders within its limits, or why it is refused."""
-    from guardalign_middleware.generation.prompt.template_check import check_template
-
-    tokens: dict[str, Any] = {"bos_token": "<s>", "eos_token": "</s>"}
-    return _outcome(lambda: check_template(template, tokens), ModelLoadError)
-
-
 MODEL_FILES = {
     "presets": Target(make_preset, check_preset),
     "anchors": Target(make_anchors, check_anchors),
     "profiles": Target(make_profile, check_profile),
     "indexes": Target(make_index, check_index),
-    "templates": Target(make_template, check_template),
 }

@@ -145,7 +145,9 @@ def _check_image(image: CanonicalImage, policy: IntakePolicy) -> None:
 
 
 def target(name: str) -> Target:
-    """The target of a name; a framework is imported only for its own target.
+    """The target of a name, with everything that it imports: torch needs more than a case may.
+
+    A framework is imported only for its own target.
 
     Raises:
         KeyError: there is no such target.
@@ -158,6 +160,10 @@ def target(name: str) -> Target:
         from tests.fuzz.llama_index import check_llama_index, make_llama_index
 
         return Target(make_llama_index, check_llama_index)
+    if name == "templates":
+        from tests.fuzz.templates import check_template, make_template
+
+        return Target(make_template, check_template)
     if name in _FILES:
         from tests.fuzz.model_files import MODEL_FILES
 
@@ -174,5 +180,5 @@ _TARGETS = {
     "data-url": Target(some_url, check_url),
     "messages": Target(some_messages, check_messages),
 }
-_FILES = ("presets", "anchors", "profiles", "indexes", "templates")
-NAMES = (*_TARGETS, "langchain", "llama-index", *_FILES)
+_FILES = ("presets", "anchors", "profiles", "indexes")
+NAMES = (*_TARGETS, "langchain", "llama-index", *_FILES, "templates")
