@@ -6,8 +6,9 @@ import base64
 from typing import Any
 
 import pytest
+from llama_index.core.base.llms.types import DocumentBlock
 from llama_index.core.llms import ChatMessage, TextBlock
-from llama_index.core.schema import ImageNode
+from llama_index.core.schema import ImageNode, MediaResource, Node
 
 from guardalign_middleware import GuardAlign, ImageGuard
 from guardalign_middleware.config import IntakePolicy
@@ -15,10 +16,13 @@ from guardalign_middleware.errors import ImageRejected, MessageError, OutOfMemor
 from guardalign_middleware.intake import decode
 from guardalign_middleware.testing import EchoRunner, png, red_config
 from guardalign_middleware.testing.guards import red_detector
+from guardalign_middleware.testing.pdf import BLUE_PAGE, drawn_pdf
 from llama_index.llms.guardalign import (
     GuardAlignGuardedLLM,
     GuardAlignImageTransform,
     GuardAlignMultiModal,
+    node_pages,
+    pdf_pages,
 )
 from llama_index_support.conversations import SAFE, image_block
 from llama_index_support.doubles import PlainLLM
@@ -68,6 +72,27 @@ def test_too_much_text_and_too_many_messages_are_refused(llm_of: Any) -> None:
         llm_of(max_request_text=50).chat([message(0, text="x" * 60)])
     with pytest.raises(MessageError, match="max_request_messages"):
         llm_of(max_request_messages=2).chat([message(0)] * 3)
+
+
+def test_no_page_is_drawn_and_no_picture_decoded_for_a_text_that_is_too_long(
+    monkeypatch: pytest.MonkeyPatch, llm_of: Any
+) -> None:
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(pdf_pages, "load_pdf_file", never)
+    monkeypatch.setattr(node_pages, "load_pdf_file", never)
+    monkeypatch.setattr(decode, "to_srgb_pixels", never)
+    caps = {"max_request_text": 50, "pdf": "pages"}
+    pdf = DocumentBlock(data=drawn_pdf(BLUE_PAGE), document_mimetype="application/pdf")
+    long = ChatMessage(blocks=[pdf, image_block(SAFE), TextBlock(text="x" * 60)])
+    with pytest.raises(MessageError, match="max_request_text"):
+        llm_of(**caps).chat([long])
+    data = base64.b64encode(drawn_pdf(BLUE_PAGE)).decode()
+    held = MediaResource(data=data.encode(), mimetype="application/pdf")
+    node = Node(text_resource=MediaResource(text="x" * 60), image_resource=held)
+    with pytest.raises(MessageError, match="max_request_text"):
+        GuardAlignImageTransform(guard=guard(**caps))([node])
 
 
 def test_equal_pictures_are_decoded_once(monkeypatch: pytest.MonkeyPatch, llm_of: Any) -> None:

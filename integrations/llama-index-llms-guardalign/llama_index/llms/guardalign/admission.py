@@ -83,13 +83,17 @@ class Measurer:
 
     def words(self, text: str) -> str:
         """A text, with pictures in it or without."""
+        self.count_text(text)
+        if may_hide_image(text):
+            replace_hidden(text, self._hidden)
+        return text
+
+    def count_text(self, text: str) -> None:
+        """A text in which pictures are only words."""
         try:
             self._sizes.heard(text)
         except MessageError as error:
             raise TooMuch(error) from error
-        if may_hide_image(text):
-            replace_hidden(text, self._hidden)
-        return text
 
     def _hidden(self, image: HiddenImage) -> None:
         self._keys.append(image.data)

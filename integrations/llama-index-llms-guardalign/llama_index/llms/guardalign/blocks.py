@@ -45,6 +45,7 @@ from guardalign_middleware.intake.picture_traces import picture_trace, starts_li
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.verdict_records import is_record_key
 from llama_index.llms.guardalign.images import Found, Resolver, in_anything, in_block
+from llama_index.llms.guardalign.loose_images import KEY, LooseImages
 from llama_index.llms.guardalign.media_blocks import MediaBlock, media_of
 from llama_index.llms.guardalign.pdf_pages import RefusedPdf
 from llama_index.llms.guardalign.provider_content import UNSCANNED_REMEDY, ProviderContent
@@ -100,11 +101,12 @@ class MessageWalk:
         place = f"messages[{index}]"
         blocks = [self.block(block, f"{place}.blocks") for block in message.blocks]
         extra = dict(message.additional_kwargs)
-        blocks += self._loose(message, extra.pop("images", None), place)
+        blocks += self._loose(LooseImages.of(message, place))
+        extra.pop(KEY, None)
         for key, value in message.additional_kwargs.items():
             if is_record_key(key):
                 del extra[key]
-            elif key != "images":
+            elif key != KEY:
                 spot = f'{place}.additional_kwargs["{key}"]'
                 extra[key] = self._content(value, spot, key)
         update: dict[str, Any] = self._others(message, place, {"role", "blocks", _EXTRA})
@@ -278,23 +280,10 @@ class MessageWalk:
         )
         return walk.walk(value, key)
 
-    def _loose(self, message: ChatMessage, items: Any, place: str) -> list[Any]:
-        """The images in `additional_kwargs`, where older programs put them, as blocks.
-
-        A message constructed with them also has a block for each; those are left out here.
-        """
-        if not items:
-            return []
-        spot = f'{place}.additional_kwargs["images"]'
-        if not isinstance(items, list | tuple):
-            items = [items]
-        own = [found.data for block in message.blocks if (found := in_block(block, spot))]
-
+    def _loose(self, loose: LooseImages) -> list[Any]:
         def shown(item: Any) -> Any:
-            found = in_anything(item, spot)
-            if found.data is not None and found.data in own:
-                return None
-            return _shown(self._visitor.picture(found), item)
+            found = loose.found(item)
+            return None if found is None else _shown(self._visitor.picture(found), item)
 
         blocks = [
             self._visitor.unit(
@@ -302,7 +291,7 @@ class MessageWalk:
                 lambda notice: TextBlock(text=notice),
                 item,
             )
-            for item in items
+            for item in loose.items
         ]
         return [block for block in blocks if block is not None]
 

@@ -18,8 +18,7 @@ from guardalign_middleware.replies import GuardedReply
 from guardalign_middleware.sent_turns import Refusals
 from llama_index.llms.guardalign.events import GuardedCall
 from llama_index.llms.guardalign.images import Resolver
-from llama_index.llms.guardalign.passes import Passes
-from llama_index.llms.guardalign.pdf_pages import paged
+from llama_index.llms.guardalign.passes import Passes, drawn
 from llama_index.llms.guardalign.report import Report
 from llama_index.llms.guardalign.turns import Turns
 
@@ -100,7 +99,7 @@ class Gate:
                 remedy="Put the images into the messages, as ImageBlocks.",
             )
         turns = Turns(
-            paged(messages, self.resolve), self.on_refused, self.on_blocked, self.refusals
+            drawn(messages, self.resolve), self.on_refused, self.on_blocked, self.refusals
         )
         cleaned = Passes(turns, self.resolve, self.allow_unscanned).clean(self.guard)
         finder, images, shown = cleaned.finder, cleaned.images, cleaned.messages

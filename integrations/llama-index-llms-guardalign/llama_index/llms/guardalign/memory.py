@@ -17,8 +17,7 @@ from guardalign_middleware.sent_turns import Refusals
 from guardalign_middleware.verdict_records import METADATA_KEY
 from llama_index.llms.guardalign.fields import GuardPreset, OptionalFetch
 from llama_index.llms.guardalign.images import Resolver
-from llama_index.llms.guardalign.passes import Passes
-from llama_index.llms.guardalign.pdf_pages import paged
+from llama_index.llms.guardalign.passes import Passes, drawn
 from llama_index.llms.guardalign.turns import Turns
 
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ class GuardAlignMemory(BaseMemory):
             ImageRejected, MessageError, GuardError: as for `put`.
         """
         resolve = Resolver(self._lazy.config.intake, self.fetch)
-        turns = Turns(paged(messages, resolve), self.on_refused, self.on_blocked, self._refusals)
+        turns = Turns(drawn(messages, resolve), self.on_refused, self.on_blocked, self._refusals)
         cleaned = Passes(turns, resolve, self.allow_unscanned).clean(self._lazy)
         if self.on_blocked == "notice":
             return cleaned.messages

@@ -39,11 +39,8 @@ from guardalign_middleware.sent_turns import digest_of
 from guardalign_middleware.types import CanonicalImage
 from guardalign_middleware.verdict_records import is_record_key
 from llama_index.llms.guardalign.admission import Measurer
-from llama_index.llms.guardalign.images import (
-    Found,
-    in_anything,
-    in_block,
-)
+from llama_index.llms.guardalign.images import Found, in_block
+from llama_index.llms.guardalign.loose_images import KEY, LooseImages
 from llama_index.llms.guardalign.media_blocks import media_of
 from llama_index.llms.guardalign.pdf_pages import RefusedPdf
 from llama_index.llms.guardalign.visitors import as_shown
@@ -106,10 +103,10 @@ def readable(
         blocks = [kept(block) for block in message.blocks]
         extra = {key: v for key, v in message.additional_kwargs.items() if not is_record_key(key)}
         try:
-            for found in _loose(message, place):
+            for found in _loose(message, index):
                 resolve(found)
         except (MessageError, ImageRejected) as error:
-            if raises(digest_of(extra.pop("images")), index):
+            if raises(digest_of(extra.pop(KEY)), index):
                 raise
             refused.append(Refused.by(error, place))
             blocks.append(TextBlock(text=notices.refused(error)))
@@ -131,17 +128,22 @@ def _what(block: object) -> str:
     return next((name for kind, name in names.items() if isinstance(block, kind)), "image")
 
 
-def show_images(measurer: Measurer, message: ChatMessage) -> None:
-    """Show every image of a message that `to_role_content` would read to the measurer."""
+def measure_message(measurer: Measurer, message: ChatMessage) -> None:
+    """Show the measurer every image and every text that `to_role_content` would read."""
     place = f"messages[{measurer.turn}].blocks"
 
     def show(found: Found) -> CanonicalImage:
         measurer.picture(found)
         return NOT_DECODED
 
+    def block_parts(block: object) -> None:
+        for part in _parts(block, place, show, []):
+            if part["type"] == "text":
+                measurer.count_text(part["text"])
+
     for block in message.blocks:
-        measurer.unit(partial(_parts, block, place, show, []), None, block)
-    measurer.unit(lambda: [show(found) for found in _loose(message, place)], None, message)
+        measurer.unit(partial(block_parts, block), None, block)
+    measurer.unit(lambda: [show(found) for found in _loose(message, measurer.turn)], None, message)
 
 
 def to_role_content(messages: Sequence[ChatMessage], resolve: Resolve) -> list[dict[str, Any]]:
@@ -196,17 +198,7 @@ def cleaned_messages(
     if not images:
         return list(messages)
     rest = iter(images)
-    copies = []
-    for index, message in enumerate(messages):
-        blocks = [_cleaned(block, rest) for block in message.blocks]
-        blocks += [as_shown(next(rest)) for _ in _loose(message, f"messages[{index}].blocks")]
-        if "images" not in message.additional_kwargs and same_objects(blocks, message.blocks):
-            copies.append(message)
-            continue
-        extra = {key: value for key, value in message.additional_kwargs.items() if key != "images"}
-        # Not through the constructor, which reads everything under "images".
-        copies.append(message.model_copy(update={"blocks": blocks, "additional_kwargs": extra}))
-    return copies
+    return [_cleaned_message(message, rest) for message in messages]
 
 
 def _turn(message: ChatMessage, index: int, resolve: Resolve) -> dict[str, Any]:
@@ -215,7 +207,7 @@ def _turn(message: ChatMessage, index: int, resolve: Resolve) -> dict[str, Any]:
         raise MessageError(f"messages[{index}] has the unknown role {message.role.value!r}.")
     place, dropped = f"messages[{index}].blocks", list[Dropped]()
     parts = [part for block in message.blocks for part in _parts(block, place, resolve, dropped)]
-    parts += [_part(found, resolve) for found in _loose(message, place)]
+    parts += [_part(found, resolve) for found in _loose(message, index)]
     extra = message.additional_kwargs
     if role == "assistant":
         said = said_beside(extra)
@@ -243,7 +235,11 @@ def _parts(block: object, place: str, resolve: Resolve, dropped: list[Dropped]) 
     if fate == "nested":
         assert isinstance(block, BaseRecursiveContentBlock)
         inner = block.nested_blocks
-        return [part for each in inner for part in _parts(each, place, resolve, dropped)]
+        parts = [part for each in inner for part in _parts(each, place, resolve, dropped)]
+        if isinstance(block, ChatMessage):
+            found_beside = LooseImages.of(block, place).all_found()
+            parts += [_part(found, resolve) for found in found_beside]
+        return parts
     if fate == "picture" and (found := in_block(block, place)) is not None:
         return [_part(found, resolve)]
     if isinstance(block, RefusedPdf):
@@ -291,30 +287,18 @@ def _part(found: Found, resolve: Resolve) -> Part:
     return {"type": "image", "image": resolve(found)}
 
 
-def _leaves(blocks: Sequence[Any]) -> Iterator[object]:
-    for block in blocks:
-        if isinstance(block, BaseRecursiveContentBlock):
-            yield from _leaves(block.nested_blocks)
-        else:
-            yield block
+def _loose(message: ChatMessage, index: int | None) -> list[Found]:
+    return LooseImages.of(message, f"messages[{index}]").all_found()
 
 
-def _loose(message: ChatMessage, place: str) -> list[Found]:
-    """The images in `additional_kwargs`, where older programs put them.
-
-    A message constructed with them also has a block for each; those are left out here.
-    """
-    items = message.additional_kwargs.get("images") or []
-    if not items:
-        return []
-    if not isinstance(items, list | tuple):
-        raise MessageError(
-            f'additional_kwargs["images"] should be a list. Received {type(items).__name__}.'
-        )
-    own = [found for block in _leaves(message.blocks) if (found := in_block(block, place))]
-    known = {found.data for found in own if found.data is not None}
-    loose = [in_anything(item, f'{place} (additional_kwargs["images"])') for item in items]
-    return [found for found in loose if found.data is None or found.data not in known]
+def _cleaned_message(message: ChatMessage, rest: Iterator[SanitizedImage]) -> ChatMessage:
+    blocks = [_cleaned(block, rest) for block in message.blocks]
+    blocks += [as_shown(next(rest)) for _ in _loose(message, None)]
+    if KEY not in message.additional_kwargs and same_objects(blocks, message.blocks):
+        return message
+    extra = {key: value for key, value in message.additional_kwargs.items() if key != KEY}
+    # Not through the constructor, which reads everything under the key.
+    return message.model_copy(update={"blocks": blocks, "additional_kwargs": extra})
 
 
 def _cleaned(block: Any, rest: Iterator[SanitizedImage]) -> Any:
@@ -327,6 +311,8 @@ def _cleaned(block: Any, rest: Iterator[SanitizedImage]) -> Any:
         return block if keep else as_shown(item, block.detail)
     if isinstance(block, DocumentBlock) and media_of(block, "").found is not None:
         return as_shown(next(rest))
+    if isinstance(block, ChatMessage):
+        return _cleaned_message(block, rest)
     if isinstance(block, BaseRecursiveContentBlock):
         inner = [_cleaned(part, rest) for part in block.nested_blocks]
         if same_objects(inner, block.nested_blocks):

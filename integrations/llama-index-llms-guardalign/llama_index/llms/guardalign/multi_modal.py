@@ -39,8 +39,8 @@ from llama_index.llms.guardalign.images import Remembering, Resolver
 from llama_index.llms.guardalign.messages import (
     blocked_images,
     cleaned_messages,
+    measure_message,
     readable,
-    show_images,
     to_role_content,
 )
 from llama_index.llms.guardalign.pdf_pages import paged
@@ -221,8 +221,11 @@ class _MultiModal(LLM):
         messages = message_list(messages)
         options = self._options(kwargs)
         resolver = Resolver(self._lazy.config.intake, self.fetch)
-        turns = Turns(paged(messages, resolver), self.on_refused, self.on_blocked, self._refusals)
-        admission = measured(turns.messages, resolver, show_images)
+        drawn = paged(
+            messages, resolver, lambda unread: measured(unread, resolver, measure_message)
+        )
+        turns = Turns(drawn, self.on_refused, self.on_blocked, self._refusals)
+        admission = measured(turns.messages, resolver, measure_message)
         resolve = Remembering(partial(admission.read, resolve=resolver))
         kept, refused = readable(turns.messages, resolve, turns.raises)
         conversation = to_role_content(kept, resolve)

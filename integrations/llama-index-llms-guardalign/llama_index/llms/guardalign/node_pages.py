@@ -18,6 +18,7 @@ from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.media_types import media_kind
 from guardalign_middleware.intake.pdf import pdf_not_allowed
 from guardalign_middleware.intake.pdf_blocks import PdfFile, file_name, load_pdf_file, pdf_notice
+from guardalign_middleware.intake.request import Sizes
 from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign.images import Resolver, base64_text
 
@@ -70,6 +71,7 @@ def paged(node: BaseNode, place: str, resolve: Resolver) -> list[BaseNode]:
         resolve: has the policy, and fetches URLs.
 
     Raises:
+        MessageError: the node has more text than a request may have.
         GuardError: no process can be started to draw the pages.
     """
     if resolve.policy.pdf == "refuse" or not isinstance(node, Node):
@@ -80,6 +82,7 @@ def paged(node: BaseNode, place: str, resolve: Resolver) -> list[BaseNode]:
         if resolve.policy.pdf == "notice":
             rest = _without(rest, found.field, pdf_notice(found.file))
             continue
+        _check_text(node, resolve)
         try:
             images = load_pdf_file(found.file, place, resolve.policy, fetch=resolve.fetch)
         except ImageRejected:
@@ -103,6 +106,12 @@ def refuse(found: NodePdf, place: str, resolve: Resolver) -> None:
     """
     load_pdf_file(found.file, place, resolve.policy, fetch=resolve.fetch)
     raise pdf_not_allowed(place)
+
+
+def _check_text(node: Node, resolve: Resolver) -> None:
+    sizes = Sizes(resolve.policy)
+    for name in RESOURCES:
+        sizes.heard(getattr(getattr(node, name), "text", None) or "")
 
 
 def _bytes(resource: MediaResource) -> bytes | None:

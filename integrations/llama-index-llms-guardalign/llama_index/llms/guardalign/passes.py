@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llama_index.core.base.llms.types import ChatMessage
@@ -16,6 +16,7 @@ from guardalign_middleware.turns import Spoken, joins_words, sanitize_by_turn
 from llama_index.llms.guardalign.admission import Measurer
 from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.images import Resolver
+from llama_index.llms.guardalign.pdf_pages import paged
 from llama_index.llms.guardalign.turns import Turns
 from llama_index.llms.guardalign.visitors import Finder, Shower, Visitor
 
@@ -100,9 +101,31 @@ class Passes:
         )
 
     def _walk(self, visitor: Visitor) -> list[ChatMessage]:
-        walk = MessageWalk(visitor, self.resolve, allow_unscanned=self.allow_unscanned)
-        walked = []
-        for index, message in enumerate(self.turns.messages):
-            visitor.turn = index
-            walked.append(walk.message(message, index))
-        return walked
+        return _walked(self.turns.messages, visitor, self.resolve, self.allow_unscanned)
+
+
+def drawn(messages: Iterable[ChatMessage], resolve: Resolver) -> list[ChatMessage]:
+    """The messages with the pages of their PDF files, if they hold no more text than they may.
+
+    Raises:
+        MessageError: there are more messages or more text than a request may have, or blocks are
+            nested too deeply.
+        GuardError: no process can be started to draw the pages.
+    """
+
+    def measure(unread: Sequence[ChatMessage]) -> None:
+        measurer = Measurer(resolve)
+        measurer.measure(lambda: _walked(unread, measurer, resolve, True))
+
+    return paged(messages, resolve, measure)
+
+
+def _walked(
+    messages: Sequence[ChatMessage], visitor: Visitor, resolve: Resolver, allow_unscanned: bool
+) -> list[ChatMessage]:
+    walk = MessageWalk(visitor, resolve, allow_unscanned=allow_unscanned)
+    walked = []
+    for index, message in enumerate(messages):
+        visitor.turn = index
+        walked.append(walk.message(message, index))
+    return walked
