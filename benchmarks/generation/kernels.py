@@ -209,7 +209,7 @@ def compiled(runner: CalibratedRunner, widths: Widths, backend: str) -> Iterator
         for how in ("plain", "calibrated"):
 
             def answer(calibrate: bool = how == "calibrated") -> None:
-                options = runner._resolve({"max_new_tokens": _COMPILED_TOKENS})
+                options = runner._requests.resolve({"max_new_tokens": _COMPILED_TOKENS})
                 job = runner._job(messages, options, prefix=True, calibrate=calibrate)
                 runner._inference.answer([job])
                 job.future.result(0)

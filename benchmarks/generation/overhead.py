@@ -164,7 +164,7 @@ class Arms:
     def read_prompt(self, *, calibrate: bool) -> Memory:
         """Memory of the first forward pass."""
         runner = self.runner
-        options = runner._resolve({"max_new_tokens": 1})
+        options = runner._requests.resolve({"max_new_tokens": 1})
         job = runner._job(self.messages, options, prefix=True, calibrate=calibrate)
         return measure_memory(lambda: runner._inference.answer([job]), runner._model)
 

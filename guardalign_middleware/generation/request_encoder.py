@@ -5,7 +5,7 @@ No part of this runs an answer; the callers' threads do it while the model works
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -132,7 +132,7 @@ class RequestEncoder:
         messages: Sequence[Message],
         *,
         prefix: bool,
-        tools: Sequence[dict[str, Any]] = (),
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> int:
         """Length of the prompt; of one that is far too long, a length beyond the limit.
 

@@ -46,10 +46,13 @@ _BITS = (
     *("{{ tools | tojson }}", "{{ messages | tojson(default=1) }}", "{{ documents | length }}"),
     *("{% generation %}a{% endgeneration %}", "{% call messages() %}{% endcall %}"),
     *("{{ messages | map(attribute='role') | join }}", "{{ namespace(a=1).a }}", "{{ dict(a=1) }}"),
+    *("{{ namespace(_a=1).a }}", "{{ namespace({1: 2}) }}", "{{ dict.fromkeys('ab', 1) }}"),
+    *("{{ tools | tojson(separators=(',', ':')) }}", "{{ strftime_now(format='%Y') }}"),
     *("{% if tools %}{{ 1/0 }}{% endif %}", "{% if messages | length > 4 %}{{ x.y }}{% endif %}"),
     *(
         "{% set messages = [] %}",
         "{% set bos_token = none %}",
+        "{{ dict.keys }}",
         "{% raw %}{{{% endraw %}",
         "{# a #}",
     ),

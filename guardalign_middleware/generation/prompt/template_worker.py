@@ -36,7 +36,7 @@ def _compiled(source: str) -> Any:
     """The template in the environment that transformers gives it."""
     from jinja2 import TemplateError, nodes, pass_eval_context
     from jinja2.ext import Extension, loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
     from jinja2.utils import Namespace
 
     class Generation(Extension):
@@ -57,18 +57,46 @@ def _compiled(source: str) -> Any:
     def raise_exception(message: str) -> None:
         raise TemplateError(message)
 
-    def tojson(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, **options)
+    # The signatures are those of transformers, which a template may call by keyword.
+    def tojson(
+        x: Any,
+        ensure_ascii: bool = False,
+        indent: Any = None,
+        separators: Any = None,
+        sort_keys: bool = False,
+    ) -> str:
+        return json.dumps(
+            x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+        )
 
-    def strftime_now(form: str) -> str:
-        return datetime.now().strftime(form)
+    def strftime_now(format: str) -> str:  # noqa: A002
+        return datetime.now().strftime(format)
+
+    class Dicts:
+        """What a template gets as `dict`."""
+
+        __call__ = staticmethod(dict)
+        fromkeys = staticmethod(dict.fromkeys)
+
+    class Names(Namespace):
+        """A namespace that stores nothing under the names of Python's own attributes."""
+
+        def __init__(*given: Any, **names: Any) -> None:  # type: ignore[misc]
+            Namespace.__init__(given[0])
+            for name, value in dict(*given[1:], **names).items():
+                given[0][name] = value
+
+        def __setitem__(self, name: Any, value: Any) -> None:
+            if isinstance(name, str) and name.startswith("_"):
+                raise SecurityError(f"a namespace cannot store {name!r}")
+            super().__setitem__(name, value)
 
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
     )
     environment.filters["tojson"] = tojson
     environment.globals.update(
-        raise_exception=raise_exception, strftime_now=strftime_now, dict=dict, namespace=Namespace
+        raise_exception=raise_exception, strftime_now=strftime_now, dict=Dicts(), namespace=Names
     )
     return environment.from_string(source)
 

@@ -35,6 +35,9 @@ ORDINARY = (
     GOOD + "{% set ns = namespace(found=false) %}{% set ns.found = true %}{{ ns.found }}",
     GOOD + "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}",
     GOOD + "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}{{ documents is none }}",
+    GOOD
+    + "{{ tools | tojson(separators=(',', ':'), sort_keys=true) }}{{ strftime_now(format='%Y') }}",
+    GOOD + "{{ dict.fromkeys('ab', 1) }}{% set n = namespace({'a': 1}, b=2) %}{{ n.a + n.b }}",
     GOOD + "{% macro f(x) %}{{ x | upper | trim }}{% endmacro %}{{ f('a') }}{{ eos_token }}",
 )
 
@@ -88,6 +91,10 @@ def test_the_process_renders_what_transformers_renders(template: str) -> None:
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "raises RecursionError"),
         ("{{ ''.__class__.__mro__ }}", "raises SecurityError"),
         ("{% include '/etc/passwd' %}", "raises TypeError"),
+        # Of these, transformers would raise at every request.
+        (GOOD + "{{ messages | tojson(default=1) }}", "raises TypeError"),
+        (GOOD + "{{ namespace(_a=1) }}", "raises SecurityError"),
+        (GOOD + "{{ dict.keys({}) }}", "raises (Undefined|Security)Error"),
         ("{% for", "cannot be compiled"),
         ("{{ x | nofilter }}", "cannot be compiled"),
         ("{{" + "(" * 5000 + ")" * 5000 + "}}", "cannot be compiled"),

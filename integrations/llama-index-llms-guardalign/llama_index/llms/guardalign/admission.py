@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -179,7 +179,9 @@ def _key(found: Found) -> Hashable:
 
 
 def measured(
-    messages: list[ChatMessage], resolve: Resolver, walk: Callable[[Measurer, ChatMessage], object]
+    messages: Sequence[ChatMessage],
+    resolve: Resolver,
+    walk: Callable[[Measurer, ChatMessage], object],
 ) -> Admission:
     """The admission for a conversation.
 
