@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import subprocess
 import sys
 from typing import Any
@@ -17,13 +18,23 @@ MEGABYTES = 1500
 _MODULE = "tests.promises.request_memory"
 
 _AT_THE_CAPS = (
-    ("chain", 10, 6320, 6320, 2),  # all the pixels, in pictures of the most pixels
-    ("front", 10, 6320, 6320, 1_900_000),
-    ("front", 256, 1250, 1248, 10),  # all the pictures
+    ("chain", 10, 6320, 6320, 2, "png"),  # all the pixels, in pictures of the most pixels
+    ("front", 10, 6320, 6320, 1_900_000, "png"),
+    ("front", 256, 1250, 1248, 10, "png"),  # all the pictures
+    # The readers that take most.
+    ("front", 10, 6320, 6320, 10, "jpeg"),
+    ("front", 10, 6320, 6320, 10, "webp"),
 )
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "png": {"compress_level": 1},
+    "jpeg": {"progressive": True, "subsampling": 0},
+    "webp": {"method": 0},
+}
 
 
-def measure(way: str, count: int, width: int, height: int, words: int) -> dict[str, Any]:
+def measure(
+    way: str, count: int, width: int, height: int, words: int, kind: str = "png"
+) -> dict[str, Any]:
     """Ask once, in another process.
 
     Args:
@@ -32,22 +43,23 @@ def measure(way: str, count: int, width: int, height: int, words: int) -> dict[s
         width: of each, in pixels.
         height: of each, in pixels.
         words: of the question.
+        kind: of the picture files: "png", "jpeg" (progressive) or "webp".
 
     Returns:
         The number of `verdicts`, and the `peak` of the resident memory in megabytes.
     """
-    command = [sys.executable, "-m", _MODULE, way, *map(str, (count, width, height, words))]
+    command = [sys.executable, "-m", _MODULE, way, *map(str, (count, width, height, words)), kind]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return facts
 
 
-def _ask(way: str, count: int, width: int, height: int, words: int) -> int:
+def _ask(way: str, count: int, width: int, height: int, words: int, kind: str) -> int:
     from guardalign_middleware import GuardAlign
 
     content = [
-        *({"type": "image", "image": _png(width, height, seed)} for seed in range(count)),
+        *({"type": "image", "image": file} for file in _made(count, width, height, kind)),
         {"type": "text", "text": "word " * words},
     ]
     if way == "chain":
@@ -59,12 +71,19 @@ def _ask(way: str, count: int, width: int, height: int, words: int) -> int:
     return len(cleaned.response_metadata["guardalign"]["verdicts"])
 
 
-def _png(width: int, height: int, seed: int) -> bytes:
+def _file(width: int, height: int, seed: int, kind: str) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.new("RGB", (width, height), (seed, 30, 200)).save(buffer, "PNG", compress_level=1)
+    picture = Image.new("RGB", (width, height), (seed, 30, 200))
+    picture.save(buffer, kind.upper(), **_OPTIONS[kind])
     return buffer.getvalue()
+
+
+def _made(count: int, width: int, height: int, kind: str) -> list[bytes]:
+    """The files, made in another process, whose encoder would count as ours."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.starmap(_file, [(width, height, seed, kind) for seed in range(count)])
 
 
 def _peak() -> float:
@@ -75,9 +94,9 @@ def _peak() -> float:
 
 def _main(arguments: list[str]) -> int:
     if arguments:
-        way, *numbers = arguments
+        way, *numbers, kind = arguments
         count, width, height, words = map(int, numbers)
-        facts = {"verdicts": _ask(way, count, width, height, words), "peak": _peak()}
+        facts = {"verdicts": _ask(way, count, width, height, words, kind), "peak": _peak()}
         sys.stdout.write(json.dumps(facts) + "\n")
         return 0
     most = 0.0

@@ -35,8 +35,9 @@ def _limit(seconds: int) -> None:
 def _compiled(source: str) -> Any:
     """The template in the environment that transformers gives it."""
     from jinja2 import TemplateError, nodes, pass_eval_context
+    from jinja2.exceptions import SecurityError
     from jinja2.ext import Extension, loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
     from jinja2.utils import Namespace
 
     class Generation(Extension):
@@ -75,13 +76,16 @@ def _compiled(source: str) -> Any:
     class Dicts:
         """What a template gets as `dict`."""
 
-        __call__ = staticmethod(dict)
-        fromkeys = staticmethod(dict.fromkeys)
+        def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+            return dict(*args, **kwargs)
+
+        def fromkeys(self, *args: Any) -> dict[Any, Any]:
+            return dict.fromkeys(*args)
 
     class Names(Namespace):
         """A namespace that stores nothing under the names of Python's own attributes."""
 
-        def __init__(*given: Any, **names: Any) -> None:  # type: ignore[misc]
+        def __init__(*given: Any, **names: Any) -> None:
             Namespace.__init__(given[0])
             for name, value in dict(*given[1:], **names).items():
                 given[0][name] = value
