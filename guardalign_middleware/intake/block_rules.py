@@ -33,6 +33,7 @@ _WHAT: Mapping[MediaKind, str] = {
     "video": "a film",
     "file": "a file of another kind, or one behind an address or an id",
 }
+_LAYERS = 8
 _MESSAGE_TYPES = {"ai", "assistant", "developer", "function", "human", "system", "tool", "user"}
 
 
@@ -147,12 +148,13 @@ def _sounds_wrong(found: Declared) -> bool:
     return False
 
 
-def _is_read(value: Any) -> bool:
+def _is_read(value: Any, left: int = _LAYERS) -> bool:
     """Whether a value is nothing, or a picture that the walk finds and cleans."""
     if isinstance(value, str | bytes | bytearray):
         return not value or picture_size(file_bytes(value) or b"") is not None
     if isinstance(value, list | tuple):
-        return all(map(_is_read, value))
+        # A list may hold itself.
+        return left > 0 and all(_is_read(item, left - 1) for item in value)
     return value is None or isinstance(value, Image.Image | np.ndarray)
 
 

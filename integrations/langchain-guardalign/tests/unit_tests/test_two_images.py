@@ -56,3 +56,11 @@ def test_no_second_picture_hides_behind_an_image_block(field: str, more: dict[st
     (shown,) = put_images([message], [Replacement(), NOTE])
     assert SAFE in str(getattr(shown, field))
     assert UNSAFE not in str(getattr(shown, field))
+
+
+@pytest.mark.parametrize("key", ["image", "images"])
+def test_a_list_of_images_that_holds_itself_is_refused(key: str) -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    (found,) = find_images([HumanMessage([{"type": "custom", key: circle}])])
+    assert found.refused is not None
