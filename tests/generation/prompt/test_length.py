@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from guardalign_middleware.errors import ContextOverflow, MessageError
 from guardalign_middleware.generation import CalibratedRunner
-from guardalign_middleware.generation.prompt.length import PromptLength
+from guardalign_middleware.generation.prompt.length import LONG, PromptLength
 from guardalign_middleware.types import ImagePart, Message, TextPart
 from tests.support.messages import picture, user
 from tests.support.tiny.models import FAMILIES
@@ -92,6 +92,21 @@ def test_a_text_without_end_is_not_read_to_its_end() -> None:
         length.check(["word " * 2_000_000], 0, 0)
     assert refused.value.limit == 512
     assert words.read < 20_000
+
+
+def test_a_long_text_keeps_no_other_call_from_the_tokenizer() -> None:
+    made: list[Words] = []
+
+    def copied() -> Words:
+        made.append(Words())
+        return made[-1]
+
+    length = PromptLength(copied, lambda _: 1, None)
+    assert len(length.token_ids("a b")) == 2
+    # As if another call was tokenizing at this moment.
+    with length._lock:
+        assert len(length.token_ids("a " * LONG)) == LONG
+    assert [words.read for words in made] == [3, 2 * LONG]
 
 
 def test_a_model_without_a_limit_reads_everything() -> None:
