@@ -14,7 +14,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint types unit evidence neighbours gateways floors light bench fuzz memory sbom train-mini train-words lock clean
+.PHONY: help setup demo test quick lint types unit evidence neighbours gateways vercel floors light bench fuzz memory sbom train-mini train-words lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -91,6 +91,10 @@ gateways: setup  ## LiteLLM's proxy and agents with the guard, the real packages
 		--requirement tests/gateways/requirements.txt \
 		--editable . --editable integrations/litellm-guardalign --editable integrations/guardalign-agents
 	GUARD_PYTHON=$(BIN)/python .venv-gateways/bin/python -m pytest -q tests/gateways
+
+vercel: setup  ## Vercel's AI SDK, in node, before the server
+	cd tests/vercel && npm install --no-package-lock --no-audit --no-fund
+	$(BIN)/pytest -q tests/vercel
 
 floors: setup  ## the LlamaIndex adapter's tests on the oldest llama-index-core that it accepts
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-floors
