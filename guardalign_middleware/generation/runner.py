@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Self, Unpack
@@ -221,6 +222,14 @@ class CalibratedRunner:
     @config.setter
     def config(self, config: RunnerConfig) -> None:
         self._requests.config = config
+
+    def at_gamma(self, gamma: float) -> Self:
+        """A runner of the same model and queue at another strength of the calibration."""
+        calibration = self.config.calibration.model_copy(update={"gamma": gamma})
+        other = copy.copy(self)
+        other._requests = copy.copy(self._requests)
+        other.config = self.config.model_copy(update={"calibration": calibration})
+        return other
 
     @property
     def max_input_tokens(self) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Literal
@@ -62,13 +61,7 @@ class Answers:
         runner = self._chain.runner
         if gamma is None or not isinstance(runner, CalibratedRunner):
             return runner
-        config = runner.config
-        if config.calibration.gamma == gamma:
-            return runner
-        calibration = config.calibration.model_copy(update={"gamma": gamma})
-        other = copy.copy(runner)
-        other.config = config.model_copy(update={"calibration": calibration})
-        return other
+        return runner if runner.config.calibration.gamma == gamma else runner.at_gamma(gamma)
 
     async def stream(
         self,
