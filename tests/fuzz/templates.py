@@ -89,8 +89,9 @@ def check_template(template: str) -> str:
     options: dict[str, Any] = {"tools": None, "add_generation_prompt": True, **_TOKENS}
     theirs = render_jinja_template([question], chat_template=template, **options)[0][0]
     ours = template_worker._compiled(template).render(messages=question, documents=None, **options)
-    # The clock may have moved on, and what names an object names its address.
-    if "now" not in template and " at 0x" not in ours:
+    # The clock moves on, some output is random, and what names an object names its address.
+    changes = any(word in template for word in ("now", "lipsum", "random"))
+    if not changes and " at 0x" not in ours:
         assert theirs == ours, "transformers renders something else"
     assert template_check._WORDS in theirs
     return "accepted"
