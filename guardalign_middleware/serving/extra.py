@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.local_extra import LIBRARIES
 
-_NEEDED = ("fastapi", "uvicorn", "prometheus_client", *LIBRARIES)
+_NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", *LIBRARIES)
 
 
 def require_extra() -> None:
