@@ -75,7 +75,7 @@ def open_page(address: str) -> list[dict[str, Any]]:
 
 @tool
 def send_address(to: str) -> str:
-    """Send the customer's address to somebody."""
+    """Send the customer's address to an email address."""
     SENT.append(to)
     return "Sent."
 

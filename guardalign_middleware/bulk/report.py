@@ -30,7 +30,7 @@ _THUMBNAILS = 60
 _SIDE = 220
 _BINS = 40
 _COVER = (96, 96, 96)
-# More than a mask has: nobody asks anything about these pictures.
+# Wider than a mask's: a thumbnail need not stay useful to a model.
 _MARGIN = 0.3
 _LEVELS = ("allow", "mask", "block")
 
