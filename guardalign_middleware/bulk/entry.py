@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -24,3 +26,21 @@ class Entry:
     error: str | None = None
     number: int = 1
     in_shard: bool = False
+
+    @classmethod
+    def member(
+        cls, source: str, place: str, size: int, most: int, read: Callable[[], bytes]
+    ) -> Self:
+        """A picture of a table or an archive, which is read only if it is not too large.
+
+        Args:
+            source: its name in the results.
+            place: where its cleaned copy goes.
+            size: in bytes.
+            most: bytes that one may have, `intake.max_bytes`.
+            read: its bytes.
+        """
+        if size > most:
+            why = f"It has {size:,} bytes; intake.max_bytes is {most:,}."
+            return cls(source, place, error=why, in_shard=True)
+        return cls(source, place, data=read(), in_shard=True)

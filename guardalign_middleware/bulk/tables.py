@@ -179,15 +179,10 @@ def _entry(
     value = cell.as_py()
     data = value.get("bytes") if isinstance(value, dict) else value
     if data is None:
-        return (
-            None
-            if not isinstance(value, dict) or value.get("path") is None
-            else Entry(source, place, error="The cell names a file and does not hold it.")
-        )
-    if len(data) > policy.max_bytes:
-        why = f"It has {len(data):,} bytes; intake.max_bytes is {policy.max_bytes:,}."
-        return Entry(source, place, error=why, in_shard=True)
-    return Entry(source, place, data=data, in_shard=True)
+        if isinstance(value, dict) and value.get("path") is not None:
+            return Entry(source, place, error="The cell names a file and does not hold it.")
+        return None
+    return Entry.member(source, place, len(data), policy.max_bytes, lambda: data)
 
 
 def _cleaned(cell: Any, data: bytes | None) -> Any:

@@ -7,6 +7,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -57,13 +58,10 @@ def tar_entries(
                 source, where = f"{path}!{member.name}{again}", f"{place}/{number}"
                 if known(source):
                     yield Entry(source, where, in_shard=True)
-                elif member.size > policy.max_bytes:
-                    why = f"It has {member.size:,} bytes; intake.max_bytes is {policy.max_bytes:,}."
-                    yield Entry(source, where, error=why, in_shard=True)
                 else:
-                    yield Entry(
-                        source, where, data=_bytes(archive, member, member.size), in_shard=True
-                    )
+                    size = member.size
+                    read = partial(_bytes, archive, member, size)
+                    yield Entry.member(source, where, size, policy.max_bytes, read)
     except _DAMAGE as error:
         yield Entry(f"{path}!", place, error=f"The archive cannot be read to its end: {error}.")
 
