@@ -6,6 +6,7 @@ which `guardalign-middleware` includes, brings the libraries of the models.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 
 from guardalign_middleware.errors import ConfigError
@@ -14,16 +15,39 @@ LIBRARIES = ("open_clip", "ot", "safetensors", "scipy", "tokenizers", "torch", "
 """What is imported of the extra `local`."""
 
 
+def require_extra(extra: str, what: str, libraries: Iterable[str]) -> None:
+    """Check that what an extra of the distributions brings is installed.
+
+    Args:
+        extra: its name.
+        what: needs it, with its verb: "Serving needs".
+        libraries: that it brings, by the names they are imported under.
+
+    Raises:
+        ConfigError: one of them is missing; the message names all that are.
+    """
+    missing = _missing(libraries)
+    if missing:
+        raise ConfigError(
+            f"{what} {missing}.",
+            remedy=f"Install it with: pip install 'guardalign-middleware[{extra}]'",
+        )
+
+
+def _missing(libraries: Iterable[str]) -> str:
+    return ", ".join(name for name in libraries if find_spec(name) is None)
+
+
 def require_local() -> None:
     """Check that the extra `local` is installed.
 
     Raises:
         ConfigError: it is not.
     """
-    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    missing = _missing(LIBRARIES)
     if missing:
         raise ConfigError(
-            f"Models in this process need {', '.join(missing)}, which this installation of "
+            f"Models in this process need {missing}, which this installation of "
             "guardalign-core does not have.",
             remedy="Run `pip install guardalign-middleware`, or in a clone of the repository "
             "`pip install -e '.[local]'`. A guard in another process needs none of them: use "

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-from guardalign_middleware.errors import ConfigError
+from guardalign_middleware import local_extra
 
 
 def require_extra() -> None:
@@ -13,9 +11,4 @@ def require_extra() -> None:
     Raises:
         ConfigError: it is not.
     """
-    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"A proxy for HTTP needs {' and '.join(missing)}.",
-            remedy="Install it with: pip install 'guardalign-middleware[mcp]'",
-        )
+    local_extra.require_extra("mcp", "A proxy for HTTP needs", ("starlette", "uvicorn"))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.local_extra import LIBRARIES
+from guardalign_middleware.local_extra import LIBRARIES, require_extra
 
 _NEEDED = ("nicegui", "fastapi", "uvicorn", "prometheus_client", *LIBRARIES)
 
@@ -16,9 +13,4 @@ def require_playground() -> None:
     Raises:
         ConfigError: it is not.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"The playground needs {', '.join(missing)}.",
-            remedy="Install it with: pip install 'guardalign-middleware[playground]'",
-        )
+    require_extra("playground", "The playground needs", _NEEDED)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from guardalign_middleware import local_extra
 
-from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.local_extra import LIBRARIES
-
-_NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", *LIBRARIES)
+_NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", *local_extra.LIBRARIES)
 
 
 def require_extra() -> None:
@@ -16,9 +13,4 @@ def require_extra() -> None:
     Raises:
         ConfigError: it is not.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"Serving needs {', '.join(missing)}.",
-            remedy="Install it with: pip install 'guardalign-middleware[serve]'",
-        )
+    local_extra.require_extra("serve", "Serving needs", _NEEDED)

@@ -15,10 +15,11 @@ from mcp.client.stdio import stdio_client
 from mcp.types import ImageContent
 from typer.testing import CliRunner
 
+from guardalign_middleware import local_extra
 from guardalign_middleware.cli import app
 from guardalign_middleware.cli import mcp as command
 from guardalign_middleware.config import ServeConfig
-from guardalign_middleware.mcp import Handling, extra
+from guardalign_middleware.mcp import Handling
 from guardalign_middleware.mcp import server as mcp_server
 from guardalign_middleware.serving import ServeOptions, create_app
 from guardalign_middleware.testing import has_red, open_png, picture, png, red_guard
@@ -73,7 +74,7 @@ def test_what_it_refuses(arguments: list[str], reason: str) -> None:
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extra, "find_spec", lambda name: None)
+    monkeypatch.setattr(local_extra, "find_spec", lambda name: None if name == "uvicorn" else name)
     result = invoke("--url", "http://127.0.0.1:1/mcp")
     assert result.exit_code == 3
     assert "guardalign-middleware[mcp]" in " ".join(result.output.split())

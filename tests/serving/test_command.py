@@ -14,6 +14,7 @@ import openai
 import pytest
 from typer.testing import CliRunner
 
+from guardalign_middleware import local_extra
 from guardalign_middleware.cli import app, serve
 from guardalign_middleware.cli.serve_command import serve as command
 from guardalign_middleware.config import GuardAlignConfig, ServeConfig
@@ -99,7 +100,7 @@ def test_what_cannot_be_served_is_one_line_before_anything_loads(
 
 
 def test_a_missing_extra_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extra, "find_spec", lambda name: None if name == "fastapi" else name)
+    monkeypatch.setattr(local_extra, "find_spec", lambda name: None if name == "fastapi" else name)
     with pytest.raises(ConfigError, match=r"Serving needs fastapi. Install it with: pip install"):
         extra.require_extra()
 
