@@ -8,6 +8,7 @@ GuardAlignError
 ├── MessageError         a message or one of its parts is malformed or not allowed
 │   └── ContextOverflow  the prompt is longer than the model can read
 ├── BudgetExceeded       a request holds more than one request may
+├── SuiteError           the files of a benchmark are not those its authors published
 ├── AuditError           a verdict cannot be recorded, or a log cannot be read
 └── GuardError           a fault while guarding; never to be read as "allow"
     ├── DetectionError   the encoder or the transport gave an unusable result
@@ -93,6 +94,18 @@ class ContextOverflow(MessageError):
 
 class BudgetExceeded(GuardAlignError):
     """A request holds more pictures, pixels or text than one request may; nothing was answered."""
+
+
+class SuiteError(GuardAlignError):
+    """The files of a benchmark are not those its authors published: a row, column or picture.
+
+    Attributes:
+        suite: its name in `evaluation.suites.SUITES`.
+    """
+
+    def __init__(self, message: str, *, suite: str, remedy: str = "") -> None:
+        super().__init__(f"{suite}: {message}", remedy=remedy)
+        self.suite = suite
 
 
 class AuditError(GuardAlignError):

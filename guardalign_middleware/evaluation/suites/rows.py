@@ -1,0 +1,177 @@
+"""Rows of the files of a suite, with the columns that they must have."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from guardalign_middleware.evaluation.suites.cells import TableCell, parquet
+from guardalign_middleware.evaluation.suites.place import Place
+from guardalign_middleware.strict import Malformed, json_value, read_bytes
+
+_MAX_BYTES = 512 << 20
+PICTURE = "picture"
+"""The name under which a row of a table has its `TableCell`s."""
+
+
+def csv_rows(place: Place, path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header, with or without a byte order mark.
+
+    Raises:
+        SuiteError: it cannot be read, lacks a column, or has a row of another width.
+    """
+    reader = csv.DictReader(io.StringIO(_text(place, path), newline=""), strict=True)
+    try:
+        check_columns(place, path, reader.fieldnames or (), columns)
+        rows = []
+        for row in reader:
+            if None in row or None in row.values():
+                raise place.error(f"{path} has a row of another width in line {reader.line_num}.")
+            rows.append(row)
+    except csv.Error as error:
+        raise place.error(f"{path} is not CSV in line {reader.line_num}: {error}.") from error
+    return rows
+
+
+def csv_lines(place: Place, path: Path) -> list[list[str]]:
+    """The rows of a CSV file without a header.
+
+    Raises:
+        SuiteError: it cannot be read.
+    """
+    try:
+        return list(csv.reader(io.StringIO(_text(place, path), newline=""), strict=True))
+    except csv.Error as error:
+        raise place.error(f"{path} is not CSV: {error}.") from error
+
+
+def json_rows(place: Place, path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The records of a JSON file, a list of them or an object of them, in their order.
+
+    Raises:
+        SuiteError: it cannot be read, or a record lacks a column.
+    """
+    value = json_file(place, path)
+    rows = list(value.values()) if isinstance(value, Mapping) else value
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise place.error(f"{path} does not hold records.")
+    for number, row in enumerate(rows):
+        check_columns(place, f"record {number} of {path}", row, columns)
+    return rows
+
+
+def json_file(place: Place, path: Path) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        SuiteError: it cannot be read.
+    """
+    try:
+        return json_value(_bytes(place, path))
+    except Malformed as error:
+        raise place.error(f"{path}: {error}.") from error
+
+
+def json_lines(place: Place, path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The records of a file with one in each line.
+
+    Raises:
+        SuiteError: it cannot be read, or a record lacks a column.
+    """
+    rows = []
+    for number, line in enumerate(_text(place, path).splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise place.error(f"{path} is not JSON in line {number}: {error}.") from error
+        if not isinstance(row, dict):
+            raise place.error(f"{path} has no record in line {number}.")
+        check_columns(place, f"line {number} of {path}", row, columns)
+        rows.append(row)
+    return rows
+
+
+def table_rows(
+    place: Place, paths: Sequence[Path], columns: Sequence[str], pictures: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The rows of Parquet files, without the pictures themselves.
+
+    Args:
+        place: of the suite.
+        paths: of the shards, in their order.
+        columns: to read.
+        pictures: columns of pictures. Each row has its `TableCell`s, or None for an empty cell,
+            under `PICTURE`, in the order of these columns.
+
+    Raises:
+        SuiteError: a file is damaged, or lacks a column.
+        ConfigError: what reads tables is not installed.
+    """
+    try:
+        return list(chain.from_iterable(_shard(place, path, columns, pictures) for path in paths))
+    except OSError as error:
+        raise place.error(f"{place.folder}: {error}.") from error
+
+
+def _shard(
+    place: Place, path: Path, columns: Sequence[str], pictures: Sequence[str]
+) -> list[dict[str, Any]]:
+    library = parquet()
+    rows: list[dict[str, Any]] = []
+    try:
+        with library.ParquetFile(path) as table:
+            check_columns(place, path, table.schema_arrow.names, [*columns, *pictures])
+            cells = [_cell_column(place, path, table.schema_arrow, name) for name in pictures]
+            for group in range(table.num_row_groups):
+                read = table.read_row_group(group, columns=list(columns)).to_pylist()
+                for number in range(table.metadata.row_group(group).num_rows):
+                    row = read[number] if columns else {}
+                    row[PICTURE] = [TableCell(path, group, number, name) for name in cells]
+                    rows.append(row)
+    except ValueError as error:  # pyarrow's own errors about the format are ValueErrors
+        raise place.error(f"{path} is not a Parquet file: {error}.") from error
+    return rows
+
+
+def _cell_column(place: Place, path: Path, schema: Any, name: str) -> str:
+    kind = schema.field(name).type
+    if getattr(kind, "num_fields", 0) and kind.get_field_index("bytes") >= 0:
+        return f"{name}.bytes"
+    if "binary" in str(kind):
+        return name
+    raise place.error(f"the column {name!r} of {path} holds no pictures but {kind}.")
+
+
+def check_columns(
+    place: Place, what: str | Path, found: Sequence[str] | Mapping[str, Any], columns: Sequence[str]
+) -> None:
+    """Compare columns with those that a file must have.
+
+    Raises:
+        SuiteError: one is missing.
+    """
+    missing = [name for name in columns if name not in found]
+    if missing:
+        raise place.error(
+            f"{what} lacks {', '.join(map(repr, missing))}; it has {', '.join(found) or 'none'}.",
+            "Other files of the same name are about; compare it with the published one.",
+        )
+
+
+def _text(place: Place, path: Path) -> str:
+    try:
+        return _bytes(place, path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise place.error(f"{path} is not UTF-8 at byte {error.start:,}.") from error
+
+
+def _bytes(place: Place, path: Path) -> bytes:
+    try:
+        return read_bytes(path, _MAX_BYTES)
+    except Malformed as error:
+        raise place.error(f"{path}: {error}.") from error
