@@ -7,11 +7,20 @@ The real files are read too where they are at hand: in the folder that `BENCHMAR
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
+import pyarrow
 import pytest
+from pyarrow import parquet
+
+from guardalign_middleware.evaluation.suites import Suite, suite
 
 ROOT = Path(__file__).parents[2]
 PICTURE = b"\x89PNG made"
@@ -48,3 +57,33 @@ def write_pictures(paths: Iterable[Path]) -> None:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(PICTURE)
+
+
+def write_table(path: Path, columns: dict[str, list[Any]], *, empty: Iterable[int] = ()) -> Path:
+    """A table as the hub stores it; "image" and "unsafe_image" are pictures.
+
+    `empty` are rows without a picture.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = len(next(iter(columns.values())))
+    for name in {"image", "unsafe_image"} & set(columns):
+        columns[name] = [
+            {"bytes": None if row in set(empty) else PICTURE + bytes([row]), "path": f"{row}.jpg"}
+            for row in range(rows)
+        ]
+    parquet.write_table(pyarrow.table(columns), path, row_group_size=4)
+    return path
+
+
+def write_json(path: Path, value: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return path
+
+
+def of_size(name: str, rows: int) -> Suite:
+    """The suite as if it were published with so many rows in each split."""
+    found = copy(suite(name))
+    counts = MappingProxyType(dict.fromkeys(found.manifest.counts, rows))
+    found.manifest = replace(found.manifest, counts=counts)  # type: ignore[misc]
+    return found

@@ -33,7 +33,7 @@ class TableCell:
         Raises:
             OSError: the table is gone, or another one than it was.
         """
-        data = _column(self.path, self.group, self.column)[self.row].as_py()
+        data = picture_column(self.path, self.group, self.column)[self.row].as_py()
         if not isinstance(data, bytes):
             raise OSError(f"{self.path} has no picture in row {self.row} of group {self.group}.")
         return data
@@ -50,9 +50,10 @@ def parquet() -> Any:
 
 
 @lru_cache(maxsize=2)  # items are read in their order, and a group is some hundred pictures
-def _column(path: Path, group: int, column: str) -> Any:
+def picture_column(path: Path, group: int, column: str) -> Any:
+    """One column of a row group, without the table around it."""
     with parquet().ParquetFile(path) as table:
-        found = table.read_row_group(group, columns=[column]).column(0).combine_chunks()
+        found = table.read_row_group(group, columns=[column]).column(0)
     for name in column.split(".")[1:]:
-        found = found.field(name)
+        found = import_module("pyarrow.compute").struct_field(found, name)
     return found

@@ -39,6 +39,7 @@ _PLAIN = Manifest(
     "full one and other bytes.",
     paper="FigStep",
     max_new_tokens=1024,
+    tested="files",
 )
 
 
@@ -61,7 +62,7 @@ class FigStep:
                 comparable=f"{_PLAIN.comparable} The suffix stands in ETA's script, commented out.",
             )
 
-    def load(self, folder: Path, split: str | None = None) -> Sequence[Item]:
+    def load(self, folder: Path | None = None, split: str | None = None) -> Sequence[Item]:
         """Read all items of a split; see `Suite`."""
         place = Place.of(self.manifest, folder)
         wanted = place.split(split)

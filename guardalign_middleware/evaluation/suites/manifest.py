@@ -24,6 +24,9 @@ Metric = Literal[
     "vqa_accuracy",
 ]
 """The figure that the authors report; the first three are shares of the items."""
+Tested = Literal["files", "records", "layout"]
+"""What the loader was tested on: the real files; the real records with made pictures; or files made
+as others describe them, where the real ones are gated or too large."""
 Picture = Path | bytes | TableCell
 """A file, its bytes, or a cell of a table that is read when it is needed."""
 
@@ -48,6 +51,8 @@ class Manifest:
         comparable: which published figures a run is not comparable with, and why.
         paper: the column of the paper's tables that it belongs to; "" = none.
         max_new_tokens: the length of an answer in the authors' runs; None = they do not say.
+        tested: what the loader was tested on.
+        built_in: whether the suite is made here; it is loaded without a folder.
     """
 
     name: str
@@ -65,6 +70,8 @@ class Manifest:
     revision: str | None = None
     paper: str = ""
     max_new_tokens: int | None = None
+    tested: Tested = "layout"
+    built_in: bool = False
 
     @property
     def split(self) -> str:
@@ -106,12 +113,12 @@ class Suite(Protocol):
     def manifest(self) -> Manifest:
         """What it is."""
 
-    def load(self, folder: Path, split: str | None = None) -> Sequence[Item]:
+    def load(self, folder: Path | None = None, split: str | None = None) -> Sequence[Item]:
         """Read all items of a split.
 
         Args:
             folder: a clone of its repository, a snapshot or cache of the hub, or the folder that
-                holds its files.
+                holds its files; None for a suite that is made here, and only for it.
             split: one of `manifest.counts`; None = the first.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from guardalign_middleware.errors import SuiteError
 from guardalign_middleware.evaluation.suites.manifest import Manifest
 
 _SHOWN = 3
+_SHARD = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})")
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,18 @@ class Place:
     roots: tuple[Path, ...]
 
     @classmethod
-    def of(cls, manifest: Manifest, folder: Path) -> Place:
+    def of(cls, manifest: Manifest, folder: Path | None) -> Place:
         """Look for snapshots of the hub in a folder.
 
         Raises:
-            SuiteError: there is no such folder, or its cache has several snapshots and does not
-                say which is the present one.
+            SuiteError: none is named, there is no such folder, or its cache has several snapshots
+                and does not say which is the present one.
         """
-        if not folder.is_dir():
+        if folder is None or not folder.is_dir():
             raise SuiteError(
-                f"there is no folder {folder}.", suite=manifest.name, remedy=_where(manifest)
+                "no folder is named." if folder is None else f"there is no folder {folder}.",
+                suite=manifest.name,
+                remedy=_where(manifest),
             )
         return cls(manifest, folder, (folder, *_snapshots(manifest, folder)))
 
@@ -65,6 +69,29 @@ class Place:
             raise self.error(f"{self.folder} has no {looked}.", _where(self.manifest))
         return found
 
+    def shards(self, *patterns: str) -> tuple[Path, ...]:
+        """The files of the first pattern that any file matches.
+
+        Raises:
+            SuiteError: none does, or shards are missing, which are named "-00001-of-00003".
+        """
+        for root in self.roots:
+            for pattern in patterns:
+                found = sorted(root.glob(pattern))
+                if found:
+                    return self._whole(found)
+        raise self.error(f"{self.folder} has no {' or '.join(patterns)}.", _where(self.manifest))
+
+    def _whole(self, found: list[Path]) -> tuple[Path, ...]:
+        parts = [_SHARD.search(path.stem) for path in found]
+        numbers = {int(part["number"]) for part in parts if part}
+        count = max((int(part["count"]) for part in parts if part), default=0)
+        missing = sorted(set(range(count)) - numbers)
+        if missing:
+            at = found[0].parent
+            raise self.error(f"shard {missing[0]} of {count} is missing in {at}.", "Fetch it.")
+        return tuple(found)
+
     def pictures(self, paths: Iterable[Path]) -> tuple[Path, ...]:
         """Pass on paths of pictures.
 
@@ -72,12 +99,13 @@ class Place:
             SuiteError: some are not there, or empty; the message counts them and names the first.
         """
         every = tuple(paths)
-        missing = [path for path in every if not path.is_file() or not path.stat().st_size]
+        different = tuple(dict.fromkeys(every))
+        missing = [path for path in different if not path.is_file() or not path.stat().st_size]
         if missing:
             names = ", ".join(path.name for path in missing[:_SHOWN])
             more = ", …" if len(missing) > _SHOWN else ""
             raise self.error(
-                f"{len(missing)} of {len(every)} pictures are missing in {missing[0].parent}: "
+                f"{len(missing)} of {len(different)} pictures are missing in {missing[0].parent}: "
                 f"{names}{more}.",
                 "A part of a suite is not the suite: fetch all of its pictures.",
             )

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from guardalign_middleware.evaluation.suites.cells import TableCell, parquet
+from guardalign_middleware.evaluation.suites.cells import TableCell, parquet, picture_column
 from guardalign_middleware.evaluation.suites.place import Place
 from guardalign_middleware.strict import Malformed, json_value, read_bytes
 
@@ -105,11 +105,11 @@ def table_rows(
         place: of the suite.
         paths: of the shards, in their order.
         columns: to read.
-        pictures: columns of pictures. Each row has its `TableCell`s, or None for an empty cell,
-            under `PICTURE`, in the order of these columns.
+        pictures: columns of pictures. Each row has its `TableCell`s under `PICTURE`, in the order
+            of these columns.
 
     Raises:
-        SuiteError: a file is damaged, or lacks a column.
+        SuiteError: a file is damaged, lacks a column, or has a row without its picture.
         ConfigError: what reads tables is not installed.
     """
     try:
@@ -128,6 +128,8 @@ def _shard(
             check_columns(place, path, table.schema_arrow.names, [*columns, *pictures])
             cells = [_cell_column(place, path, table.schema_arrow, name) for name in pictures]
             for group in range(table.num_row_groups):
+                for name in cells:
+                    _check_pictures(place, path, table, group, name)
                 read = table.read_row_group(group, columns=list(columns)).to_pylist()
                 for number in range(table.metadata.row_group(group).num_rows):
                     row = read[number] if columns else {}
@@ -136,6 +138,26 @@ def _shard(
     except ValueError as error:  # pyarrow's own errors about the format are ValueErrors
         raise place.error(f"{path} is not a Parquet file: {error}.") from error
     return rows
+
+
+def _check_pictures(place: Place, path: Path, table: Any, group: int, name: str) -> None:
+    """Find empty cells; where the file counts them, pictures are not read for it."""
+    about = table.metadata.row_group(group)
+    (column,) = (
+        about.column(number)
+        for number in range(about.num_columns)
+        if about.column(number).path_in_schema == name
+    )
+    counted = column.statistics
+    if counted is not None and counted.has_null_count and not counted.null_count:
+        return
+    cells = picture_column(path, group, name)
+    empty = [number for number in range(len(cells)) if not cells[number].is_valid]
+    if empty:
+        raise place.error(
+            f"{path} has {len(empty)} rows without a picture, the first is row {empty[0]} of "
+            f"group {group}."
+        )
 
 
 def _cell_column(place: Place, path: Path, schema: Any, name: str) -> str:

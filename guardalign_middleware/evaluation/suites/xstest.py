@@ -33,9 +33,10 @@ class XSTest:
         comparable="Published figures by GPT-4 and by first words differ, and the list of first "
         'words has "as an ai", with which our prefix begins. The refusal of the 200 unsafe '
         "prompts is wanted: read it beside that of the 250 safe ones.",
+        tested="files",
     )
 
-    def load(self, folder: Path, split: str | None = None) -> Sequence[Item]:
+    def load(self, folder: Path | None = None, split: str | None = None) -> Sequence[Item]:
         """Read all items of a split; see `Suite`."""
         place = Place.of(self.manifest, folder)
         wanted = place.split(split)
