@@ -4,6 +4,7 @@
 GuardAlignError
 ├── ConfigError          a preset, YAML file, anchor file or option is wrong
 ├── ModelLoadError       a model cannot be loaded safely and completely
+│   └── HubError         the hub does not give a model's files
 ├── ImageRejected        the input is not an image that the intake policy accepts
 ├── MessageError         a message or one of its parts is malformed or not allowed
 │   └── ContextOverflow  the prompt is longer than the model can read
@@ -54,6 +55,21 @@ class ConfigError(GuardAlignError):
 
 class ModelLoadError(GuardAlignError):
     """A model directory or hub id cannot be loaded safely and completely."""
+
+
+class HubError(ModelLoadError):
+    """The hub, or a mirror of it, does not give the files of a model.
+
+    `reason` is a stable code: `unreachable` for a hub that does not answer in time or answers with
+    a fault of its own; `not_cached` where it must not be asked and its cache lacks a file;
+    `not_found`, `no_revision` and `no_file`; `gated` where its owner asks for consent first;
+    `bad_name`; `damaged` for bytes that are not those the hub lists; `bad_cache` for a full disk or
+    a folder that cannot be read or written.
+    """
+
+    def __init__(self, message: str, *, reason: str, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.reason = reason
 
 
 class ImageRejected(GuardAlignError):

@@ -71,11 +71,19 @@ class PatchConfig(FrozenModel):
 
 
 class EncoderConfig(FrozenModel):
-    """An open_clip model: a name with `pretrained`, or `local-dir:PATH`."""
+    """An open_clip model: a name with `pretrained`, `hf-hub:OWNER/NAME` or `local-dir:PATH`."""
 
     model: EncoderName
     pretrained: str | None = None
-    sha256: Sha256 | None = Field(None, description="of the weight file; any other file is refused")
+    revision: str | None = Field(
+        None, description="commit on the hub; branches and tags can be moved"
+    )
+    sha256: Sha256 | dict[str, Sha256] | None = Field(
+        None,
+        description="of the weight file, or of each file by its name; any other weights are "
+        "refused",
+    )
+    local_files_only: bool = Field(False, description="whether the hub is never asked")
     device: str = "auto"
     precision: Precision = Field(
         "fp32", description="int8 runs on a CPU in ONNX Runtime and needs the extra `fast`"

@@ -70,7 +70,9 @@ class RunnerConfig(FrozenModel):
         None, description="commit on the hub; branches and tags can be moved"
     )
     sha256: dict[str, Sha256] = Field(
-        {}, description="of each weight file, by file name; any other file is refused"
+        {},
+        description="of each weight file, by file name; any other is refused. Other files of the "
+        "model may be pinned as well",
     )
     local_files_only: bool = False
     device: str = "auto"

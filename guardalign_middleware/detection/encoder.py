@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -15,11 +14,8 @@ from torch.nn import functional
 
 from guardalign_middleware.config import EncoderConfig
 from guardalign_middleware.detection.dense import grid_side, window_tokens
-from guardalign_middleware.detection.encoder_files import (
-    check_config,
-    fingerprint,
-    safetensors_file,
-)
+from guardalign_middleware.detection.encoder_fingerprint import fingerprint
+from guardalign_middleware.detection.encoder_source import open_encoder
 from guardalign_middleware.detection.quantized import (
     QuantizedTower,
     probe_pictures,
@@ -29,7 +25,6 @@ from guardalign_middleware.detection.quantized import (
 from guardalign_middleware.detection.vocabulary import Vocabulary
 from guardalign_middleware.errors import ConfigError, DetectionError, ModelLoadError
 from guardalign_middleware.model_folder import loading_faults
-from guardalign_middleware.provenance import check_pins, digest_files
 
 # A single crop takes a CPU 1.4 times as long as one of eight; a GPU needs far more to be busy.
 _CROPS_ON_CPU, _CROPS_ON_GPU = 8, 256
@@ -127,22 +122,10 @@ class OpenClipEncoder:
             "Check encoder.model and encoder.pretrained; a hub model needs the network or a filled "
             "cache.",
         ):
-            weights = safetensors_file(config)
-            pins = {} if config.sha256 is None else {weights.name: config.sha256}
-            check_pins(digest_files([weights]) if pins else {}, pins, config.model)
-            check_config(config)
-            with warnings.catch_warnings():
-                # open_clip only warns when the weights were trained with another activation.
-                warnings.filterwarnings("error", message="QuickGELU mismatch")
-                model = open_clip.create_model(
-                    config.model,
-                    pretrained=config.pretrained,
-                    precision="fp32",
-                    device="cpu",
-                    require_pretrained=True,
-                )
-            tokenizer = open_clip.get_tokenizer(config.model, **_tokenizer_options(config))
-            digest = fingerprint(model, tokenizer, config)
+            source = open_encoder(config)
+            model = source.create()
+            tokenizer = source.create_tokenizer()
+            digest = fingerprint(model, tokenizer, config, source.settings)
             return cls(model, tokenizer, config, fingerprint=digest)
 
     def encode_images(self, pixels: Tensor) -> Tensor:
@@ -275,13 +258,6 @@ def _unit_rows(rows: Tensor, kind: str) -> Tensor:
             remedy="Check the weights, or use precision fp32.",
         )
     return functional.normalize(rows, dim=-1)
-
-
-def _tokenizer_options(config: EncoderConfig) -> dict[str, Any]:
-    """Without them, transformers asks at the terminal whether to run a tokenizer's own code."""
-    described = open_clip.get_model_config(config.model) or {}
-    own = described.get("text_cfg", {}).get("hf_tokenizer_name")
-    return {"trust_remote_code": False} if own else {}
 
 
 def _device(config: EncoderConfig) -> torch.device:

@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from huggingface_hub import snapshot_download
-
 from guardalign_middleware.errors import ModelLoadError
 from guardalign_middleware.model_folder.contents import checked_files
-from guardalign_middleware.model_folder.loading_faults import loading_faults
+from guardalign_middleware.model_folder.hub import fetch
 from guardalign_middleware.model_folder.shard_index import is_plain_weights
 from guardalign_middleware.model_folder.weights import all_weights, loaded_weights, named_weights
 from guardalign_middleware.provenance import Provenance, check_pins, digests, note_files
@@ -46,7 +44,7 @@ class NamesModel(Protocol):
 
     @property
     def sha256(self) -> Mapping[str, str]:
-        """File → digest that it must have; empty = any."""
+        """File → digest that it must have; empty = any. If there are some, all weights need one."""
         ...
 
 
@@ -113,27 +111,16 @@ def pinned_weights(source: ModelSource, config: NamesModel) -> Provenance:
     """
     opened = note_files(loaded_weights(source.folder))
     if config.sha256:
-        present = note_files(
-            {*all_weights(source.folder), *(file.path for file in opened)}, known=opened
-        )
+        # No weights may be there that are not pinned; of the other files, any may be pinned.
+        others = (source.folder / name for name in config.sha256)
+        paths = {*all_weights(source.folder), *filter(is_regular, others)}
+        present = note_files(paths | {file.path for file in opened}, known=opened)
         check_pins(digests(present), config.sha256, config.model)
     return Provenance(source.name, source.revision, opened)
 
 
 def _fetched(config: NamesModel, revision: str | None, patterns: tuple[str, ...]) -> Path:
-    with loading_faults(
-        f"The model {config.model}",
-        "Check the name, the revision and the network; or download the model into a directory and "
-        "give that.",
-    ):
-        return Path(
-            snapshot_download(
-                config.model,
-                revision=revision,
-                local_files_only=config.local_files_only,
-                allow_patterns=list(patterns),
-            )
-        )
+    return fetch(config.model, revision, patterns, local_files_only=config.local_files_only)
 
 
 def _local_directory(model: str) -> Path | None:

@@ -22,7 +22,7 @@ from guardalign_middleware.config import (
     RunnerConfig,
 )
 from guardalign_middleware.detection.encoder import OpenClipEncoder
-from guardalign_middleware.errors import ConfigError, ModelLoadError
+from guardalign_middleware.errors import ConfigError, HubError, ModelLoadError
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.engine import loading
 from guardalign_middleware.generation.engine.loading import load_model
@@ -249,7 +249,7 @@ class TestEncoder:
     ) -> None:
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-        with pytest.raises(ModelLoadError, match="encoder .* cannot be loaded"):
+        with pytest.raises(HubError, match="HF_HUB_OFFLINE is set"):
             OpenClipEncoder.load(EncoderConfig(model="hf-hub:owner/name"))
 
 
