@@ -14,6 +14,8 @@ from guardalign_middleware.types import Action
 from guardalign_middleware.words import (
     carriers,
     injection,
+    instruction_contents,
+    instruction_patterns,
     instruction_rules,
     passages,
     plain,
@@ -62,9 +64,20 @@ class FormJudge:
         return tuple(found)
 
 
+_RULES = (
+    carriers,
+    injection,
+    instruction_contents,
+    instruction_patterns,
+    instruction_rules,
+    passages,
+    plain,
+)
+
+
 def _rules_digest(options: str) -> str:
     """Digest of the source of the rules: a verdict in a cache must not outlive them."""
     digest = hashlib.sha256(options.encode())
-    for module in (carriers, injection, instruction_rules, passages, plain):
+    for module in _RULES:
         digest.update(Path(inspect.getfile(module)).read_bytes())
     return digest.hexdigest()

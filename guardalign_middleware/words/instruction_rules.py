@@ -8,38 +8,10 @@ from __future__ import annotations
 import re
 from functools import cache
 
-_NAMES = {
-    # Surely a model.
-    "MODEL": (
-        r"(?<![a-z])(?:(?:an? |the |any |all |every )?(?:ais?|a\.i\.|artificial intelligence|llms?|"
-        r"(?:large )?language models?|chat ?bots?|chat ?gpt|gpt ?-?\d?|claude|gemini|copilot|"
-        r"an al(?![a-z])|(?:ai|al|automated|virtual|digital) (?:agent|assistant|model|system|"
-        r"reviewer|screener|screening system|crawler|reader|bot|tool|summari[sz]er)s?))"
-    ),
-    # A model or a person.
-    "AGENT": (
-        r"(?<![a-z])(?:(?:an? |the |any |all |every )?(?:assistants?|agents?|bots?|crawlers?|"
-        r"models?))"
-    ),
-    "OVERRIDE": (
-        r"(?<!not[ ])(?<!n't[ ])(?<!never[ ])(?:ignor(?:e|ing)|disregard|forget|overrid(?:e|ing)|"
-        r"bypass|discard|set aside|stop (?:following|obeying)|(?:do not|don't|not|no longer)"
-        r"(?: have to)? (?:follow|obey|adhere to|comply with))"
-    ),
-    "RULES": (
-        r"(?:instructions?|prompts?|directions?|directives?|rules?|guidelines?|guardrails?|"
-        r"restrictions?|commands|(?:content |safety )?polic(?:y|ies)|programming|constraints|"
-        r"system messages?)"
-    ),
-    "DO": (
-        r"(?:ignore|print|reveal|reply|respond|answer|say|write|output|call|run|execute|open|send|"
-        r"visit|click|add|rank|rate|give|recommend|forward|delete|copy|transfer|include|mention|"
-        r"tell|use|post|submit|skip|stop|do not|don't|never|always|must|should|shall|have to|"
-        r"has to|need to|are required|is required|will now|please)"
-    ),
-    "WHERE": r"(?:https?:|www\.|\w+@\w+|\w+\.(?:com|net|org|io|example)\b)",
-}
-_RULES: tuple[tuple[str, float, str], ...] = (
+from guardalign_middleware.words.instruction_contents import CONTENT_RULES
+from guardalign_middleware.words.instruction_patterns import Rule, compiled
+
+_RULES: tuple[Rule, ...] = (
     (
         "override",
         0.7,
@@ -54,8 +26,8 @@ _RULES: tuple[tuple[str, float, str], ...] = (
     (
         "override what was told",
         0.6,
-        r"(?:ignore|disregard|forget|discard|set aside) (?:everything|anything|all|whatever|what)"
-        r"[^.!?]{0,30}(?:told|said|given|written|wrote|instructed|learned|before|earlier|above)",
+        r"(?:ignore|disregard|forget|discard|set aside) (?:everything|anything|all|whatever|"
+        r"what(?!\s+i\s))[^.!?]{0,30}(?:told|said|given|written|wrote|instructed|learned|before|earlier|above)",
     ),
     (
         "your rules are void",
@@ -89,9 +61,17 @@ _RULES: tuple[tuple[str, float, str], ...] = (
         "address of a model",
         0.5,
         r"(?:note|attention|message|instructions?|important|notice|warning|reminder|hey|hi|dear|"
-        r"hello|to|for|ok|okay)[ ,!:]*(?:to |for )?{MODEL}(?![a-z])",
+        r"hello|ok|okay)[ ,!:]*(?:to |for )?{MODEL}(?![a-z])"
+        r"|(?:^|[.!?\"'>#*]\s*)(?:to|for) {MODEL} ?[:,]",
     ),
-    ("order to a model", 0.5, r"{MODEL}[^.?a-z]{0,3}(?:please )?{DO}(?![a-z])"),
+    ("to a model", 0.2, r"(?<![a-z])(?:to|for) {MODEL}(?![a-z])"),
+    (
+        "order to a model",
+        0.5,
+        r"{MODEL}(?: ?[^.?/a-z\s]{1,2} ?(?:please )?{DO}| (?:please|must|should|shall|have to|"
+        r"has to|need to|needs to|are required|is required|will now|always|never|do not|don't))"
+        r"(?![a-z])",
+    ),
     (
         "order to an agent",
         0.3,
@@ -231,46 +211,5 @@ _RULES: tuple[tuple[str, float, str], ...] = (
 
 @cache
 def compiled_rules() -> tuple[tuple[str, float, re.Pattern[str]], ...]:
-    """The rules, as readers misread them.
-
-    Readers drop spaces, so any space may be missing, or be several; they put one into long words;
-    and they take I and l for each other.
-    """
-    compiled = []
-    for name, weight, rule in _RULES:
-        for key, words in _NAMES.items():
-            rule = rule.replace(f"{{{key}}}", words)
-        compiled.append((name, weight, re.compile(_misread(_loose(rule)))))
-    return tuple(compiled)
-
-
-def _loose(rule: str) -> str:
-    """A rule in which every literal space stands for any gap or none; not inside brackets."""
-    parts, inside = [], False
-    for position, sign in enumerate(rule):
-        escaped = position > 0 and rule[position - 1] == "\\"
-        if sign == "[" and not escaped:
-            inside = True
-        elif sign == "]" and not escaped:
-            inside = False
-        following = rule[position + 1 : position + 2]
-        parts.append(r"\s*" if sign == " " and not inside and following != "?" else sign)
-    return "".join(parts)
-
-
-# Words of fewer letters are too often parts of others.
-_LONG = 5
-# What is no literal letter: escapes, classes, look-behinds (whose width is fixed) and counts.
-_TOKEN = re.compile(
-    r"\\.|\[(?:\\.|[^\]])*\]|\(\?<[=!](?:\[[^\]]*\]|[^)])*\)|\{[^}]*\}|[a-z]+|.", re.DOTALL
-)
-
-
-def _misread(rule: str) -> str:
-    """A rule in which long literal words may be torn apart, with l for i and i for l."""
-    return "".join(
-        " ?".join("[il]" if letter in "il" else letter for letter in token)
-        if token.isascii() and token.isalpha() and len(token) >= _LONG
-        else token
-        for token in _TOKEN.findall(rule)
-    )
+    """Name, weight and pattern of each rule."""
+    return compiled((*_RULES, *CONTENT_RULES))
