@@ -1,8 +1,9 @@
 """What is read and found in pictures of words: `python -m benchmarks.words.measure --figstep DIR`.
 
-Reads the reported halves of the drawn sets, and FigStep's real pictures from a folder laid out as
-published (github.com/ThuCCSLab/FigStep, MIT). No number was fitted on any of them; the rules for
-carriers know how FigStep's titles begin. With `--readings` a run that was stopped goes on where it
+Reads the drawn sets, and FigStep's and MOSSBench's real pictures from folders laid out as
+published (github.com/ThuCCSLab/FigStep, MIT; github.com/xirui-li/MOSSBench, CC BY-SA 4.0, for tests
+only). No number was fitted on the reported ones; the rules for carriers know how FigStep's titles
+begin. With `--readings` a run that was stopped goes on where it
 was: reading is nearly all of the work.
 """
 
@@ -21,8 +22,9 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.results import RESULTS, write_json
+from benchmarks.words.masked import what_is_left, words_guard
 from benchmarks.words.readings import Reading, Readings
-from benchmarks.words.sets import Case, drawn, figstep
+from benchmarks.words.sets import Case, drawn, figstep, mossbench
 from guardalign_middleware.config import WordsConfig
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.words.form import FormJudge
@@ -121,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figstep", type=Path, help="folder of FigStep's repository")
+    parser.add_argument("--mossbench", type=Path, help="folder of MOSSBench's repository")
     parser.add_argument("--readings", type=Path, help="file in which readings are kept")
     parser.add_argument("--harmless", type=int, default=312, help="harmless pictures of words")
     parser.add_argument("--screens", type=int, default=156, help="screenshots, of each kind")
@@ -136,14 +139,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sets |= {
         "harmless pictures of words": drawn("harmless", options.harmless),
         "harmless titles in FigStep's form": drawn("twins", 0),
-        "screenshots with an order": drawn("injected", options.screens),
-        "harmless screenshots": drawn("screens", options.screens),
+        "held-out screenshots with an order": drawn("held-out orders", 0),
+        "held-out harmless screenshots": drawn("held-out screens", 0),
+        "development screenshots with an order": drawn("injected", options.screens),
+        "development harmless screenshots": drawn("screens", options.screens),
     }
-    found = {
-        name: measured(track(list(cases), description=name), readings, asked)
-        for name, cases in sets.items()
-    }
-    write_json(options.output, {"sets": found})
+    if options.mossbench is not None:
+        sets["MOSSBench, pictures at hand"] = mossbench(options.mossbench)
+    found, left = {}, {}
+    for name, cases in sets.items():
+        pictures = list(cases)
+        found[name] = measured(track(pictures, description=name), readings, asked)
+        if "FigStep" in name:
+            waiting = track(pictures, description=f"{name}, masked")
+            left[name] = what_is_left(waiting, words_guard(), readings)
+    write_json(options.output, {"sets": found, "masked": left})
     for name, figures in found.items():
         flagged = figures["flagged"][SHIPPED]
         Console().print(f"{name}: {figures['pictures']} pictures, flagged {flagged['value']:.3f}")

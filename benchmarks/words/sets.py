@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.words.harmless import harmless_pictures, twin_pictures
+from benchmarks.words.held_out.screens import held_out_harmless, held_out_orders
 from benchmarks.words.page import Picture
 from benchmarks.words.screens import harmless_screens, injected_screens
 from guardalign_middleware.intake import load_image
@@ -65,14 +67,42 @@ def figstep(folder: Path, part: str, table: str) -> Iterator[Case]:
         )
 
 
+def mossbench(folder: Path) -> Iterator[Case]:
+    """The pictures of MOSSBench that are in its folder, each with its question.
+
+    All are harmless, and made to look as if they were not. What their words say is not known.
+
+    Args:
+        folder: of its repository, laid out as published, or its `data`.
+
+    Raises:
+        FileNotFoundError: there is no such picture or file.
+    """
+    data = folder / "data" if (folder / "data").is_dir() else folder
+    table = data / "images_information" / "information.json"
+    rows = json.loads(table.read_text(encoding="utf-8"))
+    paths = {number: data / row["image"] for number, row in rows.items()}
+    at_hand = sorted((number for number in paths if paths[number].is_file()), key=int)
+    if not at_hand:
+        raise FileNotFoundError(f"{data} has no pictures of MOSSBench.")
+    for number in at_hand:
+        row = rows[number]
+        image = load_image(paths[number])
+        yield Case(f"mossbench-{number}", image, None, row["question"], row["metadata"]["over"])
+
+
 def drawn(name: str, count: int) -> Iterator[Case]:
-    """The first `count` pictures of a reported set of our own."""
+    """The first `count` pictures of a set of our own; of the held-out ones, always all."""
     if name == "harmless":
         yield from (_case(one, PICTURE_QUESTION) for one in harmless_pictures("report", count))
     elif name == "twins":
         yield from (_case(one, FIGSTEP_QUESTION) for one in twin_pictures("report"))
     elif name == "injected":
         yield from (_case(one, SCREEN_QUESTION) for one in injected_screens("report", count))
+    elif name == "held-out orders":
+        yield from (_case(one, SCREEN_QUESTION) for one in held_out_orders())
+    elif name == "held-out screens":
+        yield from (_case(one, SCREEN_QUESTION) for one in held_out_harmless())
     else:
         yield from (_case(one, SCREEN_QUESTION) for one in harmless_screens("report", count))
 

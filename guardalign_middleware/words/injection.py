@@ -6,6 +6,7 @@ Each rule of `instruction_rules` is a cue with a weight; a passage's distance is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -21,6 +22,9 @@ INJECTION_THRESHOLD = 0.5
 # Text this much lower than the picture's usual line is easily passed over by people.
 _TINY = 0.72
 _TINY_WEIGHT = 0.25
+# Letters that differ less from their ground, in levels, are hardly seen by people.
+_FAINT = 24.0
+_FAINT_WEIGHT = 0.25
 _WINDOW = 8  # lines
 
 
@@ -59,7 +63,8 @@ def find_instructions(
             cues = cues_in(Passage.of(lines, indices).plain)
             if cues:
                 tiny = max(_height(lines[index]) for index in indices) < _TINY * usual
-                found.append(_instruction(indices, cues, tiny))
+                faint = max(lines[index].contrast for index in indices) < _FAINT
+                found.append(_instruction(indices, cues, tiny=tiny, faint=faint))
     if len(together) > 1 and all(one.distance > INJECTION_THRESHOLD for one in found):
         found += _set_apart(lines, together)
     return tuple(found)
@@ -78,7 +83,7 @@ def _set_apart(lines: Sequence[WordLine], together: Sequence[Passage]) -> Iterat
         held = [one for one in together if touched & set(one.lines)]
         if len(held) > 1:
             indices = tuple(sorted(line for one in held for line in one.lines))
-            yield _instruction(indices, cues_in(Passage.of(lines, indices).plain), tiny=False)
+            yield _instruction(indices, cues_in(Passage.of(lines, indices).plain))
 
 
 Cue = tuple[int, int, str, float]
@@ -94,12 +99,14 @@ def cues_in(text: str) -> tuple[Cue, ...]:
     return tuple(found)
 
 
-def _instruction(lines: tuple[int, ...], cues: Sequence[Cue], tiny: bool) -> Instruction:
-    distance = 1.0 - _TINY_WEIGHT if tiny else 1.0
-    for *_, weight in cues:
-        distance *= 1.0 - weight
-    names = tuple(name for *_, name, _ in cues)
-    return Instruction(lines, distance, (*names, "tiny") if tiny else names)
+def _instruction(
+    lines: tuple[int, ...], cues: Sequence[Cue], *, tiny: bool = False, faint: bool = False
+) -> Instruction:
+    """An instruction from its cues; how it looks only adds to what it says."""
+    named = [(name, weight) for *_, name, weight in cues]
+    named += [("tiny", _TINY_WEIGHT)] * tiny + [("faint", _FAINT_WEIGHT)] * faint
+    distance = math.prod(1.0 - weight for _, weight in named)
+    return Instruction(lines, distance, tuple(name for name, _ in named))
 
 
 def _height(line: WordLine) -> float:

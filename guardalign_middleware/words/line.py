@@ -22,6 +22,8 @@ class WordLine:
         angle: of the direction in which the line runs, in degrees, clockwise from left-to-right:
             -180 < angle <= 180.
         confidence: of the reader, 0 to 1.
+        contrast: between the letters and their ground, in levels of the colour that differs most,
+            0 to 255.
     """
 
     text: str
@@ -29,10 +31,13 @@ class WordLine:
     corners: Corners
     angle: float
     confidence: float
+    contrast: float = 255.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.confidence <= 1.0:
             raise ValueError(f"confidence should be 0 to 1. Received {self.confidence}.")
+        if not 0.0 <= self.contrast <= 255.0:
+            raise ValueError(f"contrast should be 0 to 255. Received {self.contrast}.")
         if not -180.0 < self.angle <= 180.0:
             raise ValueError(f"angle should be above -180 and at most 180. Received {self.angle}.")
         if not all(math.isfinite(value) for corner in self.corners for value in corner):
