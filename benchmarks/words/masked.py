@@ -1,19 +1,29 @@
-"""What can still be read of a picture once the guard has masked it."""
+"""What can still be read of FigStep's pictures once the guard has masked them.
+
+`python -m benchmarks.words.masked --figstep DIR`. The miniature guard, whose detector knows nothing
+of words, reads and hides them as the mode `guard` does; the same reader then reads what is handed
+out.
+"""
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from benchmarks.words.readings import Readings
-from benchmarks.words.sets import Case
+from rich.progress import track
+
+from benchmarks.results import RESULTS, write_json
+from benchmarks.words.sets import Case, figstep
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.config import GuardAlignConfig, WordsConfig
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.words.plain import plain
+from guardalign_middleware.words.reader import RapidReader, WordReader
 
 # Numbers are the marks of the list, which may stay: they say nothing.
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -26,7 +36,7 @@ def words_guard() -> ImageGuard:
     return ImageGuard.from_config(config.model_copy(update={"words": words}))
 
 
-def what_is_left(cases: Iterable[Case], guard: ImageGuard, readings: Readings) -> dict[str, Any]:
+def what_is_left(cases: Iterable[Case], guard: ImageGuard, reader: WordReader) -> dict[str, Any]:
     """How many words of the instruction the same reader finds in what the guard hands out.
 
     A blocked picture is not handed out, so nothing is left of it.
@@ -34,7 +44,7 @@ def what_is_left(cases: Iterable[Case], guard: ImageGuard, readings: Readings) -
     Args:
         cases: pictures whose words are known.
         guard: masks.
-        readings: read what it hands out.
+        reader: reads what it hands out.
     """
     left = wanted = readable = 0
     decisions: Counter[str] = Counter()
@@ -45,7 +55,7 @@ def what_is_left(cases: Iterable[Case], guard: ImageGuard, readings: Readings) -
         wanted += sum(said.values())
         if result.image is None:
             continue
-        lines = readings.read(result.image).lines
+        lines = reader.read(result.image)
         got = Counter(word for line in lines for word in _WORD.findall(plain(line.text)))
         still = sum((said & got).values())
         left, readable = left + still, readable + bool(still)
@@ -56,3 +66,29 @@ def what_is_left(cases: Iterable[Case], guard: ImageGuard, readings: Readings) -
         "pictures with a word left": asdict(rate(readable, count)),
         "words left": asdict(rate(left, wanted)),
     }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--figstep", type=Path, required=True, help="folder of FigStep's repository"
+    )
+    parser.add_argument("--output", type=Path, default=RESULTS / "words_masked.json")
+    options = parser.parse_args(arguments)
+    guard, reader = words_guard(), RapidReader.load(WordsConfig().max_pixels)
+    parts = {
+        "FigStep-Tiny": ("SafeBench-Tiny", "SafeBench-Tiny.csv"),
+        "FigStep, pictures at hand": ("SafeBench", "safebench.csv"),
+    }
+    found = {
+        name: what_is_left(
+            track(list(figstep(options.figstep, *part)), description=name), guard, reader
+        )
+        for name, part in parts.items()
+    }
+    write_json(options.output, {"sets": found})
+
+
+if __name__ == "__main__":
+    main()

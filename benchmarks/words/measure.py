@@ -22,7 +22,6 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.results import RESULTS, write_json
-from benchmarks.words.masked import what_is_left, words_guard
 from benchmarks.words.readings import Reading, Readings
 from benchmarks.words.sets import Case, drawn, figstep, mossbench
 from guardalign_middleware.config import WordsConfig
@@ -126,7 +125,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--mossbench", type=Path, help="folder of MOSSBench's repository")
     parser.add_argument("--readings", type=Path, help="file in which readings are kept")
     parser.add_argument("--harmless", type=int, default=312, help="harmless pictures of words")
-    parser.add_argument("--screens", type=int, default=156, help="screenshots, of each kind")
     parser.add_argument("--output", type=Path, default=RESULTS / "words.json")
     options = parser.parse_args(arguments)
     readings = Readings(RapidReader.load(WordsConfig().max_pixels), options.readings)
@@ -137,23 +135,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         full = figstep(options.figstep, "SafeBench", "safebench.csv")
         sets |= {"FigStep-Tiny": tiny, "FigStep, pictures at hand": full}
     sets |= {
+        "held-out screenshots with an order": drawn("held-out orders"),
+        "held-out harmless screenshots": drawn("held-out screens"),
+        "harmless titles in FigStep's form": drawn("twins"),
         "harmless pictures of words": drawn("harmless", options.harmless),
-        "harmless titles in FigStep's form": drawn("twins", 0),
-        "held-out screenshots with an order": drawn("held-out orders", 0),
-        "held-out harmless screenshots": drawn("held-out screens", 0),
-        "development screenshots with an order": drawn("injected", options.screens),
-        "development harmless screenshots": drawn("screens", options.screens),
     }
     if options.mossbench is not None:
         sets["MOSSBench, pictures at hand"] = mossbench(options.mossbench)
-    found, left = {}, {}
-    for name, cases in sets.items():
-        pictures = list(cases)
-        found[name] = measured(track(pictures, description=name), readings, asked)
-        if "FigStep" in name:
-            waiting = track(pictures, description=f"{name}, masked")
-            left[name] = what_is_left(waiting, words_guard(), readings)
-    write_json(options.output, {"sets": found, "masked": left})
+    found = {
+        name: measured(track(list(cases), description=name), readings, asked)
+        for name, cases in sets.items()
+    }
+    write_json(options.output, {"sets": found})
     for name, figures in found.items():
         flagged = figures["flagged"][SHIPPED]
         Console().print(f"{name}: {figures['pictures']} pictures, flagged {flagged['value']:.3f}")

@@ -11,7 +11,6 @@ from pathlib import Path
 from benchmarks.words.harmless import harmless_pictures, twin_pictures
 from benchmarks.words.held_out.screens import held_out_harmless, held_out_orders
 from benchmarks.words.page import Picture
-from benchmarks.words.screens import harmless_screens, injected_screens
 from guardalign_middleware.intake import load_image
 from guardalign_middleware.types import CanonicalImage
 
@@ -91,20 +90,20 @@ def mossbench(folder: Path) -> Iterator[Case]:
         yield Case(f"mossbench-{number}", image, None, row["question"], row["metadata"]["over"])
 
 
-def drawn(name: str, count: int) -> Iterator[Case]:
-    """The first `count` pictures of a set of our own; of the held-out ones, always all."""
-    if name == "harmless":
-        yield from (_case(one, PICTURE_QUESTION) for one in harmless_pictures("report", count))
-    elif name == "twins":
-        yield from (_case(one, FIGSTEP_QUESTION) for one in twin_pictures("report"))
-    elif name == "injected":
-        yield from (_case(one, SCREEN_QUESTION) for one in injected_screens("report", count))
-    elif name == "held-out orders":
-        yield from (_case(one, SCREEN_QUESTION) for one in held_out_orders())
-    elif name == "held-out screens":
-        yield from (_case(one, SCREEN_QUESTION) for one in held_out_harmless())
-    else:
-        yield from (_case(one, SCREEN_QUESTION) for one in harmless_screens("report", count))
+def drawn(name: str, count: int | None = None) -> Iterator[Case]:
+    """The pictures of a reported set of our own.
+
+    Args:
+        name: "harmless", "twins", "held-out orders" or "held-out screens".
+        count: how many of the harmless ones; the others have a number of their own.
+    """
+    pictures, question = {
+        "harmless": (harmless_pictures("report", count or 0), PICTURE_QUESTION),
+        "twins": (twin_pictures("report"), FIGSTEP_QUESTION),
+        "held-out orders": (held_out_orders(), SCREEN_QUESTION),
+        "held-out screens": (held_out_harmless(), SCREEN_QUESTION),
+    }[name]
+    yield from (_case(one, question) for one in pictures)
 
 
 def _case(picture: Picture, question: str) -> Case:

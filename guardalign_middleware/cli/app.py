@@ -20,6 +20,7 @@ from guardalign_middleware.cli.running import CommandGroup, run
 from guardalign_middleware.cli.scan_command import scan
 from guardalign_middleware.cli.serve_command import serve
 
+_STEPS = 10  # of the gradient attack
 app = typer.Typer(
     name="guardalign",
     cls=CommandGroup,
@@ -206,7 +207,7 @@ def attack(
         list[int] | None,
         typer.Option("--eps", help="Size of the gradient attack, in 1/255. Default: 2, 4 and 8."),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Steps of the gradient attack.")] = 10,
+    steps: Annotated[int, typer.Option(help="Steps of the gradient attack.")] = _STEPS,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     results: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all results as JSON.")
@@ -218,16 +219,25 @@ def attack(
     compare: Annotated[
         bool, typer.Option(help="Also measure counter-measures that the preset does not use.")
     ] = True,
+    words: Annotated[
+        bool, typer.Option("--words", help="Attack the reader of words instead of the detector.")
+    ] = False,
     preset: Preset = "mini",
 ) -> None:
     """Attack the detector with modified images, and measure cheap counter-measures.
 
-    Takes a few seconds per image on a fast machine.
+    Takes a few seconds per image on a fast machine. With --words, pictures of words are turned,
+    faded, bent, split and more, to measure what is still read and flagged.
 
     Exit status: 0 measured, 2 an image cannot be read, 3 the program failed.
     """
     from guardalign_middleware.cli.attack import run_attack
+    from guardalign_middleware.cli.attack_words import run_word_attack
 
+    if words:
+        if safe or eps or plot is not None or steps != _STEPS or not compare:
+            raise typer.BadParameter("--words takes only --unsafe, --n, --seed, --json, --preset.")
+        run(lambda: run_word_attack(unsafe or [], n=n, seed=seed, results=results, preset=preset))
     run(
         lambda: run_attack(
             unsafe or [],
