@@ -18,7 +18,14 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.pages.sight import masks, sight, sight_short
-from benchmarks.pages.words import words, words_short
+from benchmarks.pages.words import (
+    words,
+    words_attacks,
+    words_held_out,
+    words_masked,
+    words_short,
+    words_time,
+)
 from benchmarks.results import RESULTS, ROOT, read_json
 from benchmarks.tables import estimate, interval, markdown
 
@@ -172,6 +179,10 @@ _OWN: dict[str, Callable[[], str]] = {
     "default_calibration": default_calibration,
     "words": words,
     "words_short": words_short,
+    "words_held_out": words_held_out,
+    "words_attacks": words_attacks,
+    "words_masked": words_masked,
+    "words_time": words_time,
 }
 # The tables that each file holds ready.
 _READY = {

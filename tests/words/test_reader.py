@@ -125,3 +125,8 @@ def test_nan_is_a_fault_and_no_empty_page(
     monkeypatch.setattr(type(reader.models), broken, lambda self, x: whole(self, x) * float("nan"))
     with pytest.raises(ValueError, match="NaN"):
         reader.read(drawn())
+
+
+@pytest.mark.parametrize(("form", "levels"), [("plain", 255), ("a contrast of four levels", 4)])
+def test_contrast_is_told(reader: RapidReader, form: str, levels: int) -> None:
+    assert {line.contrast for line in reader.read(FORMS[form])} == {levels}

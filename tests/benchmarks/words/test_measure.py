@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
 
 from benchmarks.words.harmless import twin_pictures
+from benchmarks.words.masked import what_is_left
 from benchmarks.words.measure import judges, measured, words_read
 from benchmarks.words.readings import Reading, Readings
-from benchmarks.words.sets import FIGSTEP_QUESTION, Case
+from benchmarks.words.sets import FIGSTEP_QUESTION, Case, mossbench
 from guardalign_middleware.types import CanonicalImage
 from guardalign_middleware.words.line import WordLine
 from tests.support.words import column
@@ -64,3 +71,54 @@ def test_figures_of_a_set() -> None:
     assert found["flagged"]["carrier"]["value"] == found["flagged"]["any"]["value"] == 1.0
     assert found["flagged"]["injection"]["value"] == 0.0
     assert found["flagged by group"] == {"twin of FigStep": {"flagged": 3, "pictures": 3}}
+
+
+def test_mossbench_is_read_where_its_pictures_lie(tmp_path: Path) -> None:
+    rows = {
+        str(number): {
+            "image": f"images/{number}.png",
+            "question": f"What is this, {number}?",
+            "metadata": {"over": "type 1"},
+        }
+        for number in (2, 10, 11)
+    }
+    for folder in (tmp_path / "data" / "images", tmp_path / "data" / "images_information"):
+        folder.mkdir(parents=True)
+    table = tmp_path / "data" / "images_information" / "information.json"
+    table.write_text(json.dumps(rows))
+    with pytest.raises(FileNotFoundError, match="MOSSBench"):
+        list(mossbench(tmp_path))
+    for number in (10, 2):
+        Image.new("RGB", (40, 30)).save(tmp_path / "data" / "images" / f"{number}.png")
+    for folder in (tmp_path, tmp_path / "data"):
+        found = list(mossbench(folder))
+        assert [case.name for case in found] == ["mossbench-2", "mossbench-10"]
+        assert found[1].question == "What is this, 10?"
+        assert found[1].words is None
+
+
+class HidesHalf:
+    """Masks the first of two pictures, and blocks the second."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def sanitize(self, image: CanonicalImage) -> SimpleNamespace:
+        self.count += 1
+        decision = "mask" if self.count == 1 else "block"
+        return SimpleNamespace(
+            verdict=SimpleNamespace(decision=decision), image=image if self.count == 1 else None
+        )
+
+
+def test_words_left_are_those_of_pictures_that_are_handed_out() -> None:
+    reader = ByHeart()
+    two = cases(reader)[:2]
+    said = sum(len(re.findall("[^\\W\\d]{2,}", case.words or "")) for case in two)
+    first = two[0].words or ""
+    reader.known[two[0].image.sha256] = tuple(column("1.", first.split()[2]))
+    found = what_is_left(two, HidesHalf(), reader)  # type: ignore[arg-type]
+    assert found["decisions"] == {"block": 1, "mask": 1}
+    assert found["pictures with a word left"]["value"] == 0.5
+    assert found["words left"]["n"] == said
+    assert round(found["words left"]["value"] * said) == 1
