@@ -21,6 +21,7 @@ FORMS = {
     "small on a texture": drawn(
         size=16, ink=(255, 255, 255), ground=texture(1024, 1024), at=(300, 500)
     ),
+    "at the border": drawn(at=(1, 576)),
     "serif": drawn(size=24, font="DejaVuSerif.ttf"),
     "monospaced": drawn(size=24, font="DejaVuSansMono-Bold.ttf"),
 }
