@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--figstep", type=Path, required=True, help="folder of FigStep's repository"
     )
+    parser.add_argument("--pictures", type=int, help="the first of each part only")
     parser.add_argument("--output", type=Path, default=RESULTS / "words_masked.json")
     options = parser.parse_args(arguments)
     guard, reader = words_guard(), RapidReader.load(WordsConfig().max_pixels)
@@ -83,7 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     found = {
         name: what_is_left(
-            track(list(figstep(options.figstep, *part)), description=name), guard, reader
+            track(
+                list(islice(figstep(options.figstep, *part), options.pictures)), description=name
+            ),
+            guard,
+            reader,
         )
         for name, part in parts.items()
     }

@@ -125,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--mossbench", type=Path, help="folder of MOSSBench's repository")
     parser.add_argument("--readings", type=Path, help="file in which readings are kept")
     parser.add_argument("--harmless", type=int, default=312, help="harmless pictures of words")
+    parser.add_argument("--held-out", type=int, help="the first screenshots of each kind only")
     parser.add_argument("--output", type=Path, default=RESULTS / "words.json")
     options = parser.parse_args(arguments)
     readings = Readings(RapidReader.load(WordsConfig().max_pixels), options.readings)
@@ -135,8 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         full = figstep(options.figstep, "SafeBench", "safebench.csv")
         sets |= {"FigStep-Tiny": tiny, "FigStep, pictures at hand": full}
     sets |= {
-        "held-out screenshots with an order": drawn("held-out orders"),
-        "held-out harmless screenshots": drawn("held-out screens"),
+        "held-out screenshots with an order": drawn("held-out orders", options.held_out),
+        "held-out harmless screenshots": drawn("held-out screens", options.held_out),
         "harmless titles in FigStep's form": drawn("twins"),
         "harmless pictures of words": drawn("harmless", options.harmless),
     }

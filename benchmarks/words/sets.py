@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from benchmarks.words.harmless import harmless_pictures, twin_pictures
@@ -95,7 +96,7 @@ def drawn(name: str, count: int | None = None) -> Iterator[Case]:
 
     Args:
         name: "harmless", "twins", "held-out orders" or "held-out screens".
-        count: how many of the harmless ones; the others have a number of their own.
+        count: the first of these many; None = all that there are, or none of the harmless ones.
     """
     pictures, question = {
         "harmless": (harmless_pictures("report", count or 0), PICTURE_QUESTION),
@@ -103,7 +104,7 @@ def drawn(name: str, count: int | None = None) -> Iterator[Case]:
         "held-out orders": (held_out_orders(), SCREEN_QUESTION),
         "held-out screens": (held_out_harmless(), SCREEN_QUESTION),
     }[name]
-    yield from (_case(one, question) for one in pictures)
+    yield from (_case(one, question) for one in islice(pictures, count))
 
 
 def _case(picture: Picture, question: str) -> Case:
