@@ -52,8 +52,11 @@ def words_held_out() -> str:
     if not _FILE.is_file():
         return unmeasured("benchmarks.words.measure --figstep DIR --mossbench DIR")
     sets = read_json(_FILE)["sets"]
+    names = ("held-out screenshots with an order", "held-out harmless screenshots")
+    if not set(names) <= set(sets):
+        return unmeasured("benchmarks.words.measure --figstep DIR --mossbench DIR")
     parts = []
-    for name in ("held-out screenshots with an order", "held-out harmless screenshots"):
+    for name in names:
         groups = sets[name]["flagged by group"].items()
         for place, title in enumerate(("kind", "look")):
             counts: dict[str, list[int]] = {}
