@@ -22,8 +22,6 @@ from guardalign_middleware.words.spell import Spelled, spell
 
 # Pixels of the view from afar, and how much more of them a closer view may have at most.
 FAR, _CLOSER = 320 * 320, 5
-# Pixels for a look at all that hints at lines: enough to find them, and lines are looked at again.
-_AT_HINTS = FAR / 2
 # Most enlargement: of a whole small picture, and of small type in any.
 _FAR_SCALE, _SCALE = 3.0, 2.0
 # Small type of a picture that is seen smaller than this is looked for in samples.
@@ -94,10 +92,10 @@ class Search:
         if (self._width * self._height) * _TOO_FAR**2 > FAR:
             known = [line.found for line in self._lines if line.legible]
             parts += fine_parts(self._pixels, self._models, known)
-        # Texture hints at lines, too: all hints together cost half as much as the view from afar.
+        # Texture hints at lines, too: all hints together cost no more than the view from afar.
         hints = [hint for hint in self._joined(hints) if not any(_touch(hint, x) for x in parts)]
         for hint in hints:
-            parts += self._look_closer(hint, _AT_HINTS / len(hints))
+            parts += self._look_closer(hint, FAR / len(hints))
         most = float(FAR)
         while parts and self._left >= _LEAST_VIEW:
             most *= _CLOSER
