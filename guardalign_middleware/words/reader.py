@@ -16,7 +16,7 @@ from guardalign_middleware.words.look import ReadLine, Search
 from guardalign_middleware.words.models import ReadingModels, shared_models
 
 # Changes when the same networks may read other words.
-_RECIPE = 3
+_RECIPE = 4
 # Texture looks like one or two letters now and then, and hardly ever like a word.
 _SURE, _SURE_IF_SHORT, _SHORT = 0.6, 0.9, 2
 # Letters that the network does not know: surely a line, and shaped like one.
@@ -116,14 +116,38 @@ def _angle(corners: Corners) -> float:
 
 
 def _in_reading_order(lines: Sequence[WordLine]) -> tuple[WordLine, ...]:
+    """From top to bottom as the lines themselves stand, those of each direction together."""
+    ordered: list[WordLine] = []
+    for quarter in range(4):
+        ordered += _rows([line for line in lines if round(line.angle / 90.0) % 4 == quarter])
+    return tuple(ordered)
+
+
+def _rows(lines: Sequence[WordLine]) -> list[WordLine]:
     """From top to bottom; what stands side by side, from left to right."""
-    waiting = sorted(lines, key=lambda line: line.box[1] + line.box[3])
+    boxes = {id(line): _turned_upright(line) for line in lines}
+
+    def middle(line: WordLine) -> float:
+        _, top, _, bottom = boxes[id(line)]
+        return (top + bottom) / 2
+
+    waiting = sorted(lines, key=middle)
     ordered: list[WordLine] = []
     while waiting:
-        first = waiting[0]
-        middle = (first.box[1] + first.box[3]) / 2
-        beside = [line for line in waiting if line.box[1] <= middle < line.box[3]]
-        row = [line for line in beside if (line.box[1] + line.box[3]) / 2 < first.box[3]]
-        ordered += sorted(row, key=lambda line: line.box[0])
+        _, _, _, end = boxes[id(waiting[0])]
+        level = middle(waiting[0])
+        row = [
+            line
+            for line in waiting
+            if boxes[id(line)][1] <= level < boxes[id(line)][3] and middle(line) < end
+        ]
+        ordered += sorted(row, key=lambda line: boxes[id(line)][0])
         waiting = [line for line in waiting if line not in row]
-    return tuple(ordered)
+    return ordered
+
+
+def _turned_upright(line: WordLine) -> Box:
+    """The line's box, once the picture is turned by quarters so that the line runs rightwards."""
+    x0, y0, x1, y1 = line.box
+    quarters = ((x0, y0, x1, y1), (y0, -x1, y1, -x0), (-x1, -y1, -x0, -y0), (-y1, x0, -y0, x1))
+    return quarters[round(line.angle / 90.0) % 4]

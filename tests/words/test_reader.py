@@ -92,8 +92,11 @@ def test_boxes_hold_the_ink_and_lie_in_the_picture(reader: RapidReader) -> None:
     assert (rest > 200).all()
 
 
-def test_lines_come_in_reading_order(reader: RapidReader) -> None:
-    said = [line.text for line in reader.read(drawn("first one\nsecond one\nthird one", 40))]
+@pytest.mark.parametrize("quarters", range(4))
+def test_lines_come_in_reading_order_however_they_run(reader: RapidReader, quarters: int) -> None:
+    upright = drawn("first one\nsecond one\nthird one", 40)
+    turned = CanonicalImage(np.ascontiguousarray(np.rot90(upright.pixels, quarters)))
+    said = [line.text for line in reader.read(turned)]
     assert said == ["first one", "second one", "third one"]
 
 
