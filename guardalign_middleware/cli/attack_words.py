@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from guardalign_middleware.bulk.folders import expand
 from guardalign_middleware.cli.console import ALLOWED, err, out, tracked
-from guardalign_middleware.cli.sources import expand
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.intake import load_image
@@ -56,7 +56,7 @@ def run_word_attack(
         policy.judge,
         _targets(policy.reader, policy.judge, unsafe, config, n),
         seed=seed,
-        progress=lambda items: tracked(items, "attacking"),
+        progress=lambda items: tracked(items, "attacking", len(items)),
     )
     _show(report)
     if results is not None:
