@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import ot
 import torch
 from scipy.special import softmax
 from torch import Tensor
@@ -153,6 +152,9 @@ def pot(cost: Tensor, a: Tensor, b: Tensor, config: TransportConfig) -> Transpor
     Raises:
         DetectionError: a cost is NaN or infinite, or POT has not converged.
     """
+    # With it come scikit-learn and pandas: 130 MB that no other solver needs.
+    import ot
+
     in_logs = _checked_largest(cost) / config.epsilon > _kernel_limit(torch.float64)
     costs = cost.double().cpu().numpy()
     mass, weights = a.cpu().numpy(), b.cpu().numpy()
