@@ -82,6 +82,7 @@ STAGES = (
     "evaluation",
     "bulk",
     "mini",
+    "first_day",
     "serving",
     "mcp",
     "playground",

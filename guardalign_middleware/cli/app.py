@@ -13,6 +13,7 @@ import typer
 
 from guardalign_middleware.cli.audit_app import audit_app
 from guardalign_middleware.cli.console import FAILED, print_error
+from guardalign_middleware.cli.doctor_command import doctor
 from guardalign_middleware.cli.mcp_command import mcp
 from guardalign_middleware.cli.options import AsJson, Preset
 from guardalign_middleware.cli.playground import playground as playground_command
@@ -48,6 +49,9 @@ def demo(
     from guardalign_middleware.cli.demo import run_demo
 
     run(lambda: run_demo(out))
+
+
+app.command()(doctor)
 
 
 app.command()(scan)

@@ -83,6 +83,11 @@ def is_offline() -> bool:
     return bool(constants.is_offline_mode())
 
 
+def cache_folder() -> Path:
+    """Where files of the hub are kept."""
+    return Path(constants.HF_HUB_CACHE)
+
+
 def is_commit(revision: str | None) -> bool:
     """Whether a revision names one commit for good; branches and tags can be moved."""
     return revision is not None and _COMMIT.fullmatch(revision) is not None

@@ -20,8 +20,8 @@ from guardalign_middleware.model_folder.weights import all_weights, loaded_weigh
 from guardalign_middleware.provenance import Provenance, check_pins, digests, note_files
 from guardalign_middleware.strict import is_folder, is_regular
 
-# Everything but weights: options, vocabularies, tokenizers and templates.
-_SMALL = ("*.json", "*.jinja", "*.txt", "*.model", "*.model.*", "*.tiktoken", "*.bpe", "*.codes")
+SMALL = ("*.json", "*.jinja", "*.txt", "*.model", "*.model.*", "*.tiktoken", "*.bpe", "*.codes")
+"""Everything but weights: options, vocabularies, tokenizers and templates."""
 
 
 class NamesModel(Protocol):
@@ -87,7 +87,7 @@ def open_source(config: NamesModel, *, weights: bool) -> ModelSource:
     if directory is not None:
         source = ModelSource(directory, directory.name, None)
     else:
-        folder = _fetched(config, config.revision, _SMALL)
+        folder = _fetched(config, config.revision, SMALL)
         source = ModelSource(folder, config.model, folder.name)
     checked_files(source.folder)
     if not is_regular(source.folder / "config.json"):
@@ -101,6 +101,15 @@ def open_source(config: NamesModel, *, weights: bool) -> ModelSource:
         _fetched(config, source.revision, tuple(sorted(wanted)))
         checked_files(source.folder)
     return source
+
+
+def is_hub_id(model: str) -> bool:
+    """Whether a model is named by its place on the hub, not by a directory.
+
+    Raises:
+        ModelLoadError: it is the path of nothing, or of a file.
+    """
+    return _local_directory(model) is None
 
 
 def pinned_weights(source: ModelSource, config: NamesModel) -> Provenance:

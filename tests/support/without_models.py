@@ -20,7 +20,7 @@ PACKAGES = (
     *("detection", "image_guard", "guard", "serving", "evaluation", "evaluation.attacks"),
     *("generation.engine", "generation.attention", "generation.prompt", "generation.frames"),
 )
-# `audit` works without models.
+# `audit` and `doctor` work without models.
 COMMANDS = {
     "demo": [],
     "scan": ["a.png"],
