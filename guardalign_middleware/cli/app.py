@@ -130,12 +130,18 @@ def explain_attention(
 @app.command()
 def calibrate(
     safe: Annotated[
-        list[str], typer.Option("--safe", metavar="PATH", help="Safe images: file or folder.")
+        list[str],
+        typer.Option(
+            "--safe",
+            metavar="SET",
+            help="Safe images: file or folder, coco:DIR, unsafebench:DIR, holisafe:DIR or "
+            "hub:OWNER/NAME.",
+        ),
     ],
     unsafe: Annotated[
         list[str] | None,
         typer.Option(
-            "--unsafe", metavar="PATH", help="Unsafe images: file or folder. Needed for --max-miss."
+            "--unsafe", metavar="SET", help="Unsafe images, as --safe. Needed for --max-miss."
         ),
     ] = None,
     max_false_alarm: Annotated[

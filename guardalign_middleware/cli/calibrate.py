@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from guardalign_middleware.bulk.folders import expand
 from guardalign_middleware.cli.console import (
     ALLOWED,
     err,
@@ -22,11 +20,18 @@ from guardalign_middleware.cli.console import (
 )
 from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
 from guardalign_middleware.detection import Detector, ThresholdProfile
-from guardalign_middleware.detection.fit import ImageDistances, fit_profile, measure
+from guardalign_middleware.detection.fit import (
+    ImageDistances,
+    fit_profile,
+    measure,
+    split_held_out,
+    with_held_out,
+)
 from guardalign_middleware.detection.view_seed import seed_for
 from guardalign_middleware.detector_loading import load_detector
 from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected
 from guardalign_middleware.evaluation.metrics import rate
+from guardalign_middleware.first_day.picture_sets import Side, open_set
 from guardalign_middleware.intake import load_image
 
 
@@ -71,8 +76,7 @@ def run_calibrate(
     rest: dict[str, list[ImageDistances]] = {}
     for name, paths in groups.items():
         images = _measured(detector, config.intake, name, paths, seed)
-        order = rng.permutation(len(images)).tolist()
-        first = round(held_out * len(images))
+        order, first = split_held_out(len(images), held_out, rng)
         kept[name] = [images[index] for index in order[first:]]
         rest[name] = [images[index] for index in order[:first]]
     safe_kept, safe_rest = kept.pop("safe"), rest.pop("safe")
@@ -85,7 +89,7 @@ def run_calibrate(
         max_miss=max_miss,
         per_category=per_category,
     )
-    profile = _with_held_out(profile, safe_rest, unsafe_rest)
+    profile = with_held_out(profile, safe_rest, unsafe_rest)
     try:
         profile.save(target)
     except OSError as error:
@@ -127,10 +131,15 @@ def _measured(
     """Distances in the order of the files; prints every unreadable file before it fails."""
     seen: dict[str, ImageDistances] = {}
     failed = 0
-    sources = [source for path in paths for source in expand(path, policy)]
+    side: Side = "safe" if name == "safe" else "unsafe"
+    sets = [open_set(path, side, policy) for path in paths]
+    for one in sets:
+        if one.title != one.name:
+            err().print(f"{name}: {plain(one.title)}; licence: {plain(one.licence)}")
+    sources = [picture for one in sets for picture in one.pictures]
     for source in tracked(sources, f"{name} images", len(sources)):
         try:
-            image = load_image(source, policy)
+            image = load_image(source.read(), policy)
             if image.sha256 not in seen:
                 # Derived from --seed, which makes the profile of random views repeatable.
                 view_seed = seed_for(str(seed).encode(), image)
@@ -147,19 +156,6 @@ def _measured(
     if len(seen) < len(sources):
         err().print(f"{name}: {len(sources) - len(seen)} copies of other images left out")
     return list(seen.values())
-
-
-def _with_held_out(
-    profile: ThresholdProfile, safe: Sequence[ImageDistances], unsafe: Sequence[ImageDistances]
-) -> ThresholdProfile:
-    flagged = sum(profile.flags(*image) for image in safe)
-    missed = sum(not profile.flags(*image) for image in unsafe)
-    fit = replace(
-        profile.fit,
-        held_out_safe=(flagged, len(safe)),
-        held_out_unsafe=(missed, len(unsafe)),
-    )
-    return replace(profile, fit=fit)
 
 
 def _show(console: Console, profile: ThresholdProfile) -> None:

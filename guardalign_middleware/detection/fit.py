@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from guardalign_middleware.detection.conformal import fit_by_category, fit_by_form, fit_pair
 from guardalign_middleware.detection.detector import Detector
@@ -24,6 +27,25 @@ def measure(
     """
     measured = detector.distances(image, view_seed=view_seed)
     return tuple(smallest_distances(one.evidence) for one in measured)
+
+
+def split_held_out(count: int, share: float, rng: np.random.Generator) -> tuple[list[int], int]:
+    """An order of images drawn by `rng`, and how many of its first are held out of the fit."""
+    return rng.permutation(count).tolist(), round(share * count)
+
+
+def with_held_out(
+    profile: ThresholdProfile, safe: Sequence[ImageDistances], unsafe: Sequence[ImageDistances]
+) -> ThresholdProfile:
+    """The profile, with what its thresholds do to images that were left out of the fit."""
+    flagged = sum(profile.flags(*image) for image in safe)
+    missed = sum(not profile.flags(*image) for image in unsafe)
+    fit = replace(
+        profile.fit,
+        held_out_safe=(flagged, len(safe)),
+        held_out_unsafe=(missed, len(unsafe)),
+    )
+    return replace(profile, fit=fit)
 
 
 def fit_profile(

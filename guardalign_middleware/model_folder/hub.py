@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, Literal, NoReturn
 
 from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -34,6 +34,8 @@ from huggingface_hub.errors import (
 from guardalign_middleware.errors import HubError
 from guardalign_middleware.model_folder.loading_faults import short
 from guardalign_middleware.provenance import digest_files
+
+Kind = Literal["model", "dataset"]
 
 _LOGGER = logging.getLogger(__name__)
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
@@ -65,6 +67,7 @@ class HubModel:
         licence: as its owner declares it; None = not declared.
         gated: whether its owner asks for consent.
         files: all of them.
+        kind: whether it is a model's or a data set's.
     """
 
     name: str
@@ -72,6 +75,7 @@ class HubModel:
     licence: str | None
     gated: bool
     files: tuple[HubFile, ...]
+    kind: Kind = "model"
 
     def matching(self, patterns: Sequence[str]) -> tuple[HubFile, ...]:
         """The files that patterns such as `*.json` name."""
@@ -93,12 +97,13 @@ def is_commit(revision: str | None) -> bool:
     return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
-def ask_hub(name: str, revision: str | None = None) -> HubModel:
+def ask_hub(name: str, revision: str | None = None, *, kind: Kind = "model") -> HubModel:
     """What the hub says of a repository, in one request without retries.
 
     Args:
         name: `owner/name`.
         revision: commit, branch or tag; None = the default branch.
+        kind: whether it is a model's or a data set's.
 
     Raises:
         HubError: it does not answer in time, or has no such repository or revision for this user.
@@ -106,9 +111,10 @@ def ask_hub(name: str, revision: str | None = None) -> HubModel:
     if is_offline():
         _refuse_offline(name, "HF_HUB_OFFLINE is set")
     try:
-        info = HfApi().model_info(
+        info: Any = HfApi().repo_info(
             name,
             revision=revision,
+            repo_type=kind,
             timeout=float(constants.HF_HUB_ETAG_TIMEOUT),
             files_metadata=True,
         )
@@ -122,9 +128,11 @@ def ask_hub(name: str, revision: str | None = None) -> HubModel:
                 HubFile(one.rfilename, one.size or 0, None if one.lfs is None else one.lfs.sha256)
                 for one in info.siblings or ()
             ),
+            kind,
         )
     except Exception as error:  # noqa: BLE001 (of the library and of two generations of its HTTP)
-        raise _hub_error(name, revision, error) from error
+        place = name if kind == "model" else f"{kind}s/{name}"
+        raise _hub_error(place, revision, error) from error
 
 
 def fetch(
@@ -207,6 +215,7 @@ def download(model: HubModel, patterns: Sequence[str], revision: str | None) -> 
         folder = Path(
             snapshot_download(
                 model.name,
+                repo_type=model.kind,
                 revision=revision,
                 allow_patterns=list(patterns),
                 etag_timeout=float(constants.HF_HUB_ETAG_TIMEOUT),
@@ -215,7 +224,8 @@ def download(model: HubModel, patterns: Sequence[str], revision: str | None) -> 
     except Exception as error:  # noqa: BLE001 (as above)
         raise _hub_error(model.name, model.revision, error) from error
     if folder.name != model.revision:  # the branch has just moved
-        return download(ask_hub(model.name, folder.name), patterns, folder.name)
+        again = ask_hub(model.name, folder.name, kind=model.kind)
+        return download(again, patterns, folder.name)
     for one in new:
         if one.sha256 is not None:
             _check(model, folder / one.name, one.sha256)
@@ -224,7 +234,8 @@ def download(model: HubModel, patterns: Sequence[str], revision: str | None) -> 
 
 def is_cached(model: HubModel, name: str) -> bool:
     """Whether a file is in the cache, whole."""
-    return isinstance(try_to_load_from_cache(model.name, name, revision=model.revision), str)
+    found = try_to_load_from_cache(model.name, name, revision=model.revision, repo_type=model.kind)
+    return isinstance(found, str)
 
 
 def _check(model: HubModel, path: Path, sha256: str) -> None:
@@ -272,7 +283,7 @@ def _hub_error(name: str, revision: str | None, error: Exception) -> HubError:
         )
     if isinstance(error, RepositoryNotFoundError):
         return HubError(
-            f"{hub} has no model {name} for this user.",
+            f"{hub} has no repository {name} for this user.",
             reason="not_found",
             remedy="Check the name; a private one needs `hf auth login` or HF_TOKEN.",
         )
