@@ -14,10 +14,10 @@ export TOKENIZERS_PARALLELISM ?= false
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint types unit evidence neighbours gateways vercel floors light bench fuzz memory sbom train-mini train-words lock clean
+.PHONY: help setup demo test quick lint types unit evidence docs neighbours gateways vercel floors light release-check bench fuzz memory sbom train-mini train-words lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 
 setup: .venv/.installed  ## make .venv with the pinned versions
 
@@ -49,6 +49,9 @@ evidence: setup  ## the tests that take longest, of promises that quicker ones w
 
 quick: setup  ## the tests that are not slow
 	$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow and not evidence"
+
+docs: setup  ## the site of docs/ in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: setup  ## measure everything that a CPU can, and update the figures of the pages
 	$(BIN)/python -m benchmarks.mini.style_similarity
@@ -115,6 +118,10 @@ light: setup  ## both adapters installed without torch in .venv-light, with a gu
 	$(BIN)/uv pip install --quiet --dry-run --python .venv-light/bin/python --constraint constraints.txt \
 		--find-links $(WHEELS) $(WHEELS)/guardalign_middleware-*.whl
 
+# MODELS=1 also installs torch in each environment and scans a picture there.
+release-check: setup  ## build each distribution twice, check what would be uploaded, install it
+	$(BIN)/python -m release.check $(if $(MODELS),--models)
+
 fuzz: setup  ## intake, messages and set-up files under attack: make fuzz MINUTES=30
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),30)
 
@@ -144,4 +151,4 @@ lock: setup  ## renew constraints.txt from what the projects ask for
 	sed -i "1i # Exact versions for development, tests and the demo. Renew with: make lock" constraints.txt
 
 clean:  ## remove .venv and caches
-	rm -rf .venv .venv-neighbours .venv-gateways .venv-floors .venv-light .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site .venv .venv-neighbours .venv-gateways .venv-floors .venv-light .mypy_cache .pytest_cache .ruff_cache .hypothesis

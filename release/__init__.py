@@ -1,0 +1,1 @@
+"""What is checked before a release: `python -m release.check`, or `make release-check`."""
