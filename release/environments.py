@@ -23,12 +23,12 @@ WHOLE = ("guardalign_core", "guardalign_middleware")
 _LIGHT_PROGRAM = """
 import sys
 import guardalign_agents, langchain_guardalign, guardalign_middleware as package
-from guardalign_middleware import ConfigError, ImageGuard, RemoteImageGuard
+from guardalign_middleware import ConfigError, RemoteImageGuard
 from llama_index.llms.guardalign import GuardAlignGuardedLLM
 assert "torch" not in sys.modules
 assert RemoteImageGuard and GuardAlignGuardedLLM
 try:
-    ImageGuard.from_preset("mini")
+    package.ImageGuard
 except ConfigError as error:
     assert "pip install" in str(error), error
 else:

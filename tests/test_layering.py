@@ -101,10 +101,19 @@ PACKAGES = {
 WITHOUT_THE_CORE = {LITELLM}
 # Tests of the others need an environment of their own: tests/gateways.
 SUPPORT = {LANGCHAIN: "langchain_support", LLAMA_INDEX: "llama_index_support"}
-FOLDERS = (CORE, "integrations", "training", "benchmarks", "examples", "tests")
+FOLDERS = (
+    CORE,
+    "release",
+    "integrations",
+    "training",
+    "benchmarks",
+    "website",
+    "examples",
+    "tests",
+)
 # Written by builds and trainings, or not part of the repository.
 OTHER_FOLDERS = {"build", "dist", "fuzz-findings", "runs", "shared"}
-OURS = (CORE, *PACKAGES.values(), *SUPPORT.values(), "training", "benchmarks", "examples", "tests")
+OURS = (CORE, *PACKAGES.values(), *SUPPORT.values(), *(set(FOLDERS) - {CORE, "integrations"}))
 
 
 def core_files() -> dict[str, Path]:

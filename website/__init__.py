@@ -1,0 +1,1 @@
+"""How the pages in docs/ become a site: what mkdocs does not do by itself."""
