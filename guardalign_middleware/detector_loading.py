@@ -21,17 +21,17 @@ def load_detector(config: GuardAlignConfig) -> Detector:
 
 
 def require_profile(config: GuardAlignConfig) -> None:
-    """Reject a config without a threshold profile.
+    """Reject a config that decides without a threshold profile; to observe, none is needed.
 
     Raises:
         ConfigError: there is none.
     """
-    if config.detection.profile is None:
+    if config.detection.profile is None and config.mode == "enforce":
         raise ConfigError(
             f"The preset {config.name!r} has no threshold profile, so it cannot decide at which "
             "distance an image is unsafe.",
             remedy="Fit one on your own images with `guardalign calibrate`, and name its file as "
-            "detection.profile.",
+            "detection.profile. To collect distances without deciding, set mode to observe.",
         )
 
 

@@ -48,7 +48,11 @@ def heat_strength(verdict: Verdict) -> Image.Image:
     width, height, evidence = verdict.width, verdict.height, verdict.evidence
     cells = _GRID / max(width, height)
     rows, columns = max(1, round(height * cells)), max(1, round(width * cells))
-    heats = heats_of(evidence.patch_distances, verdict.patch_thresholds)
+    limits = verdict.patch_thresholds
+    if not verdict.decided:
+        # Without thresholds, the nearest patch is drawn as if it were at one.
+        limits = np.full(len(limits), evidence.patch_distances.min())
+    heats = heats_of(evidence.patch_distances, limits)
     xs, ys, heat = pixel_heat(evidence.patch_boxes, heats, evidence.patch_levels)
     # Few levels see a small thing, and their mean would be pale.
     heat *= heats.max() / max(float(heat.max()), 1e-9)

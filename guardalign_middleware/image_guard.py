@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from guardalign_middleware.async_forms import AsyncForms
 from guardalign_middleware.audit_loading import load_audit
@@ -23,6 +23,7 @@ from guardalign_middleware.errors import GuardError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.intake import load_frames, load_image
 from guardalign_middleware.intake.load import ImageSource
+from guardalign_middleware.observing import Conclusion
 from guardalign_middleware.output import GuardOutput, identity_of
 from guardalign_middleware.sanitize import Cleaning, SanitizedImage, sanitize
 from guardalign_middleware.turn_words import TurnWords
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from guardalign_middleware.words.policy import WordPolicy
 
 _LOGGER = logging.getLogger(__name__)
-Result = TypeVar("Result", Verdict, SanitizedImage)
 
 
 class ImageGuard(AsyncForms):
@@ -46,12 +46,15 @@ class ImageGuard(AsyncForms):
     Results are remembered by the pixels: an equal image is not scanned again, in any thread or
     call. See `DetectionConfig.remembered_verdicts`.
 
+    In the mode `observe` every image passes as it is, and its verdict says what would have been
+    done; see `guardalign_middleware.observing`. Detectors without thresholds then only measure.
+
     Where the config names an audit log, each image is recorded in it before its verdict is
     returned, once for every call it was passed to.
 
     Args:
         config: intake limits, handling of unsafe regions and of faults, and the audit log.
-        detector: scans the images; must hold a threshold profile.
+        detector: scans the images; must hold a threshold profile, unless the guard only observes.
         words: reads and judges words; None = as the config says.
 
     Raises:
@@ -66,7 +69,10 @@ class ImageGuard(AsyncForms):
         self.config = config
         self.detector = detector
         self.words = words or load_words(config)
-        self._audit = load_audit(config)
+        self._concluded = Conclusion(config, load_audit(config))
+        # Without thresholds, only a guard that observes may ask.
+        observes = config.mode == "observe" and detector.profile is None
+        self._asked = {"undecided": True} if observes else {}
         self._output = GuardOutput(config, partial(identity_of, config, detector, self.words))
         self._cleanings: BoundedCache[Cleaning] = BoundedCache(
             config.detection.remembered_verdicts,
@@ -182,7 +188,7 @@ class ImageGuard(AsyncForms):
         scanned = self._scan(frames, view_seed)
         if self._turn_words is not None and turns:
             scanned = self._turn_words.scan(frames, scanned, of_frames(turns, files))
-        return worst(files, self._recorded(list(map(self._as_configured, scanned))))
+        return worst(files, self._concluded(list(map(self._as_configured, scanned))))
 
     def sanitize(self, source: ImageSource, *, view_seed: str | None = None) -> SanitizedImage:
         """Scan one image and mask its unsafe regions until it passes; otherwise block it.
@@ -229,7 +235,7 @@ class ImageGuard(AsyncForms):
         ]
         if self._turn_words is not None and turns:
             items = in_turns(items, turns, self._turn_words.clean)
-        return self._recorded([replace(item, encoder=self._output.encode) for item in items])
+        return self._concluded([replace(item, encoder=self._output.encode) for item in items])
 
     def _count_failed_open(self, images: int) -> None:
         with self._lock:
@@ -286,7 +292,7 @@ class ImageGuard(AsyncForms):
             if view_seed is not None:
                 return [self._scan_one(image, view_seed) for image in images]
             with typed_faults("detection"):
-                verdicts = self.detector.scan_many(images)
+                verdicts = self.detector.scan_many(images, **self._asked)
             return [self._read(*pair) for pair in zip(images, verdicts, strict=True)]
         except GuardError as error:
             if not fails_open(self.config, error):
@@ -313,7 +319,7 @@ class ImageGuard(AsyncForms):
 
     def _detect(self, image: CanonicalImage, view_seed: str | None) -> Verdict:
         with typed_faults("detection"):
-            return self.detector.scan(image, view_seed=view_seed)
+            return self.detector.scan(image, view_seed=view_seed, **self._asked)
 
     def _read(self, image: CanonicalImage, verdict: Verdict) -> Verdict:
         """The verdict, with the words of the image where they are read."""
@@ -322,7 +328,7 @@ class ImageGuard(AsyncForms):
         return self.words.verdict(image, verdict, self.detector.queue)
 
     def _clean(self, image: CanonicalImage, verdict: Verdict) -> SanitizedImage:
-        if verdict.fault is not None:
+        if verdict.fault is not None or not verdict.decided:
             return SanitizedImage(image, image, verdict, 0, 0.0, verdict.distance)
         seed = verdict.evidence.view_seed
 
@@ -336,9 +342,3 @@ class ImageGuard(AsyncForms):
         if verdict.decision == "mask" and self.config.sanitize.method == "block":
             return replace(verdict, decision="block")
         return verdict
-
-    def _recorded(self, results: list[Result]) -> list[Result]:
-        if self._audit is not None:
-            for result in results:
-                self._audit.append(result)
-        return results

@@ -143,7 +143,7 @@ class GuardOutput:
                 {key: image},
                 lambda images: [encode(each, self._limits, self._formats) for each in images],
             )[key]
-        if passed is not None and _lets_out(passed, image):
+        if passed is not None and self._lets_out(passed, image):
             PASSED.remember(self._identity, encoded.data, passed)
         return encoded
 
@@ -153,7 +153,8 @@ class GuardOutput:
         verdict = PASSED.verdict_on(self._identity, image.file_sha256)
         return None if verdict is None else verdict.about(image)
 
-
-def _lets_out(verdict: Verdict, image: CanonicalImage) -> bool:
-    about_it = verdict.sha256 == image.sha256
-    return about_it and not verdict.flagged and verdict.fault is None
+    def _lets_out(self, verdict: Verdict, image: CanonicalImage) -> bool:
+        """Whether a verdict is one by which this guard lets this picture out."""
+        by = "observe" if self._config.mode == "observe" else "allow"
+        about_it = verdict.sha256 == image.sha256
+        return about_it and verdict.decision == by and verdict.fault is None

@@ -32,6 +32,7 @@ _PADDING = 12
 
 _STYLE: dict[Decision, tuple[str, Color]] = {
     "allow": ("ALLOWED", (22, 120, 62)),
+    "observe": ("OBSERVED ONLY", (20, 96, 130)),
     "mask": ("MASKED", (176, 80, 0)),
     "block": ("BLOCKED", (170, 16, 30)),
 }
@@ -182,19 +183,30 @@ def _header(verdict: Verdict, width: int) -> Image.Image:
     reported = [region for region in verdict.regions if region.action == "flag"]
     acted_on = [region for region in verdict.regions if region.action != "flag"]
     found = _counted(acted_on) or verdict.category
-    explanation = {
-        "allow": f"nearest unsafe concept: {verdict.category}",
+    nearest = f"nearest unsafe concept: {verdict.category}"
+    explanations = {
+        "allow": nearest,
+        "undecided": nearest,
         "mask": found,
         "block": f"{found}: the image is not forwarded",
-    }[verdict.decision]
-    lines = [explanation]
+    }
+    lines = [explanations[verdict.decision if verdict.would_be is None else verdict.would_be]]
+    if verdict.would_be in {"mask", "block"}:
+        lines[0] = f"would have been {_STYLE[verdict.would_be][0].lower()}: {found}"
     if reported:
         lines.append(f"only reported, left visible: {_counted(reported)}")
     if verdict.words is not None:
         lines.append(words_read(verdict.words))
-    sign = "<=" if verdict.distance <= verdict.threshold else ">"
-    numbers = f"distance {verdict.distance:.3f} {sign} threshold {verdict.threshold:.3f}"
+    numbers = f"distance {verdict.distance:.3f} {against(verdict, 'threshold ')}"
     return _bar([(word, 30), *((line, 20) for line in (*lines, numbers))], color, width)
+
+
+def against(verdict: Verdict, name: str = "") -> str:
+    """How the distance compares with the threshold, like "<= 0.417"; `name` stands before it."""
+    if not verdict.decided:
+        return "(no threshold yet)"
+    sign = "<=" if verdict.distance <= verdict.threshold else ">"
+    return f"{sign} {name}{verdict.threshold:.3f}"
 
 
 def _seen(evidence: Evidence) -> str:

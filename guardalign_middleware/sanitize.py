@@ -41,7 +41,8 @@ class SanitizedImage:
 
     Attributes:
         original: the scanned image.
-        image: the cleaned image; the original itself when allowed; None when blocked.
+        image: the cleaned image; the original itself when allowed or only observed; None when
+            blocked.
         verdict: the verdict on the original, with the final decision.
         rounds: how often the image was masked and scanned again.
         masked_fraction: share of the pixels inside the masked boxes, 0 to 1.
@@ -132,7 +133,7 @@ class Cleaning:
     ) -> SanitizedImage:
         """Clean an image whose pixels equal those of the first one, under the same config."""
         match self.verdict.decision:
-            case "allow":
+            case "allow" | "observe":
                 shown: CanonicalImage | None = image
             case "mask":
                 shown = mask_regions(image, self.boxes, config)
@@ -213,10 +214,16 @@ def sanitize(
         config: the method and the limits.
 
     Raises:
-        GuardError: stage `sanitize`; the verdict is about another image, or a distance is not
-            finite.
+        GuardError: stage `sanitize`; the verdict is about another image or was only observed, or a
+            distance is not finite.
         ValueError: a region is empty or leaves the image.
     """
+    if verdict.decision == "observe":
+        raise GuardError(
+            f"The verdict on {verdict.source} was only observed, so nothing follows from it.",
+            stage="sanitize",
+            remedy="Sanitize an image with a verdict of a guard in the mode enforce.",
+        )
     if verdict.sha256 != image.sha256:
         raise GuardError(
             f"The verdict on {verdict.source} is not about the pixels of {image.source}.",

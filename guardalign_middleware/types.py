@@ -5,6 +5,7 @@ They compute nothing; each one carries a result together with its evidence.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -16,9 +17,15 @@ from guardalign_middleware.canonical import CanonicalImage as CanonicalImage
 Box = tuple[int, int, int, int]
 """`(x0, y0, x1, y1)` in pixels of the upright image, half-open: `image[y0:y1, x0:x1]`."""
 
-Decision = Literal["allow", "mask", "block"]
+Decision = Literal["allow", "observe", "mask", "block"]
+"""`observe`: the image passes because the guard only observes, whatever was found in it."""
 SEVERITY: tuple[Decision, ...] = get_args(Decision)
 """Decisions from the mildest to the most severe."""
+PASSES: frozenset[Decision] = frozenset({"allow", "observe"})
+"""Decisions by which an image passes as it is."""
+WouldBe = Literal["allow", "undecided", "mask", "block"]
+"""What a guard that observes would decide; `undecided` without thresholds. Mildest first."""
+WOULD_BE: tuple[WouldBe, ...] = get_args(WouldBe)
 Action = Literal["mask", "block", "flag"]
 """What a region causes: it is hidden, it blocks the image, or it is only reported."""
 RegionKind = Literal["picture", "words"]
@@ -122,6 +129,9 @@ class Evidence:
         iterations: Sinkhorn iterations used.
         solver: `"kernel"`, `"log"` or `"pot"`.
         encoder: fingerprint of the encoder; with two encoders, both joined by "+".
+        binding: fingerprint of everything that the distances depend on: encoder, concepts, patches,
+            forms, views and transport; joined like `encoder`.
+        second_from: index of the second encoder's first patch; None with one encoder.
         view_seed: seed of the random views, to repeat the scan; None without random views.
         patch_thresholds: float `[M]`, of the category and form of each patch, which is unsafe when
             its distance is at most this; None before a decision.
@@ -139,6 +149,8 @@ class Evidence:
     encoder: str
     view_seed: str | None = None
     patch_thresholds: NDArray[np.float64] | None = None
+    binding: str = ""
+    second_from: int | None = None
 
     @property
     def patch_forms(self) -> tuple[FormName, ...]:
@@ -164,16 +176,18 @@ class Verdict:
     """The guard's decision on one image, with the numbers behind it.
 
     Attributes:
-        decision: `allow`, `mask` or `block`.
+        decision: `allow`, `mask` or `block`; `observe` from a guard that only observes, by which
+            every image passes.
         distance: of the patch farthest below its threshold (low = unsafe); where all patches share
             one threshold, the smallest patch distance. By default it is no transport cost: see
             below.
-        threshold: of that patch, which is unsafe when its distance is at most this (paper eq. 10).
+        threshold: of that patch, which is unsafe when its distance is at most this (paper eq. 10);
+            NaN where there is no threshold yet, which only a guard that observes can have.
         category: the unsafe category nearest to that patch, flagged or not; where words alone are
             unsafe, theirs.
         regions: the unsafe regions, nearest first; if allowed, only those of categories with the
             action `flag`, which are reported and stay visible.
-        profile: fingerprint of the threshold profile in force.
+        profile: fingerprint of the threshold profile in force; "" without one.
         width, height: size of the scanned image, in pixels.
         source: the image's source label.
         sha256: digest of the scanned pixels.
@@ -183,12 +197,17 @@ class Verdict:
         scaled_from: width and height before the guard scaled the image down to scan and forward it;
             None if it did not.
         words: what was read; None where words are not read, or could not be.
+        would_be: what would have been decided, for the decision `observe`; None for any other.
 
     The configuration decides what a distance measures. With the default `transport.contrast:
     softmax` it is the share of the neutral concepts in a softmax over the transport costs of all
     concepts, 0 to 1. With `contrast: none` it is the transport cost per unit mass to the nearest
     category, 0 to 2. With `aggregation: paper` it is the sum of paper eq. 9 over all categories,
     which shrinks as the number of patches grows.
+
+    Raises:
+        ValueError: `would_be` and the decision do not go together, or a verdict without a threshold
+            has a decision other than `observe`.
     """
 
     decision: Decision
@@ -205,11 +224,24 @@ class Verdict:
     fault: str | None = None
     scaled_from: tuple[int, int] | None = None
     words: WordsRead | None = None
+    would_be: WouldBe | None = None
+
+    def __post_init__(self) -> None:
+        if (self.decision == "observe") != (self.would_be is not None):
+            raise ValueError("would_be belongs to the decision observe, and to no other.")
+        # What could not be decided must never read as allowed.
+        if math.isnan(self.threshold) and self.decision != "observe":
+            raise ValueError(f"Without a threshold there is no decision {self.decision!r}.")
 
     @property
     def flagged(self) -> bool:
-        """True when something unsafe was found."""
-        return self.decision != "allow"
+        """True when something unsafe was found, and is acted upon."""
+        return self.decision not in PASSES
+
+    @property
+    def decided(self) -> bool:
+        """False where there is no threshold yet."""
+        return not math.isnan(self.threshold)
 
     def about(self, image: CanonicalImage) -> Verdict:
         """The same verdict under the source and the first size of an equal picture."""
@@ -217,7 +249,10 @@ class Verdict:
 
     @property
     def patch_thresholds(self) -> NDArray[np.float64]:
-        """The threshold of each patch, float `[M]`: forms and categories have their own."""
+        """The threshold of each patch, float `[M]`: forms and categories have their own.
+
+        All are NaN where there is none yet.
+        """
         known = self.evidence.patch_thresholds
         count = len(self.evidence.patch_distances)
         return np.full(count, self.threshold) if known is None else known
@@ -234,7 +269,9 @@ class Verdict:
 
         A region has `box`, `category`, `distance`, `cost` and, unless it is "mask", `action`.
 
-        For an unscanned image, the distance is null and there is one more key, `fault`. For an
+        For an unscanned image, the distance is null and there is one more key, `fault`. From a
+        guard that observes there is `would_be`; without thresholds, `threshold` and `profile` are
+        null. For an
         image that was scaled down, there is one more key, `resized`: its size now and before; and
         where words were read, `words`: how many, and their digest. A region of words has `kind`
         and no `cost`.
@@ -242,11 +279,12 @@ class Verdict:
         record: dict[str, Any] = {
             "source": self.source,
             "decision": self.decision,
+            **({} if self.would_be is None else {"would_be": self.would_be}),
             "distance": self.distance if self.fault is None else None,
-            "threshold": self.threshold,
+            "threshold": self.threshold if self.decided else None,
             "category": self.category,
             "regions": [region.to_json() for region in self.regions],
-            "profile": self.profile,
+            "profile": self.profile or None,
         }
         if self.fault is not None:
             record["fault"] = self.fault

@@ -12,17 +12,32 @@ import numpy as np
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import GuardError, Overloaded
 from guardalign_middleware.sanitize import SanitizedImage
-from guardalign_middleware.types import SEVERITY, CanonicalImage, Evidence, Verdict
+from guardalign_middleware.types import (
+    WOULD_BE,
+    CanonicalImage,
+    Decision,
+    Evidence,
+    Verdict,
+    WouldBe,
+)
 
 if TYPE_CHECKING:
     from guardalign_middleware.detection import Detector
 
 
+_ORDER: tuple[Decision | WouldBe, ...] = WOULD_BE
+
+
 def severity(verdict: Verdict) -> tuple[int, bool, float]:
-    """Sort key, worst last; of two allowed images, the unscanned one is worse."""
+    """Sort key, worst last; of two allowed images, the unscanned one is worse.
+
+    Where the guard observes, what would have been decided counts.
+    """
     not_scanned = verdict.fault is not None
-    below = 0.0 if not_scanned else verdict.threshold - verdict.distance
-    return SEVERITY.index(verdict.decision), not_scanned, below
+    limit = verdict.threshold if verdict.decided else 0.0
+    below = 0.0 if not_scanned else limit - verdict.distance
+    decision = verdict.decision if verdict.would_be is None else verdict.would_be
+    return _ORDER.index(decision), not_scanned, below
 
 
 def fails_open(config: GuardAlignConfig, error: GuardError) -> bool:
@@ -46,11 +61,11 @@ def unscanned(image: CanonicalImage, detector: Detector, error: GuardError) -> V
 
     Args:
         image: the image.
-        detector: that should have scanned it; has a threshold profile.
+        detector: that should have scanned it. Without a threshold profile the verdict is
+            `undecided`, for a guard that observes.
         error: why it was not scanned.
     """
     profile = detector.profile
-    assert profile is not None  # without one the detector raises no fault but a ConfigError
     nothing = Evidence(
         patch_boxes=np.empty((0, 4), dtype=np.int64),
         patch_distances=np.empty(0),
@@ -64,12 +79,13 @@ def unscanned(image: CanonicalImage, detector: Detector, error: GuardError) -> V
         encoder=detector.encoder,
     )
     return Verdict(
-        decision="allow",
+        decision="observe" if profile is None else "allow",
+        would_be="undecided" if profile is None else None,
         distance=float("nan"),
-        threshold=profile.threshold,
+        threshold=float("nan") if profile is None else profile.threshold,
         category="",
         regions=(),
-        profile=profile.fingerprint,
+        profile="" if profile is None else profile.fingerprint,
         width=image.width,
         height=image.height,
         source=image.source,

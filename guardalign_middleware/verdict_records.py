@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.replies import Refused
-from guardalign_middleware.types import SEVERITY
+from guardalign_middleware.types import SEVERITY, WOULD_BE
 
 Scalar = str | int | float | bool
 METADATA_KEY: Final = "guardalign"
@@ -69,10 +69,11 @@ def without_records(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in metadata.items() if not is_record_key(key)}
 
 
-def _severity(record: Mapping[str, Any]) -> int:
-    decision = record.get("decision")
+def _severity(record: Mapping[str, Any]) -> tuple[int, int]:
+    decision, would_be = record.get("decision"), record.get("would_be")
     # A decision of an unknown name is not taken for a mild one.
-    return SEVERITY.index(decision) if decision in SEVERITY else len(SEVERITY)
+    severity = SEVERITY.index(decision) if decision in SEVERITY else len(SEVERITY)
+    return severity, WOULD_BE.index(would_be) if would_be in WOULD_BE else 0
 
 
 def _scalar(value: object) -> Scalar | None:

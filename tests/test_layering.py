@@ -67,6 +67,7 @@ STAGES = (
     "unscanned",
     "turn_words",
     "async_forms",
+    "observing",
     "wire",
     "remote",
     "image_guard",

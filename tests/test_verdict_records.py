@@ -27,6 +27,14 @@ def record(decision: str = "allow", **more: Any) -> dict[str, Any]:
     }
 
 
+def test_of_observed_images_the_one_that_would_be_treated_worst_stands_in_front() -> None:
+    observed = [record("observe", would_be=each, category=each) for each in ("allow", "mask")]
+    for records in (observed, observed[::-1]):
+        flat = flat_record(records)
+        assert (flat["guardalign_decision"], flat["guardalign_would_be"]) == ("observe", "mask")
+        assert flat["guardalign_masked"] == 0
+
+
 def test_one_record_becomes_single_values() -> None:
     assert flat_record([record("mask", action="mask")]) == {
         "guardalign_source": "<bytes>",

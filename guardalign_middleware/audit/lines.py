@@ -27,6 +27,11 @@ Step = Literal["scan", "sanitize"]
 # Lines are ASCII, and control characters in them are escaped.
 _TEXT: Final = rb'"(?:[ -!#-\[\]-\x7f]|\\[ -~])*'
 _VALUE: Final = re.compile(_TEXT + rb'"|-?[0-9][0-9.eE+-]*|null')
+_OBSERVED: Final = b',"would_be":{'
+# Its names and numbers are those of forms, categories and distances.
+_TOKENS: Final = re.compile(
+    rb"(?:" + _TEXT + rb'"|[-0-9.eE+{}\[\],:]|null)*(?:' + _TEXT + rb"\\?|n|nu|nul)?\n?"
+)
 _BEGUN: Final = re.compile(_TEXT + rb"\\?|-?[0-9.eE+-]*|n|nu|nul")
 
 
@@ -40,15 +45,15 @@ class AuditEntry:
         image: HMAC-SHA256 of size and canonical pixels, hexadecimal.
         width, height: size of the image, in pixels.
         step: whether the image was only scanned, or cleaned as well.
-        decision: `allow`, `mask` or `block`.
+        decision: `allow`, `mask` or `block`; `observe` of a guard that only observes.
         cleaned: code of the cleaned image, computed like `image`; None if the image was blocked or
             only scanned.
         distance: the verdict's (low = unsafe); None if there is a fault.
         fault: why the image was allowed unscanned; None for every scanned image.
-        threshold: the threshold for `distance`.
+        threshold: the threshold for `distance`; None where there is none yet.
         category: the verdict's, flagged or not.
         regions: number of unsafe regions.
-        profile: fingerprint of the threshold profile.
+        profile: fingerprint of the threshold profile; None without one.
         encoder: fingerprint of the encoder.
         version: version of this package.
         source: source of the image; None unless the log includes sources.
@@ -59,6 +64,10 @@ class AuditEntry:
             before such views existed.
         words: counts of the words that were read, and a code of what they say, computed like
             `image`; None where words are not read. The line then lacks this field.
+        would_be: of a guard that observes, what it would have decided (`decision`), what the
+            distances depend on (`binding`), and the smallest `distances` of the image, for each
+            encoder by form and category; thresholds are fitted to these. Otherwise None, and the
+            line lacks this field.
     """
 
     number: int
@@ -71,10 +80,10 @@ class AuditEntry:
     cleaned: str | None
     distance: float | None
     fault: str | None
-    threshold: float
+    threshold: float | None
     category: str
     regions: int
-    profile: str
+    profile: str | None
     encoder: str
     version: str
     source: str | None
@@ -83,12 +92,14 @@ class AuditEntry:
     format: int = FORMAT
     draw: str | None = None
     words: dict[str, Any] | None = None
+    would_be: dict[str, Any] | None = None
 
     def to_line(self) -> bytes:
         """The line as written to the log, including the newline."""
         record = asdict(self)
-        if self.words is None:
-            del record["words"]  # as in lines from before words were read
+        for name in _OPTIONAL:
+            if record[name] is None:
+                del record[name]  # as in lines from before there was such a field
         return canonical(record)
 
     @property
@@ -130,9 +141,11 @@ class Head:
 
 EMPTY = Head(0, FIRST)
 
-_NAMES: Final = sorted({field.name for field in fields(AuditEntry)} - {"words"})
+_OPTIONAL: Final = ("words", "would_be")
+"""Fields that not every line has; in their order, which is behind all others."""
+_NAMES: Final = sorted({field.name for field in fields(AuditEntry)} - set(_OPTIONAL))
 _WORDS: Final = ("characters", "code", "lines", "reader", "unread")
-"""The fields of `AuditEntry.words`, which stands behind all others."""
+"""The fields of `AuditEntry.words`."""
 
 
 def parse_line(line: bytes, keys: Keys) -> AuditEntry | LineFault:
@@ -208,4 +221,14 @@ def _begins(
             if value is None or value.end() == len(rest):
                 return value is not None or _BEGUN.fullmatch(rest) is not None
             rest = rest[value.end() :]
+    inner = closing[:-2]
+    if rest.startswith(inner) and _begins_observed(rest[len(inner) :]):
+        return True
     return closing.startswith(rest)
+
+
+def _begins_observed(rest: bytes) -> bool:
+    """Whether these bytes are the beginning of `AuditEntry.would_be` and of the line's end."""
+    if len(rest) <= len(_OBSERVED):
+        return _OBSERVED.startswith(rest)
+    return rest.startswith(_OBSERVED) and _TOKENS.fullmatch(rest[len(_OBSERVED) :]) is not None

@@ -101,7 +101,8 @@ class AuditLog:
         """
         verdict = verdict_of(result)
         known = verdict.fault is not None or math.isfinite(verdict.distance)
-        if not (known and math.isfinite(verdict.threshold)):
+        # Only of an observation, the threshold may be unknown.
+        if not known or (verdict.decided and not math.isfinite(verdict.threshold)):
             raise AuditError(
                 "The distance or threshold of a verdict is not finite, so it is not recorded.",
                 remedy="Treat it as a fault of the detector.",

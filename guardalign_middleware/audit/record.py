@@ -30,13 +30,29 @@ def record_of(result: Result, keys: Keys) -> dict[str, Any]:
         "cleaned": None if cleaned is None else keys.of_image(cleaned.sha256),
         "distance": None if verdict.fault is not None else float(verdict.distance),
         "fault": verdict.fault,
-        "threshold": float(verdict.threshold),
+        "threshold": float(verdict.threshold) if verdict.decided else None,
         "category": verdict.category,
         "regions": len(verdict.regions),
-        "profile": verdict.profile,
+        "profile": verdict.profile or None,
         "encoder": verdict.evidence.encoder,
         "draw": verdict.evidence.view_seed,
         "words": None if verdict.words is None else _words(verdict.words, keys),
+        "would_be": None if verdict.would_be is None else _observed(verdict),
+    }
+
+
+def _observed(verdict: Verdict) -> dict[str, Any]:
+    """What would have been decided, and what a threshold can be fitted to."""
+    # Imported on use: it needs torch, and reading a log does not.
+    from guardalign_middleware.detection.image_distances import distances_by_encoder
+
+    return {
+        "decision": verdict.would_be,
+        "binding": verdict.evidence.binding,
+        "distances": [
+            {form: dict(nearest) for form, nearest in one.items()}
+            for one in distances_by_encoder(verdict.evidence)
+        ],
     }
 
 

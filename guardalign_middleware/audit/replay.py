@@ -51,14 +51,30 @@ def differences(
     record = record_of(result, Keys(key))
     if verdict_of(result).sha256 != image.sha256:
         record["image"] = None
-    distance = record.pop("distance")
+    measured = {name: record.pop(name) for name in ("distance", "would_be")}
     changed = [name for name, value in record.items() if getattr(entry, name) != value]
-    if None in {entry.distance, distance}:
-        same = entry.distance is distance
-    else:
+    changed += [
+        name
+        for name, value in measured.items()
+        if not _close(getattr(entry, name), value, tolerance)
+    ]
+    return tuple(changed)
+
+
+def _close(one: object, other: object, tolerance: float) -> bool:
+    """Whether two JSON values are equal, and their numbers nearly so."""
+    if isinstance(one, float) and isinstance(other, float):
         # NaN fails this comparison and so counts as a difference.
-        same = abs(entry.distance - distance) <= tolerance
-    return tuple(changed) if same else (*changed, "distance")
+        return abs(one - other) <= tolerance
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(
+            _close(value, other[name], tolerance) for name, value in one.items()
+        )
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(
+            _close(*pair, tolerance) for pair in zip(one, other, strict=True)
+        )
+    return one == other
 
 
 def matches(

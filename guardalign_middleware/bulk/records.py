@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from guardalign_middleware.intake.pdf import page_label
-from guardalign_middleware.types import Verdict
+from guardalign_middleware.types import PASSES, Verdict
 
 ALLOWED: Final = 0
 UNSAFE: Final = 1
@@ -34,7 +34,7 @@ def status_of(record: Mapping[str, Any]) -> int:
     # Even if a fault allows it, it was not scanned.
     if "error" in record or "fault" in record:
         return CANNOT
-    return ALLOWED if record["decision"] == "allow" else UNSAFE
+    return ALLOWED if record["decision"] in PASSES else UNSAFE
 
 
 def to_record(verdict: Verdict, number: int, count: int) -> dict[str, Any]:

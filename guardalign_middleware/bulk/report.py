@@ -32,7 +32,7 @@ _BINS = 40
 _COVER = (96, 96, 96)
 # Wider than a mask's: a thumbnail need not stay useful to a model.
 _MARGIN = 0.3
-_LEVELS = ("allow", "mask", "block")
+_LEVELS = ("allow", "undecided", "mask", "block")
 
 
 @dataclass
@@ -44,17 +44,21 @@ class _Counts:
     categories: Counter[str] = field(default_factory=Counter)
     thresholds: set[float] = field(default_factory=set)
     masked: list[dict[str, Any]] = field(default_factory=list)
+    observed: bool = False
 
     def add(self, record: dict[str, Any]) -> None:
         """Count a line."""
         error = record.get("error") or record.get("fault")
-        decision = "error" if error is not None else record["decision"]
+        # Of a scan that only observed, the page shows what would have been done, and says so.
+        self.observed = self.observed or record.get("decision") == "observe"
+        decided = record.get("would_be") or record.get("decision")
+        decision = "error" if error is not None else str(decided)
         self.decisions[decision] += 1
         distance = None if error is not None else record["distance"]
         category = record.get("category") if decision in {"mask", "block"} else None
         if category is not None:
             self.categories[category] += 1
-        if distance is not None:
+        if distance is not None and record["threshold"] is not None:
             self.thresholds.add(record["threshold"])
         name = _name(record)
         self.rows.append([name, decision, category, distance, record.get("seconds"), error])
@@ -79,6 +83,7 @@ def write_report(lines: Path, target: Path, policy: IntakePolicy) -> None:
             counts.add(json.loads(line))
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     data = {
+        "observed": counts.observed,
         "made": f"{lines.name} · made {made} by GuardAlign Middleware",
         "counts": {"all": len(counts.rows), **{name: counts.decisions[name] for name in _LEVELS}}
         | {"error": counts.decisions["error"]},
@@ -103,7 +108,7 @@ def _name(record: Mapping[str, Any]) -> str:
 
 def _histogram(rows: Sequence[Sequence[Any]], thresholds: Sequence[float]) -> dict[str, Any]:
     """Counts of the distances, in bins of equal width; safe and unsafe ones."""
-    safe = [row[3] for row in rows if row[1] == "allow"]
+    safe = [row[3] for row in rows if row[1] in {"allow", "undecided"}]
     unsafe = [row[3] for row in rows if row[1] in {"mask", "block"}]
     ends = [*safe, *unsafe, *thresholds]
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)

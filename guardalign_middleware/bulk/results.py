@@ -32,6 +32,7 @@ class ResumeFile:
         self._done: dict[str, int] = {}
         self._profiles: set[str] = set()
         self._copies: set[bool] = set()
+        self._observed: set[bool] = set()
         self._read()
 
     @classmethod
@@ -80,6 +81,16 @@ class ResumeFile:
             have = "without" if wanted else "with"
             raise _unusable(self.path, f"holds results of a scan {have} --sanitize")
 
+    def check_mode(self, *, observing: bool) -> None:
+        """Keep results that were acted upon apart from those that were only observed.
+
+        Raises:
+            ConfigError: a result here is of the other mode.
+        """
+        if self._observed - {observing}:
+            mode = "enforce" if observing else "observe"
+            raise _unusable(self.path, f"holds results of the mode {mode}")
+
     def add(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
         """Append the lines of one input.
 
@@ -100,7 +111,8 @@ class ResumeFile:
     def _note(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
         self._done[source] = max(map(status_of, records))
         self._copies |= {"copy" in one for one in records if "error" not in one}
-        self._profiles |= {str(one["profile"]) for one in records if "profile" in one}
+        self._observed |= {one["decision"] == "observe" for one in records if "decision" in one}
+        self._profiles |= {one["profile"] for one in records if one.get("profile") is not None}
 
     def _read(self) -> None:
         """Note what stands here, input by input, and cut off what is not complete."""
@@ -138,6 +150,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
     counts = (record.get("frames", 1), record.get("pages", 1))
     known = isinstance(record.get("error"), str) or record.get("decision") in {
         "allow",
+        "observe",
         "mask",
         "block",
     }

@@ -22,6 +22,7 @@ _LINES = 10_000
 _COLUMNS = {
     "source": "string",
     "decision": "string",
+    "would_be": "string",
     "category": "string",
     "distance": "double",
     "threshold": "double",

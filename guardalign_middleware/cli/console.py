@@ -33,7 +33,12 @@ T = TypeVar("T")
 FAILED: Final = 3
 INTERRUPTED: Final = 130
 
-STYLES: dict[Decision, str] = {"allow": "green", "mask": "dark_orange", "block": "bold red"}
+STYLES: dict[Decision, str] = {
+    "allow": "green",
+    "observe": "cyan",
+    "mask": "dark_orange",
+    "block": "bold red",
+}
 
 
 class _Console(Console):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,3 +10,10 @@ Preset = Annotated[
     str, typer.Option("--preset", "-p", help="Shipped preset, or path of a .yaml file.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+Mode = Annotated[
+    Literal["enforce", "observe"] | None,
+    typer.Option(
+        help="observe: let every picture pass, and say what would have been done; default: as in "
+        "the preset."
+    ),
+]

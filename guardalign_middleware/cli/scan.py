@@ -36,9 +36,9 @@ from guardalign_middleware.cli.console import (
     print_json,
     tracked,
 )
-from guardalign_middleware.config import GuardAlignConfig, WordsMode
+from guardalign_middleware.config import GuardAlignConfig, Mode, WordsMode
 from guardalign_middleware.intake.data_url import is_data_url
-from guardalign_middleware.overlay import words_read
+from guardalign_middleware.overlay import against, words_read
 from guardalign_middleware.types import Verdict
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class ScanOptions:
         workers: how many processes scan; 1 = this one.
         column: of tables, with the pictures.
         words: what becomes of words; None = as the preset says.
+        mode: whether the guard acts on what it finds; None = as the preset says.
         preset: of the guard.
     """
 
@@ -71,6 +72,7 @@ class ScanOptions:
     workers: int = 1
     column: str = "image"
     words: WordsMode | None = None
+    mode: Mode | None = None
     preset: str = "mini"
 
 
@@ -91,7 +93,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
         ModelLoadError: the encoder cannot be loaded.
         AuditError: a verdict cannot be recorded.
     """
-    config = GuardAlignConfig.load(options.preset)
+    config = GuardAlignConfig.load(options.preset).in_mode(options.mode)
     if options.words is not None:
         read = config.words.model_copy(update={"mode": options.words})
         config = config.model_copy(update={"words": read})
@@ -115,6 +117,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
 
             file = stack.enter_context(ResumeFile.open(options.resume))
             file.check_copies(wanted=job.copies is not None)
+            file.check_mode(observing=config.mode == "observe")
         work = _Work(inputs, job, options.column, file)
         entries = work.entries()
         first = next(entries, None)
@@ -215,10 +218,10 @@ def describe(verdict: Verdict) -> str:
     style = STYLES[verdict.decision]
     if verdict.fault is not None:
         return f"[bold red]fault[/] {plain(verdict.source)}  not scanned: {plain(verdict.fault)}"
-    sign = "<=" if verdict.distance <= verdict.threshold else ">"
+    observed = "" if verdict.would_be is None else f" ({verdict.would_be})"
     line = (
-        f"[{style}]{verdict.decision:5}[/] {plain(verdict.source)}  {plain(verdict.category)} "
-        f"{verdict.distance:.3f} {sign} {verdict.threshold:.3f}"
+        f"[{style}]{verdict.decision + observed:5}[/] {plain(verdict.source)}  "
+        f"{plain(verdict.category)} {verdict.distance:.3f} {against(verdict)}"
     )
     boxes = ", ".join(
         f"{plain(region.category)} at {region.box}"

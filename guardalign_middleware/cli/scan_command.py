@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from guardalign_middleware.cli.options import AsJson, Preset
+from guardalign_middleware.cli.options import AsJson, Mode, Preset
 from guardalign_middleware.cli.running import run
 
 
@@ -66,6 +66,7 @@ def scan(
         Literal["off", "report", "mask", "guard"] | None,
         typer.Option("--words", help="What becomes of words; default: as in the preset."),
     ] = None,
+    mode: Mode = None,
     preset: Preset = "mini",
 ) -> None:
     """Scan images for unsafe regions, without changing them.
@@ -73,8 +74,8 @@ def scan(
     In folders, pictures are recognised by their content; what else is there is named as skipped.
     The pages of PDF files are scanned if the preset says `intake.pdf: pages`.
 
-    Exit status: 0 all allowed, 1 something masked or blocked, 2 an input could not be scanned,
-    3 the program failed.
+    Exit status: 0 all allowed or only observed, 1 something masked or blocked, 2 an input could
+    not be scanned, 3 the program failed.
     """
     from guardalign_middleware.cli.scan import ScanOptions, run_scan
 
@@ -94,6 +95,7 @@ def scan(
         workers=workers,
         column=column,
         words=words,
+        mode=mode,
         preset=preset,
     )
     run(lambda: run_scan(paths or [], lists or [], options))

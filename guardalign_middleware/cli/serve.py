@@ -13,7 +13,7 @@ from guardalign_middleware.cli.console import (
     plain,
     without_loading_bars,
 )
-from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.config import GuardAlignConfig, Mode
 from guardalign_middleware.playground.extra import require_playground
 from guardalign_middleware.serving.extra import require_extra
 
@@ -22,6 +22,7 @@ def run_serve(
     preset: str,
     options: dict[str, Any],
     *,
+    mode: Mode | None = None,
     playground: bool = False,
     on_listening: Callable[[str], None] = lambda url: None,
 ) -> int:
@@ -30,6 +31,7 @@ def run_serve(
     Args:
         preset: name or path.
         options: fields of the section `serve` that the command line gives; None = the preset's.
+        mode: whether the guard acts on what it finds; None = as the preset says.
         playground: whether `/playground` is served, too.
         on_listening: called with the server's address before it listens.
 
@@ -48,7 +50,7 @@ def run_serve(
     from guardalign_middleware.serving.warm_up import warm_up
 
     without_loading_bars()
-    config = GuardAlignConfig.load(preset)
+    config = GuardAlignConfig.load(preset).in_mode(mode)
     read = ServeOptions.read(config.serve, **options)
     # Before the models load, so that a port that is taken is reported at once.
     with bind(read.config.host, read.config.port) as bound:
@@ -66,6 +68,8 @@ def run_serve(
         who = "this machine only" if read.api_key is None else "clients with the key"
         model = app.state.service.model
         err().print(f"serving {plain(model)} on {url_of(bound)} for {who}; stop with Ctrl-C")
+        if config.mode == "observe":
+            err().print("the guard only observes: every picture that can be scanned passes")
         if playground:
             err().print(f"the playground is at {url_of(bound)}/playground/")
         on_listening(url_of(bound))

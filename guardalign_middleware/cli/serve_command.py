@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from guardalign_middleware.cli.options import Preset
+from guardalign_middleware.cli.options import Mode, Preset
 from guardalign_middleware.cli.running import run
 
 
@@ -84,6 +84,7 @@ def serve(
     playground: Annotated[
         bool, typer.Option("--playground", help='Also serve /playground (extra "playground").')
     ] = False,
+    mode: Mode = None,
     preset: Preset = "mini",
 ) -> None:
     """Serve the guard over HTTP, in the form of OpenAI's API.
@@ -95,6 +96,6 @@ def serve(
     """
     from guardalign_middleware.cli.serve import run_serve
 
-    own = ("preset", "playground")
+    own = ("preset", "playground", "mode")
     options = {name: value for name, value in context.params.items() if name not in own}
-    run(lambda: run_serve(preset, options, playground=playground))
+    run(lambda: run_serve(preset, options, mode=mode, playground=playground))

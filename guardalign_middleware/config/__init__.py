@@ -45,6 +45,7 @@ __all__ = [
     "GuardAlignConfig",
     "ImageFormat",
     "IntakePolicy",
+    "Mode",
     "OutputConfig",
     "PatchConfig",
     "Precision",
@@ -62,6 +63,9 @@ __all__ = [
     "WordsMode",
 ]
 
+Mode = Literal["enforce", "observe"]
+"""Whether a guard acts on what it finds."""
+
 
 class GuardAlignConfig(FrozenModel):
     """A whole guard: intake, detection, words, sanitizing, output, and optionally a runner behind.
@@ -69,6 +73,9 @@ class GuardAlignConfig(FrozenModel):
     With `on_fault="allow"`, an image on which the detector fails is forwarded unscanned, and its
     verdict gives the reason in `fault`. Images that cannot be decoded, in which something was
     found, or whose verdict cannot be recorded are still stopped.
+
+    With `mode="observe"`, every image that can be scanned passes, and its verdict says what would
+    have been decided. It needs no threshold profile.
     """
 
     name: str
@@ -79,6 +86,9 @@ class GuardAlignConfig(FrozenModel):
     words: WordsConfig = WordsConfig()
     sanitize: SanitizeConfig = SanitizeConfig()
     output: OutputConfig = OutputConfig()
+    mode: Mode = Field(
+        "enforce", description="observe = scan and record every image, and let it pass"
+    )
     on_fault: Literal["raise", "allow"] = Field(
         "raise", description="when the detector fails on an image; allow = fail open"
     )
@@ -86,6 +96,10 @@ class GuardAlignConfig(FrozenModel):
     runner: RunnerConfig | None = None
     serve: ServeConfig = ServeConfig()
     blocked_reply: str = "I cannot help with this image."
+
+    def in_mode(self, mode: Mode | None) -> GuardAlignConfig:
+        """The same config in another mode; None keeps its own."""
+        return self if mode is None else self.model_copy(update={"mode": mode})
 
     @classmethod
     def load(cls, preset: str | Path) -> GuardAlignConfig:

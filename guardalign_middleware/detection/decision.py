@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
@@ -43,7 +44,7 @@ def verdict_from(
         profile: with a threshold for each encoder.
         banks: the anchors of each encoder.
     """
-    evidence = merge_evidence([one.evidence for one in measured])
+    evidence = _evidence(measured)
     thresholds: list[float] = []
     chosen: list[Action] = []
     for one, own, bank in zip(measured, profile.members, banks, strict=True):
@@ -66,6 +67,41 @@ def verdict_from(
         sha256=image.sha256,
         evidence=replace(evidence, patch_thresholds=limits),
     )
+
+
+def measured_only(image: CanonicalImage, measured: Sequence[PatchDistances]) -> Verdict:
+    """What was measured of an image where there is no threshold yet, so that nothing is decided.
+
+    Its decision is `observe`, its threshold NaN, and it has no regions: no distance is known to be
+    unsafe.
+
+    Args:
+        image: the scanned image.
+        measured: by each encoder.
+    """
+    nearest = min(measured, key=lambda one: one.distance)
+    return Verdict(
+        decision="observe",
+        would_be="undecided",
+        distance=nearest.distance,
+        threshold=math.nan,
+        category=nearest.category,
+        regions=(),
+        profile="",
+        width=image.width,
+        height=image.height,
+        source=image.source,
+        sha256=image.sha256,
+        evidence=_evidence(measured),
+    )
+
+
+def _evidence(measured: Sequence[PatchDistances]) -> Evidence:
+    """What all encoders measured, and where that of the second one begins."""
+    evidence = merge_evidence([one.evidence for one in measured])
+    if len(measured) == 1:
+        return evidence
+    return replace(evidence, second_from=len(measured[0].evidence.patch_distances))
 
 
 def _decision(actions: NDArray[np.str_]) -> Decision:

@@ -10,7 +10,7 @@ from typing import Self
 from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.config import DetectionConfig, TransportConfig
 from guardalign_middleware.detection.anchors import AnchorBank
-from guardalign_middleware.detection.decision import verdict_from
+from guardalign_middleware.detection.decision import measured_only, verdict_from
 from guardalign_middleware.detection.encoder import OpenClipEncoder
 from guardalign_middleware.detection.encoder_protocol import ImageTextEncoder
 from guardalign_middleware.detection.forms import ModelForms
@@ -41,7 +41,7 @@ class Detector:
         meters: one for each encoder.
         config: number of encoders, views, patches and how many verdicts to remember; its paths are
             not read.
-        profile: the thresholds; without them only `distances` works.
+        profile: the thresholds; without them only `distances` and scans with `undecided` work.
 
     Attributes:
         queue: whose turn it is to scan.
@@ -146,19 +146,28 @@ class Detector:
         """Fingerprint of the encoder, as in `Evidence.encoder`; of several, joined by "+"."""
         return "+".join(dict.fromkeys(meter.encoder.fingerprint for meter in self.meters))
 
-    def scan(self, image: CanonicalImage, *, view_seed: str | None = None) -> Verdict:
+    @property
+    def binding(self) -> str:
+        """Fingerprint of all that distances depend on, as in `Evidence.binding`."""
+        return "+".join(dict.fromkeys(meter.fingerprint for meter in self.meters))
+
+    def scan(
+        self, image: CanonicalImage, *, view_seed: str | None = None, undecided: bool = False
+    ) -> Verdict:
         """Scan one image; see `scan_many`.
 
         Args:
             image: the image.
             view_seed: from the evidence of an earlier verdict, to repeat its random views.
+            undecided: as for `scan_many`.
         """
-        if view_seed is None:
-            return self.scan_many([image])[0]
-        check_view_seed(view_seed)
-        return self._scan([image], view_seed)[0]
+        if view_seed is not None:
+            check_view_seed(view_seed)
+        return self._scan([image], view_seed, undecided)[0]
 
-    def scan_many(self, images: Sequence[CanonicalImage]) -> list[Verdict]:
+    def scan_many(
+        self, images: Sequence[CanonicalImage], *, undecided: bool = False
+    ) -> list[Verdict]:
         """Scan images turn by turn; see `turns`. Other callers get theirs in between.
 
         A patch is unsafe when its distance is at most the threshold of its category (paper
@@ -166,11 +175,16 @@ class Detector:
         says what follows: the image is masked, blocked or only reported. Verdicts for an explicit
         seed are cached under that seed.
 
+        Args:
+            images: the images.
+            undecided: whether a detector without a threshold profile measures them all the same;
+                its verdicts then have the decision `observe`.
+
         Raises:
-            ConfigError: there is no threshold profile.
+            ConfigError: there is no threshold profile, and `undecided` is not set.
             DetectionError: encoder or transport gave no trustworthy number.
         """
-        return self._scan(images, None)
+        return self._scan(images, None, undecided)
 
     def distances(
         self, image: CanonicalImage, *, view_seed: str | None = None
@@ -225,9 +239,10 @@ class Detector:
             return None
         return sum(self.meters[0].crop_count(image) for image in images)
 
-    def _scan(self, images: Sequence[CanonicalImage], view_seed: str | None) -> list[Verdict]:
-        profile = self.profile
-        if profile is None:
+    def _scan(
+        self, images: Sequence[CanonicalImage], view_seed: str | None, undecided: bool
+    ) -> list[Verdict]:
+        if self.profile is None and not undecided:
             raise ConfigError(
                 "The detector has no threshold profile.",
                 remedy="Set detection.profile, or fit a threshold with `guardalign calibrate`.",
@@ -235,7 +250,7 @@ class Detector:
         verdicts: dict[str, Verdict] = {}
 
         def scan(new: list[CanonicalImage]) -> list[Verdict]:
-            return self._measured(new, view_seed, profile)
+            return self._measured(new, view_seed)
 
         for turn in self.turns(distinct_images(images)):
             keys = {f"{image.sha256}:{view_seed}": image for image in turn}
@@ -243,15 +258,16 @@ class Detector:
             verdicts |= {verdict.sha256: verdict for verdict in found.values()}
         return [verdicts[image.sha256].about(image) for image in images]
 
-    def _measured(
-        self, images: list[CanonicalImage], view_seed: str | None, profile: ThresholdProfile
-    ) -> list[Verdict]:
+    def _measured(self, images: list[CanonicalImage], view_seed: str | None) -> list[Verdict]:
         seeds = self._view_seeds(images, view_seed)
         banks = [meter.anchors for meter in self.meters]
         by_meter = [meter.distances_many(images, seeds) for meter in self.meters]
         verdicts = []
         for image, *measured in zip(images, *by_meter, strict=True):
-            verdict = verdict_from(image, measured, profile, banks)
+            if self.profile is None:
+                verdict = measured_only(image, measured)
+            else:
+                verdict = verdict_from(image, measured, self.profile, banks)
             # Shared by all who send this picture.
             for array in verdict.evidence.arrays:
                 array.flags.writeable = False

@@ -22,13 +22,31 @@ ANY_FORM = "any"
 """The one form of distances that are measured without regard to forms."""
 
 
-def smallest_distances(evidence: Evidence) -> FormDistances:
-    """The smallest distances that an encoder measures of one image."""
+def distances_by_encoder(evidence: Evidence) -> tuple[FormDistances, ...]:
+    """The smallest distances that each encoder measures of one image; none of an unscanned one."""
+    count, second = len(evidence.patch_distances), evidence.second_from
+    if not count:
+        return ()
+    if second is None:
+        return (smallest_distances(evidence),)
+    return (
+        smallest_distances(evidence, slice(0, second)),
+        smallest_distances(evidence, slice(second, count)),
+    )
+
+
+def smallest_distances(evidence: Evidence, patches: slice = slice(None)) -> FormDistances:
+    """The smallest distances that an encoder measures of one image.
+
+    Args:
+        evidence: of the image.
+        patches: those of the encoder.
+    """
     found: dict[str, dict[str, float]] = {}
     rows = zip(
-        evidence.patch_forms,
-        evidence.patch_categories,
-        evidence.patch_distances.tolist(),
+        evidence.patch_forms[patches],
+        evidence.patch_categories[patches],
+        evidence.patch_distances[patches].tolist(),
         strict=True,
     )
     for form, category, value in rows:

@@ -59,5 +59,6 @@ def merge_evidence(parts: Sequence[Evidence]) -> Evidence:
         iterations=max(part.iterations for part in parts),
         solver="+".join(dict.fromkeys(part.solver for part in parts)),
         encoder="+".join(dict.fromkeys(part.encoder for part in parts)),
+        binding="+".join(dict.fromkeys(part.binding for part in parts)),
         view_seed=parts[0].view_seed,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from guardalign_middleware.config import (
 )
 from guardalign_middleware.detection.anchor_cache import embedded_texts
 from guardalign_middleware.detection.anchors import AnchorBank
+from guardalign_middleware.detection.binding import AS_IS, binding_fingerprint, binding_of
 from guardalign_middleware.detection.encoder_protocol import ImageTextEncoder, WindowEncoder
 from guardalign_middleware.detection.forms import ModelForms, configured_forms
 from guardalign_middleware.detection.measured import PatchDistances, merge_forms
@@ -42,7 +41,6 @@ from guardalign_middleware.errors import ConfigError, DetectionError
 from guardalign_middleware.types import CanonicalImage, Evidence
 
 _PATCHES_IN_FLIGHT = 1024
-_AS_IS: tuple[ViewName, ...] = ("as_is",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +76,7 @@ class Meter:
 
     Attributes:
         binding: fingerprint of each part; a threshold profile is bound to it.
+        fingerprint: of all parts together; every measurement carries it.
         look: forms and crops.
 
     Raises:
@@ -91,7 +90,7 @@ class Meter:
         anchors: AnchorBank,
         patches: PatchConfig,
         transport: TransportConfig,
-        views: tuple[ViewName, ...] = _AS_IS,
+        views: tuple[ViewName, ...] = AS_IS,
         *,
         sees: Sequence[Sight | FormConfig] = ("any",),
         model_forms: ModelForms | None = None,
@@ -119,20 +118,10 @@ class Meter:
         )
         self.transport = transport
         self.views = views
-        self.binding = {
-            "encoder": encoder.fingerprint,
-            "anchors": anchors.fingerprint,
-            # Without a layout of crops, to keep profiles valid that are older than layouts.
-            "patches": _digest(
-                patches.model_dump_json(exclude={"layout"} if patches.layout == "crops" else None)
-            ),
-            # Without the bound on iterations: it decides whether there is a number, not which.
-            "transport": _digest(transport.model_dump_json(exclude={"max_iterations"})),
-        }
-        if views != _AS_IS:
-            # Left out for `as_is`, to keep profiles valid that are older than views.
-            self.binding["views"] = _digest(json.dumps(sorted(views)))
-        self.binding |= _form_bindings(self.look)
+        self.binding = binding_of(
+            encoder.fingerprint, anchors.fingerprint, patches, transport, views, self.look
+        )
+        self.fingerprint = binding_fingerprint(self.binding)
         self._anchor_cache = anchor_cache
         self._lock = threading.Lock()
         self._embedded: _Anchors | None = None
@@ -247,6 +236,7 @@ class Meter:
             iterations=measured.result.iterations,
             solver=measured.result.solver,
             encoder=self.encoder.fingerprint,
+            binding=self.fingerprint,
         )
         return PatchDistances(float(measured.distances[best]), measured.categories[best], evidence)
 
@@ -332,18 +322,3 @@ def _windows(encoder: ImageTextEncoder) -> WindowEncoder:
 
 def _contrasted(transport: TransportConfig) -> bool:
     return transport.aggregation == "category" and transport.contrast == "softmax"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _form_bindings(look: Look) -> dict[str, str]:
-    """One fingerprint for each form, so that a profile also fits a guard with fewer of them."""
-    configs: dict[str, list[str]] = {}
-    for form in look.forms:
-        configs.setdefault(form.kind, []).append(form.model_dump_json())
-    bindings = {f"form:{kind}": _digest(json.dumps(configs[kind])) for kind in sorted(configs)}
-    if look.model_forms is not None:
-        bindings["form:model"] = look.model_forms.fingerprint
-    return bindings

@@ -157,6 +157,8 @@ class Questions:
     def _checked(self, verdict: Verdict) -> Verdict:
         if verdict.fault is not None and self.config.on_fault != "allow":
             raise self.unusable("allowed a picture unscanned, against its settings")
+        if (verdict.decision == "observe") != (self.config.mode == "observe"):
+            raise self.unusable("observed a picture or acted upon it, against its settings")
         return verdict
 
 

@@ -63,8 +63,7 @@ def conversation_router(service: Service) -> APIRouter:
         written = dialect_of(sent) if dialect is None else DIALECTS[dialect]
         with service.budget():
             cleaned = await guard.aclean(sent, written)
-        for verdict in cleaned.verdicts:
-            service.metrics.image(verdict.decision, failed_open=verdict.fault is not None)
+        service.count(cleaned.verdicts)
         blocked = bool(cleaned.blocked)
         return CleanedRequest(
             dialect=written.name,

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from guardalign_middleware.replies import Usage
 from guardalign_middleware.serving.admission import Admission
-from guardalign_middleware.types import Decision
+from guardalign_middleware.types import Verdict
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
@@ -40,6 +40,12 @@ class Metrics:
         self._images = Counter(
             "guardalign_images", "Pictures by decision.", ("decision",), registry=registry
         )
+        self._observed = Counter(
+            "guardalign_observed",
+            "Pictures that passed because the guard only observes, by what it would have decided.",
+            ("would_be",),
+            registry=registry,
+        )
         self._failed_open = Counter(
             "guardalign_failed_open", "Pictures that were allowed unscanned.", registry=registry
         )
@@ -67,10 +73,12 @@ class Metrics:
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def image(self, decision: Decision, *, failed_open: bool) -> None:
+    def image(self, verdict: Verdict) -> None:
         """Count a picture."""
-        self._images.labels(decision).inc()
-        if failed_open:
+        self._images.labels(verdict.decision).inc()
+        if verdict.would_be is not None:
+            self._observed.labels(verdict.would_be).inc()
+        if verdict.fault is not None:
             self._failed_open.inc()
 
     def first_text(self, seconds: float) -> None:

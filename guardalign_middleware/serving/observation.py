@@ -40,7 +40,7 @@ class Observation:
     def guarded(self, verdicts: Sequence[Verdict]) -> None:
         """Note what the guard found."""
         for verdict in verdicts:
-            self._metrics.image(verdict.decision, failed_open=verdict.fault is not None)
+            self._metrics.image(verdict)
         decisions = [verdict.decision for verdict in verdicts]
         worst = max(decisions, key=SEVERITY.index, default=None)
         self._span.note({"guardalign.images": len(verdicts), "guardalign.decision": worst})

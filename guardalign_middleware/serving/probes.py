@@ -90,6 +90,7 @@ class _Parts:
             "detectors": [dict(meter.binding) for meter in guard.detector.meters],
             "words": None if guard.words is None else guard.words.fingerprint,
             "audited": guard.config.audit is not None,
+            "mode": guard.config.mode,
             "on_fault": guard.config.on_fault,
         }
         if self._service.warning is not None:

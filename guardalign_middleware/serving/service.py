@@ -89,7 +89,7 @@ class Service:
     def count(self, verdicts: Iterable[Verdict]) -> None:
         """Count pictures for the metrics, where no answer of a model follows."""
         for verdict in verdicts:
-            self.metrics.image(verdict.decision, failed_open=verdict.fault is not None)
+            self.metrics.image(verdict)
 
     def require_model(self, name: str) -> None:
         """Check the model that a request names.

@@ -20,6 +20,6 @@ def warm_up(served: GuardAlign | ImageGuard) -> None:
     guard = served.guard if isinstance(served, GuardAlign) else served
     square = CanonicalImage(np.full((_SIDE, _SIDE, 3), 128, np.uint8), "<warm-up>")
     if isinstance(guard, ImageGuard):  # a server has no other
-        guard.detector.scan(square)
+        guard.detector.distances(square)
     if isinstance(served, GuardAlign):
         served.runner.generate([Message("user", (TextPart("Hello."),))], max_new_tokens=1)

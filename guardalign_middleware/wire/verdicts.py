@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from guardalign_middleware.types import (
+    PASSES,
     Action,
     Box,
     Decision,
@@ -18,6 +19,7 @@ from guardalign_middleware.types import (
     RegionKind,
     Verdict,
     WordsRead,
+    WouldBe,
 )
 from guardalign_middleware.wire.arrays import WireArray
 from guardalign_middleware.wire.base import WireModel
@@ -71,6 +73,8 @@ class WireEvidence(WireModel):
     encoder: str
     view_seed: str | None
     patch_thresholds: WireArray | None
+    binding: str = ""
+    second_from: int | None = None
 
     @classmethod
     def of(cls, evidence: Evidence) -> Self:
@@ -93,6 +97,8 @@ class WireEvidence(WireModel):
             encoder=evidence.encoder,
             view_seed=evidence.view_seed,
             patch_thresholds=None if limits is None else WireArray.of(limits, "<f8"),
+            binding=evidence.binding,
+            second_from=evidence.second_from,
         )
 
     def read(self) -> Evidence:
@@ -122,15 +128,21 @@ class WireEvidence(WireModel):
             encoder=self.encoder,
             view_seed=self.view_seed,
             patch_thresholds=None if limits is None else limits.read("<f8", rows),
+            binding=self.binding,
+            second_from=self.second_from,
         )
 
 
 class WireVerdict(WireModel):
-    """As `types.Verdict`; `distance` is null for a picture that was allowed unscanned."""
+    """As `types.Verdict`.
+
+    `distance` is null for a picture that was allowed unscanned, and `threshold` where there is none
+    yet.
+    """
 
     decision: Decision
     distance: float | None
-    threshold: float
+    threshold: float | None
     category: str
     regions: tuple[WireRegion, ...]
     profile: str
@@ -141,6 +153,7 @@ class WireVerdict(WireModel):
     fault: str | None = None
     scaled_from: tuple[int, int] | None = None
     words: WireWords | None = None
+    would_be: WouldBe | None = None
     evidence: WireEvidence | None = None
 
     @classmethod
@@ -155,7 +168,7 @@ class WireVerdict(WireModel):
         return cls(
             decision=verdict.decision,
             distance=or_none(verdict.distance),
-            threshold=verdict.threshold,
+            threshold=or_none(verdict.threshold),
             category=verdict.category,
             regions=tuple(WireRegion(**vars(region)) for region in verdict.regions),
             profile=verdict.profile,
@@ -166,6 +179,7 @@ class WireVerdict(WireModel):
             fault=verdict.fault,
             scaled_from=verdict.scaled_from,
             words=None if words is None else WireWords(**vars(words)),
+            would_be=verdict.would_be,
             evidence=WireEvidence.of(verdict.evidence) if evidence else None,
         )
 
@@ -173,20 +187,21 @@ class WireVerdict(WireModel):
         """The verdict.
 
         Raises:
-            ValueError: it has no evidence, its evidence is broken, or a number is missing that only
-                an unscanned picture lacks.
+            ValueError: it has no evidence, its evidence is broken, or its parts contradict each
+                other: only an unscanned picture lacks a distance, and only an observed one lacks a
+                threshold.
         """
         if self.evidence is None:
             raise ValueError("The verdict has no evidence.")
         if self.distance is None and self.fault is None:
             raise ValueError("The verdict on a scanned picture has no distance.")
-        if self.fault is not None and self.decision != "allow":
+        if self.fault is not None and self.decision not in PASSES:
             raise ValueError("A picture that was not scanned cannot be found unsafe.")
         words = self.words
         return Verdict(
             decision=self.decision,
             distance=or_nan(self.distance),
-            threshold=self.threshold,
+            threshold=or_nan(self.threshold),
             category=self.category,
             regions=tuple(Region(**dict(region)) for region in self.regions),
             profile=self.profile,
@@ -198,6 +213,7 @@ class WireVerdict(WireModel):
             fault=self.fault,
             scaled_from=self.scaled_from,
             words=None if words is None else WordsRead(**dict(words)),
+            would_be=self.would_be,
         )
 
 

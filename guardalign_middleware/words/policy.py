@@ -15,6 +15,7 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.types import (
     SEVERITY,
+    WOULD_BE,
     Action,
     Box,
     CanonicalImage,
@@ -235,10 +236,13 @@ def _regions(
 def with_words(verdict: Verdict, regions: Sequence[Region]) -> Verdict:
     """The verdict with regions of words; the graver decision counts."""
     gravest = max(regions, key=lambda region: _ACTIONS.index(region.action), default=None)
-    decision, category = verdict.decision, verdict.category
+    decision, would_be, category = verdict.decision, verdict.would_be, verdict.category
     if gravest is not None and gravest.action != "flag":
-        decision = max(decision, gravest.action, key=SEVERITY.index)
+        if would_be is None:
+            decision = max(decision, gravest.action, key=SEVERITY.index)
+        else:
+            would_be = max(would_be, gravest.action, key=WOULD_BE.index)
         if not verdict.flagged:
             category = gravest.category
     every = (*verdict.regions, *regions)
-    return replace(verdict, decision=decision, category=category, regions=every)
+    return replace(verdict, decision=decision, would_be=would_be, category=category, regions=every)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -133,21 +134,32 @@ class TestUnfinishedLine:
         assert {one.kind for one in verify(log, KEY, anchor=anchor).problems} == {"incomplete"}
 
     @settings(deadline=None)
-    @given(st.sampled_from([False, True]), st.binary(max_size=40), st.integers(0, 1_100))
+    @given(st.sampled_from(range(4)), st.binary(max_size=40), st.integers(0, 1_300))
     def test_only_the_beginning_of_the_next_line_could_follow(
-        self, words: bool, junk: bytes, end: int
+        self, kind: int, junk: bytes, end: int
     ) -> None:
-        line = LINES[words][:end]
+        line = LINES[kind][:end]
         assert could_follow(line, EMPTY)
         assert could_follow(line + b"\0" + junk, EMPTY)
         assert not could_follow(line[:20] + b"\n" + junk, EMPTY)
         if end > 600:
             assert not could_follow(line, Head(1, "1" * 64))
 
+    @pytest.mark.parametrize("kind", [2, 3])
+    def test_what_was_observed_is_spelled_in_json(self, kind: int) -> None:
+        line = LINES[kind]
+        assert b'"would_be":{' in line
+        assert all(could_follow(line[:end], EMPTY) for end in range(len(line)))
+        begun = line[: line.index(b'"distances"')]
+        for odd in (b'"dist\x01', b" ", b"true", b"\n\n", b"nil", '"\u00e9'.encode()):
+            assert not could_follow(begun + odd, EMPTY)
 
+
+_READ = WordsRead(2, 7, 1, "0" * 64, "reader")
+_OBSERVED: dict[str, Any] = {"decision": "observe", "would_be": "mask"}
 LINES = [
-    AuditLog("unused", KEY)._entry(replace(verdict_number(2), words=words), EMPTY).to_line()
-    for words in (None, WordsRead(2, 7, 1, "0" * 64, "reader"))
+    AuditLog("unused", KEY)._entry(replace(verdict_number(2), **changes), EMPTY).to_line()
+    for changes in ({}, {"words": _READ}, _OBSERVED, {"words": _READ, **_OBSERVED})
 ]
 
 

@@ -52,13 +52,30 @@ def test_everything_is_counted_and_no_name_breaks_out(tmp_path: Path) -> None:
     )
     assert page.read_text().count("</script>") == 2
     data = data_of(page)
-    assert data["counts"] == {"all": 4, "allow": 1, "mask": 1, "block": 1, "error": 1}
+    found = {"allow": 1, "undecided": 0, "mask": 1, "block": 1, "error": 1}
+    assert data["counts"] == {"all": 4, **found}
     assert data["categories"] == [["weapon", 2]]
     assert sum(data["histogram"]["safe"]) == 1
     assert sum(data["histogram"]["unsafe"]) == 2
     assert data["histogram"]["thresholds"] == [0.2]
     assert [row[0] for row in data["rows"]] == ["a.png", "b.png", "c.gif, frame 2", NAME]
     assert data["thumbnails"] == []
+
+
+def test_of_a_scan_that_observed_it_shows_what_would_have_been_done(tmp_path: Path) -> None:
+    observed = [
+        record("a.png", "observe", would_be="mask"),
+        record("b.png", "observe", would_be="allow", distance=0.9),
+        record("c.png", "observe", would_be="undecided", threshold=None),
+    ]
+    data = data_of(page_of(tmp_path, observed))
+    assert data["observed"] is True
+    assert data["counts"] == {
+        "all": 3, "allow": 1, "undecided": 1, "mask": 1, "block": 0, "error": 0
+    }  # fmt: skip
+    assert data["histogram"]["thresholds"] == [0.2]
+    assert data["categories"] == [["weapon", 1]]
+    assert data_of(page_of(tmp_path, [record("a.png")]))["observed"] is False
 
 
 def test_nothing_scanned_is_a_page_too(tmp_path: Path) -> None:

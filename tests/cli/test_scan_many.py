@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from guardalign_middleware import ConfigError, ImageGuard
+from guardalign_middleware import ConfigError, GuardAlignConfig, ImageGuard
 from guardalign_middleware.cli.scan import ScanOptions, run_scan
 from guardalign_middleware.testing import red_config, red_guard
 from tests.support.bulk import PLAIN, UNSAFE, is_red, members, table, tar
@@ -209,3 +210,22 @@ def test_the_results_as_a_table(scan: Scan, tmp_path: Path, shard: Path) -> None
     assert [row["decision"] for row in written] == [row.get("decision") for row in found]
     (masked,) = [row for row in written if row["decision"] == "mask"]
     assert json.loads(masked["regions"])[0]["category"] == "weapon"
+
+
+def test_a_scan_that_observes_succeeds_and_is_not_mixed_with_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def guard_of(config: GuardAlignConfig) -> ImageGuard:
+        return red_guard(red_config(mode=config.mode))
+
+    monkeypatch.setattr(ImageGuard, "from_config", guard_of)
+    (tmp_path / "unsafe.png").write_bytes(UNSAFE)
+    options = ScanOptions(resume=tmp_path / "results.jsonl", mode="observe", copies=tmp_path / "to")
+    assert run_scan([str(tmp_path / "unsafe.png")], [], options) == 0
+    (found,) = map(json.loads, (tmp_path / "results.jsonl").read_text().splitlines())
+    assert (found["decision"], found["would_be"]) == ("observe", "mask")
+    assert is_red((tmp_path / "to" / found["copy"]).read_bytes())
+    # What stands there already counts the same.
+    assert run_scan([str(tmp_path / "unsafe.png")], [], options) == 0
+    with pytest.raises(ConfigError, match="holds results of the mode observe"):
+        run_scan([str(tmp_path)], [], replace(options, mode=None))

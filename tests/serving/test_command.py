@@ -49,7 +49,12 @@ def invoke(*arguments: str) -> Any:
 
 
 def test_every_field_of_the_section_is_an_option_of_the_command() -> None:
-    options = set(inspect.signature(command).parameters) - {"context", "preset", "playground"}
+    options = set(inspect.signature(command).parameters) - {
+        "context",
+        "mode",
+        "preset",
+        "playground",
+    }
     assert options == set(ServeConfig.model_fields)
 
 

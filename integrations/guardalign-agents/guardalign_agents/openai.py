@@ -16,6 +16,7 @@ from openai.types.responses import ResponseFunctionToolCall
 from guardalign_agents.guarding import AgentGuard
 from guardalign_middleware import notices
 from guardalign_middleware.conversation import RESPONSES
+from guardalign_middleware.types import PASSES
 
 if TYPE_CHECKING:
     from guardalign_middleware.handles import AnyGuard
@@ -84,7 +85,8 @@ def image_tool_guardrail(
         item = ItemHelpers.tool_call_output_item(call, data.output)
         cleaned = await checking.aclean({"input": [item]}, RESPONSES)
         found = cleaned.to_json()
-        if cleaned.decision in (None, "allow") and "refused" not in found:
+        passes = cleaned.decision is None or cleaned.decision in PASSES
+        if passes and "refused" not in found:
             return ToolGuardrailFunctionOutput.allow(found)
         return ToolGuardrailFunctionOutput.reject_content(notices.UNSAFE, found)
 

@@ -23,6 +23,7 @@ from guardalign_middleware.handling import (
 )
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.scan_threads import in_scan_thread
+from guardalign_middleware.types import PASSES
 from langchain_guardalign.cleaner import MessageCleaner
 from langchain_guardalign.document_pdfs import pdfs_in, without_pdfs
 from langchain_guardalign.document_records import with_flat_records
@@ -131,7 +132,7 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
             if errors and self._on_refused == "raise":
                 raise errors[0]
             records = [*map(refused_record, each.refused), *each.unscanned, *new.records]
-            unsafe = any(record["decision"] != "allow" for record in records)
+            unsafe = any(record["decision"] not in PASSES for record in records)
             if not (unsafe and self._cleaner.on_unsafe == "drop"):
                 results.append(_with_verdicts(document, new.value, records))
         return results

@@ -90,13 +90,13 @@ def merge_records(
     for record in found:
         # An equal record of a safe image goes first: any other could stand for it as well.
         equal = next((each for each in rest if _facts(each) == _facts(record)), None)
-        if equal is not None and record.get("decision") == "allow":
+        if equal is not None and _safe(record):
             rest.remove(equal)
         else:
             missing.append(record)
     added = []
     for record in missing:
-        safe = record.get("decision") == "allow"
+        safe = _safe(record)
         told = (each for each in rest if _facts(each) == _facts(record) or (safe and _kept(each)))
         if (known_as := next(told, None)) is None:
             added.append(record)
@@ -127,6 +127,10 @@ def _both(
     for record in second:
         rest.remove(record) if record in rest else more.append(record)
     return [*first, *more]
+
+
+def _safe(record: Mapping[str, Any]) -> bool:
+    return "allow" in {record.get("decision"), record.get("would_be")}
 
 
 def _kept(record: Mapping[str, Any]) -> bool:

@@ -234,7 +234,8 @@ def _record(
     old = own_records(walked.original.metadata)
     if shown and old.get(_SHA256) == new[_SHA256] and old.get(_DECISION) == "mask":
         # An earlier pass has made this very picture; what it found says more than that it is safe.
-        return old if new[_DECISION] == "allow" else new
+        safe = "allow" in {new[_DECISION], new.get(f"{METADATA_PREFIX}would_be")}
+        return old if safe else new
     return new
 
 
