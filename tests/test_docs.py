@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
 
-from guardalign_middleware.config import (
-    AuditConfig,
-    GuardAlignConfig,
-    IntakePolicy,
-    Mode,
-    OutputConfig,
-    WordsConfig,
-)
+from guardalign_middleware.config import IntakePolicy, OutputConfig, WordsConfig
 from guardalign_middleware.mini.demo import demo_scenes
 from guardalign_middleware.testing import png
 from guardalign_middleware.types import CanonicalImage
@@ -30,19 +23,14 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-def demo_picture(folder: Path) -> None:
-    """What `make demo` leaves of the scene that pages scan."""
-    (scene,) = [item for item in demo_scenes() if item.name == "pistol-apple"]
-    (folder / "guardalign-demo").mkdir()
-    picture = folder / "guardalign-demo" / "04-pistol-apple.png"
-    picture.write_bytes(png(CanonicalImage(scene.scene.pixels)))
-
-
 @pytest.mark.slow
 def test_the_python_of_the_page_about_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    demo_picture(tmp_path)
+    (scene,) = [item for item in demo_scenes() if item.name == "pistol-apple"]
+    (tmp_path / "guardalign-demo").mkdir()
+    picture = tmp_path / "guardalign-demo" / "04-pistol-apple.png"
+    picture.write_bytes(png(CanonicalImage(scene.scene.pixels)))
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for code in blocks("output.md", "python"):
@@ -65,27 +53,7 @@ def test_the_defaults_of_the_page_about_output_are_those() -> None:
     assert OutputConfig.model_validate(yaml.safe_load(block)["output"]) == OutputConfig()
 
 
-def test_the_settings_of_the_page_about_observing_are_those_of_a_preset() -> None:
-    for block in blocks("observe.md", "yaml"):
-        settings = yaml.safe_load(block)
-        assert GuardAlignConfig.load("mini").model_copy(update=settings)
-        assert set(settings) <= set(GuardAlignConfig.model_fields)
-        assert AuditConfig.model_validate(settings["audit"])
-        assert settings["mode"] in get_args(Mode)
-
-
-@pytest.mark.slow
-def test_the_python_of_the_page_about_observing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    demo_picture(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    for code in blocks("observe.md", "python"):
-        exec(compile(code, "observe.md", "exec"), {})
-    assert capsys.readouterr().out == "observe mask False\n"
-
-
-@pytest.mark.parametrize("page", ["observe.md", "output.md", "pdf.md", "words.md"])
+@pytest.mark.parametrize("page", ["output.md", "pdf.md", "words.md"])
 def test_the_links_lead_somewhere(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):

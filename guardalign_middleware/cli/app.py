@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from guardalign_middleware.cli.audit_app import audit_app
+from guardalign_middleware.cli.calibrate_command import calibrate
 from guardalign_middleware.cli.console import FAILED, print_error
 from guardalign_middleware.cli.doctor_command import doctor
 from guardalign_middleware.cli.mcp_command import mcp
@@ -127,75 +128,7 @@ def explain_attention(
     )
 
 
-@app.command()
-def calibrate(
-    safe: Annotated[
-        list[str],
-        typer.Option(
-            "--safe",
-            metavar="SET",
-            help="Safe images: file or folder, coco:DIR, unsafebench:DIR, holisafe:DIR or "
-            "hub:OWNER/NAME.",
-        ),
-    ],
-    unsafe: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--unsafe", metavar="SET", help="Unsafe images, as --safe. Needed for --max-miss."
-        ),
-    ] = None,
-    max_false_alarm: Annotated[
-        float | None,
-        typer.Option(
-            help="Flag at most this share of safe images. Default: 0.05 without --max-miss."
-        ),
-    ] = None,
-    max_miss: Annotated[
-        float | None, typer.Option(help="Miss at most this share of unsafe images.")
-    ] = None,
-    held_out: Annotated[
-        float, typer.Option(help="Share of images held out to measure the error rates.")
-    ] = 0.3,
-    seed: Annotated[int, typer.Option(help="Random seed of the split.")] = 0,
-    per_category: Annotated[
-        bool,
-        typer.Option(
-            "--per-category",
-            help="Fit one threshold per category; name the folders in --unsafe after them.",
-        ),
-    ] = False,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output profile.")] = Path(
-        "profile.json"
-    ),
-    as_json: AsJson = False,
-    preset: Preset = "mini",
-) -> None:
-    """Fit the thresholds that keep the promised error rates, and write their profile.
-
-    Each form in which the preset looks at a picture gets its own threshold.
-    The promise holds on average for images like the given ones (exchangeable with them). It does
-    not hold against attacks on the detector.
-
-    Exit status: 0 written, 2 an image cannot be read, 3 the program failed.
-    """
-    from guardalign_middleware.cli.calibrate import run_calibrate
-
-    if max_false_alarm is None and max_miss is None:
-        max_false_alarm = 0.05
-    run(
-        lambda: run_calibrate(
-            safe,
-            unsafe or [],
-            max_false_alarm=max_false_alarm,
-            max_miss=max_miss,
-            held_out=held_out,
-            seed=seed,
-            per_category=per_category,
-            target=out,
-            as_json=as_json,
-            preset=preset,
-        )
-    )
+app.command()(calibrate)
 
 
 @app.command()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import JsonValue
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +20,7 @@ from guardalign_middleware.cli.console import (
     tracked,
 )
 from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
-from guardalign_middleware.detection import Detector, ThresholdProfile
+from guardalign_middleware.detection import Detector, ThresholdFit, ThresholdProfile
 from guardalign_middleware.detection.fit import (
     ImageDistances,
     fit_profile,
@@ -67,9 +68,7 @@ def run_calibrate(
     if not 0.0 < held_out < 1.0:
         raise ConfigError(f"--held-out should be in (0, 1). Received {held_out}.")
     config = GuardAlignConfig.load(preset)
-    with err().status("loading the encoder"):
-        unfitted = config.detection.model_copy(update={"profile": None})
-        detector = load_detector(config.model_copy(update={"detection": unfitted}))
+    detector = load_unfitted(config)
     rng = np.random.default_rng(seed)
     groups = {"safe": safe, **(_by_folder(unsafe) if per_category else {"unsafe": unsafe})}
     kept: dict[str, list[ImageDistances]] = {}
@@ -89,7 +88,35 @@ def run_calibrate(
         max_miss=max_miss,
         per_category=per_category,
     )
-    profile = with_held_out(profile, safe_rest, unsafe_rest)
+    write_profile(with_held_out(profile, safe_rest, unsafe_rest), target, as_json=as_json)
+    return ALLOWED
+
+
+def load_unfitted(config: GuardAlignConfig) -> Detector:
+    """The detector of a preset without its thresholds, which are to be fitted.
+
+    Raises:
+        ConfigError, ModelLoadError: as for `load_detector`.
+    """
+    with err().status("loading the encoder"):
+        unfitted = config.detection.model_copy(update={"profile": None})
+        return load_detector(config.model_copy(update={"detection": unfitted}))
+
+
+def write_profile(
+    profile: ThresholdProfile, target: Path, *, as_json: bool, **more: JsonValue
+) -> None:
+    """Write a profile, and print it.
+
+    Args:
+        profile: the profile.
+        target: its file.
+        as_json: print JSON.
+        more: further fields of that JSON.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     try:
         profile.save(target)
     except OSError as error:
@@ -97,11 +124,10 @@ def run_calibrate(
             f"Cannot write {target}: {error.strerror}.", remedy="Name another file with --out."
         ) from error
     if as_json:
-        print_json({"file": str(target), **profile.to_json()})
-    else:
-        _show(out(soft_wrap=False), profile)
-        out().print(f"{plain(str(target))}: name it as detection.profile in your preset")
-    return ALLOWED
+        print_json({"file": str(target), **profile.to_json(), **more})
+        return
+    _show(out(soft_wrap=False), profile)
+    out().print(f"{plain(str(target))}: name it as detection.profile in your preset")
 
 
 def _by_folder(paths: Sequence[str]) -> dict[str, list[str]]:
@@ -164,21 +190,8 @@ def _show(console: Console, profile: ThresholdProfile) -> None:
     table = Table(title=f"threshold {title}", title_justify="left")
     for column in ("", "promised", "images", "calibration", "held out (95% interval)"):
         table.add_column(column)
-    table.add_row(
-        "safe images flagged",
-        _bound(fit.max_false_alarm),
-        str(fit.safe_images),
-        f"{fit.false_alarm:.3f}",
-        _estimate(fit.held_out_safe),
-    )
-    detected = fit.detected
-    table.add_row(
-        "unsafe images missed",
-        _bound(fit.max_miss),
-        str(fit.unsafe_images),
-        "-" if detected is None else f"{1.0 - detected:.3f}",
-        _estimate(fit.held_out_unsafe),
-    )
+    for row in _rates(fit):
+        table.add_row(*row)
     console.print(table)
     for one in profile.members:
         if one.by_category:
@@ -186,6 +199,34 @@ def _show(console: Console, profile: ThresholdProfile) -> None:
         elif one.by_form:
             console.print(_forms(one))
     console.print(profile.guarantee, highlight=False)
+
+
+def _rates(fit: ThresholdFit) -> list[tuple[str, ...]]:
+    """What was promised, and what was found."""
+    traffic = fit.traffic
+    if traffic is not None:
+        found = f"{traffic.flagged:.3f}", _estimate(traffic.held_out)
+        images = str(traffic.images)
+        return [
+            ("images flagged", _bound(traffic.max_flagged), images, *found),
+            ("safe images flagged", _bound(fit.max_false_alarm), "not labelled", "-", "-"),
+        ]
+    safe = (
+        "safe images flagged",
+        _bound(fit.max_false_alarm),
+        str(fit.safe_images),
+        f"{fit.false_alarm:.3f}",
+        _estimate(fit.held_out_safe),
+    )
+    detected = fit.detected
+    unsafe = (
+        "unsafe images missed",
+        _bound(fit.max_miss),
+        str(fit.unsafe_images),
+        "-" if detected is None else f"{1.0 - detected:.3f}",
+        _estimate(fit.held_out_unsafe),
+    )
+    return [safe, unsafe]
 
 
 def _title(profile: ThresholdProfile) -> str:

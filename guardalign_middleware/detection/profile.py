@@ -14,12 +14,36 @@ from types import MappingProxyType
 from typing import Any
 
 from guardalign_middleware.detection.image_distances import FormDistances
-from guardalign_middleware.detection.profile_file import VERSION, ProfileRecord, profile_record
+from guardalign_middleware.detection.profile_file import (
+    VERSION,
+    FitRecord,
+    ProfileRecord,
+    profile_record,
+)
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.strict import Malformed, read_bytes
 
 REFIT = "Fit a new threshold for this configuration with `guardalign calibrate`."
 _FORM = "form:"
+
+
+@dataclass(frozen=True)
+class TrafficFit:
+    """Images of which it is not known which are safe, and what a threshold flags of them.
+
+    Attributes:
+        images: number of different images fitted on.
+        unsafe_share: largest share of unsafe ones among them, as it was assumed.
+        max_flagged: guaranteed bound on the chance that an image is flagged, safe or not.
+        flagged: share of the images at or below the threshold.
+        held_out: images flagged, and their total, among those left out of the fit.
+    """
+
+    images: int
+    unsafe_share: float
+    max_flagged: float
+    flagged: float
+    held_out: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +61,7 @@ class ThresholdFit:
             guarantee.
         held_out_safe: safe images flagged, and their total, among those left out of the fit.
         held_out_unsafe: unsafe images missed, and their total, among those left out of the fit.
+        traffic: the images, where it is not known which of them are safe; None where that is known.
     """
 
     max_false_alarm: float | None
@@ -47,6 +72,20 @@ class ThresholdFit:
     max_miss: float | None = None
     held_out_safe: tuple[int, int] | None = None
     held_out_unsafe: tuple[int, int] | None = None
+    traffic: TrafficFit | None = None
+
+    @classmethod
+    def of(cls, record: FitRecord) -> ThresholdFit:
+        """The fit that a file describes."""
+        traffic = None if record.traffic is None else TrafficFit(**dict(record.traffic))
+        return cls(**{**dict(record), "traffic": traffic})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; without `traffic` where it is known which images are safe."""
+        record = asdict(self)
+        if self.traffic is None:
+            del record["traffic"]
+        return record
 
 
 @dataclass(frozen=True)
@@ -196,7 +235,7 @@ class ThresholdProfile:
         return cls(
             record.threshold,
             record.guarantee,
-            ThresholdFit(**dict(record.calibrated_on)),
+            ThresholdFit.of(record.calibrated_on),
             record.binding,
             {name: CategoryThreshold(**dict(one)) for name, one in record.by_category.items()},
             {name: FormThreshold(**dict(one)) for name, one in record.by_form.items()},
@@ -247,7 +286,7 @@ class ThresholdProfile:
             "version": VERSION,
             "threshold": self.threshold,
             "guarantee": self.guarantee,
-            "calibrated_on": asdict(self.fit),
+            "calibrated_on": self.fit.to_json(),
             "binding": dict(self.binding),
         }
         if self.by_category:

@@ -19,6 +19,16 @@ Threshold = Annotated[float, Field(strict=True, ge=-0.001)]
 Name = Annotated[str, Field(min_length=1)]
 
 
+class TrafficRecord(FrozenModel):
+    """`calibrated_on.traffic`: see `TrafficFit`."""
+
+    images: Images
+    unsafe_share: Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]
+    max_flagged: Bound
+    flagged: Share
+    held_out: tuple[Images, Images] | None = None
+
+
 class FitRecord(FrozenModel):
     """`calibrated_on`: see `ThresholdFit`."""
 
@@ -30,6 +40,7 @@ class FitRecord(FrozenModel):
     max_miss: Bound | None = None
     held_out_safe: tuple[Images, Images] | None = None
     held_out_unsafe: tuple[Images, Images] | None = None
+    traffic: TrafficRecord | None = None
 
 
 class CategoryRecord(FrozenModel):

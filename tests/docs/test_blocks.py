@@ -28,6 +28,7 @@ RUN_BY = {
         "::test_the_code_of_the_page_runs"
     ),
     "docs/mcp.md": "tests/mcp/test_page.py::test_the_code",
+    "docs/observe.md": "tests/docs/test_python.py::test_a_page_runs_as_written",
     "docs/output.md": "tests/test_docs.py::test_the_python_of_the_page_about_output",
     # Compiled only: it mounts the page, which tests/playground does in a browser.
     "docs/playground.md": "tests/playground/test_page.py::test_links_commands_and_code_exist",
