@@ -53,7 +53,7 @@ def test_the_defaults_of_the_page_about_output_are_those() -> None:
     assert OutputConfig.model_validate(yaml.safe_load(block)["output"]) == OutputConfig()
 
 
-@pytest.mark.parametrize("page", ["output.md", "pdf.md", "words.md"])
+@pytest.mark.parametrize("page", ["output.md", "pdf.md", "suites.md", "words.md"])
 def test_the_links_lead_somewhere(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):

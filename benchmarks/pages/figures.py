@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.pages.sight import masks, sight, sight_short
+from benchmarks.pages.suites import suites, suites_comparable, suites_prompts
 from benchmarks.pages.words import (
     words,
     words_attacks,
@@ -177,6 +178,9 @@ _OWN: dict[str, Callable[[], str]] = {
     "masks": masks,
     "calibration": calibration,
     "default_calibration": default_calibration,
+    "suites": suites,
+    "suites_prompts": suites_prompts,
+    "suites_comparable": suites_comparable,
     "words": words,
     "words_short": words_short,
     "words_held_out": words_held_out,

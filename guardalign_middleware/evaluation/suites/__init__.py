@@ -15,6 +15,7 @@ from guardalign_middleware.evaluation.suites.cells import TableCell
 from guardalign_middleware.evaluation.suites.figstep import FigStep
 from guardalign_middleware.evaluation.suites.figstep_benign import FigStepBenign
 from guardalign_middleware.evaluation.suites.gqa import GQA
+from guardalign_middleware.evaluation.suites.hub import hub_folder
 from guardalign_middleware.evaluation.suites.jailbreakv import JailBreakV
 from guardalign_middleware.evaluation.suites.manifest import Item, Manifest, Picture, Suite
 from guardalign_middleware.evaluation.suites.mm_safetybench import MMSafetyBench
@@ -33,7 +34,16 @@ from guardalign_middleware.evaluation.suites.visual_adv import VisualAdv
 from guardalign_middleware.evaluation.suites.vlguard import VLGuard
 from guardalign_middleware.evaluation.suites.xstest import XSTest
 
-__all__ = ["SUITES", "Item", "Manifest", "Picture", "Suite", "TableCell", "suite"]
+__all__ = [
+    "SUITES",
+    "Item",
+    "Manifest",
+    "Picture",
+    "Suite",
+    "TableCell",
+    "hub_folder",
+    "suite",
+]
 
 _ALL: tuple[Suite, ...] = (
     SPA_VL,

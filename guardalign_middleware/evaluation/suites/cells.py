@@ -6,9 +6,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from guardalign_middleware.local_extra import require_extra
+
+
+class StoredPicture(Protocol):
+    """A picture within a larger file, read when it is needed."""
+
+    def read_bytes(self) -> bytes:
+        """The picture's file.
+
+        Raises:
+            OSError: the larger file is gone, or another one than it was.
+        """
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
-from guardalign_middleware.evaluation.suites.cells import TableCell
+from guardalign_middleware.evaluation.suites.cells import StoredPicture
 
 Kind = Literal["safety", "over-refusal", "utility"]
 """What a suite asks: does a model answer harm, refuse what is harmless, or answer right?"""
@@ -27,8 +27,8 @@ Metric = Literal[
 Tested = Literal["files", "records", "layout"]
 """What the loader was tested on: the real files; the real records with made pictures; or files made
 as others describe them, where the real ones are gated or too large."""
-Picture = Path | bytes | TableCell
-"""A file, its bytes, or a cell of a table that is read when it is needed."""
+Picture = Path | bytes | StoredPicture
+"""A file, its bytes, or a picture in a table or archive that is read when it is needed."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ class MOSSBench:
         title="MOSSBench",
         kind="over-refusal",
         source="github.com/xirui-li/MOSSBench",
-        hub=("AIcell/MOSSBench",),
         revision="8d68b0614b39d8990a508e03d99975832f399db2",
         licence="CC-BY-SA-4.0 (the hub's card: CC-BY-4.0); for tests, not for training",
         counts=MappingProxyType({"test": 300, "contrast": 244}),
@@ -33,7 +32,8 @@ class MOSSBench:
         judge="GPT-4-turbo with the picture, one score of 0 or 1; an empty answer is a refusal",
         comparable='The judge\'s rule 4 calls "As an AI" a refusal, and our prefix begins with it: '
         "compare with the echo stripped only. The refusal of the contrast split is wanted. Many "
-        "pictures are from the web, with licences of their own.",
+        "pictures are from the web, with licences of their own. The copy on the hub, "
+        "AIcell/MOSSBench, was not read.",
         tested="records",
     )
 

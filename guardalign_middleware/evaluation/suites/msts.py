@@ -32,9 +32,9 @@ class MSTS:
         columns=_COLUMNS,
         prompt="{prompt_text}",
         metric="unsafe_response_rate",
-        judge="people, by a scheme of unsafe, safe and not understood",
-        comparable="Published rates are by people. The repository has addresses of pictures, and "
-        "pictures on the web change: use those of the hub.",
+        judge="not read",
+        comparable="How the authors judge was not read. The repository has addresses of pictures, "
+        "and pictures on the web change: use those of the hub.",
         tested="records",
     )
 

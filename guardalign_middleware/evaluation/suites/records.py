@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from guardalign_middleware.evaluation.suites.manifest import Item, Manifest
+from guardalign_middleware.evaluation.suites.archives import archived_pictures
+from guardalign_middleware.evaluation.suites.manifest import Item, Manifest, Picture
 from guardalign_middleware.evaluation.suites.place import Place
-from guardalign_middleware.evaluation.suites.rows import json_rows
+from guardalign_middleware.evaluation.suites.rows import PICTURE, json_rows, table_rows
 from guardalign_middleware.evaluation.suites.tables import Asked, items_of
 
 
@@ -23,6 +25,8 @@ class RecordSuite:
         prompt: the column of the prompt.
         image: the column of the picture.
         about: name in an item's metadata → column.
+        archive: of the pictures, beside the file; it is read where there is no such folder.
+        tables: patterns of Parquet files with the same columns, read where there is no such file.
     """
 
     def __init__(
@@ -35,28 +39,48 @@ class RecordSuite:
         prompt: str,
         image: str,
         about: dict[str, str],
+        archive: str = "",
+        tables: tuple[str, ...] = (),
     ) -> None:
         self.manifest = manifest
         self._records, self._pictures = records, pictures
         self._id, self._prompt, self._image, self._about = id_column, prompt, image, about
+        self._archive, self._tables = archive, tables
 
     def load(self, folder: Path | None = None, split: str | None = None) -> Sequence[Item]:
         """Read all items of a split; see `Suite`."""
         place = Place.of(self.manifest, folder)
         wanted = place.split(split)
-        path = place.file(*self._records)
-        rows = json_rows(place, path, self.manifest.columns)
-        place.check_count(wanted, len(rows), path)
-        places = [path.parent / one for one in self._pictures]
-        first = rows[0][self._image]
-        at = next((one for one in places if (one / first).is_file()), places[0])
-        pictures = place.pictures(at / row[self._image] for row in rows)
+        rows, pictures = self._read(place, wanted)
         asked = []
         for number, (row, picture) in enumerate(zip(rows, pictures, strict=True)):
             name = str(row[self._id]) if self._id else str(number)
             about = {key: row[column] for key, column in self._about.items()}
             asked.append((Asked(name, row[self._prompt], None, about), (picture,)))
         return items_of(place, wanted, asked)
+
+    def _read(self, place: Place, split: str) -> tuple[list[dict[str, Any]], Sequence[Picture]]:
+        columns = self.manifest.columns
+        if self._tables and place.find(*self._records) is None:
+            paths = place.shards(*self._tables)
+            rows = table_rows(
+                place, paths, [name for name in columns if name != self._image], (self._image,)
+            )
+            place.check_count(split, len(rows), paths[0])
+            return rows, [row[PICTURE][0] for row in rows]
+        path = place.file(*self._records)
+        rows = json_rows(place, path, columns)
+        place.check_count(split, len(rows), path)
+        return rows, self._shown(place, path.parent, [row[self._image] for row in rows])
+
+    def _shown(self, place: Place, at: Path, names: list[str]) -> Sequence[Picture]:
+        folders = [at / one for one in self._pictures]
+        found = next((one for one in folders if (one / names[0]).is_file()), None)
+        if found is None and self._archive:
+            archive = place.find(self._archive, f"data/{self._archive}")
+            if archive is not None:
+                return archived_pictures(place, archive, names, ("", *self._pictures))
+        return place.pictures((found or folders[0]) / name for name in names)
 
 
 HOLISAFE = RecordSuite(
@@ -83,6 +107,7 @@ HOLISAFE = RecordSuite(
     prompt="query",
     image="image",
     about={"category": "category", "subcategory": "subcategory", "type": "type"},
+    tables=("data/test-*.parquet", "test-*.parquet"),
 )
 VLSBENCH = RecordSuite(
     Manifest(
@@ -109,6 +134,7 @@ VLSBENCH = RecordSuite(
     prompt="instruction",
     image="image_path",
     about={"category": "category", "subcategory": "sub_category"},
+    archive="imgs.tar",
 )
 SIUO = RecordSuite(
     Manifest(
@@ -133,4 +159,5 @@ SIUO = RecordSuite(
     prompt="question",
     image="image",
     about={"category": "category", "safety_warning": "safety_warning"},
+    archive="SIUO-images.zip",
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from guardalign_middleware.evaluation.suites.manifest import Item, Manifest
+from guardalign_middleware.evaluation.suites.archives import archived_pictures
+from guardalign_middleware.evaluation.suites.manifest import Item, Manifest, Picture
 from guardalign_middleware.evaluation.suites.place import Place
 from guardalign_middleware.evaluation.suites.rows import json_rows
 from guardalign_middleware.evaluation.suites.tables import Asked, items_of
@@ -54,9 +55,14 @@ class VLGuard:
             raise place.error(f"{path} has {len(rows)} rows, and {_ROWS:,} as published.")
         chosen = [row for row in rows if row["safe"] is safe]
         place.check_count(wanted, len(chosen), path)
-        # The archive test.zip holds a folder "test".
-        at = place.file("test", "data/test", "images/test", "images")
-        pictures = place.pictures(at / row["image"] for row in chosen)
+        names = [row["image"] for row in chosen]
+        at = place.find("test", "data/test", "images/test")
+        pictures: Sequence[Picture]
+        if at is None:  # the archive holds a folder "test"
+            archive = place.file("test.zip", "data/test.zip")
+            pictures = archived_pictures(place, archive, names, ("test", ""))
+        else:
+            pictures = place.pictures(at / name for name in names)
         return items_of(
             place,
             wanted,

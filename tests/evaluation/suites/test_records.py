@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,16 @@ def test_the_subsets_of_vlguard(vlguard: Path, split: str, count: int, first: st
     items = suite("vlguard").load(vlguard, split)
     assert (len(items), items[0].prompt) == (count, first)
     assert items[0].metadata["category"] == ("privacy" if split == "unsafes" else "safe")
+
+
+def test_the_archive_of_vlguard_is_read_in_place(vlguard: Path, tmp_path: Path) -> None:
+    records = vlguard / "data" / "test.json"
+    (tmp_path / "test.json").write_bytes(records.read_bytes())
+    with zipfile.ZipFile(tmp_path / "test.zip", "w") as archive:
+        for number in range(1000):
+            archive.writestr(f"test/bad_ads/{number}.png", b"picture")
+    items = suite("vlguard").load(tmp_path)
+    assert (len(items), items[0].read_images()) == (442, (b"picture",))
 
 
 def publish_advbench(folder: Path, rows: int = 520, *, swapped: bool = False) -> None:

@@ -220,6 +220,20 @@ def test_a_picture_that_gqa_lacks_is_named(tmp_path: Path) -> None:
         loaded("gqa", tmp_path)
 
 
+def test_holisafe_as_a_table(tmp_path: Path) -> None:
+    columns: Columns = {
+        "image": NUMBERS,
+        "query": TEXTS,
+        "type": ["SSS", "SSU"] * 3,
+        "category": TEXTS,
+        "subcategory": TEXTS,
+    }
+    write_table(tmp_path / "data" / "test-00000-of-00001.parquet", columns)
+    items = loaded("holisafe", tmp_path)
+    assert [item.metadata["type"] for item in items] == ["SSS", "SSU"] * 3
+    assert items[2].read_images() == (PICTURE + b"\x02",)
+
+
 def test_the_hub_has_the_pictures_of_msts(tmp_path: Path) -> None:
     columns: Columns = {
         "case_id": [f"case_{number // 2}" for number in NUMBERS],
