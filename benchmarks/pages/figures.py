@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.pages.bulk import bulk_soak, bulk_throughput
 from benchmarks.pages.sight import masks, sight, sight_short
 from benchmarks.pages.suites import suites, suites_comparable, suites_prompts
 from benchmarks.pages.words import (
@@ -187,6 +188,8 @@ _OWN: dict[str, Callable[[], str]] = {
     "words_attacks": words_attacks,
     "words_masked": words_masked,
     "words_time": words_time,
+    "bulk_soak": bulk_soak,
+    "bulk_throughput": bulk_throughput,
 }
 # The tables that each file holds ready.
 _READY = {
