@@ -78,3 +78,10 @@ def test_the_guardrail_of_a_gateway_needs_no_core() -> None:
 def test_each_distribution_carries_the_licence(folder: str) -> None:
     place = folder if "/" in folder else f"integrations/{folder}"
     assert (ROOT / place / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.mark.parametrize("page", ["README.md", "packaging/guardalign-middleware/README.md"])
+def test_each_extra_is_named_where_people_read_what_to_install(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    extras = set(CORE["optional-dependencies"]) - {"local"}
+    assert {name for name in extras if f"`{name}`" not in text} == set()

@@ -58,9 +58,12 @@ def _section(name: str, path: str, model: Mapping[str, Any], sections: Mapping[s
         for key, field in model["properties"].items()
     ]
     heading = f"## `{path}`" if path else "## A preset"
-    about = inspect.cleandoc(getattr(config, name).__doc__ or "")
+    cls = getattr(config, name)
+    # Where the signatures on other pages link to.
+    anchor = f"[](){{ #{cls.__module__}.{name} }}"
+    about = inspect.cleandoc(cls.__doc__ or "")
     table = ["| field | values | default | meaning |", "| --- | --- | --- | --- |", *rows]
-    return "\n\n".join([heading, f"`{name}`: {about}", "\n".join(table)])
+    return "\n\n".join([anchor, heading, f"`{name}`: {about}", "\n".join(table)])
 
 
 def _type(field: Mapping[str, Any], sections: Mapping[str, str]) -> str:
