@@ -14,7 +14,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint types unit evidence docs neighbours gateways vercel floors light release-check bench fuzz memory sbom train-mini train-words lock clean
+.PHONY: help setup demo test quick lint types unit evidence docs neighbours gateways ray vercel floors light release-check bench fuzz memory sbom train-mini train-words lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -96,6 +96,13 @@ gateways: setup  ## LiteLLM's proxy and agents with the guard, the real packages
 		--editable . --editable integrations/litellm-guardalign --editable integrations/guardalign-agents
 	GUARD_PYTHON=$(BIN)/python .venv-gateways/bin/python -m pytest -q tests/gateways
 
+# Of its own because a cluster's processes are many; its versions fit beside the pinned ones.
+ray: setup  ## scans and servers on a cluster of Ray on this machine
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-ray
+	$(BIN)/uv pip install --quiet --python .venv-ray/bin/python --constraint constraints.txt \
+		--requirement tests/scale/cluster/requirements.txt --editable '.[ray]'
+	.venv-ray/bin/python -m pytest -q tests/scale/cluster
+
 vercel: setup  ## Vercel's AI SDK, in node, before the server
 	cd tests/vercel && npm install --no-package-lock --no-audit --no-fund
 	$(BIN)/pytest -q tests/vercel
@@ -152,4 +159,4 @@ lock: setup  ## renew constraints.txt from what the projects ask for
 	sed -i "1i # Exact versions for development, tests and the demo. Renew with: make lock" constraints.txt
 
 clean:  ## remove .venv and caches
-	rm -rf site .venv .venv-neighbours .venv-gateways .venv-floors .venv-light .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site .venv .venv-neighbours .venv-gateways .venv-ray .venv-floors .venv-light .mypy_cache .pytest_cache .ruff_cache .hypothesis

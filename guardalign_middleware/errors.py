@@ -137,8 +137,9 @@ class GuardError(GuardAlignError):
     `stage` is a stable code: `intake` for reading and decoding; `pdf` for the process that draws
     pages; `forms`, `encode`, `transport` and `detection` for the detector; `words` for reading and
     judging words; `sanitize`; `prefix`, `spans`, `calibration`, `generation` and `output` for the
-    answer; `process` for a guard in a forked process; `remote` for a guard behind a URL; `attack`
-    for a failed simulated attack; `judge` for a judge of answers in an evaluation.
+    answer; `process` for a guard in a forked process; `remote` for a guard behind a URL; `cluster`
+    for machines of Ray; `attack` for a failed simulated attack; `judge` for a judge of answers in
+    an evaluation.
     """
 
     def __init__(self, message: str, *, stage: str, remedy: str = "") -> None:

@@ -85,6 +85,7 @@ STAGES = (
     "mini",
     "first_day",
     "serving",
+    "scale",
     "mcp",
     "playground",
     "cli",

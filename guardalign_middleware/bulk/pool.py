@@ -31,17 +31,6 @@ class _Scans(Protocol):
     def scan(self, entry: Entry) -> Outcome: ...
 
 
-class Scans(Protocol):
-    """What scans inputs: this process, or several others."""
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Of the thresholds by which it decides."""
-
-    def outcomes(self, entries: Iterable[Entry]) -> Iterator[Outcome]:
-        """What came of each input, in order."""
-
-
 class WorkerPool(AbstractContextManager["WorkerPool"]):
     """Processes that scan, each with a guard of its own.
 

@@ -62,6 +62,13 @@ class ResumeFile:
         """The exit status for an input that stands here; None if it does not."""
         return self._done.get(source)
 
+    def statuses_in(self, path: str) -> dict[str, int]:
+        """The exit status for each input of a table or an archive that stands here."""
+        begins = (f"{path}#", f"{path}!")
+        return {
+            source: status for source, status in self._done.items() if source.startswith(begins)
+        }
+
     def check_profile(self, fingerprint: str) -> None:
         """Keep verdicts of different thresholds apart.
 

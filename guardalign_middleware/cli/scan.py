@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guardalign_middleware.bulk.copies import assemble, parts_of
-from guardalign_middleware.bulk.entries import (
-    Inputs,
-    find_inputs,
-    from_stdin,
-    is_shard,
-    read_entries,
-)
-from guardalign_middleware.bulk.entry import Entry
-from guardalign_middleware.bulk.folders import STDIN, described
+from guardalign_middleware.bulk.copies import assemble
+from guardalign_middleware.bulk.entries import find_inputs
+from guardalign_middleware.bulk.folders import described
 from guardalign_middleware.bulk.job import Job, Outcome
-from guardalign_middleware.bulk.pool import Scans, WorkerPool
+from guardalign_middleware.bulk.pool import WorkerPool
 from guardalign_middleware.bulk.report import write_report
 from guardalign_middleware.bulk.scanner import Scanner
 from guardalign_middleware.bulk.tables import write_table
+from guardalign_middleware.bulk.work import Work
 from guardalign_middleware.cli.console import (
     ALLOWED,
     CANNOT,
@@ -37,7 +31,6 @@ from guardalign_middleware.cli.console import (
     tracked,
 )
 from guardalign_middleware.config import GuardAlignConfig, Mode, WordsMode
-from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.overlay import against, words_read
 from guardalign_middleware.types import Verdict
 
@@ -56,7 +49,9 @@ class ScanOptions:
         resume: file that results are appended to, and that says what was scanned; None = none.
         table: Parquet file for all results in `resume`; None = none.
         report: page of HTML about all results in `resume`; None = none.
-        workers: how many processes scan; 1 = this one.
+        workers: how many processes scan, None or 1 = this one; or with `ray` how many guards there
+            are at most, None = as many as the cluster has room for.
+        ray: address of a cluster of Ray that scans; None = this machine does.
         column: of tables, with the pictures.
         words: what becomes of words; None = as the preset says.
         mode: whether the guard acts on what it finds; None = as the preset says.
@@ -69,7 +64,8 @@ class ScanOptions:
     resume: Path | None = None
     table: Path | None = None
     report: Path | None = None
-    workers: int = 1
+    workers: int | None = None
+    ray: str | None = None
     column: str = "image"
     words: WordsMode | None = None
     mode: Mode | None = None
@@ -118,19 +114,14 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
             file = stack.enter_context(ResumeFile.open(options.resume))
             file.check_copies(wanted=job.copies is not None)
             file.check_mode(observing=config.mode == "observe")
-        work = _Work(inputs, job, options.column, file)
-        entries = work.entries()
-        first = next(entries, None)
+        work = Work(inputs, job, options.column, file)
         if work.done:
             of = "" if inputs.count is None else f" of {inputs.count:,}"
             err().print(f"{work.done:,}{of} inputs stand in {plain(str(options.resume))} already")
-        if first is not None:
-            with err().status("loading the guard"):
-                scans = _scans(job, options.workers, stack)
-            if file is not None and scans.fingerprint is not None:
-                file.check_profile(scans.fingerprint)
-            total = None if inputs.count is None else inputs.count - work.done
-            for outcome in tracked(scans.outcomes(chain([first], entries)), "scanning", total):
+        total = None if inputs.count is None else inputs.count - work.done
+        scan = _scan_here if options.ray is None else _scan_on_ray
+        with closing(scan(work, options, file)) as outcomes:
+            for outcome in tracked(outcomes, "scanning", total):
                 if file is not None:
                     file.add(outcome.source, outcome.records)
                 _show(outcome, as_json=options.as_json)
@@ -146,60 +137,41 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
     return max(statuses)
 
 
-def _scans(job: Job, workers: int, stack: ExitStack) -> Scans:
-    return Scanner(job) if workers == 1 else stack.enter_context(WorkerPool(job, workers))
+def _scan_here(work: Work, options: ScanOptions, file: ResumeFile | None) -> Generator[Outcome]:
+    """What came of each input, by this process or by several of this machine."""
+    entries = work.entries()
+    first = next(entries, None)
+    if first is None:
+        return
+    with ExitStack() as stack:
+        with err().status("loading the guard"):
+            scans = (
+                Scanner(work.job)
+                if options.workers in {None, 1}
+                else stack.enter_context(WorkerPool(work.job, options.workers or 1))
+            )
+        if file is not None and scans.fingerprint is not None:
+            file.check_profile(scans.fingerprint)
+        yield from scans.outcomes(chain([first], entries))
 
 
-class _Work:
-    """What is left to scan, read as it is asked for."""
+def _scan_on_ray(work: Work, options: ScanOptions, file: ResumeFile | None) -> Generator[Outcome]:
+    """What came of each input, by the machines of a cluster."""
+    from guardalign_middleware.scale.cluster import joined
+    from guardalign_middleware.scale.engine import Actors
+    from guardalign_middleware.scale.scans import RayScans
 
-    def __init__(self, inputs: Inputs, job: Job, column: str, file: ResumeFile | None) -> None:
-        self._inputs, self._job, self._column, self._file = inputs, job, column, file
-        self._scanned: set[str] = set()
-        self.statuses: set[int] = set()
-        self.done = sum(self._status(path) is not None for path, _ in inputs.files)
-
-    def entries(self) -> Iterator[Entry]:
-        """Every input that does not stand in the file to resume."""
-        policy, number = self._job.config.intake, 0
-        named: set[str] = set()
-        for file in self._inputs.files:
-            for entry in read_entries(file, self._column, policy, self._known):
-                number += 1
-                status = self._status(entry.source)
-                if status is not None:
-                    self.statuses.add(status)
-                elif not self._named_before(entry.source, named):
-                    if entry.in_shard:
-                        self._scanned.add(file[0])
-                    read = from_stdin(entry, policy) if entry.source == STDIN else entry
-                    yield replace(read, number=number)
-
-    def shards(self) -> Iterator[tuple[str, str]]:
-        """The tables and archives of which a cleaned copy is to be made now, and its place."""
-        assert self._job.copies is not None
-        for path, place in self._inputs.files:
-            if is_shard(path):
-                target = self._job.copies / place
-                if path in self._scanned or not target.exists() or parts_of(target).exists():
-                    yield path, place
-
-    def _known(self, source: str) -> bool:
-        return self._status(source) is not None
-
-    def _status(self, source: str) -> int | None:
-        """The status of an input whose results stand in the file to resume; None if they do not."""
-        # Standard input is another picture each time, and all data URLs have one label.
-        named = source != STDIN and not is_data_url(source)
-        return self._file.status(source) if self._file is not None and named else None
-
-    def _named_before(self, source: str, named: set[str]) -> bool:
-        """Whether an input was named twice, which would put it into the file twice."""
-        if self._file is None or source == STDIN or is_data_url(source):
-            return False
-        again = source in named
-        named.add(source)
-        return again
+    assert options.ray is not None
+    readings = list(work.readings())
+    if not readings:
+        return
+    with ExitStack() as stack:
+        with err().status("joining the cluster"):
+            ray = stack.enter_context(joined(options.ray))
+        scans = RayScans(ray, work.job, Actors(most=options.workers))
+        if file is not None:
+            file.check_profile(scans.fingerprint)
+        yield from scans.outcomes(work, readings)
 
 
 def _show(outcome: Outcome, *, as_json: bool) -> None:

@@ -57,8 +57,22 @@ def scan(
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that scan, each with models of its own.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes that scan, each with models of its own; with --ray, guards at most. "
+            "Default: 1; with --ray, as many as there is room for.",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help='Scan on a cluster of Ray (extra "ray"): its address, "auto" for the one that '
+            'runs here, or "local" to start one on this machine.',
+        ),
+    ] = None,
     column: Annotated[
         str, typer.Option(help="Column of a table that has the image files.")
     ] = "image",
@@ -93,6 +107,7 @@ def scan(
         table=table,
         report=report,
         workers=workers,
+        ray=ray,
         column=column,
         words=words,
         mode=mode,

@@ -33,6 +33,7 @@ RUN_BY = {
     # Compiled only: it mounts the page, which tests/playground does in a browser.
     "docs/playground.md": "tests/playground/test_page.py::test_links_commands_and_code_exist",
     "docs/remote-guard.md": "tests/remote/test_page.py::test_the_code",
+    "docs/scale.md": "tests/scale/cluster/test_dataset.py::test_the_code_of_the_page_runs",
     "docs/serve.md": "tests/serving/test_page.py::test_the_code_of_clients",
     "docs/thresholds.md": "tests/docs/test_python.py::test_a_page_runs_as_written",
     "docs/troubleshooting.md": "tests/docs/test_python.py::test_a_page_runs_as_written",

@@ -1,0 +1,142 @@
+"""What is left of a scan, as it is asked for: input by input, or file by file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from guardalign_middleware.bulk.copies import parts_of
+from guardalign_middleware.bulk.entries import Inputs, from_stdin, is_shard, read_entries
+from guardalign_middleware.bulk.entry import Entry
+from guardalign_middleware.bulk.folders import STDIN
+from guardalign_middleware.bulk.job import Job
+from guardalign_middleware.intake.data_url import is_data_url
+
+
+class Done(Protocol):
+    """The results of an earlier scan, of which nothing is scanned again."""
+
+    def status(self, source: str) -> int | None:
+        """The exit status for an input that stands there; None if it does not."""
+
+    def statuses_in(self, path: str) -> Mapping[str, int]:
+        """The exit status for each input of a table or an archive that stands there."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file that another machine reads: one input, or a table or an archive of them.
+
+    Attributes:
+        file: its path, and the place of its cleaned copy.
+        number: position of its first input among all inputs, from 1.
+        done: inputs in it that are left out; their position counts.
+        entry: the one input, which is not read from the file.
+    """
+
+    file: tuple[str, str]
+    number: int
+    done: frozenset[str] = frozenset()
+    entry: Entry | None = None
+
+
+class Work:
+    """What is left to scan, read as it is asked for.
+
+    Args:
+        inputs: of the scan.
+        job: what is done with each.
+        column: of tables, with the pictures.
+        file: what was done before; None = nothing, and an input may be named twice.
+    """
+
+    def __init__(self, inputs: Inputs, job: Job, column: str, file: Done | None) -> None:
+        self.inputs, self.job, self.column = inputs, job, column
+        self._file = file
+        self._scanned: set[str] = set()
+        self.statuses: set[int] = set()
+        self.done = sum(self._status(path) is not None for path, _ in inputs.files)
+
+    def entries(self) -> Iterator[Entry]:
+        """Every input that was not done before."""
+        policy, number = self.job.config.intake, 0
+        named: set[str] = set()
+        for file in self.inputs.files:
+            for entry in read_entries(file, self.column, policy, self._known):
+                number += 1
+                status = self._status(entry.source)
+                if status is not None:
+                    self.statuses.add(status)
+                elif not self._named_before(entry.source, named):
+                    if entry.in_shard:
+                        self.scanned_in(file[0])
+                    read = from_stdin(entry, policy) if entry.source == STDIN else entry
+                    yield replace(read, number=number)
+
+    def readings(self) -> Iterator[Reading]:
+        """Every file with inputs that were not done before, for other machines to read.
+
+        Only where pictures of the verdicts are drawn, whose names have the positions of the inputs,
+        are tables and archives counted here first.
+        """
+        number = 1
+        named: set[str] = set()
+        for file in self.inputs.files:
+            path, place = file
+            if is_shard(path):
+                done = {} if self._file is None else self._file.statuses_in(path)
+                self.statuses.update(done.values())
+                if not self._named_before(path, named):
+                    yield Reading(file, number, frozenset(done))
+                number += self._count(file)
+                continue
+            status = self._status(path)
+            if status is not None:
+                self.statuses.add(status)
+            elif not self._named_before(path, named):
+                yield Reading(file, number, entry=self._sent(Entry(path, place, number=number)))
+            number += 1
+
+    def scanned_in(self, path: str) -> None:
+        """Note that an input of a table or an archive was scanned now."""
+        self._scanned.add(path)
+
+    def shards(self) -> Iterator[tuple[str, str]]:
+        """The tables and archives of which a cleaned copy is to be made now, and its place."""
+        assert self.job.copies is not None
+        for path, place in self.inputs.files:
+            if is_shard(path):
+                target = self.job.copies / place
+                if path in self._scanned or not target.exists() or parts_of(target).exists():
+                    yield path, place
+
+    def _count(self, file: tuple[str, str]) -> int:
+        """How many inputs a table or an archive has, where that matters."""
+        if self.job.overlays is None:
+            return 0
+        policy = self.job.config.intake
+        return sum(1 for _ in read_entries(file, self.column, policy, lambda source: False))
+
+    def _sent(self, entry: Entry) -> Entry | None:
+        """An input that is in no file, so that other machines cannot read it."""
+        if entry.source == STDIN:
+            return from_stdin(entry, self.job.config.intake)
+        return entry if is_data_url(entry.source) else None
+
+    def _known(self, source: str) -> bool:
+        return self._status(source) is not None
+
+    def _status(self, source: str) -> int | None:
+        """The status of an input whose results stand in the file to resume; None if they do not."""
+        # Standard input is another picture each time, and all data URLs have one label.
+        named = source != STDIN and not is_data_url(source)
+        return self._file.status(source) if self._file is not None and named else None
+
+    def _named_before(self, source: str, named: set[str]) -> bool:
+        """Whether an input was named twice, which would put it into the file twice."""
+        if self._file is None or source == STDIN or is_data_url(source):
+            return False
+        again = source in named
+        named.add(source)
+        return again
