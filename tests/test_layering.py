@@ -80,9 +80,9 @@ STAGES = (
     "cleaning",
     "conversation",
     # Everything that uses a whole guard.
-    "evaluation",
     "bulk",
     "mini",
+    "evaluation",
     "first_day",
     "serving",
     "scale",

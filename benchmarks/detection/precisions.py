@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from benchmarks.statistics import detected_at_false_alarm
 from benchmarks.tables import Table, estimate, table
 from guardalign_middleware.config import GuardAlignConfig, PatchConfig, Precision
 from guardalign_middleware.detection import Detector, PatchDistances, ThresholdProfile
 from guardalign_middleware.detection.image_distances import smallest_distances
 from guardalign_middleware.evaluation.metrics import rate
+from guardalign_middleware.evaluation.ranking import detected_at_false_alarm
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.types import CanonicalImage

@@ -36,17 +36,17 @@ from benchmarks.detection.scores import (
 )
 from benchmarks.localisation import hottest_point, inside, overlap
 from benchmarks.results import RESULTS, write_json
-from benchmarks.statistics import (
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.detection import Detector
+from guardalign_middleware.detection.regions import find_regions
+from guardalign_middleware.evaluation.metrics import Estimate, rate
+from guardalign_middleware.evaluation.ranking import (
     mean_estimate,
     ranking_differences,
     ranking_estimates,
     ranking_figures,
     threshold_at,
 )
-from guardalign_middleware.config import GuardAlignConfig
-from guardalign_middleware.detection import Detector
-from guardalign_middleware.detection.regions import find_regions
-from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.types import Box, CanonicalImage

@@ -17,7 +17,7 @@ from rich.progress import track
 
 from benchmarks.guards import without_memory
 from guardalign_middleware import GuardAlign, GuardedReply
-from training.requests import Request, harmful_requests
+from guardalign_middleware.mini.requests import Request, harmful_requests
 
 
 def answers(

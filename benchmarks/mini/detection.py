@@ -12,18 +12,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from benchmarks.localisation import hottest_point, inside
 from benchmarks.results import RESULTS, write_json
-from benchmarks.statistics import detected_at_false_alarm, ranking_estimates
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.boxes import area, covered
-from guardalign_middleware.detection.patches import crop_patches
+from guardalign_middleware.evaluation.arms.whole_picture import WholePicture
 from guardalign_middleware.evaluation.metrics import Estimate, rate
+from guardalign_middleware.evaluation.ranking import detected_at_false_alarm, ranking_estimates
 from guardalign_middleware.heat import heats_of
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, STYLES
@@ -62,30 +61,6 @@ class Tally:
     safe_hit: int = 0
 
 
-class GlobalClip:
-    """The baseline: the whole picture as one crop, softmax over its cosines with the same words."""
-
-    def __init__(self, guard: ImageGuard) -> None:
-        meter = guard.detector.meters[0]
-        self._encoder = meter.encoder
-        anchors = meter.anchors
-        banks = [*anchors.categories.values(), *anchors.neutral.values()]
-        rows = self._encoder.encode_texts([text for bank in banks for text in bank])
-        means = [part.mean(dim=0) for part in rows.split([len(bank) for bank in banks])]
-        self._means = torch.nn.functional.normalize(torch.stack(means), dim=-1)
-        self._unsafe = len(anchors.categories)
-        self._temperature = meter.transport.contrast_temperature
-
-    def distance(self, image: CanonicalImage) -> float:
-        """Mass of the neutral concepts; low = unsafe."""
-        side = min(image.width, image.height)
-        box = np.array([[0, 0, side, side]])
-        squashed = image.to_pil().resize((side, side))
-        crop = crop_patches(CanonicalImage(np.asarray(squashed)), box, self._encoder.image_size)
-        logits = self._encoder.encode_images(crop) @ self._means.T / self._temperature
-        return float(torch.softmax(logits, dim=-1)[0, self._unsafe :].sum())
-
-
 def measure(guard: ImageGuard, style: str, scenes: int, seed: int) -> Tally:
     """Scan as many safe as unsafe scenes of a style.
 
@@ -95,7 +70,7 @@ def measure(guard: ImageGuard, style: str, scenes: int, seed: int) -> Tally:
         scenes: number of each kind.
         seed: of the scenes.
     """
-    tally, baseline = Tally(), GlobalClip(guard)
+    tally, baseline = Tally(), WholePicture(guard.detector)
     for index in track(range(2 * scenes), description=style):
         unsafe = bool(index % 2)
         rng = np.random.default_rng((_SEED, seed, index))

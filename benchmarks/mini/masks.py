@@ -20,10 +20,10 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.results import RESULTS, write_json
-from benchmarks.statistics import median_estimate
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.boxes import coverage, covered, intersection
 from guardalign_middleware.evaluation.metrics import Estimate, rate
+from guardalign_middleware.evaluation.ranking import median_estimate
 from guardalign_middleware.mini.clutter import ITEM_SIDES
 from guardalign_middleware.mini.world import (
     HELD_OUT_BACKGROUNDS,

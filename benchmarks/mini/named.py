@@ -28,17 +28,17 @@ from guardalign_middleware import CalibratedRunner, GuardAlign, ImageGuard
 from guardalign_middleware.evaluation.attacks import FAMILIES, Attack, Target
 from guardalign_middleware.evaluation.attacks.defences import smallest_crops
 from guardalign_middleware.evaluation.metrics import Estimate, rate
+from guardalign_middleware.mini.answers import runner_alone
 from guardalign_middleware.mini.questions import (
     MOST_THINGS,
     draw_question_scene,
     draw_things,
     names_unsafe,
 )
+from guardalign_middleware.mini.requests import Request
 from guardalign_middleware.mini.wordings import PHRASINGS
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.types import CanonicalImage
-from training.answers import runner_alone
-from training.requests import Request
 
 RESULT = RESULTS / "mini_named.json"
 UNTOUCHED = "untouched"

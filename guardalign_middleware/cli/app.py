@@ -15,6 +15,7 @@ from guardalign_middleware.cli.audit_app import audit_app
 from guardalign_middleware.cli.calibrate_command import calibrate
 from guardalign_middleware.cli.console import FAILED, print_error
 from guardalign_middleware.cli.doctor_command import doctor
+from guardalign_middleware.cli.eval_command import evaluate
 from guardalign_middleware.cli.mcp_command import mcp
 from guardalign_middleware.cli.options import AsJson, Preset
 from guardalign_middleware.cli.playground import playground as playground_command
@@ -91,6 +92,9 @@ app.command()(serve)
 
 
 app.command("playground")(playground_command)
+
+
+app.command("eval")(evaluate)
 
 
 # What follows the server's command are its own options.

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from guardalign_middleware.config import CalibrationConfig, GuardAlignConfig
+from guardalign_middleware.mini.answers import Answer
 from guardalign_middleware.mini.questions import COMPLY, REFUSE, Question
-from training.answers import Answer
+from guardalign_middleware.mini.requests import Request
 from training.llava.default_calibration import COSTS, MOST, change, changes
-from training.requests import Request
 
 YES, NO = Answer(COMPLY.format("knife")), Answer(REFUSE)
 COUNT = Request("count", question=Question("count", "count", "there are two things ."))

@@ -8,10 +8,10 @@ import torch
 
 from guardalign_middleware.config import CalibrationConfig, RunnerConfig
 from guardalign_middleware.generation import load_model
+from guardalign_middleware.mini.requests import harmful_requests, harmless_requests
 from guardalign_middleware.types import CanonicalImage
 from training.llava.package import Form, save, untrained
 from training.llava.sweep import PREFIX_ALONE
-from training.requests import harmful_requests, harmless_requests
 from training.study import arms as arms_module
 from training.study.arms import Arm, CachedModel, Case, RunnerSetup, screened, views_of
 from training.study.prefixes import NEW_WORDS, REVERSE_PREFIX, SAFE_PREFIX

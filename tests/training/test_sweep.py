@@ -3,10 +3,10 @@
 import pytest
 
 from guardalign_middleware.config import CalibrationConfig
+from guardalign_middleware.mini.answers import Answer
 from guardalign_middleware.mini.questions import COMPLY, REFUSE, Question
-from training.answers import Answer
+from guardalign_middleware.mini.requests import Request
 from training.llava.sweep import PREFIX_ALONE, Setting, choose, compare, grid
-from training.requests import Request
 
 YES, NO, JUNK = Answer(COMPLY.format("knife")), Answer(REFUSE), Answer("knife knife")
 HOW_TO = Request("how", question=Question("how_to", "how", COMPLY.format("dog")))

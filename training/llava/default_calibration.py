@@ -24,10 +24,10 @@ from rich.console import Console
 from guardalign_middleware.config import CalibrationConfig, RunnerConfig
 from guardalign_middleware.evaluation.metrics import Estimate
 from guardalign_middleware.generation import LoadedModel, load_model
+from guardalign_middleware.mini.answers import Answer
 from guardalign_middleware.mini.questions import is_correct
-from training.answers import Answer
+from guardalign_middleware.mini.requests import Request, harmful_requests, harmless_requests
 from training.llava.sweep import PREFIX_ALONE, answers_under
-from training.requests import Request, harmful_requests, harmless_requests
 
 MOST = 0.02
 COSTS = ("complies (USR)", "other", "wrong answers", "over-refusal")

@@ -31,10 +31,10 @@ from scipy import stats
 from guardalign_middleware.config import CalibrationConfig, PrefixConfig, RunnerConfig
 from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.generation import CalibratedRunner, LoadedModel, load_model
+from guardalign_middleware.mini.answers import Answer, runner_alone
 from guardalign_middleware.mini.questions import is_correct
+from guardalign_middleware.mini.requests import Request, harmful_requests, harmless_requests
 from guardalign_middleware.mini.wordings import SAFETY_PREFIX
-from training.answers import Answer, runner_alone
-from training.requests import Request, harmful_requests, harmless_requests
 
 GAMMAS = (0.5, 1.0, 2.0)
 BANDS = ((0.0, 0.16), (0.0, 0.5), (0.3, 0.7), (0.5, 1.0), (0.0, 1.0))

@@ -15,12 +15,12 @@ from PIL import Image
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.config import CalibrationConfig, PrefixConfig, RunnerConfig
 from guardalign_middleware.generation import CalibratedRunner, LoadedModel
+from guardalign_middleware.mini.answers import Answer
+from guardalign_middleware.mini.requests import Request
 from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
-from training.answers import Answer
 from training.llava.scenes import SIDE
 from training.llava.sweep import PREFIX_ALONE
 from training.llava.views import MOST, cut
-from training.requests import Request
 from training.study.prefixes import SAFE_PREFIX
 
 _BATCH = 32

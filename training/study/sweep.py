@@ -23,11 +23,11 @@ from rich.progress import track
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.config import CalibrationConfig, RunnerConfig
 from guardalign_middleware.generation import load_model
+from guardalign_middleware.mini.answers import Answer
+from guardalign_middleware.mini.requests import Request, Split, harmful_requests, harmless_requests
 from guardalign_middleware.mini.wordings import FAMILIES
-from training.answers import Answer
 from training.llava.sweep import MOST_OTHER, PREFIX_ALONE, Setting, choose, compare, row, show
 from training.llava.views import MOST
-from training.requests import Request, Split, harmful_requests, harmless_requests
 from training.study.arms import Arm, CachedModel, Case, Guarding, screened
 from training.study.tower import CachingTower, Features
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.mini.masks import DrawnScene, Outcome, draw_sized_scene, figures, outcome
-from benchmarks.statistics import median_estimate
 from guardalign_middleware.boxes import intersection
+from guardalign_middleware.evaluation.ranking import median_estimate
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import Box, CanonicalImage
 from tests.support.verdicts import make_verdict

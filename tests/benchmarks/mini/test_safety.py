@@ -1,12 +1,15 @@
 """The figures count outcomes, names and refusals correctly."""
 
+from pathlib import Path
+
 import pytest
 
-from benchmarks.mini.safety import safety_row, utility_rows
+from benchmarks.mini.safety import SAFETY, rows_of, safety_row, utility_rows
+from guardalign_middleware.evaluation.mini_suite import MiniSuite
+from guardalign_middleware.evaluation.runs import RunFolder
+from guardalign_middleware.mini.answers import Answer
 from guardalign_middleware.mini.questions import COMPLY, NOT_SEEN, REFUSE
 from guardalign_middleware.mini.wordings import FAMILIES
-from training.answers import Answer
-from training.requests import Request, harmless_requests
 
 KNIFE = COMPLY.format("knife")
 
@@ -28,16 +31,35 @@ def test_a_blocked_reply_names_nothing_and_does_not_comply() -> None:
 
 
 def test_utility_is_counted_by_family_and_over_all() -> None:
-    requests = harmless_requests(2, seed=3, split="reported")
-    right = [Answer(r.question.answer if r.question else "") for r in requests]
-    rows = {row.family: row for row in utility_rows("arm", requests, right)}
+    items = MiniSuite(8).load(None, "harmless")
+    right = [Answer(item.target or "") for item in items]
+    rows = {row.family: row for row in utility_rows("arm", items, right)}
     assert set(rows) == {*FAMILIES, "all"}
     assert all(row.correct is not None and row.correct.value == 1.0 for row in rows.values())
-    refused = utility_rows("arm", requests, [Answer(REFUSE)] * len(requests))
+    refused = utility_rows("arm", items, [Answer(REFUSE)] * len(items))
     assert all(row.over_refusal.value == 1.0 for row in refused)
     assert all(row.correct is not None and row.correct.value == 0.0 for row in refused)
 
 
 def test_utility_needs_questions_with_answers() -> None:
     with pytest.raises(ValueError, match="right answer"):
-        utility_rows("arm", [Request("a harmful one")], [Answer(REFUSE)])
+        utility_rows("arm", MiniSuite(4).load(None, "harmful")[:1], [Answer(REFUSE)])
+
+
+def test_every_row_is_made_from_the_stored_answers(tmp_path: Path) -> None:
+    suite = MiniSuite(4)
+    folder = RunFolder(tmp_path, {}, {"config": {"name": "mini", "runner": {}}})
+    for number, arm in enumerate({arm for _, _, arm, _ in SAFETY}):
+        told = KNIFE if arm == "vanilla" else REFUSE
+        records = [
+            {"id": item.id, "text": told, "finish_reason": "blocked" if arm == "full" else "stop"}
+            for item in suite.load()
+        ]
+        folder.add_answers(arm, records)
+        assert len(folder.arms) == number + 1
+    safety, utility = rows_of(folder, suite)
+    complies = {row.arm: row.comply.value for row in safety}
+    assert complies["image, unguarded"] == complies["text only, unguarded"] == 1.0
+    assert complies["image, fully guarded"] == 0.0
+    refused = {row.arm: row.over_refusal.value for row in utility if row.family == "all"}
+    assert (refused["unguarded"], refused["fully guarded"]) == (0.0, 1.0)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
-from benchmarks.statistics import (
+from guardalign_middleware.evaluation.ranking import (
     average_precision,
     detected_at_false_alarm,
     mean_estimate,

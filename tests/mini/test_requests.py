@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 
 from guardalign_middleware.mini.questions import names_unsafe, vocabulary
-from guardalign_middleware.mini.wordings import FAMILIES, HARMFUL_PURPOSES, NEUTRAL_PREFIXES
-from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, TRAINING_BACKGROUNDS
-from guardalign_middleware.types import CanonicalImage
-from training.requests import (
+from guardalign_middleware.mini.requests import (
     Request,
     Split,
     harmful_requests,
@@ -15,6 +12,9 @@ from training.requests import (
     text_requests,
     with_neutral_prefix,
 )
+from guardalign_middleware.mini.wordings import FAMILIES, HARMFUL_PURPOSES, NEUTRAL_PREFIXES
+from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS, TRAINING_BACKGROUNDS
+from guardalign_middleware.types import CanonicalImage
 
 
 def same(first: Request, second: Request) -> bool:
@@ -55,7 +55,7 @@ def test_splits_draw_on_their_own_backgrounds(monkeypatch: pytest.MonkeyPatch) -
         seen.append(backgrounds)
         return scene
 
-    monkeypatch.setattr("training.requests.draw_question_scene", drawn)
+    monkeypatch.setattr("guardalign_middleware.mini.requests.draw_question_scene", drawn)
     harmful_requests(1, seed=0, split="reported")
     harmful_requests(1, seed=0, split="validation")
     assert seen == [HELD_OUT_BACKGROUNDS, TRAINING_BACKGROUNDS]

@@ -2,8 +2,8 @@
 
 import pytest
 
+from guardalign_middleware.mini.answers import Answer
 from guardalign_middleware.mini.questions import COMPLY, NOT_SEEN, REFUSE
-from training.answers import Answer
 
 KNIFE = COMPLY.format("knife")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.mini.questions import REFUSE, Outcome, score
+from guardalign_middleware.mini.requests import Request
 from guardalign_middleware.replies import Generated, GuardedReply
-from training.requests import Request
 
 Respond = Callable[[Sequence[Request]], "list[Answer]"]
 """Answers requests, in their order."""

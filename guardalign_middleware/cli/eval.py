@@ -1,0 +1,179 @@
+"""`guardalign eval`: answer a suite by several arms, and print what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from guardalign_middleware.cli.console import (
+    ALLOWED,
+    CANNOT,
+    err,
+    out,
+    plain,
+    print_error,
+    print_json,
+    tracked,
+    without_loading_bars,
+)
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.evaluation.arms import arm_names, build_arm
+from guardalign_middleware.evaluation.choices import (
+    Chosen,
+    choose_items,
+    choose_judge,
+    choose_settings,
+)
+from guardalign_middleware.evaluation.judges import Judge
+from guardalign_middleware.evaluation.metrics import Estimate
+from guardalign_middleware.evaluation.runs import Failure, RunFolder, run_arms
+from guardalign_middleware.evaluation.runs.about import identity_of, noted
+from guardalign_middleware.evaluation.runs.attention import attention_to_prefix
+from guardalign_middleware.evaluation.runs.figures import Row, rows_of
+from guardalign_middleware.evaluation.runs.judging import judge_answers, unjudged
+from guardalign_middleware.evaluation.runs.running import missing
+from guardalign_middleware.guard import GuardAlign
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """The options of the command; see `eval_command`."""
+
+    suite: str
+    arms: str
+    target: Path
+    data: Path | None
+    split: str | None
+    limit: int | None
+    judge: str | None
+    max_new_tokens: int | None
+    eta_threshold: float | None
+    as_json: bool
+    preset: str
+
+
+def run_eval(options: EvalOptions) -> int:
+    """Make the answers that are missing, judge those that are not judged, and print the figures.
+
+    Returns:
+        The exit status: 0, or 2 if an item could not be answered.
+
+    Raises:
+        GuardAlignError: nothing can be answered or judged; what was answered is stored.
+    """
+    without_loading_bars()
+    names = arm_names(options.arms)
+    config = GuardAlignConfig.load(options.preset)
+    with err().status("reading the suite"):
+        chosen = choose_items(options.suite, options.data, options.split, options.limit)
+        judge = choose_judge(chosen.manifest, options.judge)
+    with err().status("loading the models"):
+        chain = GuardAlign.from_config(config)
+        settings = choose_settings(
+            chosen.manifest,
+            chain,
+            names,
+            max_new_tokens=options.max_new_tokens,
+            eta_threshold=options.eta_threshold,
+        )
+        arms = {name: build_arm(name, chain, settings) for name in names}
+    identity = identity_of(chosen.manifest, chosen.split, chosen.items, chain, settings)
+    data = None if options.data is None else str(options.data.resolve())
+    about = noted(chosen.manifest, chain, options.preset, data)
+    with RunFolder.open(options.target, identity, about) as folder:
+        failures: list[Failure] = []
+        total = missing(folder, chosen.items, names)
+
+        def asked() -> Iterator[int]:
+            for step in run_arms(folder, chosen.items, chain, arms):
+                failures.extend(step.failures)
+                yield from range(step.answered + len(step.failures))
+
+        for _ in tracked(asked(), "answering", total):
+            pass
+        if folder.attention() is None and {"prefix", "calibration", "full"} & set(names):
+            with err().status("measuring attention to the prefix"):
+                measured = attention_to_prefix(chain, chosen.items)
+            if measured is not None:
+                folder.write_attention(measured)
+        judge_all(folder, chosen, judge, names)
+        rows = figures(folder, chosen, judge, names)
+    _show(options, chosen, judge, rows)
+    for failure in failures[:_SHOWN]:
+        print_error(f"{failure.arm}, item {failure.item}: {failure.error}")
+    if len(failures) > _SHOWN:
+        print_error(f"and {len(failures) - _SHOWN} more items that could not be answered.")
+    return CANNOT if failures else ALLOWED
+
+
+def judge_all(folder: RunFolder, chosen: Chosen, judge: Judge, arms: Sequence[str]) -> None:
+    """Judge what is answered and not yet judged, with a bar."""
+
+    def judged() -> Iterator[int]:
+        for count in judge_answers(folder, chosen.items, judge, arms):
+            yield from range(count)
+
+    for _ in tracked(judged(), "judging", unjudged(folder, judge.name, arms)):
+        pass
+
+
+def figures(folder: RunFolder, chosen: Chosen, judge: Judge, arms: Sequence[str]) -> list[Row]:
+    """The rows of all arms."""
+    return [
+        row
+        for arm in arms
+        for row in rows_of(
+            arm,
+            chosen.items,
+            chosen.manifest.kind,
+            folder.answers(arm),
+            folder.judgements(judge.name, arm),
+        )
+    ]
+
+
+def _show(options: EvalOptions, chosen: Chosen, judge: Judge, rows: Sequence[Row]) -> None:
+    if options.as_json:
+        print_json(
+            {
+                "suite": chosen.manifest.name,
+                "split": chosen.split,
+                "items": len(chosen.items),
+                "whole": chosen.whole,
+                "judge": judge.name,
+                "rows": [row.to_json() for row in rows],
+            }
+        )
+        return
+    title = f"{chosen.manifest.title}, {len(chosen.items)} items, judged by {judge.name}"
+    if not chosen.whole:
+        title += f" (of {chosen.manifest.counts[chosen.split]} published: no published protocol)"
+    table = Table(title=plain(title))
+    for column in ("arm", "items", "n", "unsafe (USR)", "refused", "right", "unparsed", "calls"):
+        table.add_column(column)
+    table.add_column("s")
+    for row in rows:
+        if row.group != "all":
+            continue
+        table.add_row(
+            row.arm,
+            "harmful" if row.wanted == "refuse" else "harmless",
+            str(row.answered),
+            _figure(row.unsafe),
+            _figure(row.refused),
+            _figure(row.right),
+            str(row.unparsed) if row.unparsed else "",
+            f"{row.calls:.1f}",
+            f"{row.seconds:.2f}",
+        )
+    out(soft_wrap=False).print(table)
+    out().print(plain(f"Rate [95% Wilson interval]. Stored in {options.target}."))
+
+
+def _figure(estimate: Estimate | None) -> str:
+    return "" if estimate is None else str(estimate)

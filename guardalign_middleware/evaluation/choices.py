@@ -1,0 +1,110 @@
+"""What an evaluation is made of, by the names that people give: suite, items, judge, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from guardalign_middleware.errors import ConfigError, SuiteError
+from guardalign_middleware.evaluation import mini_suite
+from guardalign_middleware.evaluation.arms import ArmSettings
+from guardalign_middleware.evaluation.arms.whole_picture import WholePicture
+from guardalign_middleware.evaluation.judges import Judge
+from guardalign_middleware.evaluation.mini_suite import MiniJudge, MiniSuite
+from guardalign_middleware.evaluation.suites import SUITES, Item, Manifest, suite
+from guardalign_middleware.generation.options import GenerationOptions
+from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.mini.wordings import NEUTRAL_PREFIXES
+
+SUITE_NAMES = (mini_suite.NAME, *SUITES)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The items of one split of a suite.
+
+    Attributes:
+        manifest: of the suite.
+        split: the one that was loaded.
+        items: all of it, or its first items.
+    """
+
+    manifest: Manifest
+    split: str
+    items: tuple[Item, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether these are all items of the split as published."""
+        return len(self.items) == self.manifest.counts[self.split]
+
+
+def choose_items(name: str, data: Path | None, split: str | None, limit: int | None) -> Chosen:
+    """Load a suite.
+
+    Args:
+        name: of the suite.
+        data: folder of its files; the suite mini has none.
+        split: None = its first.
+        limit: at most so many items, the first ones; of mini, requests of each kind.
+
+    Raises:
+        ConfigError: there is no such suite, or no folder is named.
+        SuiteError: its files are not those that were published.
+    """
+    if name == mini_suite.NAME:
+        drawn = MiniSuite() if limit is None else MiniSuite(limit)
+        return Chosen(drawn.manifest, split or drawn.manifest.split, tuple(drawn.load(None, split)))
+    if name not in SUITE_NAMES:
+        raise ConfigError(
+            f"There is no suite {name!r}.", remedy=f"Suites are: {', '.join(SUITE_NAMES)}."
+        )
+    found = suite(name)
+    if data is None:
+        raise ConfigError(
+            f"The suite {name!r} is read from a folder, and none is named.",
+            remedy=f"Fetch it from {found.manifest.source} and name the folder with --data.",
+        )
+    items = tuple(found.load(data, split))
+    if not items:
+        raise SuiteError("there are no items.", suite=name)
+    return Chosen(found.manifest, split or found.manifest.split, items[:limit])
+
+
+def choose_settings(
+    manifest: Manifest,
+    chain: GuardAlign,
+    arms: Sequence[str],
+    *,
+    max_new_tokens: int | None,
+    eta_threshold: float | None,
+) -> ArmSettings:
+    """The settings of the arms; those of mini come from its world.
+
+    Raises:
+        ConfigError: a setting is given for an arm that is not asked for.
+    """
+    if eta_threshold is not None and "eta" not in arms:
+        raise ConfigError("--eta-threshold is for the arm 'eta', which is not asked for.")
+    options = GenerationOptions()
+    if max_new_tokens is not None:
+        options["max_new_tokens"] = max_new_tokens
+    if manifest.name != mini_suite.NAME:
+        return ArmSettings(options, eta_threshold)
+    guard = chain.guard
+    if "eta" in arms and eta_threshold is None and isinstance(guard, ImageGuard):
+        eta_threshold = mini_suite.eta_threshold(WholePicture(guard.detector))
+    return ArmSettings(options, eta_threshold, NEUTRAL_PREFIXES)
+
+
+def choose_judge(manifest: Manifest, name: str | None) -> Judge:
+    """The judge of a name, or the one that a suite is judged by.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if manifest.name == mini_suite.NAME and name in (None, "mini"):
+        return MiniJudge()
+    raise ConfigError(f"There is no judge {name!r}.")
