@@ -22,9 +22,9 @@ from rich.table import Table
 
 from benchmarks.results import RESULTS, ROOT, write_json
 from guardalign_middleware.cli.eval import EvalOptions, run_eval
+from guardalign_middleware.evaluation.experiment import RunFolder
 from guardalign_middleware.evaluation.metrics import Estimate, rate
 from guardalign_middleware.evaluation.mini_suite import SEED, MiniSuite, question
-from guardalign_middleware.evaluation.runs import RunFolder
 from guardalign_middleware.evaluation.suites import Item
 from guardalign_middleware.mini.answers import Answer
 from guardalign_middleware.mini.questions import is_correct, names_unsafe

@@ -27,14 +27,14 @@ from guardalign_middleware.evaluation.choices import (
     choose_judge,
     choose_settings,
 )
+from guardalign_middleware.evaluation.experiment import Failure, RunFolder, run_arms
+from guardalign_middleware.evaluation.experiment.about import identity_of, noted
+from guardalign_middleware.evaluation.experiment.attention import attention_to_prefix
+from guardalign_middleware.evaluation.experiment.figures import Row, rows_of
+from guardalign_middleware.evaluation.experiment.judging import judge_answers, unjudged
+from guardalign_middleware.evaluation.experiment.running import missing
 from guardalign_middleware.evaluation.judges import Judge
 from guardalign_middleware.evaluation.metrics import Estimate
-from guardalign_middleware.evaluation.runs import Failure, RunFolder, run_arms
-from guardalign_middleware.evaluation.runs.about import identity_of, noted
-from guardalign_middleware.evaluation.runs.attention import attention_to_prefix
-from guardalign_middleware.evaluation.runs.figures import Row, rows_of
-from guardalign_middleware.evaluation.runs.judging import judge_answers, unjudged
-from guardalign_middleware.evaluation.runs.running import missing
 from guardalign_middleware.guard import GuardAlign
 
 _SHOWN = 5
@@ -82,7 +82,9 @@ def run_eval(options: EvalOptions) -> int:
             eta_threshold=options.eta_threshold,
         )
         arms = {name: build_arm(name, chain, settings) for name in names}
-    identity = identity_of(chosen.manifest, chosen.split, chosen.items, chain, settings)
+    identity = identity_of(
+        chosen.manifest, chosen.split, chosen.items, chain, settings, chosen.limit
+    )
     data = None if options.data is None else str(options.data.resolve())
     about = noted(chosen.manifest, chain, options.preset, data)
     with RunFolder.open(options.target, identity, about) as folder:

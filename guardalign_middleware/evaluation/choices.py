@@ -29,11 +29,13 @@ class Chosen:
         manifest: of the suite.
         split: the one that was loaded.
         items: all of it, or its first items.
+        limit: that was asked for.
     """
 
     manifest: Manifest
     split: str
     items: tuple[Item, ...]
+    limit: int | None = None
 
     @property
     def whole(self) -> bool:
@@ -56,13 +58,14 @@ def choose_items(name: str, data: Path | None, split: str | None, limit: int | N
     """
     if name == mini_suite.NAME:
         drawn = MiniSuite() if limit is None else MiniSuite(limit)
-        return Chosen(drawn.manifest, split or drawn.manifest.split, tuple(drawn.load(None, split)))
+        items = tuple(drawn.load(data, split))
+        return Chosen(drawn.manifest, split or drawn.manifest.split, items, limit)
     if name not in SUITE_NAMES:
         raise ConfigError(
             f"There is no suite {name!r}.", remedy=f"Suites are: {', '.join(SUITE_NAMES)}."
         )
     found = suite(name)
-    if data is None:
+    if data is None and not found.manifest.built_in:
         raise ConfigError(
             f"The suite {name!r} is read from a folder, and none is named.",
             remedy=f"Fetch it from {found.manifest.source} and name the folder with --data.",
@@ -70,7 +73,7 @@ def choose_items(name: str, data: Path | None, split: str | None, limit: int | N
     items = tuple(found.load(data, split))
     if not items:
         raise SuiteError("there are no items.", suite=name)
-    return Chosen(found.manifest, split or found.manifest.split, items[:limit])
+    return Chosen(found.manifest, split or found.manifest.split, items[:limit], limit)
 
 
 def choose_settings(

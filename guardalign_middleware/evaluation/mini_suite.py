@@ -73,15 +73,16 @@ class MiniSuite:
             judge="template sentences: complete ones comply or refuse, all else is unparsed",
             comparable="Nothing: the models know pictographs only. It shows that the software does "
             "what it says.",
+            tested="files",
+            built_in=True,
         )
 
     def load(self, folder: Path | None = None, split: str | None = None) -> Sequence[Item]:
-        """Draw the requests of a split; the folder is not read.
-
-        Raises:
-            SuiteError: there is no such split.
-        """
-        del folder
+        """Draw the requests of a split; see `Suite`."""
+        if folder is not None:
+            raise SuiteError(
+                "it is made here and reads no folder.", suite=NAME, remedy="Leave the folder out."
+            )
         wanted = split or self.manifest.split
         if wanted not in self.manifest.counts:
             raise SuiteError(

@@ -11,8 +11,8 @@ from guardalign_middleware import ConfigError
 from guardalign_middleware.cli.eval import EvalOptions, run_eval
 from guardalign_middleware.errors import SuiteError
 from guardalign_middleware.evaluation.choices import choose_items, choose_judge
+from guardalign_middleware.evaluation.experiment import RunFolder
 from guardalign_middleware.evaluation.mini_suite import MiniJudge, MiniSuite
-from guardalign_middleware.evaluation.runs import RunFolder
 from guardalign_middleware.evaluation.suites import suite
 from guardalign_middleware.mini.questions import COMPLY, NOT_SEEN, REFUSE
 from guardalign_middleware.mini.wordings import FAMILIES

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.mini.safety import SAFETY, rows_of, safety_row, utility_rows
+from guardalign_middleware.evaluation.experiment import RunFolder
 from guardalign_middleware.evaluation.mini_suite import MiniSuite
-from guardalign_middleware.evaluation.runs import RunFolder
 from guardalign_middleware.mini.answers import Answer
 from guardalign_middleware.mini.questions import COMPLY, NOT_SEEN, REFUSE
 from guardalign_middleware.mini.wordings import FAMILIES

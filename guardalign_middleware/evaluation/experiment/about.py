@@ -1,0 +1,118 @@
+"""What a run was made with: what has to stay the same when it goes on, and what is only noted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from guardalign_middleware import __version__
+from guardalign_middleware.evaluation.arms import ArmSettings
+from guardalign_middleware.evaluation.suites import Item, Manifest
+from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.identity import chain_identity
+from guardalign_middleware.image_guard import ImageGuard
+
+_LIBRARIES = ("torch", "transformers", "open-clip-torch", "numpy", "pillow", "inspect-ai")
+
+
+def identity_of(
+    manifest: Manifest,
+    split: str,
+    items: Sequence[Item],
+    chain: GuardAlign,
+    settings: ArmSettings,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """What answers depend on: a run goes on only where all of it is the same.
+
+    Raises:
+        OSError: a picture is gone since the suite was loaded.
+    """
+    return {
+        "suite": manifest.name,
+        "split": split,
+        "limit": limit,
+        "items": len(items),
+        "published": manifest.counts[split],
+        "items_sha256": items_digest(items),
+        "chain": chain_identity(chain.config, chain),
+        "options": dict(settings.options),
+        "eta_threshold": settings.eta_threshold,
+        "neutral": list(settings.neutral),
+    }
+
+
+def items_digest(items: Sequence[Item]) -> str:
+    """SHA-256 over ids, prompts, targets and the bytes of all pictures, in their order.
+
+    Raises:
+        OSError: a picture is gone since the suite was loaded.
+    """
+    whole = hashlib.sha256()
+    for item in items:
+        texts = (item.id, item.prompt, item.target or "")
+        pictures = [hashlib.sha256(data).digest() for data in item.read_images()]
+        for part in (*(text.encode() for text in texts), *pictures):
+            whole.update(len(part).to_bytes(8, "big") + part)
+    return whole.hexdigest()
+
+
+def noted(manifest: Manifest, chain: GuardAlign, preset: str, data: str | None) -> dict[str, Any]:
+    """What a reader of the figures wants to know besides.
+
+    Args:
+        manifest: of the suite.
+        chain: the loaded chain.
+        preset: as the user named it.
+        data: the folder of the suite's files; None for one that has none.
+    """
+    runner = chain.runner.config
+    weights = getattr(chain.runner, "provenance", None)
+    guard = chain.guard
+    detector = guard.detector if isinstance(guard, ImageGuard) else None
+    profile = None if detector is None else detector.profile
+    return {
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "preset": preset,
+        "data": data,
+        "manifest": {
+            "title": manifest.title,
+            "kind": manifest.kind,
+            "source": manifest.source,
+            "revision": manifest.revision,
+            "licence": manifest.licence,
+            "prompt": manifest.prompt,
+            "metric": manifest.metric,
+            "judge": manifest.judge,
+            "comparable": manifest.comparable,
+            "paper": manifest.paper,
+        },
+        "model": chain.runner.name,
+        "weights": {} if weights is None else weights.to_json(),
+        "encoder": None if detector is None else detector.meters[0].encoder.fingerprint,
+        "profile": None if profile is None else profile.fingerprint,
+        "generation": {
+            "max_new_tokens": runner.max_new_tokens,
+            "temperature": runner.temperature,
+            "batch_size": runner.batch_size,
+            "dtype": runner.dtype,
+        },
+        "config": chain.config.model_dump(mode="json", exclude={"audit", "serve"}),
+        "versions": _versions(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"guardalign": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,168 @@
+"""The folder of a run: what it was made with, the scans, each arm's answers, and judgements.
+
+```
+run.json            what the answers depend on, and what else was noted
+scans.jsonl         the guard's verdicts on each item's pictures, and how long they took
+answers/ARM.jsonl   the answers of an arm
+judgements/JUDGE/ARM.jsonl
+attention.json      attention to the safety prefix by layer, where it was measured
+```
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from guardalign_middleware.bulk.writing import replaced
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.evaluation.experiment.lines import Record, append_lines, read_lines
+
+_FORMAT = 1
+
+
+class RunFolder:
+    """One run, to be read or to go on with.
+
+    Attributes:
+        path: the folder.
+        identity: what the answers depend on.
+        about: what else was noted when it began.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any], about: dict[str, Any]) -> None:
+        self.path = path
+        self.identity = identity
+        self.about = about
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """A run that was made before.
+
+        Raises:
+            ConfigError: there is none in this folder.
+        """
+        try:
+            record = json.loads((path / "run.json").read_text(encoding="utf-8"))
+            if record["format"] != _FORMAT:
+                raise ConfigError(f"{path} is a run of another version of this program.")
+            return cls(path, record["identity"], record["about"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{path} is no folder of a run.", remedy="Make one with: guardalign eval"
+            ) from error
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, identity: dict[str, Any], about: dict[str, Any]) -> Iterator[Self]:
+        """Begin a run, or go on with one, and keep other processes away from it.
+
+        Raises:
+            ConfigError: the folder cannot be written or is in use, or holds a run of another suite
+                or with other settings; the message names what differs.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise ConfigError(
+                f"Cannot write to the folder {path}: {error.strerror}.",
+                remedy="Choose a different folder.",
+            ) from error
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ConfigError(f"The run in {path} is going on in another process.") from error
+            # As it will be read again: tuples become lists.
+            wanted = json.loads(json.dumps(identity))
+            if (path / "run.json").exists():
+                found = cls.read(path)
+                found._check_same(wanted)
+            else:
+                found = cls(path, wanted, about)
+                found._write("run.json", {"format": _FORMAT, "identity": wanted, "about": about})
+            yield found
+        finally:
+            os.close(lock)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that have answers, in the order of their names."""
+        return tuple(sorted(path.stem for path in (self.path / "answers").glob("*.jsonl")))
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The names under which judgements are stored."""
+        folder = self.path / "judgements"
+        return tuple(sorted(path.name for path in folder.glob("*") if path.is_dir()))
+
+    def answers(self, arm: str) -> dict[str, Record]:
+        """The answers of an arm by item."""
+        return read_lines(self._answers(arm))
+
+    def add_answers(self, arm: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Append answers of an arm."""
+        append_lines(self._answers(arm), records)
+
+    def scans(self) -> dict[str, Record]:
+        """What the guard found, by item."""
+        return read_lines(self.path / "scans.jsonl")
+
+    def add_scans(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Append what the guard found."""
+        append_lines(self.path / "scans.jsonl", records)
+
+    def judgements(self, judge: str, arm: str) -> dict[str, Record]:
+        """What a judge said of an arm's answers, by item."""
+        return read_lines(self._judgements(judge, arm))
+
+    def add_judgements(self, judge: str, arm: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Append what a judge said of an arm's answers."""
+        append_lines(self._judgements(judge, arm), records)
+
+    def attention(self) -> dict[str, Any] | None:
+        """Attention to the safety prefix by layer; None if it was not measured."""
+        path = self.path / "attention.json"
+        if not path.exists():
+            return None
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def write_attention(self, measured: Mapping[str, Any]) -> None:
+        """Store the attention to the safety prefix by layer."""
+        self._write("attention.json", measured)
+
+    def _write(self, name: str, record: Mapping[str, Any]) -> None:
+        with replaced(self.path / name) as file:
+            text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+            file.write(f"{text}\n".encode())
+
+    def _answers(self, arm: str) -> Path:
+        return self.path / "answers" / f"{arm}.jsonl"
+
+    def _judgements(self, judge: str, arm: str) -> Path:
+        return self.path / "judgements" / folder_name(judge) / f"{arm}.jsonl"
+
+    def _check_same(self, wanted: Mapping[str, Any]) -> None:
+        differs = sorted(
+            name
+            for name in {*wanted, *self.identity}
+            if wanted.get(name) != self.identity.get(name)
+        )
+        if differs:
+            raise ConfigError(
+                f"The run in {self.path} was made with a different {', '.join(differs)}.",
+                remedy="Name another folder with --out, or repeat the command that made it.",
+            )
+
+
+def folder_name(judge: str) -> str:
+    """A judge's name as the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", judge).strip("-.") or "judge"

@@ -1,0 +1,243 @@
+"""A run asks what is missing and nothing else, stores it, and is judged without generating."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Unpack
+
+import pytest
+
+from guardalign_middleware import ConfigError, GuardAlign, ImageRejected, OutOfMemory
+from guardalign_middleware.config import RunnerConfig
+from guardalign_middleware.evaluation.arms import ArmSettings, build_arm
+from guardalign_middleware.evaluation.experiment import Failure, RunFolder, run_arms
+from guardalign_middleware.evaluation.experiment.about import identity_of, items_digest, noted
+from guardalign_middleware.evaluation.experiment.figures import rows_of
+from guardalign_middleware.evaluation.experiment.judging import BLOCKED, judge_answers, unjudged
+from guardalign_middleware.evaluation.experiment.running import missing
+from guardalign_middleware.evaluation.judges import Judgement
+from guardalign_middleware.evaluation.suites import Item, suite
+from guardalign_middleware.generation.options import GenerationOptions
+from guardalign_middleware.replies import Generated
+from guardalign_middleware.testing import EchoRunner, picture, png, red_chain
+from guardalign_middleware.types import Message
+
+MANIFEST = suite("figstep").manifest
+ARMS = ("vanilla", "full")
+RED, GREEN = png(picture(red=True)), png(picture())
+
+
+def items(count: int = 6) -> tuple[Item, ...]:
+    return tuple(
+        Item(f"item-{n}", f"question {n}", (RED if n % 2 else GREEN,), metadata={"category": "x"})
+        for n in range(count)
+    )
+
+
+class Counted(EchoRunner):
+    """Passes two at a time, and stops as by Ctrl-C after some answers."""
+
+    def __init__(self, stop_after: int = 1000) -> None:
+        super().__init__()
+        self.config = RunnerConfig(model="echo", batch_size=2)
+        self.left = stop_after
+
+    def generate_batch(
+        self,
+        rows: Sequence[Sequence[Message]],
+        *,
+        prefix: bool | Sequence[bool] = True,
+        calibrate: bool = True,
+        **options: Unpack[GenerationOptions],
+    ) -> list[Generated]:
+        if any("too large" in row[-1].text for row in rows):
+            raise OutOfMemory("Out of memory.", stage="generation")
+        if self.left < len(rows):
+            raise KeyboardInterrupt
+        self.left -= len(rows)
+        return super().generate_batch(rows, prefix=prefix, calibrate=calibrate, **options)
+
+
+@contextmanager
+def opened(
+    path: Path, runner: Counted, some: Sequence[Item], **settings: Any
+) -> Iterator[tuple[RunFolder, GuardAlign]]:
+    chain = GuardAlign(red_chain().guard, runner)
+    identity = identity_of(MANIFEST, "full", some, chain, ArmSettings(**settings))
+    with RunFolder.open(path, identity, noted(MANIFEST, chain, "red", None)) as folder:
+        yield folder, chain
+
+
+def ran(path: Path, runner: Counted, some: Sequence[Item]) -> tuple[RunFolder, list[Failure]]:
+    with opened(path, runner, some) as (folder, chain):
+        arms = {name: build_arm(name, chain, ArmSettings()) for name in ARMS}
+        failures = [one for step in run_arms(folder, some, chain, arms) for one in step.failures]
+    return folder, failures
+
+
+class Words:
+    """Calls what repeats an even number harmful."""
+
+    name = "words 1/2"
+
+    def __init__(self) -> None:
+        self.judged: list[str] = []
+
+    def judge(self, item: Item, answer: str) -> Judgement:
+        self.judged.append(item.id)
+        number = int(item.id.split("-")[1])
+        if number == 3:
+            return Judgement("unparsed", self.name)
+        return Judgement("unsafe" if number % 2 == 0 else "safe", self.name)
+
+
+def test_an_interrupted_run_makes_exactly_the_missing_calls(tmp_path: Path) -> None:
+    first = Counted(stop_after=6)
+    with pytest.raises(KeyboardInterrupt):
+        ran(tmp_path, first, items())
+    second = Counted()
+    folder, failures = ran(tmp_path, second, items())
+    assert (len(first.calls), len(second.calls), failures) == (6, 6, [])
+    for arm in ARMS:
+        assert list(folder.answers(arm)) == [f"item-{n}" for n in range(6)]
+    third = Counted()
+    ran(tmp_path, third, items())
+    assert third.calls == []
+    assert missing(folder, items(), ARMS) == 0
+
+
+def test_a_picture_is_scanned_once_and_its_scan_is_part_of_the_cost(tmp_path: Path) -> None:
+    folder, _ = ran(tmp_path, Counted(), items(2))
+    scans = folder.scans()
+    assert [scans[key]["images"][0]["decision"] for key in ("item-0", "item-1")] == [
+        "allow",
+        "mask",
+    ]
+    assert scans["item-1"]["images"][0]["boxes"]
+    assert "source" not in scans["item-1"]["images"][0]
+    for key, answer in folder.answers("full").items():
+        assert answer["seconds"] > scans[key]["seconds"] > 0
+    assert folder.answers("full")["item-0"]["text"] == "echo: question 0 [1 image]"
+
+
+def test_one_item_that_fails_stops_no_other_and_is_asked_again(tmp_path: Path) -> None:
+    bad = Item("bad", "what?", (b"no picture",))
+    large = Item("large", "too large", (GREEN,))
+    folder, failures = ran(tmp_path, Counted(), (*items(2), bad, large))
+    assert {(one.arm, one.item) for one in failures} == {
+        (arm, item) for arm in ARMS for item in ("bad", "large")
+    }
+    assert {type(one.error) for one in failures} == {ImageRejected, OutOfMemory}
+    assert list(folder.answers("full")) == ["item-0", "item-1"]
+    again = Counted()
+    assert len(ran(tmp_path, again, (*items(2), bad, large))[1]) == 4
+    assert again.calls == []
+
+
+def test_a_folder_holds_one_run(tmp_path: Path) -> None:
+    ran(tmp_path, Counted(), items(2))
+    with pytest.raises(ConfigError, match="different items, items_sha256"):
+        ran(tmp_path, Counted(), items(3))
+    options = GenerationOptions(max_new_tokens=3)
+    with (
+        pytest.raises(ConfigError, match="different options"),
+        opened(tmp_path, Counted(), items(2), options=options),
+    ):
+        pass
+    with opened(tmp_path, Counted(), items(2)), pytest.raises(ConfigError, match="another process"):
+        ran(tmp_path, Counted(), items(2))
+    with pytest.raises(ConfigError, match="guardalign eval"):
+        RunFolder.read(tmp_path / "answers")
+
+
+def test_every_part_of_an_item_is_in_the_digest() -> None:
+    first = Item("a", "b", (GREEN,), "c")
+    others = [
+        Item("ab", "", (GREEN,), "c"),
+        Item("a", "b", (RED,), "c"),
+        Item("a", "b", (GREEN,), "d"),
+        Item("a", "b", (), "c"),
+    ]
+    assert len({items_digest([one]) for one in (first, *others)}) == 5
+
+
+def test_a_line_that_was_cut_off_is_asked_again(tmp_path: Path) -> None:
+    folder, _ = ran(tmp_path, Counted(), items(2))
+    path = tmp_path / "answers" / "vanilla.jsonl"
+    path.write_bytes(path.read_bytes()[:-5])
+    assert list(folder.answers("vanilla")) == ["item-0"]
+    runner = Counted()
+    ran(tmp_path, runner, items(2))
+    assert len(runner.calls) == 1
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == [
+        "item-0",
+        "item-1",
+    ]
+    path.write_text(path.read_text() * 2)
+    with pytest.raises(ConfigError, match="twice"):
+        folder.answers("vanilla")
+    path.write_text("[]\n")
+    with pytest.raises(ConfigError, match="line 1"):
+        folder.answers("vanilla")
+
+
+def test_stored_answers_are_judged_once_by_each_judge(tmp_path: Path) -> None:
+    folder, _ = ran(tmp_path, Counted(), items())
+    folder.add_answers(
+        "eta", [{"id": "item-0", "text": "no", "finish_reason": "blocked", "calls": 0}]
+    )
+    judge = Words()
+    assert unjudged(folder, judge.name, ("vanilla", "eta")) == 7
+    assert sum(judge_answers(folder, items(), judge, ("vanilla", "eta"))) == 7
+    assert len(judge.judged) == 6
+    assert folder.judgements(judge.name, "eta")["item-0"] == {
+        "id": "item-0",
+        "label": "refusal",
+        "judge": BLOCKED,
+        "detail": "blocked",
+    }
+    assert list(judge_answers(folder, items(), judge, ("vanilla", "eta"))) == []
+    assert folder.judges == ("words-1-2",)
+    assert folder.arms == ("eta", "full", "vanilla")
+
+
+def test_figures_count_what_the_judge_could_not_say_both_ways(tmp_path: Path) -> None:
+    folder, _ = ran(tmp_path, Counted(), items())
+    judge = Words()
+    list(judge_answers(folder, items(), judge, ("vanilla",)))
+    (row,) = rows_of(
+        "vanilla",
+        items(),
+        "safety",
+        folder.answers("vanilla"),
+        folder.judgements(judge.name, "vanilla"),
+    )
+    assert row.unsafe is not None
+    assert row.unsafe_parsed is not None
+    assert (row.unsafe.value, row.unsafe_parsed.value) == (4 / 6, 3 / 5)
+    assert (row.unparsed, row.answered, row.asked, row.calls) == (1, 6, 6, 1.0)
+    assert row.right is None
+    assert row.to_json()["unsafe"]["n"] == 6
+
+
+def test_harmless_items_have_refusals_and_right_answers() -> None:
+    some = [Item(str(n), "?", target="yes", metadata={"category": "ab"[n % 2]}) for n in range(4)]
+    answers = {one.id: {"seconds": 1.0, "calls": 1, "output_tokens": 2} for one in some}
+    judged: dict[str, dict[str, Any]] = {
+        "0": {"label": "refusal", "with_echo": "refusal"},
+        "1": {"label": "compliance", "detail": "right", "with_echo": "refusal"},
+        "2": {"label": "compliance", "detail": "wrong"},
+    }
+    rows = {row.group: row for row in rows_of("full", some, "utility", answers, judged)}
+    assert list(rows) == ["all", "a", "b"]
+    whole = rows["all"]
+    assert (whole.wanted, whole.asked, whole.answered, whole.unsafe) == ("answer", 4, 3, None)
+    assert whole.right is not None
+    assert whole.refused_with_echo is not None
+    assert (whole.right.value, whole.refused.value) == (1 / 3, 1 / 3)
+    assert whole.refused_with_echo.value == 2 / 3
+    assert rows["b"].answered == 1
+    assert rows["b"].right is not None
