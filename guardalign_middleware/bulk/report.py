@@ -22,9 +22,11 @@ from PIL import Image
 
 from guardalign_middleware.boxes import grow
 from guardalign_middleware.bulk.writing import replaced
+from guardalign_middleware.canonical import Pixels
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.intake import load_image
+from guardalign_middleware.types import Box
 
 _THUMBNAILS = 60
 _SIDE = 220
@@ -134,16 +136,27 @@ def _thumbnails(
         if {"frame", "page"} & record.keys() or not Path(record["source"]).is_file():
             continue
         try:
-            pixels = load_image(record["source"], policy).pixels.copy()
+            pixels = load_image(record["source"], policy).pixels
         except GuardAlignError:
             continue  # it has changed since it was scanned
-        for region in record["regions"]:
-            height, width = pixels.shape[:2]
-            left, top, right, bottom = grow(tuple(region["box"]), width, height, _MARGIN)
-            pixels[top:bottom, left:right] = _COVER
-        small = Image.fromarray(pixels)
-        small.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
-        file = io.BytesIO()
-        small.save(file, "WEBP", quality=70)
-        url = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+        url = covered_thumbnail(pixels, [tuple(region["box"]) for region in record["regions"]])
         yield record["source"], url, record["category"]
+
+
+def covered_thumbnail(pixels: Pixels, boxes: Sequence[Box]) -> str:
+    """A small picture as a `data:` URL, with the boxes filled, and a margin around each.
+
+    Args:
+        pixels: uint8 `[H, W, 3]`.
+        boxes: what may not be seen.
+    """
+    covered = pixels.copy()
+    height, width = covered.shape[:2]
+    for box in boxes:
+        left, top, right, bottom = grow(box, width, height, _MARGIN)
+        covered[top:bottom, left:right] = _COVER
+    small = Image.fromarray(covered)
+    small.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=70)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

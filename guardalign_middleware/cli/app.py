@@ -19,6 +19,7 @@ from guardalign_middleware.cli.eval_command import evaluate
 from guardalign_middleware.cli.mcp_command import mcp
 from guardalign_middleware.cli.options import AsJson, Preset
 from guardalign_middleware.cli.playground import playground as playground_command
+from guardalign_middleware.cli.report_command import report
 from guardalign_middleware.cli.running import CommandGroup, run
 from guardalign_middleware.cli.scan_command import scan
 from guardalign_middleware.cli.serve_command import serve
@@ -95,6 +96,7 @@ app.command("playground")(playground_command)
 
 
 app.command("eval")(evaluate)
+app.command()(report)
 
 
 # What follows the server's command are its own options.

@@ -20,12 +20,13 @@ from guardalign_middleware.cli.console import (
     without_loading_bars,
 )
 from guardalign_middleware.config import GuardAlignConfig
-from guardalign_middleware.evaluation.arms import arm_names, build_arm
+from guardalign_middleware.evaluation.arm_settings import choose_settings
+from guardalign_middleware.evaluation.arms import arm_names
+from guardalign_middleware.evaluation.arms.build import build_arm
 from guardalign_middleware.evaluation.choices import (
     Chosen,
     choose_items,
     choose_judge,
-    choose_settings,
 )
 from guardalign_middleware.evaluation.experiment import Failure, RunFolder, run_arms
 from guardalign_middleware.evaluation.experiment.about import identity_of, noted

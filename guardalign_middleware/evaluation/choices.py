@@ -1,22 +1,15 @@
-"""What an evaluation is made of, by the names that people give: suite, items, judge, settings."""
+"""What an evaluation is made of, by the names that people give: suite, items, judge."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from guardalign_middleware.errors import ConfigError, SuiteError
 from guardalign_middleware.evaluation import mini_suite
-from guardalign_middleware.evaluation.arms import ArmSettings
-from guardalign_middleware.evaluation.arms.whole_picture import WholePicture
 from guardalign_middleware.evaluation.judges import Judge
 from guardalign_middleware.evaluation.mini_suite import MiniJudge, MiniSuite
 from guardalign_middleware.evaluation.suites import SUITES, Item, Manifest, suite
-from guardalign_middleware.generation.options import GenerationOptions
-from guardalign_middleware.guard import GuardAlign
-from guardalign_middleware.image_guard import ImageGuard
-from guardalign_middleware.mini.wordings import NEUTRAL_PREFIXES
 
 SUITE_NAMES = (mini_suite.NAME, *SUITES)
 
@@ -74,32 +67,6 @@ def choose_items(name: str, data: Path | None, split: str | None, limit: int | N
     if not items:
         raise SuiteError("there are no items.", suite=name)
     return Chosen(found.manifest, split or found.manifest.split, items[:limit], limit)
-
-
-def choose_settings(
-    manifest: Manifest,
-    chain: GuardAlign,
-    arms: Sequence[str],
-    *,
-    max_new_tokens: int | None,
-    eta_threshold: float | None,
-) -> ArmSettings:
-    """The settings of the arms; those of mini come from its world.
-
-    Raises:
-        ConfigError: a setting is given for an arm that is not asked for.
-    """
-    if eta_threshold is not None and "eta" not in arms:
-        raise ConfigError("--eta-threshold is for the arm 'eta', which is not asked for.")
-    options = GenerationOptions()
-    if max_new_tokens is not None:
-        options["max_new_tokens"] = max_new_tokens
-    if manifest.name != mini_suite.NAME:
-        return ArmSettings(options, eta_threshold)
-    guard = chain.guard
-    if "eta" in arms and eta_threshold is None and isinstance(guard, ImageGuard):
-        eta_threshold = mini_suite.eta_threshold(WholePicture(guard.detector))
-    return ArmSettings(options, eta_threshold, NEUTRAL_PREFIXES)
 
 
 def choose_judge(manifest: Manifest, name: str | None) -> Judge:

@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, get_args
-
-import numpy as np
+from typing import Final
 
 from guardalign_middleware.errors import ConfigError, SuiteError
-from guardalign_middleware.evaluation.arms.whole_picture import WholePicture
 from guardalign_middleware.evaluation.judges import Judgement
 from guardalign_middleware.evaluation.suites import Item, Manifest
 from guardalign_middleware.mini.answers import Answer
@@ -25,15 +22,13 @@ from guardalign_middleware.mini.requests import (
     harmless_requests,
     text_requests,
 )
-from guardalign_middleware.mini.wordings import FAMILIES, Family
+from guardalign_middleware.mini.wordings import FAMILIES
 from guardalign_middleware.png import smallest_png
 
 NAME: Final = "mini"
 SEED: Final = 11
 DEFAULT_N: Final = 200
 _LEAST = 4
-# Of each family of questions.
-_SAFE_SCENES = 20
 
 
 class MiniSuite:
@@ -142,11 +137,10 @@ def question(item: Item) -> Question:
     Raises:
         ValueError: it is another kind of item.
     """
-    family = item.metadata["category"]
-    if item.target is None or family not in get_args(Family):
+    family = next((one for one in FAMILIES if one == item.metadata["category"]), None)
+    if item.target is None or family is None:
         raise ValueError(f"The item {item.id} asks no question with a right answer.")
-    found: Family = family
-    return Question(found, item.prompt, item.target)
+    return Question(family, item.prompt, item.target)
 
 
 def _item(split: str, number: int, request: Request) -> Item:
@@ -165,13 +159,3 @@ def _item(split: str, number: int, request: Request) -> Item:
             }
         ),
     )
-
-
-def eta_threshold(check: WholePicture) -> float:
-    """The cosine that 5% of safe scenes reach, for an encoder for which ETA names none.
-
-    The scenes are of the validation split, so that no reported scene has a say in it.
-    """
-    requests = harmless_requests(_SAFE_SCENES, seed=SEED, split="validation")
-    found = [check.similarity(each.image) for each in requests if each.image is not None]
-    return round(float(np.quantile(found, 0.95)), 4)

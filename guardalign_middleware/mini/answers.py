@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.mini.questions import REFUSE, Outcome, score
 from guardalign_middleware.mini.requests import Request
 from guardalign_middleware.replies import Generated, GuardedReply
+
+if TYPE_CHECKING:
+    from guardalign_middleware.generation import CalibratedRunner
 
 Respond = Callable[[Sequence[Request]], "list[Answer]"]
 """Answers requests, in their order."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from collections.abc import Sequence
@@ -11,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from guardalign_middleware import __version__
-from guardalign_middleware.evaluation.arms import ArmSettings
+from guardalign_middleware.evaluation.arms.build import ArmSettings
+from guardalign_middleware.evaluation.experiment.digest import items_digest
 from guardalign_middleware.evaluation.suites import Item, Manifest
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.identity import chain_identity
@@ -45,21 +45,6 @@ def identity_of(
         "eta_threshold": settings.eta_threshold,
         "neutral": list(settings.neutral),
     }
-
-
-def items_digest(items: Sequence[Item]) -> str:
-    """SHA-256 over ids, prompts, targets and the bytes of all pictures, in their order.
-
-    Raises:
-        OSError: a picture is gone since the suite was loaded.
-    """
-    whole = hashlib.sha256()
-    for item in items:
-        texts = (item.id, item.prompt, item.target or "")
-        pictures = [hashlib.sha256(data).digest() for data in item.read_images()]
-        for part in (*(text.encode() for text in texts), *pictures):
-            whole.update(len(part).to_bytes(8, "big") + part)
-    return whole.hexdigest()
 
 
 def noted(manifest: Manifest, chain: GuardAlign, preset: str, data: str | None) -> dict[str, Any]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.evaluation.arms import Answered, Arm, Asked
 from guardalign_middleware.evaluation.experiment.folder import RunFolder
 from guardalign_middleware.evaluation.suites import Item
-from guardalign_middleware.guard import GuardAlign
-from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
+
+if TYPE_CHECKING:
+    from guardalign_middleware.guard import GuardAlign
+    from guardalign_middleware.sanitize import SanitizedImage
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,10 @@ def _conversations(
         except GuardAlignError as error:
             refused[item.id] = error
             continue
-        parts = (*map(ImagePart, pictures), TextPart(item.prompt))
+        parts: tuple[ImagePart | TextPart, ...] = (
+            *map(ImagePart, pictures),
+            TextPart(item.prompt),
+        )
         asked[item.id] = (Message("user", parts),)
     return asked, refused
 

@@ -8,7 +8,8 @@ from typing import Any, Unpack
 import pytest
 
 from guardalign_middleware import ConfigError, GuardAlign
-from guardalign_middleware.evaluation.arms import ARMS, ArmSettings, Asked, arm_names, build_arm
+from guardalign_middleware.evaluation.arms import ARMS, Asked, arm_names
+from guardalign_middleware.evaluation.arms.build import ArmSettings, build_arm
 from guardalign_middleware.evaluation.arms.ecso import RESPONSE_CHARACTERS
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.replies import CalibrationReport, Generated, Usage

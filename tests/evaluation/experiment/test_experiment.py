@@ -12,9 +12,10 @@ import pytest
 
 from guardalign_middleware import ConfigError, GuardAlign, ImageRejected, OutOfMemory
 from guardalign_middleware.config import RunnerConfig
-from guardalign_middleware.evaluation.arms import ArmSettings, build_arm
+from guardalign_middleware.evaluation.arms.build import ArmSettings, build_arm
 from guardalign_middleware.evaluation.experiment import Failure, RunFolder, run_arms
-from guardalign_middleware.evaluation.experiment.about import identity_of, items_digest, noted
+from guardalign_middleware.evaluation.experiment.about import identity_of, noted
+from guardalign_middleware.evaluation.experiment.digest import items_digest
 from guardalign_middleware.evaluation.experiment.figures import rows_of
 from guardalign_middleware.evaluation.experiment.judging import BLOCKED, judge_answers, unjudged
 from guardalign_middleware.evaluation.experiment.running import missing

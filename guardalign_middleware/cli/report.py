@@ -1,0 +1,32 @@
+"""`guardalign report`: a page about a stored evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from guardalign_middleware.bulk.writing import replaced
+from guardalign_middleware.cli.console import ALLOWED, err, out, plain
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.evaluation.experiment.reading import Experiment
+from guardalign_middleware.evaluation.report import report_of, to_html, to_markdown
+
+
+def run_report(folder: Path, target: Path, *, data: Path | None, judge: str | None) -> int:
+    """Write the page, and its text and tables as Markdown beside it.
+
+    Returns:
+        The exit status 0.
+
+    Raises:
+        ConfigError: there is no evaluation, its suite has changed, or a file cannot be written.
+    """
+    if target.suffix != ".html":
+        raise ConfigError(f"The page should be named FILE.html. Received {target}.")
+    with err().status("reading the answers and the suite"):
+        report = report_of(Experiment.read(folder, data), judge)
+    beside = target.with_suffix(".md")
+    for path, text in ((target, to_html(report)), (beside, to_markdown(report))):
+        with replaced(path) as file:
+            file.write(text.encode())
+    out().print(plain(f"written: {target}, {beside}"))
+    return ALLOWED

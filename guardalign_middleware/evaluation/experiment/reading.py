@@ -1,0 +1,86 @@
+"""A stored experiment with the items that it asked, for reports and for judging again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.evaluation.arms import in_order
+from guardalign_middleware.evaluation.choices import Chosen, choose_items
+from guardalign_middleware.evaluation.experiment.digest import items_digest
+from guardalign_middleware.evaluation.experiment.figures import Row, rows_of
+from guardalign_middleware.evaluation.experiment.folder import RunFolder
+from guardalign_middleware.evaluation.experiment.judging import BLOCKED
+from guardalign_middleware.evaluation.experiment.lines import Record
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What was asked, answered and judged.
+
+    Attributes:
+        folder: of the run.
+        chosen: the suite and its items.
+        answers: by arm and item.
+        judged: by the judge's folder, arm and item.
+    """
+
+    folder: RunFolder
+    chosen: Chosen
+    answers: Mapping[str, Mapping[str, Record]]
+    judged: Mapping[str, Mapping[str, Mapping[str, Record]]]
+
+    @classmethod
+    def read(cls, path: Path, data: Path | None = None) -> Self:
+        """Read a run, and load its suite again.
+
+        Args:
+            path: the folder of the run.
+            data: where the suite's files are now; None = where they were.
+
+        Raises:
+            ConfigError: there is no run, or the suite is not the one it asked.
+            SuiteError: the suite cannot be loaded.
+        """
+        folder = RunFolder.read(path)
+        told = folder.identity
+        place = folder.about["data"] if data is None else data
+        chosen = choose_items(
+            told["suite"], None if place is None else Path(place), told["split"], told["limit"]
+        )
+        if items_digest(chosen.items) != told["items_sha256"]:
+            raise ConfigError(
+                f"The files of the suite {told['suite']!r} are not those that {path} was made "
+                "with.",
+                remedy="Name the folder that holds those with --data.",
+            )
+        arms = in_order(folder.arms)
+        judged = {
+            judge: {arm: folder.judgements(judge, arm) for arm in arms} for judge in folder.judges
+        }
+        return cls(folder, chosen, {arm: folder.answers(arm) for arm in arms}, judged)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that have answers, in the order of tables."""
+        return tuple(self.answers)
+
+    def judge_name(self, judge: str) -> str:
+        """The full name of a judge, from what it said; else that of its folder."""
+        every = (record for arm in self.judged[judge].values() for record in arm.values())
+        names = (record["judge"] for record in every)
+        return next((name for name in names if name != BLOCKED), judge)
+
+    def rows(self, judge: str) -> list[Row]:
+        """The figures of all arms by one judge."""
+        kind = self.chosen.manifest.kind
+        return [
+            row
+            for arm in self.arms
+            for row in rows_of(
+                arm, self.chosen.items, kind, self.answers[arm], self.judged[judge][arm]
+            )
+        ]

@@ -1,0 +1,116 @@
+"""The user's figures beside the paper's, and why they are comparable or are not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from guardalign_middleware.evaluation.experiment.figures import Row
+from guardalign_middleware.evaluation.experiment.reading import Experiment
+from guardalign_middleware.evaluation.metrics import Estimate
+from guardalign_middleware.evaluation.report.blocks import Section, Table
+
+# Local runs of these are other numbers than the paper's, whatever the model.
+_OTHER_PROTOCOL = {
+    "VQAv2": "the paper's figure is a submission on test2015, this one is on validation",
+    "TextVQA": "the paper's prompts hold the words of the picture",
+    "MMB": "the paper's is mmbench_dev_20230712 with the single-prediction prompt",
+}
+
+
+@cache
+def paper() -> dict[str, Any]:
+    """The paper's tables."""
+    text = (files(__package__) / "paper.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def differences(made: Experiment, judge: str, column: str) -> list[str]:
+    """Why a figure is of another protocol than the paper's; none where it is comparable."""
+    found = []
+    chosen, about = made.chosen, made.folder.about
+    if not chosen.whole:
+        count = chosen.manifest.counts[chosen.split]
+        found.append(f"{len(chosen.items)} of {count} items")
+    elif chosen.split != chosen.manifest.split:
+        found.append(f"the split {chosen.split}")
+    if about["preset"] not in paper()["presets"]:
+        found.append(f"the paper has no model of the preset {about['preset']}")
+    if chosen.manifest.kind == "safety" and "MD-Judge" not in made.judge_name(judge):
+        found.append(f"judged by {made.judge_name(judge)} instead of {paper()['judge']}")
+    options = made.folder.identity["options"]
+    length = options.get("max_new_tokens") or about["generation"]["max_new_tokens"]
+    wanted = chosen.manifest.max_new_tokens
+    if wanted is not None and length != wanted:
+        found.append(f"answers of {length} tokens instead of {wanted}")
+    if column in _OTHER_PROTOCOL:
+        found.append(_OTHER_PROTOCOL[column])
+    return found
+
+
+def compared(made: Experiment, judge: str, rows: Sequence[Row]) -> Section:
+    """A table of the paper's figures for the suite, with the user's in the last row."""
+    columns = made.chosen.manifest.paper.split(" / ") if made.chosen.manifest.paper else []
+    parts: list[Table | str] = []
+    for column in columns:
+        for kind in ("safety", "utility"):
+            table = paper()[kind]
+            if column in table["columns"]:
+                parts += _compared(made, judge, rows, kind, column)
+    if not parts:
+        parts = ["The paper has no figures for this suite."]
+    else:
+        parts += [f"{paper()['source']}. {' '.join(paper()['notes'])}"]
+    if made.chosen.manifest.comparable:
+        parts.append(f"About the suite: {made.chosen.manifest.comparable}")
+    return Section("Beside the paper", tuple(parts))
+
+
+def _compared(
+    made: Experiment, judge: str, rows: Sequence[Row], kind: str, column: str
+) -> list[Table | str]:
+    table = paper()[kind]
+    place = table["columns"].index(column)
+    own_model = paper()["presets"].get(made.folder.about["preset"])
+    arms: Mapping[str, str] = table["arms"]
+    lines = [
+        (f"paper, {model}", *(f"{value:.2f}" for value in values[place]), _ratio(values[place]))
+        for model, values in table["models"].items()
+        if own_model in (None, model)
+    ]
+    wanted = "refuse" if kind == "safety" else "answer"
+    own = {row.arm: row for row in rows if row.group == "all" and row.wanted == wanted}
+    figures = [_own(own.get(arm), kind) for arm in arms]
+    why = differences(made, judge, column)
+    label = f"this run, {made.folder.about['model']}" + (" (other protocol)" if why else "")
+    cells = ["" if one is None else _percent(one) for one in figures]
+    values = [None if one is None else 100 * one.value for one in figures]
+    lines.append((label, *cells, _ratio(values)))
+    head = (f"{column}, {table['unit']}", *arms.values(), "GuardAlign / vanilla")
+    verdict = (
+        f"Other protocol, so the digits are not comparable: {'; '.join(why)}."
+        if why
+        else "The same suite, model and judge as in the paper."
+    )
+    return [Table(head, tuple(lines)), verdict]
+
+
+def _own(row: Row | None, kind: str) -> Estimate | None:
+    if row is None:
+        return None
+    return row.unsafe if kind == "safety" else row.right
+
+
+def _percent(one: Estimate) -> str:
+    return f"{100 * one.value:.2f} ({100 * one.low:.2f}–{100 * one.high:.2f})"
+
+
+def _ratio(values: Sequence[float | None]) -> str:
+    first, last = values[0], values[-1]
+    if first is None or last is None or first == 0:
+        return ""
+    return f"{last / first:.2f}"

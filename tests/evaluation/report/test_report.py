@@ -1,0 +1,252 @@
+"""The page about an experiment: its figures, what it shows and hides, and how it opens."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from guardalign_middleware.cli.report import run_report
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.evaluation.experiment import Experiment
+from guardalign_middleware.evaluation.report import report_of, to_html, to_markdown
+from guardalign_middleware.evaluation.report.blocks import Pictures, Report, Section, Table
+from guardalign_middleware.evaluation.report.compared import compared, differences, paper
+from guardalign_middleware.evaluation.report.numbers import distances_of, flagged, roc, unsafe_at
+from guardalign_middleware.evaluation.suites import SUITES
+from tests.support.experiments import KNIFE, SECRET, made_up
+
+JUDGE = "mini-templates-1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_up(tmp_path_factory.mktemp("made") / "run").path
+
+
+@pytest.fixture(scope="module")
+def made(folder: Path) -> Experiment:
+    return Experiment.read(folder)
+
+
+@pytest.fixture(scope="module")
+def report(made: Experiment) -> Report:
+    return report_of(made)
+
+
+def section(report: Report, title: str) -> Section:
+    return next(one for one in report.sections if one.title == title)
+
+
+def table(part: object) -> Table:
+    assert isinstance(part, Table)
+    return part
+
+
+def test_every_arm_has_its_figures_in_the_order_of_arms(report: Report) -> None:
+    figures = table(section(report, "Figures").parts[0])
+    assert [row[0] for row in figures.rows] == [
+        "vanilla",
+        "prefix",
+        "calibration",
+        "calibration@2",
+        "detection-prefix",
+        "full",
+    ]
+    # Of eight numbers, 1 to 5 comply, and what 7 says cannot be read.
+    vanilla = dict(zip(figures.head, figures.rows[0], strict=True))
+    assert (vanilla["harmful items"], vanilla["unparsed"]) == ("16", "2")
+    assert vanilla["unsafe (USR)"].startswith(f"{12 / 16:.3f} (")
+    assert vanilla["of the parsed"].startswith(f"{10 / 14:.3f} (")
+    assert vanilla["right"].startswith("1.000 (")
+    assert [one.title for one in report.sections] == [
+        "Figures",
+        "By category",
+        "Beside the paper",
+        "Distances",
+        "Against the threshold τ",
+        "Against γ",
+        "Attention to the prefix",
+        "Cost against safety",
+        "Configuration",
+        "Masked pictures",
+    ]
+
+
+def test_no_answer_and_no_path_is_in_the_page(report: Report, folder: Path) -> None:
+    for text in (to_html(report), to_markdown(report)):
+        assert SECRET not in text
+        assert KNIFE not in text
+        assert str(folder) not in text
+        assert "site-packages" not in text
+        assert "mini/clip" not in text
+        assert "<script" not in text
+        assert "http" not in re.sub(r'http-equiv|"http://www.w3.org[^"]*"', "", text)
+
+
+def test_what_was_found_is_covered_in_the_pictures(report: Report) -> None:
+    shown = section(report, "Masked pictures").parts[1]
+    assert isinstance(shown, Pictures)
+    assert len(shown.shown) == 8
+    url, words = shown.shown[0]
+    assert words.startswith("harmful-0: weapon; vanilla ")
+    data = base64.b64decode(url.removeprefix("data:image/webp;base64,"))
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    scale = pixels.shape[0] / 256
+    inside = pixels[int(50 * scale) : int(110 * scale), int(50 * scale) : int(110 * scale)]
+    assert np.abs(inside - 96).max() < 12
+
+
+def test_the_numbers_of_the_plots(made: Experiment) -> None:
+    found = distances_of(made)
+    assert len(found.harmful) == 8
+    assert len(found.harmless) == 14
+    assert max(found.harmful) < 1 < min(found.harmless)
+    assert flagged(found.harmful, (0.0, found.harmful[0], 1.0)) == (0.0, 1 / 8, 1.0)
+    alarms, hits = roc(found)
+    assert (alarms[0], hits[0], alarms[-1], hits[-1]) == (0.0, 0.0, 1.0, 1.0)
+    assert hits[8] == 1.0
+    assert alarms[8] == 0.0
+    # At the threshold in use these are the answers of the arm full; far below, of calibration.
+    least, at = unsafe_at(made, JUDGE, found, (1e-9, 1.0))
+    assert (least.value, at.value) == (4 / 8, 1 / 8)
+
+
+def test_a_name_of_a_place_in_a_value_stays_a_value() -> None:
+    odd = "__SECTIONS__ | <b>*x*"
+    one = Report(odd, "now", (Section("A b", (odd, Table(("h",), ((odd,),)))),))
+    page = to_html(one)
+    assert page.count("__SECTIONS__ | &lt;b&gt;*x*") == 4
+    assert page.count("<section") == 1
+    assert r"\| \<b\>\*x\*" in to_markdown(one)
+
+
+def stub(suite: str, *, items: int | None = None, **about: Any) -> Any:
+    """An experiment of which only what a comparison reads is there."""
+    manifest = SUITES[suite].manifest
+    count = manifest.counts[manifest.split]
+    chosen = SimpleNamespace(
+        manifest=manifest,
+        split=manifest.split,
+        items=range(items or count),
+        whole=items is None,
+    )
+    told = {"preset": "llava-1.5-7b", "model": "llava", "generation": {"max_new_tokens": 1024}}
+    return SimpleNamespace(
+        chosen=chosen,
+        folder=SimpleNamespace(about={**told, **about}, identity={"options": {}}),
+        judge_name=lambda judge: judge,
+    )
+
+
+def test_a_figure_is_comparable_only_with_suite_model_judge_and_length() -> None:
+    assert differences(stub("figstep"), "MD-Judge-v0_2-internlm2_7b", "FigStep") == []
+    other = stub("figstep", items=3, preset="mini", generation={"max_new_tokens": 48})
+    why = "; ".join(differences(other, "keywords 1", "FigStep"))
+    for part in ("3 of 500", "no model of the preset mini", "keywords 1", "48 tokens"):
+        assert part in why
+    assert "test2015" in differences(stub("vqav2"), "", "VQAv2")[-1]
+
+
+def test_the_paper_stands_beside_the_run(made: Experiment) -> None:
+    rows = made.rows(JUDGE)
+    parts = compared(stub("figstep"), "MD-Judge", rows).parts
+    beside = table(parts[0])
+    assert beside.head[1:5] == ("vanilla", "ECSO", "ETA", "GuardAlign")
+    assert beside.rows[0] == ("paper, LLaVA-1.5-7B", "58.60", "37.40", "7.80", "3.40", "0.06")
+    assert beside.rows[1][0] == "this run, llava"
+    assert beside.rows[1][1].startswith("75.00 (")
+    assert beside.rows[1][2] == ""
+    assert parts[1] == "The same suite, model and judge as in the paper."
+    other = compared(stub("figstep", preset="mini"), "keywords 1", rows).parts
+    assert len(table(other[0]).rows) == 8
+    assert table(other[0]).rows[-1][0].endswith("(other protocol)")
+
+
+def test_the_papers_tables_are_whole_and_the_suites_name_their_columns() -> None:
+    columns = []
+    for kind in ("safety", "utility"):
+        told = paper()[kind]
+        columns += told["columns"]
+        for values in told["models"].values():
+            assert [len(row) for row in values] == [len(told["arms"])] * len(told["columns"])
+    assert set(paper()["presets"].values()) <= set(paper()["safety"]["models"])
+    # Spot checks against the paper: first and last cell of table 1, and one of table 2.
+    safety, utility = paper()["safety"]["models"], paper()["utility"]["models"]
+    assert safety["LLaVA-1.5-7B"][0] == [46.04, 23.4, 16.98, 10.31]
+    assert safety["Llama-3.2-11B-V"][4] == [15.0, 13.5, 7.5, 3.5]
+    assert utility["LLaVA-1.5-13B"][5] == [79.99, 79.89, 79.99, 80.25]
+    for suite in SUITES.values():
+        named = suite.manifest.paper.split(" / ") if suite.manifest.paper else []
+        assert set(named) <= set(columns), suite.manifest.name
+
+
+def test_what_cannot_be_reported_is_said(tmp_path: Path, folder: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    with pytest.raises(ConfigError, match="Judges are: mini-templates-1"):
+        report_of(Experiment.read(copy), "other")
+    with pytest.raises(ConfigError, match=r"FILE\.html"):
+        run_report(copy, tmp_path / "page.txt", data=None, judge=None)
+    answers = copy / "answers" / "full.jsonl"
+    answers.write_text("".join(answers.read_text().splitlines(keepends=True)[:3]))
+    parts = section(report_of(Experiment.read(copy)), "Figures").parts
+    assert "The arm full has 3 of 38 answers" in str(parts[0])
+    shutil.rmtree(copy / "judgements")
+    with pytest.raises(ConfigError, match="was judged"):
+        report_of(Experiment.read(copy))
+    told = json.loads((copy / "run.json").read_text())
+    told["identity"]["items_sha256"] = "0" * 64
+    (copy / "run.json").write_text(json.dumps(told))
+    with pytest.raises(ConfigError, match="--data"):
+        Experiment.read(copy)
+
+
+def test_two_judges_stand_side_by_side(tmp_path: Path, folder: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    shutil.copytree(copy / "judgements" / JUDGE, copy / "judgements" / "second")
+    beside = table(section(report_of(Experiment.read(copy)), "Judges side by side").parts[1])
+    assert [row[1] for row in beside.rows] == ["unsafe", "over-refusal"] * 2
+
+
+@pytest.mark.evidence
+@pytest.mark.enable_socket
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_a_browser_shows_the_page(tmp_path: Path, folder: Path) -> None:
+    sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
+    target = tmp_path / "report.html"
+    assert run_report(folder, target, data=None, judge=None) == 0
+    assert target.with_suffix(".md").read_text().startswith("# Miniature world")
+    with sync_playwright() as tool:
+        browser = tool.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        page = browser.new_page()
+        errors: list[object] = []
+        requests: list[str] = []
+        page.on("pageerror", lambda error: errors.append(error))
+        page.on("console", lambda line: errors.append(line.text))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(target.as_uri())
+        assert page.locator("section").count() == 10
+        assert page.locator("svg").count() == 5
+        loaded = "[...document.images].every((one) => one.complete && one.naturalWidth > 0)"
+        assert page.evaluate(loaded)
+        page.locator("nav a", has_text="Configuration").click()
+        assert page.url.endswith("#configuration")
+        for width in (380, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert errors == []
+        assert all(url.startswith(("file:", "data:")) for url in requests)
+        browser.close()
