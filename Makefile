@@ -14,7 +14,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint types unit evidence docs neighbours gateways ray vercel floors light release-check bench fuzz memory sbom train-mini train-words lock clean
+.PHONY: help setup demo test quick lint types unit evidence docs neighbours inspect gateways ray vercel floors light release-check bench fuzz memory sbom train-mini train-words lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -89,6 +89,13 @@ neighbours: setup  ## LlamaIndex's own LLMs behind the guard, and clients of the
 		$(EDITABLE) --group integrations/llama-index-llms-guardalign/pyproject.toml:test
 	.venv-neighbours/bin/python -m pytest -q tests/neighbours
 
+inspect: setup  ## the arms and suites in Inspect, whose dependencies need other versions
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-eval
+	grep -vxE 'fsspec==.*|python-dateutil==.*' constraints.txt > .venv-eval/constraints.txt
+	$(BIN)/uv pip install --quiet --python .venv-eval/bin/python \
+		--constraint .venv-eval/constraints.txt --requirement tests/inspect/requirements.txt --editable '.[eval]'
+	.venv-eval/bin/python -m pytest -q tests/inspect
+
 gateways: setup  ## LiteLLM's proxy and agents with the guard, the real packages
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-gateways
 	$(BIN)/uv pip install --quiet --python .venv-gateways/bin/python \
@@ -159,4 +166,4 @@ lock: setup  ## renew constraints.txt from what the projects ask for
 	sed -i "1i # Exact versions for development, tests and the demo. Renew with: make lock" constraints.txt
 
 clean:  ## remove .venv and caches
-	rm -rf site .venv .venv-neighbours .venv-gateways .venv-ray .venv-floors .venv-light .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site .venv .venv-neighbours .venv-eval .venv-gateways .venv-ray .venv-floors .venv-light .mypy_cache .pytest_cache .ruff_cache .hypothesis

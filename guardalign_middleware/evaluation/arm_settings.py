@@ -43,11 +43,11 @@ def choose_settings(
         return ArmSettings(options, eta_threshold)
     guard = chain.guard
     if "eta" in arms and eta_threshold is None and isinstance(guard, ImageGuard):
-        eta_threshold = mini_suite.eta_threshold(WholePicture(guard.detector))
+        eta_threshold = fitted_threshold(WholePicture(guard.detector))
     return ArmSettings(options, eta_threshold, NEUTRAL_PREFIXES)
 
 
-def eta_threshold(check: WholePicture) -> float:
+def fitted_threshold(check: WholePicture) -> float:
     """The cosine that 5% of safe scenes reach, for an encoder for which ETA names none.
 
     The scenes are of the validation split, so that no reported scene has a say in it.

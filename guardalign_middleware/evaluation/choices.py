@@ -69,6 +69,15 @@ def choose_items(name: str, data: Path | None, split: str | None, limit: int | N
     return Chosen(found.manifest, split or found.manifest.split, items[:limit], limit)
 
 
+def manifest_of(name: str) -> Manifest:
+    """What a suite says about itself; of mini, in its usual size.
+
+    Raises:
+        ConfigError: there is no such suite.
+    """
+    return MiniSuite().manifest if name == mini_suite.NAME else suite(name).manifest
+
+
 def choose_judge(manifest: Manifest, name: str | None) -> Judge:
     """The judge of a name, or the one that a suite is judged by.
 

@@ -19,7 +19,7 @@ class WholePicture:
         banks = [*anchors.categories.values(), *anchors.neutral.values()]
         self._encoder = meter.encoder
         rows = self._encoder.encode_texts([text for bank in banks for text in bank])
-        parts = torch.split(rows, [len(bank) for bank in banks])  # type: ignore[no-untyped-call]
+        parts = torch.split(rows, [len(bank) for bank in banks])
         means = [part.mean(dim=0) for part in parts]
         self._means = torch.nn.functional.normalize(torch.stack(means), dim=-1)
         self._unsafe = len(anchors.categories)

@@ -1,0 +1,4 @@
+"""The arms as models of Inspect, and the suites as its tasks (extra `eval`).
+
+Inspect finds `registry` by the entry point of the distribution; nothing else imports it.
+"""
