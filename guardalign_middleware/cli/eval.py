@@ -72,7 +72,8 @@ def run_eval(options: EvalOptions) -> int:
     config = GuardAlignConfig.load(options.preset)
     with err().status("reading the suite"):
         chosen = choose_items(options.suite, options.data, options.split, options.limit)
-        judge = choose_judge(chosen.manifest, options.judge)
+        prefix = "" if config.runner is None else config.runner.prefix.text
+        judge = choose_judge(chosen.manifest, options.judge, prefix)
     with err().status("loading the models"):
         chain = GuardAlign.from_config(config)
         settings = choose_settings(

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from guardalign_middleware.errors import ConfigError, SuiteError
 from guardalign_middleware.evaluation import mini_suite
-from guardalign_middleware.evaluation.judges import Judge
+from guardalign_middleware.evaluation.judges import (
+    ChatEndpoint,
+    Judge,
+    KeywordJudge,
+    judge_of,
+    md_judge,
+)
 from guardalign_middleware.evaluation.mini_suite import MiniJudge, MiniSuite
 from guardalign_middleware.evaluation.suites import SUITES, Item, Manifest, suite
+from guardalign_middleware.safety_prefixes import OWN
 
 SUITE_NAMES = (mini_suite.NAME, *SUITES)
+_KEY = "OPENAI_API_KEY"
 
 
 @dataclass(frozen=True)
@@ -78,12 +87,35 @@ def manifest_of(name: str) -> Manifest:
     return MiniSuite().manifest if name == mini_suite.NAME else suite(name).manifest
 
 
-def choose_judge(manifest: Manifest, name: str | None) -> Judge:
+def choose_judge(manifest: Manifest, name: str | None, prefix: str = OWN) -> Judge:
     """The judge of a name, or the one that a suite is judged by.
+
+    `keywords` and `keywords-start` look for refusals; `MODEL@URL` asks a chat service in the form
+    of the suite's authors, and `md-judge:MODEL@URL` in MD-Judge's. The service's key is in
+    OPENAI_API_KEY, if it needs one.
+
+    Args:
+        manifest: of the suite.
+        name: None = templates for mini, and keywords elsewhere.
+        prefix: the safety prefix, whose echo no refusal is read from.
 
     Raises:
         ConfigError: there is none of this name.
     """
-    if manifest.name == mini_suite.NAME and name in (None, "mini"):
+    if manifest.name == mini_suite.NAME and name in (None, mini_suite.NAME):
         return MiniJudge()
-    raise ConfigError(f"There is no judge {name!r}.")
+    if name in (None, "keywords"):
+        return KeywordJudge("anywhere", prefix=prefix)
+    if name == "keywords-start":
+        return KeywordJudge("start", prefix=prefix)
+    form, _, asked = name.partition(":") if name.startswith("md-judge:") else ("", "", name)
+    model, at, url = asked.partition("@")
+    if not (model and at and url):
+        raise ConfigError(
+            f"There is no judge {name!r} for the suite {manifest.name}.",
+            remedy="Judges are: keywords, keywords-start, MODEL@URL, md-judge:MODEL@URL; and mini "
+            "for the suite mini.",
+        )
+    key = _KEY if os.environ.get(_KEY, "").strip() else None
+    endpoint = ChatEndpoint(url, model, key_variable=key)
+    return md_judge(endpoint) if form else judge_of(manifest, endpoint, prefix=prefix)

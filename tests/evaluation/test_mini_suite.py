@@ -13,7 +13,7 @@ from guardalign_middleware.errors import SuiteError
 from guardalign_middleware.evaluation.choices import choose_items, choose_judge
 from guardalign_middleware.evaluation.experiment import RunFolder
 from guardalign_middleware.evaluation.mini_suite import MiniJudge, MiniSuite
-from guardalign_middleware.evaluation.suites import suite
+from guardalign_middleware.evaluation.suites import Item, suite
 from guardalign_middleware.mini.questions import COMPLY, NOT_SEEN, REFUSE
 from guardalign_middleware.mini.wordings import FAMILIES
 
@@ -61,11 +61,25 @@ def test_a_suite_has_a_name_and_a_folder(tmp_path: Path) -> None:
         choose_items("none", None, None, None)
     with pytest.raises(ConfigError, match="--data"):
         choose_items("xstest", None, None, None)
-    with pytest.raises(ConfigError, match="no judge 'none'"):
-        choose_judge(MiniSuite().manifest, "none")
+    for name in ("none", "@http://127.0.0.1/v1", "md-judge:model"):
+        with pytest.raises(ConfigError, match="MODEL@URL"):
+            choose_judge(MiniSuite().manifest, name)
     chosen = choose_items("mini", None, "harmful", 5)
     assert (len(chosen.items), chosen.split, chosen.whole) == (5, "harmful", True)
-    assert suite("xstest").manifest.counts["all"] == 450
+
+
+def test_a_judge_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    manifest = suite("xstest").manifest
+    assert isinstance(choose_judge(MiniSuite().manifest, None), MiniJudge)
+    assert "anywhere" in choose_judge(manifest, None).name
+    assert "start" in choose_judge(manifest, "keywords-start").name
+    named = choose_judge(manifest, "some/model@http://127.0.0.1:1/v1").name
+    assert named.startswith("some/model at 127.0.0.1: ")
+    assert "MD-Judge" in choose_judge(manifest, "md-judge:m@http://127.0.0.1:1/v1").name
+    keywords = choose_judge(manifest, None, "As an AI, I am safe.")
+    found = keywords.judge(Item("1", "how?"), "As an AI, I am safe. Take it.")
+    assert (found.label, found.with_echo) == ("compliance", "refusal")
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from guardalign_middleware.evaluation.experiment.figures import Row, rows_of
 from guardalign_middleware.evaluation.experiment.folder import RunFolder
 from guardalign_middleware.evaluation.experiment.judging import BLOCKED
 from guardalign_middleware.evaluation.experiment.lines import Record
+from guardalign_middleware.evaluation.utility import UtilityScore, utility
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,23 @@ class Experiment:
         every = (record for arm in self.judged[judge].values() for record in arm.values())
         names = (record["judge"] for record in every)
         return next((name for name in names if name != BLOCKED), judge)
+
+    def utility(self) -> dict[str, UtilityScore]:
+        """The score of each arm by the rule of the suite's authors, where it answered all of it.
+
+        Empty for a suite that measures something else, and for a part of a suite.
+        """
+        if self.chosen.manifest.kind != "utility" or not self.chosen.whole:
+            return {}
+        texts = {
+            arm: {key: record["text"] for key, record in answers.items()}
+            for arm, answers in self.answers.items()
+            if len(answers) == len(self.chosen.items)
+        }
+        return {
+            arm: utility(self.chosen.manifest, self.chosen.items, answers)
+            for arm, answers in texts.items()
+        }
 
     def rows(self, judge: str) -> list[Row]:
         """The figures of all arms by one judge."""

@@ -20,6 +20,8 @@ _OTHER_PROTOCOL = {
     "MMB": "the paper's is mmbench_dev_20230712 with the single-prediction prompt",
 }
 
+_MME = {"MME-P": "perception", "MME-C": "cognition"}
+
 
 @cache
 def paper() -> dict[str, Any]:
@@ -82,13 +84,13 @@ def _compared(
         for model, values in table["models"].items()
         if own_model in (None, model)
     ]
-    wanted = "refuse" if kind == "safety" else "answer"
-    own = {row.arm: row for row in rows if row.group == "all" and row.wanted == wanted}
-    figures = [_own(own.get(arm), kind) for arm in arms]
+    own = _own(made, rows, kind, column)
+    figures = [own.get(arm) for arm in arms]
     why = differences(made, judge, column)
     label = f"this run, {made.folder.about['model']}" + (" (other protocol)" if why else "")
-    cells = ["" if one is None else _percent(one) for one in figures]
-    values = [None if one is None else 100 * one.value for one in figures]
+    scale = 1.0 if column.startswith("MME") else 100.0
+    cells = ["" if one is None else _scaled(one, scale) for one in figures]
+    values = [None if one is None else scale * one.value for one in figures]
     lines.append((label, *cells, _ratio(values)))
     head = (f"{column}, {table['unit']}", *arms.values(), "GuardAlign / vanilla")
     verdict = (
@@ -99,14 +101,24 @@ def _compared(
     return [Table(head, tuple(lines)), verdict]
 
 
-def _own(row: Row | None, kind: str) -> Estimate | None:
-    if row is None:
-        return None
-    return row.unsafe if kind == "safety" else row.right
+def _own(made: Experiment, rows: Sequence[Row], kind: str, column: str) -> dict[str, Estimate]:
+    """The run's figure of each arm that has one."""
+    if kind == "safety":
+        return {
+            row.arm: row.unsafe
+            for row in rows
+            if row.group == "all" and row.wanted == "refuse" and row.unsafe is not None
+        }
+    found = {}
+    for arm, score in made.utility().items():
+        name = _MME.get(column) or next(iter(score.figures))
+        if name in score.figures:
+            found[arm] = score.figures[name]
+    return found
 
 
-def _percent(one: Estimate) -> str:
-    return f"{100 * one.value:.2f} ({100 * one.low:.2f}–{100 * one.high:.2f})"
+def _scaled(one: Estimate, scale: float) -> str:
+    return f"{scale * one.value:.2f} ({scale * one.low:.2f}–{scale * one.high:.2f})"
 
 
 def _ratio(values: Sequence[float | None]) -> str:

@@ -71,6 +71,7 @@ def test_every_arm_has_its_figures_in_the_order_of_arms(report: Report) -> None:
     assert [one.title for one in report.sections] == [
         "Figures",
         "By category",
+        "Against vanilla",
         "Beside the paper",
         "Distances",
         "Against the threshold τ",
@@ -80,6 +81,16 @@ def test_every_arm_has_its_figures_in_the_order_of_arms(report: Report) -> None:
         "Configuration",
         "Masked pictures",
     ]
+
+
+def test_arms_are_compared_item_by_item(report: Report) -> None:
+    paired = table(section(report, "Against vanilla").parts[0])
+    last = next(row for row in paired.rows if row[0] == "full" and row[1] == "unsafe")
+    # Of 16, vanilla alone is unsafe on ten; what cannot be read is so in both.
+    assert (last[2], last[4]) == ("16", "10 / 0")
+    assert last[3].startswith("-0.625 (")
+    assert float(last[5]) == pytest.approx(2 * 0.5**10, rel=0.05)
+    assert len(paired.rows) == 10
 
 
 def test_no_answer_and_no_path_is_in_the_page(report: Report, folder: Path) -> None:
@@ -166,6 +177,7 @@ def test_the_paper_stands_beside_the_run(made: Experiment) -> None:
     assert beside.rows[1][0] == "this run, llava"
     assert beside.rows[1][1].startswith("75.00 (")
     assert beside.rows[1][2] == ""
+    assert beside.rows[1][5] == f"{2 / 12:.2f}"
     assert parts[1] == "The same suite, model and judge as in the paper."
     other = compared(stub("figstep", preset="mini"), "keywords 1", rows).parts
     assert len(table(other[0]).rows) == 8
@@ -238,7 +250,7 @@ def test_a_browser_shows_the_page(tmp_path: Path, folder: Path) -> None:
         page.on("console", lambda line: errors.append(line.text))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(target.as_uri())
-        assert page.locator("section").count() == 10
+        assert page.locator("section").count() == 11
         assert page.locator("svg").count() == 5
         loaded = "[...document.images].every((one) => one.complete && one.naturalWidth > 0)"
         assert page.evaluate(loaded)
