@@ -36,6 +36,7 @@ from guardalign_middleware.evaluation.experiment.judging import judge_answers, u
 from guardalign_middleware.evaluation.experiment.running import missing
 from guardalign_middleware.evaluation.judges import Judge
 from guardalign_middleware.evaluation.metrics import Estimate
+from guardalign_middleware.evaluation.utility import utility
 from guardalign_middleware.guard import GuardAlign
 
 _SHOWN = 5
@@ -107,7 +108,8 @@ def run_eval(options: EvalOptions) -> int:
                 folder.write_attention(measured)
         judge_all(folder, chosen, judge, names)
         rows = figures(folder, chosen, judge, names)
-    _show(options, chosen, judge, rows)
+        scores = _scores(folder, chosen, names)
+    _show(options, chosen, judge, rows, scores)
     for failure in failures[:_SHOWN]:
         print_error(f"{failure.arm}, item {failure.item}: {failure.error}")
     if len(failures) > _SHOWN:
@@ -141,7 +143,28 @@ def figures(folder: RunFolder, chosen: Chosen, judge: Judge, arms: Sequence[str]
     ]
 
 
-def _show(options: EvalOptions, chosen: Chosen, judge: Judge, rows: Sequence[Row]) -> None:
+def _scores(folder: RunFolder, chosen: Chosen, arms: Sequence[str]) -> list[tuple[str, str]]:
+    """For a suite of utility, each arm's figures by the rule of its authors."""
+    if chosen.manifest.kind != "utility":
+        return []
+    texts = {
+        arm: {key: record["text"] for key, record in folder.answers(arm).items()} for arm in arms
+    }
+    return [
+        (arm, f"{name} {figure}")
+        for arm, answers in texts.items()
+        if len(answers) == len(chosen.items)
+        for name, figure in utility(chosen.manifest, chosen.items, answers).figures.items()
+    ]
+
+
+def _show(
+    options: EvalOptions,
+    chosen: Chosen,
+    judge: Judge,
+    rows: Sequence[Row],
+    scores: Sequence[tuple[str, str]],
+) -> None:
     if options.as_json:
         print_json(
             {
@@ -151,6 +174,7 @@ def _show(options: EvalOptions, chosen: Chosen, judge: Judge, rows: Sequence[Row
                 "whole": chosen.whole,
                 "judge": judge.name,
                 "rows": [row.to_json() for row in rows],
+                "utility": [list(one) for one in scores],
             }
         )
         return
@@ -176,6 +200,8 @@ def _show(options: EvalOptions, chosen: Chosen, judge: Judge, rows: Sequence[Row
             f"{row.seconds:.2f}",
         )
     out(soft_wrap=False).print(table)
+    for arm, shown in scores:
+        out().print(plain(f"{arm}: {shown}"))
     out().print(plain(f"Rate [95% Wilson interval]. Stored in {options.target}."))
 
 

@@ -57,7 +57,7 @@ def test_only_template_sentences_count() -> None:
 
 
 def test_a_suite_has_a_name_and_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Suites are: mini, figstep"):
+    with pytest.raises(ConfigError, match="Suites are: mini, spa-vl"):
         choose_items("none", None, None, None)
     with pytest.raises(ConfigError, match="--data"):
         choose_items("xstest", None, None, None)
