@@ -15,6 +15,7 @@ RUN_BY = {
     "README.md": "tests/test_readme.py::test_the_python",
     "docs/adding-a-model-family.md": "tests/docs/test_python.py::test_the_page_about_families",
     "docs/concepts.md": "tests/docs/test_concepts.py::test_the_page_runs_as_written",
+    "docs/evaluate.md": "tests/evaluation/report/test_report.py::test_the_page_runs_as_written",
     "docs/failures.md": "tests/test_conversations_go_on.py::test_the_page_runs_as_written",
     "docs/forms.md": "tests/docs/test_python.py::test_a_page_runs_as_written",
     "docs/gateways.md": "tests/gateways/test_agents_page.py::test_a_program_of_the_page",

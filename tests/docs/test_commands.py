@@ -17,7 +17,18 @@ from tests.docs.pages import ROOT, Block, all_blocks
 
 GROUP = typer.main.get_command(app)
 # Programs that are not part of this project, which these tests do not know.
-FOREIGN = {"(umask", "curl", "openssl", "docker", "install", "litellm", "python3", "systemctl"}
+FOREIGN = {
+    "(umask",
+    "curl",
+    "openssl",
+    "docker",
+    "inspect",
+    "install",
+    "litellm",
+    "lmms-eval",
+    "python3",
+    "systemctl",
+}
 ALONE = {"pytest"}
 
 

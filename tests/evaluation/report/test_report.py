@@ -23,6 +23,7 @@ from guardalign_middleware.evaluation.report.blocks import Pictures, Report, Sec
 from guardalign_middleware.evaluation.report.compared import compared, differences, paper
 from guardalign_middleware.evaluation.report.numbers import distances_of, flagged, roc, unsafe_at
 from guardalign_middleware.evaluation.suites import SUITES
+from tests.docs.pages import blocks_of
 from tests.support.experiments import KNIFE, SECRET, made_up
 
 JUDGE = "mini-templates-1"
@@ -229,6 +230,19 @@ def test_two_judges_stand_side_by_side(tmp_path: Path, folder: Path) -> None:
     shutil.copytree(copy / "judgements" / JUDGE, copy / "judgements" / "second")
     beside = table(section(report_of(Experiment.read(copy)), "Judges side by side").parts[1])
     assert [row[1] for row in beside.rows] == ["unsafe", "over-refusal"] * 2
+
+
+def test_the_page_runs_as_written(
+    tmp_path: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (block,) = (one for one in blocks_of("docs/evaluate.md") if one.language == "python")
+    shutil.copytree(folder, tmp_path / "runs" / "mini")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block.code, "evaluate.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("# Miniature world: made up")
 
 
 @pytest.mark.evidence
