@@ -23,6 +23,11 @@ from guardalign_middleware.evaluation.suites import SUITES, Item
 from guardalign_middleware.testing import data_url, picture, red_chain
 
 SUITE = "guardalign_middleware/mini"
+# Inspect leaves streams and a loop of its own to the collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(autouse=True)
