@@ -1,4 +1,9 @@
-"""Commands on the pages are spelled as the programs take them."""
+"""Commands on the pages are spelled as the programs take them.
+
+They are parsed and not run, because most of them need real models, servers that run until they are
+stopped, or packages that are on no index yet. The commands of the README run in test_readme.py, and
+those of the first pages in test_python.py and test_concepts.py.
+"""
 
 from __future__ import annotations
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from guardalign_middleware import ImageGuard
+from guardalign_middleware.cli import app
 from guardalign_middleware.mini.demo import demo_scenes
 from tests.docs.pages import blocks_of
 from tests.support.tiny import towers
@@ -63,6 +66,20 @@ def test_a_page_runs_as_written(page: str, capsys: pytest.CaptureFixture[str]) -
     for words in promised:
         assert words in said
     assert said
+
+
+@pytest.mark.evidence
+@pytest.mark.usefixtures("folder")
+def test_the_commands_to_get_started() -> None:
+    """Those of the README, which are nearly the same, run in every `make test`."""
+    blocks = [block for block in blocks_of("docs/get-started.md") if block.language == "sh"]
+    lines = [line for block in blocks for line in block.code.splitlines()]
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("guardalign ")]
+    assert len(commands) > 5
+    for command in commands:
+        unsafe = command[0] == "scan" and "guardalign-demo/04-pistol-apple.png" in command
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == int(unsafe), result.output
 
 
 @pytest.mark.slow
