@@ -41,7 +41,7 @@ class JailBreakV:
         path = place.file(f"{_FOLDER}/{name}", name)
         rows = csv_rows(place, path, self.manifest.columns)
         place.check_count(wanted, len(rows), path)
-        pictures = place.pictures(path.parent / row["image_path"] for row in rows)
+        pictures = place.named(path.parent, (row["image_path"] for row in rows))
         asked = []
         for row, picture in zip(rows, pictures, strict=True):
             about = {name: row[name] for name in ("redteam_query", "format")}

@@ -44,7 +44,7 @@ class MOSSBench:
         path = place.file(f"{_FOLDERS[wanted]}/images_information/information.json")
         rows = json_rows(place, path, self.manifest.columns)
         place.check_count(wanted, len(rows), path)
-        pictures = place.pictures(path.parents[1] / row["image"] for row in rows)
+        pictures = place.named(path.parents[1], (row["image"] for row in rows))
         asked = []
         for row, picture in zip(rows, pictures, strict=True):
             kind = row["metadata"].get("over")

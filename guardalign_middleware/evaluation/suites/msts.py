@@ -49,7 +49,7 @@ class MSTS:
             rows = csv_rows(place, path, (*_COLUMNS, "unsafe_image_id"))
             place.check_count(wanted, len(rows), path)
             at = path.parents[1] / "images"
-            pictures = place.pictures(_picture(at, row["unsafe_image_id"]) for row in rows)
+            pictures = place.named(at, (_name(at, row["unsafe_image_id"]) for row in rows))
         else:
             paths = place.shards(f"data/{wanted}-*.parquet", f"{wanted}-*.parquet")
             rows = table_rows(place, paths, _COLUMNS, ("unsafe_image",))
@@ -62,9 +62,9 @@ class MSTS:
         )
 
 
-def _picture(folder: Path, name: str) -> Path:
-    paths = [folder / f"{name}.{ending}" for ending in _ENDINGS]
-    return next((path for path in paths if path.is_file()), paths[0])
+def _name(folder: Path, picture: str) -> str:
+    names = [f"{picture}.{ending}" for ending in _ENDINGS]
+    return next((name for name in names if (folder / name).is_file()), names[0])
 
 
 def _ask(row: Row) -> Asked:

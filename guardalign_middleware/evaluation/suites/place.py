@@ -111,6 +111,22 @@ class Place:
             )
         return every
 
+    def named(self, folder: Path, names: Iterable[str]) -> tuple[Path, ...]:
+        """The pictures that records name, in a folder.
+
+        Raises:
+            SuiteError: as for `pictures`; or a name leads out of the folder.
+        """
+        every = tuple(names)
+        for name in every:
+            path = Path(name)
+            if path.is_absolute() or ".." in path.parts:
+                raise self.error(
+                    f"a record names the picture {name!r}, outside {folder}.",
+                    "Such a file is not what the authors published.",
+                )
+        return self.pictures(folder / name for name in every)
+
     def check_count(self, split: str, rows: int, path: Path) -> None:
         """Compare a number of rows with the published one.
 

@@ -80,7 +80,7 @@ class RecordSuite:
             archive = place.find(self._archive, f"data/{self._archive}")
             if archive is not None:
                 return archived_pictures(place, archive, names, ("", *self._pictures))
-        return place.pictures((found or folders[0]) / name for name in names)
+        return place.named(found or folders[0], names)
 
 
 HOLISAFE = RecordSuite(

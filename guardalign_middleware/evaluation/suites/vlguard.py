@@ -62,7 +62,7 @@ class VLGuard:
             archive = place.file("test.zip", "data/test.zip")
             pictures = archived_pictures(place, archive, names, ("test", ""))
         else:
-            pictures = place.pictures(at / name for name in names)
+            pictures = place.named(at, names)
         return items_of(
             place,
             wanted,

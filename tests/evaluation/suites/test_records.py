@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -200,6 +201,19 @@ def test_a_record_without_a_column_is_named(name: str, tmp_path: Path) -> None:
     path.write_text(path.read_text().replace(f'"{column}"', '"other"', 1))
     with pytest.raises(SuiteError, match=f"record 0 of .* lacks '{column}'"):
         of_size(name, SIZE).load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../images/1.png", "/etc/hostname"])
+@pytest.mark.parametrize("suite_name", ["mossbench", "holisafe", "vlsbench", "siuo"])
+def test_a_record_names_no_file_elsewhere(suite_name: str, name: str, tmp_path: Path) -> None:
+    PUBLISHED[suite_name][0](tmp_path)
+    (path,) = tmp_path.rglob("*.json")
+    rows = json.loads(path.read_text())
+    last = rows[-1] if isinstance(rows, list) else rows["4"]
+    last["image_path" if "image_path" in last else "image"] = name
+    write_json(path, rows)
+    with pytest.raises(SuiteError, match="outside"):
+        of_size(suite_name, SIZE).load(tmp_path)
 
 
 def test_the_suffix_of_visual_adv(tmp_path: Path) -> None:
