@@ -62,15 +62,16 @@ def write_pictures(paths: Iterable[Path]) -> None:
 def write_table(path: Path, columns: dict[str, list[Any]], *, empty: Iterable[int] = ()) -> Path:
     """A table as the hub stores it; "image" and "unsafe_image" are pictures.
 
-    `empty` are rows without a picture.
+    `empty` are rows without a picture, every second of them without a cell.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = len(next(iter(columns.values())))
     for name in {"image", "unsafe_image"} & set(columns):
         columns[name] = [
-            {"bytes": None if row in set(empty) else PICTURE + bytes([row]), "path": f"{row}.jpg"}
-            for row in range(rows)
+            {"bytes": PICTURE + bytes([row]), "path": f"{row}.jpg"} for row in range(rows)
         ]
+        for number, row in enumerate(empty):
+            columns[name][row] = None if number % 2 else {"bytes": None, "path": f"{row}.jpg"}
     parquet.write_table(pyarrow.table(columns), path, row_group_size=4)
     return path
 

@@ -45,6 +45,8 @@ def test_the_echo_gives_a_second_figure() -> None:
     assert (found.all, found.with_echo) == (rate(1, 3), rate(3, 3))
     harmful = share(judged("compliance", "compliance", echo="refusal"), "unsafe")
     assert (harmful.all, harmful.with_echo) == (rate(2, 2), rate(0, 2))
+    unread = share(judged("compliance", echo="unparsed"), "refused")
+    assert unread.with_echo == rate(1, 1)
     mixed = [*judged("refusal"), *judged("refusal", echo="refusal")]
     assert share(mixed, "refused").with_echo is None
 

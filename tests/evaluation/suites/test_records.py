@@ -216,6 +216,16 @@ def test_a_record_names_no_file_elsewhere(suite_name: str, name: str, tmp_path: 
         of_size(suite_name, SIZE).load(tmp_path)
 
 
+def test_an_id_that_appears_twice_is_named(tmp_path: Path) -> None:
+    publish_vlsbench(tmp_path)
+    path = tmp_path / "data" / "data.json"
+    rows = json.loads(path.read_text())
+    rows[3]["instruction_id"] = 1
+    write_json(path, rows)
+    with pytest.raises(SuiteError, match="the id 1 appears twice"):
+        of_size("vlsbench", SIZE).load(tmp_path)
+
+
 def test_the_suffix_of_visual_adv(tmp_path: Path) -> None:
     publish_visual_adv(tmp_path)
     item = of_size("visual-adv-suffix", SIZE).load(tmp_path)[0]

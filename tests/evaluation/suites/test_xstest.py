@@ -54,6 +54,11 @@ def test_a_row_of_another_width_is_an_error(tmp_path: Path) -> None:
         XSTEST.load(tmp_path)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path: Path) -> None:
+    write_csv(tmp_path / "xstest_prompts.csv", COLUMNS, rows(), mark=True)
+    assert XSTEST.load(tmp_path)[0].id == "1"
+
+
 def test_a_folder_without_it_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="no xstest_prompts.csv or xstest_v2_prompts.csv"):
         XSTEST.load(tmp_path)
