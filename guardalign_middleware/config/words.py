@@ -37,10 +37,9 @@ class WordsConfig(FrozenModel):
         description="in the mode guard: what a harmful request causes, for the built-in classifier",
     )
     injection_classifier: WordsAction = Field(
-        "off",
+        "mask",
         description="in the mode guard: what an instruction causes that the built-in classifier "
-        "finds, which knows more wordings than the rules of `injection` and flags more ordinary "
-        "words",
+        "finds, which knows more wordings than the rules of `injection`",
     )
     max_pixels: int = Field(
         1_500_000,

@@ -15,7 +15,7 @@ def standard_judge(
     carrier: Action | None = "mask",
     injection: Action | None = "mask",
     harm: Action | None = "mask",
-    injection_classifier: Action | None = None,
+    injection_classifier: Action | None = "mask",
 ) -> JoinedJudge:
     """Form, and the built-in classifiers with the thresholds that ship.
 
@@ -37,5 +37,9 @@ def standard_judge(
         action = actions[head]
         if action is not None:
             guard, profile = BuiltinGuard.load(head), shipped_profile(head)
-            judges.append(PassageJudge.fitted(guard, profile, action=action))
+            judges.append(
+                PassageJudge.fitted(
+                    guard, profile, action=action, with_user_text=head != "injection"
+                )
+            )
     return JoinedJudge(judges)

@@ -12,68 +12,51 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from safetensors.numpy import save_file
-from scipy.sparse import csr_matrix
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from guardalign_middleware.words.guards.builtin import HEADS, WEIGHTS
-from guardalign_middleware.words.guards.features import BUCKETS, VERSION, features
-from training.words.texts import Example, examples
+from guardalign_middleware.words.guards.builtin import HEADS, KINDS, WEIGHTS, Head
+from training.words.fitting import distances, train_head
+from training.words.orders import wordings
+from training.words.readmes import readme_texts
+from training.words.texts import examples, order_texts
+
+Labelled = list[tuple[str, bool]]
 
 
-def matrix(texts: Sequence[str]) -> csr_matrix:
-    """Features of texts, `[N, BUCKETS]`."""
-    rows = [features(text) for text in texts]
-    ends = np.cumsum([0, *(len(buckets) for buckets, _ in rows)])
-    return csr_matrix(
-        (
-            np.concatenate([values for _, values in rows]),
-            np.concatenate([buckets for buckets, _ in rows]),
-            ends,
-        ),
-        shape=(len(texts), BUCKETS),
-    )
-
-
-def train_head(known: csr_matrix, unsafe: Sequence[bool], strength: float) -> NDArray[np.float16]:
-    """Weights and, last, the bias of one classifier, `[BUCKETS + 1]`."""
-    model = LogisticRegression(C=strength, class_weight="balanced", solver="liblinear")
-    model.fit(known, np.array(unsafe))
-    return np.append(model.coef_[0], model.intercept_).astype(np.float16)
+def texts_of(head: Head, seed: int, count: int) -> Labelled:
+    """Texts of the banks, and for orders also of the corpus, and whether they are unsafe."""
+    rng = random.Random(seed)
+    if head == "harm":
+        return [(one.text, one.harm) for one in examples(rng, count)]
+    banks = [(one.text, one.injection) for one in examples(rng, count // 10)]
+    prose = [(text, False) for text in readme_texts(rng, count // 4)]
+    return banks + prose + order_texts(rng, wordings(), copies=2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--texts", type=int, default=20000, help="number of training texts")
-    parser.add_argument("--strength", type=float, default=3.0, help="C of the regression")
+    parser.add_argument("--texts", type=int, default=20000, help="number of texts of the banks")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the texts")
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="weights file to write")
     options = parser.parse_args(arguments)
-    known = list(examples(random.Random(options.seed), options.texts))
-    fresh = list(examples(random.Random(options.seed + 1), 2000))
-    rows, checked = (matrix([one.text for one in group]) for group in (known, fresh))
     heads = {}
     for head in HEADS:
-        heads[head] = train_head(rows, _labels(known, head), options.strength)
-        weights = heads[head].astype(np.float64)
-        logits = checked @ weights[:-1] + weights[-1]
-        area = roc_auc_score(_labels(fresh, head), logits)
-        Console().print(f"{head}: AUROC {area:.4f} on new texts of the same banks")
+        heads[head] = train_head(head, texts_of(head, options.seed, options.texts))
+        others = texts_of(head, options.seed + 1, 2000)
+        fresh = random.Random(options.seed).sample(others, 500)
+        far = distances(head, heads[head], [text for text, _ in fresh])
+        area = roc_auc_score([not unsafe for _, unsafe in fresh], far)
+        Console().print(f"{head}: AUROC {area:.4f} on other texts of the same wordings")
     options.output.parent.mkdir(parents=True, exist_ok=True)
     save_file(
-        {str(name): head for name, head in heads.items()},
+        {str(head): row.astype(np.float16) for head, row in heads.items()},
         options.output,
-        metadata={"features": VERSION},
+        metadata={head: KINDS[head].version for head in HEADS},
     )
     Console().print(f"wrote {options.output}")
-
-
-def _labels(group: Sequence[Example], head: str) -> list[bool]:
-    return [bool(getattr(one, head)) for one in group]
 
 
 if __name__ == "__main__":

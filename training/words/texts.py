@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from training.words import banks
+from training.words.orders import Wording, composed
 
 _EMPTY_LIST = " 1. 2. 3."
 _MISREAD = {"l": "1", "o": "0", "m": "rn", "i": "l", "e": "c", "a": "o"}
@@ -40,7 +41,7 @@ def examples(rng: random.Random, count: int) -> Iterator[Example]:
         else:
             text = " ".join(_harmless(rng) for _ in range(rng.randint(1, 4)))
             unsafe = (False, False)
-        yield Example(_as_read(rng, _surrounded(rng, text)), *unsafe)
+        yield Example(as_read(rng, _surrounded(rng, text)), *unsafe)
 
 
 def _harmless(rng: random.Random) -> str:
@@ -86,7 +87,7 @@ def _surrounded(rng: random.Random, text: str) -> str:
     return text
 
 
-def _as_read(rng: random.Random, text: str) -> str:
+def as_read(rng: random.Random, text: str) -> str:
     """Drop some spaces, misread some letters, write some texts in capitals."""
     if rng.random() < 0.1:
         text = text.upper()
@@ -95,3 +96,25 @@ def _as_read(rng: random.Random, text: str) -> str:
     if rng.random() < 0.15:
         text = "".join(_MISREAD.get(c, c) if rng.random() < 0.04 else c for c in text)
     return text
+
+
+def order_texts(
+    rng: random.Random, known: Sequence[Wording], copies: int
+) -> list[tuple[str, bool]]:
+    """Each wording once as it is and in copies as it may be read, and as many composed ones.
+
+    Args:
+        rng: draws.
+        known: the wordings.
+        copies: of each wording, and of composed texts for each.
+    """
+    found = [(one.filled(rng), one.order) for one in known]
+    for _ in range(copies - 1):
+        found += [(as_read(rng, one.filled(rng)), one.order) for one in known]
+    orders = [one.filled(rng) for one in known if one.order]
+    harmless = [one.filled(rng) for one in known if not one.order]
+    found += [
+        (as_read(rng, text), order)
+        for text, order in composed(rng, orders, harmless, copies * len(known))
+    ]
+    return found

@@ -1,15 +1,19 @@
-"""Hashed n-grams of words and letters: what the built-in classifier sees of a text."""
+"""Hashed n-grams of words and letters: what the classifier of harm sees of a text."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from guardalign_middleware.words.plain import plain
+
+Features = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Different buckets `[N]`, and their values `[N]`, which form a unit vector; empty for no words."""
 
 BUCKETS = 2**16
 VERSION = "1"
@@ -18,7 +22,7 @@ _WORD = re.compile(r"\w+")
 _LETTERS = (3, 4, 5)
 
 
-def features(text: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def features(text: str) -> Features:
     """Buckets of a text's n-grams, and their values, which form a unit vector.
 
     N-grams are words, pairs of words, and 3 to 5 letters of each word with its bounds, so that a
@@ -37,11 +41,16 @@ def features(text: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
             for size in _LETTERS
             for first in range(len(bound) - size + 1)
         )
+    return hashed({gram: 1.0 + float(np.log(count)) for gram, count in grams.items()}, BUCKETS)
+
+
+def hashed(named: Mapping[str, float], buckets: int) -> Features:
+    """Named features in so many buckets, scaled to a unit vector."""
     summed: dict[int, float] = {}
-    for gram, count in grams.items():
-        bucket = crc32(gram.encode()) % BUCKETS
-        summed[bucket] = summed.get(bucket, 0.0) + 1.0 + float(np.log(count))
-    buckets = np.fromiter(summed, dtype=np.int64, count=len(summed))
+    for name, value in named.items():
+        bucket = crc32(name.encode()) % buckets
+        summed[bucket] = summed.get(bucket, 0.0) + value
+    places = np.fromiter(summed, dtype=np.int64, count=len(summed))
     values = np.fromiter(summed.values(), dtype=np.float32, count=len(summed))
     norm = float(np.linalg.norm(values))
-    return buckets, values / np.float32(norm) if norm else values
+    return places, values / np.float32(norm) if norm else values

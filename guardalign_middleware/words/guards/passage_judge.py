@@ -36,6 +36,8 @@ class PassageJudge:
         threshold: distances at or below it are unsafe.
         action: what unsafe words cause.
         actions: category → another action for its words.
+        with_user_text: whether to ask about the picture's words together with the user's. An order
+            to a model is no attack if the user gives it.
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class PassageJudge:
         *,
         action: Action = "mask",
         actions: Mapping[str, Action] | None = None,
+        with_user_text: bool = True,
     ) -> None:
         if threshold != threshold:
             raise ValueError("threshold should be a number. Received NaN.")
         self.guard, self.threshold = guard, threshold
         self._action, self._actions = action, MappingProxyType(dict(actions or {}))
+        self._with_user_text = with_user_text
 
     @classmethod
     def fitted(
@@ -59,6 +63,7 @@ class PassageJudge:
         *,
         action: Action = "mask",
         actions: Mapping[str, Action] | None = None,
+        with_user_text: bool = True,
     ) -> Self:
         """With the threshold of a profile that `thresholds.fit_guards` fitted for this guard.
 
@@ -66,12 +71,24 @@ class PassageJudge:
             ConfigError: the profile was fitted for another guard.
         """
         profile.check_binding(guard_binding(guard))
-        return cls(guard, profile.threshold, action=action, actions=actions)
+        return cls(
+            guard,
+            profile.threshold,
+            action=action,
+            actions=actions,
+            with_user_text=with_user_text,
+        )
 
     @property
     def fingerprint(self) -> str:
         """Digest of the guard, its threshold and the actions."""
-        record = [self.guard.fingerprint, self.threshold, self._action, dict(self._actions)]
+        record = [
+            self.guard.fingerprint,
+            self.threshold,
+            self._action,
+            dict(self._actions),
+            self._with_user_text,
+        ]
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
     def judge(self, lines: Sequence[WordLine], text: str = "") -> tuple[Judgement, ...]:
@@ -84,7 +101,7 @@ class PassageJudge:
             return ()
         together = passages(lines)
         texts = asked_about(lines, together)
-        said = text.strip()
+        said = text.strip() if self._with_user_text else ""
         more = [said, f"{said} {texts[-1]}"] if said else []
         found = assessed(self.guard, [*texts, *more])
         judged = [

@@ -37,6 +37,12 @@ def test_what_the_user_says_alone_is_no_reason_to_hide_the_picture() -> None:
     assert unsafe_lines(judge, "murder") == []
 
 
+def test_the_users_words_can_be_left_out() -> None:
+    judge = PassageJudge(WordGuard("cow", "feed"), 0.5, with_user_text=False)
+    assert unsafe_lines(judge, "feed it") == []
+    assert judge.fingerprint != PassageJudge(WordGuard("cow", "feed"), 0.5).fingerprint
+
+
 def test_a_picture_without_words_is_not_asked_about() -> None:
     guard = WordGuard("cat")
     assert PassageJudge(guard, 0.5).judge([], "cat") == ()

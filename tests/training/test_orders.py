@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import random
+import re
+
+from training.words.cross_validate import left_out
+from training.words.fitting import distances, train_head
+from training.words.orders import BATCHES, wordings
+from training.words.readmes import paragraphs
+from training.words.texts import order_texts
+
+
+def test_the_corpus_has_each_wording_once_and_both_sides_in_each_batch() -> None:
+    known = wordings()
+    assert len({one.text.casefold() for one in known}) == len(known)
+    for batch in BATCHES:
+        sides = [one.order for one in known if one.batch == batch]
+        assert 70 <= sum(sides)
+        assert 80 <= len(sides) - sum(sides)
+    kinds = {one.kind for one in known if one.order}
+    assert all(sum(one.kind == kind for one in known) >= 100 for kind in kinds)
+
+
+def test_no_slot_is_left_unfilled() -> None:
+    rng = random.Random(0)
+    assert not [one.text for one in wordings() if re.search(r"\{[a-z]+\}", one.filled(rng))]
+
+
+def test_what_is_left_out_is_not_learned() -> None:
+    known = wordings()
+    for way in ("kind", "register", "batch"):
+        folds = left_out(known, way, random.Random(0))
+        assert len(folds) == len(known)
+        of_orders = [
+            (getattr(one, way), fold) for one, fold in zip(known, folds, strict=True) if one.order
+        ]
+        assert len(set(of_orders)) == len({name for name, _ in of_orders})
+
+
+def test_a_trained_classifier_tells_unknown_wordings_apart() -> None:
+    known = [one for one in wordings() if one.batch == "fourth"]
+    half = [one for number, one in enumerate(known) if number % 2]
+    rest = [one for number, one in enumerate(known) if number % 2 == 0]
+    row = train_head("injection", order_texts(random.Random(0), half, copies=1))
+    far = distances("injection", row, [one.text for one in rest])
+    orders = [value for value, one in zip(far, rest, strict=True) if one.order]
+    harmless = [value for value, one in zip(far, rest, strict=True) if not one.order]
+    assert sum(orders) / len(orders) + 0.1 < sum(harmless) / len(harmless)
+
+
+def test_prose_to_learn_from_is_never_measured_on() -> None:
+    learned, measured = paragraphs(measured=False), paragraphs(measured=True)
+    assert len(learned) > 500
+    assert len(set(learned) & set(measured)) < 0.02 * len(measured)  # licences and badges
