@@ -51,4 +51,5 @@ def test_a_trained_classifier_tells_unknown_wordings_apart() -> None:
 def test_prose_to_learn_from_is_never_measured_on() -> None:
     learned, measured = paragraphs(measured=False), paragraphs(measured=True)
     assert len(learned) > 500
-    assert len(set(learned) & set(measured)) < 0.02 * len(measured)  # licences and badges
+    assert len(measured) > 500
+    assert not set(learned) & set(measured)

@@ -19,12 +19,20 @@ _LEAST, _MOST = 40, 900  # characters
 
 
 def paragraphs(*, measured: bool) -> list[str]:
-    """Paragraphs of the packages to learn from, or of those to measure on, sorted by package."""
+    """Paragraphs of the packages to learn from, or of those to measure on, sorted by package.
+
+    What stands in packages of both is learned from only.
+    """
+    learned = dict.fromkeys(_described(0))
+    return [one for one in _described(1) if one not in learned] if measured else list(learned)
+
+
+def _described(half: int) -> list[str]:
     found = []
     packages = {one.metadata["Name"]: one.metadata for one in distributions()}
     for name, about in sorted(packages.items()):
         named = [about.get("License-Expression") or "", *about.get_all("Classifier", [])]
-        if not _PERMISSIVE.search(" ".join(named)) or bool(crc32(name.encode()) % 2) != measured:
+        if not _PERMISSIVE.search(" ".join(named)) or crc32(name.encode()) % 2 != half:
             continue
         text = str(about.get_payload() or about.get("Description") or "")
         for paragraph in re.split(r"\n\s*\n", text):
