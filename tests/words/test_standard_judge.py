@@ -39,7 +39,7 @@ def test_orders_of_the_user_are_no_reason_to_hide_a_page() -> None:
 
 
 def test_each_action_is_its_own() -> None:
-    judge = standard_judge(carrier="flag", injection="block")
+    judge = standard_judge(carrier="flag", injection="block", injection_classifier="block")
     assert {one.action for one in judge.judge(CARRIER) if one.unsafe} == {"flag"}
     assert {one.action for one in judge.judge(ORDER) if one.unsafe} == {"block"}
     assert judge.fingerprint != standard_judge().fingerprint
