@@ -16,7 +16,7 @@ from mkdocs.structure.pages import Page
 from website import commands, settings
 from website.links import pipes_in_code, resolve, rewrite, split_fragment
 from website.offline import check_site
-from website.repository_pages import PREFIX, MissingTarget, repository_pages, uri_of
+from website.repository_pages import PREFIX, MissingTarget, path_of, repository_pages, uri_of
 
 ROOT = Path(__file__).parents[1]
 MORE = "More"
@@ -31,7 +31,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages outside of docs/, and put pages that the navigation forgot under "More"."""
     texts = {f"docs/{file.src_uri}": file.content_string for file in files.documentation_pages()}
     named = set(_uris(config.nav))
-    outside = {uri.removeprefix(PREFIX) for uri in named if uri.startswith(PREFIX)}
+    outside = {path_of(uri) for uri in named if uri.startswith(PREFIX)}
     try:
         pages = repository_pages(ROOT, texts, sorted(outside))
     except MissingTarget as error:

@@ -18,6 +18,7 @@ _LANGUAGES = {
     ".yaml": "yaml",
     ".yml": "yaml",
 }
+_READ_ME = "read-me.md"
 _PICTURES = frozenset({".png", ".svg"})
 
 
@@ -45,9 +46,19 @@ def uri_of(root: Path, path: str) -> str:
     if path == "docs" or path.startswith("docs/"):
         return path.removeprefix("docs").removeprefix("/") or "index.md"
     name = Path(path)
+    if name.name == "README.md":
+        # mkdocs would take it for the page of a section of the navigation.
+        return f"{PREFIX}{path.removesuffix(name.name)}{_READ_ME}"
     if name.suffix == ".md" or name.suffix in _PICTURES:
         return PREFIX + path
     return f"{PREFIX}{path}/index.md" if (root / path).is_dir() else f"{PREFIX}{path}.md"
+
+
+def path_of(uri: str) -> str:
+    """The path in the repository of a page that the navigation names, outside of docs/."""
+    path = uri.removeprefix(PREFIX)
+    own = Path(path).name == _READ_ME
+    return f"{path.removesuffix(_READ_ME)}README.md" if own else path
 
 
 def repository_pages(

@@ -11,7 +11,7 @@ from tests.docs.pages import ROOT
 from website.commands import command_reference
 from website.links import pipes_in_code, rewrite, targets
 from website.offline import check_site, loaded_from_elsewhere
-from website.repository_pages import MissingTarget, repository_pages, uri_of
+from website.repository_pages import MissingTarget, path_of, repository_pages, uri_of
 from website.settings import settings_reference
 
 
@@ -35,10 +35,16 @@ def test_a_bar_in_the_code_of_a_row_is_a_bar() -> None:
         ("SECURITY.md", "repository/SECURITY.md"),
         ("examples/core_chain.py", "repository/examples/core_chain.py.md"),
         ("deploy", "repository/deploy/index.md"),
+        (
+            "guardalign_middleware/mini/README.md",
+            "repository/guardalign_middleware/mini/read-me.md",
+        ),
     ],
 )
 def test_each_path_has_a_page(path: str, uri: str) -> None:
     assert uri_of(ROOT, path) == uri
+    if uri.startswith("repository/") and path.endswith(".md"):
+        assert path_of(uri) == path
 
 
 def test_pages_are_made_of_what_is_linked_and_of_what_that_links(tmp_path: Path) -> None:
