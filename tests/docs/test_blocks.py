@@ -36,6 +36,10 @@ RUN_BY = {
     "docs/remote-guard.md": "tests/remote/test_page.py::test_the_code",
     "docs/scale.md": "tests/scale/cluster/test_dataset.py::test_the_code_of_the_page_runs",
     "docs/serve.md": "tests/serving/test_page.py::test_the_code_of_clients",
+    "docs/suites.md": (
+        "tests/evaluation/suites/test_page.py"
+        "::test_a_suite_is_loaded_and_its_stored_answers_are_judged"
+    ),
     "docs/thresholds.md": "tests/docs/test_python.py::test_a_page_runs_as_written",
     "docs/troubleshooting.md": "tests/docs/test_python.py::test_a_page_runs_as_written",
     "docs/upstream.md": "tests/serving/upstream/test_page.py::test_the_code",
