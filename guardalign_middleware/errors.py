@@ -120,7 +120,8 @@ class SuiteError(GuardAlignError):
     """
 
     def __init__(self, message: str, *, suite: str, remedy: str = "") -> None:
-        super().__init__(f"{suite}: {message}", remedy=remedy)
+        super().__init__(message, remedy=remedy)
+        self.args = (f"{suite}: {self.args[0]}",)
         self.suite = suite
 
 

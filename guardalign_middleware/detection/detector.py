@@ -161,6 +161,8 @@ class Detector:
             view_seed: from the evidence of an earlier verdict, to repeat its random views.
             undecided: as for `scan_many`.
         """
+        if view_seed is None and not undecided:
+            return self.scan_many([image])[0]
         if view_seed is not None:
             check_view_seed(view_seed)
         return self._scan([image], view_seed, undecided)[0]

@@ -9,7 +9,9 @@ from guardalign_middleware.errors import (
     ContextOverflow,
     GuardAlignError,
     GuardError,
+    HubError,
     ImageRejected,
+    SuiteError,
 )
 from guardalign_middleware.wire.base import WIRE_VERSION, WireModel
 
@@ -17,6 +19,8 @@ _FIELDS: dict[type[GuardAlignError], tuple[str, ...]] = {
     ImageRejected: ("reason", "source"),
     ContextOverflow: ("tokens", "limit"),
     GuardError: ("stage",),
+    HubError: ("reason",),
+    SuiteError: ("suite",),
 }
 _KINDS: dict[str, type[GuardAlignError]] = {
     name: kind
@@ -33,9 +37,11 @@ class Failure(WireModel):
         kind: name of its class.
         message: what is wrong.
         remedy: what the caller can do about it.
-        reason, source: of an `ImageRejected`.
+        reason: of an `ImageRejected` or a `HubError`.
+        source: of an `ImageRejected`.
         tokens, limit: of a `ContextOverflow`.
         stage: of a `GuardError`.
+        suite: of a `SuiteError`.
     """
 
     version: int = WIRE_VERSION
@@ -47,6 +53,7 @@ class Failure(WireModel):
     tokens: int | None = None
     limit: int | None = None
     stage: str | None = None
+    suite: str | None = None
 
     @classmethod
     def of(cls, error: GuardAlignError) -> Self:

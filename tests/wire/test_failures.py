@@ -9,7 +9,14 @@ from guardalign_middleware import errors
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.wire import Failure
 
-FIELDS = {"reason": "corrupt", "source": "a.png", "stage": "encode", "tokens": 9, "limit": 3}
+FIELDS = {
+    "reason": "corrupt",
+    "source": "a.png",
+    "stage": "encode",
+    "tokens": 9,
+    "limit": 3,
+    "suite": "xstest",
+}
 KINDS = [
     kind
     for kind in vars(errors).values()
@@ -33,7 +40,8 @@ def test_every_error_of_the_package_comes_back(kind: type[GuardAlignError]) -> N
     again = Failure.model_validate_json(Failure.of(error).model_dump_json()).read()
     assert type(again) is kind
     assert vars(again) == vars(error)
-    assert str(again) == "Broken. Mend it."
+    assert str(again) == str(error)
+    assert str(again).endswith("Broken. Mend it.")
 
 
 def test_an_error_of_ones_own_comes_back_as_its_base() -> None:
