@@ -85,6 +85,21 @@ def serve(
         bool, typer.Option("--playground", help='Also serve /playground (extra "playground").')
     ] = False,
     mode: Mode = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help='Serve on a cluster of Ray (extra "ray"): its address, "auto" for the one that '
+            'runs here, or "local" to start one on this machine.',
+        ),
+    ] = None,
+    replicas: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|LEAST:MOST", help="Servers on the cluster; more start when requests wait."
+        ),
+    ] = None,
     preset: Preset = "mini",
 ) -> None:
     """Serve the guard over HTTP, in the form of OpenAI's API.
@@ -94,8 +109,16 @@ def serve(
 
     Exit status: 0 ended by SIGTERM, 3 the program failed, 130 interrupted.
     """
-    from guardalign_middleware.cli.serve import run_serve
-
-    own = ("preset", "playground", "mode")
+    own = ("preset", "playground", "mode", "ray", "replicas")
     options = {name: value for name, value in context.params.items() if name not in own}
-    run(lambda: run_serve(preset, options, mode=mode, playground=playground))
+    if ray is None:
+        if replicas is not None:
+            raise typer.BadParameter("--replicas needs --ray.")
+        from guardalign_middleware.cli.serve import run_serve
+
+        run(lambda: run_serve(preset, options, mode=mode, playground=playground))
+    if playground:
+        raise typer.BadParameter("--playground cannot be combined with --ray.")
+    from guardalign_middleware.cli.serve_ray import run_serve_on_ray
+
+    run(lambda: run_serve_on_ray(preset, options, address=str(ray), replicas=replicas, mode=mode))

@@ -79,7 +79,7 @@ def test_a_machine_without_the_folder_stays_where_it_is(
 
 def test_processes_that_read_or_hold_a_guard_load_no_models() -> None:
     # Ray starts many of them, and each would take half a gigabyte.
-    names = ("reading", "actor", "rows")
+    names = ("reading", "actor", "rows", "proxy")
     code = "; ".join(f"import guardalign_middleware.scale.{name}" for name in names)
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; import sys; print('torch' in sys.modules)"],

@@ -49,12 +49,8 @@ def invoke(*arguments: str) -> Any:
 
 
 def test_every_field_of_the_section_is_an_option_of_the_command() -> None:
-    options = set(inspect.signature(command).parameters) - {
-        "context",
-        "mode",
-        "preset",
-        "playground",
-    }
+    own = {"context", "mode", "preset", "playground", "ray", "replicas"}
+    options = set(inspect.signature(command).parameters) - own
     assert options == set(ServeConfig.model_fields)
 
 
@@ -150,3 +146,9 @@ def test_the_life_of_a_server(process: subprocess.Popen[str]) -> None:
         assert answer.model_extra["guardalign"]["calibration"]["state"] == "on"
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
+
+
+def test_options_of_a_cluster_are_not_ignored_elsewhere() -> None:
+    for arguments in (["--replicas", "2"], ["--ray", "local", "--playground"]):
+        result = invoke(*arguments)
+        assert result.exit_code == 3, result.output

@@ -20,11 +20,13 @@ else:
     def cluster() -> Iterator[Any]:
         """Ray on this machine, with guards that find red."""
         from guardalign_middleware.scale.cluster import give_token
+        from guardalign_middleware.scale.proxy import set_up_proxies
         from tests.support.ray_red import set_up_worker
 
         os.environ["PYTHONPATH"] = str(ROOT)
         # On a busy machine, its processes would wait for all others.
         os.environ["RAY_worker_niceness"] = "0"
+        set_up_proxies()
         give_token(os.environ)
         import ray
 

@@ -1,0 +1,147 @@
+"""What a replica serves, and how it changes to another preset without a dropped request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guardalign_middleware.config import GuardAlignConfig, Mode
+from guardalign_middleware.detection import Detector
+from guardalign_middleware.detection.profile import ThresholdProfile
+from guardalign_middleware.detector_loading import require_profile
+from guardalign_middleware.errors import GuardAlignError
+from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.serving.app import create_app
+from guardalign_middleware.serving.options import ServeOptions
+from guardalign_middleware.serving.warm_up import warm_up
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A guard, perhaps with a model behind it, and the app in front.
+
+    Attributes:
+        config: of the guard.
+        models: the chain that answers, or the guard alone.
+        app: answers requests.
+    """
+
+    config: GuardAlignConfig
+    models: GuardAlign | ImageGuard
+    app: ASGIApp
+
+    @property
+    def guard(self) -> ImageGuard:
+        """The guard."""
+        guard = self.models.guard if isinstance(self.models, GuardAlign) else self.models
+        assert isinstance(guard, ImageGuard)  # loaded here, it is in this process
+        return guard
+
+
+def load_served(
+    preset: str,
+    options: Mapping[str, Any],
+    before: Served | None = None,
+    *,
+    mode: Mode | None = None,
+) -> Served:
+    """Load what a preset describes.
+
+    If it differs from what is served by its threshold profile only, the models are those of before,
+    so that new thresholds take no memory and no time.
+
+    Args:
+        preset: name or path.
+        options: fields of the section `serve`, as for `ServeOptions.read`.
+        before: what is served now.
+        mode: whether the guard acts on what it finds; None = as the preset says.
+
+    Raises:
+        GuardAlignError: the preset or an option is wrong, the profile was fitted for other parts,
+            or a model cannot be loaded.
+    """
+    config = GuardAlignConfig.load(preset).in_mode(mode)
+    read = ServeOptions.read(config.serve, **options)
+    require_profile(config)
+    models: GuardAlign | ImageGuard
+    if before is not None and _without_profile(config) == _without_profile(before.config):
+        profile = ThresholdProfile.load(config.detection.profile or "")
+        detector = Detector(before.guard.detector.meters, config.detection, profile)
+        guard = ImageGuard(config, detector)
+        models = guard
+        if isinstance(before.models, GuardAlign):
+            models = GuardAlign(guard, before.models.runner)
+    else:
+        loaded = GuardAlign if read.config.upstream is None else ImageGuard
+        models = loaded.from_config(config)
+        warm_up(models)
+    return Served(config, models, create_app(models, read))
+
+
+def _without_profile(config: GuardAlignConfig) -> GuardAlignConfig:
+    """What decides which models are loaded, and how."""
+    detection = config.detection.model_copy(update={"profile": None})
+    return config.model_copy(update={"detection": detection, "name": "", "serve": None})
+
+
+class Switch:
+    """An app that can be replaced while requests are at work, which end with the app they began."""
+
+    def __init__(self) -> None:
+        self._served: Served | None = None
+        self._changing = asyncio.Lock()
+
+    async def change(
+        self, preset: str, options: Mapping[str, Any], mode: Mode | None = None
+    ) -> None:
+        """Serve another preset from now on.
+
+        If it cannot be loaded, what is served stays, and an error is logged: a replica that ended
+        would take the requests at work with it.
+
+        Raises:
+            GuardAlignError: nothing is served yet, and the preset cannot be loaded.
+        """
+        async with self._changing:
+            try:
+                served = await asyncio.to_thread(
+                    load_served, preset, options, self._served, mode=mode
+                )
+            except GuardAlignError as error:
+                if self._served is None:
+                    raise
+                _LOGGER.error("The preset %s is not served: %s", preset, error)
+                return
+            self._served = served
+
+    @property
+    def profile(self) -> str:
+        """The fingerprint of the thresholds that decide now."""
+        assert self._served is not None
+        profile = self._served.guard.detector.profile
+        return "" if profile is None else profile.fingerprint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request by what is served when it comes."""
+        if scope["type"] == "lifespan":
+            return await _lifespan(receive, send)
+        assert self._served is not None  # a replica takes requests when it has loaded
+        await self._served.app(scope, receive, send)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """The replica starts and ends with its process; no app behind has more to do."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,84 @@
+"""Putting the application on a cluster, and changing what it serves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.errors import ConfigError, GuardError
+from guardalign_middleware.scale.application import NAME, Arguments, build, limits_of
+from guardalign_middleware.scale.engine import own_error
+
+
+def deploy(ray: Any, arguments: Arguments) -> str:
+    """Serve on the cluster that this process has joined, or change what is served there.
+
+    Args:
+        ray: from `cluster.joined`.
+        arguments: of the application.
+
+    Returns:
+        The address of the proxies.
+
+    Raises:
+        ConfigError: an argument or the preset is invalid, or the cluster's proxies have another
+            address.
+        GuardError: Ray could not start the servers.
+    """
+    from ray import serve
+
+    limits = limits_of(arguments)
+    if limits.port == 0:
+        raise ConfigError("Ray's proxies need a port.", remedy="Give one with --port.")
+    serve.start(
+        proxy_location="EveryNode",
+        http_options={"host": limits.host, "port": limits.port},
+    )
+    _check_address(limits.host, limits.port)
+    try:
+        if NAME in serve.status().applications:
+            ray.get(ray.remote(num_cpus=0)(try_preset).remote(arguments.preset))
+        serve.run(build(arguments.model_dump(mode="json")), name=NAME, route_prefix="/")
+    except (ray.exceptions.RayError, RuntimeError) as error:
+        own = own_error(error)
+        if own is not None:
+            raise own from None
+        raise GuardError(
+            f"Ray could not start the servers: {str(error).strip().splitlines()[-1]}",
+            stage="cluster",
+            remedy="`serve status` says more.",
+        ) from error
+    return f"http://{limits.host}:{limits.port}"
+
+
+def try_preset(preset: str) -> None:
+    """Load what decides, on a machine of the cluster, before the servers take it over.
+
+    Raises:
+        ConfigError, ModelLoadError: they could not.
+    """
+    from guardalign_middleware.detector_loading import load_detector, require_profile
+
+    config = GuardAlignConfig.load(preset)
+    require_profile(config)
+    load_detector(config)
+
+
+def end() -> None:
+    """End the servers after the requests at work."""
+    from ray import serve
+
+    serve.delete(NAME)
+
+
+def _check_address(host: str, port: int) -> None:
+    """Proxies that are there already keep their address, whatever is asked for."""
+    from ray.serve.context import _get_global_client
+
+    have = _get_global_client().http_config
+    if (have.host, have.port) != (host, port):
+        raise ConfigError(
+            f"The proxies of this cluster listen on {have.host}:{have.port}, and not on "
+            f"{host}:{port}.",
+            remedy="Give that address with --host and --port, or end them with `serve shutdown`.",
+        )

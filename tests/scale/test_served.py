@@ -1,0 +1,122 @@
+"""What a replica serves changes while requests are at work, and never to something broken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.detection.profile import ThresholdProfile
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.scale import served
+from guardalign_middleware.scale.served import Served, Switch, load_served
+from guardalign_middleware.testing import red_chain, red_detector
+from tests.support.ray_red import config_with_profile
+
+OPTIONS = {"host": "127.0.0.1"}
+
+
+@pytest.fixture
+def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, GuardAlignConfig]:
+    """Presets by name; "lax" has another profile, "large" other patches too."""
+    found = {"red": config_with_profile(tmp_path)}
+    profile = red_detector(found["red"]).profile
+    assert profile is not None
+    lax = ThresholdProfile(0.01, "none", profile.fit, profile.binding)
+    lax.save(tmp_path / "lax.json")
+    foreign = ThresholdProfile(0.01, "none", profile.fit, {**profile.binding, "encoder": "other"})
+    foreign.save(tmp_path / "foreign.json")
+    detection = found["red"].detection
+    for name in ("lax", "foreign"):
+        changed = detection.model_copy(update={"profile": tmp_path / f"{name}.json"})
+        found[name] = found["red"].model_copy(update={"detection": changed, "name": name})
+    found["cautious"] = found["red"].model_copy(update={"on_fault": "block", "name": "cautious"})
+
+    def load(preset: str) -> GuardAlignConfig:
+        if preset not in found:
+            raise ConfigError(f"There is no preset {preset!r}.")
+        return found[preset]
+
+    monkeypatch.setattr(GuardAlignConfig, "load", load)
+    monkeypatch.setattr(GuardAlign, "from_config", red_chain)
+    return found
+
+
+def test_other_thresholds_keep_the_models(configs: dict[str, GuardAlignConfig]) -> None:
+    first = load_served("red", OPTIONS)
+    second = load_served("lax", OPTIONS, first)
+    assert second.guard.detector.meters is first.guard.detector.meters
+    assert isinstance(first.models, GuardAlign)
+    assert isinstance(second.models, GuardAlign)
+    assert second.models.runner is first.models.runner
+    assert second.guard.detector.profile != first.guard.detector.profile
+    with pytest.raises(ConfigError, match="fitted with different encoder"):
+        load_served("foreign", OPTIONS, first)
+
+
+async def test_requests_at_work_end_with_what_they_began_with(
+    configs: dict[str, GuardAlignConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = asyncio.Event()
+    begun: list[str] = []
+
+    def load(preset: str, options: Any, before: Served | None = None, **_: Any) -> Served:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            begun.append(preset)
+            await go.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": preset.encode()})
+
+        return Served(configs[preset], red_chain(), app)
+
+    monkeypatch.setattr(served, "load_served", load)
+    switch = Switch()
+    await switch.change("red", OPTIONS)
+    transport = httpx.ASGITransport(app=switch)
+    async with httpx.AsyncClient(transport=transport, base_url="http://guard") as client:
+        early = asyncio.create_task(client.get("/"))
+        while not begun:
+            await asyncio.sleep(0)
+        await switch.change("lax", OPTIONS)
+        late = asyncio.create_task(client.get("/"))
+        while len(begun) < 2:
+            await asyncio.sleep(0)
+        go.set()
+        assert [(await one).text for one in (early, late)] == ["red", "lax"]
+
+
+async def test_a_preset_that_cannot_be_loaded_changes_nothing(
+    configs: dict[str, GuardAlignConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    switch = Switch()
+    with pytest.raises(ConfigError, match="no preset 'missing'"):
+        await switch.change("missing", OPTIONS)
+    await switch.change("red", OPTIONS)
+    before = switch.profile
+    with caplog.at_level(logging.ERROR):
+        await switch.change("foreign", OPTIONS)
+    assert switch.profile == before
+    assert "The preset foreign is not served" in caplog.text
+    await switch.change("lax", OPTIONS)
+    assert switch.profile != before
+
+
+async def test_the_start_and_the_end_of_a_replica_are_answered() -> None:
+    told = iter(({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}))
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(told)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await Switch()({"type": "lifespan"}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
