@@ -70,6 +70,7 @@ bench: setup  ## measure everything that a CPU can, and update the figures of th
 	$(BIN)/python -m benchmarks.detection.speed
 	$(BIN)/python -m benchmarks.detection.queueing
 	$(BIN)/python -m benchmarks.detection.cost
+	$(BIN)/python -m benchmarks.scale.planning
 	$(BIN)/python -m benchmarks.langchain.leaks
 	$(BIN)/python -m benchmarks.langchain.overhead
 	$(BIN)/python -m benchmarks.llama_index.leaks

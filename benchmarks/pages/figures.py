@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.pages.bulk import bulk_soak, bulk_throughput
+from benchmarks.pages.scale import scale_ray, scale_waits
 from benchmarks.pages.sight import masks, sight, sight_short
 from benchmarks.pages.suites import suites, suites_comparable, suites_prompts
 from benchmarks.pages.words import (
@@ -190,6 +191,8 @@ _OWN: dict[str, Callable[[], str]] = {
     "words_time": words_time,
     "bulk_soak": bulk_soak,
     "bulk_throughput": bulk_throughput,
+    "scale_ray": scale_ray,
+    "scale_waits": scale_waits,
 }
 # The tables that each file holds ready.
 _READY = {
@@ -207,6 +210,7 @@ _READY = {
     "detection_speed.json": ("detection_speed", "detection_precisions"),
     "mini_named.json": ("mini_named",),
     "cost.json": ("cost_presets", "cost_encoders", "cost_sights"),
+    "scale.json": ("scale_million", "scale_size", "scale_concepts", "scale_servers"),
     "encoding.json": ("encoding",),
     "langchain_leaks.json": (
         "langchain_leaks",

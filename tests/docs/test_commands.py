@@ -25,12 +25,13 @@ GROUP = typer.main.get_command(app)
 FOREIGN = {
     "(umask",
     "curl",
-    "openssl",
     "docker",
     "inspect",
     "install",
+    "kubectl",
     "litellm",
     "lmms-eval",
+    "openssl",
     "python3",
     "systemctl",
 }

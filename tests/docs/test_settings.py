@@ -12,6 +12,7 @@ import yaml
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection.anchor_file import read_entries
 from guardalign_middleware.preset_files import find_preset, read_preset
+from guardalign_middleware.scale.application import Arguments
 from tests.docs.pages import Block, all_blocks
 
 # Files of other programs; tests/gateways starts LiteLLM with these.
@@ -35,6 +36,10 @@ def test_the_settings_of_a_page(block: Block, tmp_path: Path) -> None:
         assert read_entries(tmp_path / "anchors.yaml")
         return
     if FOREIGN & set(found):
+        return
+    if "applications" in found:  # of Ray Serve
+        for application in found["applications"]:
+            assert Arguments.read(application["args"]).options
         return
     preset = find_preset("mini")
     whole = merged(dict(read_preset(preset)), found)
