@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmarks.results import write_json
 from benchmarks.tables import interval
-from benchmarks.timing import Call, is_noisy
+from guardalign_middleware.bench.timing import Call, is_noisy
 from guardalign_middleware.encode import png_bytes
 from guardalign_middleware.intake.shared_frames import SHARED
 from guardalign_middleware.mini.demo import demo_scenes

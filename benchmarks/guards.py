@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from guardalign_middleware.bench.subject import flagging_nothing, forgetting
 from guardalign_middleware.config import GuardAlignConfig
-from guardalign_middleware.detection import (
-    AnchorBank,
-    Detector,
-    ImageTextEncoder,
-    ThresholdFit,
-    ThresholdProfile,
-)
+from guardalign_middleware.detection import AnchorBank, Detector, ImageTextEncoder
 from guardalign_middleware.image_guard import ImageGuard
 
 
@@ -22,16 +17,12 @@ def default_anchors() -> Path:
 
 def without_memory(preset: str) -> GuardAlignConfig:
     """A preset whose guard scans every picture, also one that it has seen before."""
-    config = GuardAlignConfig.load(preset)
-    forgetful = config.detection.model_copy(update={"remembered_verdicts": 0})
-    return config.model_copy(update={"detection": forgetful})
+    return forgetting(GuardAlignConfig.load(preset))
 
 
 def flag_nothing(
     encoder: ImageTextEncoder, anchors: AnchorBank, config: GuardAlignConfig
 ) -> ImageGuard:
-    """A guard whose threshold is below every distance: a clean picture is the common case."""
-    meters = Detector.from_parts(encoder, anchors, config.detection).meters
-    fit = ThresholdFit(max_false_alarm=None, safe_images=0, false_alarm=0.0)
-    profile = ThresholdProfile(-1.0, "none: for timing", fit, meters[0].binding)
-    return ImageGuard(config, Detector(meters, config.detection, profile))
+    """A guard that flags nothing: a clean picture is the common case."""
+    detector = Detector.from_parts(encoder, anchors, config.detection)
+    return ImageGuard(config, flagging_nothing(detector))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from guardalign_middleware.bench.tables import interval as interval
+from guardalign_middleware.bench.tables import markdown as markdown
+
 Table = dict[str, Any]
 """A table ready for a page: `head`, `rows` and `told`, the note below it."""
 
@@ -12,17 +15,6 @@ Table = dict[str, Any]
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> Table:
     """A table with a note below it."""
     return {"head": list(head), "rows": [list(row) for row in rows], "told": note}
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def interval(value: float, low: float, high: float, spec: str = ".3f") -> str:
-    """A figure with its interval, each in the format `spec`."""
-    return f"{value:{spec}} ({low:{spec}}–{high:{spec}})"
 
 
 def estimate(stored: Mapping[str, float] | None) -> str:

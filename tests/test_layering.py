@@ -81,6 +81,7 @@ STAGES = (
     "conversation",
     # Everything that uses a whole guard.
     "bulk",
+    "bench",
     "mini",
     "evaluation",
     "first_day",

@@ -22,7 +22,8 @@ from rich.console import Console
 
 from benchmarks.results import RESULTS, write_json
 from benchmarks.tables import Table, interval, table
-from benchmarks.timing import Comparison, comparison, processor
+from guardalign_middleware.bench.device import processor
+from guardalign_middleware.bench.timing import Comparison, comparison
 from guardalign_middleware.bulk.entries import find_inputs
 from guardalign_middleware.bulk.job import Job, Outcome
 from guardalign_middleware.bulk.pool import WorkerPool

@@ -27,7 +27,7 @@ from rich.progress import Progress
 
 from benchmarks.bulk.pictures import is_damaged, make, place
 from benchmarks.results import RESULTS, write_json
-from benchmarks.timing import processor
+from guardalign_middleware.bench.device import processor
 
 RESULT = RESULTS / "bulk_soak.json"
 PRESET = Path(__file__).parent / "preset.yaml"

@@ -30,7 +30,8 @@ from safetensors.torch import save_file
 
 from benchmarks.guards import default_anchors
 from benchmarks.results import RESULTS, write_json
-from benchmarks.timing import Call, compare, is_noisy, processor
+from guardalign_middleware.bench.device import processor
+from guardalign_middleware.bench.timing import Call, compare, is_noisy
 from guardalign_middleware.bulk.entries import Inputs, find_inputs, read_entries
 from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.job import Job

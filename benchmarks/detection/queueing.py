@@ -24,8 +24,9 @@ from rich.console import Console
 from benchmarks.guards import without_memory
 from benchmarks.results import RESULTS, write_json
 from benchmarks.tables import Table, interval, table
-from benchmarks.timing import Comparison, comparison, is_noisy, processor
 from guardalign_middleware import GuardAlignConfig, ImageGuard
+from guardalign_middleware.bench.device import processor
+from guardalign_middleware.bench.timing import Comparison, comparison, is_noisy
 from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.detection.scan_queue import Entry, ScanQueue, Source
 from guardalign_middleware.encode import png_bytes

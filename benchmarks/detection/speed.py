@@ -39,8 +39,9 @@ from benchmarks.detection.transports import Transports
 from benchmarks.guards import default_anchors, flag_nothing
 from benchmarks.results import RESULTS, write_json
 from benchmarks.tables import Table, interval, table
-from benchmarks.timing import Call, Comparison, compare, compare_in_turn, is_noisy, processor
 from guardalign_middleware import ImageGuard
+from guardalign_middleware.bench.device import processor
+from guardalign_middleware.bench.timing import Call, Comparison, compare, compare_in_turn, is_noisy
 from guardalign_middleware.config import (
     DetectionConfig,
     EncoderConfig,

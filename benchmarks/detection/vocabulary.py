@@ -22,7 +22,8 @@ from torch.nn import functional
 
 from benchmarks.results import RESULTS, write_json
 from benchmarks.tables import table
-from benchmarks.timing import Call, compare_in_turn, is_noisy, processor
+from guardalign_middleware.bench.device import processor
+from guardalign_middleware.bench.timing import Call, compare_in_turn, is_noisy
 from guardalign_middleware.config import EncoderConfig, GuardAlignConfig, PatchConfig
 from guardalign_middleware.detection import AnchorBank, OpenClipEncoder
 from guardalign_middleware.detection.patches import crop_patches, patch_boxes

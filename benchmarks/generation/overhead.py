@@ -37,7 +37,7 @@ from benchmarks.generation.models import (
 from benchmarks.generation.plan import Plan
 from benchmarks.results import RESULTS, write_json
 from benchmarks.tables import table
-from benchmarks.timing import Comparison, compare_in_turn, is_noisy
+from guardalign_middleware.bench.timing import Comparison, compare_in_turn, is_noisy
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.awaiting import agenerate_batch
 from guardalign_middleware.guard import GuardAlign

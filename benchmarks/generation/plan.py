@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 
 from benchmarks.generation.models import CONCURRENT
-from benchmarks.timing import Clock
+from guardalign_middleware.bench.timing import Clock
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from benchmarks.adapter_overhead import QUESTION, count_decodings, decodings_not
 from benchmarks.guards import without_memory
 from benchmarks.results import RESULTS
 from benchmarks.tables import Table, table
-from benchmarks.timing import Call, Comparison, compare
 from guardalign_middleware import GuardAlign, ImageGuard
+from guardalign_middleware.bench.timing import Call, Comparison, compare
 from guardalign_middleware.testing import EchoRunner
 from langchain_guardalign import ChatGuardAlign, ImageGuardRunnable
 from langchain_guardalign.testing import IdleModel

@@ -20,8 +20,9 @@ from benchmarks.adapter_overhead import QUESTION, count_decodings, decodings_not
 from benchmarks.guards import without_memory
 from benchmarks.results import RESULTS
 from benchmarks.tables import Table, table
-from benchmarks.timing import Comparison, compare, processor
 from guardalign_middleware import GuardAlign, ImageGuard
+from guardalign_middleware.bench.device import processor
+from guardalign_middleware.bench.timing import Comparison, compare
 from guardalign_middleware.replies import CalibrationReport, Generated, Usage
 from guardalign_middleware.testing import EchoRunner
 from llama_index.llms.guardalign import GuardAlignGuardedLLM, GuardAlignMultiModal

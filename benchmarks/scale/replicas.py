@@ -25,7 +25,7 @@ from rich.console import Console
 from benchmarks.results import RESULTS, ROOT, write_json
 from benchmarks.scale.queueing import Servers, Waits, arrivals, simulate
 from benchmarks.tables import Table, table
-from benchmarks.timing import processor
+from guardalign_middleware.bench.device import processor
 from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.scale.cluster import joined
 from guardalign_middleware.testing import data_url, picture

@@ -11,8 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from benchmarks.serving.loopback import listening
-from benchmarks.timing import comparison
 from guardalign_middleware import GuardAlign, ImageGuard
+from guardalign_middleware.bench.timing import comparison
 from guardalign_middleware.config import PatchConfig
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.serving import create_app

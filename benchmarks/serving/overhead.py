@@ -34,8 +34,9 @@ from benchmarks.results import RESULTS, write_json
 from benchmarks.serving.device import CALLERS, PASS_SECONDS, together
 from benchmarks.serving.loopback import clock_upstream, listening
 from benchmarks.tables import Table, interval, table
-from benchmarks.timing import Comparison, comparison, is_noisy, processor
 from guardalign_middleware import GuardAlign, RemoteImageGuard
+from guardalign_middleware.bench.device import processor
+from guardalign_middleware.bench.timing import Comparison, comparison, is_noisy
 from guardalign_middleware.config import PatchConfig, ServeConfig
 from guardalign_middleware.intake.shared_frames import SHARED
 from guardalign_middleware.serving import ServeOptions, create_app

@@ -19,8 +19,8 @@ from rich.console import Console
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from benchmarks.results import RESULTS, write_json
-from benchmarks.timing import processor
 from benchmarks.words.harmless import DESIGNS, harmless_pictures
+from guardalign_middleware.bench.device import processor
 from guardalign_middleware.config import WordsConfig
 from guardalign_middleware.types import CanonicalImage
 from guardalign_middleware.words.reader import RapidReader

@@ -1,16 +1,15 @@
-"""Paired timings of calls, for benchmarks that publish ratios."""
+"""Paired timings of calls, whose ratios hold on a machine that does other things as well."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.tables import interval
+from guardalign_middleware.bench.tables import interval
 
 Call = Callable[[], object]
 Clock = Callable[[], float]
@@ -107,14 +106,6 @@ def compare_in_turn(
 def is_noisy(ratio: float) -> bool:
     """Whether the ratio of a call to itself voids the run."""
     return abs(ratio - 1.0) > NOISE
-
-
-def processor() -> str:
-    """The processor's name, on Linux."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "unknown processor"
 
 
 def comparison(name: str, base: NDArray[np.float64], other: NDArray[np.float64]) -> Comparison:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.timing import compare, compare_in_turn, is_noisy
+from guardalign_middleware.bench.timing import compare, compare_in_turn, is_noisy
 
 
 class Watch:
