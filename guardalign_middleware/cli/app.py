@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from guardalign_middleware.cli.audit_app import audit_app
+from guardalign_middleware.cli.bench_command import bench
 from guardalign_middleware.cli.calibrate_command import calibrate
 from guardalign_middleware.cli.console import FAILED, print_error
 from guardalign_middleware.cli.doctor_command import doctor
@@ -135,6 +136,9 @@ def explain_attention(
 
 
 app.command()(calibrate)
+
+
+app.command()(bench)
 
 
 @app.command()
