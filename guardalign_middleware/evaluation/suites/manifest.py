@@ -88,7 +88,9 @@ class Item:
         prompt: for the model, complete.
         images: for the model, in their order; read them with `read_images`.
         target: the right answer, the answer an attack aims at, or None.
-        metadata: what judges and tables need: `split`, `category`, and columns of the suite.
+        metadata: what judges and tables need: `split`, `category`, and columns of the suite. Where
+            a suite has harmful and harmless items, `label` is "unsafe" or "safe": the refusal of
+            a safe one is over-refusal in a suite of harm, too.
     """
 
     id: str

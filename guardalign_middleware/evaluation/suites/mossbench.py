@@ -51,4 +51,4 @@ class MOSSBench:
             asked.append(
                 (Asked(str(row["pid"]), row["question"], None, {"category": kind}), (picture,))
             )
-        return items_of(place, wanted, asked)
+        return items_of(place, wanted, asked, label="safe" if wanted == "test" else "unsafe")

@@ -25,6 +25,7 @@ class RecordSuite:
         prompt: the column of the prompt.
         image: the column of the picture.
         about: name in an item's metadata → column.
+        harmless: the column, and its value in harmless items; "" = all are harmful.
         archive: of the pictures, beside the file; it is read where there is no such folder.
         tables: patterns of Parquet files with the same columns, read where there is no such file.
     """
@@ -39,13 +40,14 @@ class RecordSuite:
         prompt: str,
         image: str,
         about: dict[str, str],
+        harmless: tuple[str, str] = ("", ""),
         archive: str = "",
         tables: tuple[str, ...] = (),
     ) -> None:
         self.manifest = manifest
         self._records, self._pictures = records, pictures
         self._id, self._prompt, self._image, self._about = id_column, prompt, image, about
-        self._archive, self._tables = archive, tables
+        self._harmless, self._archive, self._tables = harmless, archive, tables
 
     def load(self, folder: Path | None = None, split: str | None = None) -> Sequence[Item]:
         """Read all items of a split; see `Suite`."""
@@ -56,6 +58,9 @@ class RecordSuite:
         for number, (row, picture) in enumerate(zip(rows, pictures, strict=True)):
             name = str(row[self._id]) if self._id else str(number)
             about = {key: row[column] for key, column in self._about.items()}
+            column, value = self._harmless
+            if column:
+                about["label"] = "safe" if row[column] == value else "unsafe"
             asked.append((Asked(name, row[self._prompt], None, about), (picture,)))
         return items_of(place, wanted, asked)
 
@@ -107,6 +112,7 @@ HOLISAFE = RecordSuite(
     prompt="query",
     image="image",
     about={"category": "category", "subcategory": "subcategory", "type": "type"},
+    harmless=("type", "SSS"),
     tables=("data/test-*.parquet", "test-*.parquet"),
 )
 VLSBENCH = RecordSuite(

@@ -39,4 +39,5 @@ SPA_VL = TableSuite(
         for split in ("harm", "help")
     },
     _ask,
+    labels={"harm": "unsafe", "help": "safe"},
 )

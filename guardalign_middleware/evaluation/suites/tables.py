@@ -42,6 +42,7 @@ class TableSuite:
         files: patterns of the files of each split, as published first, then as people store them.
         ask: what a row asks; it is given the row and its number.
         picture: the column of pictures.
+        labels: split → "safe" or "unsafe", where splits differ in it.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class TableSuite:
         ask: Callable[[Row, int], Asked],
         *,
         picture: str = "image",
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self.manifest = manifest
+        self._labels = labels or {}
         self._files, self._ask, self._picture = files, ask, picture
 
     def load(self, folder: Path | None = None, split: str | None = None) -> Sequence[Item]:
@@ -67,11 +70,16 @@ class TableSuite:
             place,
             wanted,
             [(self._ask(row, number), row[PICTURE]) for number, row in enumerate(rows)],
+            label=self._labels.get(wanted),
         )
 
 
 def items_of(
-    place: Place, split: str, asked: Sequence[tuple[Asked, Sequence[Any]]]
+    place: Place,
+    split: str,
+    asked: Sequence[tuple[Asked, Sequence[Any]]],
+    *,
+    label: str | None = None,
 ) -> tuple[Item, ...]:
     """Items of what rows ask, with their pictures.
 
@@ -82,6 +90,10 @@ def items_of(
     for one, pictures in asked:
         if one.id in items:
             raise place.error(f"the id {one.id} appears twice in the split {split!r}.")
-        about = MappingProxyType({"split": split, **one.metadata})
-        items[one.id] = Item(one.id, one.prompt, tuple(pictures), one.target, about)
+        about = {"split": split, **one.metadata}
+        if label is not None:
+            about["label"] = label
+        items[one.id] = Item(
+            one.id, one.prompt, tuple(pictures), one.target, MappingProxyType(about)
+        )
     return tuple(items.values())

@@ -70,6 +70,7 @@ class VLGuard:
                 (_ask(place, row, field), (picture,))
                 for row, picture in zip(chosen, pictures, strict=True)
             ],
+            label="safe" if wanted == "safe_safes" else "unsafe",
         )
 
 

@@ -141,6 +141,8 @@ def test_a_judge_of_refusal_is_asked_with_and_without_the_echo() -> None:
     judge = PromptedJudge(model, REFUSAL, prefix=PREFIXES["paper"])
     found = judge.judge(ITEM, "As an AI assistant, here it is.")
     assert (found.label, found.with_echo, model.asked) == ("compliance", "refusal", 2)
+    harm = PromptedJudge(Recorder("safe"), HARM, prefix=PREFIXES["paper"])
+    assert harm.judge(ITEM, "As an AI assistant, here it is.").with_echo is None
     plain = judge.judge(ITEM, "Here it is.")
     assert (plain.label, plain.with_echo, model.asked) == ("compliance", "compliance", 3)
 
@@ -154,6 +156,15 @@ def test_every_suite_has_a_judge_of_its_kind(name: str) -> None:
     if manifest.kind == "over-refusal":
         assert found.label in ("refusal", "compliance")
     assert found.judge.startswith("double: ")
+
+
+def test_harmless_items_of_spa_vl_are_judged_for_refusal() -> None:
+    judge = judge_of(suite("spa-vl").manifest, Recorder("2 [RESULT]: unsafe"))
+    labels = [
+        judge.judge(Item("1", "?", metadata={"label": label}), "x").label
+        for label in ("safe", "unsafe")
+    ]
+    assert labels == ["refusal", "unsafe"]
 
 
 def test_scenarios_of_mm_safetybench_have_forms_of_their_own() -> None:

@@ -59,6 +59,9 @@ def test_the_subsets_of_vlguard(vlguard: Path, split: str, count: int, first: st
     items = suite("vlguard").load(vlguard, split)
     assert (len(items), items[0].prompt) == (count, first)
     assert items[0].metadata["category"] == ("privacy" if split == "unsafes" else "safe")
+    assert {item.metadata["label"] for item in items} == {
+        "safe" if split == "safe_safes" else "unsafe"
+    }
 
 
 def test_the_archive_of_vlguard_is_read_in_place(vlguard: Path, tmp_path: Path) -> None:
@@ -237,7 +240,9 @@ def test_the_contrasts_of_mossbench_have_pictures_of_their_own(tmp_path: Path) -
     with pytest.raises(SuiteError, match="no data_contrast/"):
         of_size("mossbench", SIZE).load(tmp_path, "contrast")
     publish_mossbench(tmp_path, "data_contrast")
-    (picture,) = of_size("mossbench", SIZE).load(tmp_path, "contrast")[0].images
+    item = of_size("mossbench", SIZE).load(tmp_path, "contrast")[0]
+    (picture,) = item.images
+    assert item.metadata["label"] == "unsafe"
     assert "data_contrast" in str(picture)
 
 

@@ -154,7 +154,8 @@ def test_every_shard_is_wanted(tmp_path: Path) -> None:
 
 def test_a_local_folder_of_the_files_alone(tmp_path: Path) -> None:
     write_table(tmp_path / "help-00000-of-00001.parquet", spa_vl())
-    assert loaded("spa-vl", tmp_path, "help")[5].prompt == "text 5"
+    item = loaded("spa-vl", tmp_path, "help")[5]
+    assert (item.prompt, item.metadata["label"]) == ("text 5", "safe")
     with pytest.raises(SuiteError, match=r"has no test/harm-\*\.parquet"):
         loaded("spa-vl", tmp_path, "harm")
 
@@ -231,6 +232,7 @@ def test_holisafe_as_a_table(tmp_path: Path) -> None:
     write_table(tmp_path / "data" / "test-00000-of-00001.parquet", columns)
     items = loaded("holisafe", tmp_path)
     assert [item.metadata["type"] for item in items] == ["SSS", "SSU"] * 3
+    assert [item.metadata["label"] for item in items] == ["safe", "unsafe"] * 3
     assert items[2].read_images() == (PICTURE + b"\x02",)
 
 
