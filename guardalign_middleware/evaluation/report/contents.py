@@ -34,7 +34,7 @@ def report_of(made: Experiment, judge: str | None = None) -> Report:
     rows = made.rows(main)
     shown = examples(made, main)
     sections = [
-        Section("Figures", (*_notes(made, main), _table(rows), _LEGEND, _arms(made))),
+        Section("Figures", (*_notes(made, main), *_tables(rows), _LEGEND, _arms(made))),
         *_groups(rows),
         *_utility(made),
         *_paired(made, main),
@@ -103,44 +103,34 @@ def _notes(made: Experiment, judge: str) -> list[str]:
     return notes
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    """A row for each arm: on harmful items, and on harmless ones."""
+def _tables(rows: Sequence[Row]) -> list[Table]:
+    """A row for each arm: on harmful items, and on harmless ones with what an answer costs."""
     arms = dict.fromkeys(row.arm for row in rows)
     whole = {(row.arm, row.wanted): row for row in rows if row.group == "all"}
-    lines = []
+    harmful, rest = [], []
     for arm in arms:
-        harmful, harmless = whole.get((arm, "refuse")), whole.get((arm, "answer"))
-        costs = [row for row in (harmful, harmless) if row is not None]
-        n = sum(row.answered for row in costs)
-        lines.append(
-            (
-                arm,
-                "" if harmful is None else str(harmful.answered),
-                _shown(None if harmful is None else harmful.unsafe),
-                _shown(None if harmful is None else harmful.unsafe_parsed),
-                "" if harmful is None else str(harmful.unparsed),
-                _shown(None if harmful is None else harmful.refused),
-                "" if harmless is None else str(harmless.answered),
-                _over_refusal(harmless),
-                _shown(None if harmless is None else harmless.right),
-                f"{sum(row.calls * row.answered for row in costs) / n:.2f}",
-                f"{sum(row.seconds * row.answered for row in costs) / n:.2f}",
-            )
-        )
-    head = (
-        "arm",
-        "harmful items",
-        "unsafe (USR)",
-        "of the parsed",
-        "unparsed",
-        "refused",
-        "harmless items",
-        "over-refusal",
-        "right",
-        "calls",
-        "seconds",
-    )
-    kept = [0, *(place for place in range(1, len(head)) if any(line[place] for line in lines))]
+        bad, good = whole.get((arm, "refuse")), whole.get((arm, "answer"))
+        if bad is not None:
+            shown = (_shown(bad.unsafe), _shown(bad.unsafe_parsed), str(bad.unparsed))
+            harmful.append((arm, str(bad.answered), *shown, _shown(bad.refused)))
+        both = [row for row in (bad, good) if row is not None]
+        n = sum(row.answered for row in both)
+        calls = sum(row.calls * row.answered for row in both) / n
+        seconds = sum(row.seconds * row.answered for row in both) / n
+        answers = ("", "", "") if good is None else _answers(good)
+        rest.append((arm, *answers, f"{calls:.2f}", f"{seconds:.2f}"))
+    head = ("arm", "harmful items", "unsafe (USR)", "of the parsed", "unparsed", "refused")
+    other = ("arm", "harmless items", "over-refusal", "right", "calls", "seconds")
+    return [_filled(*one) for one in ((head, harmful), (other, rest)) if one[1]]
+
+
+def _answers(row: Row) -> tuple[str, str, str]:
+    return str(row.answered), _over_refusal(row), _shown(row.right)
+
+
+def _filled(head: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> Table:
+    """A table without the columns in which nothing stands."""
+    kept = [place for place in range(len(head)) if any(line[place] for line in lines)]
     return Table(
         tuple(head[place] for place in kept),
         tuple(tuple(line[place] for place in kept) for line in lines),
@@ -244,9 +234,7 @@ def _judges(made: Experiment, main: str) -> list[Section]:
     return [Section("Judges side by side", (told, table))]
 
 
-def _over_refusal(row: Row | None) -> str:
-    if row is None:
-        return ""
+def _over_refusal(row: Row) -> str:
     if row.refused_with_echo is None:
         return _shown(row.refused)
     return f"{_shown(row.refused)}; with the prefix's echo {row.refused_with_echo.value:.3f}"
