@@ -39,7 +39,7 @@ def flat_record(records: Sequence[Mapping[str, Any]]) -> dict[str, Scalar]:
     """
     if not records:
         return {}
-    worst = max(records, key=_severity)
+    worst = max(records, key=record_severity)
     decisions = [record.get("decision") for record in records]
     flat: dict[str, Scalar] = {}
     for key, value in worst.items():
@@ -69,7 +69,8 @@ def without_records(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in metadata.items() if not is_record_key(key)}
 
 
-def _severity(record: Mapping[str, Any]) -> tuple[int, int]:
+def record_severity(record: Mapping[str, Any]) -> tuple[int, int]:
+    """Sort key of a record, worst last; of observed ones, what would have been done counts."""
     decision, would_be = record.get("decision"), record.get("would_be")
     # A decision of an unknown name is not taken for a mild one.
     severity = SEVERITY.index(decision) if decision in SEVERITY else len(SEVERITY)

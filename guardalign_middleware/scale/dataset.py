@@ -36,7 +36,8 @@ def scan_dataset(
 
     New columns, which begin with `guardalign_`:
 
-    - `decision`: "allow", "mask" or "block"; of several frames the worst. None = not scanned.
+    - `decision`: "allow", "mask" or "block"; "observe" of a guard that only observes, whose
+      `records` hold `would_be`. Of several frames the worst. None = not scanned.
     - `error`: why not; None = it was.
     - `category`, `distance`, `threshold`: of the picture that decided.
     - `records`: a line of JSON for each picture, as `guardalign scan --resume` writes it.

@@ -18,10 +18,10 @@ from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.scale.actor import Holder
 from guardalign_middleware.scale.store import Kept, ResultStore, digest_of
+from guardalign_middleware.verdict_records import record_severity
 
 PREFIX = "guardalign_"
 """Begins the names of the columns."""
-_SEVERITY = ("allow", "mask", "block")
 
 
 class ScanRows:
@@ -150,10 +150,8 @@ def told(kept: Kept) -> dict[str, Any]:
     return {**row, "cleaned": kept.cleaned}
 
 
-def _rank(record: Mapping[str, Any]) -> int:
-    if "error" in record:
-        return len(_SEVERITY)
-    return _SEVERITY.index(record["decision"])
+def _rank(record: Mapping[str, Any]) -> tuple[bool, tuple[int, int]]:
+    return "error" in record, record_severity(record)
 
 
 def _lines(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -114,3 +114,11 @@ def test_columns_are_those_that_are_named() -> None:
         check_columns(["bytes"], "bytes", "path")
     with pytest.raises(ConfigError, match="guardalign_decision already"):
         check_columns(["bytes", "guardalign_decision"], "bytes", None)
+
+
+def test_of_observed_frames_the_one_that_would_be_treated_worst_stands_for_the_file() -> None:
+    frames = [
+        {"decision": "observe", "would_be": each, "category": each} for each in ("mask", "allow")
+    ]
+    row = of_rows.told(of_rows.Kept(tuple(frames), None))
+    assert (row["decision"], row["category"]) == ("observe", "mask")
