@@ -121,7 +121,7 @@ def _read(reading: list[Task], cpus: int) -> Any:
         Inputs(),
         num_cpus=READER_CPUS,
         override_num_blocks=len(reading),
-        concurrency=max(_READERS, cpus // 2),
+        concurrency=min(len(reading), max(_READERS, cpus // 2)),
     )
 
 
