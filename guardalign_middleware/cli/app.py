@@ -17,6 +17,7 @@ from guardalign_middleware.cli.calibrate_command import calibrate
 from guardalign_middleware.cli.console import FAILED, print_error
 from guardalign_middleware.cli.doctor_command import doctor
 from guardalign_middleware.cli.eval_command import evaluate
+from guardalign_middleware.cli.init_command import init
 from guardalign_middleware.cli.mcp_command import mcp
 from guardalign_middleware.cli.options import AsJson, Preset
 from guardalign_middleware.cli.playground import playground as playground_command
@@ -56,6 +57,9 @@ def demo(
 
 
 app.command()(doctor)
+
+
+app.command()(init)
 
 
 app.command()(scan)

@@ -30,6 +30,7 @@ COMMANDS = {
     "playground": [],
     "explain-attention": ["a.png", "?"],
     "calibrate": ["--safe", "."],
+    "init": ["--yes"],
     "attack": [],
     "concepts": ["check", "a.yaml"],
 }

@@ -1,0 +1,266 @@
+"""The steps of `guardalign init`, each of which can be repeated alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from rich.filesize import decimal
+from rich.table import Table
+
+from guardalign_middleware.cli.console import (
+    err,
+    out,
+    plain,
+    print_error,
+    tracked,
+    without_loading_bars,
+)
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.detection import Detector, ThresholdProfile
+from guardalign_middleware.detector_loading import load_detector, require_profile
+from guardalign_middleware.errors import ConfigError, ImageRejected
+from guardalign_middleware.evaluation.metrics import rate
+from guardalign_middleware.first_day import questions
+from guardalign_middleware.first_day.contact_sheet import write_sheet
+from guardalign_middleware.first_day.counts import Counts, explained
+from guardalign_middleware.first_day.downloads import Download
+from guardalign_middleware.first_day.fitting import Fitted, Measured, fit, measure_all
+from guardalign_middleware.first_day.patch_choice import choose_crops
+from guardalign_middleware.first_day.picture_sets import Picture, Side, open_set
+from guardalign_middleware.first_day.pinned import Pinned, pin, wanted
+from guardalign_middleware.first_day.plan import Plan, Step
+from guardalign_middleware.first_day.preset_writing import name_profile, write_preset
+from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.intake import load_image
+
+
+class FirstDay:
+    """Does the steps; what one leaves, another of the same run need not make again.
+
+    Args:
+        plan: what is asked for.
+        confirm: asks a question, and whether to go on.
+    """
+
+    def __init__(self, plan: Plan, confirm: Callable[[str], bool]) -> None:
+        self.plan = plan
+        self._confirm = confirm
+        self._pictures: dict[Side, list[Picture]] = {}
+        self._pinned: tuple[Pinned, ...] | None = None
+        self._detector: Detector | None = None
+        self._measured: dict[Side, list[Measured]] = {}
+        self._fitted: Fitted | None = None
+
+    def do(self, step: Step, *, again: bool) -> None:
+        """Do a step; `again` also where its file is there.
+
+        Raises:
+            GuardAlignError: it cannot be done.
+        """
+        if step == "download":
+            self._download(again=again)
+        elif step == "preset":
+            self._preset(again=again)
+        else:
+            {"calibrate": self._calibrate, "review": self._review, "ask": self._ask}[step]()
+
+    def _download(self, *, again: bool) -> None:
+        # What a preset that is there pins, and not what the hub has by now.
+        there = self.plan.out.exists() and not again
+        with err().status("asking the hub"):
+            downloads = wanted(self.plan.written() if there else self.plan.start())
+        if not downloads:
+            out().print("nothing: all models of the preset are in folders")
+            self._pinned = ()
+            return
+        out(soft_wrap=False).print(_table(downloads))
+        size = sum(one.to_fetch for one in downloads)
+        if size and not self._confirm(f"Download {decimal(size)}?"):
+            raise ConfigError("Nothing was downloaded.", remedy="Choose another preset or model.")
+        pinned = []
+        for one in downloads:
+            pinned.append(pin(one))
+            files = len(pinned[-1].sha256)
+            out().print(f"{plain(one.need.repository)}: {files} files are whole, SHA-256 noted")
+        self._pinned = tuple(pinned)
+
+    def _preset(self, *, again: bool) -> None:
+        plan = self.plan
+        if plan.out.exists() and not again:
+            out().print(
+                f"{plain(str(plan.out))} is there and stays as it is; --step preset writes it anew"
+            )
+            return
+        start = plan.start()
+        pinned = self._pinned
+        if pinned is None:
+            pinned = tuple(map(pin, wanted(start)))
+        detection = start.detection
+        for one in pinned:
+            if one.need.use == "encoder":  # the files that were looked at, not those of today
+                changes = {"revision": one.revision}
+                encoder = detection.encoder.model_copy(update=changes)
+                detection = detection.model_copy(update={"encoder": encoder})
+        sizes = [_size(one, start) for side in ("safe", "unsafe") for one in self._of(side)]
+        found = [size for size in sizes if size is not None]
+        crops = choose_crops(detection, found, plan.max_crops)
+        write_preset(plan, pinned, crops)
+        out().print(f"{plain(str(plan.out))}: max_crops {crops.max_crops} ({crops.reason})")
+        out().print(f"{plain(str(plan.concepts))}: what is looked for, to be edited")
+
+    def _calibrate(self) -> None:
+        plan, config = self.plan, self.plan.written()
+        safe, unsafe = self._measure("safe", config), self._measure("unsafe", config)
+        for line in self._counts(config):
+            out().print(plain(line))
+        detector = self._loaded(config)
+        self._fitted = fit(detector, safe, unsafe, plan)
+        profile = self._fitted.profile
+        try:
+            profile.save(plan.profile)
+        except OSError as error:
+            raise ConfigError(
+                f"Cannot write {plan.profile}: {error.strerror}.", remedy="Make space."
+            ) from error
+        name_profile(plan)
+        _show_rates(profile)
+        out().print(f"{plain(str(plan.profile))}: named in {plain(str(plan.out))}")
+
+    def _review(self) -> None:
+        plan, config = self.plan, self.plan.written()
+        require_profile(config)
+        safe, unsafe = self._measure("safe", config), self._measure("unsafe", config)
+        detector = self._loaded(config)
+        fitted = self._fitted
+        if fitted is None:
+            fitted = fit(detector, safe, unsafe, plan)
+        guard = ImageGuard(config, Detector(detector.meters, config.detection, fitted.profile))
+        with err().status("writing the contact sheet"):
+            write_sheet(plan.review, guard, fitted, safe, unsafe, list(self._counts(config)))
+        out().print(f"{plain(str(plan.review))}: the pictures nearest to the threshold")
+
+    def _ask(self) -> None:
+        plan, config = self.plan, self.plan.written()
+        if config.runner is None:
+            out().print("the preset has no model that answers; --model names one")
+            return
+        require_profile(config)
+        drawn = questions.drawn(self._of("safe"), self._of("unsafe"), plan.seed)
+        without_loading_bars()
+        with err().status("loading the models"):
+            chain = GuardAlign.from_config(config)
+
+        def shown(items: Iterable[questions.Drawn]) -> Iterable[questions.Drawn]:
+            return tracked(items, "questions", len(drawn))
+
+        answers = questions.ask(chain, config, drawn, shown)
+        questions.save(plan.answers, answers)
+        table = Table("picture", "question", "plain", "guarded", "guard", show_lines=True)
+        for one in answers:
+            table.add_row(
+                plain(one.picture.rsplit("/", 1)[-1]),
+                one.question,
+                plain(_short(one.plain)),
+                plain(_short(one.guarded)),
+                one.decision,
+            )
+        out(soft_wrap=False).print(table)
+        out().print(f"{plain(str(plan.answers))}: all answers in full")
+
+    def _of(self, side: Side) -> list[Picture]:
+        if side not in self._pictures:
+            found: list[Picture] = []
+            there = self.plan.out.exists()
+            policy = (self.plan.written() if there else self.plan.start()).intake
+            for name in getattr(self.plan, side):
+                one = open_set(name, side, policy).some(self.plan.most, self.plan.seed)
+                out().print(
+                    f"{side}: {len(one.pictures)} of {plain(one.title)}; "
+                    f"licence: {plain(one.licence)}"
+                )
+                found += one.pictures
+            self._pictures[side] = found
+        return self._pictures[side]
+
+    def _loaded(self, config: GuardAlignConfig) -> Detector:
+        if self._detector is None:
+            unfitted = config.detection.model_copy(update={"profile": None})
+            with err().status("loading the encoder"):
+                self._detector = load_detector(config.model_copy(update={"detection": unfitted}))
+        return self._detector
+
+    def _measure(self, side: Side, config: GuardAlignConfig) -> list[Measured]:
+        if side not in self._measured:
+            pictures, detector = self._of(side), self._loaded(config)
+
+            def shown(items: Sequence[Picture], name: str) -> Iterable[Picture]:
+                return tracked(items, name, len(items))
+
+            found, problems = measure_all(detector, config, pictures, side, self.plan, shown)
+            for problem in problems:
+                print_error(problem)
+            if problems:
+                raise ImageRejected(
+                    f"{len(problems)} of {len(pictures)} {side} pictures cannot be used.",
+                    reason="unreadable",
+                    remedy="Repair or remove them and run the command again; the others are done.",
+                )
+            self._measured[side] = found
+        return self._measured[side]
+
+    def _counts(self, config: GuardAlignConfig) -> Iterable[str]:
+        plan = self.plan
+        safe, unsafe = self._measured["safe"], self._measured["unsafe"]
+        forms = {form for one in safe for encoder in one.distances for form in encoder}
+        return explained(
+            Counts.of(len(safe), plan.held_out, max(1, len(forms))),
+            Counts.of(len(unsafe), plan.held_out),
+            plan.held_out,
+            plan.max_false_alarm,
+            plan.max_miss,
+        )
+
+
+def _table(downloads: Sequence[Download]) -> Table:
+    table = Table("for", "repository", "revision", "licence", "size", "to fetch")
+    for one in downloads:
+        model = one.model
+        table.add_row(
+            one.need.use,
+            plain(model.name) + (" (gated)" if model.gated else ""),
+            model.revision[:12],
+            plain(model.licence or "not declared"),
+            decimal(one.size),
+            decimal(one.to_fetch),
+        )
+    return table
+
+
+def _show_rates(profile: ThresholdProfile) -> None:
+    fit = profile.fit
+    for name, bound, counts in (
+        ("safe pictures flagged", fit.max_false_alarm, fit.held_out_safe),
+        ("unsafe pictures missed", fit.max_miss, fit.held_out_unsafe),
+    ):
+        promised = "" if bound is None else f", promised at most {bound:.3g}"
+        if counts is not None and counts[1]:
+            said = f"{counts[0]} of {counts[1]} held out: {rate(*counts)}{promised}"
+        else:
+            said = f"not measured{promised}"
+        out().print(f"{name}: {plain(said)}")
+    out().print(profile.guarantee)
+
+
+def _size(picture: Picture, config: GuardAlignConfig) -> tuple[int, int] | None:
+    """Width and height as the guard sees them; None for a picture that measuring will refuse."""
+    try:
+        image = load_image(picture.read(), config.intake)
+    except (ImageRejected, OSError):
+        return None
+    return image.width, image.height
+
+
+def _short(text: str, length: int = 160) -> str:
+    said = " ".join(text.split())
+    return said if len(said) <= length else f"{said[:length]}…"

@@ -1,0 +1,125 @@
+"""The step `preset`: a YAML file with the pinned models, the concepts and the crops."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from guardalign_middleware.bulk.writing import replaced
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.first_day.downloads import ENCODER, MODEL
+from guardalign_middleware.first_day.patch_choice import PatchChoice
+from guardalign_middleware.first_day.pinned import Pinned
+from guardalign_middleware.first_day.plan import Plan
+from guardalign_middleware.preset_files import LOCAL_DIR, find_preset, read_preset
+
+_NO_PROFILE = "  # profile: the step calibrate adds it here\n"
+_PROFILE = re.compile(r"^  profile:.*\n", re.MULTILINE)
+
+
+def write_preset(plan: Plan, pinned: Sequence[Pinned], crops: PatchChoice) -> None:
+    """Write the preset and, unless they are there, the concepts beside it.
+
+    Concepts that are there are left as they are: they are the user's own by then.
+
+    Raises:
+        ConfigError: a file cannot be written, or the preset would be invalid.
+    """
+    start = plan.start()
+    fields = _fields(plan, start)
+    detection = fields["detection"]
+    for one in pinned:
+        if one.need.use == ENCODER:
+            detection["encoder"] |= {"revision": one.revision, "sha256": dict(one.sha256)}
+        elif one.need.use == MODEL:
+            fields["runner"] |= {"revision": one.revision, "sha256": dict(one.sha256)}
+    detection["anchors"] = plan.concepts.name
+    detection["patches"] = {**detection.get("patches", {}), "max_crops": crops.max_crops}
+    if not plan.concepts.exists():
+        _copy(start.detection.anchors, plan.concepts)
+    text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100)
+    text = text.replace("detection:\n", f"detection:\n{_NO_PROFILE}", 1)
+    _write(plan.out, f"{_heading(plan, pinned, crops)}{text}")
+    GuardAlignConfig.load(plan.out)  # what was written is read as any other preset
+
+
+def name_profile(plan: Plan) -> None:
+    """Name the profile in the preset; all else in the file stays as it is.
+
+    Raises:
+        ConfigError: the file cannot be written, or has no place for it.
+    """
+    text = plan.out.read_text(encoding="utf-8")
+    line = f"  profile: {plan.profile.name}\n"
+    if _NO_PROFILE in text:
+        text = text.replace(_NO_PROFILE, line, 1)
+    elif _PROFILE.search(text):
+        text = _PROFILE.sub(line, text, count=1)
+    else:
+        text = text.replace("detection:\n", f"detection:\n{line}", 1)
+    _write(plan.out, text)
+    if plan.written().detection.profile is None:
+        raise ConfigError(
+            f"The profile could not be named in {plan.out}.",
+            remedy=f"Add `profile: {plan.profile.name}` below `detection:`.",
+        )
+
+
+def _fields(plan: Plan, start: GuardAlignConfig) -> dict[str, Any]:
+    """Those of the preset to begin with; its paths are not relative to it any more."""
+    fields = read_preset(find_preset(plan.preset))
+    fields |= {"name": plan.out.stem, "verified": False}
+    fields["notes"] = f"Made by `guardalign init` from {start.name}."
+    detection = fields["detection"]
+    detection.pop("profile", None)
+    if start.detection.encoder.model.startswith(LOCAL_DIR):
+        detection["encoder"]["model"] = start.detection.encoder.model
+    second = start.detection.defence.second
+    if second is not None:
+        raise ConfigError(
+            f"{start.name} has two encoders, which init does not set up.",
+            remedy="Write the preset by hand, and fit it with `guardalign calibrate`.",
+        )
+    for name in ("anchor_cache",):
+        if detection.get(name) is not None:
+            detection[name] = str(getattr(start.detection, name))
+    if start.runner is not None:
+        fields["runner"] = {**(fields.get("runner") or {}), "model": start.runner.model}
+        if plan.model is not None:
+            fields["runner"].pop("revision", None)
+            fields["runner"].pop("sha256", None)
+    return fields
+
+
+def _heading(plan: Plan, pinned: Sequence[Pinned], crops: PatchChoice) -> str:
+    lines = [
+        f"# A guard by `guardalign init --preset {plan.preset}`. Edit freely: after a change of",
+        f"# the concepts ({plan.concepts.name}), the encoder or the patches, repeat",
+        f"#   guardalign init --step calibrate --step review --out {plan.out.name} …",
+    ]
+    for one in pinned:
+        licence = one.licence or "not declared"
+        lines.append(f"# {one.need.use}: {one.need.repository}, licence {licence}")
+    lines.append(f"# patches: {crops.reason}")
+    return "\n".join(lines) + "\n"
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot write {target}: {error.strerror}.", remedy="Name another file with --out."
+        ) from error
+
+
+def _write(target: Path, text: str) -> None:
+    with replaced(target) as file:
+        file.write(text.encode())

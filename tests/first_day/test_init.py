@@ -1,0 +1,214 @@
+"""`guardalign init` against the double of the hub: from nothing to a guard that is fitted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import Result
+from PIL import Image
+from typer.testing import CliRunner
+
+from guardalign_middleware.cli import app
+from guardalign_middleware.cli import init as commands
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.detection import fit as measuring
+from guardalign_middleware.errors import ModelLoadError
+from guardalign_middleware.first_day import fitting, questions
+from guardalign_middleware.first_day.pinned import check_safetensors
+from guardalign_middleware.image_guard import ImageGuard
+from tests.hub.double import HOSTS, Hub
+from tests.hub.repositories import CLIP, LLAVA
+
+pytestmark = pytest.mark.allow_hosts([*HOSTS])
+CONCEPTS = """categories:
+  red: [a red thing]
+  blue: [a blue thing]
+neutral:
+  nothing: [an empty room, a tree]
+"""
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for side, count in (("safe", 10), ("unsafe", 3)):
+        (tmp_path / side).mkdir()
+        for number in range(count):
+            pixels = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / side / f"{number}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Path:
+    """A preset as those that are shipped, with fewer words."""
+    (tmp_path / "words.yaml").write_text(CONCEPTS)
+    path = tmp_path / "start.yaml"
+    path.write_text(
+        "name: start\ndetection:\n  encoder: {model: ViT-B-32-quickgelu, pretrained: openai, "
+        "device: cpu}\n  anchors: words.yaml\n  patches: {max_crops: 4}\n"
+        "  sees: {kind: native}\n"
+        "  transport: {tolerance: 1.0e-4}\n"
+    )
+    return path
+
+
+@pytest.fixture
+def init(photos: Path, start: Path) -> Callable[..., Result]:
+    def run(*more: str, yes: bool = True) -> Result:
+        sides = ["--safe", str(photos / "safe"), "--unsafe", str(photos / "unsafe")]
+        arguments = ["--preset", str(start), "--model", LLAVA, *sides, "--max-false-alarm", "0.2"]
+        out = ["--out", str(photos / "guard.yaml"), *(["--yes"] if yes else [])]
+        return CliRunner().invoke(app, ["init", *arguments, *out, *more])
+
+    return run
+
+
+def test_from_nothing_to_a_guard(
+    hub: Hub, photos: Path, init: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(questions, "TOKENS", 4)
+    end = init()
+    assert end.exit_code == 0, end.output
+    # What will be fetched is said first, with licence and revision.
+    assert end.stdout.index(hub.repositories[CLIP].commit[:12]) < end.stdout.index("SHA-256 noted")
+    assert "llama2" in end.stdout
+    fields = yaml.safe_load((photos / "guard.yaml").read_text())
+    encoder, runner = fields["detection"]["encoder"], fields["runner"]
+    assert encoder["revision"] == hub.repositories[CLIP].commit
+    assert runner["revision"] == hub.repositories[LLAVA].commit
+    weights = hub.repositories[CLIP].folder / "open_clip_model.safetensors"
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert encoder["sha256"] == {weights.name: digest}
+    assert {"config.json", "tokenizer.json"} < set(runner["sha256"])
+    assert not [name for name in runner["sha256"] if name.endswith(".bin")]
+    assert fields["detection"]["patches"]["max_crops"] != 4  # chosen for these pictures
+    # The numbers are explained, and the rates come with their intervals.
+    assert "10 safe pictures: 7 set the threshold, 3 are held out" in end.stdout
+    assert "of 3 held out:" in end.stdout
+    profile = json.loads((photos / "guard-profile.json").read_text())
+    assert profile["calibrated_on"]["max_false_alarm"] == 0.2
+    sheet = (photos / "guard-review.html").read_text()
+    assert sheet.count("<figure>") >= 8
+    assert "held out" in sheet
+    answers = json.loads((photos / "guard-answers.json").read_text())
+    assert len(answers) == 10
+    assert {one["side"] for one in answers} == {"safe", "unsafe"}
+    for line in ("ChatGuardAlign(preset=", "GuardAlignMultiModal(preset=", "openai.OpenAI("):
+        assert line in end.stdout
+    # The guard starts from what was written, without the hub.
+    hub.requests.clear()
+    ImageGuard.from_preset(photos / "guard.yaml").scan(photos / "safe" / "0.png")
+    assert not hub.requests
+
+
+@pytest.mark.usefixtures("hub")
+def test_each_step_goes_on_from_what_is_there(
+    photos: Path, init: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def measure(detector: Any, image: Any, **more: Any) -> Any:
+        if len(measured) == 7:
+            raise KeyboardInterrupt
+        measured.append(image.sha256)
+        return measuring.measure(detector, image, **more)
+
+    monkeypatch.setattr(fitting, "measure", measure)
+    first = ["--step", "download", "--step", "preset", "--step", "calibrate"]
+    assert init(*first).exit_code == 130  # interrupted in the seventh picture
+    assert not (photos / "guard-profile.json").exists()
+    assert GuardAlignConfig.load(photos / "guard.yaml").detection.profile is None
+    with (photos / "guard-distances.jsonl").open("a") as file:
+        file.write('{"binding": "half a li')
+    seven = list(measured)
+    measured += ["", ""]
+    end = init("--step", "calibrate")
+    assert end.exit_code == 0, end.output
+    again = measured[len(seven) + 2 :]
+    assert len(again) == 10 + 3 - 7
+    assert not set(seven) & set(again)
+    edited = (photos / "guard.yaml").read_text() + "# mine\n"
+    (photos / "guard.yaml").write_text(edited)
+    measured.clear()
+    measured += [""] * 8
+    end = init("--step", "review", "--step", "calibrate")
+    assert end.exit_code == 0, end.output
+    assert measured == [""] * 8  # nothing is measured twice
+    assert (photos / "guard-review.html").exists()
+    assert (photos / "guard.yaml").read_text() == edited
+
+
+class TestRefused:
+    def test_nothing_is_fetched_without_consent(self, hub: Hub, init: Any, photos: Path) -> None:
+        end = init(yes=False)
+        assert end.exit_code == 3
+        assert "--yes" in end.stderr
+        assert not hub.sent
+        assert not (photos / "guard.yaml").exists()
+
+    def test_on_a_terminal_it_asks_and_takes_a_no(
+        self, hub: Hub, start: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+
+        def answer(question: str, **more: Any) -> str:
+            asked.append(question)
+            return str(photos / "safe") if "safe" in question else ""
+
+        def no(question: str, **more: Any) -> bool:
+            asked.append(question)
+            return False
+
+        monkeypatch.setattr(commands, "_is_terminal", lambda: True)
+        monkeypatch.setattr(commands.typer, "prompt", answer)
+        monkeypatch.setattr(commands.typer, "confirm", no)
+        out = ["--out", str(photos / "guard.yaml")]
+        end = CliRunner().invoke(app, ["init", "--preset", str(start), *out])
+        assert end.exit_code == 3
+        assert "Nothing was downloaded." in end.stderr
+        assert [one.split()[0] for one in asked] == ["Folder", "Folder", "Download"]
+        assert asked[-1].startswith("Download 3.")  # MB, before the answer
+        assert not hub.sent
+
+    @pytest.mark.usefixtures("hub")
+    def test_what_is_missing_is_named(self, tmp_path: Path) -> None:
+        out = str(tmp_path / "guard.yaml")
+        end = CliRunner().invoke(app, ["init", "--yes", "--out", out])
+        assert end.exit_code == 3
+        assert "--preset is missing" in end.stderr
+        end = CliRunner().invoke(app, ["init", "--step", "fly", "--out", out])
+        assert "Steps are: download" in end.stderr
+        end = CliRunner().invoke(app, ["init", "--step", "ask", "--out", out])
+        assert "--step preset" in end.stderr
+
+    @pytest.mark.usefixtures("hub")
+    def test_too_few_pictures_are_said_with_the_number(self, init: Any) -> None:
+        end = init("--step", "preset", "--step", "calibrate", "--max-false-alarm", "0.01")
+        assert end.exit_code == 3
+        assert "may not be enough to promise at most 0.01" in end.stdout
+        assert "cannot guarantee" in end.stderr
+
+    @pytest.mark.usefixtures("hub")
+    def test_a_picture_that_cannot_be_read_is_named_and_the_rest_is_kept(
+        self, init: Any, photos: Path
+    ) -> None:
+        (photos / "safe" / "3.png").write_bytes(b"no picture")
+        end = init("--step", "preset", "--step", "calibrate")
+        assert end.exit_code == 2
+        assert "3.png" in end.stderr
+        assert (photos / "guard-distances.jsonl").read_text().count("\n") == 9
+
+    def test_weights_that_are_not_whole(self, tmp_path: Path) -> None:
+        path = tmp_path / "model.safetensors"
+        path.write_bytes(b"\x10\0\0\0\0\0\0\0{}")
+        with pytest.raises(ModelLoadError, match="not a whole safetensors file"):
+            check_safetensors(path)
