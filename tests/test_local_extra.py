@@ -49,7 +49,7 @@ def test_packages_of_models_say_what_they_need(without: dict[str, dict[str, str]
 
 def test_every_command_says_what_it_needs(without: dict[str, dict[str, str]]) -> None:
     ends = dict(without["ends"])
-    assert set(without["commands"]) == {*ends, "audit", "doctor"}
+    assert set(without["commands"]) == {*ends, "audit", "doctor", "report"}
     for name in ("serve", "playground"):
         assert f"pip install 'guardalign-middleware[{name}]'" in str(ends.pop(name))
     for name, (status, text) in ends.items():

@@ -20,7 +20,7 @@ PACKAGES = (
     *("detection", "image_guard", "guard", "serving", "evaluation", "evaluation.attacks"),
     *("generation.engine", "generation.attention", "generation.prompt", "generation.frames"),
 )
-# `audit` and `doctor` work without models.
+# `audit`, `doctor` and `report` work without models.
 COMMANDS = {
     "demo": [],
     "scan": ["a.png"],
@@ -32,6 +32,8 @@ COMMANDS = {
     "calibrate": ["--safe", "."],
     "init": ["--yes"],
     "attack": [],
+    "bench": [],
+    "eval": ["mini"],
     "concepts": ["check", "a.yaml"],
 }
 

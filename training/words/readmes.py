@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import random
 import re
+from email.message import Message
 from importlib.metadata import distributions
+from typing import cast
 from zlib import crc32
 
 from guardalign_middleware.words.guards.order_features import order_parts
@@ -29,7 +31,8 @@ def paragraphs(*, measured: bool) -> list[str]:
 
 def _described(half: int) -> list[str]:
     found = []
-    packages = {one.metadata["Name"]: one.metadata for one in distributions()}
+    # The standard library's types leave out that this is a message of email.
+    packages = {one.metadata["Name"]: cast("Message", one.metadata) for one in distributions()}
     for name, about in sorted(packages.items()):
         named = [about.get("License-Expression") or "", *about.get_all("Classifier", [])]
         if not _PERMISSIVE.search(" ".join(named)) or crc32(name.encode()) % 2 != half:
