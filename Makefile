@@ -78,6 +78,7 @@ bench: setup  ## measure everything that a CPU can, and update the figures of th
 	$(BIN)/python -m benchmarks.serving.overhead
 	$(BIN)/python -m benchmarks.bulk.throughput
 	$(BIN)/python -m benchmarks.generation.overhead
+	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.pages.attention_calibration
 	$(BIN)/python -m benchmarks.pages.figures
 

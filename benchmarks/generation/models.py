@@ -133,12 +133,13 @@ def build(
     return CalibratedRunner(loaded, RunnerConfig(model="random", batch_size=CONCURRENT, **fields))
 
 
-def build_guard(encoder: str, device: torch.device) -> ImageGuard:
+def build_guard(encoder: str, device: torch.device, **fields: Any) -> ImageGuard:
     """A guard that scans every picture and flags none.
 
     Args:
         encoder: "mini", or an open_clip architecture, which gets random weights.
         device: of the encoder; on a GPU it runs in bf16.
+        fields: of the `DetectionConfig` of any encoder but "mini".
     """
     config = without_memory("mini")
     detection = config.detection
@@ -148,7 +149,9 @@ def build_guard(encoder: str, device: torch.device) -> ImageGuard:
         own = EncoderConfig(
             model=encoder, device=device.type, precision="bf16" if device.type == "cuda" else "fp32"
         )
-        detection = DetectionConfig(encoder=own, anchors=default_anchors(), remembered_verdicts=0)
+        detection = DetectionConfig(
+            encoder=own, anchors=default_anchors(), remembered_verdicts=0, **fields
+        )
         images = OpenClipEncoder(
             open_clip.create_model(encoder, pretrained=None),
             open_clip.get_tokenizer(encoder),

@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.pages.bulk import bulk_soak, bulk_throughput
+from benchmarks.pages.peers import peers
 from benchmarks.pages.scale import scale_ray, scale_waits
 from benchmarks.pages.sight import masks, sight, sight_short
 from benchmarks.pages.suites import suites, suites_comparable, suites_prompts
@@ -190,6 +191,7 @@ _OWN: dict[str, Callable[[], str]] = {
     "words_masked": words_masked,
     "words_time": words_time,
     "bulk_soak": bulk_soak,
+    "peers": peers,
     "bulk_throughput": bulk_throughput,
     "scale_ray": scale_ray,
     "scale_waits": scale_waits,

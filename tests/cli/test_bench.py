@@ -21,7 +21,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Plan", tiny)
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_the_miniature_models(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "secret-name.png").write_bytes(png(picture()))

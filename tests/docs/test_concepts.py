@@ -23,7 +23,7 @@ def code(language: str) -> list[str]:
     return [block.code for block in PAGE if block.language == language]
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_the_page_runs_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,7 +48,11 @@ def folder(after_the_demo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
-    "page", ["get-started", "troubleshooting", "thresholds", "forms", "observe"]
+    "page",
+    [
+        pytest.param("get-started", marks=pytest.mark.evidence),
+        *("troubleshooting", "thresholds", "forms", "observe"),
+    ],
 )
 def test_a_page_runs_as_written(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each line that a comment says is printed, is."""

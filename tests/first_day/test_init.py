@@ -71,6 +71,7 @@ def init(photos: Path, start: Path) -> Callable[..., Result]:
     return run
 
 
+@pytest.mark.evidence
 def test_from_nothing_to_a_guard(
     hub: Hub, photos: Path, init: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +111,7 @@ def test_from_nothing_to_a_guard(
     assert not hub.requests
 
 
+@pytest.mark.evidence
 @pytest.mark.usefixtures("hub")
 def test_each_step_goes_on_from_what_is_there(
     photos: Path, init: Any, monkeypatch: pytest.MonkeyPatch

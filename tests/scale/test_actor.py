@@ -25,6 +25,7 @@ def _without_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_prepare", prepare)
 
 
+@pytest.mark.evidence
 def test_a_poisonous_input_is_an_outcome() -> None:
     entries = [Entry(name, name) for name in ("1", "poison", "2")]
     found = list(Holder(Job(red_config()), __version__).outcomes(entries))
