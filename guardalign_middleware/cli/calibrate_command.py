@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from guardalign_middleware.cli.audit_app import KeyFile, KeyVariable, Start
-from guardalign_middleware.cli.options import AsJson, Preset
+from guardalign_middleware.cli.options import AsJson, HeldOut, MaxFalseAlarm, MaxMiss, Preset
 from guardalign_middleware.cli.running import run
 
 
@@ -29,18 +29,9 @@ def calibrate(
             "--unsafe", metavar="SET", help="Unsafe images, as --safe. Needed for --max-miss."
         ),
     ] = None,
-    max_false_alarm: Annotated[
-        float | None,
-        typer.Option(
-            help="Flag at most this share of safe images. Default: 0.05 without --max-miss."
-        ),
-    ] = None,
-    max_miss: Annotated[
-        float | None, typer.Option(help="Miss at most this share of unsafe images.")
-    ] = None,
-    held_out: Annotated[
-        float, typer.Option(help="Share of images held out to measure the error rates.")
-    ] = 0.3,
+    max_false_alarm: MaxFalseAlarm = None,
+    max_miss: MaxMiss = None,
+    held_out: HeldOut = 0.3,
     seed: Annotated[int, typer.Option(help="Random seed of the split.")] = 0,
     per_category: Annotated[
         bool,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from guardalign_middleware.cli.options import HeldOut, MaxFalseAlarm, MaxMiss
 from guardalign_middleware.cli.running import run
 
 
@@ -41,18 +42,9 @@ def init(
             help="Do this step only: download, preset, calibrate, review or ask; may be repeated.",
         ),
     ] = None,
-    max_false_alarm: Annotated[
-        float | None,
-        typer.Option(
-            help="Flag at most this share of safe images. Default: 0.05 without --max-miss."
-        ),
-    ] = None,
-    max_miss: Annotated[
-        float | None, typer.Option(help="Miss at most this share of unsafe images.")
-    ] = None,
-    held_out: Annotated[
-        float, typer.Option(help="Share of images held out to measure the error rates.")
-    ] = 0.3,
+    max_false_alarm: MaxFalseAlarm = None,
+    max_miss: MaxMiss = None,
+    held_out: HeldOut = 0.3,
     most: Annotated[
         int | None, typer.Option(min=1, help="Images of each side at most, drawn by --seed.")
     ] = None,

@@ -17,3 +17,11 @@ Mode = Annotated[
         "the preset."
     ),
 ]
+MaxFalseAlarm = Annotated[
+    float | None,
+    typer.Option(help="Flag at most this share of safe images. Default: 0.05 without --max-miss."),
+]
+MaxMiss = Annotated[float | None, typer.Option(help="Miss at most this share of unsafe images.")]
+HeldOut = Annotated[
+    float, typer.Option(help="Share of images held out to measure the error rates.")
+]
