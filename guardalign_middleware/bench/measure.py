@@ -51,7 +51,7 @@ class Plan:
 
     @property
     def repeats(self) -> int:
-        """Of calls whose elapsed time is told."""
+        """Of calls whose elapsed time is reported."""
         return max(3, self.pairs // 4)
 
 

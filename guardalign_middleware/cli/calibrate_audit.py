@@ -22,7 +22,7 @@ from guardalign_middleware.detection.traffic import fit_traffic
 from guardalign_middleware.errors import ConfigError
 
 _CHANGED = 0.01
-"""A difference of the earlier and the later half that is less likely than this is told."""
+"""Below this p-value, the difference between the earlier and the later half is reported."""
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,9 @@ def _steps(names: Sequence[str]) -> tuple[Step, ...]:
 
 def _asked(option: str, question: str, asks: bool) -> str:
     if not asks:
-        raise ConfigError(f"{option} is missing.", remedy=f"Give {option}; nobody can be asked.")
+        raise ConfigError(
+            f"{option} is missing.", remedy=f"Give {option}: this run asks no questions."
+        )
     return cast("str", typer.prompt(question, err=True))
 
 
@@ -102,7 +104,9 @@ def _confirmed(question: str) -> bool:
 def _granted(yes: bool) -> Callable[[str], bool]:
     def answer(question: str) -> bool:
         if not yes:
-            raise ConfigError(f"{question} Nobody can be asked.", remedy="Add --yes to allow it.")
+            raise ConfigError(
+                f"{question} This run asks no questions.", remedy="Add --yes to allow it."
+            )
         return True
 
     return answer
