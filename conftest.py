@@ -15,6 +15,14 @@ _SLOW_FOLDERS = ("tests/evaluation/",)
 _EVIDENCE_FOLDERS = ("tests/benchmarks/", "tests/training/")
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Refuse cases in a set, which each process goes through in an order of its own."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        cases = mark.args[1] if len(mark.args) > 1 else mark.kwargs.get("argvalues")
+        if isinstance(cases, set | frozenset):
+            raise pytest.UsageError(f"{metafunc.definition.nodeid}: sort the cases of a set")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what takes whole scenes, and what runs no part of the product, folder by folder."""
     for item in items:
