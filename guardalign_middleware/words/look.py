@@ -17,6 +17,7 @@ from guardalign_middleware.words.find import (
     resized,
 )
 from guardalign_middleware.words.fine import fine_parts
+from guardalign_middleware.words.line import Corners
 from guardalign_middleware.words.models import ReadingModels, require_cv2
 from guardalign_middleware.words.spell import Spelled, spell
 
@@ -43,7 +44,8 @@ _HALO, _SPECK = 11, 6
 _SAME = 0.5
 _MOST_PARTS = 16
 _LEAST_VIEW = 64 * 64
-
+# Texture looks like one or two letters now and then, and hardly ever like a word.
+_SURE, _SURE_IF_SHORT, SHORT = 0.6, 0.9, 2
 
 NOT_YET = Spelled("", 0.0)
 """Of a line that is still to be read."""
@@ -55,6 +57,24 @@ class ReadLine:
 
     found: FoundLine
     spelled: Spelled
+
+    @property
+    def text(self) -> str:
+        """What it says; empty where that is not sure enough to be words."""
+        text = self.spelled.text
+        needed = _SURE_IF_SHORT if len(text) <= SHORT else _SURE
+        return text if self.spelled.confidence >= needed else ""
+
+    @property
+    def corners(self) -> Corners:
+        """From where its text begins at its top, clockwise."""
+        one, two, three, four = self.found.corners
+        return (
+            (one, two, three, four),
+            (four, one, two, three),
+            (three, four, one, two),
+            (two, three, four, one),
+        )[self.spelled.turned]
 
     @property
     def legible(self) -> bool:

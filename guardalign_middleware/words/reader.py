@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Protocol, Self
 
@@ -10,15 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardalign_middleware.types import Box, CanonicalImage
+from guardalign_middleware.words.direction import (
+    angle_of,
+    main_quarter,
+    quarter_of,
+    turned_back,
+    with_upright_marks,
+)
 from guardalign_middleware.words.find import box_of
-from guardalign_middleware.words.line import Corners, WordLine
+from guardalign_middleware.words.line import WordLine
 from guardalign_middleware.words.look import ReadLine, Search
 from guardalign_middleware.words.models import ReadingModels, shared_models
 
 # Changes when the same networks may read other words.
-_RECIPE = 4
-# Texture looks like one or two letters now and then, and hardly ever like a word.
-_SURE, _SURE_IF_SHORT, _SHORT = 0.6, 0.9, 2
+_RECIPE = 5
 # Letters that the network does not know: surely a line, and shaped like one.
 _CLEAR, _LONG = 0.7, 2.0
 # Of the levels around a line, in percent: without the odd pixel, and thin letters are few.
@@ -46,12 +50,13 @@ class RapidReader:
     """Reads with the networks of RapidOCR, on the CPU and without any network access.
 
     It looks at the whole picture from afar, in eight samples at type that is small there, and then
-    closer wherever there may be words, until `max_pixels` are spent. Equal pictures are read
+    closer wherever there may be words, until `max_pixels` are spent. A picture in which most
+    letters run another way than rightwards is turned and read once more. Equal pictures are read
     equally.
 
     Args:
         models: the networks.
-        max_pixels: of all views of one picture.
+        max_pixels: of all views of one picture in one reading.
     """
 
     def __init__(self, models: ReadingModels, max_pixels: int) -> None:
@@ -81,24 +86,31 @@ class RapidReader:
         Raises:
             ValueError: a network gave NaN.
         """
-        found = Search(image.pixels, self.models, self._max_pixels).run()
-        lines = [_word_line(line, image) for line in found]
-        return _in_reading_order([line for line in lines if line is not None])
+        pixels = image.pixels
+        found = self._search(pixels)
+        quarters = main_quarter(found)
+        if quarters:
+            # The networks read any direction, but marks and rows only as they stand upright.
+            pixels = np.ascontiguousarray(np.rot90(pixels, quarters))
+            found = self._search(pixels)
+        size = (pixels.shape[1], pixels.shape[0])
+        read = with_upright_marks(pixels, found, self.models)
+        lines = [line for line in (_word_line(one, pixels) for one in read) if line is not None]
+        return _in_reading_order([turned_back(line, quarters, size) for line in lines])
+
+    def _search(self, pixels: NDArray[np.uint8]) -> list[ReadLine]:
+        return Search(pixels, self.models, self._max_pixels).run()
 
 
-def _word_line(line: ReadLine, image: CanonicalImage) -> WordLine | None:
+def _word_line(line: ReadLine, pixels: NDArray[np.uint8]) -> WordLine | None:
     """A line as it is handed out; None where there are no words."""
-    spelled, found = line.spelled, line.found
-    needed = _SURE_IF_SHORT if len(spelled.text) <= _SHORT else _SURE
-    text = spelled.text if spelled.confidence >= needed else ""
-    if not text and not (found.score >= _CLEAR and found.width >= _LONG * found.height):
+    found = line.found
+    if not line.text and not (found.score >= _CLEAR and found.width >= _LONG * found.height):
         return None
-    start = (4 - spelled.turned) % 4
-    quad = [found.corners[(start + index) % 4] for index in range(4)]
-    corners: Corners = (quad[0], quad[1], quad[2], quad[3])
-    confidence = min(max(spelled.confidence, 0.0), 1.0)
-    box = box_of(found, image.width, image.height)
-    return WordLine(text, box, corners, _angle(corners), confidence, _contrast(image.pixels, box))
+    confidence = min(max(line.spelled.confidence, 0.0), 1.0)
+    box = box_of(found, pixels.shape[1], pixels.shape[0])
+    angle = angle_of(line.corners)
+    return WordLine(line.text, box, line.corners, angle, confidence, _contrast(pixels, box))
 
 
 def _contrast(pixels: NDArray[np.uint8], box: Box) -> float:
@@ -109,17 +121,11 @@ def _contrast(pixels: NDArray[np.uint8], box: Box) -> float:
     return float((high - low).max())
 
 
-def _angle(corners: Corners) -> float:
-    (x0, y0), (x1, y1) = corners[:2]
-    degrees = math.degrees(math.atan2(y1 - y0, x1 - x0))
-    return 180.0 if degrees <= -180.0 else degrees
-
-
 def _in_reading_order(lines: Sequence[WordLine]) -> tuple[WordLine, ...]:
     """From top to bottom as the lines themselves stand, those of each direction together."""
     ordered: list[WordLine] = []
     for quarter in range(4):
-        ordered += _rows([line for line in lines if round(line.angle / 90.0) % 4 == quarter])
+        ordered += _rows([line for line in lines if quarter_of(line.angle) == quarter])
     return tuple(ordered)
 
 
@@ -150,4 +156,4 @@ def _turned_upright(line: WordLine) -> Box:
     """The line's box, once the picture is turned by quarters so that the line runs rightwards."""
     x0, y0, x1, y1 = line.box
     quarters = ((x0, y0, x1, y1), (y0, -x1, y1, -x0), (-x1, -y1, -x0, -y0), (-y1, x0, -y0, x1))
-    return quarters[round(line.angle / 90.0) % 4]
+    return quarters[quarter_of(line.angle)]

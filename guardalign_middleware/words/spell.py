@@ -67,6 +67,25 @@ def spell(
     return best
 
 
+def spell_turned(
+    pixels: NDArray[np.uint8], line: FoundLine, turned: int, models: ReadingModels
+) -> Spelled:
+    """Spell a line in one direction.
+
+    Args:
+        pixels: of the picture, `[H, W, 3]`.
+        line: found in it.
+        turned: quarter turns, clockwise, from the way the line is cut out.
+        models: the networks.
+
+    Raises:
+        ValueError: a probability is NaN.
+    """
+    strip = _upright(np.rot90(flat(pixels, line), -turned))
+    (spelled,) = _spell_all([strip], models)
+    return Spelled(spelled.text, spelled.confidence, turned)
+
+
 def flat(pixels: NDArray[np.uint8], line: FoundLine) -> Strip:
     """Cut a line out and lay it flat, 48 pixels high and with the contrast of print."""
     cv2 = require_cv2()
