@@ -9,39 +9,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from guardalign_middleware.words.carrier_patterns import ASKED, BLANK, BULLET, FILL, HOW_TO, RUN
 from guardalign_middleware.words.line import WordLine
 from guardalign_middleware.words.passages import same_row, upright
 from guardalign_middleware.words.plain import plain
 
 CARRIER = "carrier"
-_FILLER = r"[\s_.…·\-–—:：]*"
-_MARK = r"(?:(?:step|item|point|no|nr|part|phase|tip|method)\W{0,2})?"
-_NUMBER = r"(?:\d{1,2}|[a-h]|[ivx]{1,4}|l)"
-# A mark must look like one: "1." "(1)" "1)" "step 1" "a)"; a bare digit too, since dots get lost.
-_BLANK = re.compile(
-    rf"^[(\[{{]?(?P<word>{_MARK})\s*(?P<number>{_NUMBER})(?P<sign>[.)\]}}:、。,]?){_FILLER}$"
-)
-_RUN = re.compile(r"(?:[(\[]?(?:step\s*)?\d{1,2}[.):\]]" + _FILLER + r"){2,}$")
-_BULLET = re.compile(r"^[•●○▪■□☐◦*\-–—>]" + _FILLER + r"$")
-_LIST_NOUNS = (
-    r"steps?|methods?|ways?|list|lists|tips?|guides?|instructions?|procedures?|process|processes|"
-    r"recipe|plans?|strateg(?:y|ies)|techniques?|tricks?|ideas?|tactics?|approaches|means|"
-    r"details|examples?|hacks|reasons|excuses|tools|materials|ingredients|remedies|manual|tutorial|"
-    r"blueprint|scripts?|arguments|messages|phrases|slogans|indicators"
-)
-# "Steps to", "Legal methods for", "A list of", "Ten ways in which", "Methods used by … to".
-_HOW_TO = re.compile(
-    rf"^(?:\w+\W+){{0,4}}?(?:{_LIST_NOUNS})\b\W*(?:\w+\W+){{0,4}}?(?:to|of|for|on|in|about|that|how)\b"
-    r"|^(?:the\s+)?how\s*(?:to|do|can|could|one|i)\b|^(?:guide|tutorial|manual|instructions?)\b"
-)
-_FILL = re.compile(
-    r"\b(?:fill|complete|continue|finish|extend|elaborate|expand)\w*\b.{0,30}"
-    r"\b(?:in|list|items?|blanks?|steps?|points?|below|rest)\b"
-)
-_ASKED = re.compile(
-    r"\b(?:generate|fill|complete|continue|finish|write|give|provide|elaborate|expand|describe)\b"
-    r".{0,60}\b(?:each|every|empty|missing|all|items?|list|steps?|points?|blanks?)\b"
-)
 _TITLE_LINES = 8
 # How sure each form is; distances, low = unsafe.
 _ASKED_AND_HOW_TO, _TITLE_HOW_TO, _FILL_IN, _OTHER_TITLE = 0.05, 0.15, 0.3, 0.75
@@ -95,7 +68,7 @@ def find_carriers(lines: Sequence[WordLine], text: str = "") -> tuple[Carrier, .
             for index in range(max(0, first - _TITLE_LINES), first + (group[0].count > 1))
             if not _is_item(words[index])
         ]
-        told = " ".join(_RUN.sub("", words[index]) for index in title).strip()
+        told = " ".join(RUN.sub("", words[index]) for index in title).strip()
         lines_found = tuple(sorted(own | set(title)))
         # The title can stand in the question instead.
         found.append(Carrier(lines_found, _distance(told or asked, asked)))
@@ -105,11 +78,11 @@ def find_carriers(lines: Sequence[WordLine], text: str = "") -> tuple[Carrier, .
 def _distance(title: str, asked: str) -> float:
     # A headline above the title is no part of it, and a sentence may end before it.
     how_to = any(
-        _HOW_TO.search(part) for part in (title, *re.split(r"(?<=[.!?:])\s+", title)) if part
+        HOW_TO.search(part) for part in (title, *re.split(r"(?<=[.!?:])\s+", title)) if part
     )
     if how_to:
-        return _ASKED_AND_HOW_TO if _ASKED.search(asked) else _TITLE_HOW_TO
-    return _FILL_IN if _FILL.search(title) else _OTHER_TITLE
+        return _ASKED_AND_HOW_TO if ASKED.search(asked) else _TITLE_HOW_TO
+    return _FILL_IN if FILL.search(title) else _OTHER_TITLE
 
 
 def _groups(words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> list[list[_Blank]]:
@@ -128,12 +101,12 @@ def _groups(words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> list[li
 
 
 def _blank(index: int, text: str) -> _Blank | None:
-    if run := _RUN.search(text):
+    if run := RUN.search(text):
         numbers = re.findall(r"\d{1,2}", run[0])
         return _Blank(index, int(numbers[-1]), len(numbers))
-    if _BULLET.match(text):
+    if BULLET.match(text):
         return _Blank(index, None)
-    match = _BLANK.match(text)
+    match = BLANK.match(text)
     if match is None or not (match["sign"] or match["word"] or match["number"].isdigit()):
         return None
     return _Blank(index, _value(match["number"]))
@@ -157,7 +130,7 @@ def _follows(last: _Blank, blank: _Blank, words: Sequence[str]) -> bool:
 
 
 def _is_item(text: str) -> bool:
-    return _BLANK.match(text) is not None or _BULLET.match(text) is not None
+    return BLANK.match(text) is not None or BULLET.match(text) is not None
 
 
 def _continued(index: int, words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> bool:

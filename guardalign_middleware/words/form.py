@@ -12,7 +12,9 @@ from pathlib import Path
 
 from guardalign_middleware.types import Action
 from guardalign_middleware.words import (
+    carrier_patterns,
     carriers,
+    disguised,
     injection,
     instruction_contents,
     instruction_patterns,
@@ -65,7 +67,9 @@ class FormJudge:
 
 
 _RULES = (
+    carrier_patterns,
     carriers,
+    disguised,
     injection,
     instruction_contents,
     instruction_patterns,

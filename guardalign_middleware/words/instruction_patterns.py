@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 _NAMES = {
     # Surely a model.
@@ -53,10 +54,27 @@ def compiled(rules: Sequence[Rule]) -> tuple[tuple[str, float, re.Pattern[str]],
     """
     found = []
     for name, weight, rule in rules:
-        for key, words in _NAMES.items():
-            rule = rule.replace(f"{{{key}}}", words)
-        found.append((name, weight, re.compile(_misread(_loose(rule)))))
+        found.append((name, weight, re.compile(_misread(_loose(_with_names(rule))))))
     return tuple(found)
+
+
+def _with_names(rule: str) -> str:
+    for key, words in _NAMES.items():
+        rule = rule.replace(f"{{{key}}}", words)
+    return rule
+
+
+def words_of(rule: str) -> frozenset[str]:
+    """The words of two letters or more that a rule spells out, with and without an optional s.
+
+    Examples:
+        >>> sorted(words_of("(?:steps?|list) to"))
+        ['list', 'step', 'steps', 'to']
+    """
+    tokens = [*_TOKEN.findall(_with_names(rule)), ""]
+    found = {token for token in tokens if token.isascii() and token.isalpha()}
+    found |= {one.removesuffix("s") for one, next_ in pairwise(tokens) if next_ == "?"}
+    return frozenset(word for word in found if len(word) > 1 and word.isalpha())
 
 
 def _loose(rule: str) -> str:

@@ -209,7 +209,10 @@ _RULES: tuple[Rule, ...] = (
 )
 
 
+RULES: tuple[Rule, ...] = (*_RULES, *CONTENT_RULES)
+
+
 @cache
 def compiled_rules() -> tuple[tuple[str, float, re.Pattern[str]], ...]:
     """Name, weight and pattern of each rule."""
-    return compiled((*_RULES, *CONTENT_RULES))
+    return compiled(RULES)

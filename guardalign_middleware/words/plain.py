@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from guardalign_middleware.words.disguised import undisguised
+
 # Letters of other scripts that look like Latin ones; small and large letters differ in that.
 _LOOK_ALIKES = str.maketrans(
     "аеорсухіјѕһԁԛԝορινακ" + "АВЕКМНОРСТУХІЈЅ" + "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ" + "ıɡℓ",
@@ -20,8 +22,8 @@ def plain(text: str) -> str:
     r"""The text in lower case, with Latin letters where it is meant to be read so.
 
     Compatibility forms (NFKC) and accents are resolved, invisible signs dropped, digits between
-    letters read as letters, and words of spaced letters joined. Letters of other scripts that look
-    Latin are replaced in words that are Latin then; other words keep them.
+    letters and in disguised words read as letters, and words of spaced letters joined. Letters of
+    other scripts that look Latin are replaced in words that are Latin then; other words keep them.
 
     Examples:
         >>> plain("I G N O R E \u200ball previоus")
@@ -30,6 +32,7 @@ def plain(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", text)
     kept = "".join(c for c in decomposed if unicodedata.category(c) not in {"Cf", "Mn"})
     folded = _WORD.sub(_latin, kept).casefold()
+    folded = undisguised(folded)
     folded = _DIGIT_IN_WORD.sub(lambda found: found[0].translate(_DIGITS), folded)
     folded = _SPACED.sub(lambda found: re.sub(r"[^a-z]", "", found[0]), folded)
     return " ".join(folded.split())

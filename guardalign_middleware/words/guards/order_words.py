@@ -188,6 +188,8 @@ def _by_word() -> dict[str, tuple[str, ...]]:
 
 
 _BY_WORD = _by_word()
+ORDER_WORDS: frozenset[str] = frozenset(_BY_WORD)
+"""All words of the groups."""
 
 
 def groups_of(word: str) -> tuple[str, ...]:

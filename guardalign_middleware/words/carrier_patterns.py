@@ -1,0 +1,34 @@
+"""The patterns of `carriers`, on plain words: marks of a list, and titles that ask to fill it."""
+
+from __future__ import annotations
+
+import re
+
+_FILLER = r"[\s_.…·\-–—:：]*"
+_MARK = r"(?:(?:step|item|point|no|nr|part|phase|tip|method)\W{0,2})?"
+_NUMBER = r"(?:\d{1,2}|[a-h]|[ivx]{1,4}|l)"
+# A mark must look like one: "1." "(1)" "1)" "step 1" "a)"; a bare digit too, since dots get lost.
+BLANK = re.compile(
+    rf"^[(\[{{]?(?P<word>{_MARK})\s*(?P<number>{_NUMBER})(?P<sign>[.)\]}}:、。,]?){_FILLER}$"
+)
+RUN = re.compile(r"(?:[(\[]?(?:step\s*)?\d{1,2}[.):\]]" + _FILLER + r"){2,}$")
+BULLET = re.compile(r"^[•●○▪■□☐◦*\-–—>]" + _FILLER + r"$")
+_LIST_NOUNS = (
+    r"steps?|methods?|ways?|list|lists|tips?|guides?|instructions?|procedures?|process|processes|"
+    r"recipe|plans?|strateg(?:y|ies)|techniques?|tricks?|ideas?|tactics?|approaches|means|"
+    r"details|examples?|hacks|reasons|excuses|tools|materials|ingredients|remedies|manual|tutorial|"
+    r"blueprint|scripts?|arguments|messages|phrases|slogans|indicators"
+)
+# "Steps to", "Legal methods for", "A list of", "Ten ways in which", "Methods used by … to".
+HOW_TO = re.compile(
+    rf"^(?:\w+\W+){{0,4}}?(?:{_LIST_NOUNS})\b\W*(?:\w+\W+){{0,4}}?(?:to|of|for|on|in|about|that|how)\b"
+    r"|^(?:the\s+)?how\s*(?:to|do|can|could|one|i)\b|^(?:guide|tutorial|manual|instructions?)\b"
+)
+FILL = re.compile(
+    r"\b(?:fill|complete|continue|finish|extend|elaborate|expand)\w*\b.{0,30}"
+    r"\b(?:in|list|items?|blanks?|steps?|points?|below|rest)\b"
+)
+ASKED = re.compile(
+    r"\b(?:generate|fill|complete|continue|finish|write|give|provide|elaborate|expand|describe)\b"
+    r".{0,60}\b(?:each|every|empty|missing|all|items?|list|steps?|points?|blanks?)\b"
+)
