@@ -53,16 +53,24 @@ def to_srgb_pixels(picture: Image.Image, policy: IntakePolicy, source: str) -> P
     orientation = _orientation(picture)
     white = _white(picture)
     width, height = picture.size
-    shape = (width, height) if orientation >= _LYING else (height, width)
-    upright = np.empty((*shape, 3), dtype=np.uint8)
-    stored = _TURNED[orientation](upright) if orientation in _TURNED else upright
-    for top, band in _bands(picture):
+
+    def pixels_of(band: Image.Image) -> Pixels:
         colours, alpha = _split(band, white, source)
         rgb = _to_srgb(colours, profile)
         if alpha is not None:
             backdrop = Image.new("RGB", rgb.size, policy.background)
             rgb = Image.composite(rgb, backdrop, alpha)
-        stored[top : top + band.height] = np.asarray(rgb, dtype=np.uint8)
+        return np.asarray(rgb, dtype=np.uint8)
+
+    if orientation not in _TURNED and width * height <= _BAND_PIXELS:
+        # The array of a whole picture is a copy of Pillow's already.
+        upright = pixels_of(picture)
+    else:
+        shape = (width, height) if orientation >= _LYING else (height, width)
+        upright = np.empty((*shape, 3), dtype=np.uint8)
+        stored = _TURNED[orientation](upright) if orientation in _TURNED else upright
+        for top, band in _bands(picture):
+            stored[top : top + band.height] = pixels_of(band)
     upright.flags.writeable = False
     return upright
 
@@ -131,7 +139,7 @@ def _to_srgb(picture: Image.Image, profile: object) -> Image.Image:
         converted = _apply_profile(picture, profile)
         if converted is not None:
             return converted
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _apply_profile(picture: Image.Image, profile: bytes) -> Image.Image | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from guardalign_middleware.canonical import SourceEncoding
@@ -39,7 +40,7 @@ def source_encoding(
 
 def _jpeg(picture: JpegImagePlugin.JpegImageFile, count: int, turned: bool) -> SourceEncoding:
     tables = [
-        tuple(min(max(int(step), 1), 255) for step in table)
+        tuple(np.clip(table, 1, 255).tolist())
         for _, table in sorted(picture.quantization.items())
         if len(table) == _TABLE
     ]
