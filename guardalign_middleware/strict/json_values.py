@@ -38,7 +38,9 @@ def json_value(data: bytes, *, foreign: bool = False, max_depth: int = MAX_DEPTH
         raise
     except ValueError as error:  # also an integer of thousands of digits
         raise Malformed(f"it is not JSON: {error}") from error
-    _check_texts(value)
+    if "\\u" in text:
+        # Only an escape makes what UTF-8 and JSON refuse: half a surrogate pair, or a NUL.
+        _check_texts(value)
     return value
 
 
@@ -54,11 +56,13 @@ def _check_depth(text: str, most: int) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in values:
-            raise Malformed(f"{name!r} appears twice")
-        values[name] = value
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        seen = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise Malformed(f"{name!r} appears twice")
+            seen.add(name)
     return values
 
 
