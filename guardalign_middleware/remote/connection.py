@@ -55,7 +55,8 @@ class Connection:
         tls: ssl.SSLContext | None,
     ) -> None:
         self._url = url
-        self._key = key
+        self._urls: dict[str, httpx.URL] = {}
+        self._headers = _headers(key)
         self._timeout = timeout
         self._retries = retries
         self._tls = tls
@@ -66,15 +67,15 @@ class Connection:
     def forget(self) -> None:
         """Open no socket yet: at the start, and in a forked process, which must not share any."""
         self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
+        self._transport: httpx.HTTPTransport | None = None
 
     def close(self) -> None:
         """Close the sockets; every later request is refused."""
         with self._lock:
             self._closed = True
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+            transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
 
     def get(self, path: str) -> dict[str, Any]:
         """The JSON object at a path; errors as for `post`."""
@@ -130,19 +131,34 @@ class Connection:
     ) -> tuple[httpx.Response, bytes]:
         left = max(deadline - monotonic(), 0.001)
         limits = httpx.Timeout(left, connect=min(left, _CONNECT_SECONDS))
+        # The transport alone: it follows no redirect, keeps no cookies, reads no environment.
+        response = self._open().handle_request(
+            httpx.Request(
+                method,
+                self._url_of(path),
+                headers=self._headers,
+                content=body,
+                extensions={"timeout": limits.as_dict()},
+            )
+        )
         data = bytearray()
-        with self._open().stream(
-            method, self._url.join(path), content=body, timeout=limits
-        ) as response:
+        try:
             for chunk in response.iter_raw():
                 data += chunk
                 if len(data) > _MOST_BYTES:
                     raise self.unusable(f"answered with more than {_MOST_BYTES:,} bytes")
                 if monotonic() > deadline:
                     raise self._too_slow()
+        finally:
+            response.close()
         return response, bytes(data)
 
-    def _open(self) -> httpx.Client:
+    def _url_of(self, path: str) -> httpx.URL:
+        if path not in self._urls:
+            self._urls[path] = self._url.join(path)
+        return self._urls[path]
+
+    def _open(self) -> httpx.HTTPTransport:
         with self._lock:
             if self._closed:
                 raise Unreachable(
@@ -150,24 +166,13 @@ class Connection:
                     stage=STAGE,
                     remedy="Make a new RemoteImageGuard.",
                 )
-            if self._client is None:
-                headers = {
-                    "User-Agent": "guardalign-middleware",
-                    "Accept": "application/json",
-                    # A compressed answer could expand to more bytes than were counted.
-                    "Accept-Encoding": "identity",
-                    "Content-Type": "application/json",
-                }
-                if self._key is not None:
-                    headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
-                self._client = httpx.Client(
-                    headers=headers,
-                    follow_redirects=False,
-                    trust_env=False,
+            if self._transport is None:
+                self._transport = httpx.HTTPTransport(
                     verify=True if self._tls is None else self._tls,
+                    trust_env=False,
                     limits=httpx.Limits(keepalive_expiry=_IDLE_SECONDS),
                 )
-            return self._client
+            return self._transport
 
     def _read(self, response: httpx.Response, data: bytes) -> dict[str, Any]:
         status = response.status_code
@@ -231,6 +236,19 @@ class Connection:
             stage=STAGE,
             remedy="Raise timeout, or give the guard a faster device; nothing was allowed.",
         )
+
+
+def _headers(key: SecretStr | None) -> httpx.Headers:
+    headers = {
+        "User-Agent": "guardalign-middleware",
+        "Accept": "application/json",
+        # A compressed answer could expand to more bytes than were counted.
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+    }
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key.get_secret_value()}"
+    return httpx.Headers(headers)
 
 
 def _retry_after(response: httpx.Response) -> float:

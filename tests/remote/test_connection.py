@@ -99,6 +99,14 @@ def test_a_full_guard_is_asked_again(no_waiting: list[float]) -> None:
     assert no_waiting == [2.0, 0.2]
 
 
+def test_cookies_of_an_answer_are_not_sent_back() -> None:
+    full = refusal(429, b"", "Set-Cookie: visitor=1; Path=/")
+    error, heads = outcome(in_turn(full, ok(DESCRIPTION)))
+    assert error is None
+    assert len(heads) == 2
+    assert not [head for head in heads if "cookie" in head.lower()]
+
+
 @pytest.mark.parametrize(
     ("answer", "asked_times"),
     [
