@@ -32,6 +32,8 @@ def listening(app: ASGIApp) -> Iterator[str]:
         lifespan="off",
         access_log=False,
         log_config=None,
+        server_header=False,
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)

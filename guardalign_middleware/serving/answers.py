@@ -53,7 +53,7 @@ class Answering:
         self._service = service
         self._chain = _chain_of(service)
         self._tools = tools
-        self._template = tool_template_of(self._chain)
+        self._template = tool_template_of(self._chain) if tools else None
         if tools and self._template is None:
             raise ApiError(
                 400,

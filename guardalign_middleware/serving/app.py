@@ -30,12 +30,12 @@ _LOGGER = logging.getLogger(__name__)
 RouterOf = Callable[[Service], APIRouter]
 
 ROUTERS: tuple[RouterOf, ...] = (
-    probes_router,
-    conversation_router,
     guard_router,
+    conversation_router,
     moderations_router,
+    probes_router,
 )
-"""What every server offers."""
+"""What every server offers, the busiest first: routes are tried in order."""
 
 LOCAL_ROUTERS: tuple[RouterOf, ...] = (chat_router, responses_router)
 """What a server offers whose own model answers."""
@@ -73,8 +73,8 @@ def create_app(
     if service.config.upstream is not None:
         answering, closing = (upstream_router,), (closed_router,)
     elif service.chain is not None:
-        answering = (*answering, *LOCAL_ROUTERS)
-    for make in (*ROUTERS, *answering, *routers, *closing):
+        answering = (*LOCAL_ROUTERS, models_router)
+    for make in (*answering, *ROUTERS, *routers, *closing):
         app.include_router(make(service))
     install_errors(app, service.refusal_for)
     # The last one added is the first to see a request.

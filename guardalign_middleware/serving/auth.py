@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,6 +16,8 @@ from guardalign_middleware.serving.options import ServeOptions
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
 """For probes, which have no key; without it `/ready` gives no details."""
+
+_NAMING = frozenset({b"host", b"origin"})
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -87,13 +90,17 @@ def _digest(key: bytes) -> bytes:
 def _check_local(headers: Headers) -> None:
     """Without a key, a web page could ask through its reader's browser; it cannot hide its name."""
     for name, value in headers:
-        text = value.decode("latin-1")
-        if name == b"origin" or name == b"host":
-            host = urlsplit(text if name == b"origin" else f"//{text}").hostname or ""
-            if not is_loopback(host):
-                raise ApiError(
-                    403,
-                    f"Without a key, this server answers requests to this machine only. The "
-                    f"{name.decode().title()} header names another. Start it with --api-key-env.",
-                    code="host_not_allowed",
-                )
+        if name in _NAMING and not _is_here(name, value):
+            raise ApiError(
+                403,
+                f"Without a key, this server answers requests to this machine only. The "
+                f"{name.decode().title()} header names another. Start it with --api-key-env.",
+                code="host_not_allowed",
+            )
+
+
+@lru_cache(maxsize=64)
+def _is_here(name: bytes, value: bytes) -> bool:
+    """Whether a header names this machine; most requests of a client say the same."""
+    text = value.decode("latin-1")
+    return is_loopback(urlsplit(text if name == b"origin" else f"//{text}").hostname or "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -44,7 +44,7 @@ class Exchange:
                 await send(message)
 
         try:
-            async with AsyncExitStack() as places:
+            with ExitStack() as places:
                 if scope["path"].startswith(WORK) and scope["method"] != "GET":
                     places.enter_context(self._admission.slot())
                 body = await self._read(scope, receive)
@@ -105,6 +105,8 @@ class Exchange:
 
     async def _until_left(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Run the app, but cancel it when the client disconnects."""
+        work = asyncio.current_task()
+        assert work is not None
         gone = asyncio.Event()
         unread = [body]
 
@@ -118,19 +120,18 @@ class Exchange:
             while (await receive())["type"] != "http.disconnect":
                 pass
             gone.set()
+            work.cancel()
 
-        work = asyncio.ensure_future(self._app(scope, replay, send))
         watching = asyncio.ensure_future(watch())
         try:
-            await asyncio.wait({work, watching}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                raise _Left
-            work.result()
+            await self._app(scope, replay, send)
+        except asyncio.CancelledError:
+            # Cancelled by the watch alone, the task goes on; a server that ends cancels it, too.
+            if not gone.is_set() or work.uncancel():
+                raise
+            raise _Left from None
         finally:
-            for task in (work, watching):
-                task.cancel()
-            # The model is free only when the work has really ended.
-            await asyncio.wait({work, watching})
+            watching.cancel()
 
 
 class _Left(Exception):
