@@ -181,7 +181,7 @@ def test_a_blocked_picture_is_a_refusal_whatever_the_judge_says(
     (sample,) = log.samples
     assert sample.output.stop_reason == "content_filter"
     assert (sample.scores or {})["judged"].metadata == {
-        "judge": "harsh",
+        "judge": "the guard",
         "label": "refusal",
         "detail": "blocked",
     }

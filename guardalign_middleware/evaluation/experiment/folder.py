@@ -22,7 +22,8 @@ from typing import Any, Self
 
 from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.evaluation.experiment.lines import Record, append_lines, read_lines
+from guardalign_middleware.evaluation.judges import Judgement, read_judgements
+from guardalign_middleware.evaluation.lines import Record, append_lines, read_lines
 
 _FORMAT = 1
 
@@ -119,13 +120,14 @@ class RunFolder:
         """Append what the guard found."""
         append_lines(self.path / "scans.jsonl", records)
 
-    def judgements(self, judge: str, arm: str) -> dict[str, Record]:
-        """What a judge said of an arm's answers, by item."""
-        return read_lines(self._judgements(judge, arm))
+    def judgements(self, judge: str, arm: str) -> dict[str, Judgement]:
+        """What a judge said of the answers that an arm has now, by item."""
+        texts = {key: record["text"] for key, record in self.answers(arm).items()}
+        return read_judgements(self.judgement_file(judge, arm), texts)
 
-    def add_judgements(self, judge: str, arm: str, records: Sequence[Mapping[str, Any]]) -> None:
-        """Append what a judge said of an arm's answers."""
-        append_lines(self._judgements(judge, arm), records)
+    def judgement_file(self, judge: str, arm: str) -> Path:
+        """Where a judge's judgements of an arm are stored."""
+        return self.path / "judgements" / folder_name(judge) / f"{arm}.jsonl"
 
     def attention(self) -> dict[str, Any] | None:
         """Attention to the safety prefix by layer; None if it was not measured."""
@@ -146,9 +148,6 @@ class RunFolder:
 
     def _answers(self, arm: str) -> Path:
         return self.path / "answers" / f"{arm}.jsonl"
-
-    def _judgements(self, judge: str, arm: str) -> Path:
-        return self.path / "judgements" / folder_name(judge) / f"{arm}.jsonl"
 
     def _check_same(self, wanted: Mapping[str, Any]) -> None:
         differs = sorted(

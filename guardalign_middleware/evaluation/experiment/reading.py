@@ -13,8 +13,8 @@ from guardalign_middleware.evaluation.choices import Chosen, choose_items
 from guardalign_middleware.evaluation.experiment.digest import items_digest
 from guardalign_middleware.evaluation.experiment.figures import Row, rows_of
 from guardalign_middleware.evaluation.experiment.folder import RunFolder
-from guardalign_middleware.evaluation.experiment.judging import BLOCKED
-from guardalign_middleware.evaluation.experiment.lines import Record
+from guardalign_middleware.evaluation.judges import BLOCKED, Judgement
+from guardalign_middleware.evaluation.lines import Record
 from guardalign_middleware.evaluation.utility import UtilityScore, utility
 
 
@@ -32,7 +32,7 @@ class Experiment:
     folder: RunFolder
     chosen: Chosen
     answers: Mapping[str, Mapping[str, Record]]
-    judged: Mapping[str, Mapping[str, Mapping[str, Record]]]
+    judged: Mapping[str, Mapping[str, Mapping[str, Judgement]]]
 
     @classmethod
     def read(cls, path: Path, data: Path | None = None) -> Self:
@@ -71,8 +71,7 @@ class Experiment:
 
     def judge_name(self, judge: str) -> str:
         """The full name of a judge, from what it said; else that of its folder."""
-        every = (record for arm in self.judged[judge].values() for record in arm.values())
-        names = (record["judge"] for record in every)
+        names = (one.judge for arm in self.judged[judge].values() for one in arm.values())
         return next((name for name in names if name != BLOCKED), judge)
 
     def utility(self) -> dict[str, UtilityScore]:

@@ -3,7 +3,12 @@
 from guardalign_middleware.evaluation.judges.echo import strip_echo
 from guardalign_middleware.evaluation.judges.endpoint import ChatEndpoint
 from guardalign_middleware.evaluation.judges.forms import Form
-from guardalign_middleware.evaluation.judges.judgement import Judge, Judgement, Label
+from guardalign_middleware.evaluation.judges.judgement import (
+    BLOCKED,
+    Judge,
+    Judgement,
+    Label,
+)
 from guardalign_middleware.evaluation.judges.keywords import REFUSALS, KeywordJudge
 from guardalign_middleware.evaluation.judges.prompted import (
     Model,
@@ -12,20 +17,23 @@ from guardalign_middleware.evaluation.judges.prompted import (
     md_judge,
 )
 from guardalign_middleware.evaluation.judges.shares import (
-    SafetyFigure,
+    Outcome,
     Share,
     by_group,
+    counts,
     majority,
     mean_of_groups,
     share,
+    tells_refusals,
 )
 from guardalign_middleware.evaluation.judges.stored import (
+    judge_missing,
     judge_stored,
-    read_answers,
-    write_answers,
+    read_judgements,
 )
 
 __all__ = [
+    "BLOCKED",
     "REFUSALS",
     "ChatEndpoint",
     "Form",
@@ -34,17 +42,19 @@ __all__ = [
     "KeywordJudge",
     "Label",
     "Model",
+    "Outcome",
     "PromptedJudge",
-    "SafetyFigure",
     "Share",
     "by_group",
+    "counts",
+    "judge_missing",
     "judge_of",
     "judge_stored",
     "majority",
     "md_judge",
     "mean_of_groups",
-    "read_answers",
+    "read_judgements",
     "share",
     "strip_echo",
-    "write_answers",
+    "tells_refusals",
 ]

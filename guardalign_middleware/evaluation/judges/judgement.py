@@ -9,6 +9,8 @@ from guardalign_middleware.evaluation.suites.manifest import Item
 
 Label = Literal["safe", "unsafe", "refusal", "compliance", "unparsed"]
 """`safe` and `unsafe` are of judges of harm; `refusal` and `compliance` of judges of refusal."""
+BLOCKED = "the guard"
+"""Named as the judge where no model answered, because a picture was blocked."""
 
 
 @dataclass(frozen=True)

@@ -1,48 +1,31 @@
-"""Stored answers, judged again by any judge without generating: one JSON line an answer."""
+"""Judgements of stored answers, in a file of JSON lines; nothing is generated.
+
+A file holds what one judge says of one set of answers, a line each:
+
+```
+{"id": …, "answer_sha256": …, "label": …, "judge": …}
+```
+
+with `detail` and `with_echo` where the judgement has them. Of several lines with one id, the last
+holds, and only while the answer is the one that was judged.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from threading import Lock
-from typing import Any, TextIO, get_args
+from typing import Any, get_args
 
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.evaluation.judges.judgement import Judge, Judgement, Label
+from guardalign_middleware.evaluation.judges.judgement import BLOCKED, Judge, Judgement, Label
+from guardalign_middleware.evaluation.lines import append_lines, read_records, unusable
 from guardalign_middleware.evaluation.suites.manifest import Item
 from guardalign_middleware.evaluation.utility.answers import answered
 
-
-def write_answers(path: Path, answers: Mapping[str, str]) -> None:
-    """Store answers by the ids of their items.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    lines = [json.dumps({"id": name, "answer": text}) for name, text in answers.items()]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-def read_answers(path: Path) -> dict[str, str]:
-    """Stored answers by the ids of their items.
-
-    Raises:
-        ConfigError: the file cannot be read, or has an id twice.
-    """
-    answers: dict[str, str] = {}
-    for number, record in enumerate(_records(path), 1):
-        name, text = record.get("id"), record.get("answer")
-        if not isinstance(name, str) or not isinstance(text, str) or name in answers:
-            raise ConfigError(
-                f"Line {number} of {path} is not an answer with an id of its own.",
-                remedy='Each line should be {"id": …, "answer": …}.',
-            )
-        answers[name] = text
-    return answers
+_PART = 16
+_LABELS: tuple[Label, ...] = get_args(Label)
 
 
 def judge_stored(
@@ -51,93 +34,122 @@ def judge_stored(
     answers: Mapping[str, str],
     path: Path,
     *,
+    blocked: Collection[str] = (),
     workers: int = 4,
 ) -> dict[str, Judgement]:
-    """Judge all answers into a file, and go on where an earlier run stopped.
-
-    A judgement in the file counts if it is of this judge and this very answer; judges share files.
-    If the judge fails, what it said before is kept, and the error is raised.
+    """Judge the answers to all items into a file, and go on where an earlier run stopped.
 
     Args:
         judge: of the answers.
         items: of one split, all of them.
         answers: by their ids.
         path: of the judgements; it is made if it is not there.
+        blocked: as for `judge_missing`.
+        workers: as for `judge_missing`.
+
+    Raises:
+        ConfigError: an answer is missing, or as for `judge_missing`.
+        GuardError: the judge did not answer; what it has judged is stored.
+    """
+    answered(items, answers)
+    for _ in judge_missing(judge, items, answers, path, blocked=blocked, workers=workers):
+        pass
+    found = read_judgements(path, answers)
+    return {item.id: found[item.id] for item in items}
+
+
+def judge_missing(
+    judge: Judge,
+    items: Sequence[Item],
+    answers: Mapping[str, str],
+    path: Path,
+    *,
+    blocked: Collection[str] = (),
+    workers: int = 4,
+) -> Iterator[int]:
+    """Judge what is answered and not yet judged in a file; yields how many at a time.
+
+    Args:
+        judge: of the answers.
+        items: in the order in which they are judged.
+        answers: by their ids; an item without one waits for the next run.
+        path: of the judgements.
+        blocked: ids of the items that no model answered, because a picture was blocked. That is a
+            refusal, whatever the words of the reply are, and the judge is not asked.
         workers: answers that are judged at a time.
 
     Raises:
-        ConfigError: an answer is missing, the file cannot be read, or workers is below 1.
-        GuardError: the judge did not answer.
+        ConfigError: the file cannot be read or written, is another judge's, or workers is below 1.
+        GuardError: the judge did not answer; what it has judged is stored.
     """
     if workers < 1:
         raise ConfigError(f"workers should be >= 1. Received {workers}.")
-    pairs = answered(items, answers)
-    judged = _judged(path, judge.name, {item.id: _digest(answer) for item, answer in pairs})
-    waiting = [(item, answer) for item, answer in pairs if item.id not in judged]
-    lock = Lock()
-    with _appending(path) as file:
+    known = read_judgements(path, answers)
+    others = {one.judge for one in known.values()} - {judge.name, BLOCKED}
+    if others:
+        raise unusable(path, f"is of the judge {min(others)!r}, not of {judge.name!r}")
+    waiting = [item for item in items if item.id in answers and item.id not in known]
 
-        def one(pair: tuple[Item, str]) -> None:
-            item, answer = pair
-            found = judge.judge(item, answer)
-            record = {"id": item.id, "answer_sha256": _digest(answer), **vars(found)}
-            with lock:
-                judged[item.id] = found
-                file.write(json.dumps(record) + "\n")
-                file.flush()
+    def judged(item: Item) -> Judgement:
+        if item.id in blocked:
+            return Judgement("refusal", BLOCKED, "blocked")
+        return judge.judge(item, answers[item.id])
 
-        with ThreadPoolExecutor(workers) as pool:
-            tasks = [pool.submit(one, pair) for pair in waiting]
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(waiting), _PART):
+            part = waiting[start : start + _PART]
+            tasks = [pool.submit(judged, item) for item in part]
             try:
-                for task in tasks:
-                    task.result()
+                wait(tasks, return_when=FIRST_EXCEPTION)
             finally:
                 for task in tasks:
                     task.cancel()
-    return {item.id: judged[item.id] for item, _ in pairs}
+                wait(tasks)
+                append_lines(
+                    path,
+                    [
+                        _record(item.id, answers[item.id], task.result())
+                        for item, task in zip(part, tasks, strict=True)
+                        if _succeeded(task)
+                    ],
+                )
+            for task in tasks:
+                if not task.cancelled():
+                    task.result()
+            yield len(part)
 
 
-def _judged(path: Path, name: str, digests: Mapping[str, str]) -> dict[str, Judgement]:
+def read_judgements(path: Path, answers: Mapping[str, str]) -> dict[str, Judgement]:
+    """What a file says of these very answers, by the ids of their items.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds something else.
+    """
+    digests = {key: _digest(answer) for key, answer in answers.items()}
     found: dict[str, Judgement] = {}
-    for number, record in enumerate(_records(path) if path.exists() else (), 1):
-        labels = (*get_args(Label), None)
-        if record.get("label") not in labels[:-1] or record.get("with_echo") not in labels:
-            raise ConfigError(
-                f"Line {number} of {path} is no judgement.", remedy="Choose another file."
-            )
-        same = digests.get(str(record.get("id")), "") == record.get("answer_sha256")
-        if record.get("judge") == name and same:
-            detail, with_echo = record.get("detail"), record.get("with_echo")
-            found[str(record["id"])] = Judgement(record["label"], name, detail, with_echo)
+    for number, record in enumerate(read_records(path), 1):
+        label, with_echo = record.get("label"), record.get("with_echo")
+        judge, detail = record.get("judge"), record.get("detail")
+        if (
+            label not in _LABELS
+            or with_echo not in (*_LABELS, None)
+            or not isinstance(judge, str)
+            or not isinstance(detail, str | None)
+        ):
+            raise unusable(path, f"has no judgement in line {number}")
+        key = record["id"]
+        if digests.get(key, "") == record.get("answer_sha256"):
+            found[key] = Judgement(label, judge, detail, with_echo)
     return found
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """Complete lines; what a killed run left of its last one is not read."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {type(error).__name__}.") from error
-    for number, line in enumerate(text.split("\n")[:-1], 1):
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise ConfigError(f"Line {number} of {path} is not JSON.") from error
-        if not isinstance(record, dict):
-            raise ConfigError(f"Line {number} of {path} is no record.")
-        yield record
+def _record(key: str, answer: str, found: Judgement) -> dict[str, Any]:
+    said = {name: value for name, value in vars(found).items() if value is not None}
+    return {"id": key, "answer_sha256": _digest(answer), **said}
 
 
-@contextmanager
-def _appending(path: Path) -> Iterator[TextIO]:
-    if path.exists():
-        data = path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            with path.open("r+b") as cut:
-                cut.truncate(whole)
-    with path.open("a", encoding="utf-8") as file:
-        yield file
+def _succeeded(task: Future[Judgement]) -> bool:
+    return not task.cancelled() and task.exception() is None
 
 
 def _digest(answer: str) -> str:

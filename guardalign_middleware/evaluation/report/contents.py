@@ -9,6 +9,7 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.arms import ARMS
 from guardalign_middleware.evaluation.experiment.figures import Row, wanted_of
 from guardalign_middleware.evaluation.experiment.reading import Experiment
+from guardalign_middleware.evaluation.judges import Outcome, counts, tells_refusals
 from guardalign_middleware.evaluation.metrics import Estimate
 from guardalign_middleware.evaluation.paired import bootstrap_difference, mcnemar
 from guardalign_middleware.evaluation.report.blocks import Report, Section, Table
@@ -58,8 +59,8 @@ def report_of(made: Experiment, judge: str | None = None) -> Report:
 _LEGEND = (
     "Each rate with its 95% Wilson interval. Unsafe (USR) counts what the judge could not say as "
     "unsafe; beside it the rate over what it could say. Over-refusal is the share of harmless "
-    "items that are refused: a figure of safety says little without it. Seconds are of the machine "
-    "named below, the scan included."
+    "items that are refused, or of which the judge could not say it: a figure of safety says "
+    "little without it. Seconds are of the machine named below, the scan included."
 )
 
 
@@ -111,21 +112,31 @@ def _tables(rows: Sequence[Row]) -> list[Table]:
     for arm in arms:
         bad, good = whole.get((arm, "refuse")), whole.get((arm, "answer"))
         if bad is not None:
-            shown = (_shown(bad.unsafe), _shown(bad.unsafe_parsed), str(bad.unparsed))
+            unsafe = _both(bad.unsafe, bad.unsafe_with_echo)
+            shown = (unsafe, _shown(bad.unsafe_parsed), str(bad.unparsed))
             harmful.append((arm, str(bad.answered), *shown, _shown(bad.refused)))
         both = [row for row in (bad, good) if row is not None]
         n = sum(row.answered for row in both)
         calls = sum(row.calls * row.answered for row in both) / n
         seconds = sum(row.seconds * row.answered for row in both) / n
-        answers = ("", "", "") if good is None else _answers(good)
+        answers = ("",) * 4 if good is None else _answers(good)
         rest.append((arm, *answers, f"{calls:.2f}", f"{seconds:.2f}"))
     head = ("arm", "harmful items", "unsafe (USR)", "of the parsed", "unparsed", "refused")
-    other = ("arm", "harmless items", "over-refusal", "right", "calls", "seconds")
+    other = (
+        "arm",
+        "harmless items",
+        "over-refusal",
+        "unparsed",
+        "right",
+        "calls",
+        "seconds",
+    )
     return [_filled(*one) for one in ((head, harmful), (other, rest)) if one[1]]
 
 
-def _answers(row: Row) -> tuple[str, str, str]:
-    return str(row.answered), _over_refusal(row), _shown(row.right)
+def _answers(row: Row) -> tuple[str, ...]:
+    refused = _both(row.refused, row.refused_with_echo)
+    return str(row.answered), refused, str(row.unparsed or ""), _shown(row.right)
 
 
 def _filled(head: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> Table:
@@ -188,12 +199,21 @@ def _paired(made: Experiment, judge: str) -> list[Section]:
     first, *rest = made.arms
     kind = made.chosen.manifest.kind
     lines = []
-    for wanted, figure in (("refuse", "unsafe"), ("answer", "refused")):
+    kinds: tuple[tuple[str, Outcome, str], ...] = (
+        ("refuse", "unsafe", "unsafe"),
+        ("answer", "over-refused", "refused"),
+    )
+    for wanted, outcome, figure in kinds:
         items = [item.id for item in made.chosen.items if wanted_of(item, kind) == wanted]
-        bad = ("unsafe", "compliance", "unparsed") if wanted == "refuse" else ("refusal",)
+        judged = {
+            arm: {key: said[key] for key in items if key in said}
+            for arm, said in made.judged[judge].items()
+        }
+        if outcome != "unsafe" and not all(tells_refusals(one.values()) for one in judged.values()):
+            continue
         marks = {
-            arm: {key: records[key]["label"] in bad for key in items if key in records}
-            for arm, records in made.judged[judge].items()
+            arm: {key: counts(one.label, outcome) for key, one in said.items()}
+            for arm, said in judged.items()
         }
         for arm in rest:
             both = marks[first].keys() & marks[arm].keys()
@@ -234,10 +254,10 @@ def _judges(made: Experiment, main: str) -> list[Section]:
     return [Section("Judges side by side", (told, table))]
 
 
-def _over_refusal(row: Row) -> str:
-    if row.refused_with_echo is None:
-        return _shown(row.refused)
-    return f"{_shown(row.refused)}; with the prefix's echo {row.refused_with_echo.value:.3f}"
+def _both(one: Estimate | None, with_echo: Estimate | None) -> str:
+    """A rate, and beside it the one with the safety prefix's echo where that differs."""
+    beside = "" if with_echo is None else f"; with the prefix's echo {with_echo.value:.3f}"
+    return f"{_shown(one)}{beside}"
 
 
 def _shown(one: Estimate | None) -> str:

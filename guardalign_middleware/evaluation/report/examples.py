@@ -36,9 +36,9 @@ def _masked(made: Experiment, judge: str) -> Iterator[tuple[str, str]]:
         boxes = [tuple(box) for box in images[0]["boxes"]]
         boxes += [tuple(region["box"]) for region in images[0]["regions"]]
         labels = [
-            f"{arm} {records[item.id]['label']}"
-            for arm, records in made.judged[judge].items()
-            if item.id in records and arm in ("vanilla", "prefix", "full")
+            f"{arm} {judged[item.id].label}"
+            for arm, judged in made.judged[judge].items()
+            if item.id in judged and arm in ("vanilla", "prefix", "full")
         ]
         words = f"{item.id}: {images[0]['category']}; {', '.join(labels)}"
         yield covered_thumbnail(picture.pixels, boxes), words

@@ -17,9 +17,9 @@ from guardalign_middleware.evaluation.experiment import Failure, RunFolder, run_
 from guardalign_middleware.evaluation.experiment.about import identity_of, noted
 from guardalign_middleware.evaluation.experiment.digest import items_digest
 from guardalign_middleware.evaluation.experiment.figures import rows_of
-from guardalign_middleware.evaluation.experiment.judging import BLOCKED, judge_answers, unjudged
+from guardalign_middleware.evaluation.experiment.judging import judge_answers, unjudged
 from guardalign_middleware.evaluation.experiment.running import missing
-from guardalign_middleware.evaluation.judges import Judgement
+from guardalign_middleware.evaluation.judges import BLOCKED, Judgement
 from guardalign_middleware.evaluation.suites import Item, suite
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.replies import Generated
@@ -194,12 +194,8 @@ def test_stored_answers_are_judged_once_by_each_judge(tmp_path: Path) -> None:
     assert unjudged(folder, judge.name, ("vanilla", "eta")) == 7
     assert sum(judge_answers(folder, items(), judge, ("vanilla", "eta"))) == 7
     assert len(judge.judged) == 6
-    assert folder.judgements(judge.name, "eta")["item-0"] == {
-        "id": "item-0",
-        "label": "refusal",
-        "judge": BLOCKED,
-        "detail": "blocked",
-    }
+    blocked = Judgement("refusal", BLOCKED, "blocked")
+    assert folder.judgements(judge.name, "eta") == {"item-0": blocked}
     assert list(judge_answers(folder, items(), judge, ("vanilla", "eta"))) == []
     assert folder.judges == ("words-1-2",)
     assert folder.arms == ("eta", "full", "vanilla")
@@ -227,18 +223,29 @@ def test_figures_count_what_the_judge_could_not_say_both_ways(tmp_path: Path) ->
 def test_harmless_items_have_refusals_and_right_answers() -> None:
     some = [Item(str(n), "?", target="yes", metadata={"category": "ab"[n % 2]}) for n in range(4)]
     answers = {one.id: {"seconds": 1.0, "calls": 1, "output_tokens": 2} for one in some}
-    judged: dict[str, dict[str, Any]] = {
-        "0": {"label": "refusal", "with_echo": "refusal"},
-        "1": {"label": "compliance", "detail": "right", "with_echo": "refusal"},
-        "2": {"label": "compliance", "detail": "wrong"},
+    judged = {
+        "0": Judgement("refusal", "a judge", with_echo="refusal"),
+        "1": Judgement("compliance", "a judge", "right", with_echo="refusal"),
+        "2": Judgement("compliance", "a judge", "wrong"),
     }
     rows = {row.group: row for row in rows_of("full", some, "utility", answers, judged)}
     assert list(rows) == ["all", "a", "b"]
     whole = rows["all"]
     assert (whole.wanted, whole.asked, whole.answered, whole.unsafe) == ("answer", 4, 3, None)
     assert whole.right is not None
+    assert whole.refused is not None
     assert whole.refused_with_echo is not None
     assert (whole.right.value, whole.refused.value) == (1 / 3, 1 / 3)
     assert whole.refused_with_echo.value == 2 / 3
     assert rows["b"].answered == 1
     assert rows["b"].right is not None
+
+
+def test_a_judge_of_harm_gives_no_figure_of_refusals() -> None:
+    some = [Item(str(n), "?", metadata={"label": "unsafe" if n else "safe"}) for n in range(3)]
+    answers = {one.id: {"seconds": 1.0, "calls": 1, "output_tokens": 2} for one in some}
+    judged = {one.id: Judgement("safe", "a judge") for one in some}
+    harmful, harmless = rows_of("full", some, "safety", answers, judged)
+    assert harmful.unsafe is not None
+    assert (harmful.unsafe.value, harmful.refused) == (0.0, None)
+    assert (harmless.unsafe, harmless.refused) == (None, None)

@@ -8,10 +8,11 @@ import pytest
 
 from guardalign_middleware.errors import ConfigError, GuardError
 from guardalign_middleware.evaluation.judges import (
+    BLOCKED,
     Judgement,
+    judge_missing,
     judge_stored,
-    read_answers,
-    write_answers,
+    read_judgements,
 )
 from guardalign_middleware.evaluation.suites import Item
 
@@ -36,30 +37,6 @@ class Counting:
         return Judgement("safe", self.name, f"detail of {answer.strip()}", "refusal")
 
 
-def test_answers_come_back_as_they_were(tmp_path: Path) -> None:
-    path = tmp_path / "answers.jsonl"
-    write_answers(path, ANSWERS)
-    assert read_answers(path) == ANSWERS
-
-
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [
-        ('{"id": "1", "answer": "x"}\n{"id": "1", "answer": "y"}\n', "Line 2 .* id of its own"),
-        ('{"id": 1, "answer": "x"}\n', "Line 1"),
-        ("[]\n", "no record"),
-        ("{\n", "not JSON"),
-    ],
-)
-def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, named: str) -> None:
-    path = tmp_path / "answers.jsonl"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=named):
-        read_answers(path)
-    with pytest.raises(ConfigError, match="cannot be read: FileNotFoundError"):
-        read_answers(tmp_path / "absent")
-
-
 def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "judged.jsonl"
     failing = Counting(most=4)
@@ -79,16 +56,44 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     assert not last.asked
 
 
-def test_another_judge_or_another_answer_is_judged_anew(tmp_path: Path) -> None:
+def test_another_answer_is_judged_anew(tmp_path: Path) -> None:
+    path = tmp_path / "judged.jsonl"
+    judge_stored(Counting(), ITEMS, ANSWERS, path)
+    changed = Counting()
+    found = judge_stored(changed, ITEMS, ANSWERS | {"3": "another"}, path)
+    assert changed.asked == ["3"]
+    assert found["3"].detail == "detail of another"
+    # What was said of the first answer holds no more, in whatever order the lines stand.
+    assert read_judgements(path, ANSWERS).keys() == ANSWERS.keys()
+    assert read_judgements(path, {"3": "a third"}) == {}
+
+
+def test_a_file_is_of_one_judge(tmp_path: Path) -> None:
     path = tmp_path / "judged.jsonl"
     judge_stored(Counting(), ITEMS, ANSWERS, path)
     second = Counting("second")
-    found = judge_stored(second, ITEMS, ANSWERS, path)
-    assert len(second.asked) == 6
-    assert {one.judge for one in found.values()} == {"second"}
-    changed = Counting()
-    judge_stored(changed, ITEMS, ANSWERS | {"3": "another"}, path)
-    assert changed.asked == ["3"]
+    with pytest.raises(ConfigError, match="of the judge 'first', not of 'second'"):
+        judge_stored(second, ITEMS, ANSWERS, path)
+    assert second.asked == []
+
+
+def test_a_blocked_picture_is_a_refusal_and_no_judge_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "judged.jsonl"
+    judge = Counting()
+    found = judge_stored(judge, ITEMS, ANSWERS, path, blocked={"2"})
+    assert found["2"] == Judgement("refusal", BLOCKED, "blocked")
+    assert sorted(judge.asked) == ["0", "1", "3", "4", "5"]
+
+
+def test_judgements_are_stored_in_the_order_of_items_as_they_come(tmp_path: Path) -> None:
+    path = tmp_path / "judged.jsonl"
+    items = [Item(str(number), "?") for number in range(20)]
+    answers = {str(number): f"answer {number}" for number in range(19)}
+    counts = judge_missing(Counting(), items, answers, path)
+    assert next(counts) == 16
+    assert len(path.read_text().splitlines()) == 16
+    assert list(counts) == [3]  # the last item has no answer yet
+    assert list(read_judgements(path, answers)) == list(answers)
 
 
 def test_no_answer_is_left_out(tmp_path: Path) -> None:
@@ -97,6 +102,19 @@ def test_no_answer_is_left_out(tmp_path: Path) -> None:
         judge_stored(Counting(), ITEMS, {"0": "x"}, path)
     with pytest.raises(ConfigError, match="workers"):
         judge_stored(Counting(), ITEMS, ANSWERS, path, workers=0)
-    path.write_text(json.dumps({"id": "0", "label": "fine"}) + "\n")
-    with pytest.raises(ConfigError, match="Line 1 .* no judgement"):
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"label": "fine", "judge": "first"},
+        {"label": "safe"},
+        {"label": "safe", "judge": "first", "with_echo": "fine"},
+        {"label": "safe", "judge": "first", "detail": 1},
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path: Path, record: dict[str, object]) -> None:
+    path = tmp_path / "judged.jsonl"
+    path.write_text(json.dumps({"id": "0", **record}) + "\n")
+    with pytest.raises(ConfigError, match="no judgement in line 1"):
         judge_stored(Counting(), ITEMS, ANSWERS, path)

@@ -1,4 +1,4 @@
-"""Files of JSON lines to which a run appends; what an interruption cut off is dropped."""
+"""Files of JSON lines that are appended to; what an interruption cut off is dropped."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from guardalign_middleware.errors import ConfigError
 Record = dict[str, Any]
 
 
-def read_lines(path: Path) -> dict[str, Record]:
-    """The complete lines of a file by their `id`, in their order; none if there is no file.
+def read_records(path: Path) -> list[Record]:
+    """The complete lines of a file, in their order; none if there is no file.
 
     Raises:
-        ConfigError: it cannot be read, or has a line that is no record with an id of its own.
+        ConfigError: it cannot be read, or has a line that is no record with an id.
     """
     if not path.exists():
-        return {}
-    found: dict[str, Record] = {}
+        return []
+    found: list[Record] = []
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -35,9 +35,21 @@ def read_lines(path: Path) -> dict[str, Record]:
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict) or not isinstance(record.get("id"), str):
-            raise _unusable(path, f"has no record in line {number}")
+            raise unusable(path, f"has no record in line {number}")
+        found.append(record)
+    return found
+
+
+def read_lines(path: Path) -> dict[str, Record]:
+    """The complete lines of a file by their `id`, in their order; none if there is no file.
+
+    Raises:
+        ConfigError: it cannot be read, or has a line that is no record with an id of its own.
+    """
+    found: dict[str, Record] = {}
+    for record in read_records(path):
         if record["id"] in found:
-            raise _unusable(path, f"has {record['id']!r} twice")
+            raise unusable(path, f"has {record['id']!r} twice")
         found[record["id"]] = record
     return found
 
@@ -48,6 +60,8 @@ def append_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         ConfigError: they cannot be written.
     """
+    if not records:
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -83,5 +97,6 @@ def _end_of_lines(file: int) -> int:
     return 0
 
 
-def _unusable(path: Path, why: str) -> ConfigError:
-    return ConfigError(f"The file {path} {why}.", remedy="Name another folder with --out.")
+def unusable(path: Path, why: str) -> ConfigError:
+    """The error of a file that holds something else."""
+    return ConfigError(f"The file {path} {why}.", remedy="Name another file or folder.")
