@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import inspect_ai
 import pytest
+
+pytest.importorskip("inspect_ai", reason="only in the environment of `make inspect`")
+import inspect_ai
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, GenerateConfig, get_model
 from inspect_ai.tool import ToolInfo
