@@ -11,7 +11,12 @@ from guardalign_middleware.cli.running import run
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of guardalign eval.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder of guardalign eval, or of Inspect's logs; or one log."
+        ),
+    ],
     target: Annotated[
         Path,
         typer.Option(

@@ -68,12 +68,9 @@ def test_an_arm_answers_a_suite_and_no_picture_is_in_the_log(tmp_path: Path) -> 
     assert log.samples is not None
     assert [sample.id for sample in log.samples] == [f"harmful-{n}" for n in range(4)]
     first = log.samples[0]
-    assert first.output.metadata == {
-        "arm": "vanilla",
-        "calls": 1,
-        "finish_reason": "stop",
-        "detail": {},
-    }
+    told = dict(first.output.metadata or {})
+    assert told.pop("run")["chain"]["guard"] == "mini"
+    assert told == {"arm": "vanilla", "calls": 1, "finish_reason": "stop", "detail": {}}
     assert first.scores is not None
     value = first.scores["judged"].value
     assert isinstance(value, dict)
@@ -186,4 +183,5 @@ def test_a_blocked_picture_is_a_refusal_whatever_the_judge_says(
         "judge": "the guard",
         "label": "refusal",
         "detail": "blocked",
+        "with_echo": None,
     }

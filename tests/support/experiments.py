@@ -12,6 +12,7 @@ from guardalign_middleware.evaluation.experiment.digest import items_digest
 from guardalign_middleware.evaluation.experiment.judging import judge_answers
 from guardalign_middleware.evaluation.mini_suite import MiniJudge, MiniSuite
 from guardalign_middleware.evaluation.suites import Item
+from guardalign_middleware.identity import chain_identity
 from guardalign_middleware.intake import load_image
 from guardalign_middleware.mini.questions import COMPLY, NOT_SEEN, REFUSE
 
@@ -30,7 +31,7 @@ def made_up(path: Path, n: int = 8, arms: Sequence[str] = ARMS) -> RunFolder:
         "limit": n,
         "items": len(items),
         "items_sha256": items_digest(items),
-        "chain": {"fingerprint": "c" * 64},
+        "chain": chain_identity(GuardAlignConfig.load("mini"), None),
         "options": {},
         "eta_threshold": None,
     }
@@ -53,14 +54,12 @@ def made_up(path: Path, n: int = 8, arms: Sequence[str] = ARMS) -> RunFolder:
 
 
 def _about(suite: MiniSuite) -> dict[str, Any]:
-    told = vars(suite.manifest)
-    names = ("title", "kind", "source", "revision", "licence", "prompt", "metric", "judge")
     config = GuardAlignConfig.load("mini")
     return {
         "made": "2026-01-01 00:00 UTC",
         "preset": "mini",
         "data": None,
-        "manifest": {name: told[name] for name in (*names, "comparable", "paper")},
+        "manifest": suite.manifest.to_record(),
         "model": "made up",
         "weights": {"files": {"model.safetensors": "w" * 64}},
         "encoder": "encoder",

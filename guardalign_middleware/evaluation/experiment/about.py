@@ -56,7 +56,6 @@ def noted(manifest: Manifest, chain: GuardAlign, preset: str, data: str | None) 
         preset: as the user named it.
         data: the folder of the suite's files; None for one that has none.
     """
-    runner = chain.runner.config
     weights = getattr(chain.runner, "provenance", None)
     guard = chain.guard
     detector = guard.detector if isinstance(guard, ImageGuard) else None
@@ -65,35 +64,31 @@ def noted(manifest: Manifest, chain: GuardAlign, preset: str, data: str | None) 
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "preset": preset,
         "data": data,
-        "manifest": {
-            "title": manifest.title,
-            "kind": manifest.kind,
-            "source": manifest.source,
-            "revision": manifest.revision,
-            "licence": manifest.licence,
-            "prompt": manifest.prompt,
-            "metric": manifest.metric,
-            "judge": manifest.judge,
-            "comparable": manifest.comparable,
-            "paper": manifest.paper,
-        },
+        "manifest": manifest.to_record(),
         "model": chain.runner.name,
         "weights": {} if weights is None else weights.to_json(),
         "encoder": None if detector is None else detector.meters[0].encoder.fingerprint,
         "profile": None if profile is None else profile.fingerprint,
-        "generation": {
-            "max_new_tokens": runner.max_new_tokens,
-            "temperature": runner.temperature,
-            "batch_size": runner.batch_size,
-            "dtype": runner.dtype,
-        },
+        "generation": generation_record(chain),
         "config": chain.config.model_dump(mode="json", exclude={"audit", "serve"}),
-        "versions": _versions(),
+        "versions": versions(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
 
 
-def _versions() -> dict[str, str]:
+def generation_record(chain: GuardAlign) -> dict[str, Any]:
+    """How answers are generated where nothing else is asked for."""
+    runner = chain.runner.config
+    return {
+        "max_new_tokens": runner.max_new_tokens,
+        "temperature": runner.temperature,
+        "batch_size": runner.batch_size,
+        "dtype": runner.dtype,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, this package and the libraries that answers depend on."""
     found = {"guardalign": __version__, "python": platform.python_version()}
     for name in _LIBRARIES:
         try:

@@ -30,9 +30,12 @@ from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError, MessageError
 from guardalign_middleware.evaluation.arms import Answered, Arm, Asked, arm_names
 from guardalign_middleware.evaluation.arms.build import ArmSettings, build_arm
+from guardalign_middleware.evaluation.experiment.about import generation_record, versions
+from guardalign_middleware.evaluation.inspect.logs import AnsweredBy, Told
 from guardalign_middleware.evaluation.inspect.pictures import KEY, pictures_of
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.identity import chain_identity
 from guardalign_middleware.intake.messages import read_conversation
 from guardalign_middleware.replies import FinishReason
 from guardalign_middleware.types import Message
@@ -89,6 +92,13 @@ class GuardAlignAPI(ModelAPI):
             raise ConfigError("A model is one arm.", remedy="Name one with -M arm=full.")
         self._arm = names[0]
         self._chain = _chain(preset or model_name)
+        self._run = AnsweredBy(
+            preset=preset or model_name,
+            model=self._chain.runner.name,
+            chain=chain_identity(self._chain.config, self._chain),
+            generation=generation_record(self._chain),
+            versions=versions(),
+        )
         self._eta_threshold = eta_threshold
         self._arms: dict[str, Arm] = {}
         self._made(GenerationOptions())
@@ -110,11 +120,12 @@ class GuardAlignAPI(ModelAPI):
         del tool_choice
         if tools:
             raise MessageError("The arms take no tools.", remedy="Use a task without tools.")
-        arm = self._made(_options(config))
+        options = _options(config)
+        arm = self._made(options)
         begun = perf_counter()
         # A thread each: the runner answers those that wait together.
         answer = await asyncio.to_thread(self._answer, arm, input)
-        return self._output(answer, perf_counter() - begun)
+        return self._output(answer, options, perf_counter() - begun)
 
     def max_connections(self) -> int:
         """As many as one pass of the model answers."""
@@ -139,7 +150,7 @@ class GuardAlignAPI(ModelAPI):
         messages: tuple[Message, ...] = read_conversation(told, self._chain.config.intake).messages
         return messages
 
-    def _output(self, answer: Answered, seconds: float) -> ModelOutput:
+    def _output(self, answer: Answered, options: GenerationOptions, seconds: float) -> ModelOutput:
         output = ModelOutput.from_content(
             self.model_name, answer.text, stop_reason=_STOP[answer.finish_reason]
         )
@@ -149,12 +160,15 @@ class GuardAlignAPI(ModelAPI):
             total_tokens=answer.input_tokens + answer.output_tokens,
         )
         output.time = seconds
-        output.metadata = {
-            "arm": self._arm,
-            "calls": answer.calls,
-            "finish_reason": answer.finish_reason,
-            "detail": dict(answer.detail),
-        }
+        asked = {key: value for key, value in options.items() if key in self._run.generation}
+        run = self._run.model_copy(update={"generation": {**self._run.generation, **asked}})
+        output.metadata = Told(
+            arm=self._arm,
+            calls=answer.calls,
+            finish_reason=answer.finish_reason,
+            detail=dict(answer.detail),
+            run=run,
+        ).model_dump()
         return output
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import asdict
 from typing import Any
 
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
@@ -41,7 +42,7 @@ def judged(suite: str, judge: str | None = None) -> Scorer:
         return Score(
             value=_value(manifest, item, found),
             answer=state.output.completion,
-            metadata={"judge": found.judge, "label": found.label, "detail": found.detail},
+            metadata=asdict(found),
         )
 
     return score

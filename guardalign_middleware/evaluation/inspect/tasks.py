@@ -17,6 +17,7 @@ from PIL import Image
 
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.choices import SUITE_NAMES, Chosen, choose_items
+from guardalign_middleware.evaluation.experiment.digest import items_digest
 from guardalign_middleware.evaluation.inspect.pictures import KEY, name_of, note
 from guardalign_middleware.evaluation.inspect.scoring import judged
 from guardalign_middleware.evaluation.suites import Item
@@ -82,6 +83,8 @@ def suite_task(
         config=GenerateConfig() if length is None else GenerateConfig(max_tokens=length),
         metadata={
             "split": chosen.split,
+            "items": len(chosen.items),
+            "items_sha256": items_digest(chosen.items),
             "whole": chosen.whole,
             "source": chosen.manifest.source,
             "licence": chosen.manifest.licence,

@@ -27,6 +27,7 @@ from guardalign_middleware.evaluation.judges.shares import (
     tells_refusals,
 )
 from guardalign_middleware.evaluation.judges.stored import (
+    add_judgements,
     judge_missing,
     judge_stored,
     read_judgements,
@@ -45,6 +46,7 @@ __all__ = [
     "Outcome",
     "PromptedJudge",
     "Share",
+    "add_judgements",
     "by_group",
     "counts",
     "judge_missing",

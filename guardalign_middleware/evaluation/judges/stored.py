@@ -105,14 +105,12 @@ def judge_missing(
                 for task in tasks:
                     task.cancel()
                 wait(tasks)
-                append_lines(
-                    path,
-                    [
-                        _record(item.id, answers[item.id], task.result())
-                        for item, task in zip(part, tasks, strict=True)
-                        if _succeeded(task)
-                    ],
-                )
+                found = {
+                    item.id: task.result()
+                    for item, task in zip(part, tasks, strict=True)
+                    if _succeeded(task)
+                }
+                add_judgements(path, found, answers)
             for task in tasks:
                 if not task.cancelled():
                     task.result()
@@ -141,6 +139,17 @@ def read_judgements(path: Path, answers: Mapping[str, str]) -> dict[str, Judgeme
         if digests.get(key, "") == record.get("answer_sha256"):
             found[key] = Judgement(label, judge, detail, with_echo)
     return found
+
+
+def add_judgements(
+    path: Path, judgements: Mapping[str, Judgement], answers: Mapping[str, str]
+) -> None:
+    """Append one judge's judgements of these answers to its file.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    append_lines(path, [_record(key, answers[key], one) for key, one in judgements.items()])
 
 
 def _record(key: str, answer: str, found: Judgement) -> dict[str, Any]:

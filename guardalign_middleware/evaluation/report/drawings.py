@@ -119,7 +119,7 @@ def _thresholds(made: Experiment, judge: str, found: Distances) -> Section | Non
 def _strengths(made: Experiment, rows: Sequence[Row]) -> Section | None:
     """USR by γ: the arms without masks, and those with."""
     whole = {row.arm: row for row in rows if row.group == "all" and row.wanted == "refuse"}
-    preset = made.folder.about["config"]["runner"]["calibration"]["gamma"]
+    preset = made.folder.identity["chain"]["gamma"]
     lines = []
     for title, zero, kind in (
         ("prefix", "prefix", "calibration"),

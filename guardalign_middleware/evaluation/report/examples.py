@@ -22,6 +22,8 @@ def examples(made: Experiment, judge: str) -> Pictures:
 
 def _masked(made: Experiment, judge: str) -> Iterator[tuple[str, str]]:
     scans = made.folder.scans()
+    if not scans:
+        return
     policy = IntakePolicy.model_validate(made.folder.about["config"]["intake"])
     for item in made.chosen.items:
         images = scans.get(item.id, {}).get("images", ())

@@ -11,10 +11,7 @@ from guardalign_middleware.evaluation.report.blocks import Section, Table
 def settings(made: Experiment) -> Section:
     """Suite, model, guard, generation, hashes, versions."""
     about, told = made.folder.about, made.folder.identity
-    config, manifest = about["config"], about["manifest"]
-    runner, detection = config["runner"], config["detection"]
-    calibration, transport = runner["calibration"], detection["transport"]
-    options = told["options"]
+    manifest, chain, config = about["manifest"], told["chain"], about.get("config")
     rows = [
         ("suite", f"{manifest['title']}, {manifest['source']}"),
         ("revision of its loader", manifest["revision"] or "none"),
@@ -22,37 +19,48 @@ def settings(made: Experiment) -> Section:
         ("prompt", manifest["prompt"]),
         ("the authors judge by", manifest["judge"]),
         ("items, SHA-256", told["items_sha256"]),
-        ("preset", f"{about['preset']}, fingerprint of the chain {told['chain']['fingerprint']}"),
+        ("preset", f"{about['preset']}, fingerprint of the chain {chain['fingerprint']}"),
         ("model", about["model"]),
+        ("safety prefix", f"{chain['safety_prefix']} (policy: {chain['prefix_policy']})"),
+        (
+            "calibration",
+            f"γ {chain['gamma']:g}, {chain['calibration_mode']}, band "
+            f"{chain['calibration_band'][0]:g} to {chain['calibration_band'][1]:g}",
+        ),
+        *(() if config is None else _configured(about, config)),
+        ("generation", _generation(about["generation"], told["options"])),
+        (
+            "threshold of the arm eta",
+            "ETA's" if told["eta_threshold"] is None else f"{told['eta_threshold']:g}",
+        ),
+        ("versions", _plain(about["versions"])),
+        ("machine", about.get("machine", "not in the log")),
+    ]
+    return Section("Configuration", (Table(("setting", "value"), tuple(rows)),))
+
+
+def _configured(about: dict[str, Any], config: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a run stores besides; a log of Inspect has none of it."""
+    runner, detection = config["runner"], config["detection"]
+    transport = detection["transport"]
+    return [
         ("weights, SHA-256", _digests(about["weights"].get("files", {}))),
         ("encoder", str(about["encoder"])),
         ("threshold profile", str(about["profile"])),
-        ("safety prefix", f"{runner['prefix']['text']} ({runner['prefix']['placement']})"),
-        (
-            "calibration",
-            f"γ {calibration['gamma']:g}, {calibration['mode']}, band "
-            f"{calibration['band'][0]:g} to {calibration['band'][1]:g}, "
-            f"rows: {calibration['rows']}",
-        ),
+        ("place of the prefix", runner["prefix"]["placement"]),
+        ("rows of the calibration", runner["calibration"]["rows"]),
         (
             "transport",
             f"ε {transport['epsilon']:g}, {transport['aggregation']}, contrast "
             f"{transport['contrast']}, weights {transport['patch_weights']}",
         ),
         ("patches", _plain(detection["patches"])),
-        (
-            "generation",
-            f"{options.get('max_new_tokens') or about['generation']['max_new_tokens']} new tokens, "
-            f"temperature {about['generation']['temperature']:g}, {about['generation']['dtype']}",
-        ),
-        (
-            "threshold of the arm eta",
-            "ETA's" if told["eta_threshold"] is None else f"{told['eta_threshold']:g}",
-        ),
-        ("versions", _plain(about["versions"])),
-        ("machine", about["machine"]),
     ]
-    return Section("Configuration", (Table(("setting", "value"), tuple(rows)),))
+
+
+def _generation(usual: dict[str, Any], asked: dict[str, Any]) -> str:
+    length = asked.get("max_new_tokens") or usual["max_new_tokens"]
+    return f"{length} new tokens, temperature {usual['temperature']:g}, {usual['dtype']}"
 
 
 def _digests(files: dict[str, str]) -> str:

@@ -78,6 +78,21 @@ class Manifest:
         """The one that is loaded if none is named."""
         return next(iter(self.counts))
 
+    def to_record(self) -> dict[str, JsonValue]:
+        """What a page about a run says of the suite."""
+        return {
+            "title": self.title,
+            "kind": self.kind,
+            "source": self.source,
+            "revision": self.revision,
+            "licence": self.licence,
+            "prompt": self.prompt,
+            "metric": self.metric,
+            "judge": self.judge,
+            "comparable": self.comparable,
+            "paper": self.paper,
+        }
+
 
 @dataclass(frozen=True)
 class Item:
