@@ -49,7 +49,7 @@ class EvalOptions:
     suite: str
     arms: str
     target: Path
-    data: Path | None
+    data: str | None
     split: str | None
     limit: int | None
     judge: str | None
@@ -88,8 +88,7 @@ def run_eval(options: EvalOptions) -> int:
     identity = identity_of(
         chosen.manifest, chosen.split, chosen.items, chain, settings, chosen.limit
     )
-    data = None if options.data is None else str(options.data.resolve())
-    about = noted(chosen.manifest, chain, options.preset, data)
+    about = noted(chosen.manifest, chain, options.preset, chosen.data)
     with RunFolder.open(options.target, identity, about) as folder:
         failures: list[Failure] = []
         total = missing(folder, chosen.items, names)

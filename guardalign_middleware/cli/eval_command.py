@@ -24,8 +24,11 @@ def evaluate(
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.")
     ] = Path("runs/eval"),
     data: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="The suite's files as published; mini needs none."),
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The suite's files as published, or hub:OWNER/NAME@REVISION; mini needs none.",
+        ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Default: the suite's first.")] = None,
     limit: Annotated[

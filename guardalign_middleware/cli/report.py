@@ -13,7 +13,7 @@ from guardalign_middleware.evaluation.inspect.logs import logs_at, write_run
 from guardalign_middleware.evaluation.report import report_of, to_html, to_markdown
 
 
-def run_report(folder: Path, target: Path, *, data: Path | None, judge: str | None) -> int:
+def run_report(folder: Path, target: Path, *, data: str | None, judge: str | None) -> int:
     """Write the page, and its text and tables as Markdown beside it.
 
     Args:

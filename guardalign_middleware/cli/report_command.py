@@ -24,8 +24,11 @@ def report(
         ),
     ] = Path("report.html"),
     data: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="The suite's files; default: where they were."),
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The suite's files, or hub:OWNER/NAME@REVISION; default: where they were.",
+        ),
     ] = None,
     judge: Annotated[
         str | None,

@@ -16,10 +16,11 @@ from guardalign_middleware.evaluation.judges import (
     md_judge,
 )
 from guardalign_middleware.evaluation.mini_suite import MiniJudge, MiniSuite
-from guardalign_middleware.evaluation.suites import SUITES, Item, Manifest, suite
+from guardalign_middleware.evaluation.suites import SUITES, Item, Manifest, hub_folder, suite
 from guardalign_middleware.safety_prefixes import OWN
 
 SUITE_NAMES = (mini_suite.NAME, *SUITES)
+_HUB = "hub:"
 _KEY = "OPENAI_API_KEY"
 
 
@@ -32,12 +33,14 @@ class Chosen:
         split: the one that was loaded.
         items: all of it, or its first items.
         limit: that was asked for.
+        data: where its files are, to be named again; None where it has none.
     """
 
     manifest: Manifest
     split: str
     items: tuple[Item, ...]
     limit: int | None = None
+    data: str | None = None
 
     @property
     def whole(self) -> bool:
@@ -45,22 +48,24 @@ class Chosen:
         return len(self.items) == self.manifest.counts[self.split]
 
 
-def choose_items(name: str, data: Path | None, split: str | None, limit: int | None) -> Chosen:
+def choose_items(name: str, data: str | None, split: str | None, limit: int | None) -> Chosen:
     """Load a suite.
 
     Args:
         name: of the suite.
-        data: folder of its files; the suite mini has none.
+        data: folder of its files, or `hub:OWNER/NAME@REVISION` for a data set of the hub, which is
+            fetched; without a revision, the newest. The suite mini has none.
         split: None = its first.
         limit: at most so many items, the first ones; of mini, requests of each kind.
 
     Raises:
         ConfigError: there is no such suite, or no folder is named.
         SuiteError: its files are not those that were published.
+        HubError: they cannot be fetched.
     """
     if name == mini_suite.NAME:
         drawn = MiniSuite() if limit is None else MiniSuite(limit)
-        items = tuple(drawn.load(data, split))
+        items = tuple(drawn.load(None if data is None else Path(data), split))
         return Chosen(drawn.manifest, split or drawn.manifest.split, items, limit)
     if name not in SUITE_NAMES:
         raise ConfigError(
@@ -70,12 +75,23 @@ def choose_items(name: str, data: Path | None, split: str | None, limit: int | N
     if data is None and not found.manifest.built_in:
         raise ConfigError(
             f"The suite {name!r} is read from a folder, and none is named.",
-            remedy=f"Fetch it from {found.manifest.source} and name the folder with --data.",
+            remedy=f"Fetch it from {found.manifest.source} and name the folder with --data"
+            + (f", or --data {_HUB}{found.manifest.hub[0]}." if found.manifest.hub else "."),
         )
-    items = tuple(found.load(data, split))
+    folder, again = (None, None) if data is None else _place(found.manifest, data)
+    items = tuple(found.load(folder, split))
     if not items:
         raise SuiteError("there are no items.", suite=name)
-    return Chosen(found.manifest, split or found.manifest.split, items[:limit], limit)
+    return Chosen(found.manifest, split or found.manifest.split, items[:limit], limit, again)
+
+
+def _place(manifest: Manifest, data: str) -> tuple[Path, str]:
+    """The folder of a suite's files, and how to name the very same ones again."""
+    if manifest.built_in or not data.startswith(_HUB):
+        return Path(data), str(Path(data).resolve())
+    name, _, revision = data.removeprefix(_HUB).partition("@")
+    folder = hub_folder(manifest, name, revision=revision or None)
+    return folder, f"{_HUB}{name}@{folder.name}"  # the cache names a snapshot by its commit
 
 
 def manifest_of(name: str) -> Manifest:

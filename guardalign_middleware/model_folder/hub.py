@@ -141,6 +141,7 @@ def fetch(
     patterns: Sequence[str],
     *,
     local_files_only: bool = False,
+    kind: Kind = "model",
 ) -> Path:
     """The folder of the cache with a repository's files, after fetching those that are missing.
 
@@ -151,22 +152,25 @@ def fetch(
         revision: commit, branch or tag; None = the default branch.
         patterns: which files, such as `*.json`.
         local_files_only: whether the hub must not be asked.
+        kind: whether it is a model's or a data set's.
 
     Raises:
         HubError: the files cannot be had.
     """
     closed = local_files_only or is_offline()
-    if closed or is_commit(revision):
-        folder = cached(name, revision, patterns)
+    # Of a data set, a part may be in the cache that something else needed.
+    if closed or (kind == "model" and is_commit(revision)):
+        folder = cached(name, revision, patterns, kind=kind)
         if folder is not None:
             return folder
     if closed:
         why = "local_files_only is set" if local_files_only else "HF_HUB_OFFLINE is set"
         _refuse_offline(name, why)
     try:
-        model = ask_hub(name, revision)
+        model = ask_hub(name, revision, kind=kind)
     except HubError as error:
-        folder = cached(name, revision, patterns) if error.reason != "no_revision" else None
+        wrong = error.reason == "no_revision"
+        folder = None if wrong else cached(name, revision, patterns, kind=kind)
         if folder is None:
             raise
         _LOGGER.warning("%s The files in the cache are used.", error.message)
@@ -174,12 +178,18 @@ def fetch(
     return download(model, patterns, revision)
 
 
-def cached(name: str, revision: str | None, patterns: Sequence[str]) -> Path | None:
+def cached(
+    name: str, revision: str | None, patterns: Sequence[str], *, kind: Kind = "model"
+) -> Path | None:
     """The folder of the cache with a repository's files; None if files are known to be missing."""
     try:
         return Path(
             snapshot_download(
-                name, revision=revision, allow_patterns=list(patterns), local_files_only=True
+                name,
+                repo_type=kind,
+                revision=revision,
+                allow_patterns=list(patterns),
+                local_files_only=True,
             )
         )
     except LocalEntryNotFoundError:
@@ -259,8 +269,8 @@ def _refuse_offline(name: str, why: str) -> NoReturn:
         f"{name} is not, or not completely, in the cache of the hub {constants.HF_HUB_CACHE}, and "
         f"the hub is not asked, because {why}.",
         reason="not_cached",
-        remedy=f"Run `hf download {name}` where there is a network and copy the cache here; or "
-        "give a directory that holds the model.",
+        remedy=f"Run `hf download {name}` where there is a network (of a data set, with "
+        "`--repo-type dataset`) and copy the cache here; or give the directory that holds it.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,13 @@ import pytest
 
 pytest.importorskip("inspect_ai", reason="only in the environment of `make inspect`")
 import inspect_ai
-from inspect_ai import Task, task
-from inspect_ai.dataset import Sample
-from inspect_ai.log import EvalError, EvalLog, read_eval_log, write_eval_log
+from inspect_ai.log import EvalError, EvalLog, EvalSample, read_eval_log, write_eval_log
 
 from guardalign_middleware.cli.report import run_report
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.experiment import Experiment
 from guardalign_middleware.evaluation.inspect import provider
 from guardalign_middleware.evaluation.inspect.logs import logs_at, write_run
-from guardalign_middleware.evaluation.inspect.tasks import suite_task
 from guardalign_middleware.evaluation.judges import Judgement
 from guardalign_middleware.testing import red_chain
 
@@ -37,14 +35,11 @@ def _red(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(provider._CHAINS, "red", red_chain())
 
 
-def asked(
-    folder: Path, arm: str = "full", model: str = "guardalign/red", **options: Any
-) -> EvalLog:
-    own = model.startswith("guardalign")
+def asked(folder: Path, arm: str = "prefix", **options: Any) -> EvalLog:
     (log,) = inspect_ai.eval(
-        options.pop("tasks", SUITE),
-        model=model,
-        model_args={"arm": arm} if own else {},
+        SUITE,
+        model="guardalign/red",
+        model_args={"arm": arm},
         task_args={"split": "text-harmful", "limit": 4} | options.pop("task_args", {}),
         log_dir=str(folder),
         **options,
@@ -83,7 +78,7 @@ def test_the_page_of_a_folder_of_logs_and_of_one_log(tmp_path: Path) -> None:
         assert run_report(place, tmp_path / "page.html", data=None, judge=None) == 0
         page = (tmp_path / "page.md").read_text()
         assert page.startswith("# Miniature world")
-        assert "inspect_ai" in page
+        assert "inspect-ai 0." in page
         assert str(tmp_path) not in page
         assert told not in page
 
@@ -114,29 +109,51 @@ def test_logs_of_several_runs_are_no_run(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@task
-def riddle() -> Task:
-    return Task(dataset=[Sample(input="what?", target="that")])
+def test_other_logs_are_refused_and_a_failed_item_is_missing(tmp_path: Path) -> None:
+    place = asked(tmp_path / "logs").location
 
+    def changed(change: Callable[[EvalLog, list[EvalSample]], None]) -> Path:
+        log = read_eval_log(place)
+        change(log, log.samples or [])
+        write_eval_log(log, str(tmp_path / "log.json"))
+        return tmp_path / "log.json"
 
-def test_other_logs_are_refused(tmp_path: Path) -> None:
-    inline = suite_task("mini", split="text-harmless", limit=4, pictures="inline")
-    unjudged = asked(tmp_path, score=False)
-    cases = [
-        (asked(tmp_path, model="mockllm/model", tasks=riddle()), "the task 'riddle', which is no"),
-        (asked(tmp_path, model="mockllm/model", tasks=inline), "by mockllm/model, which is no arm"),
-        (asked(tmp_path, epochs=2), "several answers to the item text-harmful-0"),
+    def other_task(log: EvalLog, samples: list[EvalSample]) -> None:
+        log.eval.task = "riddle"
+
+    def other_model(log: EvalLog, samples: list[EvalSample]) -> None:
+        log.eval.model = "mockllm/model"
+        samples[0].output.metadata = None
+
+    def other_arm(log: EvalLog, samples: list[EvalSample]) -> None:
+        (samples[0].output.metadata or {})["arm"] = "full,vanilla"
+
+    def epochs(log: EvalLog, samples: list[EvalSample]) -> None:
+        samples.append(samples[0].model_copy(update={"epoch": 2}))
+
+    def unjudged(log: EvalLog, samples: list[EvalSample]) -> None:
+        for sample in samples:
+            sample.scores = None
+
+    def nothing(log: EvalLog, samples: list[EvalSample]) -> None:
+        samples.clear()
+
+    def failed(log: EvalLog, samples: list[EvalSample]) -> None:
+        samples[0].error = EvalError(message="no", traceback="", traceback_ansi="")
+
+    for change, named in (
+        (other_task, "the task 'riddle', which is no suite"),
+        (other_model, "was answered by mockllm/model, which is no arm"),
+        (other_arm, "which is no arm"),
+        (epochs, "several answers to the item text-harmful-0"),
         (unjudged, "not judged. Judge them: inspect score"),
-    ]
-    for log, named in cases:
+        (nothing, "has no answers"),
+    ):
         with pytest.raises(ConfigError, match=named):
-            write_run([Path(log.location)], tmp_path / "run")
-
-
-def test_an_item_that_failed_is_missing(tmp_path: Path) -> None:
-    log = read_eval_log(asked(tmp_path / "logs").location)
-    samples = log.samples or []
-    samples[0].error = EvalError(message="no", traceback="", traceback_ansi="")
-    write_eval_log(log, str(tmp_path / "log.json"))
-    folder = write_run([tmp_path / "log.json"], tmp_path / "run")
-    assert len(folder.answers("prefix")) == len(samples) - 1
+            write_run([changed(change)], tmp_path / "run")
+    (tmp_path / "torn.eval").write_bytes(Path(place).read_bytes()[:500])
+    with pytest.raises(ConfigError, match="cannot be read as a log"):
+        write_run([tmp_path / "torn.eval"], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    found = write_run([changed(failed)], tmp_path / "run").answers("prefix")
+    assert list(found) == [f"text-harmful-{n}" for n in (1, 2, 3)]

@@ -68,7 +68,7 @@ def write_table(path: Path, columns: dict[str, list[Any]], *, empty: Iterable[in
     rows = len(next(iter(columns.values())))
     for name in {"image", "unsafe_image"} & set(columns):
         columns[name] = [
-            {"bytes": PICTURE + bytes([row]), "path": f"{row}.jpg"} for row in range(rows)
+            {"bytes": PICTURE + bytes([row % 256]), "path": f"{row}.jpg"} for row in range(rows)
         ]
         for number, row in enumerate(empty):
             columns[name][row] = None if number % 2 else {"bytes": None, "path": f"{row}.jpg"}

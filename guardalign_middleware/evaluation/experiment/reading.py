@@ -35,23 +35,22 @@ class Experiment:
     judged: Mapping[str, Mapping[str, Mapping[str, Judgement]]]
 
     @classmethod
-    def read(cls, path: Path, data: Path | None = None) -> Self:
+    def read(cls, path: Path, data: str | None = None) -> Self:
         """Read a run, and load its suite again.
 
         Args:
             path: the folder of the run.
-            data: where the suite's files are now; None = where they were.
+            data: where the suite's files are now, as for `choose_items`; None = where they were.
 
         Raises:
             ConfigError: there is no run, or the suite is not the one it asked.
             SuiteError: the suite cannot be loaded.
+            HubError: its files cannot be fetched.
         """
         folder = RunFolder.read(path)
         told = folder.identity
         place = folder.about["data"] if data is None else data
-        chosen = choose_items(
-            told["suite"], None if place is None else Path(place), told["split"], told["limit"]
-        )
+        chosen = choose_items(told["suite"], place, told["split"], told["limit"])
         if items_digest(chosen.items) != told["items_sha256"]:
             raise ConfigError(
                 f"The files of the suite {told['suite']!r} are not those that {path} was made "

@@ -167,10 +167,10 @@ def _read(path: Path) -> _Log:
             remedy=f"Judge them: inspect score {path} --scorer guardalign_middleware/judged "
             f"-S suite={suite}",
         )
-    run, arguments = told.run, log.eval.task_args
+    run = told.run
     same = {
         "suite": suite,
-        "limit": arguments.get("limit"),
+        "limit": log.eval.task_args.get("limit"),
         **asked.model_dump(),
         "chain": run.chain,
         "options": {"max_new_tokens": run.generation.get("max_new_tokens")},
@@ -178,11 +178,11 @@ def _read(path: Path) -> _Log:
     about = {
         "made": log.eval.created,
         "preset": run.preset,
-        "data": arguments.get("data"),
+        "data": log.eval.dataset.location,
         "manifest": manifest_of(suite).to_record(),
         "model": run.model,
         "generation": run.generation,
-        "versions": {**run.versions, **log.eval.packages},
+        "versions": run.versions,
     }
     threshold = log.eval.model_args.get("eta_threshold")
     by_judge = {_name(one): one for one in judged.values()}

@@ -57,7 +57,7 @@ def suite_task(
 
     Args:
         suite: its name.
-        data: folder of its files.
+        data: folder of its files, or `hub:OWNER/NAME@REVISION`.
         split: None = its first.
         limit: first items only.
         judge: None = the suite's.
@@ -71,13 +71,13 @@ def suite_task(
     """
     if pictures not in ("named", "inline"):
         raise ConfigError(f"pictures should be named or inline. Received {pictures!r}.")
-    chosen = choose_items(suite, None if data is None else Path(data), split, limit)
+    chosen = choose_items(suite, data, split, limit)
     if pictures == "named":
         note(suite, chosen.split, chosen.items)
     samples = [_sample(chosen, item, pictures) for item in chosen.items]
     length = chosen.manifest.max_new_tokens
     return Task(
-        dataset=MemoryDataset(samples, name=suite, location=data),
+        dataset=MemoryDataset(samples, name=suite, location=chosen.data),
         solver=generate(),
         scorer=judged(suite, judge),
         config=GenerateConfig() if length is None else GenerateConfig(max_tokens=length),

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
-from guardalign_middleware.errors import SuiteError
+from guardalign_middleware.errors import HubError, SuiteError
 from guardalign_middleware.evaluation.suites.manifest import Manifest
+from guardalign_middleware.model_folder.hub import fetch
+
+_ELSEWHERE = frozenset({"not_found", "not_cached"})
 
 
 def hub_folder(
-    manifest: Manifest, *, revision: str | None = None, local_files_only: bool = False
+    manifest: Manifest,
+    name: str | None = None,
+    *,
+    revision: str | None = None,
+    local_files_only: bool = False,
 ) -> Path:
     """Fetch a suite's data set from the hub, and give the folder to load it from.
 
@@ -27,53 +25,28 @@ def hub_folder(
 
     Args:
         manifest: of the suite.
+        name: `owner/name` of the data set; None = as the manifest has it.
         revision: commit, tag or branch; None = the newest. Name a commit for a figure.
         local_files_only: whether only the cache is looked into.
 
     Raises:
-        SuiteError: it is not on the hub, gated, or cannot be reached.
+        SuiteError: the suite is not on the hub, and no data set is named.
+        HubError: the data set is not there, gated, or cannot be reached.
     """
-    if not manifest.hub:
+    names = manifest.hub if name is None else (name,)
+    if not names:
         raise SuiteError(
             "it is not on the hub.",
             suite=manifest.name,
             remedy=f"Fetch it from {manifest.source}, and name the folder.",
         )
-    problem: Exception | None = None
-    for name in manifest.hub:
+    problem: HubError | None = None
+    for one in names:
         try:
-            return Path(
-                snapshot_download(
-                    name,
-                    repo_type="dataset",
-                    revision=revision,
-                    local_files_only=local_files_only,
-                )
-            )
-        except GatedRepoError as error:  # before its base class, RepositoryNotFoundError
-            raise SuiteError(
-                f"{name} is gated.",
-                suite=manifest.name,
-                remedy=f"Accept its terms at https://huggingface.co/datasets/{name}, and log in "
-                "with `hf auth login`.",
-            ) from error
-        except RevisionNotFoundError as error:
-            raise SuiteError(
-                f"{name} has no revision {revision!r}.",
-                suite=manifest.name,
-                remedy="Name a commit of the data set.",
-            ) from error
-        except (RepositoryNotFoundError, LocalEntryNotFoundError) as error:
+            return fetch(one, revision, ["*"], local_files_only=local_files_only, kind="dataset")
+        except HubError as error:
+            if error.reason not in _ELSEWHERE:
+                raise
             problem = problem or error
-        except (HfHubHTTPError, OSError, ValueError) as error:
-            raise _away(manifest, name, error) from error
-    raise _away(manifest, manifest.hub[0], problem) from problem
-
-
-def _away(manifest: Manifest, name: str, error: Exception | None) -> SuiteError:
-    return SuiteError(
-        f"{name} cannot be fetched: {type(error).__name__}.",
-        suite=manifest.name,
-        remedy="Check the network and the login, or download the data set elsewhere and name its "
-        "folder.",
-    )
+    assert problem is not None
+    raise problem

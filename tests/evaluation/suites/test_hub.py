@@ -1,86 +1,93 @@
-"""Fetching from the hub, of which a double stands in for the library's function."""
+"""Suites of the hub, of which a local double stands in for the real one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 
-from guardalign_middleware.errors import SuiteError
-from guardalign_middleware.evaluation.suites import hub, suite
+from guardalign_middleware.errors import ConfigError, HubError, SuiteError
+from guardalign_middleware.evaluation.choices import choose_items
+from guardalign_middleware.evaluation.suites import hub_folder, suite
+from tests.hub.double import HOSTS, Hub, Repository
+from tests.support.suites import write_table
 
 MME = suite("mme").manifest
+pytestmark = pytest.mark.allow_hosts([*HOSTS])
 
 
-def answered(status: int) -> httpx.Response:
-    return httpx.Response(status, request=httpx.Request("GET", "https://hub.example.org"))
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """MSTS in English, as the hub has it."""
+    rows = range(400)
+    columns = {
+        "case_id": [f"case {row}" for row in rows],
+        "hazard_category": ["kind"] * 400,
+        "prompt_text": [f"text {row}" for row in rows],
+        "prompt_type": ["intention"] * 400,
+        "unsafe_image": [0] * 400,
+    }
+    write_table(tmp_path / "files" / "data" / "english-00000-of-00001.parquet", columns)
+    return tmp_path / "files"
 
 
-class Hub:
-    """Has some data sets, and fails for all others."""
-
-    def __init__(self, known: dict[str, Path], error: Exception) -> None:
-        self.known, self.error = known, error
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-
-    def __call__(self, name: str, **options: Any) -> str:
-        self.asked.append((name, options))
-        if name in self.known:
-            return str(self.known[name])
-        raise self.error
+def test_the_present_id_is_asked_first_and_then_the_older_one(hub: Hub, files: Path) -> None:
+    hub.repositories["lmms-lab/MME"] = Repository(files, dataset=True)
+    found = hub_folder(MME)
+    assert (found / "data").is_dir()
+    asked = [one for one in hub.requests if "/api/datasets/" in one]
+    assert "lmms-lab-encoder/MME" in asked[0]
+    assert hub_folder(MME, local_files_only=True) == found
+    hub.repositories["lmms-lab-encoder/MME"] = Repository(files, dataset=True)
+    assert "lmms-lab-encoder" in str(hub_folder(MME))
 
 
-def fetch(monkeypatch: pytest.MonkeyPatch, double: Hub, **options: Any) -> Path:
-    monkeypatch.setattr(hub, "snapshot_download", double)
-    return hub.hub_folder(MME, **options)
-
-
-def test_the_present_id_is_asked_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    double = Hub({"lmms-lab-encoder/MME": tmp_path}, ValueError())
-    assert fetch(monkeypatch, double, revision="abc", local_files_only=True) == tmp_path
-    ((_, options),) = double.asked
-    assert options == {"repo_type": "dataset", "revision": "abc", "local_files_only": True}
-
-
-@pytest.mark.parametrize(
-    "error", [RepositoryNotFoundError("no", response=answered(404)), LocalEntryNotFoundError("no")]
-)
-def test_then_the_older_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
-) -> None:
-    double = Hub({"lmms-lab/MME": tmp_path}, error)
-    assert fetch(monkeypatch, double) == tmp_path
-    assert [name for name, _ in double.asked] == list(MME.hub)
-
-
-@pytest.mark.parametrize(
-    ("error", "named", "asked"),
-    [
-        (RepositoryNotFoundError("no", response=answered(404)), "RepositoryNotFoundError", 2),
-        (GatedRepoError("no", response=answered(403)), "MME is gated. Accept its terms", 1),
-        (RevisionNotFoundError("no", response=answered(404)), "no revision None", 1),
-        (HfHubHTTPError("no", response=answered(500)), "cannot be fetched: HfHubHTTPError", 1),
-        (ConnectionError("no"), "cannot be fetched: ConnectionError", 1),
-    ],
-)
-def test_a_fault_is_named(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, named: str, asked: int
-) -> None:
-    double = Hub({}, error)
-    with pytest.raises(SuiteError, match=f"mme: .*{named}"):
-        fetch(monkeypatch, double)
-    assert len(double.asked) == asked
+def test_a_fault_is_named(hub: Hub, files: Path) -> None:
+    with pytest.raises(HubError, match="no repository datasets/lmms-lab-encoder/MME"):
+        hub_folder(MME)
+    with pytest.raises(HubError, match="not, or not completely, in the cache"):
+        hub_folder(MME, local_files_only=True)
+    hub.repositories["lmms-lab-encoder/MME"] = Repository(files, dataset=True, gated=True)
+    with pytest.raises(HubError, match="gated"):
+        hub_folder(MME)
+    hub.repositories["lmms-lab-encoder/MME"] = Repository(files, dataset=True)
+    with pytest.raises(HubError, match="no revision other"):
+        hub_folder(MME, revision="other")
 
 
 def test_a_suite_that_is_elsewhere_says_where() -> None:
-    with pytest.raises(SuiteError, match="not on the hub. Fetch it from github.com/ThuCCSLab"):
-        hub.hub_folder(suite("figstep").manifest)
+    with pytest.raises(SuiteError, match=r"not on the hub\. Fetch it from github.com/ThuCCSLab"):
+        hub_folder(suite("figstep").manifest)
+
+
+def test_data_may_name_a_data_set(hub: Hub, files: Path, tmp_path: Path) -> None:
+    hub.repositories["felfri/MSTS"] = Repository(files, dataset=True)
+    chosen = choose_items("msts", "hub:felfri/MSTS", None, 3)
+    assert [item.prompt for item in chosen.items] == ["text 0", "text 1", "text 2"]
+    commit = hub.repositories["felfri/MSTS"].commit
+    assert chosen.data == f"hub:felfri/MSTS@{commit}"
+    # What a run notes loads the same files, also where the hub is away.
+    hub.faults.refused = 503
+    assert choose_items("msts", chosen.data, None, 3) == chosen
+    with pytest.raises(HubError, match="cannot be reached"):
+        choose_items("msts", "hub:me/mirror", None, None)
+
+
+def test_a_part_that_another_command_fetched_is_completed(hub: Hub, files: Path) -> None:
+    (files / "notes.txt").write_text("first")
+    repository = Repository(files, dataset=True)
+    hub.repositories["felfri/MSTS"] = repository
+    from huggingface_hub import snapshot_download
+
+    snapshot_download(
+        "felfri/MSTS", repo_type="dataset", revision=repository.commit, allow_patterns=["*.txt"]
+    )
+    chosen = choose_items("msts", f"hub:felfri/MSTS@{repository.commit}", None, 1)
+    assert len(chosen.items) == 1
+
+
+def test_what_is_not_named_is_said() -> None:
+    with pytest.raises(ConfigError, match="--data hub:lmms-lab-encoder/MME"):
+        choose_items("mme", None, None, None)
+    with pytest.raises(ConfigError, match=r"with --data\."):
+        choose_items("figstep", None, None, None)
