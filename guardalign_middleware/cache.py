@@ -7,7 +7,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from guardalign_middleware.scan_threads import current_caller
 
 Entry = TypeVar("Entry")
 Source = TypeVar("Source")
@@ -75,6 +77,7 @@ class BoundedCache(Generic[Entry]):
 
         Raises:
             GuardAlignError: anything `compute` raises in this thread; nothing is kept then.
+            asyncio.CancelledError: the caller's task was cancelled while it waited.
         """
         found: dict[str, Entry] = {}
         while len(found) < len(sources):
@@ -94,6 +97,7 @@ class BoundedCache(Generic[Entry]):
             if own:
                 found.update(self._compute(own, [sources[key] for key in own], compute))
             for key, future in awaited.items():
+                _wait(future)
                 if future.exception() is None and self._is_kept(future.result()):
                     found[key] = future.result()
         return found
@@ -136,3 +140,19 @@ class BoundedCache(Generic[Entry]):
         ):
             _, dropped = self._entries.popitem(last=False)
             self._bytes -= self._size(dropped)
+
+
+def _wait(future: Future[Any]) -> None:
+    """Wait until another thread has computed an entry.
+
+    Raises:
+        asyncio.CancelledError: the task of this call was cancelled.
+    """
+    woken = threading.Event()
+    future.add_done_callback(lambda _: woken.set())
+    caller = current_caller()
+    caller.waits(woken.set)
+    caller.check()
+    woken.wait()
+    caller.waits(None)
+    caller.check()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardalign_middleware.cache import BoundedCache
+from guardalign_middleware.scan_threads import in_scan_thread
 
 
 def cache(entries: int = 4, size: int = 1000) -> BoundedCache[str]:
@@ -95,6 +97,33 @@ def test_a_failure_reaches_only_its_caller_and_is_not_kept() -> None:
         with pytest.raises(ValueError, match="no number"):
             first.result(300)
         assert second.result(300) == {"a": "A", "b": "B"}
+
+
+async def test_a_cancelled_task_no_longer_waits_for_another_thread() -> None:
+    entered, release, asking, left = (threading.Event() for _ in range(4))
+    kept = cache()
+
+    def slow(items: list[str]) -> list[str]:
+        entered.set()
+        release.wait(300)
+        return upper(items)
+
+    def wait() -> None:
+        asking.set()
+        try:
+            kept.get_many({"a": "a"}, upper)
+        finally:
+            left.set()
+
+    first = asyncio.ensure_future(in_scan_thread(kept.get_many, {"a": "a"}, slow))
+    await asyncio.to_thread(entered.wait, 300)
+    second = asyncio.ensure_future(in_scan_thread(wait))
+    await asyncio.to_thread(asking.wait, 300)
+    second.cancel()
+    # Its thread is free although the entry is still being computed.
+    assert await asyncio.to_thread(left.wait, 60)
+    release.set()
+    assert await first == {"a": "A"}
 
 
 def test_what_is_not_kept_is_not_given_to_others() -> None:

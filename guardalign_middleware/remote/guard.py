@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -248,11 +248,12 @@ class RemoteImageGuard(AsyncForms):
         ) -> Remembered[Result]:
             def noted(
                 images: Sequence[CanonicalImage], turns: Sequence[Turn], view_seed: str | None
-            ) -> list[Result]:
-                results = ask(images, turns, view_seed)
-                with self._lock:
-                    self._failed_open += sum(verdict_of(one).fault is not None for one in results)
-                return results
+            ) -> Iterator[Result]:
+                for result in ask(images, turns, view_seed):
+                    if verdict_of(result).fault is not None:
+                        with self._lock:
+                            self._failed_open += 1
+                    yield result
 
             return Remembered(
                 *(config.detection, noted, verdict_of, of_passed, output.passed, guard.records)

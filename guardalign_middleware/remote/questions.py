@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -59,8 +59,8 @@ class Questions:
 
     def verdicts(
         self, images: Sequence[CanonicalImage], turns: Sequence[Turn], view_seed: str | None
-    ) -> list[Verdict]:
-        """The guard's verdicts.
+    ) -> Iterator[Verdict]:
+        """The guard's verdicts, as its answers arrive: one request may not hold all pictures.
 
         Args:
             images: decoded pictures.
@@ -84,7 +84,7 @@ class Questions:
 
     def cleanings(
         self, images: Sequence[CanonicalImage], turns: Sequence[Turn], view_seed: str | None
-    ) -> list[Cleaning]:
+    ) -> Iterator[Cleaning]:
         """How the guard cleans pictures; arguments and errors as for `verdicts`."""
 
         def ask(parcel: Parcel) -> list[Cleaning]:
@@ -110,9 +110,8 @@ class Questions:
         turns: Sequence[Turn],
         ask: Callable[[Parcel], list[Result]],
         verdict_of: Callable[[Result], Verdict],
-    ) -> list[Result]:
+    ) -> Iterator[Result]:
         """The guard's results, each about the picture that was sent."""
-        results: list[Result] = []
         for parcel in parcels(images, turns, self.guard):
             found = ask(parcel)
             if not _about(parcel, map(verdict_of, found)):
@@ -125,8 +124,7 @@ class Questions:
                         stage=STAGE,
                         remedy="Install the same version of GuardAlign on both sides.",
                     )
-            results += found
-        return results
+            yield from found
 
     def _exchange(self, path: str, request: ScanRequest, answer: type[Answer]) -> Answer:
         body = self._connection.post(f"{_PATH}{path}", request.model_dump_json().encode())

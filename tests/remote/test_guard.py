@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import secrets
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,6 +20,7 @@ from PIL import Image
 
 from guardalign_middleware import (
     ConfigError,
+    DetectionError,
     GuardAlign,
     GuardError,
     ImageGuard,
@@ -288,6 +290,51 @@ def test_results_are_remembered_and_files_that_passed_are_not_sent_again() -> No
         assert passed.verdict == replace(item.passed, source="<bytes>")  # type: ignore[type-var]
         assert passed.encode().data == item.encode().data
     assert asked == [1]
+
+
+def test_a_picture_is_not_waited_for_with_those_of_another_caller() -> None:
+    guard = red_guard()
+    entered, release = threading.Event(), threading.Event()
+    sources = [png(picture(red=n == 0, side=64 + n)) for n in range(2)]
+
+    class Slow(ImageGuard):
+        def scan_many(self, sources: Any, *, turns: Any = ()) -> Any:
+            if len(sources) == 2:
+                entered.set()
+                release.wait(300)
+            return super().scan_many(sources, turns=turns)
+
+    with (
+        behind_server(Slow(guard.config, guard.detector)) as remote,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        both = pool.submit(remote.scan_many, sources[:2])
+        assert entered.wait(300)
+        try:
+            one = pool.submit(remote.scan, sources[0]).result(60)
+            assert one == guard.scan(sources[0])
+        finally:
+            release.set()
+        assert both.result(300) == guard.scan_many(sources[:2])
+
+
+def test_answers_that_arrived_before_a_fault_are_remembered() -> None:
+    guard = red_guard()
+    sources = [png(picture(red=n == 0, side=64 + n)) for n in range(3)]
+    asked: list[int] = []
+
+    class Failing(ImageGuard):
+        def scan_many(self, sources: Any, *, turns: Any = ()) -> Any:
+            asked.append(len(sources))
+            if len(asked) == 2:
+                raise DetectionError("No number.", stage="detection", remedy="None.")
+            return super().scan_many(sources, turns=turns)
+
+    with behind_server(Failing(guard.config, guard.detector), max_images=1) as remote:
+        with pytest.raises(DetectionError):
+            remote.scan_many(sources)
+        assert remote.scan_many(sources) == guard.scan_many(sources)
+    assert asked == [1] * 4
 
 
 def test_a_fault_comes_back_as_it_was_raised() -> None:
