@@ -28,12 +28,13 @@ class Running:
     Args:
         app: from `create_app`.
         pages: as for `DrainingServer`.
+        port: where it listens; 0 = a free one.
     """
 
-    def __init__(self, app: FastAPI, *, pages: bool = False) -> None:
+    def __init__(self, app: FastAPI, *, pages: bool = False, port: int = 0) -> None:
         self.app = app
         self.server = DrainingServer(app, pages=pages)
-        self._bound = bind("127.0.0.1", 0)
+        self._bound = bind("127.0.0.1", port)
         self.url = url_of(self._bound)
         self.address: tuple[str, int] = self._bound.getsockname()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -65,9 +66,9 @@ class Running:
 
 
 @contextmanager
-def running(app: FastAPI, *, pages: bool = False) -> Iterator[Running]:
-    """Serve an app on a free port. Tests need the marker `allow_hosts`."""
-    server = Running(app, pages=pages)
+def running(app: FastAPI, *, pages: bool = False, port: int = 0) -> Iterator[Running]:
+    """Serve an app; arguments are those of `Running`. Tests need the marker `allow_hosts`."""
+    server = Running(app, pages=pages, port=port)
     server.start()
     try:
         yield server
@@ -76,9 +77,9 @@ def running(app: FastAPI, *, pages: bool = False) -> Iterator[Running]:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """Serve an app on a free port; gives its URL. Tests need the marker `allow_hosts`."""
-    with running(app) as server:
+def served(app: FastAPI, port: int = 0) -> Iterator[str]:
+    """Serve an app on a port, 0 = a free one; gives its URL. Tests need `allow_hosts`."""
+    with running(app, port=port) as server:
         yield server.url
 
 
