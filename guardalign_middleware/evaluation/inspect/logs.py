@@ -164,8 +164,7 @@ def _read(path: Path) -> _Log:
     if not judged:
         raise ConfigError(
             f"The answers in {path} are not judged.",
-            remedy=f"Judge them: inspect score {path} --scorer guardalign_middleware/judged "
-            f"-S suite={suite}",
+            remedy=f"Judge them: inspect score {path}",
         )
     run = told.run
     same = {
