@@ -7,6 +7,8 @@ import io
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,7 @@ from PIL import Image
 
 from guardalign_middleware.cli.report import run_report
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.evaluation.choices import choose_items
 from guardalign_middleware.evaluation.experiment import Experiment
 from guardalign_middleware.evaluation.report import report_of, to_html, to_markdown
 from guardalign_middleware.evaluation.report.blocks import Pictures, Report, Section, Table
@@ -27,6 +30,15 @@ from tests.docs.pages import blocks_of
 from tests.support.experiments import KNIFE, SECRET, made_up
 
 JUDGE = "mini-templates-1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _drawn_once() -> Iterator[None]:
+    """The scenes of the suite take longer to draw than a page to make."""
+    with pytest.MonkeyPatch.context() as patch:
+        at = "guardalign_middleware.evaluation.experiment.reading.choose_items"
+        patch.setattr(at, cache(choose_items))
+        yield
 
 
 @pytest.fixture(scope="module")
