@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from contextlib import ExitStack
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
-from guardalign_middleware.cli.console import ALLOWED, INTERRUPTED, err, plain
+from guardalign_middleware.cli.console import ALLOWED, err, plain
 from guardalign_middleware.config import GuardAlignConfig, Mode
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.scale.cluster import LOCAL, joined
@@ -51,10 +50,13 @@ def run_serve_on_ray(
     if address == LOCAL:
         set_up_proxies()
     with ExitStack() as stack:
-        with err().status("joining the cluster"):
-            ray = stack.enter_context(joined(address))
-        # It tells what it does, and each request.
-        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        try:
+            with err().status("joining the cluster"):
+                ray = stack.enter_context(joined(address))
+        except SystemExit:  # Ray's own end at SIGTERM, when it has ended its processes
+            return ALLOWED
+        # Ray's handler would end its processes while this one still talks to them.
+        signal.signal(signal.SIGTERM, _end)
         half = Actors().gpus_in(ray.cluster_resources(), config)
         arguments = Arguments.read(
             {
@@ -73,9 +75,11 @@ def run_serve_on_ray(
             err().print(f"serving on {plain(url)}; the same command with another preset changes it")
             return ALLOWED
         err().print(f"serving on {plain(url)}; stop with Ctrl-C")
-        ended = _wait()
-        end()
-    return INTERRUPTED if ended == signal.SIGINT else ALLOWED
+        try:
+            threading.Event().wait()
+        finally:
+            end()
+    return ALLOWED
 
 
 def _numbers(replicas: str | None) -> tuple[int, int]:
@@ -87,16 +91,6 @@ def _numbers(replicas: str | None) -> tuple[int, int]:
     return int(least), int(most or least)
 
 
-def _wait() -> int:
-    """Wait for Ctrl-C or SIGTERM; which one came."""
-    came, ended = 0, threading.Event()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        came = number
-        ended.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
-    ended.wait()
-    return came
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """End as after the last request, whatever is under way."""
+    raise SystemExit(ALLOWED)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 NAME = "guardalign"
 """Of the application, and of its deployment."""
+LOGS = {"log_level": "WARNING", "enable_access_log": False}
+"""What Ray writes itself, for the proxies as well: the server counts requests, and a line for each
+would quote its query."""
 _SHUTDOWN_SECONDS = 5.0
 
 
@@ -108,6 +111,7 @@ def build(arguments: dict[str, Any]) -> Application:
         ray_actor_options={"num_cpus": read.cpus, "num_gpus": read.gpus},
         graceful_shutdown_timeout_s=limits.drain_seconds + _SHUTDOWN_SECONDS,
         graceful_shutdown_wait_loop_s=1.0,
+        logging_config=LOGS,
     )
     return deployment.bind()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError, GuardError
-from guardalign_middleware.scale.application import NAME, Arguments, build, limits_of
+from guardalign_middleware.scale.application import LOGS, NAME, Arguments, build, limits_of
 from guardalign_middleware.scale.engine import own_error
 
 
@@ -27,12 +28,16 @@ def deploy(ray: Any, arguments: Arguments) -> str:
     """
     from ray import serve
 
+    # Otherwise it tells each of its steps, on the standard error of this process. Importing it sets
+    # the level, so ours comes after.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     limits = limits_of(arguments)
     if limits.port == 0:
         raise ConfigError("Ray's proxies need a port.", remedy="Give one with --port.")
     serve.start(
         proxy_location="EveryNode",
         http_options={"host": limits.host, "port": limits.port},
+        logging_config=LOGS,
     )
     _check_address(limits.host, limits.port)
     try:

@@ -111,6 +111,15 @@ def test_an_unknown_endpoint_is_an_error_of_the_server(server: Server) -> None:
     assert answer.json()["error"]["code"] == "not_found"
 
 
+def test_ray_writes_no_line_of_its_own_about_a_request(server: Server, cluster: Any) -> None:
+    assert server.client.get("/health?visitor=17").status_code == 200
+    (node,) = cluster.nodes()
+    logs = Path(node["ObjectStoreSocketName"]).parents[1] / "logs" / "serve"
+    files = list(logs.glob("*.log"))
+    assert {"proxy", "replica"} <= {file.name.partition("_")[0] for file in files}
+    assert not [line for file in files for line in file.read_text().splitlines() if "INFO" in line]
+
+
 def test_new_thresholds_drop_no_request_and_broken_ones_change_nothing(server: Server) -> None:
     before = server.profile()
     statuses: list[int] = []
