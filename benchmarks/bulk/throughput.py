@@ -35,7 +35,7 @@ from guardalign_middleware.bench.timing import Call, compare, is_noisy
 from guardalign_middleware.bulk.entries import Inputs, find_inputs, read_entries
 from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.job import Job
-from guardalign_middleware.bulk.pool import WorkerPool
+from guardalign_middleware.bulk.pool import WorkerPool, end_with_parent
 from guardalign_middleware.bulk.results import ResumeFile
 from guardalign_middleware.config import (
     DetectionConfig,
@@ -142,6 +142,7 @@ _crops: torch.Tensor
 
 def _load(detection: DetectionConfig) -> None:
     global _encoder, _crops
+    end_with_parent()
     _encoder = OpenClipEncoder.load(detection.encoder)
     with Image.open(io.BytesIO(_jpeg(0))) as picture:
         pixels = CanonicalImage(np.asarray(picture))

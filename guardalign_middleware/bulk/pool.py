@@ -191,14 +191,20 @@ def take_part(scanner: _Scans) -> None:
     _scanner = scanner
     # Ctrl-C reaches every process of the terminal; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Let this process end when the one that started it does, however that one ends."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
+    if parent is None:
+        return
+
+    def wait(sentinel: int = parent.sentinel) -> None:
+        connection.wait([sentinel])
         os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _scan(entry: Entry) -> Outcome:
