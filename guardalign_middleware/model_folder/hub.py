@@ -33,12 +33,15 @@ from huggingface_hub.errors import (
 
 from guardalign_middleware.errors import HubError
 from guardalign_middleware.model_folder.loading_faults import short
+from guardalign_middleware.model_folder.stalling import unless_stalled
 from guardalign_middleware.provenance import digest_files
 
 Kind = Literal["model", "dataset"]
 
 _LOGGER = logging.getLogger(__name__)
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+_PATIENCE = 3
+"""How many times `HF_HUB_ETAG_TIMEOUT` a download may go on without a byte."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -201,8 +204,8 @@ def cached(
 def download(model: HubModel, patterns: Sequence[str], revision: str | None) -> Path:
     """Fetch files of a repository that are not in the cache, and compare their digests.
 
-    A connection that breaks is taken up again where it broke. After a failure, files that were
-    fetched whole stay in the cache.
+    A connection that breaks is taken up again where it broke, and one from which nothing comes is
+    given up. After a failure, files that were fetched whole stay in the cache.
 
     Args:
         model: from `ask_hub`.
@@ -221,14 +224,21 @@ def download(model: HubModel, patterns: Sequence[str], revision: str | None) -> 
             remedy="Choose a model that is published as safetensors, or another revision.",
         )
     new = [one for one in listed if not is_cached(model, one.name)]
+    timeout = float(constants.HF_HUB_ETAG_TIMEOUT)
+    # The library lists a thousand files in a request.
+    patience = _PATIENCE * timeout + len(model.files) / 1000
     try:
         folder = Path(
-            snapshot_download(
-                model.name,
-                repo_type=model.kind,
-                revision=revision,
-                allow_patterns=list(patterns),
-                etag_timeout=float(constants.HF_HUB_ETAG_TIMEOUT),
+            unless_stalled(
+                lambda bar: snapshot_download(
+                    model.name,
+                    repo_type=model.kind,
+                    revision=revision,
+                    allow_patterns=list(patterns),
+                    etag_timeout=timeout,
+                    tqdm_class=bar,
+                ),
+                patience,
             )
         )
     except Exception as error:  # noqa: BLE001 (as above)

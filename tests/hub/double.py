@@ -38,6 +38,7 @@ class Faults:
     Attributes:
         refused: status for every request, as of a hub that is down.
         silent: seconds before any answer.
+        unlisted: seconds before the answer to a question for the list of files.
         cut: file → bytes after which its connection is closed, as often as `cuts` says.
         cuts: how many connections are closed so.
         wrong: files that arrive with other bytes of the same length.
@@ -46,6 +47,7 @@ class Faults:
 
     refused: int | None = None
     silent: float = 0.0
+    unlisted: float = 0.0
     cut: dict[str, int] = field(default_factory=dict)
     cuts: int = 1
     wrong: set[str] = field(default_factory=set)
@@ -203,6 +205,8 @@ class _Handler(BaseHTTPRequestHandler):
         if commit is None:
             self._error(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         elif kind == "tree":
+            if self.hub.faults.unlisted:
+                threading.Event().wait(self.hub.faults.unlisted)
             # The listing of a gated repository is public, its files are not.
             entries = [_entry(file, path) for file, path in repository.files()]
             self._json(200, entries)

@@ -143,6 +143,13 @@ class TestUnreachable:
         hub.faults.silent = 0.0
         assert not asleep
 
+    def test_a_hub_that_does_not_list_its_files_is_left_as_well(
+        self, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(way, "_PATIENCE", 0.05)
+        hub.faults.unlisted = 30.0
+        assert "nothing came" in str(failure("unreachable"))
+
     def test_what_answers_is_no_hub(self, hub: Hub, use: Callable[[str], None]) -> None:
         use(f"{hub.endpoint}/nothing/here")
         failure("unreachable")
