@@ -35,6 +35,6 @@ def run_doctor(*, as_json: bool, preset: str) -> int:
     if as_json:
         print_json({"preset": preset, "checks": [check.to_json() for check in checks]})
     else:
-        said = "nothing stands in the way" if not failed else f"{len(failed)} checks failed"
-        out().print(f"{said}")
+        checks_failed = "1 check failed" if len(failed) == 1 else f"{len(failed)} checks failed"
+        out().print(checks_failed if failed else "nothing stands in the way")
     return UNSAFE if failed else ALLOWED

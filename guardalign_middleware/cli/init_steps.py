@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from rich.filesize import decimal
-from rich.table import Table
+from rich.table import Column, Table
 
 from guardalign_middleware.cli.console import (
     err,
@@ -17,6 +17,7 @@ from guardalign_middleware.cli.console import (
 )
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector, ThresholdProfile
+from guardalign_middleware.detection.forms import configured_forms
 from guardalign_middleware.detector_loading import load_detector, require_profile
 from guardalign_middleware.errors import ConfigError, ImageRejected
 from guardalign_middleware.evaluation.metrics import rate
@@ -25,6 +26,7 @@ from guardalign_middleware.first_day.contact_sheet import write_sheet
 from guardalign_middleware.first_day.counts import Counts, explained
 from guardalign_middleware.first_day.downloads import Download
 from guardalign_middleware.first_day.fitting import Fitted, Measured, fit, measure_all
+from guardalign_middleware.first_day.machine import lacks_bfloat16
 from guardalign_middleware.first_day.patch_choice import choose_crops
 from guardalign_middleware.first_day.picture_sets import Picture, Side, open_set
 from guardalign_middleware.first_day.pinned import Pinned, pin, wanted
@@ -82,7 +84,8 @@ class FirstDay:
         for one in downloads:
             pinned.append(pin(one))
             files = len(pinned[-1].sha256)
-            out().print(f"{plain(one.need.repository)}: {files} files are whole, SHA-256 noted")
+            whole = "1 file is whole" if files == 1 else f"{files} files are whole"
+            out().print(f"{plain(one.need.repository)}: {whole}, SHA-256 noted")
         self._pinned = tuple(pinned)
 
     def _preset(self, *, again: bool) -> None:
@@ -105,15 +108,24 @@ class FirstDay:
         sizes = [_size(one, start) for side in ("safe", "unsafe") for one in self._of(side)]
         found = [size for size in sizes if size is not None]
         crops = choose_crops(detection, found, plan.max_crops)
-        write_preset(plan, pinned, crops)
+        slow = detection.encoder.precision == "bf16" and lacks_bfloat16(detection.encoder.device)
+        write_preset(plan, pinned, crops, precision="fp32" if slow else None)
         out().print(f"{plain(str(plan.out))}: max_crops {crops.max_crops} ({crops.reason})")
+        if slow:
+            out().print(
+                f"{plain(str(plan.out))}: precision fp32 instead of bf16, which this CPU has no "
+                "instructions for"
+            )
         out().print(f"{plain(str(plan.concepts))}: what is looked for, to be edited")
 
     def _calibrate(self) -> None:
         plan, config = self.plan, self.plan.written()
+        # Said before the pictures are measured, which can take hours on a CPU.
+        expected = self._expected(config)
+        self._say_counts(expected)
         safe, unsafe = self._measure("safe", config), self._measure("unsafe", config)
-        for line in self._counts(config):
-            out().print(plain(line))
+        if self._found() != expected:
+            self._say_counts(self._found())
         detector = self._loaded(config)
         self._fitted = fit(detector, safe, unsafe, plan)
         profile = self._fitted.profile
@@ -137,7 +149,9 @@ class FirstDay:
             fitted = fit(detector, safe, unsafe, plan)
         guard = ImageGuard(config, Detector(detector.meters, config.detection, fitted.profile))
         with err().status("writing the contact sheet"):
-            write_sheet(plan.review, guard, fitted, safe, unsafe, list(self._counts(config)))
+            write_sheet(
+                plan.review, guard, fitted, safe, unsafe, list(self._explained(self._found()))
+            )
         out().print(f"{plain(str(plan.review))}: the pictures nearest to the threshold")
 
     def _ask(self) -> None:
@@ -209,21 +223,34 @@ class FirstDay:
             self._measured[side] = found
         return self._measured[side]
 
-    def _counts(self, config: GuardAlignConfig) -> Iterable[str]:
-        plan = self.plan
+    def _expected(self, config: GuardAlignConfig) -> tuple[Counts, Counts]:
+        """What the pictures are used for, if no two are equal."""
+        forms = len(configured_forms(config.detection.sees)) + ("model" in config.detection.sees)
+        return self._counts(len(self._of("safe")), len(self._of("unsafe")), forms)
+
+    def _found(self) -> tuple[Counts, Counts]:
+        """What the pictures are used for, now that they are measured."""
         safe, unsafe = self._measured["safe"], self._measured["unsafe"]
         forms = {form for one in safe for encoder in one.distances for form in encoder}
-        return explained(
-            Counts.of(len(safe), plan.held_out, max(1, len(forms))),
-            Counts.of(len(unsafe), plan.held_out),
-            plan.held_out,
-            plan.max_false_alarm,
-            plan.max_miss,
-        )
+        return self._counts(len(safe), len(unsafe), len(forms))
+
+    def _counts(self, safe: int, unsafe: int, forms: int) -> tuple[Counts, Counts]:
+        share = self.plan.held_out
+        return Counts.of(safe, share, max(1, forms)), Counts.of(unsafe, share)
+
+    def _explained(self, counts: tuple[Counts, Counts]) -> Iterable[str]:
+        plan = self.plan
+        return explained(*counts, plan.held_out, plan.max_false_alarm, plan.max_miss)
+
+    def _say_counts(self, counts: tuple[Counts, Counts]) -> None:
+        for line in self._explained(counts):
+            out().print(plain(line))
 
 
 def _table(downloads: Sequence[Download]) -> Table:
-    table = Table("for", "repository", "revision", "licence", "size", "to fetch")
+    # A name is folded and not cut: it is what the user looks up.
+    repository = Column("repository", overflow="fold")
+    table = Table("for", repository, "revision", "licence", "size", "to fetch")
     for one in downloads:
         model = one.model
         table.add_row(

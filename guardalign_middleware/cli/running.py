@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn, TextIO
 
+from typer import Abort
 from typer.core import TyperGroup
 
 from guardalign_middleware.cli.console import CANNOT, FAILED, INTERRUPTED, print_error
@@ -68,7 +69,7 @@ def guarded(command: Callable[[], int]) -> int:
         return CANNOT
     except GuardAlignError as error:
         print_error(str(error))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Abort):  # the second while a question is asked
         return INTERRUPTED
     except BrokenPipeError:
         # The reader closed the pipe, as in `guardalign scan … | head`; that needs no message.

@@ -13,8 +13,8 @@ from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.first_day.checks import Check
 from guardalign_middleware.first_day.downloads import MODEL, Download, runner_dtype_factor
 
-_WORKING = 512 * 2**20
-"""What torch and a pass of a small model take besides the weights."""
+_WORKING = 2**30
+"""What Python, torch and a pass of a small model take besides the weights."""
 _ROOM = 0.2
 """What passes of a model take besides its weights, as a share of these."""
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -50,6 +50,30 @@ def check_devices(config: GuardAlignConfig | None) -> Iterator[Check]:
                 "the preset names mps, and torch sees no Apple GPU",
                 "Set the device to auto or cpu.",
             )
+    if config is not None:
+        yield from _check_precision(config)
+
+
+def lacks_bfloat16(device: str) -> bool:
+    """Whether this is a CPU without instructions for bfloat16: it is slower in it than in fp32."""
+    import torch
+
+    if device == "auto":
+        device = "cuda" if _has_cuda("cuda") else "cpu"
+    # What torch itself asks before it compiles for bfloat16.
+    return device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _check_precision(config: GuardAlignConfig) -> Iterator[Check]:
+    encoder = config.detection.encoder
+    if encoder.precision == "bf16" and lacks_bfloat16(encoder.device):
+        yield Check(
+            "precision of the encoder",
+            "warning",
+            "bf16, which this CPU has no instructions for: it scans several times slower",
+            "`guardalign init` writes fp32 here. In a preset of your own set encoder.precision to "
+            "fp32, and fit the profile anew.",
+        )
 
 
 def check_memory(config: GuardAlignConfig, downloads: Sequence[Download]) -> Iterator[Check]:

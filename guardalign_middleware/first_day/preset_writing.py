@@ -12,6 +12,7 @@ import yaml
 
 from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.config.detection import Precision
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.first_day.downloads import ENCODER, MODEL
 from guardalign_middleware.first_day.patch_choice import PatchChoice
@@ -23,10 +24,22 @@ _NO_PROFILE = "  # profile: the step calibrate adds it here\n"
 _PROFILE = re.compile(r"^  profile:.*\n", re.MULTILINE)
 
 
-def write_preset(plan: Plan, pinned: Sequence[Pinned], crops: PatchChoice) -> None:
+def write_preset(
+    plan: Plan,
+    pinned: Sequence[Pinned],
+    crops: PatchChoice,
+    *,
+    precision: Precision | None = None,
+) -> None:
     """Write the preset and, unless they are there, the concepts beside it.
 
     Concepts that are there are left as they are: they are the user's own by then.
+
+    Args:
+        plan: what is asked for.
+        pinned: the repositories that were fetched.
+        crops: how many of a picture.
+        precision: of the encoder; None = that of the preset to begin with.
 
     Raises:
         ConfigError: a file cannot be written, or the preset would be invalid.
@@ -39,6 +52,8 @@ def write_preset(plan: Plan, pinned: Sequence[Pinned], crops: PatchChoice) -> No
             detection["encoder"] |= {"revision": one.revision, "sha256": dict(one.sha256)}
         elif one.need.use == MODEL:
             fields["runner"] |= {"revision": one.revision, "sha256": dict(one.sha256)}
+    if precision is not None:
+        detection["encoder"]["precision"] = precision
     detection["anchors"] = plan.concepts.name
     detection["patches"] = {**detection.get("patches", {}), "max_crops": crops.max_crops}
     if not plan.concepts.exists():

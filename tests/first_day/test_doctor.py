@@ -127,6 +127,19 @@ class TestBroken:
         assert "cuda:1" in found["device of the encoder"]["found"]
         assert "device of the model" in found
 
+    @pytest.mark.usefixtures("hub")
+    def test_a_cpu_that_computes_bfloat16_slowly(
+        self, preset: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        slow = preset(encoder="device: cpu\n    precision: bf16")
+        monkeypatch.setattr(machine, "lacks_bfloat16", lambda device: device == "cpu")
+        _, checks = examined(slow)
+        check = checks["precision of the encoder"]
+        assert (check["result"], "fp32" in check["remedy"]) == ("warning", True)
+        monkeypatch.setattr(machine, "lacks_bfloat16", lambda device: False)
+        _, checks = examined(slow)
+        assert "precision of the encoder" not in checks
+
     def test_a_profile_of_other_patches(self, tmp_path: Path) -> None:
         fields = find_preset("mini").read_text().replace("max_crops: 288", "max_crops: 144")
         path = tmp_path / "mine.yaml"

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 import yaml
 from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
-from guardalign_middleware.cli import app
+from guardalign_middleware.cli import app, init_steps
 from guardalign_middleware.cli import init as commands
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import fit as measuring
@@ -149,6 +150,25 @@ def test_each_step_goes_on_from_what_is_there(
     assert (photos / "guard.yaml").read_text() == edited
 
 
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(("slow", "precision"), [(True, "fp32"), (False, "bf16")])
+def test_a_cpu_without_bfloat16_gets_a_preset_in_fp32(
+    init: Any,
+    start: Path,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    slow: bool,
+    precision: str,
+) -> None:
+    start.write_text(start.read_text().replace("device: cpu}", "device: cpu, precision: bf16}"))
+    monkeypatch.setattr(init_steps, "lacks_bfloat16", lambda device: slow)
+    end = init("--step", "preset")
+    assert end.exit_code == 0, end.output
+    fields = yaml.safe_load((photos / "guard.yaml").read_text())
+    assert fields["detection"]["encoder"]["precision"] == precision
+    assert ("fp32 instead of bf16" in end.stdout) == slow
+
+
 class TestRefused:
     def test_nothing_is_fetched_without_consent(self, hub: Hub, init: Any, photos: Path) -> None:
         end = init(yes=False)
@@ -181,6 +201,18 @@ class TestRefused:
         assert asked[-1].startswith("Download 3.")  # MB, before the answer
         assert not hub.sent
 
+    def test_a_question_that_is_broken_off_ends_it(
+        self, start: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def abort(question: str, **more: Any) -> str:
+            raise typer.Abort
+
+        monkeypatch.setattr(commands, "_is_terminal", lambda: True)
+        monkeypatch.setattr(commands.typer, "prompt", abort)
+        out = ["--out", str(photos / "guard.yaml")]
+        end = CliRunner().invoke(app, ["init", "--preset", str(start), *out])
+        assert (end.exit_code, end.stderr) == (130, "")
+
     @pytest.mark.usefixtures("hub")
     def test_what_is_missing_is_named(self, tmp_path: Path) -> None:
         out = str(tmp_path / "guard.yaml")
@@ -196,7 +228,7 @@ class TestRefused:
     def test_too_few_pictures_are_said_with_the_number(self, init: Any) -> None:
         end = init("--step", "preset", "--step", "calibrate", "--max-false-alarm", "0.01")
         assert end.exit_code == 3
-        assert "may not be enough to promise at most 0.01" in end.stdout
+        assert end.stdout.count("may not be enough to promise at most 0.01") == 1  # said once
         assert "cannot guarantee" in end.stderr
 
     @pytest.mark.usefixtures("hub")
