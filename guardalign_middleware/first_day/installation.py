@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
+from typing import TYPE_CHECKING
 
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.first_day.checks import Check
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 CORE = "guardalign-core"
 OLDEST = (3, 11)
@@ -42,7 +46,7 @@ def check_packages(of: Distribution | None = None) -> Check:
             _REPAIR,
         )
     wrong, seen = [], {}
-    for name, wanted, needed in _requirements(core, "local"):
+    for name, wanted, needed in _requirements(_parsed(core), "local"):
         try:
             installed = version(name)
         except PackageNotFoundError:
@@ -67,8 +71,9 @@ def check_extras(
     except PackageNotFoundError:
         return  # said by the check of the packages
     absent: dict[str, list[str]] = {}
+    parsed = _parsed(core)
     for extra in sorted(core.metadata.get_all("Provides-Extra") or []):
-        missing = [name for name, _, _ in _requirements(core, extra, own=True) if not _has(name)]
+        missing = [name for name, _, _ in _requirements(parsed, extra, own=True) if not _has(name)]
         if missing:
             absent[extra] = missing
     needed = {} if config is None else needed_extras(config)
@@ -103,22 +108,29 @@ def install(extra: str) -> str:
     return f"pip install 'guardalign-middleware[{extra}]'"
 
 
-def _requirements(core: Distribution, extra: str, *, own: bool = False) -> Iterator[_Requirement]:
-    """Name, specifier and its test, of each requirement that holds with an extra.
-
-    Args:
-        core: the distribution.
-        extra: the extra.
-        own: whether to leave out what holds without it.
-    """
+def _parsed(core: Distribution) -> list[Requirement]:
+    """What a distribution asks for, with and without extras."""
     # Comes with huggingface_hub and transformers; without them, versions are left alone.
     try:
         from packaging.requirements import Requirement
     except ModuleNotFoundError:
-        return
-    for line in core.requires or ():
-        one = Requirement(line)
-        if one.name == CORE or (own and one.marker is None):
+        return []
+    found = map(Requirement, core.requires or ())
+    return [one for one in found if one.name != CORE]
+
+
+def _requirements(
+    parsed: Sequence[Requirement], extra: str, *, own: bool = False
+) -> Iterator[_Requirement]:
+    """Name, specifier and its test, of each requirement that holds with an extra.
+
+    Args:
+        parsed: all that is asked for.
+        extra: the extra.
+        own: whether to leave out what holds without it.
+    """
+    for one in parsed:
+        if own and one.marker is None:
             continue
         if one.marker is None or one.marker.evaluate({"extra": extra}):
             yield one.name, str(one.specifier), one.specifier.contains
@@ -126,7 +138,7 @@ def _requirements(core: Distribution, extra: str, *, own: bool = False) -> Itera
 
 def _has(name: str) -> bool:
     try:
-        version(name)
+        distribution(name)  # its version would be read from all of its metadata
     except PackageNotFoundError:
         return False
     return True
