@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,12 @@ class TurnWords:
         Raises:
             GuardError: a scan, the reader or a guard of texts failed.
         """
+        if self.detector.profile is None:  # a guard that observes cleans nothing without thresholds
+            judged = self._scan_turn([(item.original, item.verdict) for item in items], text)
+            return [
+                replace(item, verdict=verdict)
+                for item, (_, verdict) in zip(items, judged, strict=True)
+            ]
         images = shown(items)
         if not Turn(text, len(images)).together:
             return items
@@ -87,7 +93,8 @@ class TurnWords:
         passed = [
             index
             for index, (_, verdict) in enumerate(scanned)
-            if verdict.decision == "allow" and verdict.fault is None
+            if (verdict.decision == "allow" or verdict.would_be == "undecided")
+            and verdict.fault is None
         ]
         if not Turn(text, len(passed)).together:
             return scanned

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from guardalign_middleware.detection import Detector
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing import EchoRunner
 from guardalign_middleware.turns import Spoken, Turn
 from guardalign_middleware.words.judge import Judgement
@@ -62,6 +64,23 @@ def test_words_are_judged_with_what_the_user_says() -> None:
     assert hidden.image is not None
     assert hidden.passed.sha256 == hidden.image.sha256
     np.testing.assert_array_equal(hidden.original.pixels, FIRST.pixels)
+
+
+def test_a_guard_without_thresholds_observes_what_a_turn_says() -> None:
+    judging = word_guard("guard", Together())
+    undecided = Detector(judging.detector.meters, judging.config.detection)
+    guard = ImageGuard(judging.config.in_mode("observe"), undecided, judging.words)
+    pictures, turns = [FIRST.to_pil(), SECOND.to_pil()], [Turn("", 2)]
+    apart = guard.sanitize_many(pictures, turns=[Turn("", 1), Turn("", 1)])
+    assert [item.verdict.would_be for item in apart] == ["undecided", "undecided"]
+    cleaned = guard.sanitize_many(pictures, turns=turns)
+    assert all(item.image is item.original for item in cleaned)
+    for verdict in (*(item.verdict for item in cleaned), *guard.scan_many(pictures, turns=turns)):
+        assert (verdict.decision, verdict.would_be, verdict.category) == (
+            "observe",
+            "mask",
+            "order",
+        )
 
 
 def test_the_chain_judges_each_message_as_a_turn() -> None:
