@@ -192,6 +192,9 @@ def test_ask_answers_in_words_in_json_and_in_pieces(pictures: Path) -> None:
     assert streamed.stdout.strip() == plain.stdout.strip()
     bare = json.loads(run("ask", pictures / "bomb.png", question, "--json", "--no-guard").stdout)
     assert bare["verdicts"] == []
+    asked = run("ask", pictures / "bomb.png", question, "--json", "--mode", "observe")
+    (verdict,) = json.loads(asked.stdout)["verdicts"]
+    assert (verdict["decision"], verdict["would_be"] != "allow") == ("observe", True)
 
 
 @pytest.fixture(scope="module")

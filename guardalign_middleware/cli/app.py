@@ -19,7 +19,7 @@ from guardalign_middleware.cli.doctor_command import doctor
 from guardalign_middleware.cli.eval_command import evaluate
 from guardalign_middleware.cli.init_command import init
 from guardalign_middleware.cli.mcp_command import mcp
-from guardalign_middleware.cli.options import AsJson, Preset
+from guardalign_middleware.cli.options import AsJson, Mode, Preset
 from guardalign_middleware.cli.playground import playground as playground_command
 from guardalign_middleware.cli.report_command import report
 from guardalign_middleware.cli.running import CommandGroup, run
@@ -76,6 +76,7 @@ def ask(
     no_guard: Annotated[
         bool, typer.Option("--no-guard", help="Ask the plain model, without scan and prefix.")
     ] = False,
+    mode: Mode = None,
     preset: Preset = "mini",
 ) -> None:
     """Ask a question about an image.
@@ -89,7 +90,13 @@ def ask(
         raise typer.BadParameter("--json cannot be combined with --stream.")
     run(
         lambda: run_ask(
-            image, question, as_json=as_json, stream=stream, guarded=not no_guard, preset=preset
+            image,
+            question,
+            as_json=as_json,
+            stream=stream,
+            guarded=not no_guard,
+            preset=preset,
+            mode=mode,
         )
     )
 

@@ -11,7 +11,7 @@ from guardalign_middleware.cli.console import (
     without_loading_bars,
 )
 from guardalign_middleware.cli.scan import describe
-from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.config import GuardAlignConfig, Mode
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.guard import GuardAlign, runner_config
 from guardalign_middleware.intake import load_frames
@@ -20,7 +20,14 @@ from guardalign_middleware.types import ImagePart, Message, TextPart
 
 
 def run_ask(
-    image: str, question: str, *, as_json: bool, stream: bool, guarded: bool, preset: str
+    image: str,
+    question: str,
+    *,
+    as_json: bool,
+    stream: bool,
+    guarded: bool,
+    preset: str,
+    mode: Mode | None = None,
 ) -> int:
     """Print the answer on standard output, and the verdicts on standard error.
 
@@ -31,7 +38,7 @@ def run_ask(
         GuardAlignError: any error; nothing was answered.
     """
     without_loading_bars()
-    config = GuardAlignConfig.load(preset)
+    config = GuardAlignConfig.load(preset).in_mode(mode)
     # Read before the models load, so that a bad file is reported at once.
     frames = load_frames(image, config.intake)
     messages = (Message("user", (*map(ImagePart, frames), TextPart(question))),)
