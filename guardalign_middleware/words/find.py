@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,6 +124,15 @@ def lines_in(
         corners = cv2.boxPoints((centre, grown, turn)).astype(np.float64)
         found.append(_line(corners, origin, scale, min(grown), score))
     return found
+
+
+def around(lines: Sequence[FoundLine]) -> FoundLine:
+    """The narrowest line that holds lines, seen and scored as the worst of them."""
+    cv2 = require_cv2()
+    points = np.array([corner for line in lines for corner in line.corners], dtype=np.float32)
+    corners = cv2.boxPoints(cv2.minAreaRect(points)).astype(np.float64)
+    seen = min(line.height_seen for line in lines)
+    return _line(corners, (0.0, 0.0), (1.0, 1.0), seen, min(line.score for line in lines))
 
 
 def _mean_inside(probability: NDArray[np.float32], corners: NDArray[np.float32], cv2: Any) -> float:

@@ -17,6 +17,7 @@ from guardalign_middleware.words.direction import (
     with_upright_marks,
 )
 from guardalign_middleware.words.find import box_of
+from guardalign_middleware.words.letter_rows import with_joined_letters
 from guardalign_middleware.words.line import WordLine
 from guardalign_middleware.words.look import ReadLine, Search
 from guardalign_middleware.words.models import ReadingModels, shared_models
@@ -99,7 +100,8 @@ class RapidReader:
         return _in_reading_order([turned_back(line, quarters, size) for line in lines])
 
     def _search(self, pixels: NDArray[np.uint8]) -> list[ReadLine]:
-        return Search(pixels, self.models, self._max_pixels).run()
+        found = Search(pixels, self.models, self._max_pixels).run()
+        return with_joined_letters(pixels, found, self.models)
 
 
 def _word_line(line: ReadLine, pixels: NDArray[np.uint8]) -> WordLine | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ _SURE = 0.85
 _LONG = 2.5
 # Strips of less contrast are stretched, but noise of a level or two is not.
 _CONTRAST, _LEAST_CONTRAST = 120.0, 2.0
+# Letters stand apart if there are as many single ones, and as large a share of the words. Words do
+# where the distance from letter to letter is as much wider than usual.
+_FEWEST, _SINGLE, _WIDER = 3, 0.75, 1.4
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,13 @@ class Spelled:
         text: without spaces around it; may be empty.
         confidence: mean probability of its characters, 0 to 1; 0 without any.
         turned: quarter turns, clockwise, from the way the line was cut out to the way it was read.
+        spread: whether its letters stand apart, and only wider gaps between them are spaces.
     """
 
     text: str
     confidence: float
     turned: int = 0
+    spread: bool = False
 
 
 def spell(
@@ -63,7 +69,7 @@ def spell(
         turned = [_upright(np.rot90(strips[index], -turn)) for index in again]
         for index, other in zip(again, _spell_all(turned, models), strict=True):
             if other.confidence > best[index].confidence:
-                best[index] = Spelled(other.text, other.confidence, turn)
+                best[index] = replace(other, turned=turn)
     return best
 
 
@@ -83,7 +89,7 @@ def spell_turned(
     """
     strip = _upright(np.rot90(flat(pixels, line), -turned))
     (spelled,) = _spell_all([strip], models)
-    return Spelled(spelled.text, spelled.confidence, turned)
+    return replace(spelled, turned=turned)
 
 
 def flat(pixels: NDArray[np.uint8], line: FoundLine) -> Strip:
@@ -133,18 +139,28 @@ def _spell_all(strips: Sequence[Strip], models: ReadingModels) -> list[Spelled]:
     """Spell strips; one that is too wide in pieces."""
     found = []
     for strip in strips:
-        text, shares = "", list[float]()
+        characters, shares, places = list[str](), list[float](), list[int]()
+        steps = 0
         # Each in a pass of its own: as a batch, strips would be filled up to the widest, which
         # takes longer and lets what a line says depend on the others.
         for piece in np.array_split(strip, math.ceil(strip.shape[1] / _MOST_WIDTH), axis=1):
-            more, sure = _spell_one(piece, models)
-            text += more
-            shares += sure
-        found.append(Spelled(text.strip(), float(np.mean(shares)) if shares else 0.0))
+            best, sure = _spell_one(piece, models)
+            new = _new(best)
+            characters += [models.characters[index] for index in best[new]]
+            shares += sure[new].tolist()
+            places += (np.flatnonzero(new) + steps).tolist()
+            steps += len(best)
+        confidence = float(np.mean(shares)) if shares else 0.0
+        closed = _closed_up(characters, places)
+        text = "".join(characters).strip() if closed is None else closed
+        found.append(Spelled(text, confidence, spread=closed is not None))
     return found
 
 
-def _spell_one(strip: Strip, models: ReadingModels) -> tuple[str, list[float]]:
+def _spell_one(
+    strip: Strip, models: ReadingModels
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The likeliest character at each place of a strip, and how likely it is."""
     columns = max(_LEAST_WIDTH, math.ceil(strip.shape[1] / 16) * 16)
     batch = np.zeros((1, 3, _HEIGHT, columns), dtype=np.float32)
     batch[0, :, :, : strip.shape[1]] = (
@@ -155,14 +171,26 @@ def _spell_one(strip: Strip, models: ReadingModels) -> tuple[str, list[float]]:
     sure = np.take_along_axis(shares, best[:, None], axis=1)[:, 0]
     if not np.isfinite(sure).all():
         raise ValueError("The network that spells gave NaN or infinity.")
-    return _decoded(best, sure, models.characters)
+    return best, sure
 
 
-def _decoded(
-    best: NDArray[np.int64], sure: NDArray[np.float32], characters: Sequence[str]
-) -> tuple[str, list[float]]:
+def _new(best: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Connectionist temporal classification: repeats are one character, and the first is none."""
-    new = np.ones(len(best), dtype=bool)
-    new[1:] = best[1:] != best[:-1]
-    new &= best != 0
-    return "".join(characters[index] for index in best[new]), sure[new].tolist()
+    new: NDArray[np.bool_] = best != 0
+    new[1:] &= best[1:] != best[:-1]
+    return new
+
+
+def _closed_up(characters: Sequence[str], places: Sequence[int]) -> str | None:
+    """Letters that stand apart as words, with spaces where gaps are wider; None for other text."""
+    words = "".join(characters).split()
+    single = sum(len(word) == 1 and word.isalpha() for word in words)
+    if single < _FEWEST or single < _SINGLE * len(words):
+        return None
+    signs = [(sign, place) for sign, place in zip(characters, places, strict=True) if sign != " "]
+    gaps = [other - one for (_, one), (_, other) in pairwise(signs)]
+    wide = _WIDER * float(np.median(gaps))
+    text = signs[0][0]
+    for gap, (sign, _) in zip(gaps, signs[1:], strict=True):
+        text += f" {sign}" if gap > wide else sign
+    return text

@@ -8,7 +8,12 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from guardalign_middleware.evaluation.word_attacks.target import WordTarget, draw, texture
+from guardalign_middleware.evaluation.word_attacks.target import (
+    WordTarget,
+    draw,
+    texture,
+    wrapped,
+)
 from guardalign_middleware.types import CanonicalImage
 
 Pictures = tuple[CanonicalImage, ...]
@@ -17,6 +22,7 @@ WordAttack = Callable[[WordTarget, np.random.Generator], Pictures | None]
 
 _DIGITS = str.maketrans("oieast", "01345+")
 _LARGE = (2000, 1500)
+_FIT = 21  # heights of type from margin to margin
 
 
 def _changed(change: Callable[[Image.Image], Image.Image]) -> WordAttack:
@@ -99,7 +105,11 @@ def _on_texture(target: WordTarget, rng: np.random.Generator) -> Pictures | None
 
 def _drawn_apart(apart: float) -> WordAttack:
     def attack(target: WordTarget, rng: np.random.Generator) -> Pictures | None:
-        return None if target.text is None else (draw(target.text, apart=apart),)
+        if target.text is None:
+            return None
+        # As many as fit: letters take about half their height, and the space beside them.
+        most = round(_FIT / (0.5 + apart))
+        return (draw([part for line in target.text for part in wrapped(line, most)], apart=apart),)
 
     return attack
 
