@@ -5,6 +5,10 @@ Draws 100,000 small pictures, 1% of them damaged, unless they lie in DIR already
 same command is run again. Checked at the end: each picture stands in the results exactly once,
 those that are damaged as errors and no other, and no process is left. The memory of all processes
 is sampled every two seconds; pages that they share count once (PSS).
+
+With `--ray`, afterwards and in the environment of `make ray`, two actors of a cluster on this
+machine scan the same pictures, are killed as often, and have to say the same of each as the
+processes did.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from benchmarks.bulk.pictures import is_damaged, make, place
 from benchmarks.results import RESULTS, write_json
 from guardalign_middleware.bench.device import processor
 
-RESULT = RESULTS / "bulk_soak.json"
+RESULT, RAY_RESULT = RESULTS / "bulk_soak.json", RESULTS / "bulk_soak_ray.json"
 PRESET = Path(__file__).parent / "preset.yaml"
 WORKERS = 2
 _EVERY = 2.0
@@ -84,10 +88,13 @@ class Run:
         return int(self._process.wait())
 
 
-def soak(pictures: Path, results: Path, count: int, progress: Progress) -> dict[str, Any]:
+def soak(
+    pictures: Path, results: Path, count: int, progress: Progress, *, on_ray: bool = False
+) -> dict[str, Any]:
     """Scan, kill twice, go on, and check; the figures."""
     command = [str(Path(sys.executable).with_name("guardalign")), "scan", str(pictures), "--json"]
     command += ["--resume", str(results), "--workers", str(WORKERS), "--preset", str(PRESET)]
+    command += ["--ray", "local"] if on_ray else []
     task = progress.add_task("scanning", total=count)
     kills = [count // 3, 2 * count // 3]
     memory: list[list[float]] = []
@@ -131,6 +138,16 @@ def checked(pictures: Path, results: Path, count: int) -> dict[str, int]:
     return dict(decisions)
 
 
+def verdicts(results: Path) -> dict[str, tuple[str | None, float | None]]:
+    """Decision and distance of each picture; both None for one that could not be read."""
+    found = {}
+    with results.open(encoding="utf-8") as file:
+        for line in file:
+            record = json.loads(line)
+            found[record["source"]] = (record.get("decision"), record.get("distance"))
+    return found
+
+
 def growth(memory: Sequence[Sequence[float]], loaded: int) -> dict[str, float]:
     """Peak, and the slope of the memory over the results, once every process has begun to scan.
 
@@ -161,20 +178,26 @@ def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="for the pictures and the results")
     parser.add_argument("--n", type=int, default=100_000)
-    parser.add_argument("--json", type=Path, default=RESULT)
+    parser.add_argument("--ray", action="store_true", help="by actors, after the processes")
+    parser.add_argument("--json", type=Path, help="the figures")
     options = parser.parse_args()
-    pictures, results = options.folder / "pictures", options.folder / "results.jsonl"
+    pictures, by_processes = options.folder / "pictures", options.folder / "results.jsonl"
+    results = options.folder / "results_ray.jsonl" if options.ray else by_processes
+    if options.ray and not by_processes.is_file():
+        parser.error("scan by processes first: the same command without --ray")
     results.unlink(missing_ok=True)
     with Progress(console=Console(stderr=True)) as progress:
         drawn = progress.add_task("drawing", total=options.n)
         for _ in make(pictures, options.n, WORKERS):
             progress.advance(drawn, 1000)
-        figures = soak(pictures, results, options.n, progress)
+        figures = soak(pictures, results, options.n, progress, on_ray=options.ray)
+    if options.ray and verdicts(results) != verdicts(by_processes):
+        raise SystemExit("Actors and processes differ about a picture.")
     figures |= growth(figures["memory"], options.n // 50)
     figures |= {"n": options.n, "workers": WORKERS, "processor": processor()}
     # A point a minute is enough to look at.
     figures["memory"] = figures["memory"][:: max(1, len(figures["memory"]) // 60)]
-    write_json(options.json, figures)
+    write_json(options.json or (RAY_RESULT if options.ray else RESULT), figures)
     Console().print({name: value for name, value in figures.items() if name != "memory"})
 
 
