@@ -1,6 +1,6 @@
 """Orders to models and sentences for people, to learn from: the wordings of `corpus`.
 
-They were written for this project in eight batches, the orders by nine kinds of attack. `{mail}`
+They were written for this project in twelve batches, the orders by nine kinds of attack. `{mail}`
 and its like stand for any address.
 """
 
@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
-BATCHES = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+BATCHES = (
+    "first", "second", "third", "fourth", "fifth", "sixth",
+    "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth",
+)  # fmt: skip
 _HEADING = re.compile(r"\[([a-z0-9 ]+)\]")
 _SLOT = re.compile(r"\{([a-z]+)\}")
 SLOTS = {
