@@ -17,8 +17,8 @@ from guardalign_middleware.words.guards.features import Features, hashed
 from guardalign_middleware.words.guards.order_words import groups_of
 from guardalign_middleware.words.plain import plain
 
-BUCKETS = 2**17
-VERSION = "1"
+BUCKETS = 2**18
+VERSION = "2"
 """Changes with anything that changes a feature; the weights name the version they are for."""
 
 _MAIL = re.compile(r"\S+@\S+")
