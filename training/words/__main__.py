@@ -31,7 +31,7 @@ def texts_of(head: Head, seed: int, count: int) -> Labelled:
     if head == "harm":
         return [(one.text, one.harm) for one in examples(rng, count)]
     banks = [(one.text, one.injection) for one in examples(rng, count // 10)]
-    prose = [(text, False) for text in readme_texts(rng, count // 4)]
+    prose = [(text, False) for text in readme_texts(rng, count)]
     return banks + prose + order_texts(rng, wordings(), copies=2)
 
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from guardalign_middleware.words.guards.builtin import KINDS, BuiltinGuard, Head
 
 # C of the regressions.
-_STRENGTHS: dict[Head, float] = {"harm": 3.0, "injection": 30.0}
+_STRENGTHS: dict[Head, float] = {"harm": 3.0, "injection": 10.0}
 
 
 def matrix(head: Head, texts: Sequence[str]) -> csr_matrix:

@@ -1,7 +1,7 @@
 """Prose about software, as harmless texts to train on: descriptions of the installed packages.
 
-Only packages whose metadata name a permissive licence are read. Half of them, by a checksum of
-their names, are left for measuring.
+Only packages whose metadata name a permissive licence are read. A checksum of their names sorts
+them: half are learned from, a quarter is for thresholds, and a quarter is left for measuring.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import random
 import re
 from email.message import Message
 from importlib.metadata import distributions
-from typing import cast
+from typing import Literal, cast
 from zlib import crc32
 
 from guardalign_middleware.words.guards.order_features import order_parts
@@ -20,22 +20,32 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _LEAST, _MOST = 40, 900  # characters
 
 
-def paragraphs(*, measured: bool) -> list[str]:
-    """Paragraphs of the packages to learn from, or of those to measure on, sorted by package.
+Use = Literal["learn", "fit", "measure"]
+_USES: tuple[Use, ...] = ("learn", "fit", "learn", "measure")
 
-    What stands in packages of both is learned from only.
+
+def paragraphs(use: Use) -> list[str]:
+    """Paragraphs of the packages for a use, sorted by package.
+
+    What stands in packages of several uses is for the first of them only.
     """
-    learned = dict.fromkeys(_described(0))
-    return [one for one in _described(1) if one not in learned] if measured else list(learned)
+    earlier: dict[str, None] = {}
+    for one in ("learn", "fit", "measure"):
+        found = [text for text in _described(one) if text not in earlier]
+        if one == use:
+            return found
+        earlier |= dict.fromkeys(found)
+    raise ValueError(f"use should be learn, fit or measure. Received {use!r}.")
 
 
-def _described(half: int) -> list[str]:
+def _described(use: str) -> list[str]:
     found = []
     # The standard library's types leave out that this is a message of email.
     packages = {one.metadata["Name"]: cast("Message", one.metadata) for one in distributions()}
     for name, about in sorted(packages.items()):
         named = [about.get("License-Expression") or "", *about.get_all("Classifier", [])]
-        if not _PERMISSIVE.search(" ".join(named)) or crc32(name.encode()) % 2 != half:
+        sorted_to = _USES[crc32(name.encode()) % len(_USES)]
+        if not _PERMISSIVE.search(" ".join(named)) or sorted_to != use:
             continue
         text = str(about.get_payload() or about.get("Description") or "")
         for paragraph in re.split(r"\n\s*\n", text):
@@ -47,5 +57,5 @@ def _described(half: int) -> list[str]:
 
 def readme_texts(rng: random.Random, count: int) -> list[str]:
     """`count` sentences, and pairs of sentences, of the packages to learn from; fewer if few."""
-    parts = [part for one in paragraphs(measured=False) for part in order_parts(one)]
+    parts = [part for one in paragraphs("learn") for part in order_parts(one)]
     return rng.sample(parts, min(count, len(parts)))
