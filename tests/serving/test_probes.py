@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from opentelemetry import trace
@@ -25,6 +26,7 @@ from guardalign_middleware.testing import (
     red_detector,
     red_guard,
 )
+from tests.support.broken import guard_with, raising
 from tests.support.serving import AUTHORIZED, KEY
 
 SECRET = "canary-4711"
@@ -197,3 +199,17 @@ def test_nothing_of_a_request_is_logged_measured_or_traced(
     seen.append(client.get("/metrics", headers=AUTHORIZED).text)
     seen.append(json.dumps(client.get("/ready", headers=AUTHORIZED).json()))
     assert not [each for each in seen if SECRET in each or KEY in each]
+
+
+def test_a_device_that_is_lost_while_scanning_fails_the_probe_that_restarts_the_server() -> None:
+    app = create_app(guard_with(raising(torch.AcceleratorError(SECRET, 1))))
+    with TestClient(app, base_url="http://localhost") as probe:
+        assert probe.get("/health").status_code == 200
+        body = {"images": [{"image": data_url(picture())}]}
+        lost = probe.post("/v1/guard/scan", json=body)
+        assert (lost.status_code, lost.json()["error"]["code"]) == (503, "device_lost")
+        for path in ("/health", "/ready"):
+            answer = probe.get(path)
+            assert answer.status_code == 503
+            assert "has to be restarted" in answer.json()["error"]["message"]
+            assert SECRET not in answer.text
