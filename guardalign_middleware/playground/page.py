@@ -133,6 +133,10 @@ class Page:
             with box("div", "ga-actions"):
                 button("Take the tour", lambda: self._go(0), "ga-main", id="ga-tour")
                 self._themes = button("Theme: auto", self._next_theme, "ga-quiet")
+        if service.guard.config.mode == "observe":
+            with box("p", "ga-limits", role="note"):
+                text("b", "This guard only observes.")
+                text("span", _OBSERVES)
         with box("p", "ga-limits", role="note"):
             if service.guard.config.name == "mini":
                 text("b", "The miniature knows pictographs, not photographs.")
@@ -181,6 +185,7 @@ def _asset(name: str) -> str:
     return (_ASSETS / name).read_text(encoding="utf-8")
 
 
+_OBSERVES = " The page shows what it would do; requests to the server pass unchanged."
 _MINI = (
     " It is here to show how everything works: what it says of your own photos means nothing. "
     "Start the playground with another preset for those."
