@@ -41,8 +41,9 @@ from guardalign_middleware.evaluation.attacks.defences import (
 )
 from guardalign_middleware.evaluation.attacks.gradient import Thresholds, evade, stand_in, to_tensor
 from guardalign_middleware.evaluation.attacks.report import CLEAN, GRADIENT, STRADDLED
+from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.mini.world import CONCEPTS, HELD_OUT_BACKGROUNDS, draw_scene
-from guardalign_middleware.testing import FakeEncoder
+from guardalign_middleware.testing import FakeEncoder, red_chain
 from guardalign_middleware.types import CanonicalImage, FormName
 
 torch.set_num_threads(1)
@@ -101,9 +102,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Attack]]:
 
 
 def red_square() -> Target:
-    pixels = np.full((160, 192, 3), 127, dtype=np.uint8)
-    pixels[64:96, 96:128] = RED
-    return Target(CanonicalImage(pixels, "square"), ((96, 64, 128, 96),))
+    pixels = np.full((80, 96, 3), 127, dtype=np.uint8)
+    pixels[24:56, 40:72] = RED
+    return Target(CanonicalImage(pixels, "square"), ((40, 24, 72, 56),))
 
 
 @pytest.mark.parametrize(("width", "height"), [(130, 110), (300, 40)])
@@ -189,10 +190,25 @@ def test_a_gradient_that_overflows_in_single_precision(detector: Detector) -> No
 
 
 def test_the_report_is_whole(
-    detector: Detector, target: Target, few: dict[str, dict[str, Attack]]
+    few: dict[str, dict[str, Attack]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    safe = CanonicalImage(np.full((110, 130, 3), 200, dtype=np.uint8), "plain")
-    report = run_attacks(detector, [target], [safe], levels=(8,), steps=1)
+    evaded = []
+
+    def nothing_changed(detector: Detector, target: Target, *_: object, **__: object) -> Target:
+        evaded.append(detector.config)
+        return target
+
+    monkeypatch.setattr("guardalign_middleware.evaluation.attacks.report.evade", nothing_changed)
+    guard = red_chain().guard
+    assert isinstance(guard, ImageGuard)
+    detector = guard.detector
+    safe = CanonicalImage(np.full((80, 96, 3), 200, dtype=np.uint8), "plain")
+    report = run_attacks(detector, [red_square()], [safe], levels=(8,))
+    # The detector, and every counter-measure that an attacker may know.
+    assert [(one.patches.overlap, one.defence.views) for one in evaded] == [
+        (0.5, ("as_is",)),
+        *((one.overlap or 0.5, one.views) for one in DEFENCES[1:]),
+    ]
     assert [(row.family, row.attack) for row in report.attacks] == [
         ("", CLEAN),
         *((family, name) for family, arms in few.items() for name in arms),
