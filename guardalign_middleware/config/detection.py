@@ -70,6 +70,15 @@ class PatchConfig(FrozenModel):
     layout: Literal["crops", "dense"] = "crops"
 
 
+class TokenizerPin(FrozenModel):
+    """Which tokenizer an encoder loads where it has one from another repository, as SigLIP does."""
+
+    revision: str | None = Field(
+        None, description="commit on the hub; branches and tags can be moved"
+    )
+    sha256: dict[str, Sha256] = Field({}, description="of its files, by name")
+
+
 class EncoderConfig(FrozenModel):
     """An open_clip model: a name with `pretrained`, `hf-hub:OWNER/NAME` or `local-dir:PATH`."""
 
@@ -82,6 +91,9 @@ class EncoderConfig(FrozenModel):
         None,
         description="of the weight file, or of each file by its name; any other weights are "
         "refused",
+    )
+    tokenizer: TokenizerPin | None = Field(
+        None, description="pins of a tokenizer that lies in a repository of its own"
     )
     local_files_only: bool = Field(False, description="whether the hub is never asked")
     device: str = "auto"

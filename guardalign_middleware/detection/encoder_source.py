@@ -134,6 +134,7 @@ def open_encoder(config: EncoderConfig) -> EncoderSource:
     else:
         source = _of_open_clip(config)
     _check_pins(source, config)
+    _check_tokenizer(source, config)
     return source
 
 
@@ -155,7 +156,7 @@ def _of_repository(config: EncoderConfig) -> EncoderSource:
     named = settings["text_cfg"].get("hf_tokenizer_name")
     tokenizer = None
     if named and not _has_tokenizer(folder):
-        tokenizer = _fetched(config, HubPlace(named, TOKENIZER), pinned=False)
+        tokenizer = _fetched(config, HubPlace(named, TOKENIZER), own_tokenizer=True)
     return EncoderSource(f"{LOCAL_DIR}{folder}", weights, settings, tokenizer=tokenizer)
 
 
@@ -175,14 +176,19 @@ def _of_open_clip(config: EncoderConfig) -> EncoderSource:
         weights = _weights_in(_fetched(config, place), place.patterns)
     tokenizer = None
     for place in places:
-        tokenizer = _fetched(config, place, pinned=place.repository == repository)
+        tokenizer = _fetched(config, place, own_tokenizer=place.repository != repository)
     return EncoderSource(config.model, weights, settings, preprocess, tokenizer)
 
 
-def _fetched(config: EncoderConfig, place: HubPlace, *, pinned: bool = True) -> Path:
+def tokenizer_revision(config: EncoderConfig) -> str | None:
+    """The commit of a tokenizer that lies in a repository of its own; None = the newest."""
+    return config.tokenizer.revision if config.tokenizer is not None else None
+
+
+def _fetched(config: EncoderConfig, place: HubPlace, *, own_tokenizer: bool = False) -> Path:
     folder = fetch(
         place.repository,
-        config.revision if pinned else None,
+        tokenizer_revision(config) if own_tokenizer else config.revision,
         place.patterns,
         local_files_only=config.local_files_only,
     )
@@ -291,3 +297,17 @@ def _check_pins(source: EncoderSource, config: EncoderConfig) -> None:
     folder = source.weights.parent
     others = filter(is_regular, (folder / name for name in pins))
     check_pins(digest_files({source.weights, *others}), pins, config.model)
+
+
+def _check_tokenizer(source: EncoderSource, config: EncoderConfig) -> None:
+    pin, folder = config.tokenizer, source.tokenizer
+    if pin is None:
+        return
+    if folder is None or folder == source.weights.parent:
+        raise ConfigError(
+            f"encoder.tokenizer pins a repository that {config.model!r} has none of: its tokenizer "
+            "comes with the weights or with open_clip.",
+            remedy="Remove encoder.tokenizer; encoder.sha256 takes the files beside the weights.",
+        )
+    files = [path for path in checked_files(folder) if any(map(path.match, TOKENIZER))]
+    check_pins(digest_files(files), pin.sha256, f"the tokenizer of {config.model}")

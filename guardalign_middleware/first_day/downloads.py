@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
-from guardalign_middleware.detection.encoder_source import hub_places
+from guardalign_middleware.detection.encoder_source import hub_places, tokenizer_revision
 from guardalign_middleware.model_folder.hub import HubFile, HubModel, ask_hub, download, is_cached
 from guardalign_middleware.model_folder.shard_index import INDEX
 from guardalign_middleware.model_folder.source import SMALL, is_hub_id
 from guardalign_middleware.model_folder.weights import SINGLE
 
 ENCODER, SECOND, MODEL = "encoder", "second encoder", "model"
+TOKENIZER = f"{ENCODER}'s tokenizer"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def needs_of(config: GuardAlignConfig) -> tuple[Need, ...]:
         needs.append(Need(use, first.repository, encoder.revision, first.patterns))
         for place in others:
             same = place.repository == first.repository
-            revision = encoder.revision if same else None
+            revision = encoder.revision if same else tokenizer_revision(encoder)
             needs.append(Need(f"{use}'s tokenizer", place.repository, revision, place.patterns))
     runner = config.runner
     if runner is not None and is_hub_id(runner.model):

@@ -14,7 +14,7 @@ from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.config.detection import Precision
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.first_day.downloads import ENCODER, MODEL
+from guardalign_middleware.first_day.downloads import ENCODER, MODEL, TOKENIZER
 from guardalign_middleware.first_day.patch_choice import PatchChoice
 from guardalign_middleware.first_day.pinned import Pinned
 from guardalign_middleware.first_day.plan import Plan
@@ -47,11 +47,17 @@ def write_preset(
     start = plan.start()
     fields = _fields(plan, start)
     detection = fields["detection"]
+    repositories = {one.need.use: one.need.repository for one in pinned}
     for one in pinned:
+        pins = {"revision": one.revision, "sha256": dict(one.sha256)}
         if one.need.use == ENCODER:
-            detection["encoder"] |= {"revision": one.revision, "sha256": dict(one.sha256)}
+            detection["encoder"] |= pins
+        elif one.need.use == TOKENIZER and one.need.repository == repositories.get(ENCODER):
+            detection["encoder"]["sha256"] |= pins["sha256"]
+        elif one.need.use == TOKENIZER:
+            detection["encoder"]["tokenizer"] = pins
         elif one.need.use == MODEL:
-            fields["runner"] |= {"revision": one.revision, "sha256": dict(one.sha256)}
+            fields["runner"] |= pins
     if precision is not None:
         detection["encoder"]["precision"] = precision
     detection["anchors"] = plan.concepts.name

@@ -19,13 +19,14 @@ from typer.testing import CliRunner
 from guardalign_middleware.cli import app, init_steps
 from guardalign_middleware.cli import init as commands
 from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.detection import OpenClipEncoder
 from guardalign_middleware.detection import fit as measuring
 from guardalign_middleware.errors import ModelLoadError
 from guardalign_middleware.first_day import fitting, questions
 from guardalign_middleware.first_day.pinned import check_safetensors
 from guardalign_middleware.image_guard import ImageGuard
 from tests.hub.double import HOSTS, Hub
-from tests.hub.repositories import CLIP, LLAVA
+from tests.hub.repositories import CLIP, LLAVA, SIGLIP, SIGLIP_NAME, WORDS, publish_siglip
 
 pytestmark = pytest.mark.allow_hosts([*HOSTS])
 CONCEPTS = """categories:
@@ -110,6 +111,28 @@ def test_from_nothing_to_a_guard(
     hub.requests.clear()
     ImageGuard.from_preset(photos / "guard.yaml").scan(photos / "safe" / "0.png")
     assert not hub.requests
+
+
+@pytest.mark.parametrize("place", [SIGLIP, WORDS])
+def test_a_tokenizer_is_pinned_wherever_it_lies(
+    hub: Hub, photos: Path, start: Path, init: Any, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    publish_siglip(hub, photos, monkeypatch, tokenizer=place)
+    start.write_text(
+        start.read_text()
+        .replace("ViT-B-32-quickgelu", SIGLIP_NAME)
+        .replace("pretrained: openai", "pretrained: webli")
+    )
+    end = init("--step", "download", "--step", "preset")
+    assert end.exit_code == 0, end.output
+    encoder = yaml.safe_load((photos / "guard.yaml").read_text())["detection"]["encoder"]
+    assert encoder["revision"] == hub.repositories[SIGLIP].commit
+    pins = encoder["sha256"] if place == SIGLIP else encoder["tokenizer"]["sha256"]
+    assert "tokenizer.json" in pins
+    assert ("tokenizer" in encoder) == (place == WORDS)
+    if place == WORDS:
+        assert encoder["tokenizer"]["revision"] == hub.repositories[WORDS].commit
+    OpenClipEncoder.load(GuardAlignConfig.load(photos / "guard.yaml").detection.encoder)
 
 
 @pytest.mark.evidence

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.hub.double import Repository
+from tests.hub.double import Hub, Repository
 from tests.support.tiny.models import FAMILIES, make_tokenizer
 
 CLIP = "timm/vit_base_patch32_clip_224.openai"
 """Where open_clip finds the weights of ViT-B-32-quickgelu, openai."""
 FARE = "chs20/FARE4-ViT-B-16-laion2B-s34B-b88K"
-SIGLIP = "timm/ViT-B-16-SigLIP2"
+SIGLIP, SIGLIP_NAME = "timm/ViT-B-16-SigLIP2", "ViT-B-16-SigLIP2"
+"""Where open_clip finds the weights of this name, webli."""
+WORDS = "timm/words"
+"""For a tokenizer alone."""
 LLAVA = "llava-hf/llava-1.5-7b-hf"
 
 NARROW: dict[str, Any] = {
@@ -57,6 +62,28 @@ def write_encoder(folder: Path, settings: Mapping[str, Any], *, tokenizer: bool)
         tiny = make_tokenizer()
         tiny.model_max_length = settings["text_cfg"]["context_length"]
         tiny.save_pretrained(folder)
+
+
+def publish_siglip(
+    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch, *, tokenizer: str
+) -> None:
+    """Put an encoder of SigLIP's kind on the hub, with its tokenizer in `SIGLIP` or in `WORDS`."""
+    text = {**NARROW["text_cfg"], "hf_tokenizer_name": tokenizer, "vocab_size": 400}
+    settings = {
+        **NARROW,
+        "quick_gelu": False,
+        "text_cfg": {**text, "tokenizer_kwargs": {"clean": "lower"}},
+    }
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, SIGLIP_NAME, deepcopy(settings))
+    own = folder / "siglip"
+    write_encoder(own, settings, tokenizer=True)
+    hub.repositories[SIGLIP] = Repository(own, "apache-2.0")
+    if tokenizer == WORDS:
+        apart = folder / "tokenizer"
+        apart.mkdir()
+        for path in [*own.glob("*token*"), *own.glob("vocab*")]:
+            path.rename(apart / path.name)
+        hub.repositories[WORDS] = Repository(apart, "apache-2.0")
 
 
 def write_runner(folder: Path) -> None:

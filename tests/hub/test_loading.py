@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,23 @@ import torch
 from guardalign_middleware.config import EncoderConfig, RunnerConfig
 from guardalign_middleware.detection.encoder import OpenClipEncoder
 from guardalign_middleware.detection.encoder_source import open_encoder
-from guardalign_middleware.errors import HubError, ModelLoadError
+from guardalign_middleware.errors import ConfigError, HubError, ModelLoadError
 from guardalign_middleware.generation.engine.loading import load_model, load_processor
 from tests.hub.double import HOSTS, Hub, Repository
-from tests.hub.repositories import CLIP, FARE, LLAVA, NARROW, SIGLIP, write_encoder
+from tests.hub.repositories import (
+    CLIP,
+    FARE,
+    LLAVA,
+    NARROW,
+    SIGLIP,
+    SIGLIP_NAME,
+    WORDS,
+    publish_siglip,
+)
 
 pytestmark = pytest.mark.allow_hosts([*HOSTS])
 BY_NAME: dict[str, Any] = {"model": "ViT-B-32-quickgelu", "pretrained": "openai"}
+BY_TAG: dict[str, Any] = {"model": SIGLIP_NAME, "pretrained": "webli"}
 WEIGHTS = "open_clip_model.safetensors"
 
 
@@ -82,29 +91,44 @@ class TestEncoders:
             load(model=f"hf-hub:{FARE}")
         assert not [one for one in hub.requests if one.endswith(".bin")]
 
-    def test_a_tokenizer_of_another_repository_comes_along(
+    def test_a_tokenizer_beside_the_weights_comes_along(
         self, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        text = {**NARROW["text_cfg"], "hf_tokenizer_name": SIGLIP, "vocab_size": 400}
-        settings = {
-            **NARROW,
-            "quick_gelu": False,
-            "text_cfg": {**text, "tokenizer_kwargs": {"clean": "lower"}},
-        }
-        write_encoder(tmp_path / "siglip", settings, tokenizer=True)
-        hub.repositories[SIGLIP] = Repository(tmp_path / "siglip", "apache-2.0")
-        name = "ViT-B-16-SigLIP2"
-        monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, deepcopy(settings))
+        publish_siglip(hub, tmp_path, monkeypatch, tokenizer=SIGLIP)
         pin = hub.repositories[SIGLIP].commit
-        config = EncoderConfig(model=name, pretrained="webli", revision=pin, device="cpu")
+        config = EncoderConfig(**BY_TAG, revision=pin, device="cpu")
         source = open_encoder(config)
-        assert source.tokenizer == source.weights.parent  # the repository of the weights has one
+        assert source.tokenizer == source.weights.parent
         encoder = OpenClipEncoder.load(config)
         assert encoder.encode_texts(["a dog"]).shape == (1, 16)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
         hub.requests.clear()
         assert OpenClipEncoder.load(config).fingerprint == encoder.fingerprint
         assert not hub.requests
+        with pytest.raises(ConfigError, match=r"encoder\.tokenizer"):
+            load(**BY_TAG, revision=pin, tokenizer={"revision": pin})
+
+    def test_a_tokenizer_of_another_repository_has_pins_of_its_own(
+        self, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish_siglip(hub, tmp_path, monkeypatch, tokenizer=WORDS)
+        words = hub.repositories[WORDS]
+        pins = {path.name: sha256(path) for path in words.folder.iterdir()}
+        pinned = {
+            **BY_TAG,
+            "revision": hub.repositories[SIGLIP].commit,
+            "tokenizer": {"revision": words.commit, "sha256": pins},
+        }
+        load(**pinned)
+        hub.requests.clear()
+        load(**pinned)
+        assert not hub.requests
+        wrong = {"revision": words.commit, "sha256": {**pins, "tokenizer.json": "0" * 64}}
+        with pytest.raises(ModelLoadError, match=r"tokenizer\.json has a different SHA-256"):
+            load(**{**pinned, "tokenizer": wrong})
+        with pytest.raises(HubError) as caught:
+            load(**{**pinned, "tokenizer": {"revision": "f" * 40}})
+        assert caught.value.reason == "no_revision"
 
     def test_weights_for_another_activation_are_refused(
         self, hub: Hub, monkeypatch: pytest.MonkeyPatch
