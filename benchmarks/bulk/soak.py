@@ -38,6 +38,8 @@ PRESET = Path(__file__).parent / "preset.yaml"
 WORKERS = 2
 _EVERY = 2.0
 """Seconds between two samples of the memory."""
+# Ray's agents look only now and then whether their node still runs.
+_PATIENCE, _PATIENCE_WITH_RAY = 60.0, 300.0
 _MISSING = 2
 """Exit status of a scan in which an input could not be read."""
 
@@ -74,12 +76,12 @@ class Run:
             self._lines += new.count(b"\n")
         return self._lines
 
-    def kill(self) -> None:
-        """End the first process as a lack of memory would, and wait for the others."""
+    def kill(self, patience: float) -> None:
+        """End the first process as a lack of memory would, and wait some seconds for the others."""
         others = self._process.children(recursive=True)
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
-        _, alive = psutil.wait_procs(others, timeout=60)
+        _, alive = psutil.wait_procs(others, timeout=patience)
         if alive:
             raise SystemExit(f"Processes outlived the scan: {alive}")
 
@@ -107,7 +109,7 @@ def soak(
             memory.append([round(seconds + time.monotonic() - began, 1), lines, round(megabytes)])
             if kills and lines >= kills[0]:
                 kills.pop(0)
-                run.kill()
+                run.kill(_PATIENCE_WITH_RAY if on_ray else _PATIENCE)
                 break
         else:
             status = run.status()

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks.results import RESULTS, read_json
 from benchmarks.tables import interval, markdown, unmeasured
 
-_SOAK, _THROUGHPUT = RESULTS / "bulk_soak.json", RESULTS / "bulk_throughput.json"
+_SOAK, _SOAK_RAY = RESULTS / "bulk_soak.json", RESULTS / "bulk_soak_ray.json"
+_THROUGHPUT = RESULTS / "bulk_throughput.json"
 
 
 def bulk_soak() -> str:
-    """The long scan that was killed twice."""
-    if not _SOAK.is_file():
+    """The long scans that were killed twice."""
+    missing = [file for file in (_SOAK, _SOAK_RAY) if not file.is_file()]
+    if missing:
         return unmeasured("benchmarks.bulk.soak DIR")
-    data = read_json(_SOAK)
-    rows = [
+    by_processes, on_ray = read_json(_SOAK), read_json(_SOAK_RAY)
+    columns = zip(_soak_figures(by_processes), _soak_figures(on_ray), strict=True)
+    rows = [(name, one, other) for (name, one), (_, other) in columns]
+    where = f"{by_processes['workers']} of each on two cores of an {by_processes['processor']}"
+    return f"{markdown(('', 'processes', 'actors of Ray'), rows)}\n\n{where}."
+
+
+def _soak_figures(data: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
         ("pictures, each once in the results", f"{data['n']:,}"),
         ("damaged, each a line with its error", f"{data['error']:,}"),
         ("pictures a second", f"{data['n'] / data['seconds']:.0f}"),
         ("memory of all processes, at most", f"{data['peak_mb']:,.0f} MB"),
         ("growth in 100,000 pictures", f"{data['mb_per_100000']:.0f} MB"),
     ]
-    where = f"{data['workers']} processes on two cores of an {data['processor']}, with other work"
-    return f"{markdown(('', ''), rows)}\n\n{where}."
 
 
 def bulk_throughput() -> str:
