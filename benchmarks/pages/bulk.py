@@ -13,24 +13,26 @@ _THROUGHPUT = RESULTS / "bulk_throughput.json"
 
 def bulk_soak() -> str:
     """The long scans that were killed twice."""
-    missing = [file for file in (_SOAK, _SOAK_RAY) if not file.is_file()]
-    if missing:
+    if not _SOAK.is_file():
         return unmeasured("benchmarks.bulk.soak DIR")
-    by_processes, on_ray = read_json(_SOAK), read_json(_SOAK_RAY)
-    columns = zip(_soak_figures(by_processes), _soak_figures(on_ray), strict=True)
-    rows = [(name, one, other) for (name, one), (_, other) in columns]
-    where = f"{by_processes['workers']} of each on two cores of an {by_processes['processor']}"
-    return f"{markdown(('', 'processes', 'actors of Ray'), rows)}\n\n{where}."
+    found = {"processes": read_json(_SOAK)}
+    if _SOAK_RAY.is_file():
+        found["actors of Ray"] = read_json(_SOAK_RAY)
+    columns = [_soak_figures(data) for data in found.values()]
+    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
+    data = found["processes"]
+    where = f"{data['workers']} of each on two cores of an {data['processor']}, with other work"
+    return f"{markdown(('', *found), rows)}\n\n{where}."
 
 
-def _soak_figures(data: dict[str, Any]) -> list[tuple[str, str]]:
-    return [
-        ("pictures, each once in the results", f"{data['n']:,}"),
-        ("damaged, each a line with its error", f"{data['error']:,}"),
-        ("pictures a second", f"{data['n'] / data['seconds']:.0f}"),
-        ("memory of all processes, at most", f"{data['peak_mb']:,.0f} MB"),
-        ("growth in 100,000 pictures", f"{data['mb_per_100000']:.0f} MB"),
-    ]
+def _soak_figures(data: dict[str, Any]) -> dict[str, str]:
+    return {
+        "pictures, each once in the results": f"{data['n']:,}",
+        "damaged, each a line with its error": f"{data['error']:,}",
+        "pictures a second": f"{data['n'] / data['seconds']:.0f}",
+        "memory of all processes, at most": f"{data['peak_mb']:,.0f} MB",
+        "growth in 100,000 pictures": f"{data['mb_per_100000']:.0f} MB",
+    }
 
 
 def bulk_throughput() -> str:
