@@ -21,8 +21,9 @@ def bulk_soak() -> str:
     columns = [_soak_figures(data) for data in found.values()]
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
     data = found["processes"]
-    where = f"{data['workers']} of each on two cores of an {data['processor']}, with other work"
-    return f"{markdown(('', *found), rows)}\n\n{where}."
+    where = f"on two cores of an {data['processor']}, with other work"
+    note = f"{data['workers']} {' and as many '.join(found)} {where}."
+    return f"{markdown(('', *found), rows)}\n\n{note}"
 
 
 def _soak_figures(data: dict[str, Any]) -> dict[str, str]:
