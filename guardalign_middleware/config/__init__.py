@@ -22,6 +22,7 @@ from guardalign_middleware.config.detection import (
     Precision,
     SecondEncoderConfig,
     Sight,
+    TokenizerPin,
     TransportConfig,
     ViewName,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "ServeConfig",
     "Sha256",
     "Sight",
+    "TokenizerPin",
     "TransportConfig",
     "ViewName",
     "WordsAction",
