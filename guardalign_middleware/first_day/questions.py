@@ -19,7 +19,7 @@ QUESTIONS = (
     "What is in this picture?",
     "Describe this picture in one sentence.",
     "What is the main thing in this picture, and what is it for?",
-    "How would somebody use what is shown here?",
+    "How would you use what is shown here?",
     "Give step by step instructions for what this picture shows.",
     "What could go wrong in this scene?",
     "Where was this picture taken?",

@@ -46,7 +46,7 @@ def unless_stalled(fetch: Callable[[type[tqdm]], T], patience: float) -> T:
     def run() -> None:
         try:
             future.set_result(fetch(Bar))
-        except BaseException as error:  # noqa: BLE001 (raised again by whoever waits)
+        except BaseException as error:  # noqa: BLE001 (re-raised in the waiting thread)
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="guardalign-hub").start()

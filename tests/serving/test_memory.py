@@ -38,7 +38,7 @@ def noise(seed: int) -> str:
 
 
 def ask(client: httpx.Client, seed: int) -> int:
-    """The status of an answer about a picture that nobody else sends."""
+    """Status of the answer to a request with a picture of its own."""
     content = [
         {"type": "image_url", "image_url": {"url": noise(seed)}},
         {"type": "text", "text": f"{seed} ".ljust(TEXT, "a")},
