@@ -150,13 +150,13 @@ def _of_folder(folder: Path, name: str) -> EncoderSource:
 
 def _of_repository(config: EncoderConfig) -> EncoderSource:
     (place,) = hub_places(config)
-    folder = _fetched(config, place)
+    folder = _fetched(config, place, config.revision)
     weights = _weights_in(folder, WEIGHTS)
     settings = _settings(folder, config.model, complete=False)
     named = settings["text_cfg"].get("hf_tokenizer_name")
     tokenizer = None
     if named and not _has_tokenizer(folder):
-        tokenizer = _fetched(config, HubPlace(named, TOKENIZER), own_tokenizer=True)
+        tokenizer = _fetched(config, HubPlace(named, TOKENIZER), tokenizer_revision(config))
     return EncoderSource(f"{LOCAL_DIR}{folder}", weights, settings, tokenizer=tokenizer)
 
 
@@ -173,10 +173,11 @@ def _of_open_clip(config: EncoderConfig) -> EncoderSource:
     else:
         place = places.pop(0)
         repository, preprocess = place.repository, _preprocess(config, settings)
-        weights = _weights_in(_fetched(config, place), place.patterns)
+        weights = _weights_in(_fetched(config, place, config.revision), place.patterns)
     tokenizer = None
     for place in places:
-        tokenizer = _fetched(config, place, own_tokenizer=place.repository != repository)
+        own = place.repository != repository
+        tokenizer = _fetched(config, place, tokenizer_revision(config) if own else config.revision)
     return EncoderSource(config.model, weights, settings, preprocess, tokenizer)
 
 
@@ -185,12 +186,9 @@ def tokenizer_revision(config: EncoderConfig) -> str | None:
     return config.tokenizer.revision if config.tokenizer is not None else None
 
 
-def _fetched(config: EncoderConfig, place: HubPlace, *, own_tokenizer: bool = False) -> Path:
+def _fetched(config: EncoderConfig, place: HubPlace, revision: str | None) -> Path:
     folder = fetch(
-        place.repository,
-        tokenizer_revision(config) if own_tokenizer else config.revision,
-        place.patterns,
-        local_files_only=config.local_files_only,
+        place.repository, revision, place.patterns, local_files_only=config.local_files_only
     )
     checked_files(folder)
     return folder

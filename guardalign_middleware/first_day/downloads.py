@@ -12,7 +12,7 @@ from guardalign_middleware.model_folder.source import SMALL, is_hub_id
 from guardalign_middleware.model_folder.weights import SINGLE
 
 ENCODER, SECOND, MODEL = "encoder", "second encoder", "model"
-TOKENIZER = f"{ENCODER}'s tokenizer"
+ENCODER_TOKENIZER = f"{ENCODER}'s tokenizer"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.config.detection import Precision
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.first_day.downloads import ENCODER, MODEL, TOKENIZER
+from guardalign_middleware.first_day.downloads import ENCODER, ENCODER_TOKENIZER, MODEL
 from guardalign_middleware.first_day.patch_choice import PatchChoice
 from guardalign_middleware.first_day.pinned import Pinned
 from guardalign_middleware.first_day.plan import Plan
@@ -52,9 +52,9 @@ def write_preset(
         pins = {"revision": one.revision, "sha256": dict(one.sha256)}
         if one.need.use == ENCODER:
             detection["encoder"] |= pins
-        elif one.need.use == TOKENIZER and one.need.repository == repositories.get(ENCODER):
+        elif one.need.use == ENCODER_TOKENIZER and one.need.repository == repositories.get(ENCODER):
             detection["encoder"]["sha256"] |= pins["sha256"]
-        elif one.need.use == TOKENIZER:
+        elif one.need.use == ENCODER_TOKENIZER:
             detection["encoder"]["tokenizer"] = pins
         elif one.need.use == MODEL:
             fields["runner"] |= pins
