@@ -10,7 +10,7 @@ import random
 import re
 from email.message import Message
 from importlib.metadata import distributions
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 from zlib import crc32
 
 from guardalign_middleware.words.guards.order_features import order_parts
@@ -29,30 +29,27 @@ def paragraphs(use: Use) -> list[str]:
 
     What stands in packages of several uses is for the first of them only.
     """
-    earlier: dict[str, None] = {}
-    for one in ("learn", "fit", "measure"):
-        found = [text for text in _described(one) if text not in earlier]
-        if one == use:
-            return found
-        earlier |= dict.fromkeys(found)
-    raise ValueError(f"use should be learn, fit or measure. Received {use!r}.")
+    described = _described()
+    uses = get_args(Use)
+    earlier = {text for one in uses[: uses.index(use)] for text in described[one]}
+    return [text for text in described[use] if text not in earlier]
 
 
-def _described(use: str) -> list[str]:
-    found = []
+def _described() -> dict[Use, list[str]]:
+    found: dict[Use, dict[str, None]] = {use: {} for use in get_args(Use)}
     # The standard library's types leave out that this is a message of email.
     packages = {one.metadata["Name"]: cast("Message", one.metadata) for one in distributions()}
     for name, about in sorted(packages.items()):
         named = [about.get("License-Expression") or "", *about.get_all("Classifier", [])]
-        sorted_to = _USES[crc32(name.encode()) % len(_USES)]
-        if not _PERMISSIVE.search(" ".join(named)) or sorted_to != use:
+        if not _PERMISSIVE.search(" ".join(named)):
             continue
+        kept = found[_USES[crc32(name.encode()) % len(_USES)]]
         text = str(about.get_payload() or about.get("Description") or "")
         for paragraph in re.split(r"\n\s*\n", text):
             plain = " ".join(_LINK.sub(r"\1", paragraph).split())
             if _LEAST <= len(plain) <= _MOST:
-                found.append(plain)
-    return list(dict.fromkeys(found))
+                kept[plain] = None
+    return {use: list(texts) for use, texts in found.items()}
 
 
 def readme_texts(rng: random.Random, count: int) -> list[str]:
