@@ -23,6 +23,7 @@ from guardalign_middleware.serving.moderations import moderations_router
 from guardalign_middleware.serving.options import ServeOptions
 from guardalign_middleware.serving.probes import probes_router
 from guardalign_middleware.serving.responses import responses_router
+from guardalign_middleware.serving.routes import add_routes
 from guardalign_middleware.serving.service import Service
 from guardalign_middleware.serving.upstream.routes import closed_router, upstream_router
 
@@ -74,8 +75,12 @@ def create_app(
         answering, closing = (upstream_router,), (closed_router,)
     elif service.chain is not None:
         answering = (*LOCAL_ROUTERS, models_router)
-    for make in (*answering, *ROUTERS, *routers, *closing):
+    for make in (*answering, *ROUTERS):
+        add_routes(app, make(service))
+    for make in routers:
         app.include_router(make(service))
+    for make in closing:
+        add_routes(app, make(service))
     install_errors(app, service.refusal_for)
     # The last one added is the first to see a request.
     app.add_middleware(Exchange, admission=service.admission, config=service.config)

@@ -1,12 +1,13 @@
-"""Routes whose JSON has one meaning only."""
+"""Routes whose JSON has one meaning only, and how an app gets them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 
 from guardalign_middleware.serving.errors import ApiError
@@ -58,3 +59,19 @@ class StrictRoute(APIRoute):
 def strict_router() -> APIRouter:
     """A router for routes that take JSON."""
     return APIRouter(route_class=StrictRoute)
+
+
+def add_routes(app: FastAPI, router: APIRouter) -> None:
+    """Make the routes and the lifespan of a router the app's own.
+
+    Behind `include_router`, each request would be looked up in every router, and twice.
+    """
+    app.router.routes += router.routes
+    outer, inner = app.router.lifespan_context, router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(running: FastAPI) -> AsyncGenerator[Any, None]:
+        async with inner(running), outer(running) as state:
+            yield state
+
+    app.router.lifespan_context = lifespan
