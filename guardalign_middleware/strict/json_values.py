@@ -38,21 +38,31 @@ def json_value(data: bytes, *, foreign: bool = False, max_depth: int = MAX_DEPTH
         raise
     except ValueError as error:  # also an integer of thousands of digits
         raise Malformed(f"it is not JSON: {error}") from error
-    if "\\u" in text:
-        # Only an escape makes what UTF-8 and JSON refuse: half a surrogate pair, or a NUL.
+    # Only an escape makes what UTF-8 and JSON refuse: half a surrogate pair, or a NUL. A picture's
+    # megabytes have no backslash, and one character is sought many times faster than two.
+    if "\\" in text and "\\u" in text:
         _check_texts(value)
     return value
 
 
 def _check_depth(text: str, most: int) -> None:
     """Count brackets before parsing: the parser's own recursion has no limit of ours."""
-    if text.count("[") + text.count("{") <= most:
+    if _count("[", text, most) + _count("{", text, most) <= most:
         return  # as in most requests, whose length is a picture's
     depth = 0
     for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
         depth += 1 if bracket in "[{" else -1
         if depth > most:
             raise Malformed(f"it is nested more than {most} levels deep")
+
+
+def _count(char: str, text: str, most: int) -> int:
+    """How often a text holds a character, up to `most` + 1; far faster than `count` if rarely."""
+    found, place = 0, text.find(char)
+    while place >= 0 and found <= most:
+        found += 1
+        place = text.find(char, place + 1)
+    return found
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

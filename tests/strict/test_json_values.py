@@ -51,6 +51,7 @@ def test_any_bytes_are_a_value_or_one_error(data: bytes) -> None:
         ("{} {}", "not JSON"),
         ("[" * 33 + "]" * 33, "more than 32 levels"),
         ('{"a":' * 100_000, "more than 32 levels"),
+        ('{"a":[' * 17 + "]}" * 17, "more than 32 levels"),
     ],
 )
 def test_what_is_refused(text: str, message: str) -> None:
@@ -61,6 +62,11 @@ def test_what_is_refused(text: str, message: str) -> None:
 def test_brackets_in_texts_are_no_nesting() -> None:
     text = '["' + "[" * 100 + '", "\\"' + "{" * 100 + '"]'
     assert json_value(text.encode()) == ["[" * 100, '"' + "{" * 100]
+
+
+def test_many_values_side_by_side_are_no_nesting() -> None:
+    text = "[" + ",".join(['{"a": [1]}'] * 100) + "]"
+    assert json_value(text.encode()) == [{"a": [1]}] * 100
 
 
 def test_half_a_text_is_searched_once() -> None:
