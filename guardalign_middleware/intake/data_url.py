@@ -79,7 +79,8 @@ def decode_base64(text: str, policy: IntakePolicy, source: str) -> bytes:
     Raises:
         ImageRejected: `bad_data_url`, `empty` or `too_many_bytes`.
     """
-    breaks = text.count("\n") + text.count("\r")
+    # Sought before they are counted, which takes many times longer: most base64 has none.
+    breaks = sum(text.count(end) for end in "\n\r" if end in text)
     check_byte_count((len(text) - breaks - text[-4:].count("=")) * 3 // 4, policy, source)
     if breaks:
         text = text.translate(_NO_LINE_ENDS)
