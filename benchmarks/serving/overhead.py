@@ -18,6 +18,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +39,13 @@ from guardalign_middleware import GuardAlign, RemoteImageGuard
 from guardalign_middleware.bench.device import processor
 from guardalign_middleware.bench.timing import Comparison, comparison, is_noisy
 from guardalign_middleware.config import PatchConfig, ServeConfig
+from guardalign_middleware.generation.stream import Ticket
 from guardalign_middleware.intake.shared_frames import SHARED
+from guardalign_middleware.replies import Generated
 from guardalign_middleware.serving import ServeOptions, create_app
 from guardalign_middleware.testing import EchoRunner, red_config, red_guard
 from guardalign_middleware.testing.photos import file_of, photo
+from guardalign_middleware.types import Message
 
 RESULT = RESULTS / "serving_overhead.json"
 SIDE = 512
@@ -69,7 +73,7 @@ def measure(pairs: int, calls: int, rounds: int) -> dict[str, Any]:
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(SHARED, "get", _decoded_anew))
         guard = _guard(remembered=0)
-        chain = GuardAlign(_guard(), EchoRunner())
+        chain = GuardAlign(_guard(), _Runner())
         options = ServeOptions(ServeConfig(model_name="red"))
         url = stack.enter_context(listening(create_app(chain, options)))
         client = stack.enter_context(httpx.Client(base_url=url, trust_env=False))
@@ -190,6 +194,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     write_json(options.out, result)
     console.print(f"written: {options.out}")
+
+
+class _Runner(EchoRunner):
+    """Starts no thread for an answer, as the shipped runner starts none."""
+
+    def start_batch(self, rows: Sequence[Sequence[Message]], **options: Any) -> list[Ticket]:
+        """The answers, complete already."""
+        futures: list[Future[Generated]] = []
+        for answer in self.generate_batch(rows, **options):
+            futures.append(Future())
+            futures[-1].set_result(answer)
+        return [Ticket(future, lambda: None) for future in futures]
 
 
 def _guard(remembered: int = 1024) -> Any:
