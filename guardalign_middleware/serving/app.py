@@ -98,6 +98,9 @@ class _App(FastAPI):
             version=__version__,
             docs_url=None,
             redoc_url=None,
+            # Its own spans and logs would hold queries, and what is wrong with a body: none of its
+            # requests is recorded, nor those of mounted apps. An older FastAPI records none.
+            telemetry={"exclude": lambda scope: True},
         )
 
     def openapi(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 try:
     from opentelemetry import propagate, trace
-    from opentelemetry.trace import Span, SpanKind, StatusCode
+    from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 except ImportError:
     _INSTALLED = False
 else:
@@ -33,9 +33,10 @@ class AnswerSpan:
         self, operation: str, attributes: Mapping[str, Any], headers: Mapping[str, str]
     ) -> None:
         self._span: Span | None = None
-        if _INSTALLED:
+        provider = _provider()
+        if provider is not None:
             model = attributes.get("gen_ai.request.model", "")
-            self._span = trace.get_tracer(_NAME).start_span(
+            self._span = provider.get_tracer(_NAME).start_span(
                 f"{operation} {model}".strip(),
                 context=propagate.extract(headers),
                 kind=SpanKind.SERVER,
@@ -63,6 +64,14 @@ class AnswerSpan:
             self._span.set_attribute("error.type", error)
             self._span.set_status(StatusCode.ERROR)
         self._span.end()
+
+
+def _provider() -> TracerProvider | None:
+    """Who makes spans; None until an SDK does, because spans that lead nowhere cost time, too."""
+    if not _INSTALLED:
+        return None
+    provider = trace.get_tracer_provider()
+    return None if isinstance(provider, trace.ProxyTracerProvider) else provider
 
 
 def _given(attributes: Mapping[str, Any]) -> dict[str, Any]:

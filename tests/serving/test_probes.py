@@ -48,7 +48,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(tracing.trace, "get_tracer", provider.get_tracer)
+    monkeypatch.setattr(tracing.trace, "get_tracer_provider", lambda: provider)
     return exporter
 
 
@@ -180,6 +180,16 @@ def test_without_opentelemetry_there_are_no_spans(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracing, "_INSTALLED", False)
+    assert ask(client).status_code == 200
+
+
+def test_without_an_sdk_no_span_is_made(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in a process in which nothing has configured OpenTelemetry.
+    provider = trace.ProxyTracerProvider()
+    monkeypatch.setattr(tracing.trace, "get_tracer_provider", lambda: provider)
+    monkeypatch.setattr(provider, "get_tracer", None)
     assert ask(client).status_code == 200
 
 
