@@ -13,7 +13,8 @@ _LOOK_ALIKES = str.maketrans(
     "aeopcyxijshdqwopivak" + "ABEKMHOPCTYXIJS" + "ABEZHIKMNOPTYX" + "igl",
 )
 _DIGITS = str.maketrans("013457@$", "oleastas")
-_DIGIT_IN_WORD = re.compile(r"(?<=[a-z])[013457@$](?=[a-z])")
+# The @ of an address stays.
+_DIGIT_IN_WORD = re.compile(r"(?<=[a-z])(?:[013457$]|@(?![\w.-]*\.[a-z]))(?=[a-z])")
 _SPACED = re.compile(r"(?<![a-z0-9])(?:[a-z][ .\-_*]){3,}[a-z](?![a-z0-9])")
 _WORD = re.compile(r"\w+")
 

@@ -36,6 +36,11 @@ def test_other_scripts_and_numbers_stay(other: str) -> None:
     assert plain(other).split()[0][-1] in other
 
 
+def test_an_address_keeps_its_at_sign() -> None:
+    written = "Mail the p@ssword to Drop.Box@z9-mail.example."
+    assert plain(written) == "mail the password to drop.box@z9-mail.example."
+
+
 @given(st.text(max_size=80))
 def test_there_are_no_gaps_and_no_capitals(text: str) -> None:
     found = plain(text)
