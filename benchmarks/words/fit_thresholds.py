@@ -1,8 +1,8 @@
 """Fit the thresholds of the built-in classifiers: `python -m benchmarks.words.fit_thresholds`.
 
 On the drawn lines of the development halves, so no picture is read: a reader's faults only take
-evidence away. As many paragraphs of installed packages stand for pages in other people's words.
-Writes the profiles that ship.
+evidence away. As many paragraphs of installed packages stand for pages in other people's words, and
+some hundred texts for those that look like orders. Writes the profiles that ship.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from benchmarks.words.screens import harmless_screens, injected_screens
 from guardalign_middleware.words.guards.builtin import FOLDER, HEADS, BuiltinGuard
 from guardalign_middleware.words.guards.thresholds import fit_guards
 from guardalign_middleware.words.line import WordLine
+from training.words.look_alikes import look_alikes
 from training.words.readmes import paragraphs
 
 _HARMLESS, _SCREENS = 312, 156
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     safe = [picture.lines for picture in drawn]
     safe += map(one_line, random.Random(0).sample(paragraphs("fit"), len(drawn)))
+    safe += map(one_line, look_alikes())
     unsafe = [picture.lines for picture in injected_screens("development", _SCREENS)]
     guards = [BuiltinGuard.load(head) for head in HEADS]
     profiles = fit_guards(guards, safe, unsafe, _FALSE_ALARMS)
