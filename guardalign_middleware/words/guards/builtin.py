@@ -1,10 +1,10 @@
-"""The built-in guard of texts: linear classifiers on hashed features, which ship."""
+"""The built-in guard of texts: small classifiers that ship."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, get_args
@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from guardalign_middleware.errors import ModelLoadError
 from guardalign_middleware.words.guards import features, order_features
 from guardalign_middleware.words.guards.guard import Assessment
+from guardalign_middleware.words.guards.order_network import OrderNetwork, shared_network
 
 if TYPE_CHECKING:
     from guardalign_middleware.detection.profile import ThresholdProfile
@@ -37,6 +38,7 @@ class Kind:
         version: of its features, which the weights name.
         features: of a part of a text.
         parts: of a text; the nearest to unsafe counts.
+        reads: whether a network is asked as well.
     """
 
     category: str
@@ -44,6 +46,7 @@ class Kind:
     version: str
     features: Callable[[str], features.Features]
     parts: Callable[[str], Sequence[str]]
+    reads: bool = False
 
 
 KINDS: dict[Head, Kind] = {
@@ -60,12 +63,20 @@ KINDS: dict[Head, Kind] = {
         order_features.VERSION,
         order_features.order_features,
         order_features.order_parts,
+        reads=True,
     ),
 }
+# A text of which the linear classifier says less is no order: so it says of 1% of the orders in
+# wordings that it has not seen, and of seven in eight sentences about software.
+_RULED_OUT = -2.5
+_LEAST = -5.0
+"""What the network would say of these, or less."""
 
 
 class BuiltinGuard:
-    """One linear classifier: p = sigmoid(w · x + b), distance 1 − p.
+    """A linear classifier, and a network for what it does not rule out.
+
+    p = sigmoid(w · x + b + n), distance 1 − p, where n is the network's logit.
 
     It knows the wordings of its banks and what is like them; see the card beside the weights.
 
@@ -74,22 +85,29 @@ class BuiltinGuard:
     """
 
     def __init__(
-        self, weights: NDArray[np.float32], bias: float, kind: Kind, *, fingerprint: str
+        self,
+        weights: NDArray[np.float32],
+        bias: float,
+        kind: Kind,
+        *,
+        network: OrderNetwork | None = None,
+        fingerprint: str,
     ) -> None:
         if weights.shape != (kind.buckets,):
             raise ValueError(f"weights must have shape ({kind.buckets},). Got {weights.shape}.")
         if not (np.isfinite(weights).all() and math.isfinite(bias)):
             raise ValueError("weights and bias should be finite.")
         self.category = kind.category
-        self._kind, self._weights, self._bias = kind, weights, bias
+        self._kind, self._weights, self._bias, self._network = kind, weights, bias, network
         self._fingerprint = fingerprint
 
     @classmethod
     def load(cls, head: Head, file: Path = WEIGHTS) -> Self:
-        """One of the classifiers of a weights file.
+        """One of the classifiers of a weights file, and of the network beside it.
 
         Raises:
-            ModelLoadError: the file is missing, damaged, or made for other features.
+            ConfigError: the extra `words` is not installed.
+            ModelLoadError: a file is missing, damaged, or made for other features.
         """
         try:
             with safe_open(file, framework="numpy") as opened:
@@ -108,40 +126,50 @@ class BuiltinGuard:
                 f"not {kind.version}.",
                 remedy="Run python -m training.words again.",
             )
+        network = shared_network(file.parent) if kind.reads else None
+        if network is not None:
+            digest = hashlib.sha256(f"{digest}{network.fingerprint}".encode()).hexdigest()
+        fingerprint = f"builtin:{head}:{digest}"
         try:
-            return cls(row[:-1], float(row[-1]), kind, fingerprint=f"builtin:{head}:{digest}")
+            return cls(row[:-1], float(row[-1]), kind, network=network, fingerprint=fingerprint)
         except ValueError as error:
             raise ModelLoadError(f"{file} is damaged: {error}") from error
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the weights file."""
+        """Digest of the files it was loaded from."""
         return self._fingerprint
 
     def assess(self, texts: Sequence[str]) -> tuple[Assessment, ...]:
         """Classify each text; one without words is unknown."""
-        known: dict[str, float | None] = {}
+        parts = [self._kind.parts(text) for text in texts]
+        logits = self._logits(dict.fromkeys(part for some in parts for part in some))
         found = []
-        for text in texts:
-            distances = []
-            for part in self._kind.parts(text):
-                if part not in known:
-                    known[part] = self._distance(part)
-                distances.append(known[part])
-            said = [distance for distance in distances if distance is not None]
+        for some in parts:
+            said = [logits[part] for part in some if part in logits]
             found.append(
-                Assessment(self.category, min(said))
+                Assessment(self.category, _distance(max(said)))
                 if said
                 else Assessment.of_unknown("The text has no words.")
             )
         return tuple(found)
 
-    def _distance(self, part: str) -> float | None:
-        buckets, values = self._kind.features(part)
-        if not len(buckets):
-            return None
-        logit = float(self._weights[buckets] @ values) + self._bias
-        return 1.0 / (1.0 + math.exp(min(logit, 700.0)))
+    def _logits(self, parts: Iterable[str]) -> dict[str, float]:
+        """How unsafe each part is; those without words are left out."""
+        found = {}
+        for part in parts:
+            buckets, values = self._kind.features(part)
+            if len(buckets):
+                found[part] = float(self._weights[buckets] @ values) + self._bias
+        if self._network is None:
+            return found
+        asked = [part for part, logit in found.items() if logit > _RULED_OUT]
+        read = dict(zip(asked, self._network.logits(asked).tolist(), strict=True))
+        return {part: logit + read.get(part, _LEAST) for part, logit in found.items()}
+
+
+def _distance(logit: float) -> float:
+    return 1.0 / (1.0 + math.exp(min(logit, 700.0)))
 
 
 def shipped_profile(head: Head) -> ThresholdProfile:

@@ -1,0 +1,119 @@
+"""A small network that reads sentences and says whether they are orders to a model.
+
+The first layers of a sentence encoder that knows English (all-MiniLM-L6-v2; Reimers & Gurevych,
+arXiv 1908.10084; Wang et al., arXiv 2002.10957), trained further on the wordings that the linear
+classifier learned from. It finds orders in words that none of them has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guardalign_middleware.errors import ConfigError, ModelLoadError
+from guardalign_middleware.words.plain import plain
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+    from tokenizers import Tokenizer
+
+NETWORK, PIECES = "order_network.onnx", "order_pieces.json"
+"""Names of the files: the network, and what cuts texts into pieces."""
+_BATCH = 16
+
+
+class OrderNetwork:
+    """Texts → how much each is an order, as a logit; threads may share it.
+
+    Args:
+        session: `ids` `[N, L]` int64 and `real` `[N, L]` bool → logits `[N]`.
+        tokenizer: cuts plain text into pieces.
+        fingerprint: digest of both.
+    """
+
+    def __init__(self, session: InferenceSession, tokenizer: Tokenizer, fingerprint: str) -> None:
+        self._session, self._tokenizer, self.fingerprint = session, tokenizer, fingerprint
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The network of a folder.
+
+        Raises:
+            ConfigError: the extra `words` is not installed.
+            ModelLoadError: a file is missing or damaged.
+        """
+        try:
+            import onnxruntime
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise ConfigError(
+                "The classifier of orders needs the extra `words`.",
+                remedy="pip install 'guardalign-middleware[words]'",
+            ) from error
+        options = onnxruntime.SessionOptions()
+        # Passes are short, and a forked process has none of its parent's threads.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 3
+        try:
+            network, pieces = ((folder / name).read_bytes() for name in (NETWORK, PIECES))
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        try:
+            session = onnxruntime.InferenceSession(
+                network, options, providers=["CPUExecutionProvider"]
+            )
+            tokenizer = Tokenizer.from_buffer(pieces)
+        except Exception as error:  # neither library's errors have a class of their own
+            raise _unreadable(folder, error) from error
+        digest = hashlib.sha256(network + pieces).hexdigest()
+        return cls(session, tokenizer, digest)
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """How much each text is an order, `[N]`: that of its window that is most like one."""
+        windows, owners = [], []
+        for owner, text in enumerate(texts):
+            # One by one: threads of `encode_batch` do not survive a fork.
+            found = self._tokenizer.encode(plain(text))
+            # A long text is cut into windows that overlap by half.
+            for window in (found, *found.overflowing):
+                windows.append(window.ids)
+                owners.append(owner)
+        logits = np.full(len(texts), -np.inf)
+        # Texts of like length stand in a batch, so that little of it is empty.
+        order = sorted(range(len(windows)), key=lambda window: len(windows[window]))
+        for first in range(0, len(order), _BATCH):
+            batch = order[first : first + _BATCH]
+            said = self._read([windows[window] for window in batch])
+            np.maximum.at(logits, [owners[window] for window in batch], said)
+        return logits
+
+    def _read(self, windows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        longest = max(map(len, windows))
+        ids = np.zeros((len(windows), longest), dtype=np.int64)
+        real = np.zeros(ids.shape, dtype=bool)
+        for row, window in enumerate(windows):
+            ids[row, : len(window)] = window
+            real[row, : len(window)] = True
+        said: NDArray[np.float32]
+        (said,) = self._session.run(None, {"ids": ids, "real": real})
+        return said
+
+
+@cache
+def shared_network(folder: Path) -> OrderNetwork:
+    """`OrderNetwork.load`, once in a process."""
+    return OrderNetwork.load(folder)
+
+
+def _unreadable(folder: Path, error: Exception) -> ModelLoadError:
+    return ModelLoadError(
+        f"Cannot read the classifier of orders in {folder}: {error}",
+        remedy="Install the package again, or run make train-words.",
+    )
