@@ -50,7 +50,7 @@ class ScanOptions:
         table: Parquet file for all results in `resume`; None = none.
         report: page of HTML about all results in `resume`; None = none.
         workers: how many processes scan, None or 1 = this one; or with `ray` how many guards there
-            are at most, None = as many as the cluster has room for.
+            are, None = more and more while inputs wait, as Ray finds room for them.
         ray: address of a cluster of Ray that scans; None = this machine does.
         column: of tables, with the pictures.
         words: what becomes of words; None = as the preset says.
@@ -168,7 +168,9 @@ def _scan_on_ray(work: Work, options: ScanOptions, file: ResumeFile | None) -> G
     with ExitStack() as stack:
         with err().status("joining the cluster"):
             ray = stack.enter_context(joined(options.ray))
-        scans = RayScans(ray, work.job, Actors(most=options.workers))
+        # Ray holds back cores from a pool that may grow: on two, a second guard never started.
+        actors = Actors() if options.workers is None else Actors(options.workers, options.workers)
+        scans = RayScans(ray, work.job, actors)
         if file is not None:
             file.check_profile(scans.fingerprint)
         yield from scans.outcomes(work, readings)

@@ -60,8 +60,8 @@ def scan(
         int | None,
         typer.Option(
             min=1,
-            help="Processes that scan, each with models of its own; with --ray, guards at most. "
-            "Default: 1; with --ray, as many as there is room for.",
+            help="Processes that scan, each with models of its own; with --ray, guards. "
+            "Default: 1; with --ray, more and more while inputs wait.",
         ),
     ] = None,
     ray: Annotated[

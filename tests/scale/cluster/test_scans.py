@@ -18,6 +18,8 @@ from guardalign_middleware.cli.scan import ScanOptions, run_scan
 from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
 from guardalign_middleware.errors import ModelLoadError
 from guardalign_middleware.scale import cluster as joining
+from guardalign_middleware.scale import scans
+from guardalign_middleware.scale.engine import Actors, pool_of
 from guardalign_middleware.testing import picture, red_guard
 from tests.support.animations import animation
 from tests.support.bulk import PLAIN, UNSAFE, members, table, tar
@@ -69,13 +71,16 @@ def scan(tmp_path: Path, name: str, *paths: Path, **options: Any) -> tuple[int, 
 
 
 def test_a_cluster_of_two_finds_what_two_processes_find(
-    config: GuardAlignConfig, inputs: Path, tmp_path: Path
+    config: GuardAlignConfig, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    started = []
+    monkeypatch.setattr(scans, "pool_of", lambda actors: started.append(actors) or pool_of(actors))
     paths = (inputs, tmp_path / "shard.tar", tmp_path / "rows.parquet")
     found = {}
     for name, options in {"pool": {"workers": 2}, "ray": {"workers": 2, "ray": "here"}}.items():
         found[name] = scan(tmp_path, name, *paths, copies=tmp_path / f"clean-{name}", **options)
     assert found["ray"] == found["pool"]
+    assert started == [Actors(least=2, most=2)]
     status, lines = found["ray"]
     assert status == 2
     assert {line.get("decision", "error") for line in lines} == {"allow", "mask", "error"}
