@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from guardalign_middleware.errors import ConfigError, ModelLoadError
 from guardalign_middleware.provenance import Provenance, check_pins, note_files
+from guardalign_middleware.words.sessions import cpu_session
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -129,19 +130,8 @@ def _folder() -> Path:
 
 
 def _session(path: Path, threads: int) -> InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Lines are short passes: threads that spin between them cost three times the processor's time,
-    # and take it from the threads that work where cores are shared.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Pictures of a thousand sizes would each keep their own share of an arena.
-    options.enable_cpu_mem_arena = False
-    options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return cpu_session(str(path), threads)
     except RuntimeError as error:
         raise ModelLoadError(
             f"ONNX Runtime cannot load {path.name}.",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from guardalign_middleware.errors import ConfigError, ModelLoadError
 from guardalign_middleware.words.plain import plain
+from guardalign_middleware.words.sessions import cpu_session
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -49,26 +50,20 @@ class OrderNetwork:
             ModelLoadError: a file is missing or damaged.
         """
         try:
-            import onnxruntime
+            import onnxruntime  # noqa: F401 (a session needs it)
             from tokenizers import Tokenizer
         except ImportError as error:
             raise ConfigError(
                 "The classifier of orders needs the extra `words`.",
                 remedy="pip install 'guardalign-middleware[words]'",
             ) from error
-        options = onnxruntime.SessionOptions()
-        # Passes are short, and a forked process has none of its parent's threads.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False
-        options.log_severity_level = 3
         try:
             network, pieces = ((folder / name).read_bytes() for name in (NETWORK, PIECES))
         except OSError as error:
             raise _unreadable(folder, error) from error
         try:
-            session = onnxruntime.InferenceSession(
-                network, options, providers=["CPUExecutionProvider"]
-            )
+            # One thread: a forked process has no others of its parent's.
+            session = cpu_session(network, threads=1)
             tokenizer = Tokenizer.from_buffer(pieces)
         except Exception as error:  # neither library's errors have a class of their own
             raise _unreadable(folder, error) from error
