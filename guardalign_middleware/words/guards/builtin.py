@@ -117,14 +117,14 @@ class BuiltinGuard:
         except (OSError, SafetensorError) as error:
             raise ModelLoadError(
                 f"Cannot read the classifier of words {file}: {error}",
-                remedy="Install the package again, or run python -m training.words.",
+                remedy="Install the package again, or run make train-words.",
             ) from error
         kind = KINDS[head]
         if made_for != kind.version:
             raise ModelLoadError(
                 f"{head} in {file} was made for features of version {made_for}, "
                 f"not {kind.version}.",
-                remedy="Run python -m training.words again.",
+                remedy="Run make train-words.",
             )
         network = shared_network(file.parent) if kind.reads else None
         if network is not None:
