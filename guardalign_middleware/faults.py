@@ -18,6 +18,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
 
 
+def is_lost_device(error: BaseException | None) -> bool:
+    """Whether this, or its cause, is that an accelerator failed: all later calls then fail, too."""
+    from torch import AcceleratorError
+
+    while error is not None:
+        if isinstance(error, AcceleratorError):
+            return True
+        error = error.__cause__
+    return False
+
+
 def out_of_memory(error: BaseException, stage: str) -> OutOfMemory:
     """The fault for an exception that says so."""
     return OutOfMemory(

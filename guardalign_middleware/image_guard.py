@@ -20,7 +20,7 @@ from guardalign_middleware.detection.view_seed import check_view_seed, derived_s
 from guardalign_middleware.detector_loading import load_detector, require_profile
 from guardalign_middleware.encode import Encoded
 from guardalign_middleware.errors import GuardError
-from guardalign_middleware.faults import typed_faults
+from guardalign_middleware.faults import is_lost_device, typed_faults
 from guardalign_middleware.intake import load_frames, load_image
 from guardalign_middleware.intake.load import ImageSource
 from guardalign_middleware.observing import Conclusion
@@ -82,7 +82,7 @@ class ImageGuard(AsyncForms):
         )
         told = (config, detector, self._scan_one, self._count_failed_open)
         self._turn_words = None if self.words is None else TurnWords(self.words, *told)
-        self._failed_open = 0
+        self._failed_open, self._device_lost = 0, False
         self._lock = threading.Lock()
 
     @classmethod
@@ -113,6 +113,12 @@ class ImageGuard(AsyncForms):
         """How many images this guard has allowed unscanned so far, by `on_fault="allow"`."""
         with self._lock:
             return self._failed_open
+
+    @property
+    def device_lost(self) -> bool:
+        """Whether the accelerator failed, so that images pass unscanned until a restart."""
+        with self._lock:
+            return self._device_lost
 
     def load(self, source: ImageSource) -> CanonicalImage:
         """Load an image under this guard's intake policy; paths are allowed here.
@@ -237,9 +243,10 @@ class ImageGuard(AsyncForms):
             items = in_turns(items, turns, self._turn_words.clean)
         return self._concluded([replace(item, encoder=self._output.encode) for item in items])
 
-    def _count_failed_open(self, images: int) -> None:
+    def _count_failed_open(self, images: int, error: GuardError) -> None:
         with self._lock:
             self._failed_open += images
+            self._device_lost = self._device_lost or is_lost_device(error)
 
     def _cleaned(
         self, images: list[CanonicalImage], view_seed: str | None
@@ -310,7 +317,7 @@ class ImageGuard(AsyncForms):
                 return verdict  # what was found is there, whatever the words say
             if not fails_open(self.config, error):
                 raise
-            self._count_failed_open(1)
+            self._count_failed_open(1, error)
             _LOGGER.warning("An image is allowed unscanned after a fault at %s.", error.stage)
             return unscanned(image, self.detector, error)
 

@@ -31,14 +31,14 @@ class TurnWords:
         config: how unsafe regions are hidden, and what a fault causes.
         detector: has the queue, and the thresholds for what could not be judged.
         rescan: scans a masked copy by itself.
-        failed_open: counts images that are let through after a fault.
+        failed_open: counts images that are let through after a fault, which it is told.
     """
 
     words: WordPolicy
     config: GuardAlignConfig
     detector: Detector
     rescan: Callable[[CanonicalImage], Verdict]
-    failed_open: Callable[[int], None]
+    failed_open: Callable[[int, GuardError], None]
 
     def clean(self, items: list[SanitizedImage], text: str) -> list[SanitizedImage]:
         """The pictures of a turn, with what only the whole turn shows to be unsafe hidden.
@@ -65,7 +65,7 @@ class TurnWords:
         except GuardError as error:
             if not fails_open(self.config, error):
                 raise
-            self.failed_open(sum(map(passed_by_itself, items)))
+            self.failed_open(sum(map(passed_by_itself, items)), error)
             return [unjudged(item, self.detector, error) for item in items]
         with typed_faults("sanitize"):
             return clean_together(items, found, find, self.rescan, self.config.sanitize)
@@ -105,7 +105,7 @@ class TurnWords:
         except GuardError as error:
             if not fails_open(self.config, error):
                 raise
-            self.failed_open(len(passed))
+            self.failed_open(len(passed), error)
             for index, image in zip(passed, images, strict=True):
                 judged[index] = image, unscanned(image, self.detector, error)
             return judged

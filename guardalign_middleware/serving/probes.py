@@ -43,14 +43,14 @@ def probes_router(service: Service) -> APIRouter:
     @router.get("/health", responses=closed)
     async def health() -> Health:
         """Whether the process works; it does while it drains, too."""
-        if service.admission.broken:
-            raise unavailable(service.admission.broken, service.config.retry_after_seconds)
+        if service.broken:
+            raise unavailable(service.broken, service.config.retry_after_seconds)
         return Health()
 
     @router.get("/ready", responses=closed, response_model_exclude_none=True)
     async def ready(request: Request) -> Ready:
         """Whether requests are taken, and with the key, fingerprints of everything that decides."""
-        if reason := service.admission.closed_because:
+        if reason := service.admission.closed_because or service.broken:
             raise unavailable(reason, service.config.retry_after_seconds)
         if not keys.holds_key(request.headers.raw):
             return Ready()

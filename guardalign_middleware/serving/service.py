@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-import torch
-
 from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.faults import is_lost_device
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.budget import request_budget
@@ -19,6 +18,8 @@ from guardalign_middleware.serving.errors import ApiError, as_api_error, unavail
 from guardalign_middleware.serving.metrics import Metrics
 from guardalign_middleware.serving.options import ServeOptions
 from guardalign_middleware.types import Verdict
+
+_LOST = "The accelerator failed. The server has to be restarted."
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,14 @@ class Service:
             what = f"the model {self.chain.runner.config.model}"
         return miniature_warning(self.guard.config, "The server", what)
 
+    @property
+    def broken(self) -> str:
+        """Why the server has to be restarted; empty if it has not.
+
+        With `on_fault="allow"` it takes requests all the same, and scans nothing.
+        """
+        return self.admission.broken or (_LOST if self.guard.device_lost else "")
+
     def budget(self) -> AbstractContextManager[None]:
         """Bound the pictures that one request may decode; for the time of reading it."""
         return request_budget(self.config.max_images, self.config.max_pixels)
@@ -111,17 +120,9 @@ class Service:
         After an error on an accelerator, every later call of the process fails, too.
         """
         refusal = as_api_error(error)
-        if not _is_lost(error):
+        if not is_lost_device(error):
             return refusal
-        self.admission.give_up("The accelerator failed. The server has to be restarted.")
+        self.admission.give_up(_LOST)
         return unavailable(
             self.admission.broken, self.config.retry_after_seconds, code="device_lost"
         )
-
-
-def _is_lost(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, torch.AcceleratorError):
-            return True
-        error = error.__cause__
-    return False

@@ -223,3 +223,24 @@ def test_a_device_that_is_lost_while_scanning_fails_the_probe_that_restarts_the_
             assert answer.status_code == 503
             assert "has to be restarted" in answer.json()["error"]["message"]
             assert SECRET not in answer.text
+
+
+def test_pictures_pass_on_a_lost_device_where_faults_are_allowed_and_the_probes_fail() -> None:
+    guard = guard_with(raising(torch.AcceleratorError(SECRET, 1)), on_fault="allow")
+    with TestClient(create_app(guard), base_url="http://localhost") as probe:
+        body = {"images": [{"image": data_url(picture())}]}
+        for _ in range(2):
+            passed = probe.post("/v1/guard/scan", json=body)
+            assert passed.status_code == 200
+            for path in ("/health", "/ready"):
+                assert probe.get(path).status_code == 503
+    assert guard.failed_open == 2
+
+
+def test_other_faults_that_are_allowed_leave_the_server_ready() -> None:
+    guard = guard_with(raising(RuntimeError(SECRET)), on_fault="allow")
+    with TestClient(create_app(guard), base_url="http://localhost") as probe:
+        body = {"images": [{"image": data_url(picture())}]}
+        assert probe.post("/v1/guard/scan", json=body).status_code == 200
+        assert guard.failed_open == 1
+        assert probe.get("/health").status_code == probe.get("/ready").status_code == 200
