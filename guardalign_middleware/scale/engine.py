@@ -26,7 +26,8 @@ class Actors:
     Attributes:
         least: are started at once.
         most: Ray starts more up to here while inputs wait; None = as many as the cluster has room
-            for.
+            for. It holds cores back from a pool that may grow, so on a few cores it never gets
+            there: give `least` too.
         gpus: of each; None = half of one where the guard may use one and the cluster has any.
     """
 
