@@ -1,7 +1,7 @@
 """Train the built-in classifiers of words: `python -m training.words --encoder DIR`.
 
-Writes the weights that ship. On two cores, the network takes a quarter of an hour, the linear
-classifiers two minutes. `python -m benchmarks.words.fit_thresholds` fits their thresholds
+Writes the weights that ship. On two cores, the network takes an hour, the linear classifiers two
+minutes. `python -m benchmarks.words.fit_thresholds` fits their thresholds
 afterwards, on pictures.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from training.words.texts import Labelled, drawn_orders, examples
 _OF_HARM = 20000
 
 
+@cache  # both classifiers of orders learn from the same texts
 def draw(head: Head, number: int) -> Labelled:
     """Texts to learn from, and whether they are unsafe; each number draws others."""
     if head == "injection":
