@@ -1,8 +1,8 @@
 """The sentence encoder that the classifier of orders starts from: all-MiniLM-L6-v2.
 
 By the authors of Sentence-Transformers (Reimers & Gurevych, arXiv 1908.10084), under Apache-2.0,
-from MiniLM (Wang et al., arXiv 2002.10957). Its first layers are used, and the pieces of words
-that texts like ours have.
+from MiniLM (Wang et al., arXiv 2002.10957). Of its vocabulary, the pieces of words that texts like
+ours have are kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ DIGESTS = {
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 """SHA-256 of the files of sentence-transformers/all-MiniLM-L6-v2."""
-LAYERS = 4
 WINDOW = 128
 """Pieces that are read at once, as in the encoder's own training."""
 # Numbers of pieces: signs stand before them, and rarer words behind.
@@ -33,7 +32,7 @@ _OFTEN = 3
 
 
 def load_encoder(folder: Path, texts: Iterable[str]) -> tuple[BertModel, Tokenizer]:
-    """The encoder's first layers, and what cuts texts into the pieces that are kept.
+    """The encoder, and what cuts texts into the pieces that are kept.
 
     Args:
         folder: the published model.
@@ -46,7 +45,6 @@ def load_encoder(folder: Path, texts: Iterable[str]) -> tuple[BertModel, Tokeniz
     encoder = BertModel.from_pretrained(
         folder, local_files_only=True, add_pooling_layer=False, attn_implementation="sdpa"
     )
-    encoder.encoder.layer = encoder.encoder.layer[:LAYERS]
     every = Tokenizer.from_file(str(folder / "tokenizer.json"))
     every.no_padding()
     every.no_truncation()

@@ -13,19 +13,20 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from rich.progress import Progress
+from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertModel
 
-from guardalign_middleware.words.guards.order_network import NETWORK, PIECES
+from guardalign_middleware.words.guards.order_network import NETWORK, PIECES, ROWS
 from guardalign_middleware.words.plain import plain
 from training.words.encoder import load_encoder
 from training.words.texts import Labelled
 
 _BATCH = 32
 # Of the layers that are trained, and of what is made of them.
-_RATE, _HEAD_RATE = 1.5e-4, 1e-3
+_RATE, _HEAD_RATE = 1e-4, 1e-3
 _FROZEN = 2
 """Layers that stay as they were published, with the pieces."""
 _WARM_UP = 100
@@ -41,12 +42,14 @@ class Reader(nn.Module):
 
     def __init__(self, encoder: BertModel) -> None:
         super().__init__()
+        self.pieces = encoder.embeddings.word_embeddings
         self.embeddings, self.layers = encoder.embeddings, encoder.encoder.layer
         self.order = nn.Linear(2 * encoder.config.hidden_size, 1)
 
-    def forward(self, ids: Tensor, real: Tensor) -> Tensor:
-        """Pieces `[N, L]`, and where there is one, `[N, L]` → logits `[N]`."""
-        return self.judged(self.read(self.embeddings(ids), real, self.layers), real)
+    def forward(self, embedded: Tensor, real: Tensor) -> Tensor:
+        """Rows of pieces `[N, L, W]`, and where there is one, `[N, L]` → logits `[N]`."""
+        places = self.embeddings(inputs_embeds=embedded)
+        return self.judged(self.read(places, real, self.layers), real)
 
     def read(self, places: Tensor, real: Tensor, layers: nn.ModuleList) -> Tensor:
         """Through some layers, `[N, L, W]` → `[N, L, W]`."""
@@ -81,7 +84,8 @@ class OrderReader:
         self.network.eval()
         with torch.inference_mode():
             for batch in _batches([len(one) for one in pieces]):
-                found[batch] = self.network(*_padded([pieces[row] for row in batch])).numpy()
+                ids, real = _padded([pieces[row] for row in batch])
+                found[batch] = self.network(self.network.pieces(ids), real).numpy()
         return found
 
 
@@ -163,14 +167,17 @@ def _padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
 def write_network(made: OrderReader, folder: Path) -> None:
     """Write the files that `OrderNetwork.load` reads."""
     made.tokenizer.save(str(folder / PIECES), pretty=False)
-    made.network.eval()
+    network = made.network.eval()
+    # The rows stand in a file of their own: most of them are never needed at once.
+    rows, scales = _rounded(network.pieces.weight.numpy(), 0)
+    save_file({"rows": rows, "scales": scales}, folder / ROWS)
     shape = dict.fromkeys(range(2), torch.export.Dim.DYNAMIC)
     program = torch.onnx.export(
-        made.network,
-        (torch.ones(2, 8, dtype=torch.int64), torch.ones(2, 8, dtype=torch.bool)),
+        network,
+        (network.pieces(torch.ones(2, 8, dtype=torch.int64)), torch.ones(2, 8, dtype=torch.bool)),
         dynamo=True,
-        input_names=["ids", "real"],
-        dynamic_shapes={"ids": shape, "real": shape},
+        input_names=["embedded", "real"],
+        dynamic_shapes={"embedded": shape, "real": shape},
         verbose=False,
     )
     assert program is not None  # always a program with dynamo
@@ -193,13 +200,11 @@ def in_eight_bits(model: onnx.ModelProto) -> onnx.ModelProto:
             kept.append(weight)
             continue
         axis = 0 if values.shape[0] > values.shape[1] else 1
-        scales = np.abs(values).max(axis=1 - axis).astype(np.float32) / np.float32(127.0)
-        scales = np.maximum(scales, np.finfo(np.float32).tiny)
-        rounded = np.rint(values / np.expand_dims(scales, 1 - axis)).astype(np.int8)
+        rounded, scales = _rounded(values, axis)
         names = [f"{weight.name}.{part}" for part in ("int8", "scale")]
         kept += [
-            numpy_helper.from_array(one, name)
-            for one, name in zip((rounded, scales), names, strict=True)
+            numpy_helper.from_array(rounded, names[0]),
+            numpy_helper.from_array(scales, names[1]),
         ]
         nodes.append(helper.make_node("DequantizeLinear", names, [weight.name], axis=axis))
     for field, replaced in ((graph.initializer, kept), (graph.node, [*nodes, *graph.node])):
@@ -207,3 +212,12 @@ def in_eight_bits(model: onnx.ModelProto) -> onnx.ModelProto:
         field.extend(replaced)
     onnx.checker.check_model(model)
     return model
+
+
+def _rounded(
+    values: NDArray[np.float32], axis: int
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """A matrix in eight bits, and the scale of each row (0) or column (1)."""
+    scales = np.abs(values).max(axis=1 - axis).astype(np.float32) / np.float32(127.0)
+    scales = np.maximum(scales, np.finfo(np.float32).tiny)
+    return np.rint(values / np.expand_dims(scales, 1 - axis)).astype(np.int8), scales

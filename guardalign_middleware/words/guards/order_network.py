@@ -1,8 +1,8 @@
 """A small network that reads sentences and says whether they are orders to a model.
 
-The first layers of a sentence encoder that knows English (all-MiniLM-L6-v2; Reimers & Gurevych,
-arXiv 1908.10084; Wang et al., arXiv 2002.10957), trained further on the wordings that the linear
-classifier learned from. It finds orders in words that none of them has.
+A sentence encoder that knows English (all-MiniLM-L6-v2; Reimers & Gurevych, arXiv 1908.10084;
+Wang et al., arXiv 2002.10957), trained further on the wordings that the linear classifier learned
+from. It finds orders in words that none of them has.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load
 
 from guardalign_middleware.errors import ConfigError, ModelLoadError
 from guardalign_middleware.words.plain import plain
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
     from tokenizers import Tokenizer
 
-NETWORK, PIECES = "order_network.onnx", "order_pieces.json"
-"""Names of the files: the network, and what cuts texts into pieces."""
+NETWORK, PIECES, ROWS = "order_network.onnx", "order_pieces.json", "order_pieces.safetensors"
+"""Names of the files: the network, what cuts texts into pieces, and what stands for each piece."""
 _BATCH = 16
 
 
@@ -33,13 +35,26 @@ class OrderNetwork:
     """Texts → how much each is an order, as a logit; threads may share it.
 
     Args:
-        session: `ids` `[N, L]` int64 and `real` `[N, L]` bool → logits `[N]`.
+        session: `embedded` `[N, L, W]` float32 and `real` `[N, L]` bool → logits `[N]`.
         tokenizer: cuts plain text into pieces.
-        fingerprint: digest of both.
+        rows: what stands for each piece, `[V, W]` int8.
+        scales: by which its row is multiplied, `[V]` float32.
+        fingerprint: digest of them all.
     """
 
-    def __init__(self, session: InferenceSession, tokenizer: Tokenizer, fingerprint: str) -> None:
+    def __init__(
+        self,
+        session: InferenceSession,
+        tokenizer: Tokenizer,
+        rows: NDArray[np.int8],
+        scales: NDArray[np.float32],
+        *,
+        fingerprint: str,
+    ) -> None:
+        if len(rows) != len(scales) or len(rows) != tokenizer.get_vocab_size():
+            raise ValueError("Each piece needs a row and a scale.")
         self._session, self._tokenizer, self.fingerprint = session, tokenizer, fingerprint
+        self._rows, self._scales = rows, scales
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -58,17 +73,21 @@ class OrderNetwork:
                 remedy="pip install 'guardalign-middleware[words]'",
             ) from error
         try:
-            network, pieces = ((folder / name).read_bytes() for name in (NETWORK, PIECES))
+            files = [(folder / name).read_bytes() for name in (NETWORK, PIECES, ROWS)]
         except OSError as error:
             raise _unreadable(folder, error) from error
         try:
             # One thread: a forked process has no others of its parent's.
-            session = cpu_session(network, threads=1)
-            tokenizer = Tokenizer.from_buffer(pieces)
+            session = cpu_session(files[0], threads=1)
+            tokenizer = Tokenizer.from_buffer(files[1])
         except Exception as error:  # neither library's errors have a class of their own
             raise _unreadable(folder, error) from error
-        digest = hashlib.sha256(network + pieces).hexdigest()
-        return cls(session, tokenizer, digest)
+        digest = hashlib.sha256(b"".join(files)).hexdigest()
+        try:
+            table = load(files[2])
+            return cls(session, tokenizer, table["rows"], table["scales"], fingerprint=digest)
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise _unreadable(folder, error) from error
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """How much each text is an order, `[N]`: that of its window that is most like one."""
@@ -96,8 +115,9 @@ class OrderNetwork:
         for row, window in enumerate(windows):
             ids[row, : len(window)] = window
             real[row, : len(window)] = True
+        embedded = self._rows[ids] * self._scales[ids][:, :, None]
         said: NDArray[np.float32]
-        (said,) = self._session.run(None, {"ids": ids, "real": real})
+        (said,) = self._session.run(None, {"embedded": embedded, "real": real})
         return said
 
 

@@ -11,6 +11,7 @@ from guardalign_middleware.words.guards.builtin import FOLDER
 from guardalign_middleware.words.guards.order_network import (
     NETWORK,
     PIECES,
+    ROWS,
     OrderNetwork,
     shared_network,
 )
@@ -44,12 +45,12 @@ def test_no_texts_are_no_logits() -> None:
     assert shared_network(FOLDER).logits([]).shape == (0,)
 
 
-@pytest.mark.parametrize("name", [NETWORK, PIECES])
+@pytest.mark.parametrize("name", [NETWORK, PIECES, ROWS])
 @pytest.mark.parametrize("content", [None, b"", b"no model"])
 def test_missing_and_damaged_files_are_refused(
     name: str, content: bytes | None, tmp_path: Path
 ) -> None:
-    for file in (NETWORK, PIECES):
+    for file in (NETWORK, PIECES, ROWS):
         (tmp_path / file).write_bytes((FOLDER / file).read_bytes())
     if content is None:
         (tmp_path / name).unlink()
