@@ -57,6 +57,9 @@ class ImageGuard(AsyncForms):
         detector: scans the images; must hold a threshold profile, unless the guard only observes.
         words: reads and judges words; None = as the config says.
 
+    Attributes:
+        device_lost: whether the accelerator failed, so that images pass unscanned until a restart.
+
     Raises:
         ConfigError: words are to be read, and what reads or judges them is not installed.
         ModelLoadError: what reads words cannot be loaded.
@@ -82,7 +85,8 @@ class ImageGuard(AsyncForms):
         )
         told = (config, detector, self._scan_one, self._count_failed_open)
         self._turn_words = None if self.words is None else TurnWords(self.words, *told)
-        self._failed_open, self._device_lost = 0, False
+        self._failed_open = 0
+        self.device_lost = False
         self._lock = threading.Lock()
 
     @classmethod
@@ -113,12 +117,6 @@ class ImageGuard(AsyncForms):
         """How many images this guard has allowed unscanned so far, by `on_fault="allow"`."""
         with self._lock:
             return self._failed_open
-
-    @property
-    def device_lost(self) -> bool:
-        """Whether the accelerator failed, so that images pass unscanned until a restart."""
-        with self._lock:
-            return self._device_lost
 
     def load(self, source: ImageSource) -> CanonicalImage:
         """Load an image under this guard's intake policy; paths are allowed here.
@@ -246,7 +244,7 @@ class ImageGuard(AsyncForms):
     def _count_failed_open(self, images: int, error: GuardError) -> None:
         with self._lock:
             self._failed_open += images
-            self._device_lost = self._device_lost or is_lost_device(error)
+            self.device_lost = self.device_lost or is_lost_device(error)
 
     def _cleaned(
         self, images: list[CanonicalImage], view_seed: str | None
