@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from guardalign_middleware.errors import ConfigError, ModelLoadError
@@ -80,13 +79,10 @@ class OrderNetwork:
             # One thread: a forked process has no others of its parent's.
             session = cpu_session(files[0], threads=1)
             tokenizer = Tokenizer.from_buffer(files[1])
-        except Exception as error:  # neither library's errors have a class of their own
-            raise _unreadable(folder, error) from error
-        digest = hashlib.sha256(b"".join(files)).hexdigest()
-        try:
             table = load(files[2])
+            digest = hashlib.sha256(b"".join(files)).hexdigest()
             return cls(session, tokenizer, table["rows"], table["scales"], fingerprint=digest)
-        except (SafetensorError, KeyError, ValueError) as error:
+        except Exception as error:  # the first two libraries' errors have no class of their own
             raise _unreadable(folder, error) from error
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
