@@ -31,7 +31,7 @@ class TurnWords:
         config: how unsafe regions are hidden, and what a fault causes.
         detector: has the queue, and the thresholds for what could not be judged.
         rescan: scans a masked copy by itself.
-        failed_open: counts images that are let through after a fault, which it is told.
+        failed_open: called with the number of images let through after a fault, and the fault.
     """
 
     words: WordPolicy
