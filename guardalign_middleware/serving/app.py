@@ -17,6 +17,7 @@ from guardalign_middleware.serving.conversation_route import conversation_router
 from guardalign_middleware.serving.errors import install_errors
 from guardalign_middleware.serving.exchange import Exchange
 from guardalign_middleware.serving.guard_routes import guard_router
+from guardalign_middleware.serving.lingering import Lingering
 from guardalign_middleware.serving.metrics import Measured
 from guardalign_middleware.serving.models import models_router
 from guardalign_middleware.serving.moderations import moderations_router
@@ -86,6 +87,7 @@ def create_app(
     app.add_middleware(Exchange, admission=service.admission, config=service.config)
     app.add_middleware(Auth, check=KeyCheck(options))
     app.add_middleware(Measured, metrics=service.metrics)
+    app.add_middleware(Lingering, config=service.config)
     return app
 
 
