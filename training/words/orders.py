@@ -1,6 +1,6 @@
 """Orders to models and sentences for people, to learn from: the wordings of `corpus`.
 
-They were written for this project in eighteen batches, the orders by nine kinds of attack. `{mail}`
+They were written for this project in twenty-five batches, the orders by nine kinds of attack. `{mail}`
 and its like stand for any address.
 """
 
@@ -17,6 +17,8 @@ BATCHES = (
     "first", "second", "third", "fourth", "fifth", "sixth",
     "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth",
     "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth",
+    "nineteenth", "twentieth", "twenty_first", "twenty_second", "twenty_third", "twenty_fourth",
+    "twenty_fifth",
 )  # fmt: skip
 _HEADING = re.compile(r"\[([a-z0-9 ]+)\]")
 _SLOT = re.compile(r"\{([a-z]+)\}")
