@@ -111,11 +111,11 @@ def drawn_orders(seed: int, known: Sequence[Wording]) -> Labelled:
 
 
 def order_texts(rng: random.Random, known: Sequence[Wording]) -> Labelled:
-    """Each wording once as it is, and as many composed ones, as they may be read."""
+    """Each wording once as it is, and half as many composed ones, as they may be read."""
     found = [(one.filled(rng), one.order) for one in known]
     orders = [one.filled(rng) for one in known if one.order]
     harmless = [one.filled(rng) for one in known if not one.order]
     found += [
-        (as_read(rng, text), order) for text, order in composed(rng, orders, harmless, len(known))
+        (as_read(rng, text), order) for text, order in composed(rng, orders, harmless, len(known) // 2)
     ]
     return found
