@@ -1,7 +1,7 @@
 """Orders to models and sentences for people, to learn from: the wordings of `corpus`.
 
-They were written for this project in twenty-five batches, the orders by nine kinds of attack. `{mail}`
-and its like stand for any address.
+They were written for this project in twenty-five batches, the orders by nine kinds of attack.
+`{mail}` and its like stand for any address.
 """
 
 from __future__ import annotations

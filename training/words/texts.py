@@ -115,7 +115,5 @@ def order_texts(rng: random.Random, known: Sequence[Wording]) -> Labelled:
     found = [(one.filled(rng), one.order) for one in known]
     orders = [one.filled(rng) for one in known if one.order]
     harmless = [one.filled(rng) for one in known if not one.order]
-    found += [
-        (as_read(rng, text), order) for text, order in composed(rng, orders, harmless, len(known) // 2)
-    ]
-    return found
+    beside = composed(rng, orders, harmless, len(known) // 2)
+    return [*found, *((as_read(rng, text), order) for text, order in beside)]
