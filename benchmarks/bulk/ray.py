@@ -44,7 +44,7 @@ NOISE = 0.1
 _GUARDS = 2
 _MARGIN = _GUARDS * FILES
 """Results left out at either end. While one actor's block is awaited, another has done some of its
-next one: as much at both ends, so the time between them is that of the pictures counted."""
+next one. That is as much at either end, so the time in between is that of the pictures counted."""
 
 
 def measure(rounds: int, pictures: int) -> dict[str, Any]:
@@ -52,10 +52,10 @@ def measure(rounds: int, pictures: int) -> dict[str, Any]:
 
     Args:
         rounds: of pool, Ray, Ray, pool.
-        pictures: in each, in whole blocks.
+        pictures: in each turn: a multiple of the margin, and more than both margins.
 
     Raises:
-        ValueError: they are none, or too few.
+        ValueError: `pictures` is another number.
     """
     if pictures <= 2 * _MARGIN or pictures % _MARGIN:
         raise ValueError(
@@ -102,7 +102,7 @@ def draw(folder: Path, count: int) -> None:
 
 
 def steady_seconds(outcomes: Iterable[Outcome], count: int) -> float:
-    """Seconds for each picture, without those of the margins.
+    """Seconds for each picture between the margins.
 
     Raises:
         RuntimeError: there are fewer outcomes, or one is an error.

@@ -22,8 +22,8 @@ from training.words.look_alikes import look_alikes
 from training.words.readmes import paragraphs
 
 _ORDERS = 156
-# Of both classifiers together; the rules of form have none on these pictures.
-_FALSE_ALARMS = 0.02
+# Of each classifier, so 2% of both together; the rules of form have none on these pictures.
+_FALSE_ALARMS = 0.01
 
 
 def one_line(text: str) -> tuple[WordLine, ...]:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shown: dict[Head, list[Read]] = {"harm": safe, "injection": [*safe, *map(one_line, alike)]}
     for head in HEADS:
         guard = BuiltinGuard.load(head)
-        (profile,) = fit_guards([guard], shown[head], unsafe, _FALSE_ALARMS / len(HEADS))
+        (profile,) = fit_guards([guard], shown[head], unsafe, _FALSE_ALARMS)
         profile.save(FOLDER / f"{head}.json")
         Console().print(f"{head}: τ = {profile.threshold:.6f}. {profile.guarantee}")
 

@@ -1,4 +1,4 @@
-"""Answers that come before the body has: the client is let finish, so that it reads them."""
+"""Answers sent before a body has arrived: the rest is read, so that the client sees them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,8 @@ import pytest
 from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.serving import ServeOptions, create_app
 from guardalign_middleware.testing import red_chain
-from tests.support.serving import KEY, Running, running
+from tests.support.gated import until
+from tests.support.serving import KEY, Running, head, running
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -31,18 +31,9 @@ def serving(**limits: Any) -> Any:
     return running(create_app(red_chain(), ServeOptions(ServeConfig(**limits), api_key=KEY)))
 
 
-def head(length: int, key: str, *more: str) -> bytes:
-    lines = (
-        "POST /v1/chat/completions HTTP/1.1",
-        "Host: 127.0.0.1",
-        f"Authorization: Bearer {key}",
-        "Content-Type: application/json",
-        f"Content-Length: {length}",
-        *more,
-        "",
-        "",
-    )
-    return "\r\n".join(lines).encode()
+def announced(key: str, *headers: str) -> bytes:
+    """The head of a request with a long body."""
+    return head(f"Content-Length: {_LONG}", *headers, key=key)
 
 
 def received(connection: socket.socket) -> tuple[int, dict[str, Any]]:
@@ -63,13 +54,13 @@ def test_a_client_that_sends_everything_first_reads_why_it_was_refused(
     admission = server.app.state.service.admission
     monkeypatch.setattr(admission, "at_work", 10**6 if full else 0)
     with socket.create_connection(server.address, timeout=60) as connection:
-        connection.sendall(head(_LONG, key, "Connection: close") + b" " * _LONG)
+        connection.sendall(announced(key, "Connection: close") + b" " * _LONG)
         assert received(connection)[0] == status
 
 
 def test_the_answer_does_not_wait_for_the_body(server: Running) -> None:
     with socket.create_connection(server.address, timeout=60) as connection:
-        connection.sendall(head(_LONG, "another", "Connection: close"))
+        connection.sendall(announced("another", "Connection: close"))
         assert b"invalid_api_key" in _until(connection, b"}}")
         connection.sendall(b" " * _LONG)
         assert connection.recv(1) == b""
@@ -78,24 +69,21 @@ def test_the_answer_does_not_wait_for_the_body(server: Running) -> None:
 def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     with serving(body_seconds=0.2) as quick:
         with socket.create_connection(quick.address, timeout=60) as connection:
-            connection.sendall(head(_LONG, "another", "Connection: close"))
+            connection.sendall(announced("another", "Connection: close"))
             assert received(connection)[0] == 401
 
 
 def test_a_client_that_leaves_is_not_waited_for(server: Running) -> None:
     with socket.create_connection(server.address, timeout=60) as connection:
-        connection.sendall(head(_LONG, "another"))
+        connection.sendall(announced("another"))
         assert b"invalid_api_key" in _until(connection, b"}}")
-    deadline = time.monotonic() + 60  # of 600 s for a body
-    while server.server.server_state.tasks:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not server.server.server_state.tasks)  # well before the 600 s for a body
 
 
 def test_a_client_that_asks_before_it_sends_is_answered_at_once(server: Running) -> None:
     with socket.create_connection(server.address, timeout=60) as connection:
         asking = ("Expect: 100-continue", "Connection: close")
-        connection.sendall(head(_LONG, "another", *asking))
+        connection.sendall(announced("another", *asking))
         assert received(connection)[0] == 401
 
 

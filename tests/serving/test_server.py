@@ -3,8 +3,7 @@
 import json
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,7 +16,8 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.listening import bind, url_of
 from guardalign_middleware.serving import ServeOptions, create_app
 from guardalign_middleware.testing import red_chain
-from tests.support.serving import AUTHORIZED, KEY, GatedRunner, Running, running
+from tests.support.gated import until
+from tests.support.serving import AUTHORIZED, KEY, GatedRunner, Running, head, running
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -43,28 +43,12 @@ def raw(server: Running, request: bytes) -> socket.socket:
 
 
 def post(body: bytes, *headers: str, path: str = "/v1/chat/completions") -> bytes:
-    lines = (
-        f"POST {path} HTTP/1.1",
-        "Host: 127.0.0.1",
-        f"Authorization: Bearer {KEY}",
-        "Content-Type: application/json",
-        *(headers or (f"Content-Length: {len(body)}",)),
-        "",
-        "",
-    )
-    return "\r\n".join(lines).encode() + body
+    return head(*(headers or (f"Content-Length: {len(body)}",)), path=path) + body
 
 
 def ask(server: Running, **more: Any) -> httpx.Response:
     url = f"{server.url}/v1/chat/completions"
     return httpx.post(url, json={**QUESTION, **more}, headers=AUTHORIZED, timeout=60)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_a_client_that_leaves_a_stream_frees_the_model(runner: GatedRunner) -> None:

@@ -22,6 +22,20 @@ KEY = "a-key-for-the-tests"
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 
 
+def head(*headers: str, key: str = KEY, path: str = "/v1/chat/completions") -> bytes:
+    """The head of a POST, for clients that are no library."""
+    lines = (
+        f"POST {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        f"Authorization: Bearer {key}",
+        "Content-Type: application/json",
+        *headers,
+        "",
+        "",
+    )
+    return "\r\n".join(lines).encode()
+
+
 class Running:
     """A server in a thread.
 

@@ -1,4 +1,4 @@
-"""The time of a scan by Ray against processes: which results count, and how a rate is told."""
+"""Timing Ray against the process pool: which results count, and how the rates are reported."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ _MARGIN = 32  # a block of 16 for each of two guards
 
 
 class _Clock:
-    """Steps as long as it is told."""
+    """Stands still until a test moves it."""
 
     def __init__(self) -> None:
         self.now = 0.0
