@@ -332,6 +332,18 @@ def test_a_date_in_a_preset_is_the_text_that_it_is(tmp_path: Path) -> None:
     assert GuardAlignConfig.load(path).notes == "2026-13-45"
 
 
+def test_off_needs_no_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        HEAD + "words: {mode: off, carrier: off}\nnotes: no\n"
+        "runner: {model: x, calibration: {unsupported: off}}\n"
+    )
+    config = GuardAlignConfig.load(path)
+    assert (config.words.mode, config.words.carrier, config.notes) == ("off", "off", "no")
+    assert config.runner is not None
+    assert config.runner.calibration.unsupported == "off"
+
+
 def test_a_loop_of_links_in_a_path_is_an_error_that_names_the_field(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     path = write(tmp_path / "own.yaml", changed("detection.anchors", "loop/a.yaml"))

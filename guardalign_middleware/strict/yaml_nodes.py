@@ -1,9 +1,15 @@
-"""YAML to nodes, which know their lines: capped before anything is built of them."""
+"""YAML to nodes, which know their lines: capped before anything is built of them.
+
+Plain values are those of YAML 1.2: `off`, `no`, `12:30` and `007` are texts. PyYAML reads 1.1,
+where they are false and numbers to base 60 and 8.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 from yaml.composer import Composer
@@ -13,6 +19,8 @@ from guardalign_middleware.strict.files import MAX_DEPTH, Malformed, decode
 
 MAX_NODES = 100_000
 """Most values in a file, those that aliases repeat included: a bomb of 300 bytes has billions."""
+# What only YAML 1.1 takes for a truth value or a number.
+_TEXT_IN_1_2 = re.compile(r"yes|no|on|off|[-+]?0[0-9_]+|.*:.*", re.IGNORECASE)
 
 
 def yaml_node(data: bytes, *, max_depth: int = MAX_DEPTH) -> yaml.Node | None:
@@ -85,6 +93,12 @@ def _parsed(text: str) -> Iterator[yaml.Event]:
 
 class _Events(Composer, Resolver):
     """Composes nodes of events that are parsed already."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        tag = str(super().resolve(kind, value, implicit))
+        if tag.endswith((":bool", ":int", ":float")) and _TEXT_IN_1_2.fullmatch(value):
+            return self.DEFAULT_SCALAR_TAG
+        return tag
 
     def __init__(self, events: list[yaml.Event]) -> None:
         Composer.__init__(self)
