@@ -41,9 +41,8 @@ def judge_turn(
     """Judge the words of all pictures of a turn, each with the user's text and all together.
 
     A text split over pictures is read as one, in the order of the pictures, first as if they stood
-    below each other and then in one flow. Judgements that only the whole turn gives are added to
-    each picture that holds lines of it. They are asked for only where no picture
-    by itself is to be hidden.
+    below each other and then in one flow. What is to be hidden is left out, and the rest is read
+    again until nothing more is found: one picture must not draw attention from the others.
 
     Args:
         judge: judges lines.
@@ -56,24 +55,49 @@ def judge_turn(
     Raises:
         GuardError: a guard of texts failed.
     """
-    found = [judge.judge(lines, text) for lines in pictures]
-    worded = [number for number, lines in enumerate(pictures) if lines]
-    if len(worded) < 2 or any(one.hides for judged in found for one in judged):
-        return tuple(found)
-    places = [(number, index) for number in worded for index in range(len(pictures[number]))]
-    for gap in (_GAP, 0):
-        stacked = _stacked([pictures[number] for number in worded], gap)
-        for one in judge.judge(stacked, text):
-            held: dict[int, list[int]] = {}
-            for line in one.lines:
-                number, index = places[line]
-                held.setdefault(number, []).append(index)
-            if len(held) > 1 and one.unsafe:
-                for number, indices in held.items():
-                    found[number] = (*found[number], replace(one, lines=tuple(sorted(indices))))
-        if any(one.hides for judged in found for one in judged):
-            break
-    return tuple(found)
+    found = [list(judge.judge(lines, text)) for lines in pictures]
+    while any(_add_joint(judge, pictures, found, text, gap) for gap in (_GAP, 0)):
+        pass
+    return tuple(map(tuple, found))
+
+
+def _add_joint(
+    judge: LineJudge,
+    pictures: Sequence[Sequence[WordLine]],
+    found: Sequence[list[Judgement]],
+    text: str,
+    gap: int,
+) -> bool:
+    """Add what the lines say together that nothing hides yet; whether any of them is to be hidden.
+
+    `found` gets the judgements of each picture.
+    """
+    left = [_left(lines, judged) for lines, judged in zip(pictures, found, strict=True)]
+    worded = [number for number, lines in enumerate(left) if lines]
+    if len(worded) < 2:
+        return False
+    places = [(number, line) for number in worded for line in left[number]]
+    stacked = _stacked(
+        [[pictures[number][line] for line in left[number]] for number in worded], gap
+    )
+    judgements = judge.judge(stacked, text)
+    for one in judgements:
+        held: dict[int, list[int]] = {}
+        for row in one.lines:
+            number, line = places[row]
+            held.setdefault(number, []).append(line)
+        if one.hides or (one.unsafe and len(held) > 1):
+            for number, lines in held.items():
+                mine = replace(one, lines=tuple(sorted(lines)))
+                if mine not in found[number]:
+                    found[number].append(mine)
+    return any(one.hides for one in judgements)
+
+
+def _left(lines: Sequence[WordLine], judged: Sequence[Judgement]) -> list[int]:
+    """The lines of a picture that nothing hides."""
+    hidden = {line for one in judged if one.hides for line in one.lines}
+    return [index for index in range(len(lines)) if index not in hidden]
 
 
 def _stacked(pictures: Sequence[Sequence[WordLine]], gap: int) -> list[WordLine]:
