@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from guardalign_middleware.words.injection import (
     cues_in,
     find_instructions,
 )
+from guardalign_middleware.words.instruction_rules import compiled_rules
 from guardalign_middleware.words.line import WordLine
 from guardalign_middleware.words.passages import passages
 from guardalign_middleware.words.plain import plain
@@ -136,10 +138,22 @@ def test_tiny_text_needs_less() -> None:
     assert distances[1] < distances[0]
 
 
-@pytest.mark.parametrize("text", ["a" * 20000, "ignore " * 3000, "the ai " * 3000, "- " * 9000])
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 20000, "ignore " * 3000, "the ai " * 3000, "- " * 9000, "tool_" * 4000,
+     "you are a " + "x" * 20000, "you are " + "x" * 20000, "call the " + "x-" * 9000,
+     "do not " + "x" * 20000, "openai " + "x" * 20000, "filters " + "x" * 20000],
+)  # fmt: skip
 def test_long_texts_end(text: str) -> None:
     # Only a pattern that goes back and forth takes minutes here.
     cues_in(plain(text))
+
+
+def test_no_rule_repeats_runs_of_letters() -> None:
+    # As spaces may be missing, (?:\\w+ ){1,4} can divide a run of letters in countless ways.
+    repeated_run = re.compile(r"(?:\\w|\])[+*](?:\\s\*)?\)(?:[+*]|\{)")
+    assert repeated_run.search(r"an? (?:\w+\s*){1,4}?")
+    assert not [name for name, _, rule in compiled_rules() if repeated_run.search(rule.pattern)]
 
 
 def test_weak_cues_far_apart_on_a_long_page_do_not_add_up() -> None:
