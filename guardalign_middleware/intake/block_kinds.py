@@ -1,7 +1,8 @@
 """What another model gets to see of each kind of content block; the only table of them.
 
 Models and providers write blocks of their own into a conversation: calls, results, reasoning, cache
-points. The names are those of LangChain, OpenAI, Anthropic, Bedrock and Google.
+points. The names are those of LangChain, OpenAI, Anthropic, Bedrock, Google, Mistral and
+Perplexity.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ KINDS: Mapping[str, Kind] = {
     **_each(Kind("refused", media="video"), "video video_url input_video"),
     **_each(
         Kind("refused", media="file"),
-        "file input_file media resource container_upload inlineData inline_data fileData file_data",
+        "file input_file file_url document_url media resource container_upload inlineData"
+        " inline_data fileData file_data",
     ),
 }
 # New tools get new names, but by these rules.

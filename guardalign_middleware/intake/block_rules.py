@@ -27,6 +27,7 @@ REMEDY = "Give images as base64 or as data URLs; turn pages and frames into imag
 _POLICY = IntakePolicy()
 _PICTURE_WORDS = re.compile(r"image|picture|photo|screenshot|thumbnail", re.IGNORECASE)
 _FILM_WORDS = re.compile(r"video|film|movie|pdf", re.IGNORECASE)
+_LINK_WORDS = re.compile(r"_ur[il]$", re.IGNORECASE)
 _PICTURE_KEYS = ("image", "images", "image_url", "image_urls", "picture", "pictures", "photo")
 _WHAT: Mapping[MediaKind, str] = {
     "pdf": "a PDF",
@@ -95,6 +96,8 @@ def unknown_reason(block: Block) -> str | None:
         return "seems to hold an image and cannot be read"
     if name is not None and _FILM_WORDS.search(name):
         return "seems to hold a film or a PDF, which this guard does not read"
+    if name is not None and _LINK_WORDS.search(name):
+        return "leads to a file that this guard does not read"
     if any(not _is_read(block[key]) for key in _PICTURE_KEYS if key in block):
         return "seems to hold an image and cannot be read"
     return None

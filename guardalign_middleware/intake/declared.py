@@ -31,13 +31,23 @@ LINK_KEYS = ("url", "image_url", "file_url", "file_uri", "fileUri", "uri")
 WRAPPER_KEYS = (
     *("audio", "document", "file", "fileData", "file_data", "image", "image_url", "inlineData"),
     *("inline_data", "input_audio", "resource", "source", "video", "video_url", "audio_url"),
+    *("document_url", "file_url"),
 )
 """The keys under which a block says more about its file in a mapping."""
 
 # Bedrock and audio blocks state a bare format; elsewhere the word means anything.
 _STATED_KEYS = (*TYPE_KEYS, "format")
 _FILE_KEYS = (*PAYLOAD_KEYS, "audio", "document", "file", "image", "video")
-_ALL_LINKS = (*LINK_KEYS, "audio_url", "video_url", "s3Location", "file_id", "fileId", "path")
+_ALL_LINKS = (
+    *LINK_KEYS,
+    "audio_url",
+    "document_url",
+    "video_url",
+    "s3Location",
+    "file_id",
+    "fileId",
+    "path",
+)
 _NAME_KEYS = ("filename", "file_name", "name", "path", *LINK_KEYS)
 # A resource names itself beside its content.
 _BESIDE = {"uri", "path"}

@@ -58,6 +58,13 @@ UNSEEN: dict[str, tuple[Dialect, dict[str, Any]]] = {
     "chat: film": (CHAT, {"type": "video_url", "video_url": {"url": LINK}}),
     "chat: two pictures": (CHAT, {**link(HOPELESS), "source": {"data": b64(HOPELESS)}}),
     "chat: unknown kind": (CHAT, {"type": "hologram_image", "ref": "x"}),
+    "chat: document by address": (CHAT, {"type": "document_url", "document_url": LINK}),
+    "chat: document as data": (
+        CHAT,
+        {"type": "document_url", "document_url": f"data:application/pdf;base64,{PDF}"},
+    ),
+    "chat: file by address": (CHAT, {"type": "file_url", "file_url": {"url": LINK}}),
+    "chat: unknown kind of address": (CHAT, {"type": "hologram_url", "hologram_url": LINK}),
     "chat: a picture that claims to be sound": (
         CHAT,
         {"type": "input_audio", "input_audio": {"data": b64(HOPELESS), "format": "wav"}},
