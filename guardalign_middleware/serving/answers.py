@@ -62,11 +62,6 @@ class Answering:
                 param="tools",
             )
 
-    @property
-    def calls_tools(self) -> bool:
-        """Whether the model is shown tools, and so the syntax of calls."""
-        return bool(self._tools)
-
     async def prepare(self, messages: Sequence[Mapping[str, Any]]) -> GuardedPrompt:
         """Guard the conversation within the budget of a request.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -75,25 +74,6 @@ def json_file(place: Place, path: Path) -> Any:
         return json_value(_bytes(place, path))
     except Malformed as error:
         raise place.error(f"{path}: {error}.") from error
-
-
-def json_lines(place: Place, path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """The records of a file with one in each line.
-
-    Raises:
-        SuiteError: it cannot be read, or a record lacks a column.
-    """
-    rows = []
-    for number, line in enumerate(_text(place, path).splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise place.error(f"{path} is not JSON in line {number}: {error}.") from error
-        if not isinstance(row, dict):
-            raise place.error(f"{path} has no record in line {number}.")
-        check_columns(place, f"line {number} of {path}", row, columns)
-        rows.append(row)
-    return rows
 
 
 def table_rows(
