@@ -16,7 +16,6 @@ from guardalign_middleware.bulk.records import status_of, to_json_line
 from guardalign_middleware.errors import ConfigError
 
 _OPENING = b'{"source": '
-_LARGEST_LINE = 1 << 20
 
 
 class ResumeFile:
@@ -146,8 +145,6 @@ class ResumeFile:
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    if len(line) > _LARGEST_LINE:
-        return None
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
