@@ -22,6 +22,7 @@ from guardalign_middleware.scale.engine import (
     ACTOR_CPUS,
     READER_CPUS,
     Actors,
+    own_error,
     pool_of,
     settings,
 )
@@ -131,6 +132,9 @@ def _blocks(packed: Any) -> Generator[Any]:
     try:
         yield from packed.iter_batches(batch_size=None, batch_format="pyarrow")
     except RayError as error:
+        own = own_error(error)
+        if own is not None:
+            raise own from None
         raise GuardError(
             f"The cluster gave up: {str(error).strip().splitlines()[-1]}",
             stage="cluster",
