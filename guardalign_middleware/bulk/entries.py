@@ -74,7 +74,11 @@ def find_inputs(paths: Sequence[str], lists: Sequence[Path], policy: IntakePolic
 
 
 def read_entries(
-    file: tuple[str, str], column: str, policy: IntakePolicy, known: Callable[[str], bool]
+    file: tuple[str, str],
+    column: str,
+    policy: IntakePolicy,
+    known: Callable[[str], bool],
+    skip: Callable[[str, Kind], None] = lambda name, kind: None,
 ) -> Iterator[Entry]:
     """The entry of a file, or those of a table or an archive.
 
@@ -83,6 +87,7 @@ def read_entries(
         column: of a table, with the pictures.
         policy: what counts as a picture, and how large it may be.
         known: whether an entry of this source is done, so that it need not be read.
+        skip: called with the name and the kind of each member of an archive that is not scanned.
 
     Raises:
         ConfigError: a table has no such column, or what reads tables is not installed.
@@ -91,7 +96,7 @@ def read_entries(
     if is_table(path):
         return table_entries(path, place + PARTS, column, policy, known)
     if is_tar(path):
-        return tar_entries(path, place + PARTS, policy, known)
+        return tar_entries(path, place + PARTS, policy, known, skip)
     return iter((Entry(path, place),))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,9 +22,14 @@ SUFFIXES = frozenset(
 
 Kind = Literal["picture", "format", "pdf", "other", "link", "special"]
 
+UNSCANNED: frozenset[Kind] = frozenset({"format", "pdf"})
+"""Pictures that are skipped: whatever holds them, its cleaned copy does not."""
+
 STDIN = "-"
 
-_HEAD = 2_048
+HEAD = 2_048
+"""Bytes that tell what a file is."""
+
 _MOST_NAMED = 20
 _SKIPPED: dict[Kind, str] = {
     "other": "not pictures",
@@ -109,15 +114,65 @@ def expand(path: str, policy: IntakePolicy) -> list[str]:
     return list(found.sources)
 
 
-def described(skipped: Sequence[tuple[str, Kind]]) -> Iterator[str]:
-    """Count and name what is not scanned, one line for each kind."""
-    for kind, label in _SKIPPED.items():
-        names = [name for name, of_kind in skipped if of_kind == kind]
-        if names:
-            shown = ", ".join(names[:_MOST_NAMED])
-            more = len(names) - _MOST_NAMED
-            rest = f" and {more:,} more" if more > 0 else ""
-            yield f"skipped {len(names):,} ({label}): {shown}{rest}"
+class Skipped:
+    """Counts what is not scanned, and keeps some of the names.
+
+    Args:
+        files: their names and kinds.
+    """
+
+    def __init__(self, files: Iterable[tuple[str, Kind]] = ()) -> None:
+        self._counts: Counter[Kind] = Counter()
+        self._names: dict[Kind, list[str]] = {}
+        for name, kind in files:
+            self.add(name, kind)
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def add(self, name: str, kind: Kind) -> None:
+        """Count one file."""
+        self._counts[kind] += 1
+        names = self._names.setdefault(kind, [])
+        if len(names) < _MOST_NAMED:
+            names.append(name)
+
+    def update(self, other: Skipped) -> None:
+        """Count the files of another count as well."""
+        self._counts += other._counts
+        for kind, names in other._names.items():
+            mine = self._names.setdefault(kind, [])
+            mine += names[: _MOST_NAMED - len(mine)]
+
+    def lines(self) -> Iterator[str]:
+        """One line for each kind, with the number and the names."""
+        for kind, label in _SKIPPED.items():
+            count, names = self._counts[kind], self._names.get(kind, [])
+            if count:
+                more = count - len(names)
+                rest = f" and {more:,} more" if more > 0 else ""
+                yield f"skipped {count:,} ({label}): {', '.join(names)}{rest}"
+
+
+def kind_of(name: str, head: Callable[[], bytes], policy: IntakePolicy) -> Kind:
+    """What a file is: a picture, one that is not scanned, or something else.
+
+    Args:
+        name: of the file; what claims to be a picture is one.
+        head: reads its first `HEAD` bytes; asked for if the name does not tell.
+        policy: what counts as a picture.
+    """
+    claims = os.path.splitext(name)[1].lower()
+    if claims in SUFFIXES or (claims == ".pdf" and policy.pdf == "pages"):
+        return "picture"
+    data = head()
+    if begins_as_picture(data, policy):
+        return "picture"
+    if begins_as_other_picture(data):
+        return "format"
+    if is_pdf(data):
+        return "picture" if policy.pdf == "pages" else "pdf"
+    return "other"
 
 
 def _counted(skipped: Sequence[tuple[str, Kind]]) -> str:
@@ -126,24 +181,24 @@ def _counted(skipped: Sequence[tuple[str, Kind]]) -> str:
 
 
 def _kind(path: str, policy: IntakePolicy) -> Kind:
-    claims = os.path.splitext(path)[1].lower()
-    if claims in SUFFIXES or (claims == ".pdf" and policy.pdf == "pages"):
-        return "picture"
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return "special"
-        with open(path, "rb") as file:
-            head = file.read(_HEAD)
+        return kind_of(path, lambda: _head(path), policy)
+    except _NotRegular:
+        return "special"
     except OSError:
         # A file that cannot be read may be a picture, which loading it will report.
         return "link" if os.path.islink(path) else "picture"
-    if begins_as_picture(head, policy):
-        return "picture"
-    if begins_as_other_picture(head):
-        return "format"
-    if is_pdf(head):
-        return "picture" if policy.pdf == "pages" else "pdf"
-    return "other"
+
+
+class _NotRegular(Exception):
+    """A pipe or a device, which reading could wait for without an end."""
+
+
+def _head(path: str) -> bytes:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise _NotRegular
+    with open(path, "rb") as file:
+        return file.read(HEAD)
 
 
 def _closed(error: OSError) -> ImageRejected:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from guardalign_middleware.bulk.entry import Entry
-from guardalign_middleware.bulk.folders import SUFFIXES
+from guardalign_middleware.bulk.folders import HEAD, UNSCANNED, Kind, kind_of
 from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.config import IntakePolicy
-from guardalign_middleware.intake.formats import begins_as_picture
 
 _MODES: dict[str, Literal["w", "w:gz", "w:bz2", "w:xz"]] = {
     ".tar": "w",
@@ -24,7 +22,6 @@ _MODES: dict[str, Literal["w", "w:gz", "w:bz2", "w:xz"]] = {
     ".tar.bz2": "w:bz2",
     ".tar.xz": "w:xz",
 }
-_HEAD = 2_048
 _DAMAGE = (OSError, EOFError, tarfile.TarError)
 
 
@@ -34,24 +31,32 @@ def is_tar(path: str) -> bool:
 
 
 def tar_entries(
-    path: str, place: str, policy: IntakePolicy, known: Callable[[str], bool]
+    path: str,
+    place: str,
+    policy: IntakePolicy,
+    known: Callable[[str], bool],
+    skip: Callable[[str, Kind], None],
 ) -> Iterator[Entry]:
     """The pictures of an archive, in order; other members are not read.
 
-    A member is a picture by its name or its first bytes. A damaged archive gives an entry with the
-    error after those that could be read.
+    A member is a picture by its name or its first bytes, as a file in a folder is. A damaged
+    archive gives an entry with the error after those that could be read.
 
     Args:
         path: of the archive.
         place: the folder for the cleaned copies of its pictures.
         policy: what counts as a picture, and how many bytes one may have.
         known: whether a picture of this name is done, so that its bytes are not needed.
+        skip: called with the name and the kind of each member that is not scanned.
     """
     seen: Counter[str] = Counter()
     try:
         with tarfile.open(path) as archive:
             for number, member in enumerate(archive):
-                if not _is_picture(archive, member, policy):
+                kind = _kind(archive, member, policy)
+                if kind != "picture":
+                    if not member.isdir():
+                        skip(f"{path}!{member.name}", kind)
                     continue
                 seen[member.name] += 1
                 again = f"#{seen[member.name]}" if seen[member.name] > 1 else ""
@@ -67,10 +72,10 @@ def tar_entries(
 
 
 def assemble_tar(path: str, parts: Path, target: Path, policy: IntakePolicy) -> None:
-    """Write a copy of an archive with the cleaned pictures, and all other members as they are.
+    """Write a copy of an archive with the cleaned pictures, and what is no picture as it is.
 
-    Pictures without a cleaned copy, blocked or not scanned, are left out, and so is all that lies
-    behind damage.
+    Pictures without a cleaned copy, blocked or not scanned, are left out, also those in formats
+    that are skipped, and so is all that lies behind damage.
 
     Args:
         path: of the original.
@@ -85,7 +90,10 @@ def assemble_tar(path: str, parts: Path, target: Path, policy: IntakePolicy) -> 
     with replaced(target) as file, tarfile.open(fileobj=file, mode=mode) as copy:
         with suppress(tarfile.ReadError, EOFError), tarfile.open(path) as archive:
             for number, member in enumerate(archive):
-                if not _is_picture(archive, member, policy):
+                kind = _kind(archive, member, policy)
+                if kind in UNSCANNED:
+                    continue
+                if kind != "picture":
                     copy.addfile(member, archive.extractfile(member) if member.isreg() else None)
                 elif (part := parts / str(number)).exists():
                     member.size = part.stat().st_size
@@ -97,11 +105,10 @@ def _mode(path: str) -> Literal["w", "w:gz", "w:bz2", "w:xz"] | None:
     return next((mode for end, mode in _MODES.items() if path.lower().endswith(end)), None)
 
 
-def _is_picture(archive: tarfile.TarFile, member: tarfile.TarInfo, policy: IntakePolicy) -> bool:
+def _kind(archive: tarfile.TarFile, member: tarfile.TarInfo, policy: IntakePolicy) -> Kind:
     if not member.isreg():
-        return False
-    claims = os.path.splitext(member.name)[1].lower() in SUFFIXES
-    return claims or begins_as_picture(_bytes(archive, member, _HEAD), policy)
+        return "special"
+    return kind_of(member.name, lambda: _bytes(archive, member, HEAD), policy)
 
 
 def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:

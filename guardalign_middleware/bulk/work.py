@@ -9,7 +9,7 @@ from typing import Protocol
 from guardalign_middleware.bulk.copies import parts_of
 from guardalign_middleware.bulk.entries import Inputs, from_stdin, is_shard, read_entries
 from guardalign_middleware.bulk.entry import Entry
-from guardalign_middleware.bulk.folders import STDIN
+from guardalign_middleware.bulk.folders import STDIN, Skipped
 from guardalign_middleware.bulk.job import Job
 from guardalign_middleware.intake.data_url import is_data_url
 
@@ -49,6 +49,11 @@ class Work:
         job: what is done with each.
         column: of tables, with the pictures.
         file: what was done before; None = nothing, and an input may be named twice.
+
+    Attributes:
+        statuses: of the inputs that were done before.
+        skipped: members of archives that are not scanned, as far as they were read.
+        done: how many files were done before.
     """
 
     def __init__(self, inputs: Inputs, job: Job, column: str, file: Done | None) -> None:
@@ -56,6 +61,7 @@ class Work:
         self._file = file
         self._scanned: set[str] = set()
         self.statuses: set[int] = set()
+        self.skipped = Skipped()
         self.done = sum(self._status(path) is not None for path, _ in inputs.files)
 
     def entries(self) -> Iterator[Entry]:
@@ -63,7 +69,7 @@ class Work:
         policy, number = self.job.config.intake, 0
         named: set[str] = set()
         for file in self.inputs.files:
-            for entry in read_entries(file, self.column, policy, self._known):
+            for entry in read_entries(file, self.column, policy, self._known, self.skipped.add):
                 number += 1
                 status = self._status(entry.source)
                 if status is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from guardalign_middleware.bulk.copies import assemble
 from guardalign_middleware.bulk.entries import find_inputs
-from guardalign_middleware.bulk.folders import described
+from guardalign_middleware.bulk.folders import Skipped
 from guardalign_middleware.bulk.job import Job, Outcome
 from guardalign_middleware.bulk.pool import WorkerPool
 from guardalign_middleware.bulk.report import write_report
@@ -100,8 +100,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
         describe=None if options.as_json else describe,
     )
     inputs = find_inputs(paths, lists, config.intake)
-    for line in described(inputs.skipped):
-        err().print(plain(line))
+    _print_skipped(Skipped(inputs.skipped))
     for error in inputs.errors:
         print_error(error)
     statuses = {ALLOWED, *([CANNOT] if inputs.errors else [])}
@@ -127,6 +126,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
                 _show(outcome, as_json=options.as_json)
                 statuses.add(outcome.status)
         statuses |= work.statuses
+        _print_skipped(work.skipped)
         if job.copies is not None:
             for path, place in work.shards():
                 assemble(path, job.copies / place, options.column, config.intake)
@@ -174,6 +174,11 @@ def _scan_on_ray(work: Work, options: ScanOptions, file: ResumeFile | None) -> G
         if file is not None:
             file.check_profile(scans.fingerprint)
         yield from scans.outcomes(work, readings)
+
+
+def _print_skipped(skipped: Skipped) -> None:
+    for line in skipped.lines():
+        err().print(plain(line))
 
 
 def _show(outcome: Outcome, *, as_json: bool) -> None:

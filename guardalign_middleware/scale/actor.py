@@ -76,16 +76,17 @@ class Scan:
         self._holder = Holder(job, version, marks)
 
     def __call__(self, block: Any) -> Any:
-        """The outcomes of a block of packed inputs, packed.
+        """The outcomes of a block of packed inputs, packed; what was skipped is passed on.
 
         What ends the scan is the last one: Ray keeps only the text of what is raised here.
         """
         taken = unpack(one.as_py() for one in block.column(PACKED))
         made: list[bytes] = []
         try:
-            outcomes = self._holder.outcomes(entry for _, entry in taken)
-            for (shard, _), outcome in zip(taken, outcomes, strict=True):
-                made.append(pickle.dumps((shard, outcome)))
+            outcomes = self._holder.outcomes(one for _, one in taken if isinstance(one, Entry))
+            for shard, one in taken:
+                came = next(outcomes) if isinstance(one, Entry) else one
+                made.append(pickle.dumps((shard, came)))
         except GuardAlignError as error:
             made.append(pickle.dumps((None, error)))
         return packed_table(made)

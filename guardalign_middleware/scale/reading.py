@@ -14,11 +14,14 @@ from typing import Any
 
 from guardalign_middleware.bulk.entries import is_shard, read_entries
 from guardalign_middleware.bulk.entry import Entry
+from guardalign_middleware.bulk.folders import Skipped
 from guardalign_middleware.bulk.work import Reading
 from guardalign_middleware.config import IntakePolicy
 
 PACKED = "packed"
 """The column of Ray's blocks: an input or an outcome as it is, whatever bytes its name has."""
+Packed = Entry | Skipped
+"""What is read: an input, or the count of what an archive has besides."""
 FILES = 16
 """Files that are read, scanned and written down together: what the end of a job at most loses, for
 each process."""
@@ -57,18 +60,22 @@ class Task:
                 size += len(packed)
         yield block
 
-    def _entries(self, reading: Reading) -> Iterator[tuple[str | None, Entry]]:
-        """The inputs of a file, with the table or archive that they lie in."""
+    def _entries(self, reading: Reading) -> Iterator[tuple[str | None, Packed]]:
+        """The inputs of a file, with the table or archive that they lie in, and what is skipped."""
         path, _ = reading.file
         if reading.entry is not None:
             yield None, reading.entry
             return
-        entries = read_entries(reading.file, self.column, self.policy, reading.done.__contains__)
+        skipped = Skipped()
+        done = reading.done.__contains__
+        entries = read_entries(reading.file, self.column, self.policy, done, skipped.add)
         shard = path if is_shard(path) else None
         for number, entry in enumerate(entries, start=reading.number):
             if entry.source not in reading.done:
                 entry = replace(entry, number=number)
                 yield shard, entry if shard else _read(entry, self.policy)
+        if skipped:
+            yield shard, skipped
 
 
 def tasks(readings: Iterable[Reading], column: str, policy: IntakePolicy) -> Iterator[Task]:
@@ -125,8 +132,8 @@ def packed_table(packed: list[bytes]) -> Any:
     return pyarrow.table({PACKED: pyarrow.array(packed, pyarrow.large_binary())})
 
 
-def unpack(block: Iterable[bytes]) -> list[tuple[str | None, Entry]]:
-    """The inputs of a block."""
+def unpack(block: Iterable[bytes]) -> list[tuple[str | None, Packed]]:
+    """The inputs of a block, and what was skipped."""
     return [pickle.loads(packed) for packed in block]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from guardalign_middleware import __version__
+from guardalign_middleware.bulk.folders import Skipped
 from guardalign_middleware.bulk.job import Job, Outcome
 from guardalign_middleware.bulk.work import Reading, Work
 from guardalign_middleware.detection.profile import ThresholdProfile
@@ -85,6 +86,9 @@ class RayScans:
                     shard, outcome = pickle.loads(one.as_py())
                     if isinstance(outcome, GuardAlignError):
                         raise outcome
+                    if isinstance(outcome, Skipped):
+                        work.skipped.update(outcome)
+                        continue
                     self._check(outcome)
                     if shard is not None:
                         work.scanned_in(shard)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from guardalign_middleware.bulk.folders import described, expand, look
+from guardalign_middleware.bulk.folders import Skipped, expand, look
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.formats import begins_as_picture
@@ -106,7 +106,7 @@ def test_what_is_skipped_is_counted_and_named(tmp_path: Path) -> None:
     found = look(str(tmp_path), POLICY)
     # What claims to be a picture that a model takes could not be scanned.
     assert found.sources == (str(tmp_path / "a.png"), str(tmp_path / "favicon.png"))
-    assert [line.replace(f"{tmp_path}/", "") for line in described(found.skipped)] == [
+    assert [line.replace(f"{tmp_path}/", "") for line in Skipped(found.skipped).lines()] == [
         "skipped 2 (not pictures): a\x1b[2J.txt, b/c.zip",
         "skipped 2 (pictures in formats that no model takes, such as icons): favicon, favicon.ico",
         "skipped 1 (PDF files, scanned where the preset says intake.pdf: pages): report",
@@ -117,7 +117,9 @@ def test_what_is_skipped_is_counted_and_named(tmp_path: Path) -> None:
 
 
 def test_of_very_many_only_some_are_named() -> None:
-    (line,) = described([(f"{number}.txt", "other") for number in range(1_500)])
+    skipped = Skipped((f"{number}.txt", "other") for number in range(15))
+    skipped.update(Skipped((f"{number}.txt", "other") for number in range(15, 1_500)))
+    (line,) = skipped.lines()
     assert line.startswith("skipped 1,500 (not pictures): 0.txt, ")
     assert line.endswith(", 19.txt and 1,480 more")
 

@@ -50,7 +50,7 @@ def read(work: Work, reading: Reading) -> list[Entry]:
     (block,) = Task((reading,), work.column, work.job.config.intake).blocks()
     from guardalign_middleware.scale.reading import unpack
 
-    return [entry for _, entry in unpack(block)]
+    return [entry for _, entry in unpack(block) if isinstance(entry, Entry)]
 
 
 @pytest.mark.parametrize("resumed", [False, True])

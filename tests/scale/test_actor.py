@@ -11,6 +11,7 @@ import pytest
 from guardalign_middleware import __version__
 from guardalign_middleware.bulk import pool
 from guardalign_middleware.bulk.entry import Entry
+from guardalign_middleware.bulk.folders import Skipped
 from guardalign_middleware.bulk.job import Job, Outcome
 from guardalign_middleware.errors import AuditError, ConfigError
 from guardalign_middleware.scale import actor
@@ -67,7 +68,12 @@ def test_what_ends_a_scan_comes_after_what_was_scanned(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(actor, "Holder", Fails)
     scan = Scan(Job(red_config()), __version__, (), ".")
-    block = packed_table([pickle.dumps(("s.tar", Entry(name, name))) for name in "12"])
+    read = [Skipped([("s.tar!a.txt", "other")]), Entry("1", "1"), Entry("2", "2")]
+    block = packed_table([pickle.dumps(("s.tar", one)) for one in read])
     made = [pickle.loads(one.as_py()) for one in scan(block).column(PACKED)]
-    assert [(shard, type(one)) for shard, one in made] == [("s.tar", Outcome), (None, AuditError)]
-    assert str(made[1][1]) == "It cannot be recorded. Make space."
+    assert [(shard, type(one)) for shard, one in made] == [
+        ("s.tar", Skipped),
+        ("s.tar", Outcome),
+        (None, AuditError),
+    ]
+    assert str(made[2][1]) == "It cannot be recorded. Make space."

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from guardalign_middleware.bulk.entry import Entry
+from guardalign_middleware.bulk.folders import Skipped
 from guardalign_middleware.bulk.work import Reading
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.scale import reading
@@ -23,7 +24,12 @@ def of(path: Path | str, number: int = 1, **fields: object) -> Reading:
 
 
 def entries(task: Task) -> list[tuple[str | None, Entry]]:
-    return [one for block in task.blocks() for one in unpack(block)]
+    return [
+        (shard, one)
+        for block in task.blocks()
+        for shard, one in unpack(block)
+        if isinstance(one, Entry)
+    ]
 
 
 def test_what_cannot_be_read_is_left_to_the_guard(tmp_path: Path) -> None:
@@ -49,6 +55,14 @@ def test_members_keep_their_position_and_those_done_are_left_out(tmp_path: Path)
         (str(shard), "a.png", 7),
         (str(shard), "c.png", 9),
     ]
+
+
+def test_what_an_archive_has_besides_is_counted(tmp_path: Path) -> None:
+    shard = tar(tmp_path / "s.tar", [("a.png", PLAIN), ("a.pdf", b"%PDF-1.7"), ("a.txt", b"a")])
+    (block,) = Task((of(shard),), "image", POLICY).blocks()
+    *_, (_, skipped) = unpack(block)
+    assert isinstance(skipped, Skipped)
+    assert [line.split("skipped ")[1][:3] for line in skipped.lines()] == ["1 (", "1 ("]
 
 
 def test_blocks_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
