@@ -181,6 +181,8 @@ def test_older_blocked_pictures_end_nothing(guard: RemoteImageGuard, name: str) 
         FileContent(b64(b"%PDF-1.7 x".ljust(90)), "application/pdf"),
         FileContent(b64(UNSAFE), "application/octet-stream"),
         FileContent(b64(UNSAFE), "video/mp4"),
+        FileContent(b64(UNSAFE), "audio/wav"),
+        FileContent(b64(UNSAFE), "text/plain"),
         ImageContent(b64(b"\x00\x01\x02"), "image/png"),
     ],
     ids=lambda each: f"{type(each).__name__} {each.mime_type}",
@@ -202,6 +204,13 @@ def test_what_cannot_be_looked_at_never_arrives(guard: RemoteImageGuard, content
         ]
     )["messages"]
     assert content not in cleaned_tool.tool_call_result.result
+
+
+def test_sound_passes(guard: RemoteImageGuard) -> None:
+    # The second begins like a picture.
+    sounds = [b"RIFF....WAVE", b"\xff\xd8\xff\xe0" + bytes(range(256)) * 8]
+    message = asked("Hear.", *(FileContent(b64(raw), "audio/wav") for raw in sounds))
+    assert GuardAlignImageGuard(guard).run([message])["messages"][0] is message
 
 
 def test_without_its_guard_a_model_is_not_asked(guard_url: str) -> None:

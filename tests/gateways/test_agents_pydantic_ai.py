@@ -9,6 +9,7 @@ import pytest
 from openai import AsyncOpenAI
 from pydantic_ai import Agent
 from pydantic_ai.messages import (
+    AudioUrl,
     BinaryContent,
     DocumentUrl,
     FilePart,
@@ -40,6 +41,8 @@ from tests.gateways.sent_pictures import HOPELESS, SAFE, UNSAFE, arrived, b64, l
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 PAGE = (ROOT / "docs" / "gateways.md").read_text()
+# Sound can begin like a picture.
+HISS = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 8
 MODELS: dict[str, Callable[..., Model]] = {
     "chat": OpenAIChatModel,
     "responses": OpenAIResponsesModel,
@@ -192,6 +195,12 @@ async def test_older_blocked_pictures_end_nothing(guard: RemoteImageGuard, name:
         BinaryContent(b"\x00\x01\x02", media_type="image/png"),
         BinaryContent(UNSAFE, media_type="application/octet-stream"),
         BinaryContent(UNSAFE, media_type="video/mp4"),
+        BinaryContent(UNSAFE, media_type="audio/wav"),
+        BinaryContent(UNSAFE, media_type="text/plain"),
+        AudioUrl(url(UNSAFE)),
+        AudioUrl(url(UNSAFE).replace("image/png", "audio/wav")),
+        AudioUrl("https://example.org/a.png"),
+        AudioUrl("https://example.org/a", media_type="image/png"),
     ],
     ids=lambda each: f"{type(each).__name__} {getattr(each, 'media_type', '')}",
 )
@@ -216,8 +225,18 @@ async def test_what_cannot_be_looked_at_never_arrives(
     assert content not in seen[2].parts[0].content
 
 
-async def test_sound_passes(guard: RemoteImageGuard) -> None:
-    sound = BinaryContent(b"RIFF....WAVE", media_type="audio/wav")
+@pytest.mark.parametrize(
+    "sound",
+    [
+        BinaryContent(b"RIFF....WAVE", media_type="audio/wav"),
+        BinaryContent(HISS, media_type="audio/L16"),
+        AudioUrl(f"data:audio/wav;base64,{b64(HISS)}"),
+        AudioUrl("https://example.org/a.mp3"),
+        AudioUrl("https://example.org/a"),
+    ],
+    ids=["file", "like a JPEG", "data URL", "address", "address of no type"],
+)
+async def test_sound_passes(guard: RemoteImageGuard, sound: Any) -> None:
     messages = [asked("Hear.", sound), answered()]
     seen = await seen_by(lambda model: GuardedModel(model, guard), messages)
     assert seen[0].parts[0].content[1] is sound

@@ -29,7 +29,7 @@ from haystack.utils import Secret
 from haystack.utils.deserialization import deserialize_component_inplace
 
 from guardalign_agents.guarding import AgentGuard
-from guardalign_agents.typed_walk import TypedWalk, file_of
+from guardalign_agents.typed_walk import TypedWalk, block_of, file_of
 from guardalign_middleware import RemoteImageGuard
 from guardalign_middleware.conversation import CleanedConversation, Dialect
 from guardalign_middleware.errors import ConfigError
@@ -64,15 +64,11 @@ class _Walk(TypedWalk):
             return value if result is value.result else dataclasses.replace(value, result=result)
         return super()._dispatch(value, place, mode)
 
-    def _block(self, item: Any) -> dict[str, Any] | None:
+    def _block(self, item: Any) -> dict[str, Any]:
         if isinstance(item, ImageContent):
             mime = item.mime_type or "image/png"
             return {"type": "image", "base64": item.base64_image, "mime_type": mime}
-        mime = item.mime_type or "application/octet-stream"
-        if mime.startswith("audio/"):
-            return None
-        kind = mime.partition("/")[0] if mime.startswith(("image/", "video/")) else "file"
-        return {"type": kind, "base64": item.base64_data, "mime_type": mime}
+        return block_of(item.base64_data, item.mime_type or "application/octet-stream")
 
     def _shown(self, item: Any, block: Mapping[str, Any]) -> Any:
         file = file_of(block)

@@ -42,7 +42,7 @@ from pydantic_ai.tools import RunContext
 from pydantic_ai.usage import RequestUsage
 
 from guardalign_agents.guarding import AgentGuard
-from guardalign_agents.typed_walk import TypedWalk, file_of
+from guardalign_agents.typed_walk import TypedWalk, block_of, file_of
 from guardalign_middleware.conversation import Dialect
 from guardalign_middleware.intake.walk_modes import Mode
 
@@ -93,17 +93,16 @@ class _Walk(TypedWalk):
             return self._with(value, place, {"content": "words"})
         return value if isinstance(value, CachePoint) else super()._dispatch(value, place, mode)
 
-    def _block(self, item: Any) -> dict[str, Any] | None:
-        if isinstance(item, AudioUrl) or (isinstance(item, BinaryContent) and item.is_audio):
-            return None
+    def _block(self, item: Any) -> dict[str, Any]:
         if isinstance(item, UploadedFile):
             return {"type": "file", "file_id": item.file_id}
         if isinstance(item, ImageUrl):
             return {"type": "image_url", "image_url": {"url": item.url}}
         if isinstance(item, FileUrl):
-            return {"type": "video" if isinstance(item, VideoUrl) else "file", "url": item.url}
-        kind = "image" if item.is_image else "video" if item.is_video else "file"
-        return {"type": kind, "base64": item.base64, "mime_type": item.media_type}
+            kinds = {VideoUrl: "video", AudioUrl: "audio"}
+            kind = next((name for cls, name in kinds.items() if isinstance(item, cls)), "file")
+            return {"type": kind, "url": item.url, "mime_type": _media_type(item)}
+        return block_of(item.base64, item.media_type)
 
     def _shown(self, item: Any, block: Mapping[str, Any]) -> Any:
         file = file_of(block)
@@ -111,6 +110,14 @@ class _Walk(TypedWalk):
             return block["text"]
         metadata = item.vendor_metadata if isinstance(item, BinaryContent | FileUrl) else None
         return BinaryContent(file[0], media_type=file[1], vendor_metadata=metadata)
+
+
+def _media_type(item: FileUrl) -> str | None:
+    """What some services are told that the file is, whatever its class says."""
+    try:
+        return item.media_type
+    except ValueError:
+        return None
 
 
 def _sender(message: Any) -> str:

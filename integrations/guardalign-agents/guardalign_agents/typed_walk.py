@@ -34,8 +34,8 @@ class TypedWalk(ConversationWalk):
     files: ClassVar[tuple[type, ...]]
 
     @abstractmethod
-    def _block(self, item: Any) -> dict[str, Any] | None:
-        """A picture or file as a block; None for what shows a model no picture."""
+    def _block(self, item: Any) -> dict[str, Any]:
+        """A picture, sound or file as a block, with the type that it states."""
 
     @abstractmethod
     def _shown(self, item: Any, block: Mapping[str, Any]) -> Any:
@@ -49,8 +49,6 @@ class TypedWalk(ConversationWalk):
         if not isinstance(value, self.files):
             return super()._dispatch(value, place, mode)
         block = self._block(value)
-        if block is None:
-            return value
         new = self.value(block, place, "strict")
         if new is block:
             return value
@@ -73,6 +71,18 @@ class TypedWalk(ConversationWalk):
             if new is not value:
                 changed[name] = new
         return dataclasses.replace(item, **changed) if changed else item  # type: ignore[type-var]
+
+
+def block_of(data: str, mime_type: str) -> dict[str, Any]:
+    """A file as a block of the kind that its type states.
+
+    Args:
+        data: base64.
+        mime_type: as the framework states it.
+    """
+    family = mime_type.partition("/")[0]
+    kind = family if family in {"image", "video", "audio"} else "file"
+    return {"type": kind, "base64": data, "mime_type": mime_type}
 
 
 def file_of(block: Mapping[str, Any]) -> tuple[bytes, str] | None:
