@@ -21,7 +21,14 @@ from llama_index.core.schema import (
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
-from guardalign_middleware.testing import has_red, open_png, red_config, red_guard
+from guardalign_middleware.testing import (
+    data_url,
+    has_red,
+    open_png,
+    picture,
+    red_config,
+    red_guard,
+)
 from guardalign_middleware.testing.pdf import BLUE_PAGE, PAGES, RED_PAGE, drawn_pdf, encrypted_pdf
 from llama_index.llms.guardalign import GuardAlignImageTransform, GuardAlignNodePostprocessor
 
@@ -99,6 +106,19 @@ class TestNodes:
         with pytest.raises(ImageRejected) as caught:
             guarded([node], IntakePolicy(), on_refused="raise")
         assert caught.value.reason == "pdf_not_allowed"
+
+    def test_a_refused_file_leaves_its_text(self, guarded: Guard) -> None:
+        words = f"See {data_url(picture(red=True))}."
+        node = Document(text_resource=resource(text=words))
+        (kept,) = guarded([node], IntakePolicy())
+        assert isinstance(kept, Node)
+        text, notice = kept.get_content().split("\n")
+        assert text.startswith("See data:image/png;base64,")
+        assert text != words
+        assert "it is a PDF file" in notice
+        assert kept.text_resource == MediaResource(text=kept.get_content())
+        (kept,) = guarded([Node(audio_resource=resource(text="A caption."))], IntakePolicy())
+        assert kept.audio_resource == MediaResource(text="A caption.")
 
     def test_or_noted(self, guarded: Guard) -> None:
         node = Document(

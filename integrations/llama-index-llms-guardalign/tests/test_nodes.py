@@ -208,3 +208,11 @@ def test_a_video_is_one() -> None:
     film = MediaResource(data=b"film", mimetype="video/mp4")
     assert shows_video(Node(video_resource=film))
     assert shows_video(Node(video_resource=MediaResource(url=URL)))
+
+
+def test_a_refused_video_leaves_its_caption() -> None:
+    film = MediaResource(data=b"film", mimetype="video/mp4", text="A caption.")
+    cleaned = clean(Node(video_resource=film))
+    assert isinstance(cleaned, Node)
+    assert cleaned.video_resource == MediaResource(text="A caption.")
+    assert "not shown" in cleaned.get_content()

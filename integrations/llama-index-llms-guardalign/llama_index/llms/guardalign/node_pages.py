@@ -21,6 +21,7 @@ from guardalign_middleware.intake.pdf_blocks import PdfFile, file_name, load_pdf
 from guardalign_middleware.intake.request import Sizes
 from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign.images import Resolver, base64_text
+from llama_index.llms.guardalign.nodes import only_text
 
 RESOURCES = ("text_resource", "image_resource", "audio_resource", "video_resource")
 """The fields in which a `Node` holds its media."""
@@ -131,9 +132,8 @@ def _may_read(resource: MediaResource, resolve: Resolver) -> bool:
 
 
 def _without(node: Node, field: str, notice: str = "") -> Node:
-    old: MediaResource = getattr(node, field)
-    kept = None if old.text is None else MediaResource(text=old.text)
-    copy = node.model_copy(update={field: kept, "embedding": None})
+    update = {field: only_text(getattr(node, field)), "embedding": None}
+    copy = node.model_copy(update=update)
     if not notice:
         return copy
     text = copy.text_resource.text if copy.text_resource is not None else None

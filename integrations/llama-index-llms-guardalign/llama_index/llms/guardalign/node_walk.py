@@ -21,7 +21,7 @@ from guardalign_middleware.verdict_records import is_record_key
 from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.node_pages import RESOURCES, NodePdf, node_pdfs, refuse
-from llama_index.llms.guardalign.nodes import WalkedNode, node_images, shows_video
+from llama_index.llms.guardalign.nodes import WalkedNode, node_images, only_text, shows_video
 from llama_index.llms.guardalign.provider_content import UNSCANNED_REMEDY
 from llama_index.llms.guardalign.values import ValueWalk, same_values
 from llama_index.llms.guardalign.visitors import Visitor
@@ -102,7 +102,7 @@ class NodeWalk:
             )
             if isinstance(kept, str):
                 walked.notices.append(kept)
-                update["video_resource"] = None
+                _take_out(node, "video_resource", update)
         for pdf in node_pdfs(node, self._resolve):
             if pdf.field in walked.shown:
                 continue
@@ -111,7 +111,7 @@ class NodeWalk:
             )
             if isinstance(kept, str):
                 walked.notices.append(kept)
-                update[pdf.field] = None
+                _take_out(node, pdf.field, update)
 
     def _pdf(self, pdf: NodePdf, place: str) -> None:
         if self._allow_unscanned and self._resolve.policy.pdf == "refuse":
@@ -172,3 +172,8 @@ class NodeWalk:
         if isinstance(value, BaseContentBlock):
             return self._messages.block(value, place)
         return NotImplemented
+
+
+def _take_out(node: BaseNode, field: str, update: dict[str, Any]) -> None:
+    """Leave of a resource its text, in which a picture may be cleaned already."""
+    update[field] = only_text(update.get(field, getattr(node, field)))

@@ -99,6 +99,13 @@ def shows_video(node: BaseNode) -> bool:
     )
 
 
+def only_text(resource: MediaResource | None) -> MediaResource | None:
+    """What is left of a resource whose file is taken out."""
+    if resource is None or resource.text is None:
+        return None
+    return MediaResource(text=resource.text)
+
+
 def rebuilt_node(
     walked: WalkedNode, records: Sequence[Mapping[str, Any]], *, flag: bool = False
 ) -> BaseNode | None:
@@ -195,13 +202,12 @@ def _text_node(node: ImageNode, update: dict[str, Any], notices: Sequence[str]) 
 def _resource(
     old: MediaResource | None, file: Encoded | None, *, keep_embeddings: bool
 ) -> MediaResource | None:
-    text = None if old is None else old.text
     if file is None:
-        return None if text is None else MediaResource(text=text)
+        return only_text(old)
     return MediaResource(
         data=base64.b64encode(file.data),
         mimetype=file.mime_type,
-        text=text,
+        text=None if old is None else old.text,
         embeddings=old.embeddings if old is not None and keep_embeddings else None,
     )
 
