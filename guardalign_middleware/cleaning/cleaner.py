@@ -276,9 +276,9 @@ class ImageCleaner(ABC):
         verdict = replace(scan.verdict, source=picture.decoded.source)
         keep = found.words and not verdict.flagged
         new = self._shown(verdict, None if keep else scan.file, keep)
-        blocked = verdict.flagged and (
-            self.on_unsafe == "block" or (self.on_unsafe == "mask" and scan.file is None)
-        )
+        hidden = self.on_unsafe == "block" or (self.on_unsafe == "mask" and scan.file is None)
+        # Of a picture among words, a model would have seen nothing.
+        blocked = verdict.flagged and hidden and not found.words
         return new, Outcome(new.record, found.place, found.turn, verdict, blocked=blocked)
 
     def _refused(self, found: FoundImage, error: Refusal) -> tuple[Replacement, Outcome]:

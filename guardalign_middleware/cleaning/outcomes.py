@@ -23,7 +23,7 @@ class Outcome:
         verdict: None if it could not be scanned.
         refused: why it was taken out unseen.
         declared: whether it was declared an image or a file; else its bytes look like an image.
-        blocked: whether nothing of it may be shown.
+        blocked: whether nothing may be shown of what a model would have seen; never so in words.
     """
 
     record: Mapping[str, Any]

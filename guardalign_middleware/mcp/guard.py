@@ -145,9 +145,9 @@ class MessageGuard:
             if refusal is not None:
                 return f"GuardAlign passed nothing on: {refusal.message}", fault_data(refusal)
         if self._handling.on_unsafe == "block":
-            blocked = cleaned.blocked_among(lambda outcome: True)
-            if blocked:
-                records = [{"decision": "block", "category": each.category} for each in blocked]
+            # Pictures among words as well: a program reads them, too.
+            if flagged := cleaned.flagged:
+                records = [{"decision": "block", "category": each.category} for each in flagged]
                 return "GuardAlign found a picture unsafe.", {"verdicts": records}
         return None
 

@@ -14,6 +14,7 @@ from guardalign_middleware.conversation import (
     dialect_of,
 )
 from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.handling import OnUnsafe
 from guardalign_middleware.testing import all_red, has_red, picture, png, red_guard
 from guardalign_middleware.testing.histories import INERT, SPOKEN
 from tests.conversation.positions import (
@@ -31,6 +32,7 @@ from tests.conversation.positions import (
     said,
     shot,
     shown,
+    url,
 )
 
 LINK = "https://example.org/a.png"
@@ -314,3 +316,24 @@ def test_what_holds_no_picture_stays_the_same_object(
 )
 def test_the_dialect_of_a_body(body: dict[str, Any], dialect: Dialect) -> None:
     assert dialect_of(body) is dialect
+
+
+TOOL = {"type": "function", "function": {"name": "draw", "description": f"As {url(HOPELESS)}."}}
+IN_WORDS: dict[str, tuple[Dialect, dict[str, Any]]] = {
+    "chat: a user": (CHAT, chat({"role": "user", "content": f"See {url(HOPELESS)}."})),
+    "chat: a tool's description": (CHAT, chat(said("user", LOOK), tools=[TOOL])),
+    "responses: instructions": (RESPONSES, respond(WORDS, instructions=url(HOPELESS))),
+    "messages: system": (MESSAGES, ask(said("user", LOOK), system=f"As {url(HOPELESS)}.")),
+}
+
+
+@pytest.mark.parametrize("on_unsafe", ["mask", "block"])
+@pytest.mark.parametrize(("dialect", "body"), IN_WORDS.values(), ids=IN_WORDS)
+def test_a_blocked_picture_among_words_ends_nothing(
+    on_unsafe: OnUnsafe, dialect: Dialect, body: dict[str, Any]
+) -> None:
+    cleaned = ConversationGuard(red_guard(), Handling(on_unsafe)).clean(body, dialect)
+    assert cleaned.blocked == ()
+    assert cleaned.decision in {"mask", "block"}
+    assert b64(HOPELESS)[40:80] not in str(cleaned.body)
+    assert "found unsafe" in str(cleaned.body)

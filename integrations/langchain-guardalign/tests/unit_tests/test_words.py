@@ -18,6 +18,7 @@ from langchain_core.tools import tool
 
 from guardalign_middleware.cleaning import loader
 from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.handling import OnUnsafe
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.notices import UNSAFE
 from guardalign_middleware.testing import all_red, base64_png, data_url, open_png, picture, png
@@ -367,3 +368,14 @@ def test_what_is_no_picture_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> 
     block = {"type": "image", "base64": broken, "mime_type": "image/png"}
     with pytest.raises(ImageRejected):
         runnable.invoke([HumanMessage([block])])
+
+
+@pytest.mark.parametrize("on_unsafe", ["mask", "block"])
+def test_a_blocked_picture_among_words_ends_nothing(on_unsafe: OnUnsafe) -> None:
+    runnable = ImageGuardRunnable(guard=red_guard(), on_unsafe=on_unsafe)
+    text = f"See {data_url(ALL_RED)} there."
+    model = RecordingModel(answers=[AIMessage("Gladly.")])
+    for messages in ([HumanMessage(text)], [SystemMessage(text), HumanMessage("Hello.")]):
+        assert (runnable | model).invoke(messages).text == "Gladly."
+        assert model.seen[-1][0].text == f"See {UNSAFE} there."
+    assert runnable.invoke(text) == f"See {UNSAFE} there."
