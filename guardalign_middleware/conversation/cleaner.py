@@ -33,8 +33,9 @@ class Handling:
     """What happens to pictures that are unsafe, and to what cannot be looked at.
 
     Attributes:
-        on_unsafe: "mask" shows the cleaned picture, or a notice where nothing may be shown;
-            "notice" always shows the notice; "block" treats every unsafe picture as blocked.
+        on_unsafe: "mask" shows the cleaned picture, and treats one of which nothing may be shown as
+            blocked; "notice" always shows the notice; "block" treats every unsafe picture as
+            blocked.
         on_refused: "raise" refuses a request whose newest turns hold what cannot be looked at;
             "notice" puts a text in its place, as in older turns and results of tools.
         on_blocked: "reply" answers in the model's place if the newest turns hold a blocked picture;

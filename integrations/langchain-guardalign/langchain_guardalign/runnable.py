@@ -73,9 +73,10 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
         source: a preset or a loaded guard, as below, given by position.
         preset: name of a shipped preset, or path of a .yaml file. It needs no runner.
         guard: a loaded `ImageGuard`, instead of `preset`. There is no default.
-        on_unsafe: "mask" shows the cleaned picture, or the notice where nothing may be shown;
-            "notice" shows the notice for every unsafe image; "block" takes every unsafe image for a
-            blocked one; "flag" changes nothing and only records the verdict.
+        on_unsafe: "mask" shows the cleaned picture, and takes an image of which nothing may be
+            shown for a blocked one; "notice" shows the notice for every unsafe image; "block" takes
+            every unsafe image for a blocked one; "flag" changes nothing and only records the
+            verdict.
         on_refused: what to do about what cannot be checked and the user has just sent: "raise" the
             error, or show a "notice" that names the cause.
         on_blocked: what to do about an image of which nothing may be shown and the user has just
