@@ -101,7 +101,7 @@ CONTENT_RULES: tuple[Rule, ...] = (
         r"(?:as|from|by|with|am|this is) (?:your|the) (?:developers?|creators?|operators?|owners?|"
         r"makers?|system administrator|safety team)(?![a-z])"
         r"|(?:openai|anthropic|deepmind|your (?:developers?|operators?|creators?|owner))"
-        r"[\w\s]{0,30}?(?:approv|authori[sz]|allow|permit|instruct|order|disabl|verif|want|"
+        r"[\w\s]{0,45}?(?:approv|authori[sz]|allow|permit|instruct|order|disabl|verif|want|"
         r"need|request)\w*",
     ),
     (
@@ -164,7 +164,7 @@ CONTENT_RULES: tuple[Rule, ...] = (
         0.5,
         r"(?:disabl\w*|remov\w*|lift\w*|turn off|switch off|bypass\w*|deactivat\w*)[^.!?]{0,25}"
         r"(?:filters?|safeguards?|guardrails?|safety|moderation|restrictions?|security measures)"
-        r"|(?:filters?|safeguards?|guardrails?|restrictions?|constraints|refusals?)[\w\s]{0,30}? "
+        r"|(?:filters?|safeguards?|guardrails?|restrictions?|constraints|refusals?)[\w\s]{0,45}? "
         r"(?:is|are|have been|has been) (?:now )?(?:off|disabled|lifted|removed|suspended|not "
         r"allowed|deprecated)",
     ),
@@ -232,7 +232,7 @@ CONTENT_RULES: tuple[Rule, ...] = (
     (
         "new person",
         0.3,
-        r"you are (?:now )?an? \w[\w\s]{0,39}?[.,:]? ?{DO}|you are now (?!in )",
+        r"you are (?:now )?an? \w[\w\s]{0,59}?[.,:]? ?{DO}|you are now (?!in )",
     ),
     (
         "access",

@@ -92,7 +92,7 @@ _RULES: tuple[Rule, ...] = (
     (
         "other person",
         0.4,
-        r"you are (?:now )?(?:in |an? |the )?[\w\s]{0,20}?(?:dan\b|mode\b|unrestricted|chat ?bot|"
+        r"you are (?:now )?(?:in |an? |the )?[\w\s]{0,30}?(?:dan\b|mode\b|unrestricted|chat ?bot|"
         r"ai\b|"
         r"assistant|model|agent|jailbroken)|(?:act|behave|respond|answer) (?:as|like)(?: if|"
         r" though)?"
@@ -127,7 +127,7 @@ _RULES: tuple[Rule, ...] = (
     (
         "behind the user's back",
         0.5,
-        r"(?:do not|don't|never|without|not) [\w\s]{0,20}?(?:tell|inform|mention|alert|notif|ask|"
+        r"(?:do not|don't|never|without|not) [\w\s]{0,30}?(?:tell|inform|mention|alert|notif|ask|"
         r"warn|reveal|show|let|say|disclos)\w*[^.!?]{0,30}?(?:the|your|this) users?\b"
         r"|(?:secret|hidden|hide|conceal)[^.!?]{0,15}from (?:the|your) users?\b",
     ),
@@ -142,7 +142,7 @@ _RULES: tuple[Rule, ...] = (
     (
         "command to a tool",
         0.35,
-        r"(?:call|invoke|use|run|execute|trigger)(?:ing)? (?:the |your |a |this )?[\w\s-]{0,30}?"
+        r"(?:call|invoke|use|run|execute|trigger)(?:ing)? (?:the |your |a |this )?[\w\s-]{0,45}?"
         r"(?:tool|function|plugin|command|shell|terminal|browser|api|bash|python)\b"
         r"|\w_\w{1,60} ?\([^)]{0,60}\)",
     ),
