@@ -94,12 +94,6 @@ def _parsed(text: str) -> Iterator[yaml.Event]:
 class _Events(Composer, Resolver):
     """Composes nodes of events that are parsed already."""
 
-    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
-        tag = str(super().resolve(kind, value, implicit))
-        if tag.endswith((":bool", ":int", ":float")) and _TEXT_IN_1_2.fullmatch(value):
-            return self.DEFAULT_SCALAR_TAG
-        return tag
-
     def __init__(self, events: list[yaml.Event]) -> None:
         Composer.__init__(self)
         Resolver.__init__(self)
@@ -113,3 +107,9 @@ class _Events(Composer, Resolver):
 
     def get_event(self) -> yaml.Event | None:
         return self._events.pop() if self._events else None
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        tag = str(super().resolve(kind, value, implicit))
+        if tag.endswith((":bool", ":int", ":float")) and _TEXT_IN_1_2.fullmatch(value):
+            return self.DEFAULT_SCALAR_TAG
+        return tag
