@@ -109,7 +109,7 @@ class _Events(Composer, Resolver):
         return self._events.pop() if self._events else None
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
-        tag = str(super().resolve(kind, value, implicit))
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
         if tag.endswith((":bool", ":int", ":float")) and _TEXT_IN_1_2.fullmatch(value):
             return self.DEFAULT_SCALAR_TAG
         return tag
