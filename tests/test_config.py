@@ -335,11 +335,11 @@ def test_a_date_in_a_preset_is_the_text_that_it_is(tmp_path: Path) -> None:
 def test_off_needs_no_quotes(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(
-        HEAD + "words: {mode: off, carrier: off}\nnotes: no\n"
+        HEAD + "words: {mode: off, carrier: off}\n"
         "runner: {model: x, calibration: {unsupported: off}}\n"
     )
     config = GuardAlignConfig.load(path)
-    assert (config.words.mode, config.words.carrier, config.notes) == ("off", "off", "no")
+    assert (config.words.mode, config.words.carrier) == ("off", "off")
     assert config.runner is not None
     assert config.runner.calibration.unsupported == "off"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 MAX_COUNT = 2**53
 """Most of anything that is counted, such as bytes: larger numbers overflow in other libraries."""
@@ -15,6 +15,14 @@ Count = Annotated[int, Field(gt=0, le=MAX_COUNT)]
 ColourLevel = Annotated[int, Field(ge=0, le=255)]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _off(value: object) -> object:
+    return "off" if value is False else value
+
+
+OFF = BeforeValidator(_off)
+"""For a field with the value `off`, which YAML 1.1 takes for false where it has no quotes."""
 
 
 class FrozenModel(BaseModel):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from guardalign_middleware.config.base import Count, FrozenModel, Sha256
+from guardalign_middleware.config.base import OFF, Count, FrozenModel, Sha256
 from guardalign_middleware.preset_files import ModelName
 from guardalign_middleware.safety_prefixes import OWN, PREFIXES
 
@@ -48,7 +48,7 @@ class CalibrationConfig(FrozenModel):
     mode: Literal["positive", "paper"] = "positive"
     band: tuple[float, float] = (0.3, 0.7)
     rows: Literal["instruction", "instruction_and_generated"] = "instruction"
-    unsupported: Literal["refuse", "off"] = Field(
+    unsupported: Annotated[Literal["refuse", "off"], OFF] = Field(
         "refuse",
         description="for a model or a prompt that cannot be calibrated: refuse it, or answer "
         "uncalibrated and report the state off",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from guardalign_middleware.config.base import FrozenModel
+from guardalign_middleware.config.base import OFF, FrozenModel
 
 WordsMode = Literal["off", "report", "mask", "guard"]
 """What becomes of words; see `WordsConfig`."""
@@ -25,18 +25,18 @@ class WordsConfig(FrozenModel):
     have counts and a digest only, unless `include_text` is set.
     """
 
-    mode: WordsMode = "off"
-    carrier: WordsAction = Field(
+    mode: Annotated[WordsMode, OFF] = "off"
+    carrier: Annotated[WordsAction, OFF] = Field(
         "mask", description="in the mode guard: what an empty list that asks to be filled causes"
     )
-    injection: WordsAction = Field(
+    injection: Annotated[WordsAction, OFF] = Field(
         "mask", description="in the mode guard: what an instruction addressed to a model causes"
     )
-    harm: WordsAction = Field(
+    harm: Annotated[WordsAction, OFF] = Field(
         "mask",
         description="in the mode guard: what a harmful request causes, for the built-in classifier",
     )
-    injection_classifier: WordsAction = Field(
+    injection_classifier: Annotated[WordsAction, OFF] = Field(
         "mask",
         description="in the mode guard: what an instruction causes that the built-in classifier "
         "finds, which knows more wordings than the rules of `injection`",

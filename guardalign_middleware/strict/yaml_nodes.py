@@ -1,15 +1,9 @@
-"""YAML to nodes, which know their lines: capped before anything is built of them.
-
-Plain values are those of YAML 1.2: `off`, `no`, `12:30` and `007` are texts. PyYAML reads 1.1,
-where they are false and numbers to base 60 and 8.
-"""
+"""YAML to nodes, which know their lines: capped before anything is built of them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
 from yaml.composer import Composer
@@ -19,8 +13,6 @@ from guardalign_middleware.strict.files import MAX_DEPTH, Malformed, decode
 
 MAX_NODES = 100_000
 """Most values in a file, those that aliases repeat included: a bomb of 300 bytes has billions."""
-# What only YAML 1.1 takes for a truth value or a number.
-_TEXT_IN_1_2 = re.compile(r"yes|no|on|off|[-+]?0[0-9_]+|.*:.*", re.IGNORECASE)
 
 
 def yaml_node(data: bytes, *, max_depth: int = MAX_DEPTH) -> yaml.Node | None:
@@ -107,9 +99,3 @@ class _Events(Composer, Resolver):
 
     def get_event(self) -> yaml.Event | None:
         return self._events.pop() if self._events else None
-
-    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
-        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
-        if tag.endswith((":bool", ":int", ":float")) and _TEXT_IN_1_2.fullmatch(value):
-            return self.DEFAULT_SCALAR_TAG
-        return tag
