@@ -28,7 +28,7 @@ WINDOW = 128
 # Numbers of pieces: signs stand before them, and rarer words behind.
 _COMMON = range(999, 8000)
 # A rarer one is kept if so many of the texts have it.
-_OFTEN = 3
+_OFTEN = 4
 
 
 def load_encoder(folder: Path, texts: Iterable[str]) -> tuple[BertModel, Tokenizer]:

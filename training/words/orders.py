@@ -1,6 +1,6 @@
 """Orders to models and sentences for people, to learn from: the wordings of `corpus`.
 
-They were written for this project in twenty-five batches, the orders by nine kinds of attack.
+They were written for this project in thirty-nine batches, the orders by nine kinds of attack.
 `{mail}` and its like stand for any address.
 """
 
@@ -18,7 +18,9 @@ BATCHES = (
     "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth",
     "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth",
     "nineteenth", "twentieth", "twenty_first", "twenty_second", "twenty_third", "twenty_fourth",
-    "twenty_fifth",
+    "twenty_fifth", "twenty_sixth", "twenty_seventh", "twenty_eighth", "twenty_ninth", "thirtieth",
+    "thirty_first", "thirty_second", "thirty_third", "thirty_fourth", "thirty_fifth",
+    "thirty_sixth", "thirty_seventh", "thirty_eighth", "thirty_ninth",
 )  # fmt: skip
 _HEADING = re.compile(r"\[([a-z0-9 ]+)\]")
 _SLOT = re.compile(r"\{([a-z]+)\}")

@@ -111,9 +111,9 @@ def drawn_orders(seed: int, known: Sequence[Wording]) -> Labelled:
 
 
 def order_texts(rng: random.Random, known: Sequence[Wording]) -> Labelled:
-    """Each wording once as it is, and half as many composed ones, as they may be read."""
+    """Each wording once as it is, and a quarter as many composed ones, as they may be read."""
     found = [(one.filled(rng), one.order) for one in known]
     orders = [one.filled(rng) for one in known if one.order]
     harmless = [one.filled(rng) for one in known if not one.order]
-    beside = composed(rng, orders, harmless, len(known) // 2)
+    beside = composed(rng, orders, harmless, len(known) // 4)
     return [*found, *((as_read(rng, text), order) for text, order in beside)]
