@@ -1,8 +1,8 @@
 """Train the built-in classifiers of words: `python -m training.words --encoder DIR`.
 
-Writes the weights that ship. On two cores, the network takes a good hour, the linear classifiers
-two minutes. `python -m benchmarks.words.fit_thresholds` fits their thresholds afterwards, on
-pictures.
+Writes the weights that ship. On two cores, the network takes an hour and a half, the linear
+classifiers two minutes. `python -m benchmarks.words.fit_thresholds` fits their thresholds
+afterwards, on pictures.
 """
 
 from __future__ import annotations
