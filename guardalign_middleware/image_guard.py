@@ -55,13 +55,14 @@ class ImageGuard(AsyncForms):
     Args:
         config: intake limits, handling of unsafe regions and of faults, and the audit log.
         detector: scans the images; must hold a threshold profile, unless the guard only observes.
-        words: reads and judges words; None = as the config says.
+        words: reads and judges words, made for `config.words`; None = what that names.
 
     Attributes:
         device_lost: whether the accelerator failed, so that images pass unscanned until a restart.
 
     Raises:
-        ConfigError: words are to be read, and what reads or judges them is not installed.
+        ConfigError: words are to be read, and what reads or judges them is not installed, or was
+            made for another config.
         ModelLoadError: what reads words cannot be loaded.
         AuditError: the key of the audit log cannot be read.
     """
@@ -71,7 +72,7 @@ class ImageGuard(AsyncForms):
     ) -> None:
         self.config = config
         self.detector = detector
-        self.words = words or load_words(config)
+        self.words = load_words(config, words)
         self._concluded = Conclusion(config, load_audit(config))
         # Without thresholds, only a guard that observes may ask.
         observes = config.mode == "observe" and detector.profile is None

@@ -5,19 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guardalign_middleware.config import GuardAlignConfig, WordsConfig
+from guardalign_middleware.errors import ConfigError
 
 if TYPE_CHECKING:
     from guardalign_middleware.words.judge import LineJudge
     from guardalign_middleware.words.policy import WordPolicy
 
 
-def load_words(config: GuardAlignConfig) -> WordPolicy | None:
+def load_words(config: GuardAlignConfig, given: WordPolicy | None = None) -> WordPolicy | None:
     """Load the reader and the judge of words; None where words are off.
 
+    Args:
+        config: of the guard.
+        given: is taken in place of what the config names.
+
     Raises:
-        ConfigError: the extra `words` is not installed, or there is nothing that judges words.
+        ConfigError: the extra `words` is not installed, there is nothing that judges words, or
+            what was given was made for another config.
         ModelLoadError: a network or a classifier cannot be loaded.
     """
+    if given is not None:
+        if given.config != config.words:
+            raise ConfigError(
+                "The WordPolicy was made for another config of words than the guard's.",
+                remedy="Make it by WordPolicy.load(config.words, config.detection, judge).",
+            )
+        return given
     if config.words.mode == "off":
         return None
     # Imported on use: other guards need no opencv.

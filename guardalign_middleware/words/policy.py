@@ -58,6 +58,11 @@ class WordPolicy:
         reader: reads.
         judge: says which lines are unsafe; None finds none.
         kept: as the detector keeps its verdicts, readings are kept.
+
+    Attributes:
+        config: as given.
+        reader: as given.
+        judge: what remembers its judgements; None as given.
     """
 
     def __init__(
@@ -67,7 +72,7 @@ class WordPolicy:
         judge: LineJudge | None,
         kept: DetectionConfig,
     ) -> None:
-        self._config = config
+        self.config = config
         self.reader = reader
         self.judge = judge if judge is None else RememberingJudge(judge, kept)
         self._readings: BoundedCache[tuple[WordLine, ...]] = BoundedCache(
@@ -85,16 +90,22 @@ class WordPolicy:
         Args:
             config: of the words.
             kept: as for the class.
-            judge: for the mode `guard`.
+            judge: for the mode `guard`, and no other.
 
         Raises:
-            ConfigError: the extra `words` is not installed, or the mode `guard` has no judge.
+            ConfigError: the extra `words` is not installed, the mode `guard` has no judge, or
+                another mode has one.
             ModelLoadError: a network cannot be loaded.
         """
         if config.mode == "guard" and judge is None:
             raise ConfigError(
                 "The mode words: guard has no guard of texts.",
                 remedy="Configure one, or set words.mode to mask or report.",
+            )
+        if config.mode != "guard" and judge is not None:
+            raise ConfigError(
+                f"The mode words: {config.mode} asks no guard of texts, and one was given.",
+                remedy="Set words.mode to guard, or leave it out.",
             )
         asked: LineJudge | None = {"guard": judge, "mask": HideAll()}.get(config.mode)
         return cls(config, RapidReader.load(config.max_pixels), asked, kept)
@@ -129,7 +140,7 @@ class WordPolicy:
             GuardError: stage `words`; the reader or a guard of texts failed.
         """
         lines = self.read(image, queue)
-        asked = lines if self._config.mode == "mask" else _readable(lines)
+        asked = lines if self.config.mode == "mask" else _readable(lines)
         judgements: tuple[Judgement, ...] = ()
         with typed_faults(STAGE):
             if self.judge is not None:
@@ -152,7 +163,7 @@ class WordPolicy:
         Raises:
             GuardError: stage `words`; the reader or a guard of texts failed.
         """
-        if self.judge is None or self._config.mode != "guard":
+        if self.judge is None or self.config.mode != "guard":
             return [()] * len(images)
         readable = [_readable(self.read(each, queue)) for each in images]
         with typed_faults(STAGE):
@@ -169,7 +180,7 @@ class WordPolicy:
             unread=len(lines) - len(said),
             sha256=hashlib.sha256(whole.encode()).hexdigest(),
             reader=self.reader.fingerprint,
-            text=said if self._config.include_text else None,
+            text=said if self.config.include_text else None,
         )
 
 

@@ -246,6 +246,22 @@ def test_guard_without_anything_that_judges_is_an_error() -> None:
         WordPolicy.load(config.words, config.detection)
 
 
+@pytest.mark.parametrize("mode", ["report", "mask"])
+def test_a_judge_that_would_not_be_asked_is_an_error(mode: str) -> None:
+    config = red_config(words={"mode": mode})
+    with pytest.raises(ConfigError, match="asks no guard of texts"):
+        WordPolicy.load(config.words, config.detection, BadJudge())
+
+
+@pytest.mark.parametrize("changed", [{"mode": "report"}, {"include_text": True}])
+def test_a_policy_of_another_config_is_refused(changed: dict[str, object]) -> None:
+    config = red_config(words={"mode": "guard"})
+    words = config.words.model_copy(update=changed)
+    policy = WordPolicy(words, PaintReader(), BadJudge(), config.detection)
+    with pytest.raises(ConfigError, match="another config of words"):
+        ImageGuard(config, red_detector(config), policy)
+
+
 @given(
     centre=st.tuples(st.floats(0, 200), st.floats(0, 150)),
     sides=st.tuples(st.floats(2, 150), st.floats(2, 60)),

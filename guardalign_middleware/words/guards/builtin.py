@@ -141,7 +141,11 @@ class BuiltinGuard:
         return self._fingerprint
 
     def assess(self, texts: Sequence[str]) -> tuple[Assessment, ...]:
-        """Classify each text; one without words is unknown."""
+        """Classify each text; one without words is unknown.
+
+        Raises:
+            ValueError: the network gave NaN or infinity.
+        """
         parts = [self._kind.parts(text) for text in texts]
         logits = self._logits(dict.fromkeys(part for some in parts for part in some))
         found = []

@@ -86,7 +86,11 @@ class OrderNetwork:
             raise _unreadable(folder, error) from error
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """How much each text is an order, `[N]`: that of its window that is most like one."""
+        """How much each text is an order, `[N]`: that of its window that is most like one.
+
+        Raises:
+            ValueError: the network gave NaN or infinity.
+        """
         windows, owners = [], []
         for owner, text in enumerate(texts):
             # One by one: threads of `encode_batch` do not survive a fork.
@@ -114,6 +118,9 @@ class OrderNetwork:
         embedded = self._rows[ids] * self._scales[ids][:, :, None]
         said: NDArray[np.float32]
         (said,) = self._session.run(None, {"embedded": embedded, "real": real})
+        if not np.isfinite(said).all():
+            # The greatest of several would not show it.
+            raise ValueError("The network that reads orders gave NaN or infinity.")
         return said
 
 
