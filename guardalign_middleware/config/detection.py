@@ -188,7 +188,7 @@ class DetectionConfig(FrozenModel):
         ge=0,
         le=MAX_COUNT,
         description="most memory of the cached verdicts, and again of the cached results of "
-        "cleaning; 64 bytes per patch, no pixels",
+        "cleaning; 72 bytes per patch, no pixels",
     )
     max_queue: Count = Field(
         1024, description="most callers that wait for a scan; more are refused"

@@ -26,7 +26,7 @@ from guardalign_middleware.types import CanonicalImage, FormName
 FloatBox = tuple[float, float, float, float]
 
 _SQUASHED = FormConfig(kind="squashed", side=896)
-# Sizes that the providers document; docs/detection.md says which.
+# Sizes that the providers document; docs/cost.md says which.
 SIGHTS: dict[Sight, tuple[FormConfig, ...]] = {
     "any": (_SQUASHED, FormConfig(kind="native", pixels=12_845_056)),
     "openai": (_SQUASHED, FormConfig(kind="native", long_side=2048, pixels=2_560_000)),
