@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from guardalign_middleware.cache import BoundedCache
-from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.config import GuardAlignConfig, IntakePolicy, OutputConfig
 from guardalign_middleware.encode import (
     Encoded,
     certainly_fits,
@@ -25,6 +25,8 @@ from guardalign_middleware.encode import (
     scaled,
 )
 from guardalign_middleware.faults import typed_faults
+from guardalign_middleware.intake import load_image
+from guardalign_middleware.intake.load import ImageSource
 from guardalign_middleware.types import CanonicalImage, Verdict
 
 if TYPE_CHECKING:
@@ -80,6 +82,29 @@ def identity_of(
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
+def load_as_scanned(
+    source: ImageSource, intake: IntakePolicy, output: OutputConfig
+) -> CanonicalImage:
+    """Read a picture as a guard scans it: scaled down if it is too large to leave.
+
+    `ImageGuard.load` without a guard. Regions of verdicts lie in this picture.
+
+    Raises:
+        ImageRejected: it cannot be read.
+        GuardError: stage `output`; a fault of the encoder.
+    """
+    image, limits = load_image(source, intake), _limits(intake, output)
+    if certainly_fits(image, limits):
+        return image
+    with typed_faults("output"):
+        return scaled(image, fitting_scale(image, limits, intake.formats))
+
+
+def _limits(intake: IntakePolicy, output: OutputConfig) -> OutputConfig:
+    """A guard's own cap must never refuse what it has let out."""
+    return output.model_copy(update={"max_bytes": min(output.max_bytes, intake.max_bytes)})
+
+
 class GuardOutput:
     """How pictures leave one guard; threads may share it.
 
@@ -92,9 +117,7 @@ class GuardOutput:
     def __init__(self, config: GuardAlignConfig, identity: Callable[[], str]) -> None:
         self._config = config
         self._asked_identity = identity
-        # The guard's own cap must never refuse what it has let out.
-        most = min(config.output.max_bytes, config.intake.max_bytes)
-        self._limits = config.output.model_copy(update={"max_bytes": most})
+        self._limits = _limits(config.intake, config.output)
         self._formats = config.intake.formats
         kept = config.detection.remembered_verdicts
         self._encoded: BoundedCache[Encoded] = BoundedCache(

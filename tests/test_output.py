@@ -18,7 +18,7 @@ from guardalign_middleware.config import (
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.encode import Encoded
 from guardalign_middleware.image_guard import ImageGuard
-from guardalign_middleware.output import PASSED
+from guardalign_middleware.output import PASSED, load_as_scanned
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.testing import picture, png, red_config, red_detector, red_guard
 from guardalign_middleware.testing.photos import file_of, photo
@@ -194,6 +194,15 @@ def test_what_is_scanned_is_what_leaves() -> None:
     again = red_guard(guard.config).sanitize(encoded.data)
     assert again.verdict.scaled_from is None
     assert "resized" not in again.verdict.to_json()
+
+
+@pytest.mark.parametrize("side", [48, 200])
+def test_a_picture_is_read_as_a_guard_scans_it(side: int) -> None:
+    guard = red_guard(red_config(output=OutputConfig(max_side=64)))
+    file = png(picture(side=side, red=True))
+    read = load_as_scanned(file, guard.config.intake, guard.config.output)
+    assert read.sha256 == guard.load(file).sha256 == guard.scan(file).sha256
+    assert read.width == min(side, 64)
 
 
 def test_each_of_two_equal_pictures_keeps_its_own_form() -> None:

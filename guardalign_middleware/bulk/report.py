@@ -23,9 +23,9 @@ from PIL import Image
 from guardalign_middleware.boxes import grow
 from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.canonical import Pixels
-from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.config import IntakePolicy, OutputConfig
 from guardalign_middleware.errors import GuardAlignError
-from guardalign_middleware.intake import load_image
+from guardalign_middleware.output import load_as_scanned
 from guardalign_middleware.types import Box
 
 _THUMBNAILS = 60
@@ -68,13 +68,14 @@ class _Counts:
             self.masked.append(record)
 
 
-def write_report(lines: Path, target: Path, policy: IntakePolicy) -> None:
+def write_report(lines: Path, target: Path, intake: IntakePolicy, output: OutputConfig) -> None:
     """Write the page about a scan.
 
     Args:
         lines: the file of `scan --resume`.
         target: the page; it appears when it is complete.
-        policy: by which the pictures shown are loaded.
+        intake: by which the pictures shown were read.
+        output: by which they were scaled down before they were scanned.
 
     Raises:
         ConfigError: it cannot be written.
@@ -91,7 +92,7 @@ def write_report(lines: Path, target: Path, policy: IntakePolicy) -> None:
         | {"error": counts.decisions["error"]},
         "categories": counts.categories.most_common(),
         "histogram": _histogram(counts.rows, sorted(counts.thresholds)),
-        "thumbnails": list(_thumbnails(counts.masked, policy)),
+        "thumbnails": list(_thumbnails(counts.masked, intake, output)),
         "rows": counts.rows,
     }
     page = files(__package__).joinpath("report.html").read_text(encoding="utf-8")
@@ -129,18 +130,20 @@ def _histogram(rows: Sequence[Sequence[Any]], thresholds: Sequence[float]) -> di
 
 
 def _thumbnails(
-    records: Sequence[dict[str, Any]], policy: IntakePolicy
+    records: Sequence[dict[str, Any]], intake: IntakePolicy, output: OutputConfig
 ) -> Iterator[tuple[str, str, str]]:
     """Source, picture and category of masked pictures that are files of their own."""
     for record in records:
         if {"frame", "page"} & record.keys() or not Path(record["source"]).is_file():
             continue
         try:
-            pixels = load_image(record["source"], policy).pixels
+            image = load_as_scanned(record["source"], intake, output)
         except GuardAlignError:
             continue  # it has changed since it was scanned
-        url = covered_thumbnail(pixels, [tuple(region["box"]) for region in record["regions"]])
-        yield record["source"], url, record["category"]
+        if image.sha256 != record["sha256"]:
+            continue  # so has this one, and what has to be covered may lie elsewhere
+        boxes = [tuple(region["box"]) for region in record["regions"]]
+        yield record["source"], covered_thumbnail(image.pixels, boxes), record["category"]
 
 
 def covered_thumbnail(pixels: Pixels, boxes: Sequence[Box]) -> str:

@@ -20,9 +20,9 @@ from guardalign_middleware.detector_loading import load_detector
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.attacks import AttackReport, Target, run_attacks
 from guardalign_middleware.evaluation.attacks.plot import save_plot
-from guardalign_middleware.intake import load_image
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
+from guardalign_middleware.output import load_as_scanned
 from guardalign_middleware.types import CanonicalImage, Verdict
 
 _SEED = 4_711
@@ -94,7 +94,7 @@ def run_attack(
 
 def _loaded(paths: Sequence[str], config: GuardAlignConfig, n: int) -> list[CanonicalImage]:
     sources = [source for path in paths for source in expand(path, config.intake)][:n]
-    return [load_image(source, config.intake) for source in sources]
+    return [load_as_scanned(source, config.intake, config.output) for source in sources]
 
 
 def _scanned(detector: Detector, image: CanonicalImage, seed: int) -> Verdict:

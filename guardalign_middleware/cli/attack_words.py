@@ -15,7 +15,7 @@ from guardalign_middleware.bulk.folders import expand
 from guardalign_middleware.cli.console import ALLOWED, err, out, tracked
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.intake import load_image
+from guardalign_middleware.output import load_as_scanned
 from guardalign_middleware.words_loading import load_words
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _targets(
     sources = [source for path in unsafe for source in expand(path, config.intake)][:n]
     found = []
     for source in sources:
-        image = load_image(source, config.intake)
+        image = load_as_scanned(source, config.intake, config.output)
         lines = [line for line in reader.read(image) if line.text]
         if any(one.unsafe for one in judge.judge(lines)):
             found.append(target_of(image, lines))

@@ -19,7 +19,7 @@ from guardalign_middleware.cli.console import (
     print_json,
     tracked,
 )
-from guardalign_middleware.config import GuardAlignConfig, IntakePolicy
+from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector, ThresholdFit, ThresholdProfile
 from guardalign_middleware.detection.fit import (
     ImageDistances,
@@ -33,7 +33,7 @@ from guardalign_middleware.detector_loading import load_detector
 from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.first_day.picture_sets import Side, open_set
-from guardalign_middleware.intake import load_image
+from guardalign_middleware.output import load_as_scanned
 
 
 def run_calibrate(
@@ -74,7 +74,7 @@ def run_calibrate(
     kept: dict[str, list[ImageDistances]] = {}
     rest: dict[str, list[ImageDistances]] = {}
     for name, paths in groups.items():
-        images = _measured(detector, config.intake, name, paths, seed)
+        images = _measured(detector, config, name, paths, seed)
         order, first = split_held_out(len(images), held_out, rng)
         kept[name] = [images[index] for index in order[first:]]
         rest[name] = [images[index] for index in order[:first]]
@@ -152,20 +152,20 @@ def _by_folder(paths: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _measured(
-    detector: Detector, policy: IntakePolicy, name: str, paths: Sequence[str], seed: int
+    detector: Detector, config: GuardAlignConfig, name: str, paths: Sequence[str], seed: int
 ) -> list[ImageDistances]:
     """Distances in the order of the files; prints every unreadable file before it fails."""
     seen: dict[str, ImageDistances] = {}
     failed = 0
     side: Side = "safe" if name == "safe" else "unsafe"
-    sets = [open_set(path, side, policy) for path in paths]
+    sets = [open_set(path, side, config.intake) for path in paths]
     for one in sets:
         if one.title != one.name:
             err().print(f"{name}: {plain(one.title)}; licence: {plain(one.licence)}")
     sources = [picture for one in sets for picture in one.pictures]
     for source in tracked(sources, f"{name} images", len(sources)):
         try:
-            image = load_image(source.read(), policy)
+            image = load_as_scanned(source.read(), config.intake, config.output)
             if image.sha256 not in seen:
                 # Derived from --seed, which makes the profile of random views repeatable.
                 view_seed = seed_for(str(seed).encode(), image)

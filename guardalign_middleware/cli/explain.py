@@ -17,7 +17,7 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.attention.plot import plot_prefix_attention, save_figure
 from guardalign_middleware.guard import runner_config
-from guardalign_middleware.intake import load_image
+from guardalign_middleware.output import load_as_scanned
 from guardalign_middleware.types import ImagePart, Message, TextPart
 
 
@@ -44,7 +44,7 @@ def run_explain(
     """
     without_loading_bars()
     config = GuardAlignConfig.load(preset)
-    picture = load_image(image, config.intake)
+    picture = load_as_scanned(image, config.intake, config.output)
     runner = runner_config(config)
     strength = runner.calibration.gamma or CalibrationConfig().gamma if gamma is None else gamma
     if strength <= 0.0:

@@ -34,7 +34,7 @@ from guardalign_middleware.first_day.plan import Plan, Step
 from guardalign_middleware.first_day.preset_writing import name_profile, write_preset
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
-from guardalign_middleware.intake import load_image
+from guardalign_middleware.output import load_as_scanned
 
 
 class FirstDay:
@@ -168,7 +168,7 @@ class FirstDay:
         def shown(items: Iterable[questions.Drawn]) -> Iterable[questions.Drawn]:
             return tracked(items, "questions", len(drawn))
 
-        answers = questions.ask(chain, config, drawn, shown)
+        answers = questions.ask(chain, drawn, shown)
         questions.save(plan.answers, answers)
         table = Table("picture", "question", "plain", "guarded", "guard", show_lines=True)
         for one in answers:
@@ -282,7 +282,7 @@ def _show_rates(profile: ThresholdProfile) -> None:
 def _size(picture: Picture, config: GuardAlignConfig) -> tuple[int, int] | None:
     """Width and height as the guard sees them; None for a picture that measuring will refuse."""
     try:
-        image = load_image(picture.read(), config.intake)
+        image = load_as_scanned(picture.read(), config.intake, config.output)
     except (ImageRejected, OSError):
         return None
     return image.width, image.height

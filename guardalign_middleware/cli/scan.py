@@ -133,7 +133,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
         if file is not None and options.table is not None:
             write_table(file.path, options.table)
         if file is not None and options.report is not None:
-            write_report(file.path, options.report, config.intake)
+            write_report(file.path, options.report, config.intake, config.output)
     return max(statuses)
 
 

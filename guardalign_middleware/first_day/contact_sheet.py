@@ -22,7 +22,6 @@ from guardalign_middleware.detection import ThresholdProfile
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.first_day.fitting import Fitted, Measured, margin
 from guardalign_middleware.image_guard import ImageGuard
-from guardalign_middleware.intake import load_image
 from guardalign_middleware.types import CanonicalImage, Verdict
 
 EACH = 8
@@ -127,7 +126,7 @@ def _list(notes: Sequence[str]) -> str:
 
 def _figures(guard: ImageGuard, fitted: Fitted, kind: Kind) -> Iterator[str]:
     for distance, one in kind.pictures:
-        image = load_image(one.picture.read(), guard.config.intake)
+        image = guard.load(one.picture.read())
         verdict = guard.scan(image)
         small = _thumbnail(image, verdict, shown=one.side == "safe")
         held = ", held out" if one.sha256 in fitted.held_out else ""

@@ -26,7 +26,7 @@ from guardalign_middleware.detection.view_seed import seed_for
 from guardalign_middleware.errors import ConfigError, ImageRejected
 from guardalign_middleware.first_day.picture_sets import Picture, Side
 from guardalign_middleware.first_day.plan import Plan
-from guardalign_middleware.intake import load_image
+from guardalign_middleware.output import load_as_scanned
 
 Tracked = Callable[[Sequence[Picture], str], Iterable[Picture]]
 
@@ -94,7 +94,7 @@ def measure_all(
             _end_the_last_line(file)
             for picture in tracked(pictures, f"{side} pictures"):
                 try:
-                    image = load_image(picture.read(), config.intake)
+                    image = load_as_scanned(picture.read(), config.intake, config.output)
                     distances = known.get(image.sha256)
                     if distances is None:
                         seed = seed_for(str(plan.seed).encode(), image)

@@ -9,10 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from guardalign_middleware.bulk.writing import replaced
-from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.first_day.picture_sets import Picture, Side
 from guardalign_middleware.guard import GuardAlign
-from guardalign_middleware.intake import load_image
 from guardalign_middleware.types import ImagePart, Message, TextPart
 
 QUESTIONS = (
@@ -69,7 +67,6 @@ def drawn(safe: Sequence[Picture], unsafe: Sequence[Picture], seed: int) -> list
 
 def ask(
     chain: GuardAlign,
-    config: GuardAlignConfig,
     questions: Sequence[Drawn],
     tracked: Callable[[Iterable[Drawn]], Iterable[Drawn]],
 ) -> list[Answered]:
@@ -80,7 +77,7 @@ def ask(
     """
     found = []
     for picture, side, question in tracked(questions):
-        image = load_image(picture.read(), config.intake)
+        image = chain.guard.load(picture.read())
         messages = (Message("user", (ImagePart(image), TextPart(question))),)
         plain = chain.runner.generate(
             messages, prefix=False, calibrate=False, max_new_tokens=TOKENS

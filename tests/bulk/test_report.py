@@ -14,9 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from guardalign_middleware.bulk.records import to_record
 from guardalign_middleware.bulk.report import write_report
-from guardalign_middleware.config import IntakePolicy
-from guardalign_middleware.testing import picture, png, red_guard
+from guardalign_middleware.canonical import CanonicalImage
+from guardalign_middleware.config import IntakePolicy, OutputConfig
+from guardalign_middleware.encode import DEFAULT_OUTPUT
+from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.testing import all_red, picture, png, red_config, red_guard
 
 NAME = "</script><img src=x onerror=alert(1)>.png"
 
@@ -27,10 +31,23 @@ def record(source: str, decision: str = "allow", **more: Any) -> dict[str, Any]:
     return {**told, "threshold": 0.2, "regions": [], "seconds": 0.5, **more}
 
 
-def page_of(tmp_path: Path, records: list[dict[str, Any]]) -> Path:
+def scanned(path: Path, guard: ImageGuard) -> dict[str, Any]:
+    """A line about a file."""
+    return to_record(guard.scan(path), 0, 1)
+
+
+def shows_red(url: str) -> bool:
+    file = io.BytesIO(base64.b64decode(url.split(",")[1]))
+    pixels = np.asarray(Image.open(file).convert("RGB"))
+    return bool(np.any((pixels[..., 0] > 150) & (pixels[..., 1] < 90)))
+
+
+def page_of(
+    tmp_path: Path, records: list[dict[str, Any]], output: OutputConfig = DEFAULT_OUTPUT
+) -> Path:
     lines = tmp_path / "results.jsonl"
     lines.write_text("".join(json.dumps(each) + "\n" for each in records))
-    write_report(lines, tmp_path / "report.html", IntakePolicy())
+    write_report(lines, tmp_path / "report.html", IntakePolicy(), output)
     return tmp_path / "report.html"
 
 
@@ -85,13 +102,31 @@ def test_nothing_scanned_is_a_page_too(tmp_path: Path) -> None:
 def test_a_thumbnail_is_covered_and_a_blocked_picture_is_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "red.png"
     path.write_bytes(png(picture(red=True)))
-    verdict = red_guard().scan(path).to_json()
+    verdict = scanned(path, red_guard())
     assert verdict["decision"] == "mask"
     shown = data_of(page_of(tmp_path, [verdict, {**verdict, "decision": "block"}]))["thumbnails"]
     ((source, url, category),) = shown
     assert (source, category) == (str(path), "weapon")
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB"))
-    assert not np.any((pixels[..., 0] > 150) & (pixels[..., 1] < 90))
+    assert not shows_red(url)
+
+
+def test_what_is_covered_lies_where_the_scaled_picture_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    # Four times as large as the guard lets out.
+    path.write_bytes(png(CanonicalImage(picture(red=True).pixels.repeat(4, 0).repeat(4, 1))))
+    output = OutputConfig(max_side=64)
+    verdict = scanned(path, red_guard(red_config(output=output)))
+    assert (verdict["decision"], verdict["resized"]["width"]) == ("mask", 64)
+    ((_, url, _),) = data_of(page_of(tmp_path, [verdict], output))["thumbnails"]
+    assert not shows_red(url)
+
+
+def test_a_file_that_has_changed_since_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "red.png"
+    path.write_bytes(png(picture(red=True)))
+    verdict = scanned(path, red_guard())
+    path.write_bytes(png(all_red()))
+    assert data_of(page_of(tmp_path, [verdict]))["thumbnails"] == []
 
 
 @pytest.mark.evidence

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from itertools import islice
 
 from guardalign_middleware.bulk.report import covered_thumbnail
-from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.config import IntakePolicy, OutputConfig
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.evaluation.experiment.reading import Experiment
 from guardalign_middleware.evaluation.report.blocks import Pictures
-from guardalign_middleware.intake import load_image
+from guardalign_middleware.output import load_as_scanned
 
 _SHOWN = 12
 
@@ -24,17 +24,19 @@ def _masked(made: Experiment, judge: str) -> Iterator[tuple[str, str]]:
     scans = made.folder.scans()
     if not scans:
         return
-    policy = IntakePolicy.model_validate(made.folder.about["config"]["intake"])
+    config = made.folder.about["config"]
+    intake = IntakePolicy.model_validate(config["intake"])
+    output = OutputConfig.model_validate(config["output"])
     for item in made.chosen.items:
         images = scans.get(item.id, {}).get("images", ())
         if len(images) != 1 or images[0]["decision"] != "mask":
             continue
         try:
-            picture = load_image(item.read_images()[0], policy)
+            picture = load_as_scanned(item.read_images()[0], intake, output)
         except (GuardAlignError, OSError):
             continue  # its file has gone since it was scanned
         if picture.sha256 != images[0]["sha256"]:
-            continue  # the guard scaled it down, so that its boxes lie elsewhere
+            continue  # it has changed, and what has to be covered may lie elsewhere
         boxes = [tuple(box) for box in images[0]["boxes"]]
         boxes += [tuple(region["box"]) for region in images[0]["regions"]]
         labels = [
