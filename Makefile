@@ -68,8 +68,12 @@ bench: setup  ## measure everything that a CPU can, and update the figures of th
 		--json benchmarks/results/detection_pair.json
 	$(BIN)/python -m benchmarks.pages.detection
 	$(BIN)/python -m benchmarks.detection.speed
+	$(BIN)/python -m benchmarks.detection.vocabulary
 	$(BIN)/python -m benchmarks.detection.queueing
 	$(BIN)/python -m benchmarks.detection.cost
+	$(BIN)/python -m benchmarks.encoding
+	$(BIN)/guardalign attack --words --json benchmarks/results/words_attacks.json
+	$(BIN)/python -m benchmarks.words.timing
 	$(BIN)/python -m benchmarks.scale.planning
 	$(BIN)/python -m benchmarks.langchain.leaks
 	$(BIN)/python -m benchmarks.langchain.overhead

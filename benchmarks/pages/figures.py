@@ -210,6 +210,7 @@ _READY = {
         "detection_pair",
     ),
     "detection_speed.json": ("detection_speed", "detection_precisions"),
+    "detection_vocabulary.json": ("detection_vocabulary",),
     "mini_named.json": ("mini_named",),
     "cost.json": ("cost_presets", "cost_encoders", "cost_sights"),
     "scale.json": ("scale_million", "scale_size", "scale_concepts", "scale_servers"),
