@@ -13,6 +13,8 @@ settings.load_profile("patient")
 
 _SLOW_FOLDERS = ("tests/evaluation/",)
 _EVIDENCE_FOLDERS = ("tests/benchmarks/", "tests/training/")
+# Quick, and what they watch is changed with the product.
+_QUICK_FILES = ("tests/benchmarks/pages/test_figures.py", "tests/training/test_orders.py")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -28,7 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(_SLOW_FOLDERS):
             item.add_marker(pytest.mark.slow)
-        if item.nodeid.startswith(_EVIDENCE_FOLDERS):
+        evidence = item.nodeid.startswith(_EVIDENCE_FOLDERS)
+        if evidence and not item.nodeid.startswith(_QUICK_FILES):
             item.add_marker(pytest.mark.evidence)
 
 

@@ -70,7 +70,7 @@ def test_pieces_that_no_text_has_are_dropped_and_words_still_spelled(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encoder, "_COMMON", range(0))
-    bert, tokenizer = encoder.load_encoder(folder, ["ignore the museum"] * 3 + ["visit"])
+    bert, tokenizer = encoder.load_encoder(folder, ["ignore the museum"] * 4 + ["visit"] * 3)
     assert "visit" not in tokenizer.get_vocab()
     assert tokenizer.encode("ignore rur").tokens == ["[CLS]", "ignore", "r", "##u", "##r", "[SEP]"]
     whole = BertModel.from_pretrained(folder, add_pooling_layer=False)
