@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import uvicorn
@@ -66,6 +67,47 @@ def recording(recorded: Recorded) -> Iterator[str]:
         server.should_exit = True
         thread.join(60)
         assert not thread.is_alive(), "the upstream did not stop"
+
+
+@dataclass
+class Raw:
+    """What a service says that no library would send.
+
+    Attributes:
+        reply: the bytes of every response; the connection ends with them.
+    """
+
+    reply: bytes = b""
+
+    def says(self, body: bytes, *headers: str, status: int = 200) -> None:
+        """Answer with a body and these headers, as they are."""
+        head = (f"HTTP/1.1 {status} Said", f"Content-Length: {len(body)}", *headers, "", "")
+        self.reply = "\r\n".join(head).encode() + body
+
+
+@contextmanager
+def saying(raw: Raw) -> Iterator[str]:
+    """Serve these bytes on a free port; gives its URL. Tests need the marker `allow_hosts`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.wfile.write(raw.reply)
+            self.close_connection = True
+
+        do_GET = do_POST
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join(60)
 
 
 def upstream_app(recorded: Recorded) -> FastAPI:

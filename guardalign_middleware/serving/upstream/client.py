@@ -13,6 +13,8 @@ from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.serving.errors import ApiError
 
+FAILURES = (httpx.HTTPError, httpx.InvalidURL)
+"""What httpx raises for a fault of an upstream; `InvalidURL` if it redirects to no address."""
 _DEFAULT_PREFIX = "/v1"
 _CONNECT_SECONDS = 10.0
 
@@ -50,16 +52,27 @@ class Upstream:
         The caller closes the response.
 
         Raises:
-            ApiError: 502 if the upstream cannot be reached or speaks no HTTP, 504 if it is silent.
+            ApiError: 502 if the upstream cannot be reached or speaks no HTTP, 504 if it is silent;
+                400 if the path and the parameters are too long.
         """
         client = self._connected()
-        request = client.build_request(
-            method, f"{self.base}{path}", params=params, headers=dict(headers), content=content
-        )
+        # As bytes: a client's headers need not be ASCII.
+        sent = {name.encode("latin-1"): value.encode("latin-1") for name, value in headers.items()}
         try:
-            return await client.send(request, stream=True)
-        except httpx.TransportError as error:
+            request = client.build_request(
+                method, f"{self.base}{path}", params=params, headers=sent, content=content
+            )
+        except httpx.InvalidURL as error:
+            raise ApiError(
+                400, "The address of the request is too long.", code="invalid_value"
+            ) from error
+        try:
+            response = await client.send(request, stream=True)
+        except FAILURES as error:
             raise failure(error) from error
+        # It has a character for every byte, so headers go on as they came.
+        response.headers.encoding = "latin-1"
+        return response
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -96,7 +109,8 @@ def base_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         plain = parts.port != 0 and not (parts.username or parts.password)
-    except ValueError:
+        httpx.URL(url)  # knows more of hosts and characters
+    except (ValueError, httpx.InvalidURL):
         plain = False
     if not plain or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigError(
@@ -110,8 +124,8 @@ def base_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
-def failure(error: httpx.TransportError) -> ApiError:
-    """The refusal for a failed connection; it names neither address nor key."""
+def failure(error: httpx.HTTPError | httpx.InvalidURL) -> ApiError:
+    """The refusal for one of `FAILURES`; it names neither address nor key."""
     kind = type(error).__name__
     if isinstance(error, httpx.TimeoutException):
         return ApiError(504, f"The upstream took too long ({kind}).", code="upstream_timeout")
@@ -125,20 +139,21 @@ def refusal(response: httpx.Response, answer: Any, *, own_key: bool) -> ApiError
 
     Args:
         response: of the upstream.
-        answer: its JSON; None if it is no JSON.
+        answer: its JSON; None if it cannot be read as such.
         own_key: whether the server's key was sent.
     """
     status = response.status_code
     if own_key and status in {401, 403, 407}:
         # Its text may quote the key, which is none of the client's business.
         return ApiError(502, "The upstream refuses the server's key.", code="upstream_key_refused")
+    if not (200 <= status < 300 or 400 <= status < 600):
+        message = f"The upstream answered with status {status}."
+        return ApiError(502, message, code="upstream_failed")
+    if isinstance(answer, dict):
+        return None
     if status >= 400:
-        if isinstance(answer, dict):
-            return None
         return ApiError(status, f"The upstream answered with status {status}.", code="upstream")
-    if status >= 300 or not isinstance(answer, dict):
-        return ApiError(502, "The upstream's answer is not JSON.", code="upstream_failed")
-    return None
+    return ApiError(502, "The upstream's answer is not JSON.", code="upstream_failed")
 
 
 def _shown(url: str) -> str:

@@ -25,7 +25,7 @@ from guardalign_middleware.serving.observation import Observation
 from guardalign_middleware.serving.report import report_headers
 from guardalign_middleware.serving.service import Service
 from guardalign_middleware.serving.upstream.blocked import BlockedAnswer, writer_of
-from guardalign_middleware.serving.upstream.client import Upstream, failure, refusal
+from guardalign_middleware.serving.upstream.client import FAILURES, Upstream, failure, refusal
 from guardalign_middleware.serving.upstream.headers import request_headers, response_headers
 
 CALIBRATION = CalibrationReport(
@@ -133,7 +133,9 @@ class Passing:
         """
         try:
             answer = _json(await response.aread())
-        except httpx.TransportError as error:
+        except httpx.DecodingError:
+            answer = None  # like what is no JSON, so that an error keeps its status
+        except FAILURES as error:
             raise failure(error) from error
         finally:
             await response.aclose()
@@ -196,7 +198,7 @@ class PassedStream(Response):
             async for piece in self._upstream.aiter_raw():
                 self._observed.spoke()
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except httpx.TransportError as error:
+        except FAILURES as error:
             self._observed.failed(error)
             # Without the last event, so that no client takes it for a complete answer.
             # The piece before may have been cut anywhere.

@@ -319,6 +319,7 @@ def test_the_address_of_an_upstream(given: str, base: str) -> None:
     [
         *("api.openai.com", "ftp://x", "https://", "https://user:sk-secret@x", "http://x:99999"),
         *("https://x/v1?key=sk-secret", "file:///etc/passwd", "https://x/#a"),
+        *("http://1.2.3.999/v1", "http://\u2603.example", "https://x/\x01"),
     ],
 )
 def test_a_wrong_address_is_refused_without_quoting_a_key(given: str) -> None:
