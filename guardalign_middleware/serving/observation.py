@@ -86,8 +86,8 @@ class Observation:
             self._metrics.tokens(usage)
         self._span.note(
             {
-                "gen_ai.response.id": name if isinstance(name, str) else None,
-                "gen_ai.response.model": model if isinstance(model, str) else None,
+                "gen_ai.response.id": _writable(name),
+                "gen_ai.response.model": _writable(model),
                 "gen_ai.usage.input_tokens": None if usage is None else usage.input_tokens,
                 "gen_ai.usage.output_tokens": None if usage is None else usage.output_tokens,
                 "guardalign.calibration": "off",
@@ -111,6 +111,11 @@ class Observation:
         if error is not None:
             self.failed(error)
         self._span.end(self._error)
+
+
+def _writable(name: object) -> str | None:
+    """A name without halves of surrogate pairs, at which an exporter drops a batch of spans."""
+    return name.encode(errors="replace").decode() if isinstance(name, str) else None
 
 
 def span_attributes(model: str, options: GenerationOptions, *, stream: bool) -> dict[str, Any]:

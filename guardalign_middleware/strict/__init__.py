@@ -10,7 +10,7 @@ from guardalign_middleware.strict.files import (
     is_regular,
     read_bytes,
 )
-from guardalign_middleware.strict.json_values import json_value
+from guardalign_middleware.strict.json_values import json_value, passing_value
 from guardalign_middleware.strict.yaml_nodes import yaml_node
 from guardalign_middleware.strict.yaml_values import yaml_value
 
@@ -20,6 +20,7 @@ __all__ = [
     "is_folder",
     "is_regular",
     "json_value",
+    "passing_value",
     "read_bytes",
     "yaml_node",
     "yaml_value",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from typing import Any
 
 from guardalign_middleware.strict.files import MAX_DEPTH, Malformed, check_text, decode
@@ -27,22 +28,40 @@ def json_value(data: bytes, *, foreign: bool = False, max_depth: int = MAX_DEPTH
         Malformed: it is no JSON, too deep, or not strict.
     """
     text = decode(data)
-    _check_depth(text, max_depth)
-    try:
-        if foreign:
-            return json.loads(text)
-        value = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite
-        )
-    except Malformed:
-        raise
-    except ValueError as error:  # also an integer of thousands of digits
-        raise Malformed(f"it is not JSON: {error}") from error
+    if foreign:
+        return _parsed(text, max_depth)
+    value = _parsed(text, max_depth, object_pairs_hook=_unique, **_FINITE)
     # Only an escape makes what UTF-8 and JSON refuse: half a surrogate pair, or a NUL. A picture's
     # megabytes have no backslash, and one character is sought many times faster than two.
     if "\\" in text and "\\u" in text:
         _check_texts(value)
     return value
+
+
+def passing_value(data: bytes, *, max_depth: int) -> Any:
+    """Parse JSON that is passed on to another reader, with its own rules.
+
+    Doubled names, of which the last counts, and any character are left alone, half a surrogate pair
+    too. NaN and infinity are not: most readers take no text that holds one.
+
+    Args:
+        data: UTF-8, with or without a byte order mark.
+        max_depth: how deep lists and objects may be nested.
+
+    Raises:
+        Malformed: it is no JSON, too deep, or a number is not finite.
+    """
+    return _parsed(decode(data.removeprefix(BOM_UTF8)), max_depth, **_FINITE)
+
+
+def _parsed(text: str, max_depth: int, **hooks: Any) -> Any:
+    _check_depth(text, max_depth)
+    try:
+        return json.loads(text, **hooks)
+    except Malformed:
+        raise
+    except ValueError as error:  # also an integer of thousands of digits
+        raise Malformed(f"it is not JSON: {error}") from error
 
 
 def _check_depth(text: str, most: int) -> None:
@@ -81,6 +100,9 @@ def _finite(number: str) -> float:
     if not math.isfinite(value):
         raise Malformed(f"{number} is not a finite number")
     return value
+
+
+_FINITE = {"parse_constant": _finite, "parse_float": _finite}
 
 
 def _check_texts(value: Any) -> None:

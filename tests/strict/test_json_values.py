@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardalign_middleware.strict import Malformed, json_value
+from guardalign_middleware.strict import Malformed, json_value, passing_value
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 VALUES = st.recursive(
@@ -33,6 +33,10 @@ def test_any_bytes_are_a_value_or_one_error(data: bytes) -> None:
             json_value(data, foreign=foreign)
         except Malformed:
             pass
+    try:
+        passing_value(data, max_depth=2)
+    except Malformed:
+        pass
 
 
 @pytest.mark.parametrize(
@@ -80,3 +84,11 @@ def test_a_foreign_file_keeps_its_own_rules_within_the_depth() -> None:
     assert value["a"][1] == "\0"
     with pytest.raises(Malformed, match="levels"):
         json_value(b"[" * 100, foreign=True)
+
+
+def test_what_passes_on_is_finite_and_bounded_and_else_as_it_came() -> None:
+    text = b'\xef\xbb\xbf{"a": 1, "a": ["\\u0000", "\\ud83d", 1e9]}'
+    assert passing_value(text, max_depth=2) == {"a": ["\0", "\ud83d", 1e9]}
+    for wrong in (b"NaN", b"[-Infinity]", b"1e999", b"[[[]]]", b"9" * 5000, b'"\xff"', b"", b"{"):
+        with pytest.raises(Malformed):
+            passing_value(wrong, max_depth=2)

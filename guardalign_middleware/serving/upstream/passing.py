@@ -27,10 +27,15 @@ from guardalign_middleware.serving.service import Service
 from guardalign_middleware.serving.upstream.blocked import BlockedAnswer, writer_of
 from guardalign_middleware.serving.upstream.client import FAILURES, Upstream, failure, refusal
 from guardalign_middleware.serving.upstream.headers import request_headers, response_headers
+from guardalign_middleware.strict import Malformed, passing_value
 
 CALIBRATION = CalibrationReport(
     "off", prefix=False, reason="the model runs elsewhere, behind the upstream"
 ).to_json()
+_MAX_DEPTH = 256
+"""Of answers. They repeat schemas of requests, which go to 64; Python writes some 900."""
+_MOST_TOKENS = 2**63
+"""Of one answer; metrics and spans have no room for more."""
 PARAMETERS = frozenset({"beta", "api-version", "limit", "after", "after_id", "before_id"})
 """What clients put into the addresses of requests."""
 
@@ -81,13 +86,13 @@ class Passing:
             if response.is_success:
                 observed.passed(answer.get("id"), answer.get("model"), _usage(answer))
                 answer = {**answer, "guardalign": report}
-            return JSONResponse(answer, response.status_code, headers)
+            return PassedJSON(answer, response.status_code, headers)
 
     async def look(self, request: Request, dialect: Dialect, path: str) -> Response:
         """Let the upstream answer a request without a body."""
         response = await self._send(request, dialect, "GET", path, None)
         headers = response_headers(response.headers)
-        return JSONResponse(await self._answer(response, headers), response.status_code, headers)
+        return PassedJSON(await self._answer(response, headers), response.status_code, headers)
 
     def _observation(self, request: Request, body: Mapping[str, Any]) -> Observation:
         model = body.get("model")
@@ -146,6 +151,16 @@ class Passing:
             raise refused
         usable: dict[str, Any] = answer
         return usable
+
+
+class PassedJSON(JSONResponse):
+    """The upstream's answer; half of a surrogate pair in it stays an escape."""
+
+    def render(self, content: Any) -> bytes:
+        """The JSON."""
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        # UTF-8 has nothing else that it refuses, and Python's escape of it is that of JSON.
+        return text.encode(errors="backslashreplace")
 
 
 class PassedStream(Response):
@@ -229,14 +244,14 @@ def _usage(answer: Mapping[str, Any]) -> Usage | None:
         return None
     names = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
     found = [counts.get(old, counts.get(new)) for old, new in names]
-    whole = [count for count in found if isinstance(count, int) and count >= 0]
+    whole = [count for count in found if isinstance(count, int) and 0 <= count < _MOST_TOKENS]
     return Usage(*whole) if len(whole) == len(found) else None
 
 
 def _json(data: bytes) -> Any:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
+        return passing_value(data, max_depth=_MAX_DEPTH)
+    except Malformed:
         return None
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.serving import ServeOptions, create_app
 from guardalign_middleware.testing import red_guard
+from tests.support.gated import until
 from tests.support.serving import AUTHORIZED, KEY, served
 from tests.support.upstream import Raw, saying
 
@@ -101,6 +107,65 @@ def test_a_stream_that_breaks_off(client: httpx.Client, raw: Raw, head: str) -> 
     assert answer.status_code == 200
     assert '"code":"upstream_failed"' in answer.text
     assert "[DONE]" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 5000),
+        *("[" * 300 + "]" * 300, '{"a":' * 950 + "1" + "}" * 950, '"\udcff"'),
+    ],
+)
+def test_values_that_json_has_not(client: httpx.Client, raw: Raw, value: str) -> None:
+    raw.says(b'{"id": "1", "a": ' + value.encode(errors="surrogateescape") + b"}", JSON)
+    for answer in (ask(client), client.get("/v1/models")):
+        assert code_of(answer) == (502, "upstream_failed")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(r'"\ud83d"', r'"\udc00\ud800"', r'"\u0000"', r'"\ud83d\ude00"', r'"\\ud83d"'),
+        *('"\u00e9\U0001f600"', "1.5e-7", "[" * 254 + "]" * 254),
+    ],
+)
+def test_values_that_only_some_readers_take_pass(client: httpx.Client, raw: Raw, text: str) -> None:
+    body = f'{{"id": {text}, "model": {text}, "usage": null, "a": {{"{chr(92)}ud83d": {text}}}}}'
+    for status in (200, 400):
+        raw.says(body.encode(), JSON, status=status)
+        answer = ask(client)
+        assert answer.status_code == status
+        answer.content.decode()  # UTF-8
+        got = json.loads(answer.content)
+        got.pop("guardalign", None)
+        assert got == json.loads(body)
+
+
+def test_a_mark_before_the_answer_is_no_part_of_it(client: httpx.Client, raw: Raw) -> None:
+    raw.says(b'\xef\xbb\xbf{"id": "1"}', JSON)
+    assert ask(client).json()["id"] == "1"
+
+
+@pytest.mark.parametrize("count", ["1" + "0" * 400, "-1", '"3"', "1.5", "null"])
+def test_counts_that_are_none_are_not_counted(client: httpx.Client, raw: Raw, count: str) -> None:
+    body = f'{{"usage": {{"prompt_tokens": {count}, "completion_tokens": 2}}}}'
+    raw.says(body.encode(), JSON)
+    answer = ask(client)
+    assert answer.status_code == 200
+    assert answer.json()["usage"] == json.loads(body)["usage"]
+
+
+def test_a_span_can_be_written_whatever_the_model_is_called(
+    client: httpx.Client, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    raw.says(b'{"id": 1, "model": "m\\ud83d"}', JSON)
+    assert ask(client).json()["model"] == "m\ud83d"
+    until(lambda: exporter.get_finished_spans() != ())
+    (span,) = exporter.get_finished_spans()
+    assert (span.attributes or {})["gen_ai.response.model"] == "m?"
 
 
 def test_events_pass_whatever_they_hold(client: httpx.Client, raw: Raw) -> None:
