@@ -57,7 +57,8 @@ def load_served(
     """Load what a preset describes.
 
     If it differs from what is served by its threshold profile only, the models are those of before,
-    so that new thresholds take no memory and no time.
+    so that new thresholds take no memory and no time. Whether a model or an upstream answers is as
+    the options say now, whatever it was before.
 
     Args:
         preset: name or path.
@@ -72,19 +73,29 @@ def load_served(
     config = GuardAlignConfig.load(preset).in_mode(mode)
     read = ServeOptions.read(config.serve, **options)
     require_profile(config)
-    models: GuardAlign | ImageGuard
-    if before is not None and _without_profile(config) == _without_profile(before.config):
-        profile = ThresholdProfile.load(config.detection.profile or "")
-        detector = Detector(before.guard.detector.meters, config.detection, profile)
-        guard = ImageGuard(config, detector)
-        models = guard
-        if isinstance(before.models, GuardAlign):
-            models = GuardAlign(guard, before.models.runner)
-    else:
+    models = None if before is None else _kept(before, config, read)
+    if models is None:
         loaded = GuardAlign if read.config.upstream is None else ImageGuard
         models = loaded.from_config(config)
         warm_up(models)
     return Served(config, models, create_app(models, read))
+
+
+def _kept(
+    before: Served, config: GuardAlignConfig, options: ServeOptions
+) -> GuardAlign | ImageGuard | None:
+    """The models of before under a config; None if it needs others, or one that answers."""
+    if _without_profile(config) != _without_profile(before.config):
+        return None
+    runner = None
+    if options.config.upstream is None:
+        if not isinstance(before.models, GuardAlign):
+            return None
+        runner = before.models.runner
+    profile = ThresholdProfile.load(config.detection.profile or "")
+    detector = Detector(before.guard.detector.meters, config.detection, profile)
+    guard = ImageGuard(config, detector)
+    return guard if runner is None else GuardAlign(guard, runner)
 
 
 def _without_profile(config: GuardAlignConfig) -> GuardAlignConfig:

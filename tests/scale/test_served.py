@@ -15,12 +15,16 @@ from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection.profile import ThresholdProfile
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.scale import served
 from guardalign_middleware.scale.served import Served, Switch, load_served
-from guardalign_middleware.testing import red_chain, red_detector
+from guardalign_middleware.testing import red_chain, red_detector, red_guard
 from tests.support.ray_red import config_with_profile
+from tests.support.upstream import Raw, saying
 
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 OPTIONS = {"host": "127.0.0.1"}
+QUESTION = {"messages": [{"role": "user", "content": "hi"}]}
 
 
 @pytest.fixture
@@ -46,7 +50,12 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, GuardA
 
     monkeypatch.setattr(GuardAlignConfig, "load", load)
     monkeypatch.setattr(GuardAlign, "from_config", red_chain)
+    monkeypatch.setattr(ImageGuard, "from_config", red_guard)
     return found
+
+
+def client_of(switch: Switch) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(switch), base_url="http://127.0.0.1")
 
 
 def test_other_thresholds_keep_the_models(configs: dict[str, GuardAlignConfig]) -> None:
@@ -59,6 +68,35 @@ def test_other_thresholds_keep_the_models(configs: dict[str, GuardAlignConfig]) 
     assert second.guard.detector.profile != first.guard.detector.profile
     with pytest.raises(ConfigError, match="fitted with different encoder"):
         load_served("foreign", OPTIONS, first)
+
+
+@pytest.mark.parametrize("other", ["red", "lax", "cautious"])
+async def test_the_routes_are_those_of_the_options_now(
+    configs: dict[str, GuardAlignConfig], other: str
+) -> None:
+    """With the same weights and with others, an upstream goes and comes."""
+    switch = Switch()
+    with saying(Raw()) as upstream:
+        for preset, more in (
+            *(("red", {"upstream": upstream}), (other, {})),
+            *(("red", {"upstream": upstream}), ("red", {})),
+        ):
+            await switch.change(preset, {**OPTIONS, **more})
+            async with client_of(switch) as client:
+                chat = await client.post("/v1/chat/completions", json={**QUESTION, "model": preset})
+                closed = await client.post("/v1/embeddings", json={})
+            assert ("is not passed on" in closed.text) == bool(more)
+            if more:
+                assert chat.json()["error"]["code"] == "upstream_failed"
+            else:
+                assert chat.json()["choices"][0]["message"]["content"]
+
+
+def test_a_model_that_no_longer_answers_is_let_go(configs: dict[str, GuardAlignConfig]) -> None:
+    first = load_served("red", OPTIONS)
+    second = load_served("lax", {**OPTIONS, "upstream": "http://127.0.0.1:9"}, first)
+    assert second.guard.detector.meters is first.guard.detector.meters
+    assert isinstance(second.models, ImageGuard)
 
 
 async def test_requests_at_work_end_with_what_they_began_with(
@@ -79,8 +117,7 @@ async def test_requests_at_work_end_with_what_they_began_with(
     monkeypatch.setattr(served, "load_served", load)
     switch = Switch()
     await switch.change("red", OPTIONS)
-    transport = httpx.ASGITransport(app=switch)
-    async with httpx.AsyncClient(transport=transport, base_url="http://guard") as client:
+    async with client_of(switch) as client:
         early = asyncio.create_task(client.get("/"))
         while not begun:
             await asyncio.sleep(0)
