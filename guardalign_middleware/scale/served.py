@@ -92,7 +92,8 @@ def _kept(
         if not isinstance(before.models, GuardAlign):
             return None
         runner = before.models.runner
-    profile = ThresholdProfile.load(config.detection.profile or "")
+    place = config.detection.profile  # None = without thresholds, a guard only observes
+    profile = None if place is None else ThresholdProfile.load(place)
     detector = Detector(before.guard.detector.meters, config.detection, profile)
     guard = ImageGuard(config, detector)
     return guard if runner is None else GuardAlign(guard, runner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.config import GuardAlignConfig, Mode
 from guardalign_middleware.errors import ConfigError, GuardError
 from guardalign_middleware.scale.application import LOGS, NAME, Arguments, build, limits_of
 from guardalign_middleware.scale.engine import own_error
@@ -42,7 +42,9 @@ def deploy(ray: Any, arguments: Arguments) -> str:
     _check_address(limits.host, limits.port)
     try:
         if NAME in serve.status().applications:
-            ray.get(ray.remote(num_cpus=0)(try_preset).remote(arguments.preset))
+            answers = limits.upstream is None
+            tried = ray.remote(num_cpus=0)(try_preset)
+            ray.get(tried.remote(arguments.preset, arguments.mode, answers=answers))
         serve.run(build(arguments.model_dump(mode="json")), name=NAME, route_prefix="/")
     except (ray.exceptions.RayError, RuntimeError) as error:
         own = own_error(error)
@@ -56,16 +58,24 @@ def deploy(ray: Any, arguments: Arguments) -> str:
     return f"http://{limits.host}:{limits.port}"
 
 
-def try_preset(preset: str) -> None:
+def try_preset(preset: str, mode: Mode | None, *, answers: bool) -> None:
     """Load what decides, on a machine of the cluster, before the servers take it over.
+
+    Args:
+        preset: name or path.
+        mode: as for `load_served`.
+        answers: whether the preset's own model does, and no upstream.
 
     Raises:
         ConfigError, ModelLoadError: they could not.
     """
     from guardalign_middleware.detector_loading import load_detector, require_profile
+    from guardalign_middleware.guard import runner_config
 
-    config = GuardAlignConfig.load(preset)
+    config = GuardAlignConfig.load(preset).in_mode(mode)
     require_profile(config)
+    if answers:
+        runner_config(config)
     load_detector(config)
 
 

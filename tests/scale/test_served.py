@@ -92,6 +92,17 @@ async def test_the_routes_are_those_of_the_options_now(
                 assert chat.json()["choices"][0]["message"]["content"]
 
 
+def test_a_guard_without_thresholds_takes_over_options(
+    configs: dict[str, GuardAlignConfig],
+) -> None:
+    detection = configs["red"].detection.model_copy(update={"profile": None})
+    configs["bare"] = configs["red"].model_copy(update={"detection": detection, "name": "bare"})
+    first = load_served("bare", OPTIONS, mode="observe")
+    second = load_served("bare", {**OPTIONS, "max_requests": 3}, first, mode="observe")
+    assert second.guard.detector.meters is first.guard.detector.meters
+    assert second.guard.detector.profile is None
+
+
 def test_a_model_that_no_longer_answers_is_let_go(configs: dict[str, GuardAlignConfig]) -> None:
     first = load_served("red", OPTIONS)
     second = load_served("lax", {**OPTIONS, "upstream": "http://127.0.0.1:9"}, first)

@@ -1,0 +1,23 @@
+"""What is tried on the cluster before the servers that run there take it over."""
+
+from __future__ import annotations
+
+import pytest
+
+from guardalign_middleware import detector_loading
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.scale.serving import try_preset
+from guardalign_middleware.testing import red_config, red_detector
+
+
+def test_what_the_servers_could_not_serve_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without thresholds and without a model, as a preset may be that only observes."""
+    config = red_config().model_copy(update={"runner": None})
+    monkeypatch.setattr(GuardAlignConfig, "load", lambda preset: config)
+    monkeypatch.setattr(detector_loading, "load_detector", red_detector)
+    try_preset("red", "observe", answers=False)
+    with pytest.raises(ConfigError, match="no runner"):
+        try_preset("red", "observe", answers=True)
+    with pytest.raises(ConfigError, match="no threshold profile"):
+        try_preset("red", "enforce", answers=False)
