@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from guardalign_middleware.serving.options import ServeOptions
 from guardalign_middleware.serving.warm_up import warm_up
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from fastapi import FastAPI
+    from starlette.types import Receive, Scope, Send
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class Served:
 
     config: GuardAlignConfig
     models: GuardAlign | ImageGuard
-    app: ASGIApp
+    app: FastAPI
 
     @property
     def guard(self) -> ImageGuard:
@@ -105,12 +107,49 @@ def _without_profile(config: GuardAlignConfig) -> GuardAlignConfig:
     return config.model_copy(update={"detection": detection, "name": "", "serve": None})
 
 
+class _AtWork:
+    """An app from its start to the end of its last request."""
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self._lifespan = AsyncExitStack()
+        self._requests = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def start(self) -> None:
+        """Start what the app runs on, such as its connections."""
+        app = self.served.app
+        await self._lifespan.enter_async_context(app.router.lifespan_context(app))
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        self._requests += 1
+        self._idle.clear()
+        try:
+            await self.served.app(scope, receive, send)
+        finally:
+            self._requests -= 1
+            if self._requests == 0:
+                self._idle.set()
+
+    async def end(self) -> None:
+        """End what the app runs on; requests at work would fail."""
+        await self._lifespan.aclose()
+
+    async def end_when_idle(self) -> None:
+        """End after the last request; none may come any more."""
+        await self._idle.wait()
+        await self.end()
+
+
 class Switch:
     """An app that can be replaced while requests are at work, which end with the app they began."""
 
     def __init__(self) -> None:
-        self._served: Served | None = None
+        self._now: _AtWork | None = None
         self._changing = asyncio.Lock()
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def change(
         self, preset: str, options: Mapping[str, Any], mode: Mode | None = None
@@ -124,36 +163,46 @@ class Switch:
             GuardAlignError: nothing is served yet, and the preset cannot be loaded.
         """
         async with self._changing:
+            before = self._now
             try:
                 served = await asyncio.to_thread(
-                    load_served, preset, options, self._served, mode=mode
+                    load_served, preset, options, before and before.served, mode=mode
                 )
             except GuardAlignError as error:
-                if self._served is None:
+                if before is None:
                     raise
                 _LOGGER.error("The preset %s is not served: %s", preset, error)
                 return
-            self._served = served
+            now = _AtWork(served)
+            await now.start()
+            self._now = now
+            if before is not None:
+                # Not awaited: an answer can take longer than Ray waits for a change.
+                ending = asyncio.create_task(before.end_when_idle())
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
 
     @property
     def profile(self) -> str:
         """The fingerprint of the thresholds that decide now."""
-        assert self._served is not None
-        profile = self._served.guard.detector.profile
+        assert self._now is not None
+        profile = self._now.served.guard.detector.profile
         return "" if profile is None else profile.fingerprint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request by what is served when it comes."""
         if scope["type"] == "lifespan":
-            return await _lifespan(receive, send)
-        assert self._served is not None  # a replica takes requests when it has loaded
-        await self._served.app(scope, receive, send)
+            return await self._lifespan(receive, send)
+        assert self._now is not None  # a replica takes requests when it has loaded
+        await self._now.answer(scope, receive, send)
 
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    """The replica starts and ends with its process; no app behind has more to do."""
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """The replica starts with nothing served, and ends after its last request."""
+        while True:
+            message = await receive()
+            ends = message["type"] == "lifespan.shutdown"
+            if ends and self._now is not None:
+                await self._now.end()
+            await send({"type": f"{message['type']}.complete"})
+            if ends:
+                return

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from guardalign_middleware.config import GuardAlignConfig
@@ -123,7 +126,9 @@ async def test_requests_at_work_end_with_what_they_began_with(
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": preset.encode()})
 
-        return Served(configs[preset], red_chain(), app)
+        made = FastAPI()
+        made.mount("/", app)
+        return Served(configs[preset], red_chain(), made)
 
     monkeypatch.setattr(served, "load_served", load)
     switch = Switch()
@@ -156,15 +161,99 @@ async def test_a_preset_that_cannot_be_loaded_changes_nothing(
     assert switch.profile != before
 
 
+class Streaming:
+    """An upstream in the loop of the test: it begins an answer, and ends it when it may.
+
+    Attributes:
+        connections: those that are open.
+        go_on: set when answers may end.
+    """
+
+    def __init__(self) -> None:
+        self.connections: set[asyncio.StreamWriter] = set()
+        self.go_on = asyncio.Event()
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(20):
+            while len(self.connections) != count:
+                await asyncio.sleep(0.01)
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.add(writer)
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                await reader.readexactly(int(size))
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
+                writer.write(b"Content-Length: 14\r\n\r\n")
+                await self.go_on.wait()
+                writer.write(b"data: [DONE]\n\n")
+        self.connections.remove(writer)
+        writer.close()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[tuple[Streaming, dict[str, Any]]]:
+    made = Streaming()
+    async with await asyncio.start_server(made, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield made, {**OPTIONS, "upstream": f"http://127.0.0.1:{port}"}
+
+
+async def ask(switch: Switch) -> str:
+    async with client_of(switch) as client:
+        answer = await client.post("/v1/chat/completions", json={**QUESTION, "model": "red"})
+    return answer.text
+
+
+async def test_connections_to_an_upstream_end_with_the_last_request_at_work(
+    configs: dict[str, GuardAlignConfig], upstream: tuple[Streaming, dict[str, Any]]
+) -> None:
+    service, options = upstream
+    switch = Switch()
+    await switch.change("red", options)
+    asked = [asyncio.create_task(ask(switch)) for _ in range(2)]
+    await service.until(2)
+    await switch.change("lax", options)
+    later = asyncio.create_task(ask(switch))
+    await service.until(3)
+    service.go_on.set()
+    assert [await one for one in (*asked, later)] == ["data: [DONE]\n\n"] * 3
+    # Two were those of the app that is gone.
+    await service.until(1)
+    assert await ask(switch) == "data: [DONE]\n\n"
+    await switch.change("red", OPTIONS)
+    await service.until(0)
+
+
+async def test_the_end_of_a_replica_closes_its_connections(
+    configs: dict[str, GuardAlignConfig], upstream: tuple[Streaming, dict[str, Any]]
+) -> None:
+    service, options = upstream
+    service.go_on.set()
+    switch = Switch()
+    await switch.change("red", options)
+    await ask(switch)
+    await service.until(1)
+    assert await told(switch) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    await service.until(0)
+
+
 async def test_the_start_and_the_end_of_a_replica_are_answered() -> None:
-    told = iter(({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}))
-    sent: list[Any] = []
+    assert await told(Switch()) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def told(switch: Switch) -> list[str]:
+    """What a replica says when it starts and ends."""
+    messages = iter(({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}))
+    sent: list[str] = []
 
     async def receive() -> Any:
-        return next(told)
+        return next(messages)
 
     async def send(message: Any) -> None:
         sent.append(message["type"])
 
-    await Switch()({"type": "lifespan"}, receive, send)
-    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    await switch({"type": "lifespan"}, receive, send)
+    return sent

@@ -20,14 +20,15 @@ _CONNECT_SECONDS = 10.0
 
 
 class Upstream:
-    """A service behind the guard; connections are kept for the next request.
+    """A service behind the guard; connections are kept for the next request until it is closed.
 
     Args:
         config: its address, and how long it may be silent.
         transport: carries the requests; None = the network.
 
     Raises:
-        ConfigError: the address is no plain http or https URL.
+        ConfigError: the address is no plain http or https URL, or the environment names a proxy or
+            certificates that cannot be used.
     """
 
     def __init__(
@@ -36,7 +37,8 @@ class Upstream:
         self.base = base_url(config.upstream or "")
         self._config = config
         self._transport = transport
-        self._client: httpx.AsyncClient | None = None
+        # At once, so that a server that could reach nothing does not start.
+        self._client: httpx.AsyncClient | None = self._connections()
 
     async def open(
         self,
@@ -55,7 +57,7 @@ class Upstream:
             ApiError: 502 if the upstream cannot be reached or speaks no HTTP, 504 if it is silent;
                 400 if the path and the parameters are too long.
         """
-        client = self._connected()
+        client = self._client = self._client or self._connections()
         # As bytes: a client's headers need not be ASCII.
         sent = {name.encode("latin-1"): value.encode("latin-1") for name, value in headers.items()}
         try:
@@ -75,14 +77,15 @@ class Upstream:
         return response
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        if self._client is not None:
-            await self._client.aclose()
+        """Close all connections; the next request opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
-    def _connected(self) -> httpx.AsyncClient:
-        if self._client is None:
-            config = self._config
-            self._client = httpx.AsyncClient(
+    def _connections(self) -> httpx.AsyncClient:
+        config = self._config
+        try:
+            return httpx.AsyncClient(
                 transport=self._transport,
                 timeout=httpx.Timeout(config.upstream_seconds, connect=_CONNECT_SECONDS),
                 limits=httpx.Limits(
@@ -95,7 +98,12 @@ class Upstream:
                 # A cookie for one client would go with the requests of all others.
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             )
-        return self._client
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+            raise ConfigError(
+                f"Connections to the upstream cannot be set up ({type(error).__name__}).",
+                remedy="A proxy or certificates that the environment names cannot be used. Correct "
+                "or unset HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
+            ) from error
 
 
 def base_url(url: str) -> str:

@@ -31,7 +31,7 @@ def upstream_router(
         transport: carries the requests to it; None = the network.
 
     Raises:
-        ConfigError: the address is no http or https URL.
+        ConfigError: as for `Upstream`.
     """
     upstream = Upstream(service.config, transport)
     passing = Passing(service, upstream)
@@ -39,8 +39,10 @@ def upstream_router(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
-        yield
-        await upstream.aclose()
+        try:
+            yield
+        finally:
+            await upstream.aclose()
 
     router.lifespan_context = lifespan
 
