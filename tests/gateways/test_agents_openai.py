@@ -206,6 +206,15 @@ async def test_a_tools_unsafe_picture_stays_out_of_the_run(guard: RemoteImageGua
     assert arrived(service.bodies) == [False]
 
 
+def test_a_tools_guard_takes_only_what_acts(guard: RemoteImageGuard) -> None:
+    for option in ("on_unsafe", "on_refused", "on_blocked"):
+        with pytest.raises(TypeError, match=option):
+            image_tool_guardrail(guard, **{option: "notice"})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="Exactly one of preset and guard"):
+        image_tool_guardrail()
+    assert image_tool_guardrail(guard, name="pictures").name == "pictures"
+
+
 def test_a_wrong_option_is_named(guard: RemoteImageGuard) -> None:
     with pytest.raises(ConfigError, match="on_unsafe should be one of mask, notice, block"):
         ImageGuardFilter(guard, on_unsafe="drop")

@@ -6,6 +6,7 @@ user sent first, and by default it runs beside the model, which has the picture 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents import ToolGuardrailFunctionOutput, ToolOutputGuardrail, ToolOutputGuardrailData
@@ -59,7 +60,11 @@ class ImageGuardFilter:
 
 
 def image_tool_guardrail(
-    guard: AnyGuard | None = None, *, name: str = "guardalign", **options: Any
+    guard: AnyGuard | None = None,
+    *,
+    preset: str | Path | None = None,
+    allow_unscanned: bool = False,
+    name: str = "guardalign",
 ) -> ToolOutputGuardrail[Any]:
     """A guard that keeps a tool's unsafe result out of the run.
 
@@ -70,13 +75,15 @@ def image_tool_guardrail(
 
     Args:
         guard: an `ImageGuard`, or a `RemoteImageGuard` in a process without torch.
+        preset: name or path of a preset to load instead, on first use.
+        allow_unscanned: whether films, files, and what lies with the service pass unseen.
         name: in the results of a run.
-        options: those of `AgentGuard`.
 
     Raises:
-        ConfigError: an option is wrong.
+        ConfigError: neither or both of `guard` and `preset` are given, or no such preset exists.
     """
-    checking = AgentGuard(guard, **options)
+    # The whole result gives way, so that no picture has to be masked.
+    checking = AgentGuard(guard, preset=preset, on_unsafe="notice", allow_unscanned=allow_unscanned)
 
     async def check(data: ToolOutputGuardrailData) -> ToolGuardrailFunctionOutput:
         call = ResponseFunctionToolCall(
