@@ -14,7 +14,10 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 
 from benchmarks.adapter_overhead import QUESTION, count_decodings, decodings_note, demo_png, run
 from benchmarks.guards import without_memory
@@ -24,9 +27,31 @@ from guardalign_middleware import GuardAlign, ImageGuard
 from guardalign_middleware.bench.timing import Call, Comparison, compare
 from guardalign_middleware.testing import EchoRunner
 from langchain_guardalign import ChatGuardAlign, ImageGuardRunnable
-from langchain_guardalign.testing import IdleModel
 
 RESULT = RESULTS / "langchain_overhead.json"
+
+
+class IdleModel(BaseChatModel):
+    """A chat model that ignores its prompt, for measuring what a guard adds to a call.
+
+    Attributes:
+        answer: returned by every call.
+    """
+
+    answer: AIMessage
+
+    @property
+    def _llm_type(self) -> str:
+        return "idle"
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self.answer)])
 
 
 def measure(pairs: int, calls: int, guard: ImageGuard | None = None) -> dict[str, Any]:

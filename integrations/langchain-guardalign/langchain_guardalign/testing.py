@@ -61,26 +61,3 @@ class RecordingModel(BaseChatModel):
         self.seen.append([message.model_copy(deep=True) for message in messages])
         answer = self.answers[(len(self.seen) - 1) % len(self.answers)]
         return ChatResult(generations=[ChatGeneration(message=answer.model_copy())])
-
-
-class IdleModel(BaseChatModel):
-    """A chat model that ignores its prompt, for measuring what a guard adds to a call.
-
-    Attributes:
-        answer: returned by every call.
-    """
-
-    answer: AIMessage
-
-    @property
-    def _llm_type(self) -> str:
-        return "idle"
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=self.answer)])
