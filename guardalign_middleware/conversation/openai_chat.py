@@ -11,7 +11,10 @@ _WORDS = (
     " metadata user safety_identifier prompt_cache_key prompt_cache_retention service_tier store"
     " reasoning_effort reasoning verbosity modalities audio web_search_options thinking"
     " chat_template_kwargs guided_json guided_regex guided_choice guided_grammar moderation"
+    " structured_outputs json_schema grammar regex ebnf allowed_token_ids"
 )
+# Those of requests without messages that sound like pictures, and hold none.
+_WORDS_OF_OTHERS = "return_documents partial_images num_images image_size search_domain_filter"
 
 
 class ChatWalk(ConversationWalk):
@@ -19,9 +22,11 @@ class ChatWalk(ConversationWalk):
 
     turns_key = "messages"
     body_fields = {
-        **fields("words", _WORDS),
+        **fields("words", f"{_WORDS} {_WORDS_OF_OTHERS}"),
         **fields("strict", "prediction documents"),
     }
+    # Completions, embeddings, moderations, speech, drawing and search are asked in these.
+    prose_fields = frozenset("prompt negative_prompt suffix input instructions query".split())
     # Numbers in which a picture was encoded.
     stored_fields = frozenset({"prompt_embeds"})
     message_fields = {

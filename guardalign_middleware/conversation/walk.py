@@ -45,6 +45,7 @@ class ConversationWalk(Walk):
     Attributes:
         turns_key: the field with the turns of the conversation.
         body_fields: other fields that the dialect knows, and how they are read.
+        prose_fields: fields of requests without a conversation, whose texts may speak of pictures.
         stored_fields: fields that name what lies with the service, which cannot be looked at.
         message_fields: the fields of a message.
         tools: beginnings of the names of tools that show a model no picture from elsewhere.
@@ -52,6 +53,7 @@ class ConversationWalk(Walk):
 
     turns_key: ClassVar[str]
     body_fields: ClassVar[Fields]
+    prose_fields: ClassVar[frozenset[str]] = frozenset()
     stored_fields: ClassVar[frozenset[str]]
     message_fields: ClassVar[Fields]
     tools: ClassVar[tuple[str, ...]]
@@ -67,6 +69,9 @@ class ConversationWalk(Walk):
             return self._tools(item, place)
         if key in self.stored_fields:
             return item if item is None else self._stored(item, place)
+        if key in self.prose_fields:
+            reason = picture_trace(item, "prose", place)
+            return self._words(item, place, None if reason is None else _no_words(place, reason))
         return self._read(item, self.body_fields.get(key), key, place)
 
     def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
@@ -124,12 +129,11 @@ class ConversationWalk(Walk):
         if mode is not None:
             return self.value(item, place, mode)
         reason = picture_trace({key: item}, "unknown", place)
-        if reason is not None:
-            unknown = MessageError(
-                f"{place} is a field that this guard does not know: {reason}.",
-                remedy="Leave it out.",
-            )
-            return _GONE if self._withhold(unknown, place, None) else item
+        return self._words(item, place, None if reason is None else _unknown_field(place, reason))
+
+    def _words(self, item: Any, place: str, error: MessageError | None) -> Any:
+        if error is not None:
+            return _GONE if self._withhold(error, place, None) else item
         return self.value(item, place, "words")
 
     def _stored(self, item: Any, place: str) -> Any:
@@ -160,6 +164,19 @@ def _same_or(old: Sequence[Any], new: list[Any]) -> Sequence[Any]:
     if all(a is b for a, b in zip(old, new, strict=True)):
         return old
     return [item for item in new if item is not _GONE]
+
+
+def _unknown_field(place: str, reason: str) -> MessageError:
+    return MessageError(
+        f"{place} is a field that this guard does not know: {reason}.", remedy="Leave it out."
+    )
+
+
+def _no_words(place: str, reason: str) -> MessageError:
+    return MessageError(
+        f"{place} should be words: {reason}.",
+        remedy="Send pictures in the messages of a conversation.",
+    )
 
 
 def _capitals(key: str, place: str) -> MessageError:

@@ -23,12 +23,14 @@ from pydantic import BaseModel
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.intake.extent import picture_format
 
-Depth = Literal["arguments", "known", "unknown"]
+Depth = Literal["arguments", "known", "prose", "unknown"]
 """How much of a value counts as a trace.
 
 `arguments`: raw pictures only, because a call's arguments are words. `known`: also encoded and
 declared pictures, in a block of a known kind. `unknown`: also everything that could lead to a
-picture, such as an address, a file's id, or a key that speaks of images.
+picture, such as an address, a file's id, or a key that speaks of images. `prose`: as `unknown`, but
+texts and numbers are a model's words: a text may speak of pictures, and begin with an address, as
+long as it is no picture and not the address of one.
 """
 
 _MAX_DEPTH = 64
@@ -51,6 +53,17 @@ _DATA_URL = re.compile(r"\s*data:(?!text/plain|audio/)[a-z0-9.+-]*/?[^,\s]{0,200
 _MEDIA_URL = re.compile(r"data:(image|video|application)/", re.IGNORECASE)
 _ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]{1,30}://", re.IGNORECASE)
 _FILE_ID = re.compile(r"c?file[-_]\w{6,}")
+# The second form is Gemini's: its models of embeddings take a text like this as the file.
+_ONLY_FILE_ID = re.compile(r"\s*(?:c?file[-_]\w{6,}|files/[a-z0-9-]{1,40})\s*")
+_WEB = re.compile(r"\s*https?:", re.IGNORECASE)
+# No picture has fewer characters in base64.
+_LEAST_PICTURE = 32
+# What stands behind the comma of a data URL, unless that is an ellipsis or a placeholder.
+_CONTENT = re.compile(
+    rf"[A-Za-z0-9+/=_%~-]{{{_LEAST_PICTURE}}}|(?:<|%3C)(?:svg|[?!])", re.IGNORECASE
+)
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/_-]+")
+_LINE_END = re.compile(r"[\r\n]|\\+[rn]")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _MEDIA_WORDS = frozenset(
     "image images img picture pictures photo photos screenshot screenshots thumbnail video videos "
@@ -68,6 +81,10 @@ _PICTURE_TYPES = frozenset(
     {"image", "image_url", "input_image", "computer_screenshot", "image_generation_call"}
     | {"video", "video_url", "input_video", "file", "input_file", "media", "container_upload"}
 )
+# With these keys, requests of embeddings say what their texts stand for.
+_INPUT_KEYS = frozenset({"modality", "input_type", "inputType"})
+_INPUT_WORDS = frozenset("image images picture pictures photo photos video videos".split())
+_WIDE = frozenset({"prose", "unknown"})
 _DECLARED = "it or a part of it is declared a picture or a file"
 _ORIGINS = (
     *("base64", "blob", "bytes", "data", "file", "file_data", "file_id", "file_uri", "image"),
@@ -91,18 +108,7 @@ def is_encoded_picture(text: str) -> bool:
 
     Data URLs of audio and of plain text do not count.
     """
-    head = text[:512]
-    if _DATA_URL.match(head):
-        return True
-    compact = _SPACE.sub("", head)[:24].replace("-", "+").replace("_", "/")
-    match = _BASE64.match(compact)
-    if match is None:
-        return False
-    whole = match.group()
-    try:
-        return starts_like_picture(base64.b64decode(whole[: len(whole) // 4 * 4]))
-    except (binascii.Error, ValueError):
-        return False
+    return _DATA_URL.match(text[:512]) is not None or _is_base64_of_picture(text)
 
 
 def picture_trace(
@@ -147,7 +153,7 @@ def _trace(value: object, depth: Depth, place: str, level: int) -> str | None:
     if isinstance(value, _PLAIN):
         return None
     if isinstance(value, bytes | bytearray | memoryview):
-        if depth == "unknown" or starts_like_picture(bytes(value)[:18]):
+        if depth in _WIDE or starts_like_picture(bytes(value)[:18]):
             return "its bytes could be a picture"
         return None
     if isinstance(value, BaseModel):
@@ -167,7 +173,7 @@ def _in_items(
     block: Mapping[Any, Any], depth: Depth, place: str, level: int, arguments: Sequence[str] = ()
 ) -> str | None:
     for key, item in block.items():
-        if depth == "unknown" and (reason := _in_field(key, item)):
+        if depth in _WIDE and (reason := _in_field(key, item)):
             return reason
         inner: Depth = "arguments" if key in arguments else depth
         found = _trace(key, inner, place, level) or _trace(item, inner, place, level + 1)
@@ -193,6 +199,8 @@ def _in_elements(
 def _in_text(text: str, depth: Depth) -> str | None:
     if depth == "arguments":
         return None
+    if depth == "prose":
+        return _in_prose(text)
     if is_encoded_picture(text):
         return "a text in it is an encoded picture or file"
     if depth == "unknown":
@@ -203,10 +211,58 @@ def _in_text(text: str, depth: Depth) -> str | None:
     return None
 
 
+def _in_prose(text: str) -> str | None:
+    if _is_base64_of_picture(text) or _is_data(text):
+        return "a text in it is an encoded picture or file"
+    if _MEDIA_URL.search(text):
+        # In pairs, because a header may hold anything but a comma.
+        for header, content in itertools.pairwise(text.split(",")):
+            head = _LINE_END.sub("", content.lstrip()[:512])
+            if _CONTENT.match(head) and _MEDIA_URL.search(header):
+                return "a text in it holds a data URL"
+    if _ONLY_FILE_ID.fullmatch(text) or (_ADDRESS.match(text) and _is_address(text)):
+        return "an address or a file's id in it could lead to a picture"
+    return None
+
+
+def _is_data(text: str) -> bool:
+    """Whether a text is a data URL and nothing else, whatever a lenient decoder skips in it."""
+    whole = text.strip()
+    if whole[:5].lower() != "data:":
+        return False
+    if _SPACE.search(whole) is None and _DATA_URL.match(whole):
+        return True
+    content = _NOT_BASE64.sub("", whole.partition(",")[2])
+    return _is_base64_of_picture(content, least=_LEAST_PICTURE)
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text that begins with an address is nothing else, or may be read so."""
+    # Files in stores, and local ones, may have spaces in their names.
+    return not _WEB.match(text) or all(
+        _ADDRESS.match(word.group()) for word in re.finditer(r"\S+", text)
+    )
+
+
+def _is_base64_of_picture(text: str, least: int = 16) -> bool:
+    """Whether a text begins with so much base64, in which a picture begins."""
+    compact = _SPACE.sub("", text[:512]).replace("-", "+").replace("_", "/")
+    match = _BASE64.match(compact)
+    if match is None or len(match.group()) < least:
+        return False
+    whole = match.group()[:24]
+    try:
+        return starts_like_picture(base64.b64decode(whole[: len(whole) // 4 * 4]))
+    except (binascii.Error, ValueError):
+        return False
+
+
 def _in_field(key: object, item: object) -> str | None:
     """A field of an unknown block that speaks of pictures or files."""
     if item is False or not _is_given(item):
         return None
+    if key in _INPUT_KEYS and isinstance(item, str) and _words(item) & _INPUT_WORDS:
+        return f"its {key} {item[:40]!r} could stand for a picture"
     if key in _TYPE_KEYS and isinstance(item, str):
         if _words(item) & (_MEDIA_WORDS | {"application"}):
             return f"its {key} {item[:40]!r} could stand for a picture"

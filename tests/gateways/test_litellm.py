@@ -250,6 +250,12 @@ REFUSED: dict[str, tuple[str, Any]] = {
     "interactions": ("interactions", {"model": "gpt", "input": "x"}),
     "OCR": ("v1/ocr", {"model": "gpt", "document": link(UNSAFE)}),
     "embeddings of a picture": ("v1/embeddings", {"model": "gpt", "input": [url(UNSAFE)]}),
+    "embeddings of an address": (
+        "v1/embeddings",
+        {"model": "gpt", "input": ["gs://bucket/a cat.png"]},
+    ),
+    "embeddings of a stored file": ("v1/embeddings", {"model": "gpt", "input": "files/abc-123"}),
+    "embeddings of bytes": ("v1/embeddings", {"model": "gpt", "input": [*UNSAFE]}),
     "moderations of a picture": ("v1/moderations", {"model": "gpt", "input": [link(UNSAFE)]}),
     "completions of a picture": ("v1/completions", {"model": "gpt", "prompt": url(UNSAFE)}),
 }
@@ -267,9 +273,29 @@ def test_other_routes_are_closed_to_pictures(
     assert upstream.requests == []
 
 
-def test_routes_of_texts_are_open(clients: Clients, upstream: Recorded) -> None:
-    clients.openai.completions.create(model="gpt", prompt="Hello.")
-    assert "Hello." in json.dumps(upstream.body)
+TEXTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a text": ("completions", {"prompt": "Hello."}),
+    "a prefix": ("completions", {"prompt": "Use data:image/png;base64,... in CSS."}),
+    "markdown": ("completions", {"prompt": "![A cat](https://example.org/a.png)"}),
+    "an address in front": ("embeddings", {"input": ["https://example.org/a.png is a cat."]}),
+    "ids of tokens": ("embeddings", {"input": [1, 2, 3, 4, 5, 6, 7, 8, 9]}),
+    "several lists of ids": ("embeddings", {"input": [[72, 105, 33], [15339, 1917]]}),
+    "a file's name": ("moderations", {"input": "file_handler opens it."}),
+    "an option": ("images/generations", {"prompt": "A cat.", "partial_images": 2}),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_routes_of_texts_are_open(clients: Clients, upstream: Recorded, name: str) -> None:
+    path, body = TEXTS[name]
+    httpx.post(
+        f"{clients.url}/v1/{path}",
+        json={"model": "gpt", **body},
+        headers={"Authorization": f"Bearer {KEY}"},
+    )
+    ((_, _, arrived_body),) = upstream.requests
+    # LiteLLM makes a message of a prompt.
+    assert all(json.dumps(value) in json.dumps(arrived_body) for value in body.values())
 
 
 def test_the_proxy_counts_tokens_without_asking(clients: Clients, upstream: Recorded) -> None:
