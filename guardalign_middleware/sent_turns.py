@@ -105,7 +105,10 @@ class SentTurns:
 
 
 def digest_of(value: object) -> str:
-    """Recognizes an input that was refused before; equal inputs have equal digests."""
+    """Recognizes an input that was refused before; equal inputs have equal digests.
+
+    The order of keys does not count, because some stores do not keep it.
+    """
     digest = hashlib.sha256()
     try:
         _feed(digest.update, value)
@@ -124,9 +127,9 @@ def _feed(update: Callable[[bytes | bytearray], None], value: object) -> None:
         value = value.sha256
     update(f"{type(value).__name__}:".encode())
     if isinstance(value, Mapping):
-        for key, item in value.items():
+        for key in sorted(value, key=str):
             _feed(update, key)
-            _feed(update, item)
+            _feed(update, value[key])
         update(b"}")
     elif isinstance(value, list | tuple):
         for item in value:

@@ -154,5 +154,5 @@ def _digests(messages: Sequence[Any]) -> Iterator[str]:
     digest = hashlib.sha256()
     for message in messages:
         said = (message.type, message.id, message.content, message.additional_kwargs)
-        digest.update(repr(said).encode("utf-8", "surrogatepass"))
+        digest.update(sent_turns.digest_of(said).encode())
         yield digest.hexdigest()
