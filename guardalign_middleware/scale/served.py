@@ -165,9 +165,8 @@ class Switch:
         async with self._changing:
             before = self._now
             try:
-                served = await asyncio.to_thread(
-                    load_served, preset, options, before and before.served, mode=mode
-                )
+                known = None if before is None else before.served
+                served = await asyncio.to_thread(load_served, preset, options, known, mode=mode)
             except GuardAlignError as error:
                 if before is None:
                     raise
