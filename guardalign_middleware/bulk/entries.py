@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from guardalign_middleware.bulk.copies import PARTS
-from guardalign_middleware.bulk.entry import Entry
+from guardalign_middleware.bulk.entry import Entry, has_name
 from guardalign_middleware.bulk.folders import STDIN, Kind, look
 from guardalign_middleware.bulk.tables import is_table, table_entries
 from guardalign_middleware.bulk.tars import is_tar, tar_entries
@@ -127,11 +127,11 @@ def _lines(file: Path) -> list[str]:
 
 def _place(source: str, folder: str) -> str:
     """Where the copy of a file goes: below the folder named, or by its whole path."""
-    if source == STDIN or is_data_url(source):
+    if not has_name(source):
         return "image"
     if folder:
         return os.path.relpath(source, folder)
-    parts = PurePath(source).parts
-    return str(
-        PurePath(*("up" if part == ".." else part for part in parts if part not in ("/", ".")))
-    )
+    # Two slashes at the beginning are a root as well, which would lead out of the folder.
+    path = PurePath(source)
+    parts = path.parts[1:] if path.anchor else path.parts
+    return str(PurePath(*("up" if part == ".." else part for part in parts)))

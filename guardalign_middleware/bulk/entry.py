@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
+from guardalign_middleware.bulk.folders import STDIN
+from guardalign_middleware.intake.data_url import is_data_url
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -44,3 +47,11 @@ class Entry:
             why = f"It has {size:,} bytes; intake.max_bytes is {most:,}."
             return cls(source, place, error=why, in_shard=True)
         return cls(source, place, data=read(), in_shard=True)
+
+
+def has_name(source: str) -> bool:
+    """Whether an input is a file that can be known again.
+
+    Standard input is another picture each time, and a data URL is the picture itself.
+    """
+    return source != STDIN and not is_data_url(source)

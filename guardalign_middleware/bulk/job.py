@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,15 @@ class Job:
         overlays: folder for pictures of the verdicts; None = none.
         copies: folder for cleaned copies; None = pictures are scanned and not cleaned.
         describe: a line for people about each verdict; None = no such line.
+        stems: of copies that get another ending, by their places, where they are not the place;
+            from `places.distinct`.
     """
 
     config: GuardAlignConfig
     overlays: Path | None = None
     copies: Path | None = None
     describe: Callable[[Verdict], str] | None = None
+    stems: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from guardalign_middleware.audit.storage import write_all
+from guardalign_middleware.bulk.places import claim_of
 from guardalign_middleware.bulk.records import status_of, to_json_line
 from guardalign_middleware.errors import ConfigError
 
@@ -23,6 +24,9 @@ class ResumeFile:
 
     All lines of one input are written together. What an interruption left of them is cut off, so an
     input stands here completely or not at all.
+
+    Attributes:
+        copied: sources by the places of their cleaned copies; see `places.claim_of`.
     """
 
     def __init__(self, path: Path, file: int) -> None:
@@ -31,6 +35,7 @@ class ResumeFile:
         self._done: dict[str, int] = {}
         self._profiles: set[str] = set()
         self._copies: set[bool] = set()
+        self.copied: dict[str, str] = {}
         self._observed: set[bool] = set()
         self._read()
 
@@ -116,6 +121,9 @@ class ResumeFile:
 
     def _note(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
         self._done[source] = max(map(status_of, records))
+        for one in records:
+            if (place := claim_of(one)) is not None:
+                self.copied[place] = one["source"]
         self._copies |= {"copy" in one for one in records if "error" not in one}
         self._observed |= {one["decision"] == "observe" for one in records if "decision" in one}
         self._profiles |= {one["profile"] for one in records if one.get("profile") is not None}

@@ -11,6 +11,7 @@ from pathlib import Path
 from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.folders import STDIN
 from guardalign_middleware.bulk.job import Job, Outcome
+from guardalign_middleware.bulk.places import with_ending
 from guardalign_middleware.bulk.records import to_record
 from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.errors import ConfigError, GuardAlignError, GuardError, ImageRejected
@@ -22,11 +23,6 @@ from guardalign_middleware.types import CanonicalImage, Verdict
 
 _LONGEST_STEM = 60
 _BYTES = "<bytes>"
-_SUFFIXES = {
-    "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "image/png": (".png", ".apng"),
-    "image/webp": (".webp",),
-}
 
 
 class Scanner:
@@ -101,8 +97,8 @@ class Scanner:
                 continue
             file = item.encode()
             place = f"{entry.place}/{number}" if len(cleaned) > 1 else entry.place
-            if not entry.in_shard and not place.lower().endswith(_SUFFIXES[file.mime_type]):
-                place += _SUFFIXES[file.mime_type][0]
+            if not entry.in_shard:
+                place = with_ending(place, self._job.stems.get(place, place), file.mime_type)
             with replaced(self._job.copies / place) as target:
                 target.write(file.data)
             made.append({"copy": place})

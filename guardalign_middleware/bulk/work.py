@@ -8,7 +8,7 @@ from typing import Protocol
 
 from guardalign_middleware.bulk.copies import parts_of
 from guardalign_middleware.bulk.entries import Inputs, from_stdin, is_shard, read_entries
-from guardalign_middleware.bulk.entry import Entry
+from guardalign_middleware.bulk.entry import Entry, has_name
 from guardalign_middleware.bulk.folders import STDIN, Skipped
 from guardalign_middleware.bulk.job import Job
 from guardalign_middleware.intake.data_url import is_data_url
@@ -111,7 +111,8 @@ class Work:
     def shards(self) -> Iterator[tuple[str, str]]:
         """The tables and archives of which a cleaned copy is to be made now, and its place."""
         assert self.job.copies is not None
-        for path, place in self.inputs.files:
+        # Named twice, it is put together once: the parts are gone then.
+        for place, path in {place: path for path, place in self.inputs.files}.items():
             if is_shard(path):
                 target = self.job.copies / place
                 if path in self._scanned or not target.exists() or parts_of(target).exists():
@@ -135,13 +136,13 @@ class Work:
 
     def _status(self, source: str) -> int | None:
         """The status of an input whose results stand in the file to resume; None if they do not."""
-        # Standard input is another picture each time, and all data URLs have one label.
-        named = source != STDIN and not is_data_url(source)
-        return self._file.status(source) if self._file is not None and named else None
+        if self._file is None or not has_name(source):
+            return None
+        return self._file.status(source)
 
     def _named_before(self, source: str, named: set[str]) -> bool:
         """Whether an input was named twice, which would put it into the file twice."""
-        if self._file is None or source == STDIN or is_data_url(source):
+        if self._file is None or not has_name(source):
             return False
         again = source in named
         named.add(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+from PIL import Image
 
 from guardalign_middleware import ConfigError, GuardAlignConfig, ImageGuard
 from guardalign_middleware.cli.scan import ScanOptions, run_scan
@@ -194,6 +196,45 @@ class TestCopies:
         before = len(calls)
         scan(shard, copies=tmp_path / "again")
         assert len(calls) == before
+
+    def test_no_copy_is_written_over(self, scan: Scan, tmp_path: Path) -> None:
+        folder, clean = tmp_path / "in", tmp_path / "clean"
+        folder.mkdir()
+        for name, form, shade in (("a.tiff", "TIFF", 10), ("a.tiff.png", "PNG", 20)):
+            Image.new("RGB", (32, 32), (shade,) * 3).save(folder / name, form)
+        urls = [
+            f"data:image/png;base64,{base64.b64encode(data).decode()}" for data in (PLAIN, UNSAFE)
+        ]
+        status, found = scan(folder, *urls, copies=clean)
+        assert status == 1
+        copies = [row["copy"] for row in found]
+        inside = str(folder)[1:]
+        assert copies[:2] == [f"{inside}/a.tiff-2.png", f"{inside}/a.tiff.png"]
+        assert copies[2:] == ["image.png", "image-2.png"]
+        shades = [Image.open(clean / copy).convert("RGB").getpixel((0, 0)) for copy in copies[:2]]
+        assert shades == [(10,) * 3, (20,) * 3]
+        # A later scan goes on with other names, too.
+        _, found = scan(urls[0], copies=clean)
+        assert found[-1]["copy"] == "image-3.png"
+
+    def test_files_in_each_others_way_are_refused_before_a_scan(
+        self, scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        twin = tmp_path / str(tmp_path)[1:] / "a.png"
+        twin.parent.mkdir(parents=True)
+        for path in (twin, tmp_path / "a.png"):
+            path.write_bytes(PLAIN)
+        relative = twin.relative_to(tmp_path)
+        with pytest.raises(ConfigError, match=f"{tmp_path}/a.png and {relative} would be in"):
+            scan(tmp_path / "a.png", relative, copies=tmp_path / "clean")
+        assert (tmp_path / "results.jsonl").read_bytes() == b""
+        assert scan(tmp_path / "a.png", relative)[0] == 0
+
+    def test_an_archive_named_twice_has_its_pictures(self, scan: Scan, tmp_path: Path) -> None:
+        path = tar(tmp_path / "shard.tar", [("a.png", PLAIN)])
+        scan(path, f"{tmp_path}/./shard.tar", copies=tmp_path / "clean")
+        assert list(members(next((tmp_path / "clean").rglob("shard.tar")))) == ["a.png"]
 
     def test_results_without_copies_are_not_completed(
         self, scan: Scan, tmp_path: Path, shard: Path
