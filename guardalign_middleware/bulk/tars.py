@@ -58,9 +58,7 @@ def tar_entries(
                     if not member.isdir():
                         skip(f"{path}!{member.name}", kind)
                     continue
-                seen[member.name] += 1
-                again = f"#{seen[member.name]}" if seen[member.name] > 1 else ""
-                source, where = f"{path}!{member.name}{again}", f"{place}/{number}"
+                source, where = f"{path}!{_new_name(member.name, seen)}", f"{place}/{number}"
                 if known(source):
                     yield Entry(source, where, in_shard=True)
                 else:
@@ -99,6 +97,16 @@ def assemble_tar(path: str, parts: Path, target: Path, policy: IntakePolicy) -> 
                     member.size = part.stat().st_size
                     with part.open("rb") as cleaned:
                         copy.addfile(member, cleaned)
+
+
+def _new_name(name: str, seen: Counter[str]) -> str:
+    """The name of a member; with a number if another one has it, or was given it."""
+    new = name
+    while new in seen:
+        seen[name] += 1
+        new = f"{name}#{seen[name]}"
+    seen[new] += 1
+    return new
 
 
 def _mode(path: str) -> Literal["w", "w:gz", "w:bz2", "w:xz"] | None:

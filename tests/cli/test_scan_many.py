@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -235,6 +236,14 @@ class TestCopies:
         path = tar(tmp_path / "shard.tar", [("a.png", PLAIN)])
         scan(path, f"{tmp_path}/./shard.tar", copies=tmp_path / "clean")
         assert list(members(next((tmp_path / "clean").rglob("shard.tar")))) == ["a.png"]
+
+    def test_members_of_one_name_are_all_scanned(self, scan: Scan, tmp_path: Path) -> None:
+        names = ["a.png", "a.png", "a.png#2", "b.png#2", "b.png", "b.png"]
+        path = tar(tmp_path / "shard.tar", [(name, PLAIN) for name in names])
+        _, found = scan(path, copies=tmp_path / "clean")
+        assert len({row["source"] for row in found}) == len(names)
+        with tarfile.open(next((tmp_path / "clean").rglob("shard.tar"))) as copy:
+            assert copy.getnames() == names
 
     def test_results_without_copies_are_not_completed(
         self, scan: Scan, tmp_path: Path, shard: Path
