@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guardalign_middleware import __version__
 from guardalign_middleware.config import DetectionConfig, GuardAlignConfig, RunnerConfig
 from guardalign_middleware.preset_files import LOCAL_DIR
 from guardalign_middleware.remote import RemoteImageGuard
@@ -58,6 +59,15 @@ def guard_identity(
     if guard is not None:
         record["guard"] = _judged_by(guard)
     return {"guard": config.name, "fingerprint": _fingerprint(record)}
+
+
+def scan_identity(config: GuardAlignConfig) -> str:
+    """Equal for configs whose results of a scan may stand in one file.
+
+    The version is part of it, since the rules and classifiers for words come with it.
+    """
+    made = f"{guard_identity(config, None)['fingerprint']} {__version__}"
+    return _sha256(made.encode())
 
 
 def detector_key(config: GuardAlignConfig) -> str:

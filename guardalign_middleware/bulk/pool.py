@@ -50,7 +50,8 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         self._job = job
         self._workers = [_Worker(job) for _ in range(workers)]
         try:
-            self.fingerprint = [worker.ready() for worker in self._workers][0]
+            for worker in self._workers:
+                worker.ready()
         except BaseException:
             self._stop()
             raise
@@ -120,16 +121,15 @@ class _Worker:
         self.executor = ProcessPoolExecutor(1, mp_context=context)
         self._ready = self.executor.submit(_prepare, self._job)
 
-    def ready(self) -> str | None:
-        """Wait until the guard is loaded; the fingerprint of its thresholds."""
+    def ready(self) -> None:
+        """Wait until the guard is loaded."""
         try:
-            fingerprint, self._process = self._ready.result()
+            self._process = self._ready.result()
         except BrokenProcessPool as error:
             raise ModelLoadError(
                 "A process died while it loaded the guard.",
                 remedy="Ask for fewer --workers: each holds the models in its memory.",
             ) from error
-        return fingerprint
 
     def load(self, tasks: Iterable[_Task]) -> int:
         """How many tasks it has not finished."""
@@ -175,14 +175,13 @@ def _lost(entry: Entry) -> Outcome:
     )
 
 
-def _prepare(job: Job) -> tuple[str | None, int]:
-    """Load the guard of this process; the fingerprint of its thresholds, and its number."""
+def _prepare(job: Job) -> int:
+    """Load the guard of this process; its number."""
     # Imported on use: handing out work takes no models.
     from guardalign_middleware.bulk.scanner import Scanner
 
-    scanner = Scanner(job)
-    take_part(scanner)
-    return scanner.fingerprint, os.getpid()
+    take_part(Scanner(job))
+    return os.getpid()
 
 
 def take_part(scanner: _Scans) -> None:

@@ -33,7 +33,7 @@ class ResumeFile:
         self.path = path
         self._file = file
         self._done: dict[str, int] = {}
-        self._profiles: set[str] = set()
+        self._guards: set[str | None] = set()
         self._copies: set[bool] = set()
         self.copied: dict[str, str] = {}
         self._observed: set[bool] = set()
@@ -73,15 +73,6 @@ class ResumeFile:
             source: status for source, status in self._done.items() if source.startswith(begins)
         }
 
-    def check_profile(self, fingerprint: str) -> None:
-        """Keep verdicts of different thresholds apart.
-
-        Raises:
-            ConfigError: a verdict here was made with another threshold profile.
-        """
-        if self._profiles - {fingerprint}:
-            raise _unusable(self.path, "holds verdicts of a different threshold profile")
-
     def check_copies(self, *, wanted: bool) -> None:
         """Keep results with and without cleaned copies apart: what stands here is not done again.
 
@@ -101,6 +92,23 @@ class ResumeFile:
         if self._observed - {observing}:
             mode = "enforce" if observing else "observe"
             raise _unusable(self.path, f"holds results of the mode {mode}")
+
+    def check_guard(self, identity: str) -> None:
+        """Keep results of different guards apart, errors included.
+
+        Args:
+            identity: from `scan_identity`; the `guard` of each line.
+
+        Raises:
+            ConfigError: a result here was made by another guard, or does not say by which.
+        """
+        if self._guards - {identity}:
+            raise _unusable(
+                self.path,
+                "holds results of another preset, other --words or another version",
+                remedy="Give the options of the scan that made it, or name another file with "
+                "--resume.",
+            )
 
     def add(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
         """Append the lines of one input.
@@ -126,7 +134,7 @@ class ResumeFile:
                 self.copied[place] = one["source"]
         self._copies |= {"copy" in one for one in records if "error" not in one}
         self._observed |= {one["decision"] == "observe" for one in records if "decision" in one}
-        self._profiles |= {one["profile"] for one in records if one.get("profile") is not None}
+        self._guards |= {one.get("guard") for one in records}
 
     def _read(self) -> None:
         """Note what stands here, input by input, and cut off what is not complete."""
@@ -174,5 +182,7 @@ def _could_begin(line: bytes) -> bool:
     return line[: len(_OPENING)] == _OPENING[: len(line)]
 
 
-def _unusable(path: Path, why: str) -> ConfigError:
-    return ConfigError(f"The file {path} {why}.", remedy="Name another file with --resume.")
+def _unusable(
+    path: Path, why: str, remedy: str = "Name another file with --resume."
+) -> ConfigError:
+    return ConfigError(f"The file {path} {why}.", remedy=remedy)

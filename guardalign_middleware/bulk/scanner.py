@@ -39,12 +39,6 @@ class Scanner:
         self._job = job
         self._guard = ImageGuard.from_config(job.config)
 
-    @property
-    def fingerprint(self) -> str | None:
-        """Of the thresholds by which it decides."""
-        profile = self._guard.detector.profile
-        return None if profile is None else profile.fingerprint
-
     def outcomes(self, entries: Iterable[Entry]) -> Iterator[Outcome]:
         """What came of each input, in order."""
         return map(self.scan, entries)

@@ -7,7 +7,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from guardalign_middleware.bulk.copies import assemble
 from guardalign_middleware.bulk.entries import find_inputs
@@ -32,11 +31,9 @@ from guardalign_middleware.cli.console import (
     tracked,
 )
 from guardalign_middleware.config import GuardAlignConfig, Mode, WordsMode
+from guardalign_middleware.identity import scan_identity
 from guardalign_middleware.overlay import against, words_read
 from guardalign_middleware.types import Verdict
-
-if TYPE_CHECKING:
-    from guardalign_middleware.bulk.results import ResumeFile
 
 
 @dataclass(frozen=True)
@@ -100,6 +97,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
         copies=None if options.copies is None else make_folder(options.copies),
         describe=None if options.as_json else describe,
     )
+    made_by = scan_identity(config)
     inputs = find_inputs(paths, lists, config.intake)
     _print_skipped(Skipped(inputs.skipped))
     for error in inputs.errors:
@@ -114,6 +112,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
             file = stack.enter_context(ResumeFile.open(options.resume))
             file.check_copies(wanted=job.copies is not None)
             file.check_mode(observing=config.mode == "observe")
+            file.check_guard(made_by)
         if job.copies is not None:
             inputs, stems = distinct(inputs, {} if file is None else file.copied)
             job = replace(job, stems=stems)
@@ -123,10 +122,11 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
             err().print(f"{work.done:,}{of} inputs stand in {plain(str(options.resume))} already")
         total = None if inputs.count is None else inputs.count - work.done
         scan = _scan_here if options.ray is None else _scan_on_ray
-        with closing(scan(work, options, file)) as outcomes:
+        with closing(scan(work, options)) as outcomes:
             for outcome in tracked(outcomes, "scanning", total):
                 if file is not None:
-                    file.add(outcome.source, outcome.records)
+                    told = [{**record, "guard": made_by} for record in outcome.records]
+                    file.add(outcome.source, told)
                 _show(outcome, as_json=options.as_json)
                 statuses.add(outcome.status)
         statuses |= work.statuses
@@ -141,7 +141,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
     return max(statuses)
 
 
-def _scan_here(work: Work, options: ScanOptions, file: ResumeFile | None) -> Generator[Outcome]:
+def _scan_here(work: Work, options: ScanOptions) -> Generator[Outcome]:
     """What came of each input, by this process or by several of this machine."""
     entries = work.entries()
     first = next(entries, None)
@@ -154,12 +154,10 @@ def _scan_here(work: Work, options: ScanOptions, file: ResumeFile | None) -> Gen
                 if options.workers in {None, 1}
                 else stack.enter_context(WorkerPool(work.job, options.workers or 1))
             )
-        if file is not None and scans.fingerprint is not None:
-            file.check_profile(scans.fingerprint)
         yield from scans.outcomes(chain([first], entries))
 
 
-def _scan_on_ray(work: Work, options: ScanOptions, file: ResumeFile | None) -> Generator[Outcome]:
+def _scan_on_ray(work: Work, options: ScanOptions) -> Generator[Outcome]:
     """What came of each input, by the machines of a cluster."""
     from guardalign_middleware.scale.cluster import joined
     from guardalign_middleware.scale.engine import Actors
@@ -175,8 +173,6 @@ def _scan_on_ray(work: Work, options: ScanOptions, file: ResumeFile | None) -> G
         # Ray holds back cores from a pool that may grow: on two, a second guard never started.
         actors = Actors() if options.workers is None else Actors(options.workers, options.workers)
         scans = RayScans(ray, work.job, actors)
-        if file is not None:
-            file.check_profile(scans.fingerprint)
         yield from scans.outcomes(work, readings)
 
 

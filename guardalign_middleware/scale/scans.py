@@ -51,7 +51,9 @@ class RayScans:
         self._ray, self._actors = ray, actors
         self._job = replace(job, overlays=_whole(job.overlays), copies=_whole(job.copies))
         require_profile(job.config)
-        self.fingerprint = ThresholdProfile.load(job.config.detection.profile or "").fingerprint
+        profile = job.config.detection.profile
+        # Without one, a guard that observes only measures.
+        self._profile = None if profile is None else ThresholdProfile.load(profile).fingerprint
 
     def outcomes(self, work: Work, readings: Sequence[Reading]) -> Generator[Outcome]:
         """What came of each input, in order; close it, so that its actors end, if it is left.
@@ -96,7 +98,7 @@ class RayScans:
 
     def _check(self, outcome: Outcome) -> None:
         for record in outcome.records:
-            if record.get("profile", self.fingerprint) != self.fingerprint:
+            if record.get("profile", self._profile) != self._profile:
                 raise ConfigError(
                     "A machine of the cluster decided by another threshold profile.",
                     remedy="Put the same files on all machines.",

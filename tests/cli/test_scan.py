@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.cli import app
 from guardalign_middleware.cli.scan import ScanOptions, describe, run_scan
-from guardalign_middleware.config import AuditConfig, IntakePolicy
+from guardalign_middleware.config import AuditConfig, GuardAlignConfig, IntakePolicy
+from guardalign_middleware.identity import scan_identity
 from guardalign_middleware.testing import counting_guard, picture, png, red_config, red_guard
 from guardalign_middleware.types import Region
 from tests.support.animations import animation
@@ -164,10 +165,12 @@ class TestResume:
         first = run(monkeypatch, folder, "--resume", file, "--json", guard=guard)
         assert first.exit_code == 2
         stands = rows(file.read_text())
-        assert [row for row in stands if "error" not in row] == rows(first.stdout)
+        made_by = scan_identity(GuardAlignConfig.load("mini"))
+        told = [{**row, "guard": made_by} for row in rows(first.stdout)]
+        assert [row for row in stands if "error" not in row] == told
         (failed,) = [row for row in stands if "error" in row]
-        assert set(failed) == {"source", "error"}
-        assert failed["source"] == str(folder / "broken.jpg")
+        assert set(failed) == {"source", "error", "guard"}
+        assert (failed["source"], failed["guard"]) == (str(folder / "broken.jpg"), made_by)
         scanned = encoder.batches
         again = run(monkeypatch, folder, "--resume", file, "--json", guard=guard)
         assert (again.exit_code, again.stdout) == (2, "")
@@ -255,17 +258,47 @@ class TestResume:
         os.mkfifo(tmp_path / "pipe")
         assert run(monkeypatch, folder, "--resume", tmp_path / place).exit_code == 3
 
-    def test_verdicts_of_other_thresholds_are_not_mixed_in(
+    @pytest.mark.parametrize(
+        "options", [["--words", "report"], ["--preset", "clip-vit-b-32"], ["--preset", "changed"]]
+    )
+    @pytest.mark.parametrize("content", [PLAIN, b"damaged"])
+    def test_results_of_another_guard_are_not_taken_over(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], content: bytes
+    ) -> None:
+        """Not even when all is done, or when there are only errors."""
+        (tmp_path / "a.png").write_bytes(content)
+        file, profile = tmp_path / "results.jsonl", tmp_path / "profile.json"
+        profile.write_text("{}")
+        load = GuardAlignConfig.load
+
+        def with_profile(preset: str) -> GuardAlignConfig:
+            config = load("mini" if preset == "changed" else preset)
+            detection = config.detection.model_copy(update={"profile": profile})
+            return config.model_copy(update={"detection": detection})
+
+        monkeypatch.setattr(GuardAlignConfig, "load", with_profile)
+        status = run(monkeypatch, tmp_path / "a.png", "--resume", file).exit_code
+        before = file.read_bytes()
+        assert run(monkeypatch, tmp_path / "a.png", "--resume", file).exit_code == status
+        if options[-1] == "changed":
+            profile.write_text("{ }")
+        guard, encoder = counting_guard()
+        result = run(monkeypatch, tmp_path / "a.png", "--resume", file, *options, guard=guard)
+        assert result.exit_code == 3
+        told = " ".join(result.stderr.split())
+        assert "of another preset, other --words or another version" in told
+        assert "name another file with --resume" in told
+        assert (encoder.batches, file.read_bytes()) == (0, before)
+
+    def test_results_that_do_not_say_of_which_guard_are_not_taken_over(
         self, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
     ) -> None:
         file = tmp_path / "results.jsonl"
         run(monkeypatch, folder / "b.png", "--resume", file)
-        changed = file.read_text().replace('"profile": "', '"profile": "0')
-        file.write_text(changed)
-        result = run(monkeypatch, folder, "--resume", file)
-        assert result.exit_code == 3
-        assert "different threshold profile" in result.stderr
-        assert file.read_text() == changed
+        (row,) = rows(file.read_text())
+        del row["guard"]
+        file.write_text(json.dumps(row) + "\n")
+        assert run(monkeypatch, folder, "--resume", file).exit_code == 3
 
     def test_two_scans_do_not_share_a_file(
         self, monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from guardalign_middleware.bulk.job import Job, Outcome
 from guardalign_middleware.errors import ConfigError, GuardAlignError, GuardError
-from guardalign_middleware.scale.scans import _blocks
+from guardalign_middleware.scale.engine import Actors
+from guardalign_middleware.scale.scans import RayScans, _blocks
+from guardalign_middleware.testing import red_config
 
 
 class RayError(Exception):
@@ -57,3 +60,10 @@ def test_any_other_error_is_that_of_the_cluster() -> None:
     error = ended_by(RayError("a trace\nThe node died."))
     assert isinstance(error, GuardError)
     assert "The cluster gave up: The node died." in str(error)
+
+
+def test_a_guard_that_observes_needs_no_profile() -> None:
+    scans = RayScans(None, Job(red_config(mode="observe")), Actors())
+    scans._check(Outcome("a", ({"source": "a", "decision": "observe", "profile": None},)))
+    with pytest.raises(ConfigError, match="another threshold profile"):
+        scans._check(Outcome("a", ({"source": "a", "decision": "observe", "profile": "0"},)))

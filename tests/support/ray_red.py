@@ -30,7 +30,6 @@ class Red:
         guard = red_guard(job.config)
         ImageGuard.from_config = lambda config: guard  # type: ignore[method-assign,assignment]
         self._scanner = Scanner(job)
-        self.fingerprint = self._scanner.fingerprint
 
     def scan(self, entry: Entry) -> Outcome:
         """Scan, or die."""
@@ -39,11 +38,10 @@ class Red:
         return self._scanner.scan(entry)
 
 
-def prepare(job: Job) -> tuple[str | None, int]:
+def prepare(job: Job) -> int:
     """In place of `pool._prepare`: no models are loaded."""
-    scanner = Red(job)
-    pool.take_part(scanner)
-    return scanner.fingerprint, os.getpid()
+    pool.take_part(Red(job))
+    return os.getpid()
 
 
 def set_up_worker() -> None:
