@@ -18,21 +18,27 @@ def parts_of(target: Path) -> Path:
     return target.with_name(target.name + PARTS)
 
 
-def assemble(path: str, target: Path, column: str, policy: IntakePolicy) -> None:
+def assemble(path: str, target: Path, column: str, policy: IntakePolicy) -> str | None:
     """Put the cleaned copy of a table or an archive together.
 
     Args:
         path: of the original.
-        target: the copy; the folder of its parts is removed.
+        target: the copy; the folder of its parts is removed if it is whole.
         column: of a table, with the pictures.
         policy: what counts as a picture in an archive.
+
+    Returns:
+        Why the copy is short or missing, if the original is damaged; None = it is whole.
 
     Raises:
         ConfigError: it cannot be written.
     """
     parts = parts_of(target)
     if is_table(path):
-        assemble_table(path, parts, target, column)
+        damage = assemble_table(path, parts, target, column)
     else:
-        assemble_tar(path, parts, target, policy)
-    shutil.rmtree(parts, ignore_errors=True)
+        damage = assemble_tar(path, parts, target, policy)
+    if damage is None:
+        # Otherwise a later scan, of the file when it is whole, puts them into a new copy.
+        shutil.rmtree(parts, ignore_errors=True)
+    return damage

@@ -77,7 +77,7 @@ def table_entries(
         yield Entry(f"{path}#", place, error=why, in_shard=True)
 
 
-def assemble_table(path: str, parts: Path, target: Path, column: str) -> None:
+def assemble_table(path: str, parts: Path, target: Path, column: str) -> str | None:
     """Write a copy of a table with the cleaned pictures, and all other columns as they are.
 
     A picture without a cleaned copy, blocked or not scanned, becomes an empty cell.
@@ -88,27 +88,39 @@ def assemble_table(path: str, parts: Path, target: Path, column: str) -> None:
         target: the table to write; it appears when it is complete.
         column: with the pictures.
 
+    Returns:
+        Why the copy is short or missing, if the original is damaged; None = it is whole.
+
     Raises:
         ConfigError: it cannot be written.
     """
-    arrow, parquet = import_module("pyarrow"), _parquet()
-    row = 0
-    with parquet.ParquetFile(path) as table, replaced(target) as file:
+    arrow, parquet, damage = import_module("pyarrow"), _parquet(), _damage()
+    try:
+        table = parquet.ParquetFile(path)
+    except damage as error:
+        return f"There is no copy of {path}, which cannot be read: {error}."
+    with table, replaced(target) as file:
         schema = table.schema_arrow
         at = schema.get_field_index(column)
+        row = 0
+        batches = table.iter_batches(batch_size=_ROWS)
         with parquet.ParquetWriter(file, schema) as writer:
-            try:
-                for batch in table.iter_batches(batch_size=_ROWS):
-                    cells = []
-                    for cell in batch.column(at).to_pylist():
-                        part = parts / str(row)
-                        row += 1
-                        cells.append(_cleaned(cell, part.read_bytes() if part.exists() else None))
-                    cleaned = arrow.array(cells, type=schema.field(at).type)
-                    columns = [*batch.columns[:at], cleaned, *batch.columns[at + 1 :]]
-                    writer.write_batch(arrow.record_batch(columns, schema=schema))
-            except arrow.ArrowInvalid:
-                return  # what lies behind damage is not copied; its entry told so
+            while True:
+                try:
+                    batch = next(batches, None)
+                    old = [] if batch is None else batch.column(at).to_pylist()
+                except damage as error:
+                    return f"The copy {target} ends where {path} cannot be read: {error}."
+                if batch is None:
+                    return None
+                cells = []
+                for cell in old:
+                    part = parts / str(row)
+                    row += 1
+                    cells.append(_cleaned(cell, part.read_bytes() if part.exists() else None))
+                cleaned = arrow.array(cells, type=schema.field(at).type)
+                columns = [*batch.columns[:at], cleaned, *batch.columns[at + 1 :]]
+                writer.write_batch(arrow.record_batch(columns, schema=schema))
 
 
 def write_table(lines: Path, target: Path) -> None:
@@ -155,7 +167,7 @@ def _parquet() -> Any:
 
 def _damage() -> tuple[type[Exception], ...]:
     arrow = import_module("pyarrow")
-    return (OSError, arrow.ArrowException)
+    return (OSError, UnicodeDecodeError, arrow.ArrowException)
 
 
 def _check_column(path: str, schema: Any, column: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import lzma
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from tempfile import SpooledTemporaryFile
+from typing import Literal, TypeVar
 
 from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.folders import HEAD, UNSCANNED, Kind, kind_of
@@ -22,7 +24,21 @@ _MODES: dict[str, Literal["w", "w:gz", "w:bz2", "w:xz"]] = {
     ".tar.bz2": "w:bz2",
     ".tar.xz": "w:xz",
 }
-_DAMAGE = (OSError, EOFError, tarfile.TarError)
+_DAMAGE = (
+    OSError,
+    EOFError,
+    # What tarfile lets through: of what unpacks, of numbers in its headers, and of many headers.
+    ValueError,
+    OverflowError,
+    IndexError,
+    RecursionError,
+    zlib.error,
+    lzma.LZMAError,
+    tarfile.TarError,
+)
+_CHUNK = 1 << 20
+_IN_MEMORY = 8 << 20
+_T = TypeVar("_T")
 
 
 def is_tar(path: str) -> bool:
@@ -52,7 +68,7 @@ def tar_entries(
     seen: Counter[str] = Counter()
     try:
         with tarfile.open(path) as archive:
-            for number, member in enumerate(archive):
+            for number, member in enumerate(iter(partial(_next, archive), None)):
                 kind = _kind(archive, member, policy)
                 if kind != "picture":
                     if not member.isdir():
@@ -66,10 +82,12 @@ def tar_entries(
                     read = partial(_bytes, archive, member, size)
                     yield Entry.member(source, where, size, policy.max_bytes, read)
     except _DAMAGE as error:
-        yield Entry(f"{path}!", place, error=f"The archive cannot be read to its end: {error}.")
+        yield Entry(
+            f"{path}!", place, error=f"The archive cannot be read to its end: {_why(error)}."
+        )
 
 
-def assemble_tar(path: str, parts: Path, target: Path, policy: IntakePolicy) -> None:
+def assemble_tar(path: str, parts: Path, target: Path, policy: IntakePolicy) -> str | None:
     """Write a copy of an archive with the cleaned pictures, and what is no picture as it is.
 
     Pictures without a cleaned copy, blocked or not scanned, are left out, also those in formats
@@ -81,22 +99,94 @@ def assemble_tar(path: str, parts: Path, target: Path, policy: IntakePolicy) -> 
         target: the archive to write; it appears when it is complete.
         policy: what counts as a picture.
 
+    Returns:
+        Why the copy is short or missing, if the original is damaged; None = it is whole.
+
     Raises:
         ConfigError: it cannot be written.
     """
     mode = _mode(path) or "w"
-    with replaced(target) as file, tarfile.open(fileobj=file, mode=mode) as copy:
-        with suppress(tarfile.ReadError, EOFError), tarfile.open(path) as archive:
-            for number, member in enumerate(archive):
-                kind = _kind(archive, member, policy)
-                if kind in UNSCANNED:
-                    continue
-                if kind != "picture":
-                    copy.addfile(member, archive.extractfile(member) if member.isreg() else None)
-                elif (part := parts / str(number)).exists():
-                    member.size = part.stat().st_size
-                    with part.open("rb") as cleaned:
-                        copy.addfile(member, cleaned)
+    try:
+        archive = _reading(lambda: tarfile.open(path))
+    except _Damaged as error:
+        return f"There is no copy of {path}, which cannot be read: {error}."
+    with archive, replaced(target) as file, tarfile.open(fileobj=file, mode=mode) as copy:
+        try:
+            members = iter(partial(_reading, partial(_next, archive)), None)
+            for number, member in enumerate(members):
+                kind = _reading(partial(_kind, archive, member, policy))
+                if kind == "picture":
+                    if (part := parts / str(number)).exists():
+                        with part.open("rb") as cleaned:
+                            copy.addfile(_resized(member, part.stat().st_size), cleaned)
+                elif kind not in UNSCANNED:
+                    _add(copy, archive, member, target.parent)
+        except _Damaged as error:
+            return f"The copy {target} ends where {path} cannot be read: {error}."
+    return None
+
+
+class _Damaged(Exception):
+    """The original cannot be read on, which is no error of what is written."""
+
+
+def _reading(read: Callable[[], _T]) -> _T:
+    """What a call gives that only reads the original."""
+    try:
+        return read()
+    except _DAMAGE as error:
+        raise _Damaged(_why(error)) from error
+
+
+def _why(error: Exception) -> str:
+    """What is wrong, without what each way of unpacking said."""
+    return str(error).partition(":\n")[0] or type(error).__name__
+
+
+def _next(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
+    """The next member; None at the end, for which `tarfile` takes a damaged header as well."""
+    member = archive.next()
+    if member is None:
+        file = archive.fileobj
+        assert file is not None
+        file.seek(archive.offset)
+        if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+            raise tarfile.ReadError("bad header")
+    elif member.size < 0 or archive.offset < member.offset_data:
+        # It would be followed by itself, without an end.
+        raise tarfile.ReadError("bad size")
+    return member
+
+
+def _add(
+    copy: tarfile.TarFile, archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path
+) -> None:
+    """Copy a member that is no picture; one that is damaged leaves no half of it behind."""
+    source = _reading(partial(archive.extractfile, member)) if member.isreg() else None
+    if source is None:
+        # What is no file has no data, whatever its header says; data of it was not looked at.
+        copy.addfile(_resized(member, 0))
+        return
+    with SpooledTemporaryFile(_IN_MEMORY, dir=str(folder)) as whole:
+        while chunk := _reading(partial(source.read, _CHUNK)):
+            whole.write(chunk)
+        size = whole.tell()
+        whole.seek(0)
+        copy.addfile(_resized(member, size), whole)
+
+
+def _resized(member: tarfile.TarInfo, size: int) -> tarfile.TarInfo:
+    """The header of a member that is written anew; what the old one says of its size goes."""
+    member.size = size
+    if member.isreg():
+        member.type = tarfile.REGTYPE  # all of it is there, if it was a sparse file
+    member.pax_headers = {
+        name: value
+        for name, value in member.pax_headers.items()
+        # Keys that are no UTF-8 can be read and not written.
+        if name != "size" and not name.startswith("GNU.sparse.") and name.isprintable()
+    }
+    return member
 
 
 def _new_name(name: str, seen: Counter[str]) -> str:

@@ -133,7 +133,10 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
         _print_skipped(work.skipped)
         if job.copies is not None:
             for path, place in work.shards():
-                assemble(path, job.copies / place, options.column, config.intake)
+                damage = assemble(path, job.copies / place, options.column, config.intake)
+                if damage is not None:
+                    print_error(damage)
+                    statuses.add(CANNOT)
         if file is not None and options.table is not None:
             write_table(file.path, options.table)
         if file is not None and options.report is not None:

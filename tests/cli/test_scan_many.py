@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -19,6 +20,7 @@ from guardalign_middleware import ConfigError, GuardAlignConfig, ImageGuard
 from guardalign_middleware.cli.scan import ScanOptions, run_scan
 from guardalign_middleware.testing import red_config, red_guard
 from tests.support.bulk import PLAIN, UNSAFE, is_red, members, table, tar
+from tests.support.pictures import encode
 
 Scan = Callable[..., tuple[int, list[dict[str, Any]]]]
 
@@ -39,6 +41,12 @@ def scan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Scan:
         return status, [json.loads(line) for line in results.read_text().splitlines()]
 
     return scanned
+
+
+def noise(seed: int) -> bytes:
+    """A picture that cannot be compressed."""
+    pixels = np.random.default_rng(seed).integers(0, 90, (64, 64, 3), dtype=np.uint8)
+    return encode(Image.fromarray(pixels))
 
 
 def told(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -121,6 +129,35 @@ def test_a_damaged_table_is_a_row(scan: Scan, rows: Path) -> None:
     assert "cannot be read from row 0 on" in found[0]["error"]
 
 
+@pytest.mark.parametrize("copies", [False, True])
+def test_damaged_tables_and_archives_do_not_end_a_scan(
+    scan: Scan, tmp_path: Path, rows: Path, copies: bool
+) -> None:
+    made = [(f"{number}.png", noise(number)) for number in range(4)]
+    damaged = [rows, tmp_path / "footless.parquet"]
+    for ending in ("gz", "xz"):
+        damaged.append(tar(tmp_path / f"s.tar.{ending}", made, f"w:{ending}"))
+    for path in damaged[2:]:
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2] + bytes(5_000) + data[len(data) // 2 + 5_000 :])
+    damaged[1].write_bytes(rows.read_bytes()[:-50])
+    rows.write_bytes(rows.read_bytes()[:4] + bytes(400) + rows.read_bytes()[404:])
+    (tmp_path / "good.png").write_bytes(PLAIN)
+    options = {"copies": tmp_path / "clean"} if copies else {}
+    status, found = scan(
+        *damaged, tmp_path / "gone.tar", tmp_path / "good.png", table=tmp_path / "all.pq", **options
+    )
+    assert status == 2
+    assert told(found)["good.png"] == "allow"
+    errors = [row["source"] for row in found if "error" in row]
+    assert {source.rstrip("!#") for source in errors} >= {
+        str(path) for path in [*damaged, tmp_path / "gone.tar"]
+    }
+    assert (tmp_path / "all.pq").exists()
+    kept = {path.name for path in (tmp_path / "clean").rglob("*.*") if path.is_file()}
+    assert kept == ({"good.png", "rows.parquet", "s.tar.gz", "s.tar.xz"} if copies else set())
+
+
 class TestCopies:
     def test_a_folder_keeps_its_layout(self, scan: Scan, tmp_path: Path) -> None:
         pictures = tmp_path / "pictures"
@@ -197,6 +234,22 @@ class TestCopies:
         before = len(calls)
         scan(shard, copies=tmp_path / "again")
         assert len(calls) == before
+
+    def test_the_copy_of_a_file_that_was_repaired_is_complete(
+        self, scan: Scan, tmp_path: Path
+    ) -> None:
+        names = ["a.png", "b.png", "c.txt", "d.png"]
+        path = tar(tmp_path / "shard.tar", [(name, PLAIN) for name in names])
+        data = path.read_bytes()
+        path.write_bytes(data[: data.index(b"d.png") + 50])
+        for _ in range(2):
+            assert scan(path, copies=tmp_path / "clean")[0] == 2
+            (copy,) = (tmp_path / "clean").rglob("shard.tar")
+            assert list(members(copy)) == names[:3]
+        path.write_bytes(data)
+        scan(path, copies=tmp_path / "clean")
+        assert list(members(copy)) == names
+        assert not list((tmp_path / "clean").rglob("*.parts"))
 
     def test_no_copy_is_written_over(self, scan: Scan, tmp_path: Path) -> None:
         folder, clean = tmp_path / "in", tmp_path / "clean"
