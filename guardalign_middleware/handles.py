@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
-from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
+from guardalign_middleware.config import GuardAlignConfig, Mode, RunnerConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.identity import (
     chain_identity,
@@ -50,7 +50,13 @@ _QUIET: ContextVar[bool] = ContextVar("_QUIET", default=False)
 class _Lazy(ABC, Generic[Loaded]):
     """A handle that loads once, however many threads ask."""
 
-    def __init__(self, preset: str | Path | None, loaded: Loaded | None, kind: str) -> None:
+    def __init__(
+        self,
+        preset: str | Path | None,
+        loaded: Loaded | None,
+        kind: str,
+        mode: Mode | None = None,
+    ) -> None:
         if (preset is None) == (loaded is None):
             raise ConfigError(f"Exactly one of preset and {kind} should be given.")
         if loaded is None:
@@ -58,11 +64,14 @@ class _Lazy(ABC, Generic[Loaded]):
             require_local()
         else:
             check_loaded(loaded, kind)
-        self._preset = preset
+            if mode is not None:
+                raise ConfigError(f"mode needs a preset: a loaded {kind} has one of its own.")
+        self._preset, self._mode = preset, mode
         self._loaded = loaded
         self._kind = kind
         self._lock = threading.Lock()
-        self._config = loaded.config if loaded is not None else GuardAlignConfig.load(preset or "")
+        config = loaded.config if loaded is not None else GuardAlignConfig.load(preset or "")
+        self._config = config.in_mode(mode)
         self._warned = False
         self._shares = self._find_shares() if loaded is None else ()
 
@@ -136,7 +145,7 @@ class _Lazy(ABC, Generic[Loaded]):
             )
         return self._preset
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str | Path]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         return type(self), (self.require_preset(),)
 
 
@@ -203,17 +212,20 @@ class LazyGuard(_Lazy["AnyGuard"]):
     Args:
         preset: name or path of the preset to load.
         guard: a loaded guard, or one in another process, instead of `preset`.
+        mode: of a preset, whether the guard acts on what it finds; None = as it says.
 
     Raises:
-        ConfigError: neither or both are given, or the preset cannot be read.
+        ConfigError: neither or both are given, a loaded guard has a `mode` beside it, or the preset
+            cannot be read.
     """
 
     def __init__(
         self,
         preset: str | Path | None = None,
         guard: AnyGuard | None = None,
+        mode: Mode | None = None,
     ) -> None:
-        super().__init__(preset, guard, "guard")
+        super().__init__(preset, guard, "guard", mode)
         self._identity = guard_identity(self._config, guard)
 
     def warn_of_mini(self, owner: str) -> None:
@@ -233,6 +245,9 @@ class LazyGuard(_Lazy["AnyGuard"]):
         profile files. Two guards that could clean an image differently have different fingerprints.
         """
         return dict(self._identity)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        return type(self), (self.require_preset(), None, self._mode)
 
     def _load(self) -> ImageGuard:
         return self._shared_guard()

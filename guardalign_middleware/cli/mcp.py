@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guardalign_middleware.cli.console import err
+from guardalign_middleware.config import Mode
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.mcp import Handling, MessageGuard, StdioProxy
@@ -22,12 +23,14 @@ class Where:
 
     Attributes:
         preset: of a guard in this process; None = mini, or the one at `guard_url`.
+        mode: whether that guard acts on what it finds; None = as the preset says.
         guard_url: of a guard in another process.
         guard_key_env: environment variable with the key for it.
         guard_allow_http: whether pictures may travel to it without encryption.
     """
 
     preset: str | None = None
+    mode: Mode | None = None
     guard_url: str | None = None
     guard_key_env: str | None = None
     guard_allow_http: bool = False
@@ -44,13 +47,18 @@ class Where:
                     "--guard-key-env and --guard-allow-http need --guard-url.",
                     remedy="Give the address of `guardalign serve`.",
                 )
-            handle = LazyGuard(preset=self.preset or "mini")
+            handle = LazyGuard(preset=self.preset or "mini", mode=self.mode)
             handle.warn_of_mini("guardalign mcp")
             return lambda: handle
         if self.preset is not None:
             raise ConfigError(
                 "Give --preset or --guard-url, not both.",
                 remedy="The guard at --guard-url has a preset of its own.",
+            )
+        if self.mode is not None:
+            raise ConfigError(
+                "--mode is for a guard of --preset.",
+                remedy="Give it to the `guardalign serve` at --guard-url.",
             )
         guard = RemoteImageGuard(
             self.guard_url, api_key=self._key(), allow_http=self.guard_allow_http

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from guardalign_middleware.cli.options import Mode
 from guardalign_middleware.cli.running import run
 
 
@@ -52,6 +53,7 @@ def mcp(
             "--preset", "-p", help="Shipped preset, or path of a .yaml file. Default: mini."
         ),
     ] = None,
+    mode: Mode = None,
 ) -> None:
     """Put the guard in front of an MCP server: the pictures that it sends are cleaned.
 
@@ -69,7 +71,7 @@ def mcp(
             url=url,
             host=host,
             port=port,
-            where=Where(preset, guard_url, guard_key_env, guard_allow_http),
+            where=Where(preset, mode, guard_url, guard_key_env, guard_allow_http),
             handling=Handling(on_unsafe, on_refused, allow_unscanned),
         )
     )

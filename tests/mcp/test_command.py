@@ -55,6 +55,7 @@ def invoke(*arguments: str) -> Any:
         (["--url", "http://a/mcp", "--", "cat"], "Give the command"),
         (["--port", "1", "--", "cat"], "--host and --port need --url"),
         (["--preset", "mini", "--guard-url", "http://127.0.0.1:1", "--", "cat"], "not both"),
+        (["--mode", "observe", "--guard-url", "http://127.0.0.1:1", "--", "cat"], "--mode is for"),
         (["--guard-key-env", "NAME", "--", "cat"], "need --guard-url"),
         (["--guard-allow-http", "--", "cat"], "need --guard-url"),
         (["--guard-url", "http://a.example", "--", "cat"], "without encryption"),
@@ -103,6 +104,12 @@ def test_options_of_the_server_are_its_own(seen: dict[str, Any]) -> None:
         assert invoke(*options, *rest).exit_code == 9
         assert seen["command"] == ["npx", "-y", "--preset", "x"]
         assert seen["guard"]._handling == Handling("block", "raise", True)
+
+
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+def test_the_guard_is_in_the_mode_that_is_asked_for(seen: dict[str, Any], mode: str) -> None:
+    assert invoke("--mode", mode, "--", "cat").exit_code == 9
+    assert seen["guard"]._make().config.mode == mode
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])

@@ -10,6 +10,7 @@ import base64
 import json
 import logging
 import math
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -364,3 +365,12 @@ def test_adapters_know_the_mode_before_they_load(tmp_path: Path) -> None:
     guard, _ = counting_guard()
     assert LazyGuard(guard=guard).config.mode == "enforce"
     assert LazyGuard(guard=observer()).identity != LazyGuard(guard=guard).identity
+
+
+def test_a_handle_on_a_preset_takes_the_mode_and_keeps_it_in_a_pickle() -> None:
+    observing = LazyGuard("mini", mode="observe")
+    again = pickle.loads(pickle.dumps(observing))
+    assert (observing.config.mode, again.config.mode) == ("observe", "observe")
+    assert observing.identity == again.identity != LazyGuard("mini").identity
+    with pytest.raises(ConfigError, match="mode needs a preset"):
+        LazyGuard(guard=observer(), mode="enforce")
