@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from guardalign_middleware.guard import GuardAlign
     from guardalign_middleware.image_guard import ImageGuard
 
+_SPEED: Any = {"batch_size", "int8_cache", "local_files_only"}
+_NOT_OF_RESULTS: Any = {
+    **dict.fromkeys("name notes verified audit runner serve blocked_reply".split(), True),
+    "detection": {
+        **dict.fromkeys("anchors profile anchor_cache".split(), True),
+        **dict.fromkeys("remembered_verdicts remembered_bytes max_queue".split(), True),
+        "encoder": _SPEED,
+        "defence": {"second": {"anchors": True, "encoder": _SPEED}},
+    },
+}
+"""Fields of a config without influence on what a scan finds, and paths of files."""
+
 
 def chain_identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[str, Any]:
     """What an answer depends on, as plain JSON values.
@@ -62,12 +74,18 @@ def guard_identity(
 
 
 def scan_identity(config: GuardAlignConfig) -> str:
-    """Equal for configs whose results of a scan may stand in one file.
+    """Equal for configs whose results of a scan may stand together.
 
-    The version is part of it, since the rules and classifiers for words come with it.
+    Files count by their contents, wherever they lie. The version is part of it, since the rules and
+    classifiers for words come with it.
     """
-    made = f"{guard_identity(config, None)['fingerprint']} {__version__}"
-    return _sha256(made.encode())
+    record = {
+        "config": config.model_dump(mode="json", exclude=_NOT_OF_RESULTS),
+        "files": _file_digests(config.detection),
+        "seen by": _seen_by(config),
+        "version": __version__,
+    }
+    return _fingerprint(record)
 
 
 def detector_key(config: GuardAlignConfig) -> str:

@@ -93,11 +93,21 @@ def load_as_scanned(
         ImageRejected: it cannot be read.
         GuardError: stage `output`; a fault of the encoder.
     """
-    image, limits = load_image(source, intake), _limits(intake, output)
+    limits = _limits(intake, output)
+    return _fitted(
+        load_image(source, intake),
+        limits,
+        lambda image: fitting_scale(image, limits, intake.formats),
+    )
+
+
+def _fitted(
+    image: CanonicalImage, limits: OutputConfig, scale_of: Callable[[CanonicalImage], float]
+) -> CanonicalImage:
     if certainly_fits(image, limits):
         return image
     with typed_faults("output"):
-        return scaled(image, fitting_scale(image, limits, intake.formats))
+        return scaled(image, scale_of(image))
 
 
 def _limits(intake: IntakePolicy, output: OutputConfig) -> OutputConfig:
@@ -137,17 +147,14 @@ class GuardOutput:
         Raises:
             GuardError: stage `output`; a fault of the encoder.
         """
-        if certainly_fits(image, self._limits):
-            return image
+        return _fitted(image, self._limits, self._scale)
+
+    def _scale(self, image: CanonicalImage) -> float:
         key = f"{image.sha256}:{image.encoding}"
-        with typed_faults("output"):
-            scale = self._scales.get_many(
-                {key: image},
-                lambda images: [
-                    fitting_scale(each, self._limits, self._formats) for each in images
-                ],
-            )[key]
-            return scaled(image, scale)
+        return self._scales.get_many(
+            {key: image},
+            lambda images: [fitting_scale(each, self._limits, self._formats) for each in images],
+        )[key]
 
     def passed(self, images: Sequence[CanonicalImage]) -> list[Verdict | None]:
         """The verdicts by which these very files left a guard like this one; None for others."""

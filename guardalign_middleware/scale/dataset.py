@@ -9,7 +9,7 @@ from guardalign_middleware import __version__
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detector_loading import require_profile
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.identity import guard_identity
+from guardalign_middleware.identity import scan_identity
 from guardalign_middleware.scale.engine import ACTOR_CPUS, Actors, pool_of
 from guardalign_middleware.scale.extra import require_ray
 from guardalign_middleware.scale.rows import ScanRows
@@ -80,7 +80,7 @@ def scan_dataset(
         place = str(Path(place).resolve())
     store = None
     if place is not None:
-        made = f"{guard_identity(config, None)['fingerprint']} {__version__} {cleaned}"
+        made = f"{scan_identity(config)} {cleaned}"
         store = (place, digest_of(made.encode()))
     gpus = actors.gpus_in(ray.cluster_resources(), config)
     return ds.map_batches(

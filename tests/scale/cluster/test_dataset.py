@@ -26,7 +26,7 @@ def test_the_code_of_the_page_runs(
         (tmp_path / "photos" / f"{name}.png").write_bytes(data)
     made = config_with_profile(tmp_path)
     monkeypatch.setattr(GuardAlignConfig, "load", lambda preset: made)
-    monkeypatch.setattr(dataset, "guard_identity", lambda *_: {"fingerprint": "red"})
+    monkeypatch.setattr(dataset, "scan_identity", lambda _: "red")
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     names: dict[str, Any] = {}
     exec(code.replace("s3://bucket", str(tmp_path)), names)  # noqa: S102

@@ -1,0 +1,58 @@
+"""Which results of scans may stand together."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.identity import scan_identity
+
+MINI = GuardAlignConfig.load("mini")
+
+
+def with_detection(**changes: Any) -> GuardAlignConfig:
+    return MINI.model_copy(update={"detection": MINI.detection.model_copy(update=changes)})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        MINI.model_copy(update={"name": "other", "notes": "of another day"}),
+        MINI.model_copy(update={"runner": None, "serve": None}),
+        with_detection(max_queue=7, remembered_verdicts=0),
+        with_detection(encoder=MINI.detection.encoder.model_copy(update={"batch_size": 3})),
+    ],
+    ids=["name", "answers", "memory", "batches"],
+)
+def test_what_has_no_influence_does_not_count(other: GuardAlignConfig) -> None:
+    assert scan_identity(other) == scan_identity(MINI)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        MINI.in_mode("observe"),
+        MINI.model_copy(update={"words": MINI.words.model_copy(update={"mode": "report"})}),
+        with_detection(profile=None),
+        with_detection(patches=MINI.detection.patches.model_copy(update={"max_crops": 9})),
+        MINI.model_copy(update={"output": MINI.output.model_copy(update={"max_side": 64})}),
+    ],
+    ids=["mode", "words", "thresholds", "crops", "size"],
+)
+def test_what_decides_counts(other: GuardAlignConfig) -> None:
+    assert scan_identity(other) != scan_identity(MINI)
+
+
+def test_files_count_by_their_contents(tmp_path: Path) -> None:
+    moved = {}
+    for name in ("anchors", "profile"):
+        path = getattr(MINI.detection, name)
+        moved[name] = Path(shutil.copy(path, tmp_path / path.name))
+    there = with_detection(**moved)
+    assert scan_identity(there) == scan_identity(MINI)
+    moved["anchors"].write_bytes(moved["anchors"].read_bytes() + b"\n")
+    assert scan_identity(there) != scan_identity(MINI)
