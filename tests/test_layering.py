@@ -43,6 +43,7 @@ STAGES = (
     "cache",
     "own_loop",
     "listening",
+    "connections",
     "provenance",
     "model_folder",
     "png",

@@ -1,11 +1,10 @@
-"""Where a remote guard is, and the key for it: checked before anything is sent."""
+"""Where a remote guard is: checked before anything is sent."""
 
 from __future__ import annotations
 
 import ipaddress
 
 import httpx
-from pydantic import SecretStr
 
 from guardalign_middleware.errors import ConfigError
 
@@ -38,22 +37,6 @@ def checked_url(url: str, *, allow_http: bool) -> httpx.URL:
 def label_of(url: httpx.URL) -> str:
     """The URL in errors; it holds no secret."""
     return str(url).rstrip("/")
-
-
-def checked_key(api_key: str | None) -> SecretStr | None:
-    """The key, hidden from representations and logs.
-
-    Raises:
-        ConfigError: no header can hold it.
-    """
-    if api_key is None:
-        return None
-    if not isinstance(api_key, str) or not api_key.strip():
-        raise ConfigError("api_key should be a key, or None.", remedy="Check where it is read.")
-    key = api_key.strip()
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigError("api_key should hold printable ASCII characters only, and no spaces.")
-    return SecretStr(key)
 
 
 def _is_loopback(host: str) -> bool:

@@ -13,12 +13,13 @@ from weakref import WeakSet
 
 from guardalign_middleware.async_forms import AsyncForms
 from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.connections import checked_key
 from guardalign_middleware.encode import Encoded
 from guardalign_middleware.errors import ConfigError, GuardError
 from guardalign_middleware.intake import load_frames, load_image
 from guardalign_middleware.intake.load import ImageSource
 from guardalign_middleware.output import GuardOutput
-from guardalign_middleware.remote.address import checked_key, checked_url
+from guardalign_middleware.remote.address import checked_url
 from guardalign_middleware.remote.connection import Connection
 from guardalign_middleware.remote.questions import Questions, describe
 from guardalign_middleware.remote.remembered import Ask, Remembered, Result

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import time
 from collections.abc import Sequence
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx
 from PIL import Image, UnidentifiedImageError
 
+from guardalign_middleware.connections import service_headers, service_url, setting_up
 from guardalign_middleware.errors import ConfigError, GuardError
-from guardalign_middleware.listening import is_loopback
-from guardalign_middleware.remote.address import checked_key
 from guardalign_middleware.strict import Malformed, json_value
 
 STAGE = "judge"
@@ -41,7 +38,9 @@ class ChatEndpoint:
         wait_s: before the second try; it doubles each time.
 
     Raises:
-        ConfigError: the URL is wrong, the variable is not set, or the key would travel unencrypted.
+        ConfigError: the URL is wrong; the variable is not set, or its key cannot be sent or would
+            travel unencrypted; or the environment names a proxy or certificates that cannot be
+            used.
     """
 
     def __init__(
@@ -55,36 +54,24 @@ class ChatEndpoint:
         tries: int = 4,
         wait_s: float = 1.0,
     ) -> None:
-        scheme, host = _checked_place(url)
+        place = service_url(url, "chat service")
         for name, value in (("timeout_s", timeout_s), ("max_tokens", max_tokens), ("tries", tries)):
             if not value > 0:
                 raise ConfigError(f"{name} should be > 0. Received {value}.")
         if not wait_s >= 0:
             raise ConfigError(f"wait_s should be >= 0. Received {wait_s}.")
-        headers = {"User-Agent": "guardalign-middleware"}
-        if key_variable is not None:
-            key = checked_key(os.environ.get(key_variable, "").strip() or None)
-            if key is None:
-                raise ConfigError(
-                    f"The environment variable {key_variable} is not set.",
-                    remedy="Set it to the service's key, or key_variable to None.",
-                )
-            if scheme == "http" and not is_loopback(host):
-                raise ConfigError(
-                    f"The key would travel to {host} without encryption.",
-                    remedy="Use https, or set key_variable to None.",
-                )
-            headers["Authorization"] = f"Bearer {key.get_secret_value()}"
+        headers = service_headers(place, key_variable)
         self._url, self._model, self._max_tokens = url.rstrip("/"), model, max_tokens
         self._tries, self._wait_s = tries, wait_s
-        self._client = httpx.Client(
-            headers=headers,
-            timeout=timeout_s,
-            follow_redirects=False,
-            # Certificates take tens of milliseconds to load, and http has none.
-            verify=scheme == "https",
-        )
-        self.name = f"{model} at {host}"
+        with setting_up("chat service"):
+            self._client = httpx.Client(
+                headers=headers,
+                timeout=timeout_s,
+                follow_redirects=False,
+                # Certificates take tens of milliseconds to load, and http has none.
+                verify=place.scheme == "https",
+            )
+        self.name = f"{model} at {place.hostname}"
 
     def __enter__(self) -> Self:
         return self
@@ -154,20 +141,6 @@ class ChatEndpoint:
         if text is not None and not isinstance(text, str):
             raise _fault("gave an answer that is no text")
         return text or ""  # null where the service itself refused to answer
-
-
-def _checked_place(url: str) -> tuple[str, str]:
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https") or parts.query or parts.username:
-        raise ConfigError(
-            f"{url.split('@')[-1]!r} is not the URL of a chat service.",
-            remedy='It should look like "https://api.openai.com/v1", without key or query.',
-        )
-    return parts.scheme, host
 
 
 def _data_url(image: bytes) -> str:

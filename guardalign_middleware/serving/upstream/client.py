@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
 from guardalign_middleware.config import ServeConfig
+from guardalign_middleware.connections import plain_url, setting_up, shown_url
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.serving.errors import ApiError
 
@@ -84,7 +84,7 @@ class Upstream:
 
     def _connections(self) -> httpx.AsyncClient:
         config = self._config
-        try:
+        with setting_up("upstream"):
             return httpx.AsyncClient(
                 transport=self._transport,
                 timeout=httpx.Timeout(config.upstream_seconds, connect=_CONNECT_SECONDS),
@@ -98,12 +98,6 @@ class Upstream:
                 # A cookie for one client would go with the requests of all others.
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             )
-        except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
-            raise ConfigError(
-                f"Connections to the upstream cannot be set up ({type(error).__name__}).",
-                remedy="A proxy or certificates that the environment names cannot be used. Correct "
-                "or unset HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR.",
-            ) from error
 
 
 def base_url(url: str) -> str:
@@ -114,15 +108,10 @@ def base_url(url: str) -> str:
     Raises:
         ConfigError: it is no plain http or https URL.
     """
-    try:
-        parts = urlsplit(url)
-        plain = parts.port != 0 and not (parts.username or parts.password)
-        httpx.URL(url)  # knows more of hosts and characters
-    except (ValueError, httpx.InvalidURL):
-        plain = False
-    if not plain or parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = plain_url(url)
+    if parts is None:
         raise ConfigError(
-            f"The upstream should be an http or https URL. Received {_shown(url)!r}.",
+            f"The upstream should be an http or https URL. Received {shown_url(url)!r}.",
             remedy="Write it as in https://api.openai.com/v1, with the key in a variable of its "
             "own: --upstream-key-env NAME.",
         )
@@ -162,8 +151,3 @@ def refusal(response: httpx.Response, answer: Any, *, own_key: bool) -> ApiError
     if status >= 400:
         return ApiError(status, f"The upstream answered with status {status}.", code="upstream")
     return ApiError(502, "The upstream's answer is not JSON.", code="upstream_failed")
-
-
-def _shown(url: str) -> str:
-    """A URL without what could be a key."""
-    return url.rpartition("@")[2].partition("?")[0][:200]

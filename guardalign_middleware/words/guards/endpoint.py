@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import os
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from guardalign_middleware.connections import service_headers, service_url, setting_up
 from guardalign_middleware.errors import ConfigError, GuardError
 from guardalign_middleware.own_loop import run_in_own_loop
 from guardalign_middleware.words.guards.guard import Assessment
@@ -34,8 +32,9 @@ class ModerationGuard:
         timeout_s: bound on connecting, on each read, and on the whole answer once it begins.
 
     Raises:
-        ConfigError: the URL is wrong, the variable is not set, or the key would travel
-            unencrypted.
+        ConfigError: the URL is wrong; the variable is not set, or its key cannot be sent or would
+            travel unencrypted; or the environment names a proxy or certificates that cannot be
+            used.
     """
 
     def __init__(
@@ -46,31 +45,14 @@ class ModerationGuard:
         key_variable: str | None = "OPENAI_API_KEY",
         timeout_s: float = 10.0,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-            raise ConfigError(
-                f"{url!r} is not the URL of a moderation service.",
-                remedy='It should look like "https://api.openai.com/v1".',
-            )
+        place = service_url(url, "moderation service")
         if not timeout_s > 0:
             raise ConfigError(f"timeout_s should be > 0. Received {timeout_s}.")
-        headers = {"User-Agent": "guardalign-middleware"}
-        if key_variable is not None:
-            key = os.environ.get(key_variable, "").strip()
-            if not key:
-                raise ConfigError(
-                    f"The environment variable {key_variable} is not set.",
-                    remedy="Set it to the service's key, or key_variable to None.",
-                )
-            if parts.scheme == "http" and not _is_loopback(parts.hostname):
-                raise ConfigError(
-                    f"The key would travel to {parts.hostname} without encryption.",
-                    remedy="Use https, or set key_variable to None.",
-                )
-            headers["Authorization"] = f"Bearer {key}"
+        self._headers = service_headers(place, key_variable)
         self._url, self._model, self._timeout_s = f"{url.rstrip('/')}/moderations", model, timeout_s
-        self._headers = headers
-        self._tls = httpx.create_ssl_context()  # takes tens of milliseconds, so it is made once
+        with setting_up("moderation service"):
+            self._tls = httpx.create_ssl_context()  # takes tens of milliseconds, so it is made once
+            self._connections()  # so that a wrong proxy is found now, and not at every request
 
     @property
     def fingerprint(self) -> str:
@@ -88,13 +70,16 @@ class ModerationGuard:
     async def _assess(self, texts: Sequence[str]) -> tuple[Assessment, ...]:
         parts = [texts[first : first + _TEXTS] for first in range(0, len(texts), _TEXTS)]
         # A client of its own for each call: threads share nothing, and no connection stays open.
-        async with httpx.AsyncClient(
+        async with self._connections() as client:
+            return tuple([found for part in parts for found in await self._ask(client, list(part))])
+
+    def _connections(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
             headers=self._headers,
             timeout=self._timeout_s,
             verify=self._tls,
             follow_redirects=False,
-        ) as client:
-            return tuple([found for part in parts for found in await self._ask(client, list(part))])
+        )
 
     async def _ask(self, client: httpx.AsyncClient, texts: list[str]) -> list[Assessment]:
         body: dict[str, Any] = {"input": texts}
@@ -148,12 +133,3 @@ def _fault(what: str) -> GuardError:
         stage=STAGE,
         remedy="Check the URL, the key, the model and the network; nothing was allowed.",
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
