@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 import httpx
 
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.listening import is_loopback
 
 
 def checked_url(url: str, *, allow_http: bool) -> httpx.URL:
@@ -26,7 +25,7 @@ def checked_url(url: str, *, allow_http: bool) -> httpx.URL:
         raise ConfigError(
             "url should hold no password, query or fragment.", remedy="Pass the key as api_key."
         )
-    if parsed.scheme == "http" and not allow_http and not _is_loopback(parsed.host):
+    if parsed.scheme == "http" and not allow_http and not is_loopback(parsed.host):
         raise ConfigError(
             f"Pictures and the key would travel to {parsed.host} without encryption.",
             remedy="Use https, or, in a network that you trust, allow_http=True.",
@@ -37,13 +36,6 @@ def checked_url(url: str, *, allow_http: bool) -> httpx.URL:
 def label_of(url: httpx.URL) -> str:
     """The URL in errors; it holds no secret."""
     return str(url).rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 _EXAMPLE = 'Give the base URL of `guardalign serve`, such as "http://127.0.0.1:8000".'

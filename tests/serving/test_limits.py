@@ -19,7 +19,6 @@ from guardalign_middleware.errors import (
     OutOfMemory,
     Overloaded,
 )
-from guardalign_middleware.listening import is_loopback
 from guardalign_middleware.serving import ServeOptions, Service, auth, create_app
 from guardalign_middleware.serving.routes import strict_router
 from guardalign_middleware.testing import red_guard
@@ -282,21 +281,3 @@ def test_options_hide_their_keys() -> None:
     assert options.config.port == 8000
     assert options.api_key == KEY
     assert KEY not in repr(options)
-
-
-@pytest.mark.parametrize(
-    ("host", "local"),
-    [
-        ("127.0.0.1", True),
-        ("127.9.9.9", True),
-        ("::1", True),
-        ("[::1]", True),
-        ("LocalHost", True),
-        ("0.0.0.0", False),
-        ("localhost.example", False),
-        ("127.0.0.1.example", False),
-        ("", False),
-    ],
-)
-def test_loopback_addresses(host: str, local: bool) -> None:
-    assert is_loopback(host) is local
