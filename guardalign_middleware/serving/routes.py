@@ -19,7 +19,7 @@ _SMALL = 262_144
 
 
 class StrictRequest(Request):
-    """A request whose JSON has no doubled names, NaN, NUL or bottomless nesting.
+    """A request whose JSON has no doubled names, NaN, NUL or very deep nesting.
 
     Of doubled names one reader takes the first and another the last, so what was scanned would not
     be what is answered.

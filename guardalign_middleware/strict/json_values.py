@@ -1,4 +1,4 @@
-"""JSON to plain values, with one meaning: no doubled names, no NaN, no bottomless nesting."""
+"""JSON to plain values, with one meaning: no doubled names, no NaN, no very deep nesting."""
 
 from __future__ import annotations
 

@@ -33,7 +33,10 @@ CALIBRATION = CalibrationReport(
     "off", prefix=False, reason="the model runs elsewhere, behind the upstream"
 ).to_json()
 _MAX_DEPTH = 256
-"""Of answers. They repeat schemas of requests, which go to 64; Python writes some 900."""
+"""Deepest nesting accepted in an answer.
+
+Answers echo request schemas (at most 64 levels); `json.dumps` fails near 900 levels.
+"""
 _MOST_TOKENS = 2**63
 """Of one answer; metrics and spans have no room for more."""
 PARAMETERS = frozenset({"beta", "api-version", "limit", "after", "after_id", "before_id"})
