@@ -71,12 +71,14 @@ def try_preset(preset: str, mode: Mode | None, *, answers: bool) -> None:
     """
     from guardalign_middleware.detector_loading import load_detector, require_profile
     from guardalign_middleware.guard import runner_config
+    from guardalign_middleware.words_loading import load_words
 
     config = GuardAlignConfig.load(preset).in_mode(mode)
     require_profile(config)
     if answers:
         runner_config(config)
     load_detector(config)
+    load_words(config)
 
 
 def end() -> None:
