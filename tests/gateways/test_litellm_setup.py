@@ -45,6 +45,14 @@ def test_a_wrong_option_is_named(options: dict[str, Any], said: str) -> None:
         GuardAlignGuardrail("guardalign", **{**RIGHT, **options})
 
 
+def test_certificates_that_cannot_be_read_are_found_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/certificates.pem")
+    with pytest.raises(SetupError, match="SSL_CERT_FILE"):
+        GuardAlignGuardrail("guardalign", **RIGHT)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_litellm_does_not_start_without_the_guardrail() -> None:
     """After a ValueError it would."""

@@ -47,19 +47,19 @@ class GuardServer:
         allow_http: whether pictures and key may leave this machine without encryption.
 
     Raises:
-        SetupError: a value is wrong.
+        SetupError: a value is wrong, or the environment names certificates that cannot be used.
     """
 
     def __init__(self, url: str, key: str | None, seconds: float, *, allow_http: bool) -> None:
         self._url = _checked_url(url, allow_http=allow_http)
         self.label = str(self._url).rstrip("/")
-        self._headers = {"Accept-Encoding": "identity", "User-Agent": "litellm-guardalign"}
+        headers = {"Accept-Encoding": "identity", "User-Agent": "litellm-guardalign"}
         if key is not None:
-            self._headers["Authorization"] = f"Bearer {_checked_key(key)}"
+            headers["Authorization"] = f"Bearer {_checked_key(key)}"
         if not 0 < seconds < float("inf"):
             raise SetupError(f"timeout should be > 0 and finite. Received {seconds}.")
-        self._timeout = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
-        self._client: httpx.AsyncClient | None = None
+        timeout = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
+        self._client = _client(headers, timeout)
 
     async def clean(self, request: Mapping[str, Any], dialect: str) -> Cleaned:
         """Have the pictures of a request cleaned.
@@ -83,7 +83,7 @@ class GuardServer:
     async def _post(self, content: bytes, dialect: str) -> dict[str, Any]:
         data = bytearray()
         try:
-            async with self._open().stream(
+            async with self._client.stream(
                 "POST", self._url.join(_PATH), params={"dialect": dialect}, content=content
             ) as response:
                 async for chunk in response.aiter_raw():
@@ -122,15 +122,20 @@ class GuardServer:
         # The client's own mistake, in the guard's words.
         return Refused(status, message, code if isinstance(code, str) else "refused")
 
-    def _open(self) -> httpx.AsyncClient:
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                headers={**self._headers, "Content-Type": "application/json"},
-                timeout=self._timeout,
-                follow_redirects=False,
-                transport=httpx.AsyncHTTPTransport(retries=_CONNECTING),
-            )
-        return self._client
+
+def _client(headers: Mapping[str, str], timeout: httpx.Timeout) -> httpx.AsyncClient:
+    try:
+        return httpx.AsyncClient(
+            headers={**headers, "Content-Type": "application/json"},
+            timeout=timeout,
+            follow_redirects=False,
+            transport=httpx.AsyncHTTPTransport(retries=_CONNECTING),
+        )
+    except (ImportError, OSError, ValueError) as error:
+        raise SetupError(
+            f"Connections to the guard cannot be set up ({type(error).__name__}). Correct or unset "
+            "SSL_CERT_FILE and SSL_CERT_DIR."
+        ) from error
 
 
 def _json(request: Mapping[str, Any]) -> bytes:
