@@ -30,7 +30,7 @@ Depth = Literal["arguments", "known", "prose", "unknown"]
 declared pictures, in a block of a known kind. `unknown`: also everything that could lead to a
 picture, such as an address, a file's id, or a key that speaks of images. `prose`: as `unknown`, but
 texts and numbers are a model's words: a text may speak of pictures, and begin with an address, as
-long as it is no picture and not the address of one.
+long as it is no picture and not the address of one. It may not begin as one of Gemini's files does.
 """
 
 _MAX_DEPTH = 64
@@ -52,9 +52,11 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]{16,}")
 _DATA_URL = re.compile(r"\s*data:(?!text/plain|audio/)[a-z0-9.+-]*/?[^,\s]{0,200},", re.IGNORECASE)
 _MEDIA_URL = re.compile(r"data:(image|video|application)/", re.IGNORECASE)
 _ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]{1,30}://", re.IGNORECASE)
-_FILE_ID = re.compile(r"c?file[-_]\w{6,}")
-# The second form is Gemini's: its models of embeddings take a text like this as the file.
-_ONLY_FILE_ID = re.compile(r"\s*(?:c?file[-_]\w{6,}|files/[a-z0-9-]{1,40})\s*")
+_FILE_ID = re.compile(r"\s*c?file[-_]\w{6,}\s*")
+# LiteLLM takes any text that begins so as one of Gemini's files, whatever follows, and fetches it.
+_GEMINI_FILE = re.compile(
+    r"\s*(?:files/|(?i:https?://generativelanguage\.googleapis\.com/)\S*?files/)"
+)
 _WEB = re.compile(r"\s*https?:", re.IGNORECASE)
 # No picture has fewer characters in base64.
 _LEAST_PICTURE = 32
@@ -206,7 +208,7 @@ def _in_text(text: str, depth: Depth) -> str | None:
     if depth == "unknown":
         if _MEDIA_URL.search(text):
             return "a text in it holds a data URL"
-        if _ADDRESS.match(text) or _FILE_ID.match(text):
+        if _ADDRESS.match(text) or _FILE_ID.match(text) or _GEMINI_FILE.match(text):
             return "an address or a file's id in it could lead to a picture"
     return None
 
@@ -220,7 +222,7 @@ def _in_prose(text: str) -> str | None:
             head = _LINE_END.sub("", content.lstrip()[:512])
             if _CONTENT.match(head) and _MEDIA_URL.search(header):
                 return "a text in it holds a data URL"
-    if _ONLY_FILE_ID.fullmatch(text) or (_ADDRESS.match(text) and _is_address(text)):
+    if _FILE_ID.fullmatch(text) or _GEMINI_FILE.match(text) or _is_address(text):
         return "an address or a file's id in it could lead to a picture"
     return None
 
@@ -237,7 +239,9 @@ def _is_data(text: str) -> bool:
 
 
 def _is_address(text: str) -> bool:
-    """Whether a text that begins with an address is nothing else, or may be read so."""
+    """Whether a text is an address or several, and nothing else, or may be read so."""
+    if not _ADDRESS.match(text):
+        return False
     # Files in stores, and local ones, may have spaces in their names.
     return not _WEB.match(text) or all(
         _ADDRESS.match(word.group()) for word in re.finditer(r"\S+", text)

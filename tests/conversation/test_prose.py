@@ -11,6 +11,7 @@ from guardalign_middleware.testing import all_red, png, red_guard
 from tests.conversation.positions import b64, url
 
 LINK = "https://example.org/a.png"
+GEMINI = "https://generativelanguage.googleapis.com"
 RAW = png(all_red())
 WRAPPED = base64.encodebytes(RAW).decode()
 SCHEMA = {"type": "object", "properties": {"image": {"type": "string"}, "file_url": {}}}
@@ -35,7 +36,9 @@ WORDS: dict[str, str] = {
     "a column": "data:x,y were read from a table.",
     "a name of a program": "file_handler opens it.",
     "a word": "file-sharing is common.",
-    "a folder": "files/2024 holds last year's.",
+    "a folder in the middle": "Last year's are in files/2024.",
+    "a folder with a capital": "Files/folders that are gone.",
+    "a page of Gemini's": "https://generativelanguage.googleapis.com/v1beta/models lists them.",
     "a schema": '{"properties": {"image_url": {"type": "string", "format": "uri"}}}',
     "base64 of words": "data:text/plain;base64,SGVsbG8sIHdvcmxkLg==",
 }
@@ -113,7 +116,15 @@ PICTURES: dict[str, Any] = {
     "file in another store": "s3://bucket/a.png",
     "local file": "file:///home/a cat.png",
     "file's id": "file-abc123",
+    "file's id with spaces around it": "\nfile-abc123 ",
     "file at Gemini": "files/abc-123",
+    "file at Gemini with a query": "files/abc-123?alt=json",
+    "file at Gemini with a fragment": "files/abc-123#x",
+    "file at Gemini with words": "files/abc-123?x y z",
+    "file at Gemini with dots": "files/x/../abc-123",
+    "file at Gemini behind spaces": " \nfiles/abc-123 and words",
+    "address of a file at Gemini": f"{GEMINI}/v1beta/files/abc-123?x and words",
+    "capital address of one": f"{GEMINI.upper()}/download/v1/files/abc-123 and words",
     "bytes": list(RAW),
     "first bytes": list(RAW[:18]),
     "block": {"type": "image_url", "image_url": {"url": url(RAW)}},
@@ -140,6 +151,7 @@ def test_texts_that_are_declared_pictures_are_refused(
 
 
 def test_a_field_that_is_not_known_is_read_as_before(guard: ConversationGuard) -> None:
-    for value in (WORDS["a bare prefix"], WORDS["an address in front"], TOKENS["small"]):
+    stored = (" file-abc123 and words", "files/abc-123?x and words")
+    for value in (WORDS["a bare prefix"], WORDS["an address in front"], TOKENS["small"], *stored):
         with pytest.raises(MessageError, match="does not know"):
             guard.clean({"model": "m", "mystery": value}, CHAT)

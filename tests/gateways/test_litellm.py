@@ -254,7 +254,10 @@ REFUSED: dict[str, tuple[str, Any]] = {
         "v1/embeddings",
         {"model": "gpt", "input": ["gs://bucket/a cat.png"]},
     ),
-    "embeddings of a stored file": ("v1/embeddings", {"model": "gpt", "input": "files/abc-123"}),
+    "embeddings of a stored file": (
+        "v1/embeddings",
+        {"model": "gpt", "input": "files/abc-123?x and words"},
+    ),
     "embeddings of bytes": ("v1/embeddings", {"model": "gpt", "input": [*UNSAFE]}),
     "moderations of a picture": ("v1/moderations", {"model": "gpt", "input": [link(UNSAFE)]}),
     "completions of a picture": ("v1/completions", {"model": "gpt", "prompt": url(UNSAFE)}),
