@@ -15,7 +15,7 @@ import enum
 import itertools
 import re
 import uuid
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -265,15 +265,25 @@ def _in_field(key: object, item: object) -> str | None:
     """A field of an unknown block that speaks of pictures or files."""
     if item is False or not _is_given(item):
         return None
-    if key in _INPUT_KEYS and isinstance(item, str) and _words(item) & _INPUT_WORDS:
-        return f"its {key} {item[:40]!r} could stand for a picture"
-    if key in _TYPE_KEYS and isinstance(item, str):
-        if _words(item) & (_MEDIA_WORDS | {"application"}):
-            return f"its {key} {item[:40]!r} could stand for a picture"
-        return None
+    if key in _INPUT_KEYS or key in _TYPE_KEYS:
+        kinds = _INPUT_WORDS if key in _INPUT_KEYS else _MEDIA_WORDS | {"application"}
+        for stated in _texts(item):
+            if _words(stated) & kinds:
+                return f"its {key} {stated[:40]!r} could stand for a picture"
+        if isinstance(item, str):
+            return None
     if isinstance(key, str) and _words(key) & _SOURCE_WORDS:
         return f"its key {key[:40]!r} could hold a picture"
     return None
+
+
+def _texts(value: object, level: int = 0) -> Iterator[str]:
+    """A text, or the texts in a list, however nested."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Sequence | Set) and level < _MAX_DEPTH:
+        for each in value:
+            yield from _texts(each, level + 1)
 
 
 def _words(name: str) -> set[str]:

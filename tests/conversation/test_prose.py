@@ -130,6 +130,7 @@ PICTURES: dict[str, Any] = {
     "block": {"type": "image_url", "image_url": {"url": url(RAW)}},
     "key": {"text": "x", "image": "abc"},
     "passage": {"text": "x", "image_b64": "abc"},
+    "passage with a type": {"text": f"{LINK} x", "type": ["text", "image"]},
 }
 
 
@@ -146,8 +147,15 @@ def test_pictures_are_refused(guard: ConversationGuard, field: str, value: Any) 
 def test_texts_that_are_declared_pictures_are_refused(
     guard: ConversationGuard, key: str, kind: str
 ) -> None:
-    with pytest.raises(MessageError, match=key):
-        guard.clean({"model": "m", "input": f"{LINK} x", key: kind}, CHAT)
+    for stated in (kind, [kind], ["text", kind], [["text"], [kind]]):
+        with pytest.raises(MessageError, match=f"its {key} '{kind}' could stand for a picture"):
+            guard.clean({"model": "m", "input": f"{LINK} x", key: stated}, CHAT)
+
+
+@pytest.mark.parametrize("key", ["modality", "input_type", "inputType"])
+def test_texts_that_are_declared_texts_pass(guard: ConversationGuard, key: str) -> None:
+    body = {"model": "m", "input": f"{LINK} x", key: ["text", ["search_document", 1]]}
+    assert guard.clean(body, CHAT).body is body
 
 
 def test_a_field_that_is_not_known_is_read_as_before(guard: ConversationGuard) -> None:
