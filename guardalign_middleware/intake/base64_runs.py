@@ -33,6 +33,8 @@ _OTHER_FILES = (
     *(b"wOF", b"OTTO", b"ttcf", b"\x00\x01\x00", b"\x7fELF", b"MZ", b"\xca\xfe", b"\xcf\xfa"),
 )
 LINE_BREAK = re.compile(_BREAK)
+_SPACES = re.compile(r"\s+")
+_STEP = 512
 _TO_STANDARD = str.maketrans("-_", "+/")
 
 
@@ -84,6 +86,25 @@ def read_run(text: str, start: int) -> Run:
         # The last line is none of this base64.
         del pieces[before[0] :], marks[before[1] :]
     return Run("".join(pieces), marks, line_counts)
+
+
+def compact_head(text: str, count: int, start: int = 0, skipped: re.Pattern[str] = _SPACES) -> str:
+    """The first characters behind a position, without those that decoders of base64 skip.
+
+    No more of the text is read than that takes, however much of it is skipped.
+
+    Args:
+        text: any text.
+        count: number of characters.
+        start: the position.
+        skipped: what decoders skip.
+    """
+    head = ""
+    for at in range(start, len(text), _STEP):
+        head = skipped.sub("", head + text[at : at + _STEP])
+        if len(head) >= count:
+            break
+    return head[:count]
 
 
 def _goes_on(lines: list[int], line: int) -> bool:

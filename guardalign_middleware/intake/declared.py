@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from guardalign_middleware.intake.base64_runs import compact_head
 from guardalign_middleware.intake.block_kinds import kind_of
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.extent import picture_format, picture_size
@@ -139,11 +140,13 @@ def file_bytes(payload: object, count: int | None = None) -> bytes | None:
         return bytes(payload) if count is None else bytes(payload[:count])
     if not isinstance(payload, str):
         return None
-    at = payload.find(",", 0, 1024) + 1 if is_data_url(payload) else 0
-    text = payload[at:] if count is None else payload[at : at + 4 * count]
-    compact = _SPACE.sub("", text).rstrip("=").replace("-", "+").replace("_", "/")
-    if count is not None:
-        compact = compact[: -(-count * 4 // 3)]
+    payload = payload.lstrip()
+    at = payload.find(",") + 1 if is_data_url(payload) else 0
+    if count is None:
+        compact = _SPACE.sub("", payload[at:])
+    else:
+        compact = compact_head(payload, -(-count * 4 // 3), at)
+    compact = compact.rstrip("=").replace("-", "+").replace("_", "/")
     compact = compact[: len(compact) - (len(compact) % 4 == 1)]
     try:
         return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from guardalign_middleware.errors import MessageError
+from guardalign_middleware.intake.base64_runs import compact_head
 from guardalign_middleware.intake.extent import picture_format
 
 Depth = Literal["arguments", "known", "prose", "unknown"]
@@ -65,7 +66,7 @@ _CONTENT = re.compile(
     rf"[A-Za-z0-9+/=_%~-]{{{_LEAST_PICTURE}}}|(?:<|%3C)(?:svg|[?!])", re.IGNORECASE
 )
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/_-]+")
-_LINE_END = re.compile(r"[\r\n]|\\+[rn]")
+_LINE_ENDS = re.compile(r"(?:[\r\n]|\\+[rn])+")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _MEDIA_WORDS = frozenset(
     "image images img picture pictures photo photos screenshot screenshots thumbnail video videos "
@@ -110,7 +111,7 @@ def is_encoded_picture(text: str) -> bool:
 
     Data URLs of audio and of plain text do not count.
     """
-    return _DATA_URL.match(text[:512]) is not None or _is_base64_of_picture(text)
+    return _DATA_URL.match(text.lstrip()[:512]) is not None or _is_base64_of_picture(text)
 
 
 def picture_trace(
@@ -219,7 +220,7 @@ def _in_prose(text: str) -> str | None:
     if _MEDIA_URL.search(text):
         # In pairs, because a header may hold anything but a comma.
         for header, content in itertools.pairwise(text.split(",")):
-            head = _LINE_END.sub("", content.lstrip()[:512])
+            head = compact_head(content.lstrip(), _LEAST_PICTURE, skipped=_LINE_ENDS)
             if _CONTENT.match(head) and _MEDIA_URL.search(header):
                 return "a text in it holds a data URL"
     if _FILE_ID.fullmatch(text) or _GEMINI_FILE.match(text) or _is_address(text):
@@ -250,7 +251,7 @@ def _is_address(text: str) -> bool:
 
 def _is_base64_of_picture(text: str, least: int = 16) -> bool:
     """Whether a text begins with so much base64, in which a picture begins."""
-    compact = _SPACE.sub("", text[:512]).replace("-", "+").replace("_", "/")
+    compact = compact_head(text, _LEAST_PICTURE).replace("-", "+").replace("_", "/")
     match = _BASE64.match(compact)
     if match is None or len(match.group()) < least:
         return False

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from guardalign_middleware.intake.base64_runs import compact_head
 from guardalign_middleware.intake.extent import picture_format
 
 # SVG is text: whatever states it is about no picture that was replaced.
@@ -54,9 +55,9 @@ def type_of_value(value: object) -> str | None:
         return None if picture_format(value) is None else file_type(value)
     if not isinstance(value, str):
         return None
+    value = value.lstrip()
     url = _DATA_URL.match(value[:_LONGEST_HEADER])
-    at = 0 if url is None else url.end()
-    head = value[at : at + 3 * _FIRST_CHARACTERS]
+    head = compact_head(value, 3 * _FIRST_CHARACTERS, 0 if url is None else url.end())
     start = "".join((unquote(head) if "%" in head else head).split())[:_FIRST_CHARACTERS]
     start = start[: len(start) // 4 * 4]
     try:

@@ -13,6 +13,7 @@ from tests.conversation.positions import b64, url
 LINK = "https://example.org/a.png"
 GEMINI = "https://generativelanguage.googleapis.com"
 RAW = png(all_red())
+NEW_LINES, ESCAPES = "\n" * 600, "\\n" * 600
 WRAPPED = base64.encodebytes(RAW).decode()
 SCHEMA = {"type": "object", "properties": {"image": {"type": "string"}, "file_url": {}}}
 
@@ -109,6 +110,10 @@ PICTURES: dict[str, Any] = {
     "base64": b64(RAW),
     "base64 that breaks off": b64(RAW)[:40],
     "base64 in lines": f" \n{WRAPPED}",
+    "base64 behind many spaces": f"{' ' * 600}{b64(RAW)}",
+    "base64 with many spaces": f"{b64(RAW)[:4]}{' ' * 600}{b64(RAW)[4:]}",
+    "data URL with many lines": f"See {url(RAW).replace(',iVBO', f',iVBO{NEW_LINES}')}",
+    "data URL behind escapes": f"See data:image/png;base64,{ESCAPES}{b64(RAW)}",
     "address": LINK,
     "address with spaces around it": f"\n{LINK} ",
     "addresses": f"{LINK} {LINK}",

@@ -211,6 +211,12 @@ def test_words_are_not_an_encoded_picture(text: str) -> None:
     assert not is_encoded_picture(text)
 
 
+@pytest.mark.parametrize("spaces", [" " * 600, "\n" * 100_000])
+def test_an_encoded_picture_is_known_behind_and_between_spaces(spaces: str) -> None:
+    for text in (spaces + B64, B64[:4] + spaces + B64[4:], spaces + URL):
+        assert is_encoded_picture(text)
+
+
 @given(st.text(max_size=200))
 def test_hardly_any_text_is_an_encoded_picture(text: str) -> None:
     assert not is_encoded_picture(f"I think {text}")

@@ -30,6 +30,9 @@ def test_the_type_of_a_file_is_in_its_first_bytes(kind: str) -> None:
     assert type_of_value(text) == f"image/{kind}"
     assert type_of_value(text[:20] + "\n" + text[20:]) == f"image/{kind}"
     assert type_of_value(f"data:image/{kind};base64,{text}") == f"image/{kind}"
+    spaces = " " * 600
+    assert type_of_value(spaces + text) == f"image/{kind}"
+    assert type_of_value(f"{spaces}data:image/{kind};base64,{spaces}{text}") == f"image/{kind}"
 
 
 def test_what_a_data_url_states_says_nothing() -> None:
