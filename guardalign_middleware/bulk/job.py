@@ -42,12 +42,14 @@ class Outcome:
         records: a line of JSON for each picture in it, or one with the error.
         lines: about each picture, for people.
         error: why it could not be scanned; None = it was.
+        place: where its cleaned copy belongs, as in `Entry`.
     """
 
     source: str
     records: tuple[dict[str, Any], ...]
     lines: tuple[str, ...] = ()
     error: str | None = None
+    place: str = ""
 
     @property
     def status(self) -> int:
@@ -55,9 +57,10 @@ class Outcome:
         return max(map(status_of, self.records))
 
     @classmethod
-    def of_error(cls, source: str, message: str) -> Outcome:
+    def of_error(cls, source: str, message: str, place: str = "") -> Outcome:
         """An input that could not be scanned."""
-        return cls(source, ({"source": label(source), "error": message},), error=message)
+        record = {"source": label(source), "error": message}
+        return cls(source, (record,), error=message, place=place)
 
 
 def label(source: str) -> str:

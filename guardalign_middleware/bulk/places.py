@@ -27,6 +27,11 @@ def with_ending(place: str, stem: str, mime_type: str) -> str:
     return place if place.lower().endswith(endings) else stem + endings[0]
 
 
+def possible(place: str, stem: str) -> set[str]:
+    """The places of a copy in every format."""
+    return {with_ending(place, stem, mime_type) for mime_type in _ENDINGS}
+
+
 def distinct(inputs: Inputs, copied: Mapping[str, str]) -> tuple[Inputs, dict[str, str]]:
     """Give every input places of its own, whatever format or number of frames its copy has.
 

@@ -23,6 +23,10 @@ class Done(Protocol):
     def statuses_in(self, path: str) -> Mapping[str, int]:
         """The exit status for each input of a table or an archive that stands there."""
 
+    @property
+    def copied(self) -> Mapping[str, str]:
+        """Sources by the places of their cleaned copies; see `places.claim_of`."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -111,11 +115,14 @@ class Work:
     def shards(self) -> Iterator[tuple[str, str]]:
         """The tables and archives of which a cleaned copy is to be made now, and its place."""
         assert self.job.copies is not None
+        copied = {} if self._file is None else self._file.copied
         # Named twice, it is put together once: the parts are gone then.
         for place, path in {place: path for path, place in self.inputs.files}.items():
             if is_shard(path):
                 target = self.job.copies / place
-                if path in self._scanned or not target.exists() or parts_of(target).exists():
+                complete = target.exists() and not parts_of(target).exists()
+                # One of which nothing stands in the file was made by another scan.
+                if path in self._scanned or place not in copied or not complete:
                     yield path, place
 
     def _count(self, file: tuple[str, str]) -> int:

@@ -12,6 +12,7 @@ from guardalign_middleware.bulk.copies import assemble
 from guardalign_middleware.bulk.entries import find_inputs
 from guardalign_middleware.bulk.folders import Skipped
 from guardalign_middleware.bulk.job import Job, Outcome
+from guardalign_middleware.bulk.old_copies import OldCopies
 from guardalign_middleware.bulk.places import distinct
 from guardalign_middleware.bulk.pool import WorkerPool
 from guardalign_middleware.bulk.report import write_report
@@ -113,9 +114,13 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
             file.check_copies(wanted=job.copies is not None)
             file.check_mode(observing=config.mode == "observe")
             file.check_guard(made_by)
+        old = None
         if job.copies is not None:
-            inputs, stems = distinct(inputs, {} if file is None else file.copied)
+            copied = {} if file is None else file.copied
+            inputs, stems = distinct(inputs, copied)
+            old = OldCopies(job.copies, inputs, stems)
             job = replace(job, stems=stems)
+            old.remove_parts(kept=copied)
         work = Work(inputs, job, options.column, file)
         if work.done:
             of = "" if inputs.count is None else f" of {inputs.count:,}"
@@ -124,6 +129,8 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
         scan = _scan_here if options.ray is None else _scan_on_ray
         with closing(scan(work, options)) as outcomes:
             for outcome in tracked(outcomes, "scanning", total):
+                if old is not None:
+                    old.remove_for(outcome)
                 if file is not None:
                     told = [{**record, "guard": made_by} for record in outcome.records]
                     file.add(outcome.source, told)
@@ -131,8 +138,9 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
                 statuses.add(outcome.status)
         statuses |= work.statuses
         _print_skipped(work.skipped)
-        if job.copies is not None:
+        if job.copies is not None and old is not None:
             for path, place in work.shards():
+                old.remove_at(place)
                 damage = assemble(path, job.copies / place, options.column, config.intake)
                 if damage is not None:
                     print_error(damage)

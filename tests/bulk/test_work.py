@@ -20,6 +20,7 @@ class Results:
 
     def __init__(self, done: Mapping[str, int]) -> None:
         self._done = done
+        self.copied: dict[str, str] = {}
 
     def status(self, source: str) -> int | None:
         return self._done.get(source)

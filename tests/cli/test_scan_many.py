@@ -251,6 +251,43 @@ class TestCopies:
         assert list(members(copy)) == names
         assert not list((tmp_path / "clean").rglob("*.parts"))
 
+    @pytest.mark.parametrize("resumed", [False, True])
+    def test_nothing_of_an_earlier_scan_is_in_the_copies(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, resumed: bool
+    ) -> None:
+        def guard_of(config: GuardAlignConfig) -> ImageGuard:
+            return red_guard(red_config(mode=config.mode, sanitize={"method": "block"}))
+
+        monkeypatch.setattr(ImageGuard, "from_config", guard_of)
+        clean, pictures = tmp_path / "clean", tmp_path / "in"
+        pictures.mkdir()
+        (pictures / "a.png").write_bytes(UNSAFE)
+        (pictures / "b.png").write_bytes(PLAIN)
+        path = tar(tmp_path / "s.tar", [("a.png", UNSAFE), ("b.png", PLAIN), ("c.png", PLAIN)])
+        gone = tar(tmp_path / "gone.tar", [("a.png", UNSAFE)])
+        data = path.read_bytes()
+        path.write_bytes(data[: data.index(b"c.png") + 50])
+        options = ScanOptions(copies=clean, mode="observe")
+        inputs = [str(pictures / "a.png"), str(pictures / "b.png"), str(path), str(gone)]
+        assert run_scan(inputs, [], options) == 2
+        kept = {file.name: file for file in clean.rglob("*") if file.is_file()}
+        assert is_red(kept["a.png"].read_bytes())
+        assert is_red(members(kept["s.tar"])["a.png"])
+        assert kept.keys() == {"a.png", "b.png", "s.tar", "gone.tar", "0", "1"}
+        (pictures / "b.png").unlink()
+        gone.unlink()
+        enforced = replace(
+            options, mode="enforce", resume=tmp_path / "results.jsonl" if resumed else None
+        )
+        for _ in range(2):
+            assert run_scan(inputs, [], enforced) == 2
+            kept = {file.name: file for file in clean.rglob("*") if file.is_file()}
+            assert kept.keys() == {"s.tar", "1"}
+            assert members(kept["s.tar"]).keys() == {"b.png"}
+        path.write_bytes(data)
+        run_scan(inputs, [], enforced)
+        assert members(kept["s.tar"]).keys() == {"b.png", "c.png"}
+
     def test_no_copy_is_written_over(self, scan: Scan, tmp_path: Path) -> None:
         folder, clean = tmp_path / "in", tmp_path / "clean"
         folder.mkdir()
