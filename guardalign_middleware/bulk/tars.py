@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import Literal, TypeVar
+from typing import IO, Literal, TypeVar
 
 from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.folders import HEAD, UNSCANNED, Kind, kind_of
@@ -118,7 +118,7 @@ def assemble_tar(path: str, parts: Path, target: Path, policy: IntakePolicy) -> 
                 if kind == "picture":
                     if (part := parts / str(number)).exists():
                         with part.open("rb") as cleaned:
-                            copy.addfile(_resized(member, part.stat().st_size), cleaned)
+                            _write(copy, member, part.stat().st_size, cleaned)
                 elif kind not in UNSCANNED:
                     _add(copy, archive, member, target.parent)
         except _Damaged as error:
@@ -165,14 +165,28 @@ def _add(
     source = _reading(partial(archive.extractfile, member)) if member.isreg() else None
     if source is None:
         # What is no file has no data, whatever its header says; data of it was not looked at.
-        copy.addfile(_resized(member, 0))
+        _write(copy, member, 0)
         return
     with SpooledTemporaryFile(_IN_MEMORY, dir=str(folder)) as whole:
         while chunk := _reading(partial(source.read, _CHUNK)):
             whole.write(chunk)
         size = whole.tell()
         whole.seek(0)
-        copy.addfile(_resized(member, size), whole)
+        _write(copy, member, size, whole)
+
+
+def _write(
+    copy: tarfile.TarFile, member: tarfile.TarInfo, size: int, data: IO[bytes] | None = None
+) -> None:
+    """Write a member; one with numbers that no header can hold, such as a NaN, without them."""
+    new = _resized(member, size)
+    try:
+        new.tobuf(copy.format, copy.encoding, copy.errors)
+    except _DAMAGE:
+        new = tarfile.TarInfo(member.name)
+        new.type, new.linkname, new.mode, new.size = member.type, member.linkname, member.mode, size
+        _reading(partial(new.tobuf, copy.format, copy.encoding, copy.errors))
+    copy.addfile(new, data)
 
 
 def _resized(member: tarfile.TarInfo, size: int) -> tarfile.TarInfo:

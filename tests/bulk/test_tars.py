@@ -138,6 +138,45 @@ def test_keys_that_cannot_be_written_are_left_out(tmp_path: Path) -> None:
         assert copy.getmember("a.txt").pax_headers == {"comment": "kept"}
 
 
+def device(number: bytes) -> bytes:
+    block = bytearray(header("odd", tarfile.CHRTYPE))
+    block[329:337] = number
+    block[148:156] = b"%06o\0 " % (256 + sum(block[:148]) + sum(block[156:]))
+    return bytes(block)
+
+
+def timed(path: Path, name: str, data: bytes, time: str) -> bytes:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo(name)
+        info.size, info.pax_headers = len(data), {"mtime": time}
+        archive.addfile(info, io.BytesIO(data))
+        end = archive.offset
+    return path.read_bytes()[:end]
+
+
+@pytest.mark.parametrize("name", ["odd", "odd.png"])
+@pytest.mark.parametrize("time", ["nan", "inf"])
+def test_a_time_that_cannot_be_written_is_left_out(tmp_path: Path, time: str, name: str) -> None:
+    path, target = tar(tmp_path / "shard.tar", [("a.txt", b"after")]), tmp_path / "copy.tar"
+    path.write_bytes(timed(tmp_path / "odd.tar", name, PLAIN, time) + path.read_bytes())
+    (tmp_path / "0").write_bytes(PLAIN)
+    assert assemble_tar(str(path), tmp_path, target, PAGES) is None
+    assert members(target) == {name: PLAIN, "a.txt": b"after"}
+    with tarfile.open(target) as copy:
+        assert copy.getmember(name).mtime == 0
+
+
+@pytest.mark.parametrize("number", [b"\x80\0\0\0\0\xff\xff\xff", b"\xff" * 8])
+def test_a_device_that_cannot_be_written_loses_its_number(tmp_path: Path, number: bytes) -> None:
+    path, target = tar(tmp_path / "shard.tar", [("a.txt", b"after")]), tmp_path / "copy.tar"
+    path.write_bytes(device(number) + path.read_bytes())
+    assert assemble_tar(str(path), tmp_path, target, PAGES) is None
+    assert members(target) == {"a.txt": b"after"}
+    with tarfile.open(target) as copy:
+        odd = copy.getmember("odd")
+        assert (odd.type, odd.devmajor, odd.devminor) == (tarfile.CHRTYPE, 0, 0)
+
+
 def test_an_archive_that_is_not_there_has_no_copy(tmp_path: Path) -> None:
     path, target = tmp_path / "missing.tar", tmp_path / "copy.tar"
     assert "There is no copy" in str(assemble_tar(str(path), tmp_path, target, PAGES))
