@@ -67,7 +67,7 @@ def find_inputs(paths: Sequence[str], lists: Sequence[Path], policy: IntakePolic
             errors.append(str(error))
             continue
         alone = len(named) == 1 and found.sources != (path,)
-        files += [(source, _place(source, path if alone else "")) for source in found.sources]
+        files += [(source, place_of(source, path if alone else "")) for source in found.sources]
         skipped += found.skipped
         errors += map(str, found.unreadable)
     return Inputs(tuple(files), tuple(skipped), tuple(errors))
@@ -125,8 +125,13 @@ def _lines(file: Path) -> list[str]:
     return [line for line in text.splitlines() if line.strip()]
 
 
-def _place(source: str, folder: str) -> str:
-    """Where the copy of a file goes: below the folder named, or by its whole path."""
+def place_of(source: str, folder: str = "") -> str:
+    """Where the copy of a file goes: below the folder named, or by its whole path.
+
+    Args:
+        source: the input.
+        folder: that was named alone; "" = none was.
+    """
     if not has_name(source):
         return "image"
     if folder:

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from guardalign_middleware.bulk.copies import PARTS
-from guardalign_middleware.bulk.entries import Inputs, is_shard
+from guardalign_middleware.bulk.entries import Inputs, is_shard, place_of
 from guardalign_middleware.bulk.entry import has_name
 from guardalign_middleware.errors import ConfigError
 
@@ -40,7 +40,7 @@ def distinct(inputs: Inputs, copied: Mapping[str, str]) -> tuple[Inputs, dict[st
 
     Args:
         inputs: of the scan.
-        copied: sources by the places of their copies, from an earlier scan; see `claim_of`.
+        copied: files by the places of their copies, from an earlier scan; see `claim_of`.
 
     Returns:
         The inputs, and the stems for copies that get another ending, by their places; a place
@@ -67,19 +67,28 @@ def distinct(inputs: Inputs, copied: Mapping[str, str]) -> tuple[Inputs, dict[st
     return replace(inputs, files=files), stems
 
 
-def claim_of(record: Mapping[str, Any]) -> str | None:
-    """What a line of results takes of the folder of copies; None = nothing.
+def claim_of(record: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What a line of results takes of the folder of copies, and for which file; None = nothing.
 
     The frames of a file lie in a folder that is theirs; of a table or an archive it is the whole.
     """
     copy = record.get("copy")
     if copy is None:
         return None
-    folder, name = os.path.split(copy)
+    folder, name = os.path.split(str(copy))
     if name.isdigit():
-        return str(folder).removesuffix(PARTS)  # only copies in tables and archives have no ending
+        # Only copies in tables and archives have no ending.
+        place = folder.removesuffix(PARTS)
+        return place, _shard_of(record["source"], place)
     several = max(record.get("frames", 1), record.get("pages", 1)) > 1
-    return str(folder if several else copy)
+    return folder if several else copy, record["source"]
+
+
+def _shard_of(source: str, place: str) -> str:
+    """The path of the table or archive in the name of what lies in it."""
+    ends = (end for end, one in enumerate(source) if one in "!#")
+    # Both a folder and a member may have these signs in their names.
+    return next((source[:end] for end in ends if place_of(source[:end]) == place), source)
 
 
 class _Claims:
@@ -137,8 +146,8 @@ def _with_endings(stem: str) -> list[str]:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two names are of one file, or of one and what is in it."""
-    if one == other or (is_shard(other) and one.startswith((f"{other}!", f"{other}#"))):
+    """Whether two paths are of one file."""
+    if one == other:
         return True
     # No link is followed and no ".." is taken off, since both can lead elsewhere.
     folder = os.getcwd()

@@ -26,7 +26,7 @@ class ResumeFile:
     input stands here completely or not at all.
 
     Attributes:
-        copied: sources by the places of their cleaned copies; see `places.claim_of`.
+        copied: files by the places of their cleaned copies; see `places.claim_of`.
     """
 
     def __init__(self, path: Path, file: int) -> None:
@@ -130,8 +130,9 @@ class ResumeFile:
     def _note(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
         self._done[source] = max(map(status_of, records))
         for one in records:
-            if (place := claim_of(one)) is not None:
-                self.copied[place] = one["source"]
+            if (claim := claim_of(one)) is not None:
+                place, path = claim
+                self.copied[place] = path
         self._copies |= {"copy" in one for one in records if "error" not in one}
         self._observed |= {one["decision"] == "observe" for one in records if "decision" in one}
         self._guards |= {one.get("guard") for one in records}

@@ -25,7 +25,7 @@ class Done(Protocol):
 
     @property
     def copied(self) -> Mapping[str, str]:
-        """Sources by the places of their cleaned copies; see `places.claim_of`."""
+        """Files by the places of their cleaned copies; see `places.claim_of`."""
 
 
 @dataclass(frozen=True)

@@ -107,24 +107,35 @@ class TestEarlierCopies:
                 placed(path, copied=copied)
 
     def test_their_own_input_keeps_its_place(self) -> None:
-        copied = {"a.tiff.jpg": "a.tiff", "s.tar": "s.tar!b/1.png", "b.png": "b.png"}
+        copied = {"a.tiff.jpg": "a.tiff", "s.tar": "s.tar", "b.png": "b.png"}
         assert placed("a.tiff", "s.tar", "b.png", copied=copied) == placed(
             "a.tiff", "s.tar", "b.png"
         )
 
     @pytest.mark.parametrize(
-        ("record", "place"),
+        ("record", "claim"),
         [
-            ({"source": "a.tiff", "copy": "x/a.tiff.jpg"}, "x/a.tiff.jpg"),
-            ({"source": "a.gif", "frame": 1, "frames": 2, "copy": "x/a.gif/1.png"}, "x/a.gif"),
-            ({"source": "a.pdf", "page": 1, "pages": 1, "copy": "a.pdf.png"}, "a.pdf.png"),
-            ({"source": "s.tar!a.png", "copy": "x/s.tar.parts/12"}, "x/s.tar"),
+            ({"source": "a.tiff", "copy": "x/a.tiff.jpg"}, ("x/a.tiff.jpg", "a.tiff")),
+            (
+                {"source": "a.gif", "frame": 1, "frames": 2, "copy": "x/a.gif/1.png"},
+                ("x/a.gif", "a.gif"),
+            ),
+            (
+                {"source": "a.pdf", "page": 1, "pages": 1, "copy": "a.pdf.png"},
+                ("a.pdf.png", "a.pdf"),
+            ),
+            ({"source": "./s.tar!a.png", "copy": "s.tar.parts/12"}, ("s.tar", "./s.tar")),
+            ({"source": "/a!b/t.pq#1", "copy": "a!b/t.pq.parts/1"}, ("a!b/t.pq", "/a!b/t.pq")),
+            ({"source": "s.tar!s.tar!a", "copy": "s.tar.parts/1"}, ("s.tar", "s.tar")),
+            ({"source": "s.tar!s.tar!a", "copy": "s.tar!s.tar.parts/1"}, ("s.tar!s.tar",) * 2),
             ({"source": "a.png", "copy": None}, None),
             ({"source": "a.png", "error": "no"}, None),
         ],
     )
-    def test_what_a_line_takes(self, record: dict[str, object], place: str | None) -> None:
-        assert claim_of(record) == place
+    def test_what_a_line_takes(
+        self, record: dict[str, object], claim: tuple[str, str] | None
+    ) -> None:
+        assert claim_of(record) == claim
 
 
 def test_thousands_without_a_name_take_no_time() -> None:
