@@ -36,7 +36,6 @@ class ResumeFile:
         self._guards: set[str | None] = set()
         self._copies: set[bool] = set()
         self.copied: dict[str, str] = {}
-        self._observed: set[bool] = set()
         self._read()
 
     @classmethod
@@ -83,16 +82,6 @@ class ResumeFile:
             have = "without" if wanted else "with"
             raise _unusable(self.path, f"holds results of a scan {have} --sanitize")
 
-    def check_mode(self, *, observing: bool) -> None:
-        """Keep results that were acted upon apart from those that were only observed.
-
-        Raises:
-            ConfigError: a result here is of the other mode.
-        """
-        if self._observed - {observing}:
-            mode = "enforce" if observing else "observe"
-            raise _unusable(self.path, f"holds results of the mode {mode}")
-
     def check_guard(self, identity: str) -> None:
         """Keep results of different guards apart, errors included.
 
@@ -105,7 +94,7 @@ class ResumeFile:
         if self._guards - {identity}:
             raise _unusable(
                 self.path,
-                "holds results of another preset, other --words or another version",
+                "holds results of another preset, --words, --mode or version",
                 remedy="Give the options of the scan that made it, or name another file with "
                 "--resume.",
             )
@@ -134,7 +123,6 @@ class ResumeFile:
                 place, path = claim
                 self.copied[place] = path
         self._copies |= {"copy" in one for one in records if "error" not in one}
-        self._observed |= {one["decision"] == "observe" for one in records if "decision" in one}
         self._guards |= {one.get("guard") for one in records}
 
     def _read(self) -> None:

@@ -112,7 +112,6 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
 
             file = stack.enter_context(ResumeFile.open(options.resume))
             file.check_copies(wanted=job.copies is not None)
-            file.check_mode(observing=config.mode == "observe")
             file.check_guard(made_by)
         old = None
         if job.copies is not None:

@@ -286,7 +286,7 @@ class TestResume:
         result = run(monkeypatch, tmp_path / "a.png", "--resume", file, *options, guard=guard)
         assert result.exit_code == 3
         told = " ".join(result.stderr.split())
-        assert "of another preset, other --words or another version" in told
+        assert "of another preset, --words, --mode or version" in told
         assert "name another file with --resume" in told
         assert (encoder.batches, file.read_bytes()) == (0, before)
 

@@ -372,5 +372,5 @@ def test_a_scan_that_observes_succeeds_and_is_not_mixed_with_another(
     assert is_red((tmp_path / "to" / found["copy"]).read_bytes())
     # What stands there already counts the same.
     assert run_scan([str(tmp_path / "unsafe.png")], [], options) == 0
-    with pytest.raises(ConfigError, match="holds results of the mode observe"):
+    with pytest.raises(ConfigError, match="of another preset, --words, --mode or version"):
         run_scan([str(tmp_path)], [], replace(options, mode=None))
