@@ -10,7 +10,7 @@ from guardalign_middleware.bulk.copies import parts_of
 from guardalign_middleware.bulk.entries import Inputs, from_stdin, is_shard, read_entries
 from guardalign_middleware.bulk.entry import Entry, has_name
 from guardalign_middleware.bulk.folders import STDIN, Skipped
-from guardalign_middleware.bulk.job import Job
+from guardalign_middleware.bulk.job import Job, Outcome
 from guardalign_middleware.intake.data_url import is_data_url
 
 
@@ -95,7 +95,10 @@ class Work:
         for file in self.inputs.files:
             path, place = file
             if is_shard(path):
-                done = {} if self._file is None else self._file.statuses_in(path)
+                done = {} if self._file is None else dict(self._file.statuses_in(path))
+                # Damage is looked for again: the file may have been repaired.
+                for damage in (f"{path}!", f"{path}#"):
+                    done.pop(damage, None)
                 self.statuses.update(done.values())
                 if not self._named_before(path, named):
                     yield Reading(file, number, frozenset(done))
@@ -107,6 +110,16 @@ class Work:
             elif not self._named_before(path, named):
                 yield Reading(file, number, entry=self._sent(Entry(path, place, number=number)))
             number += 1
+
+    def stands(self, outcome: Outcome) -> bool:
+        """Whether an outcome stands in the file to resume; its status counts then.
+
+        So it is with damage that an earlier scan wrote down, if it is still there.
+        """
+        if self._status(outcome.source) is None:
+            return False
+        self.statuses.add(outcome.status)
+        return True
 
     def scanned_in(self, path: str) -> None:
         """Note that an input of a table or an archive was scanned now."""

@@ -92,6 +92,8 @@ class RayScans:
                         work.skipped.update(outcome)
                         continue
                     self._check(outcome)
+                    if work.stands(outcome):
+                        continue
                     if shard is not None:
                         work.scanned_in(shard)
                     yield outcome

@@ -9,7 +9,7 @@ import pytest
 
 from guardalign_middleware.bulk.entries import Inputs
 from guardalign_middleware.bulk.entry import Entry
-from guardalign_middleware.bulk.job import Job
+from guardalign_middleware.bulk.job import Job, Outcome
 from guardalign_middleware.bulk.work import Reading, Work
 from guardalign_middleware.testing import red_config
 from tests.support.bulk import PLAIN, table, tar
@@ -67,6 +67,27 @@ def test_readings_are_the_entries(inputs: Inputs, resumed: bool, tmp_path: Path)
     assert by_file.done == (1 if resumed else 0)
     numbers = [entry.number for one in readings for entry in read(by_file, one)]
     assert numbers == [entry.number for entry in entries]
+
+
+@pytest.mark.parametrize("name", ["s.tar", "t.parquet"])
+@pytest.mark.parametrize("repaired", [False, True])
+def test_damage_counts_while_it_is_there(
+    inputs: Inputs, tmp_path: Path, name: str, repaired: bool
+) -> None:
+    path = tmp_path / name
+    source = f"{path}!" if name == "s.tar" else f"{path}#"
+    if not repaired:
+        path.write_bytes(path.read_bytes()[:40])
+    job, done = Job(red_config()), Results({source: 2})
+    by_input, by_file = (Work(inputs, job, "image", done) for _ in range(2))
+    entries = [entry.source for entry in by_input.entries()]
+    told = [one for one in sources(by_file, list(by_file.readings())) if one != source]
+    assert told == entries
+    assert by_file.statuses == set()
+    if not repaired:
+        assert by_file.stands(Outcome.of_error(source, "It is cut off."))
+    assert not by_file.stands(Outcome.of_error("other.png", "It is cut off."))
+    assert by_file.statuses == by_input.statuses == (set() if repaired else {2})
 
 
 def test_inputs_are_counted_only_for_pictures_of_the_verdicts(inputs: Inputs) -> None:
