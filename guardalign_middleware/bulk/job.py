@@ -22,8 +22,8 @@ class Job:
         overlays: folder for pictures of the verdicts; None = none.
         copies: folder for cleaned copies; None = pictures are scanned and not cleaned.
         describe: a line for people about each verdict; None = no such line.
-        stems: of copies that get another ending, by their places, where they are not the place;
-            from `places.distinct`.
+        stems: names, without ending, for copies whose format changes; keyed by place; from
+            `places.distinct`.
     """
 
     config: GuardAlignConfig

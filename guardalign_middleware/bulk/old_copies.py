@@ -26,7 +26,7 @@ class OldCopies:
     Args:
         folder: of all copies.
         inputs: of this scan, with places of their own; see `places.distinct`.
-        stems: of copies that get another ending.
+        stems: names, without ending, for copies whose format changes; keyed by place.
     """
 
     def __init__(self, folder: Path, inputs: Inputs, stems: Mapping[str, str]) -> None:

@@ -123,7 +123,7 @@ class _Claims:
         return self._first(path, (f"{place}-{number}" for number in count(2)))
 
     def unnamed(self, place: str, numbers: Iterator[int]) -> str:
-        # The numbers go on from one to the next, so that thousands take no square of the time.
+        # One shared counter, so that thousands of inputs take linear time.
         names = (place if number == 1 else f"{place}-{number}" for number in numbers)
         return self._first("", names)
 
@@ -134,7 +134,7 @@ class _Claims:
             if not any(name in self._owners or name in self._below for name in names):
                 self._owners.update(dict.fromkeys(names, path))
                 return stem
-        raise AssertionError("The numbers have no end.")
+        raise AssertionError("unreachable: count() is endless")
 
     def _note_folders(self, path: str, place: str) -> None:
         while place := os.path.dirname(place):
@@ -156,7 +156,7 @@ def _same(one: str, other: str) -> bool:
 
 def _in_the_way(one: str, other: str, place: str) -> ConfigError:
     return ConfigError(
-        f"The cleaned copies of {one} and {other} would be in each other's way, at {place}.",
+        f"The cleaned copies of {one} and {other} would overwrite each other at {place}.",
         remedy="Scan them one by one, with another folder of --sanitize and another file of "
         "--resume for each.",
     )

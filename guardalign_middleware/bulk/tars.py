@@ -27,7 +27,7 @@ _MODES: dict[str, Literal["w", "w:gz", "w:bz2", "w:xz"]] = {
 _DAMAGE = (
     OSError,
     EOFError,
-    # What tarfile lets through: of what unpacks, of numbers in its headers, and of many headers.
+    # tarfile does not wrap these: decompression errors, bad header numbers, long chains of headers.
     ValueError,
     OverflowError,
     IndexError,

@@ -114,7 +114,7 @@ def test_headers_that_lead_nowhere_are_an_entry(tmp_path: Path, data: bytes) -> 
 
 
 def test_a_member_of_an_unknown_kind_has_no_data_in_the_copy(tmp_path: Path) -> None:
-    """Whatever unpacks the copy could take it for a picture that nobody scanned."""
+    """Whatever unpacks the copy could take it for an unscanned picture."""
     path, target = tmp_path / "shard.tar", tmp_path / "copy.tar"
     with tarfile.open(path, "w") as archive:
         for name, kind in (("odd.png", b"Z"), ("a.txt", tarfile.REGTYPE)):

@@ -317,7 +317,7 @@ class TestCopies:
         for path in (twin, tmp_path / "a.png"):
             path.write_bytes(PLAIN)
         relative = twin.relative_to(tmp_path)
-        with pytest.raises(ConfigError, match=f"{tmp_path}/a.png and {relative} would be in"):
+        with pytest.raises(ConfigError, match=f"{tmp_path}/a.png and {relative} would overwrite"):
             scan(tmp_path / "a.png", relative, copies=tmp_path / "clean")
         assert (tmp_path / "results.jsonl").read_bytes() == b""
         assert scan(tmp_path / "a.png", relative)[0] == 0
