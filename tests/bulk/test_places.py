@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from guardalign_middleware.bulk import places
 from guardalign_middleware.bulk.entries import Inputs, find_inputs
 from guardalign_middleware.bulk.places import claim_of, distinct, with_ending
 from guardalign_middleware.config import IntakePolicy
@@ -138,6 +139,14 @@ class TestEarlierCopies:
         assert claim_of(record) == claim
 
 
-def test_thousands_without_a_name_take_no_time() -> None:
-    found, _ = distinct(Inputs(tuple((f"{URL}{n}", "image") for n in range(20_000))), {})
-    assert len({place for _, place in found.files}) == 20_000
+def test_thousands_without_a_name_take_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    with_endings = places._with_endings
+
+    def counted(stem: str) -> list[str]:
+        tried.append(stem)
+        return with_endings(stem)
+
+    monkeypatch.setattr(places, "_with_endings", counted)
+    found, _ = distinct(Inputs(tuple((f"{URL}{n}", "image") for n in range(2_000))), {})
+    assert len({place for _, place in found.files}) == len(tried) == 2_000

@@ -239,7 +239,8 @@ class TestCopies:
         self, scan: Scan, tmp_path: Path
     ) -> None:
         names = ["a.png", "b.png", "c.txt", "d.png"]
-        path = tar(tmp_path / "shard.tar", [(name, PLAIN) for name in names])
+        made = zip(names, [PLAIN, UNSAFE, b"a caption", UNSAFE], strict=True)
+        path = tar(tmp_path / "shard.tar", list(made))
         data = path.read_bytes()
         path.write_bytes(data[: data.index(b"d.png") + 50])
         for _ in range(2):
@@ -248,7 +249,9 @@ class TestCopies:
             assert list(members(copy)) == names[:3]
         path.write_bytes(data)
         scan(path, copies=tmp_path / "clean")
-        assert list(members(copy)) == names
+        kept = members(copy)
+        assert list(kept) == names
+        assert not any(is_red(kept[name]) for name in names if name != "c.txt")
         assert not list((tmp_path / "clean").rglob("*.parts"))
 
     @pytest.mark.parametrize("resumed", [False, True])
