@@ -45,7 +45,7 @@ def service_url(url: str, service: str) -> SplitResult:
         ConfigError: it is no http or https URL, or holds a password, a query or a fragment.
     """
     parts = plain_url(url)
-    if parts is None or parts.query or parts.fragment:
+    if parts is None or "?" in url or "#" in url:
         raise ConfigError(
             f"{shown_url(url)!r} is not the URL of a {service}.",
             remedy='It should look like "https://api.openai.com/v1", without key or query.',
@@ -111,6 +111,7 @@ def plain_url(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         plain = parts.port != 0 and not (parts.username or parts.password)
+        plain = plain and not any(character.isspace() for character in url)
         httpx.URL(url)  # knows more of hosts and characters
     except (ValueError, httpx.InvalidURL):
         return None
