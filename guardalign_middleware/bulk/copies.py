@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 from guardalign_middleware.bulk.tables import assemble_table, is_table
 from guardalign_middleware.bulk.tars import assemble_tar
 from guardalign_middleware.config import IntakePolicy
-from guardalign_middleware.errors import ConfigError
 
 PARTS = ".parts"
 """Ends the name of the folder that has the cleaned pictures of a table or archive so far."""
 # A picture by its number; a half-written one by that of its process, too.
-_PART = re.compile(r"[0-9]+|\.[0-9]+\.[0-9]+")
+_PART = re.compile(r"0|[1-9][0-9]*|\.[0-9]+\.[0-9]+")
 
 
 def parts_of(target: Path) -> Path:
@@ -22,57 +22,58 @@ def parts_of(target: Path) -> Path:
     return target.with_name(target.name + PARTS)
 
 
-def remove(copy: Path) -> None:
-    """Remove a file of an earlier scan, if it is there.
-
-    Raises:
-        ConfigError: it cannot be removed.
-    """
-    try:
-        copy.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot remove {copy}, a copy of an earlier scan: {error.strerror or error}.",
-            remedy="Remove it, or name another folder.",
-        ) from error
-
-
-def remove_parts(target: Path) -> None:
-    """Remove the cleaned pictures of a table or an archive, and nothing else that lies there.
-
-    Raises:
-        ConfigError: one cannot be removed.
-    """
-    parts = parts_of(target)
-    if parts.is_dir():
-        for part in parts.iterdir():
-            if _PART.fullmatch(part.name):
-                remove(part)
-        with suppress(OSError):
-            parts.rmdir()
-
-
-def assemble(path: str, target: Path, column: str, policy: IntakePolicy) -> str | None:
+def assemble(
+    path: str, target: Path, column: str, policy: IntakePolicy, made: Collection[int]
+) -> str | None:
     """Put the cleaned copy of a table or an archive together.
 
     Args:
         path: of the original.
-        target: the copy; the folder of its parts is removed if it is whole.
+        target: the copy; the cleaned pictures so far are removed if it is whole.
         column: of a table, with the pictures.
         policy: what counts as a picture in an archive.
+        made: numbers of the pictures that were cleaned for it. Others may lie there, of a scan by
+            another guard.
 
     Returns:
-        Why the copy is short or missing, if the original is damaged; None = it is whole.
+        Why the copy is short or missing; None = it is whole.
 
     Raises:
         ConfigError: it cannot be written.
     """
-    parts = parts_of(target)
-    if is_table(path):
+    folder, before = parts_of(target), _identity(target)
+    parts = {number: folder / str(number) for number in made}
+    damage: str | None
+    if gone := sum(not part.is_file() for part in parts.values()):
+        damage = (
+            f"There is no new copy of {path}: {gone:,} of its cleaned pictures are not in {folder} "
+            "any more. Scan it again, with another folder and another file of results."
+        )
+    elif is_table(path):
         damage = assemble_table(path, parts, target, column)
     else:
         damage = assemble_tar(path, parts, target, policy)
     if damage is None:
         # Otherwise a later scan, of the file when it is whole, puts them into a new copy.
-        remove_parts(target)
+        _remove_parts(folder)
+    elif before is not None and before == _identity(target):
+        damage += f" {target} is of an earlier scan."
     return damage
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What a file is, which a new one of the same name is not; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove the cleaned pictures, and nothing else that may lie there."""
+    with suppress(OSError):
+        for part in folder.iterdir():
+            if _PART.fullmatch(part.name):
+                part.unlink()
+        folder.rmdir()

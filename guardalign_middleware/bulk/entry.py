@@ -30,6 +30,11 @@ class Entry:
     number: int = 1
     in_shard: bool = False
 
+    @property
+    def own_place(self) -> str | None:
+        """`place`, if the cleaned copy is a file or a folder of its own."""
+        return None if self.in_shard else self.place
+
     @classmethod
     def member(
         cls, source: str, place: str, size: int, most: int, read: Callable[[], bytes]

@@ -42,14 +42,14 @@ class Outcome:
         records: a line of JSON for each picture in it, or one with the error.
         lines: about each picture, for people.
         error: why it could not be scanned; None = it was.
-        place: where its cleaned copy belongs, as in `Entry`.
+        place: where its cleaned copy belongs; None = in that of a table or an archive.
     """
 
     source: str
     records: tuple[dict[str, Any], ...]
     lines: tuple[str, ...] = ()
     error: str | None = None
-    place: str = ""
+    place: str | None = None
 
     @property
     def status(self) -> int:
@@ -57,7 +57,7 @@ class Outcome:
         return max(map(status_of, self.records))
 
     @classmethod
-    def of_error(cls, source: str, message: str, place: str = "") -> Outcome:
+    def of_error(cls, source: str, message: str, place: str | None = None) -> Outcome:
         """An input that could not be scanned."""
         record = {"source": label(source), "error": message}
         return cls(source, (record,), error=message, place=place)

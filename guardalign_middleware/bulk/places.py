@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import count
 from pathlib import PurePath
@@ -75,13 +75,18 @@ def claim_of(record: Mapping[str, Any]) -> tuple[str, str] | None:
     copy = record.get("copy")
     if copy is None:
         return None
-    folder, name = os.path.split(str(copy))
-    if name.isdigit():
-        # Only copies in tables and archives have no ending.
-        place = folder.removesuffix(PARTS)
+    if (part := _part_of(copy)) is not None:
+        place, _ = part
         return place, _shard_of(record["source"], place)
     several = max(record.get("frames", 1), record.get("pages", 1)) > 1
-    return folder if several else copy, record["source"]
+    return os.path.dirname(copy) if several else copy, record["source"]
+
+
+def _part_of(copy: str) -> tuple[str, int] | None:
+    """The place of a table's or an archive's copy, and the number of a picture in it."""
+    folder, name = os.path.split(copy)
+    # Only such pictures have no ending.
+    return (folder.removesuffix(PARTS), int(name)) if name.isdigit() else None
 
 
 def _shard_of(source: str, place: str) -> str:
@@ -89,6 +94,25 @@ def _shard_of(source: str, place: str) -> str:
     ends = (end for end, one in enumerate(source) if one in "!#")
     # Both a folder and a member may have these signs in their names.
     return next((source[:end] for end in ends if place_of(source[:end]) == place), source)
+
+
+class Parts:
+    """Numbers of the pictures that were cleaned in tables and archives, by the copy's place."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, set[int]] = {}
+
+    def note(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Note what the lines about an input say."""
+        for record in records:
+            part = _part_of(record.get("copy") or "")
+            if part is not None:
+                place, number = part
+                self._made.setdefault(place, set()).add(number)
+
+    def of(self, place: str) -> Set[int]:
+        """Those of one table or archive."""
+        return self._made.get(place, set())
 
 
 class _Claims:

@@ -172,7 +172,7 @@ def _lost(entry: Entry) -> Outcome:
     return Outcome.of_error(
         entry.source,
         f"{entry.source}: the process that scanned it died, twice; perhaps of too little memory.",
-        entry.place,
+        entry.own_place,
     )
 
 

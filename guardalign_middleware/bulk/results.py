@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from guardalign_middleware.audit.storage import write_all
-from guardalign_middleware.bulk.places import claim_of
+from guardalign_middleware.bulk.places import Parts, claim_of
 from guardalign_middleware.bulk.records import status_of, to_json_line
 from guardalign_middleware.errors import ConfigError
 
@@ -27,6 +27,7 @@ class ResumeFile:
 
     Attributes:
         copied: files by the places of their cleaned copies; see `places.claim_of`.
+        parts: what was cleaned in tables and archives.
     """
 
     def __init__(self, path: Path, file: int) -> None:
@@ -36,6 +37,7 @@ class ResumeFile:
         self._guards: set[str | None] = set()
         self._copies: set[bool] = set()
         self.copied: dict[str, str] = {}
+        self.parts = Parts()
         self._read()
 
     @classmethod
@@ -122,6 +124,7 @@ class ResumeFile:
             if (claim := claim_of(one)) is not None:
                 place, path = claim
                 self.copied[place] = path
+        self.parts.note(records)
         self._copies |= {"copy" in one for one in records if "error" not in one}
         self._guards |= {one.get("guard") for one in records}
 

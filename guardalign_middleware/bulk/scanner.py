@@ -51,7 +51,7 @@ class Scanner:
             AuditError: a verdict cannot be recorded.
         """
         if entry.error is not None:
-            return Outcome.of_error(entry.source, f"{_name(entry)}: {entry.error}", entry.place)
+            return Outcome.of_error(entry.source, f"{_name(entry)}: {entry.error}", entry.own_place)
         began = time.perf_counter()
         try:
             frames = self._frames(entry)
@@ -59,7 +59,7 @@ class Scanner:
             verdicts = [item.verdict for item in cleaned] or self._guard.scan_many(frames)
             copies = self._copies(entry, cleaned) if cleaned else [{}] * len(verdicts)
         except (ImageRejected, GuardError) as error:
-            return Outcome.of_error(entry.source, _located(entry, error), entry.place)
+            return Outcome.of_error(entry.source, _located(entry, error), entry.own_place)
         seconds = round(time.perf_counter() - began, 4)
         records = tuple(
             {**to_record(verdict, number, len(frames)), "seconds": seconds, **copy}
@@ -68,7 +68,7 @@ class Scanner:
         self._draw(entry, frames, verdicts)
         describe = self._job.describe
         lines = () if describe is None else tuple(map(describe, verdicts))
-        return Outcome(entry.source, records, lines, place=entry.place)
+        return Outcome(entry.source, records, lines, place=entry.own_place)
 
     def _frames(self, entry: Entry) -> tuple[CanonicalImage, ...]:
         """All frames of an input; those of bytes have its name."""

@@ -6,7 +6,7 @@ A cell is the bytes of a file, or a record with `bytes`, as Hugging Face data se
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -77,14 +77,14 @@ def table_entries(
         yield Entry(f"{path}#", place, error=why, in_shard=True)
 
 
-def assemble_table(path: str, parts: Path, target: Path, column: str) -> str | None:
+def assemble_table(path: str, parts: Mapping[int, Path], target: Path, column: str) -> str | None:
     """Write a copy of a table with the cleaned pictures, and all other columns as they are.
 
     A picture without a cleaned copy, blocked or not scanned, becomes an empty cell.
 
     Args:
         path: of the original.
-        parts: the folder with the cleaned pictures, by their row.
+        parts: the cleaned pictures, by their row.
         target: the table to write; it appears when it is complete.
         column: with the pictures.
 
@@ -115,9 +115,9 @@ def assemble_table(path: str, parts: Path, target: Path, column: str) -> str | N
                     return None
                 cells = []
                 for cell in old:
-                    part = parts / str(row)
+                    part = parts.get(row)
                     row += 1
-                    cells.append(_cleaned(cell, part.read_bytes() if part.exists() else None))
+                    cells.append(_cleaned(cell, None if part is None else part.read_bytes()))
                 cleaned = arrow.array(cells, type=schema.field(at).type)
                 columns = [*batch.columns[:at], cleaned, *batch.columns[at + 1 :]]
                 writer.write_batch(arrow.record_batch(columns, schema=schema))

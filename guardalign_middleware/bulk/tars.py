@@ -6,7 +6,7 @@ import lzma
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -82,12 +82,13 @@ def tar_entries(
                     read = partial(_bytes, archive, member, size)
                     yield Entry.member(source, where, size, policy.max_bytes, read)
     except _DAMAGE as error:
-        yield Entry(
-            f"{path}!", place, error=f"The archive cannot be read to its end: {_why(error)}."
-        )
+        why = f"The archive cannot be read to its end: {_why(error)}."
+        yield Entry(f"{path}!", place, error=why, in_shard=True)
 
 
-def assemble_tar(path: str, parts: Path, target: Path, policy: IntakePolicy) -> str | None:
+def assemble_tar(
+    path: str, parts: Mapping[int, Path], target: Path, policy: IntakePolicy
+) -> str | None:
     """Write a copy of an archive with the cleaned pictures, and what is no picture as it is.
 
     Pictures without a cleaned copy, blocked or not scanned, are left out, also those in formats
@@ -95,7 +96,7 @@ def assemble_tar(path: str, parts: Path, target: Path, policy: IntakePolicy) -> 
 
     Args:
         path: of the original.
-        parts: the folder with the cleaned pictures, by their number in the archive.
+        parts: the cleaned pictures, by their number in the archive.
         target: the archive to write; it appears when it is complete.
         policy: what counts as a picture.
 
@@ -116,7 +117,7 @@ def assemble_tar(path: str, parts: Path, target: Path, policy: IntakePolicy) -> 
             for number, member in enumerate(members):
                 kind = _reading(partial(_kind, archive, member, policy))
                 if kind == "picture":
-                    if (part := parts / str(number)).exists():
+                    if (part := parts.get(number)) is not None:
                         with part.open("rb") as cleaned:
                             _write(copy, member, part.stat().st_size, cleaned)
                 elif kind not in UNSCANNED:

@@ -11,9 +11,9 @@ from pathlib import Path
 from guardalign_middleware.bulk.copies import assemble
 from guardalign_middleware.bulk.entries import find_inputs
 from guardalign_middleware.bulk.folders import Skipped
-from guardalign_middleware.bulk.job import Job, Outcome
-from guardalign_middleware.bulk.old_copies import OldCopies
-from guardalign_middleware.bulk.places import distinct
+from guardalign_middleware.bulk.job import Job, Outcome, label
+from guardalign_middleware.bulk.old_copies import old_copies
+from guardalign_middleware.bulk.places import Parts, distinct
 from guardalign_middleware.bulk.pool import WorkerPool
 from guardalign_middleware.bulk.report import write_report
 from guardalign_middleware.bulk.scanner import Scanner
@@ -113,13 +113,10 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
             file = stack.enter_context(ResumeFile.open(options.resume))
             file.check_copies(wanted=job.copies is not None)
             file.check_guard(made_by)
-        old = None
+        parts = Parts() if file is None else file.parts
         if job.copies is not None:
-            copied = {} if file is None else file.copied
-            inputs, stems = distinct(inputs, copied)
-            old = OldCopies(job.copies, inputs, stems)
+            inputs, stems = distinct(inputs, {} if file is None else file.copied)
             job = replace(job, stems=stems)
-            old.remove_parts(kept=copied)
         work = Work(inputs, job, options.column, file)
         if work.done:
             of = "" if inputs.count is None else f" of {inputs.count:,}"
@@ -128,19 +125,23 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
         scan = _scan_here if options.ray is None else _scan_on_ray
         with closing(scan(work, options)) as outcomes:
             for outcome in tracked(outcomes, "scanning", total):
-                if old is not None:
-                    old.remove_for(outcome)
-                if file is not None:
+                if file is None:
+                    parts.note(outcome.records)
+                else:
                     told = [{**record, "guard": made_by} for record in outcome.records]
                     file.add(outcome.source, told)
                 _show(outcome, as_json=options.as_json)
                 statuses.add(outcome.status)
+                if job.copies is not None:
+                    for old in old_copies(job.copies, outcome, job.stems):
+                        print_error(_in_the_place(old, outcome))
+                        statuses.add(CANNOT)
         statuses |= work.statuses
         _print_skipped(work.skipped)
-        if job.copies is not None and old is not None:
+        if job.copies is not None:
             for path, place in work.shards():
-                old.remove_at(place)
-                damage = assemble(path, job.copies / place, options.column, config.intake)
+                target, made = job.copies / place, parts.of(place)
+                damage = assemble(path, target, options.column, config.intake, made)
                 if damage is not None:
                     print_error(damage)
                     statuses.add(CANNOT)
@@ -184,6 +185,13 @@ def _scan_on_ray(work: Work, options: ScanOptions) -> Generator[Outcome]:
         actors = Actors() if options.workers is None else Actors(options.workers, options.workers)
         scans = RayScans(ray, work.job, actors)
         yield from scans.outcomes(work, readings)
+
+
+def _in_the_place(path: Path, outcome: Outcome) -> str:
+    return (
+        f"{path} stands where the cleaned copy of {label(outcome.source)} would be, and this scan "
+        "lets nothing of it through. Remove it if an earlier scan wrote it, or name another folder."
+    )
 
 
 def _print_skipped(skipped: Skipped) -> None:

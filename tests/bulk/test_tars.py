@@ -48,7 +48,7 @@ def test_no_picture_gets_into_the_copy_unread(tmp_path: Path, policy: IntakePoli
     path, target = tar(tmp_path / "shard.tar", MADE), tmp_path / "copy.tar"
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "0").write_bytes(PLAIN)
-    assemble_tar(str(path), tmp_path / "parts", target, policy)
+    assemble_tar(str(path), {0: tmp_path / "parts" / "0"}, target, policy)
     assert members(target) == {"a.png": PLAIN, "a.txt": b"a caption"}
 
 
@@ -85,7 +85,7 @@ def test_a_damaged_archive_is_an_entry_and_a_whole_copy_of_what_is_before(
     (entry,) = entries_of(path)
     assert "cannot be read to its end" in str(entry.error)
     assert "\n" not in str(entry.error)
-    why = assemble_tar(str(path), tmp_path / "parts", target, PAGES)
+    why = assemble_tar(str(path), {}, target, PAGES)
     assert f"ends where {path} cannot be read" in str(why)
     kept = list(members(target).items())
     assert kept[:5] == made[:5]
@@ -110,7 +110,7 @@ def test_headers_that_lead_nowhere_are_an_entry(tmp_path: Path, data: bytes) -> 
     path.write_bytes(path.read_bytes()[:end] + data)
     first, last = entries_of(path)
     assert (first.error, first.source, last.source) == (None, f"{path}!a.png", f"{path}!")
-    assert assemble_tar(str(path), tmp_path, tmp_path / "copy.tar", PAGES) is not None
+    assert assemble_tar(str(path), {}, tmp_path / "copy.tar", PAGES) is not None
 
 
 def test_a_member_of_an_unknown_kind_has_no_data_in_the_copy(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_member_of_an_unknown_kind_has_no_data_in_the_copy(tmp_path: Path) -> 
             info.type, info.size = kind, 1_000
             archive.addfile(info, io.BytesIO(bytes(1_000)))
     assert entries_of(path) == []
-    assert assemble_tar(str(path), tmp_path, target, PAGES) is None
+    assert assemble_tar(str(path), {}, target, PAGES) is None
     assert members(target) == {"odd.png": b"", "a.txt": bytes(1_000)}
 
 
@@ -133,7 +133,7 @@ def test_keys_that_cannot_be_written_are_left_out(tmp_path: Path) -> None:
         info.pax_headers = {"comment": "kept", "key\x41": "x"}
         archive.addfile(info)
     path.write_bytes(path.read_bytes().replace(b"keyA", b"key\xff"))
-    assert assemble_tar(str(path), tmp_path, target, PAGES) is None
+    assert assemble_tar(str(path), {}, target, PAGES) is None
     with tarfile.open(target) as copy:
         assert copy.getmember("a.txt").pax_headers == {"comment": "kept"}
 
@@ -160,7 +160,7 @@ def test_a_time_that_cannot_be_written_is_left_out(tmp_path: Path, time: str, na
     path, target = tar(tmp_path / "shard.tar", [("a.txt", b"after")]), tmp_path / "copy.tar"
     path.write_bytes(timed(tmp_path / "odd.tar", name, PLAIN, time) + path.read_bytes())
     (tmp_path / "0").write_bytes(PLAIN)
-    assert assemble_tar(str(path), tmp_path, target, PAGES) is None
+    assert assemble_tar(str(path), {0: tmp_path / "0"}, target, PAGES) is None
     assert members(target) == {name: PLAIN, "a.txt": b"after"}
     with tarfile.open(target) as copy:
         assert copy.getmember(name).mtime == 0
@@ -170,7 +170,7 @@ def test_a_time_that_cannot_be_written_is_left_out(tmp_path: Path, time: str, na
 def test_a_device_that_cannot_be_written_loses_its_number(tmp_path: Path, number: bytes) -> None:
     path, target = tar(tmp_path / "shard.tar", [("a.txt", b"after")]), tmp_path / "copy.tar"
     path.write_bytes(device(number) + path.read_bytes())
-    assert assemble_tar(str(path), tmp_path, target, PAGES) is None
+    assert assemble_tar(str(path), {}, target, PAGES) is None
     assert members(target) == {"a.txt": b"after"}
     with tarfile.open(target) as copy:
         odd = copy.getmember("odd")
@@ -179,5 +179,5 @@ def test_a_device_that_cannot_be_written_loses_its_number(tmp_path: Path, number
 
 def test_an_archive_that_is_not_there_has_no_copy(tmp_path: Path) -> None:
     path, target = tmp_path / "missing.tar", tmp_path / "copy.tar"
-    assert "There is no copy" in str(assemble_tar(str(path), tmp_path, target, PAGES))
+    assert "There is no copy" in str(assemble_tar(str(path), {}, target, PAGES))
     assert not target.exists()

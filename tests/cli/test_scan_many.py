@@ -256,7 +256,11 @@ class TestCopies:
 
     @pytest.mark.parametrize("resumed", [False, True])
     def test_nothing_of_an_earlier_scan_is_in_the_copies(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, resumed: bool
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        resumed: bool,
     ) -> None:
         def guard_of(config: GuardAlignConfig) -> ImageGuard:
             return red_guard(red_config(mode=config.mode, sanitize={"method": "block"}))
@@ -277,19 +281,46 @@ class TestCopies:
         assert is_red(kept["a.png"].read_bytes())
         assert is_red(members(kept["s.tar"])["a.png"])
         assert kept.keys() == {"a.png", "b.png", "s.tar", "gone.tar", "0", "1"}
+        others = {name: kept[name].read_bytes() for name in ("a.png", "b.png", "gone.tar")}
         (pictures / "b.png").unlink()
         gone.unlink()
         enforced = replace(
             options, mode="enforce", resume=tmp_path / "results.jsonl" if resumed else None
         )
-        for _ in range(2):
+        for number in range(2):
             assert run_scan(inputs, [], enforced) == 2
-            kept = {file.name: file for file in clean.rglob("*") if file.is_file()}
-            assert kept.keys() == {"s.tar", "1"}
+            said = capsys.readouterr().err
             assert members(kept["s.tar"]).keys() == {"b.png"}
+            # Other copies are named, and stay.
+            assert {name: kept[name].read_bytes() for name in others} == others
+            assert f"{kept['gone.tar']} is of an earlier scan" in said
+            blocked_now = resumed and number == 1
+            assert (f"{kept['a.png']} stands where the cleaned copy" in said) != blocked_now
         path.write_bytes(data)
         run_scan(inputs, [], enforced)
         assert members(kept["s.tar"]).keys() == {"b.png", "c.png"}
+
+    def test_what_another_scan_has_cleaned_is_neither_taken_nor_missed(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The file of results says which pictures of an archive are its own."""
+        guard = red_guard(red_config(sanitize={"method": "block"}))
+        monkeypatch.setattr(ImageGuard, "from_config", lambda config: guard)
+        path = tar(tmp_path / "s.tar", [("a.png", PLAIN), ("b.png", UNSAFE)])
+        clean = tmp_path / "clean"
+        options = ScanOptions(copies=clean, resume=tmp_path / "results.jsonl")
+        assert run_scan([str(path)], [], options) == 1
+        (copy,) = clean.rglob("s.tar")
+        # Another scan, by a guard that lets the red picture through, was interrupted.
+        parts = copy.with_name("s.tar.parts")
+        parts.mkdir()
+        (parts / "1").write_bytes(UNSAFE)
+        assert run_scan([str(path)], [], options) == 2
+        assert "1 of its cleaned pictures are not in" in capsys.readouterr().err
+        assert members(copy).keys() == {"a.png"}
+        (parts / "0").write_bytes(PLAIN)
+        assert run_scan([str(path)], [], options) == 1
+        assert members(copy).keys() == {"a.png"}
 
     def test_no_copy_is_written_over(self, scan: Scan, tmp_path: Path) -> None:
         folder, clean = tmp_path / "in", tmp_path / "clean"
