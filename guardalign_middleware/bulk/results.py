@@ -159,6 +159,8 @@ def _record(line: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(record, dict) or not isinstance(record.get("source"), str):
         return None
+    if not isinstance(record.get("copy"), str | None):
+        return None
     counts = (record.get("frames", 1), record.get("pages", 1))
     known = isinstance(record.get("error"), str) or record.get("decision") in {
         "allow",
