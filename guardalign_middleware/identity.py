@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware import __version__
 from guardalign_middleware.config import DetectionConfig, GuardAlignConfig, RunnerConfig
+from guardalign_middleware.output import NO_INFLUENCE
 from guardalign_middleware.preset_files import LOCAL_DIR
 from guardalign_middleware.remote import RemoteImageGuard
 from guardalign_middleware.strict import Malformed, is_folder, is_regular, read_bytes
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _SPEED: Any = {"batch_size", "int8_cache", "local_files_only"}
 _NOT_OF_RESULTS: Any = {
-    **dict.fromkeys("name notes verified audit runner serve blocked_reply".split(), True),
+    **dict.fromkeys(NO_INFLUENCE, True),
     "detection": {
         **dict.fromkeys("anchors profile anchor_cache".split(), True),
         **dict.fromkeys("remembered_verdicts remembered_bytes max_queue".split(), True),

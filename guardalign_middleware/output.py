@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 _MOST = 8192
 _MOST_BYTES = 64 * 2**20
 _ENTRY_BYTES = 512
-# What a guard is called and where it logs has no influence on what it lets out.
-_NO_INFLUENCE = {"name", "notes", "verified", "audit", "runner", "serve", "blocked_reply"}
+NO_INFLUENCE = {"name", "notes", "verified", "audit", "runner", "serve", "blocked_reply"}
+"""Fields of a config without influence on what a guard finds or lets out, such as its name."""
 
 
 class Passed:
@@ -74,7 +74,7 @@ def identity_of(
     """A digest of everything that decides what a guard lets out, and how."""
     profile = detector.profile
     record = [
-        config.model_dump(mode="json", exclude=_NO_INFLUENCE),
+        config.model_dump(mode="json", exclude=NO_INFLUENCE),
         None if profile is None else profile.fingerprint,
         [[dict(meter.binding), dict(meter.anchors.actions)] for meter in detector.meters],
         None if words is None else words.fingerprint,
