@@ -11,12 +11,11 @@ from pathlib import Path, PurePath
 
 from guardalign_middleware.bulk.copies import PARTS
 from guardalign_middleware.bulk.entry import Entry, has_name
-from guardalign_middleware.bulk.folders import STDIN, Kind, look
+from guardalign_middleware.bulk.folders import Kind, look
 from guardalign_middleware.bulk.tables import is_table, table_entries
 from guardalign_middleware.bulk.tars import is_tar, tar_entries
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ConfigError, ImageRejected
-from guardalign_middleware.intake.data_url import is_data_url
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def from_stdin(entry: Entry, policy: IntakePolicy) -> Entry:
 
 def _expanded(path: str) -> list[str]:
     """The files of a pattern, in order; a path that exists is no pattern."""
-    if path == STDIN or is_data_url(path) or not glob.has_magic(path) or os.path.lexists(path):
+    if not has_name(path) or not glob.has_magic(path) or os.path.lexists(path):
         return [path]
     return sorted(glob.glob(path, recursive=True)) or [path]
 
