@@ -96,23 +96,33 @@ def _shard_of(source: str, place: str) -> str:
     return next((source[:end] for end in ends if place_of(source[:end]) == place), source)
 
 
-class Parts:
-    """Numbers of the pictures that were cleaned in tables and archives, by the copy's place."""
+class Copies:
+    """What the lines of results take of the folder of copies.
+
+    Attributes:
+        files: by the places of their copies; see `claim_of`.
+    """
 
     def __init__(self) -> None:
-        self._made: dict[str, set[int]] = {}
+        self.files: dict[str, str] = {}
+        self._parts: dict[str, set[int]] = {}
 
     def note(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Note what the lines about an input say."""
         for record in records:
-            part = _part_of(record.get("copy") or "")
-            if part is not None:
+            if (part := _part_of(record.get("copy") or "")) is not None:
                 place, number = part
-                self._made.setdefault(place, set()).add(number)
+                parts = self._parts.setdefault(place, set())
+                parts.add(number)
+                if len(parts) > 1:
+                    continue  # whose they are is known, and a table has millions
+            if (claim := claim_of(record)) is not None:
+                place, path = claim
+                self.files[place] = path
 
-    def of(self, place: str) -> Set[int]:
-        """Those of one table or archive."""
-        return self._made.get(place, set())
+    def parts(self, place: str) -> Set[int]:
+        """Numbers of the pictures that were cleaned in a table or an archive."""
+        return self._parts.get(place, set())
 
 
 class _Claims:

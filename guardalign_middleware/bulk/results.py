@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from guardalign_middleware.audit.storage import write_all
-from guardalign_middleware.bulk.places import Parts, claim_of
+from guardalign_middleware.bulk.places import Copies
 from guardalign_middleware.bulk.records import status_of, to_json_line
 from guardalign_middleware.errors import ConfigError
 
@@ -26,8 +26,7 @@ class ResumeFile:
     input stands here completely or not at all.
 
     Attributes:
-        copied: files by the places of their cleaned copies; see `places.claim_of`.
-        parts: what was cleaned in tables and archives.
+        copies: what the results take of the folder of cleaned copies.
     """
 
     def __init__(self, path: Path, file: int) -> None:
@@ -35,9 +34,8 @@ class ResumeFile:
         self._file = file
         self._done: dict[str, int] = {}
         self._guards: set[str | None] = set()
-        self._copies: set[bool] = set()
-        self.copied: dict[str, str] = {}
-        self.parts = Parts()
+        self._with_copies: set[bool] = set()
+        self.copies = Copies()
         self._read()
 
     @classmethod
@@ -80,7 +78,7 @@ class ResumeFile:
         Raises:
             ConfigError: a result here was made with a cleaned copy, and none is wanted, or without.
         """
-        if self._copies - {wanted}:
+        if self._with_copies - {wanted}:
             have = "without" if wanted else "with"
             raise _unusable(self.path, f"holds results of a scan {have} --sanitize")
 
@@ -120,12 +118,8 @@ class ResumeFile:
 
     def _note(self, source: str, records: Sequence[Mapping[str, Any]]) -> None:
         self._done[source] = max(map(status_of, records))
-        for one in records:
-            if (claim := claim_of(one)) is not None:
-                place, path = claim
-                self.copied[place] = path
-        self.parts.note(records)
-        self._copies |= {"copy" in one for one in records if "error" not in one}
+        self.copies.note(records)
+        self._with_copies |= {"copy" in one for one in records if "error" not in one}
         self._guards |= {one.get("guard") for one in records}
 
     def _read(self) -> None:

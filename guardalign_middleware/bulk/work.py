@@ -11,6 +11,7 @@ from guardalign_middleware.bulk.entries import Inputs, from_stdin, is_shard, rea
 from guardalign_middleware.bulk.entry import Entry, has_name
 from guardalign_middleware.bulk.folders import STDIN, Skipped
 from guardalign_middleware.bulk.job import Job, Outcome
+from guardalign_middleware.bulk.places import Copies
 from guardalign_middleware.intake.data_url import is_data_url
 
 
@@ -24,8 +25,8 @@ class Done(Protocol):
         """The exit status for each input of a table or an archive that stands there."""
 
     @property
-    def copied(self) -> Mapping[str, str]:
-        """Files by the places of their cleaned copies; see `places.claim_of`."""
+    def copies(self) -> Copies:
+        """What they take of the folder of cleaned copies."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Work:
     def shards(self) -> Iterator[tuple[str, str]]:
         """The tables and archives of which a cleaned copy is to be made now, and its place."""
         assert self.job.copies is not None
-        copied = {} if self._file is None else self._file.copied
+        copied = {} if self._file is None else self._file.copies.files
         # Named twice, it is put together once: the parts are gone then.
         for place, path in {place: path for path, place in self.inputs.files}.items():
             if is_shard(path):

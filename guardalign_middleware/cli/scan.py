@@ -13,7 +13,7 @@ from guardalign_middleware.bulk.entries import find_inputs
 from guardalign_middleware.bulk.folders import Skipped
 from guardalign_middleware.bulk.job import Job, Outcome, label
 from guardalign_middleware.bulk.old_copies import old_copies
-from guardalign_middleware.bulk.places import Parts, distinct
+from guardalign_middleware.bulk.places import Copies, distinct
 from guardalign_middleware.bulk.pool import WorkerPool
 from guardalign_middleware.bulk.report import write_report
 from guardalign_middleware.bulk.scanner import Scanner
@@ -113,9 +113,9 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
             file = stack.enter_context(ResumeFile.open(options.resume))
             file.check_copies(wanted=job.copies is not None)
             file.check_guard(made_by)
-        parts = Parts() if file is None else file.parts
+        copies = Copies() if file is None else file.copies
         if job.copies is not None:
-            inputs, stems = distinct(inputs, {} if file is None else file.copied)
+            inputs, stems = distinct(inputs, copies.files)
             job = replace(job, stems=stems)
         work = Work(inputs, job, options.column, file)
         if work.done:
@@ -126,7 +126,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
         with closing(scan(work, options)) as outcomes:
             for outcome in tracked(outcomes, "scanning", total):
                 if file is None:
-                    parts.note(outcome.records)
+                    copies.note(outcome.records)
                 else:
                     told = [{**record, "guard": made_by} for record in outcome.records]
                     file.add(outcome.source, told)
@@ -140,7 +140,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
         _print_skipped(work.skipped)
         if job.copies is not None:
             for path, place in work.shards():
-                target, made = job.copies / place, parts.of(place)
+                target, made = job.copies / place, copies.parts(place)
                 damage = assemble(path, target, options.column, config.intake, made)
                 if damage is not None:
                     print_error(damage)

@@ -10,6 +10,7 @@ import pytest
 from guardalign_middleware.bulk.entries import Inputs
 from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.job import Job, Outcome
+from guardalign_middleware.bulk.places import Copies
 from guardalign_middleware.bulk.work import Reading, Work
 from guardalign_middleware.testing import red_config
 from tests.support.bulk import PLAIN, table, tar
@@ -20,7 +21,7 @@ class Results:
 
     def __init__(self, done: Mapping[str, int]) -> None:
         self._done = done
-        self.copied: dict[str, str] = {}
+        self.copies = Copies()
 
     def status(self, source: str) -> int | None:
         return self._done.get(source)
