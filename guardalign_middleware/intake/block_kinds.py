@@ -51,7 +51,9 @@ def _each(kind: Kind, names: str) -> dict[str, Kind]:
 
 
 KINDS: Mapping[str, Kind] = {
-    **_each(Kind("text", ("text",)), "text text-plain input_text output_text guard_content"),
+    **_each(Kind("text", ("text",)), "text input_text output_text guard_content"),
+    # LangChain's text file: converters send its bytes, or what lies behind its address.
+    "text-plain": Kind("text", ("text",), media="file"),
     "refusal": Kind("text", ("refusal",)),
     # Calls of the application's tools; an adapter writes them in words where it has them.
     **_each(

@@ -71,6 +71,21 @@ MEDIA: dict[str, tuple[Any, str]] = {
         {"type": "file", "url": "https://example.org/a.txt", "mime_type": "text/plain"},
         "file",
     ),
+    "text-plain url": ({"type": "text-plain", "url": "https://example.org/a"}, "file"),
+    "text-plain behind an address": (
+        {"type": "text-plain", "url": "https://example.org/a.txt", "mime_type": "text/plain"},
+        "file",
+    ),
+    "text-plain id": ({"type": "text-plain", "text": "words", "file_id": "f"}, "file"),
+    "text-plain nothing said": ({"type": "text-plain", "base64": "AAAA"}, "file"),
+    "text-plain pdf": (
+        {"type": "text-plain", "base64": PDF, "mime_type": "application/pdf"},
+        "pdf",
+    ),
+    "v0 text-plain film": (
+        {"type": "text-plain", "source_type": "url", "url": "gs://a", "mime_type": "video/mp4"},
+        "video",
+    ),
     "two types": ({"type": "file", "mime_type": "text/plain", "url": PDF_URL}, "file"),
     "sound called a film": ({"type": "audio", "base64": "AAAA", "mime_type": "video/mp4"}, "file"),
 }
@@ -87,6 +102,14 @@ HARMLESS: dict[str, Any] = {
     "audio by id": {"type": "audio", "file_id": "f"},
     "input audio": {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
     "text file": {"type": "file", "base64": "aGVsbG8=", "mime_type": "text/plain"},
+    "plain text": {
+        "type": "text-plain",
+        "text": "words",
+        "mime_type": "text/plain",
+        "title": "A page",
+        "context": "https://example.org/a.png",
+    },
+    "plain text file": {"type": "text-plain", "base64": "aGVsbG8=", "mime_type": "text/plain"},
     "v0 text": {"type": "file", "source_type": "text", "text": "words", "mime_type": "text/plain"},
     "bedrock text": {"document": {"format": "txt", "name": "a", "source": {"bytes": b"words"}}},
     "bedrock words": {"document": {"format": "pdf", "name": "a", "source": {"text": "words"}}},
@@ -219,11 +242,11 @@ def test_a_picture_that_is_declared_something_else_is_never_let_through(kind: st
 
 
 def test_a_text_that_is_no_text_is_refused() -> None:
-    for payload in (B64, PDF):
-        (found,) = refusals(
-            HumanMessage([{"type": "file", "base64": payload, "mime_type": "text/plain"}])
-        )
-        assert found.media is None
+    for kind in ("file", "text-plain"):
+        for payload in (B64, PDF):
+            block = {"type": kind, "base64": payload, "mime_type": "text/plain"}
+            (found,) = refusals(HumanMessage([block]))
+            assert found.media is None
 
 
 @pytest.mark.parametrize("name", HARMLESS)
