@@ -137,12 +137,12 @@ def _image(block: Block, found: Declared, place: str) -> ImageSlot | Refusal | N
 
 
 def _sounds_wrong(found: Declared) -> bool:
-    """Whether sound is a picture; bytes of sound can look like the frame of one."""
-    if not found.holds_picture():
-        return False
-    for payload in found.payloads:
+    """Whether sound is a film, a PDF or a picture; its bytes can look like the frame of one."""
+    if found.holds_film():
+        return True
+    for data in found.pictures():
         try:
-            load_frames(file_bytes(payload) or b"", _POLICY)
+            load_frames(data, _POLICY)
         except ImageRejected as error:
             if error.reason not in {"corrupt", "empty", "unknown_format"}:
                 return True

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import mimetypes
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from guardalign_middleware.intake.extent import picture_format, picture_size
 from guardalign_middleware.intake.media_types import MediaKind, media_kind, stated_kind
 from guardalign_middleware.intake.part import block_type
 from guardalign_middleware.intake.picture_traces import starts_like_picture
+from guardalign_middleware.intake.sound import is_no_sound, may_be_film
 
 Block = Mapping[str, Any]
 
@@ -38,7 +40,7 @@ WRAPPER_KEYS = (
 
 # Bedrock and audio blocks state a bare format; elsewhere the word means anything.
 _STATED_KEYS = (*TYPE_KEYS, "format")
-_FILE_KEYS = (*PAYLOAD_KEYS, "audio", "document", "file", "image", "video")
+_FILE_KEYS = (*PAYLOAD_KEYS, "audio", "document", "file", "image", "input_audio", "video")
 _ALL_LINKS = (
     *LINK_KEYS,
     "audio_url",
@@ -58,6 +60,10 @@ _TELLING = frozenset((*TYPE_KEYS, *WRAPPER_KEYS))
 _LAYERS = 4
 _HEAD = 64
 _SPACE = re.compile(r"\s")
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
+_OTHER = re.compile(r"[^A-Za-z0-9+/]+")
+# Gemini watches these films itself, whatever they are declared.
+_FILMS = re.compile(r"\s*https?://(?:[^/?#]*[.@])?(?:youtube\.com|youtu\.be)(?:[:/?#]|$)", re.I)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,16 +96,26 @@ class Declared:
 
     def holds_picture(self) -> bool:
         """Whether the file is a complete picture, whatever it is declared."""
-        return any(picture_size(data) is not None for data in self._files() if _is_picture(data))
+        return next(self.pictures(), None) is not None
 
     def holds_pages(self) -> bool:
         """Whether the file begins like a picture, a film or a PDF, whatever it is declared."""
-        return any(starts_like_picture(file_bytes(each, _HEAD) or b"") for each in self.payloads)
+        return _begin(self.payloads, starts_like_picture)
 
-    def _files(self) -> Iterator[bytes]:
+    def holds_film(self) -> bool:
+        """Whether the file is a film or a PDF, although it is declared sound."""
+        return any(map(is_no_sound, self._files(may_be_film)))
+
+    def pictures(self) -> Iterator[bytes]:
+        """The files that are complete pictures, whatever they are declared."""
+        return (data for data in self._files(_is_picture) if picture_size(data) is not None)
+
+    def _files(self, known: Callable[[bytes], bool]) -> Iterator[bytes]:
+        """The files whose first bytes are known, by each way to read their base64."""
         for payload in self.payloads:
-            if _is_picture(file_bytes(payload, _HEAD) or b""):
+            if _begin((payload,), known):
                 yield file_bytes(payload) or b""
+                yield _lenient_bytes(payload) or b""
 
 
 def declared(block: Block) -> Declared | None:
@@ -123,11 +139,13 @@ def declared(block: Block) -> Declared | None:
         found = _read(layers, stated)
         only_words = found.worded and not found.payloads and not found.linked
         return Declared("text", worded=True) if only_words else found
-    found = _read(layers, {kind.media, *stated})
+    # Blocks of the other names are read as sound everywhere.
+    heard = kind.media == "audio" and (name != "audio" or _leads_to_sound(layers))
+    found = _read(layers, {kind.media, *stated}, heard=heard)
     if kind.media == "image":
         return Declared("image", found.payloads, found.linked, found.worded)
-    if kind.media == "audio" and found.media == "file" and stated <= {"audio"}:
-        return Declared("audio", found.payloads, found.linked, found.worded)
+    if name == "audio" and _is_untyped(block) and _begin(found.payloads, _is_picture):
+        return Declared("file", found.payloads, found.linked, found.worded)
     return found
 
 
@@ -154,6 +172,68 @@ def file_bytes(payload: object, count: int | None = None) -> bytes | None:
         return None
 
 
+def _lenient_bytes(payload: object, count: int | None = None) -> bytes | None:
+    """The bytes as Python's decoder reads base64: it leaves out characters of other alphabets."""
+    if not isinstance(payload, str):
+        return None
+    at = payload.find(",") + 1 if is_data_url(payload.lstrip()) else 0
+    if count is None:
+        compact = _OTHER.sub("", payload[at:])
+    else:
+        compact = compact_head(payload, -(-count * 4 // 3), at, skipped=_OTHER)
+    return base64.b64decode(compact[: len(compact) // 4 * 4])
+
+
+def _begin(payloads: Iterable[object], known: Callable[[bytes], bool]) -> bool:
+    """Whether the first bytes of a file are known, by a way to read its base64."""
+    return any(
+        known(read(payload, _HEAD) or b"")
+        for payload in payloads
+        for read in (file_bytes, _lenient_bytes)
+    )
+
+
+def _is_untyped(block: Block) -> bool:
+    """Whether Gemini's converter takes the type of the block's file from its first bytes."""
+    inline = "base64" in block or "source_type" in block
+    return inline and stated_kind(block.get("mime_type")) is None
+
+
+def _leads_to_sound(layers: list[Block]) -> bool:
+    """Whether every address of an audio block is said to be one of sound.
+
+    Gemini's converter goes by the type beside the address, or by the name in it; without both it
+    goes by the bytes that it fetches.
+    """
+    for depth, layer in enumerate(layers):
+        links = [link for key in _ALL_LINKS if _is_given(link := layer.get(key), key)]
+        links = [link for link in links if not (isinstance(link, str) and is_data_url(link))]
+        if layer.get("source_type") == "id":
+            links.append(layer.get("id"))
+        if any(isinstance(link, str) and _FILMS.match(link) for link in links):
+            return False
+        # In Bedrock's blocks the type stands above the address.
+        above = (each.get(key) for each in layers[1:] for key in _STATED_KEYS) if depth else ()
+        if any(stated_kind(each) == "audio" for each in (layer.get("mime_type"), *above)):
+            continue
+        if not all(map(_is_named_sound, links)):
+            return False
+    return True
+
+
+def _is_named_sound(link: object) -> bool:
+    """Whether an address by its name alone leads to sound."""
+    if not isinstance(link, str) or not link.lower().startswith(("http://", "https://")):
+        return False
+    names = (link, _QUERY.sub("", link))
+    return all(stated_kind(mimetypes.guess_type(name)[0]) == "audio" for name in names)
+
+
+def _is_given(value: object, key: str) -> bool:
+    """Whether a field holds a file or its address, and is no mapping that says more about it."""
+    return value is not None and not (isinstance(value, Mapping) and key in WRAPPER_KEYS)
+
+
 def _untyped(block: Block) -> str | None:
     """The kind of Bedrock's and Google's blocks, which have no `type`."""
     for key, inner in block.items():
@@ -167,7 +247,7 @@ def _untyped(block: Block) -> str | None:
     return None
 
 
-def _read(layers: list[Block], stated: set[Any]) -> Declared:
+def _read(layers: list[Block], stated: set[Any], *, heard: bool = False) -> Declared:
     payloads: list[Any] = []
     links: set[str] = set()
     worded = False
@@ -175,7 +255,7 @@ def _read(layers: list[Block], stated: set[Any]) -> Declared:
         words = block_type(layer) in {"text", "content"} and layer is not layers[0]
         for key in (*_FILE_KEYS, *_ALL_LINKS):
             value = layer.get(key)
-            if value is None or (isinstance(value, Mapping) and key in WRAPPER_KEYS):
+            if not _is_given(value, key):
                 continue
             if isinstance(value, str) and is_data_url(value):
                 header = value[5:300].partition(",")[0]
@@ -197,7 +277,7 @@ def _read(layers: list[Block], stated: set[Any]) -> Declared:
         names = [layer.get(key) for layer in layers for key in _NAME_KEYS]
         stated = {media_kind(None, name) for name in names} - {"file"}
     media: MediaKind = next(iter(stated)) if len(stated) == 1 else "file"
-    if links and media in {"text", "audio"}:
+    if links and (media == "text" or (media == "audio" and not heard)):
         media = "file"
     return Declared(media, tuple(payloads), bool(links), worded)
 

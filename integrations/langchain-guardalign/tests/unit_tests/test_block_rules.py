@@ -86,6 +86,8 @@ MEDIA: dict[str, tuple[Any, str]] = {
         {"type": "text-plain", "source_type": "url", "url": "gs://a", "mime_type": "video/mp4"},
         "video",
     ),
+    "sound by id": ({"type": "audio", "file_id": "f"}, "file"),
+    "sound behind an address": ({"type": "audio", "url": "https://example.org/a"}, "file"),
     "two types": ({"type": "file", "mime_type": "text/plain", "url": PDF_URL}, "file"),
     "sound called a film": ({"type": "audio", "base64": "AAAA", "mime_type": "video/mp4"}, "file"),
 }
@@ -99,7 +101,11 @@ PLANTS: dict[str, Any] = {
 }
 HARMLESS: dict[str, Any] = {
     "audio": {"type": "audio", "base64": "UklGRiQAAABXQVZF", "mime_type": "audio/wav"},
-    "audio by id": {"type": "audio", "file_id": "f"},
+    "audio by id": {"type": "audio", "file_id": "f", "mime_type": "audio/wav"},
+    "audio by address": {"type": "audio", "url": "https://example.org/a.mp3"},
+    "audio of Bedrock": {
+        "audio": {"format": "mp3", "source": {"s3Location": {"uri": "s3://a"}}},
+    },
     "input audio": {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
     "text file": {"type": "file", "base64": "aGVsbG8=", "mime_type": "text/plain"},
     "plain text": {
@@ -238,6 +244,21 @@ def test_a_picture_that_is_declared_something_else_is_never_let_through(kind: st
     for payload in ({"base64": B64}, {"data": B64}, {"url": URL.replace("image/png", "x/y")}):
         for message in shown({"type": kind, **payload, "mime_type": f"{kind}/x"}):
             (found,) = refusals(message)
+            assert found.media is None
+
+
+def test_sound_that_is_a_film_or_a_pdf_is_never_let_through() -> None:
+    film = "AAAAHGZ0eXBpc29tAAACAGlzb21pc28yYXZjMW1wNDE="
+    for payload in (PDF, film):
+        for block in (
+            {"type": "audio", "base64": payload},
+            {"type": "audio", "base64": payload, "mime_type": "audio/mp4"},
+            {"type": "audio", "source_type": "base64", "data": payload},
+            {"type": "input_audio", "input_audio": {"data": payload, "format": "mp3"}},
+            {"type": "input_audio", "input_audio": payload},
+            {"type": "media", "mime_type": "audio/mp3", "data": payload},
+        ):
+            (found,) = refusals(HumanMessage([block]))
             assert found.media is None
 
 
