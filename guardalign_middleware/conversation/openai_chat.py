@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from guardalign_middleware.conversation.walk import ConversationWalk, fields
+from guardalign_middleware.intake.other_keys import is_read
+from guardalign_middleware.intake.part import block_type
 
 _WORDS = (
     "model stream stream_options max_tokens max_completion_tokens temperature top_p top_k min_p n"
@@ -34,6 +39,19 @@ class ChatWalk(ConversationWalk):
         **fields("words", "reasoning_content reasoning_details annotations id status phase"),
         **fields("words", "cache_control thinking_blocks provider_specific_fields"),
         **fields("strict", "content"),
-        **fields("block", "audio images"),
+        **fields("block", "audio"),
     }
     tools = ("function", "custom")
+
+    def _message_field(self, key: str, item: Any, place: str) -> Any:
+        if key == "images" and isinstance(item, list):
+            return self._listed(item, place, self._image_beside)
+        if key == "images" and item is not None:
+            return self._image_beside(item, place)
+        return super()._message_field(key, item, place)
+
+    def _image_beside(self, item: Any, place: str) -> Any:
+        """Ollama's base64 or OpenRouter's block; what is neither could be an address."""
+        if isinstance(item, Mapping) and block_type(item) is not None:
+            return self.value(item, place, "strict")
+        return self._read(item, "block" if is_read(item) else None, "images", place)

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from guardalign_middleware.errors import MessageError
-from guardalign_middleware.intake.block_kinds import kind_of
 from guardalign_middleware.intake.block_rules import Refusal
 from guardalign_middleware.intake.found_images import FoundImage
 from guardalign_middleware.intake.media_types import MediaKind
@@ -29,8 +28,6 @@ _RESERVED = frozenset(
     "type role content text parts input output messages source url uri path data base64 file image"
     " images image_url file_data file_id file_url media_type mime_type document video".split()
 )
-# A service that goes by the keys of a block, and not by its type, would read these in a text.
-_PAYLOADS = frozenset({"image_url", "image", "images", "file", "file_data", "file_id", "video_url"})
 _SCHEMA_KEYS = ("function", "parameters", "input_schema", "output_schema", "input_examples")
 
 
@@ -79,9 +76,6 @@ class ConversationWalk(Walk):
             for key in block:
                 if key not in _RESERVED and str(key).lower() in _RESERVED:
                     return self._refused(Refusal(_capitals(str(key), place)), block, {}, place)
-            kind = kind_of(block_type(block))
-            if kind is not None and kind.fate == "text" and not _PAYLOADS.isdisjoint(block):
-                return self._refused(Refusal(_more_than_text(place)), block, {}, place)
         return super()._mapping(block, place, mode)
 
     def _turns(self, turns: Any, place: str) -> Any:
@@ -124,6 +118,10 @@ class ConversationWalk(Walk):
     def _tool_field(self, key: str, item: Any, place: str) -> Any:
         schema = key in _SCHEMA_KEYS or isinstance(item, str)
         return self.value(item, place, "words" if schema else "block")
+
+    def _listed(self, items: Sequence[Any], place: str, read: Any) -> Any:
+        walked = [read(item, f"{place}[{index}]") for index, item in enumerate(items)]
+        return _same_or(items, walked)
 
     def _read(self, item: Any, mode: Mode | None, key: str, place: str) -> Any:
         if mode is not None:
@@ -183,13 +181,6 @@ def _capitals(key: str, place: str) -> MessageError:
     return MessageError(
         f"{place} has the key {key!r}, which some services read as {key.lower()!r}.",
         remedy="Write it in small letters.",
-    )
-
-
-def _more_than_text(place: str) -> MessageError:
-    return MessageError(
-        f"{place} is a text with a picture or a file beside it.",
-        remedy="Give each its own block.",
     )
 
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.block_kinds import kind_of
 from guardalign_middleware.intake.data_url import is_data_url
-from guardalign_middleware.intake.declared import Declared, file_bytes
+from guardalign_middleware.intake.declared import Declared
 from guardalign_middleware.intake.dialects import Block, ImageSlot, read_image
-from guardalign_middleware.intake.extent import picture_size
 from guardalign_middleware.intake.load import load_frames
 from guardalign_middleware.intake.media_types import MediaKind
+from guardalign_middleware.intake.other_keys import other_payload
 from guardalign_middleware.intake.part import block_type
 from guardalign_middleware.intake.walk_modes import Mode
 
@@ -27,14 +23,13 @@ REMEDY = "Give images as base64 or as data URLs; turn pages and frames into imag
 _POLICY = IntakePolicy()
 _PICTURE_WORDS = re.compile(r"image|picture|photo|screenshot|thumbnail", re.IGNORECASE)
 _FILM_WORDS = re.compile(r"video|film|movie|pdf", re.IGNORECASE)
+_NUMBERS = re.compile(r"_embeds$", re.IGNORECASE)
 _LINK_WORDS = re.compile(r"_ur[il]$", re.IGNORECASE)
-_PICTURE_KEYS = ("image", "images", "image_url", "image_urls", "picture", "pictures", "photo")
 _WHAT: Mapping[MediaKind, str] = {
     "pdf": "a PDF",
     "video": "a film",
     "file": "a file of another kind, or one behind an address or an id",
 }
-_LAYERS = 8
 _MESSAGE_TYPES = {"ai", "assistant", "developer", "function", "human", "system", "tool", "user"}
 
 
@@ -70,9 +65,15 @@ def judge(
         return None
     if mode not in {"strict", "block"}:
         return None if found is None else _aside(block, found, place, mode)
+    if mode == "strict":
+        if _NUMBERS.search(block_type(block) or ""):
+            return Refusal(_error(block, place, "could be a picture in numbers"), "file")
+        reason = unknown_reason(block) if found is None else None
+        reason = reason or other_payload(block, found, place)
+        if reason is not None:
+            return Refusal(_error(block, place, reason))
     if found is None:
-        reason = unknown_reason(block) if mode == "strict" else None
-        return None if reason is None else Refusal(_error(block, place, reason))
+        return None
     if found.empty and mode == "block":
         return None
     if found.media == "image":
@@ -88,7 +89,7 @@ def judge(
 
 
 def unknown_reason(block: Block) -> str | None:
-    """Why a block of an unknown kind could hold an image; None if it could not."""
+    """Why a block of an unknown kind could hold an image by its name; None if it could not."""
     name = block_type(block)
     if kind_of(name) is not None:
         return None
@@ -98,8 +99,6 @@ def unknown_reason(block: Block) -> str | None:
         return "seems to hold a film or a PDF, which this guard does not read"
     if name is not None and _LINK_WORDS.search(name):
         return "leads to a file that this guard does not read"
-    if any(not _is_read(block[key]) for key in _PICTURE_KEYS if key in block):
-        return "seems to hold an image and cannot be read"
     return None
 
 
@@ -149,16 +148,6 @@ def _sounds_wrong(found: Declared) -> bool:
         else:
             return True
     return False
-
-
-def _is_read(value: Any, left: int = _LAYERS) -> bool:
-    """Whether a value is nothing, or a picture that the walk finds and cleans."""
-    if isinstance(value, str | bytes | bytearray):
-        return not value or picture_size(file_bytes(value) or b"") is not None
-    if isinstance(value, list | tuple):
-        # A list may hold itself.
-        return left > 0 and all(_is_read(item, left - 1) for item in value)
-    return value is None or isinstance(value, Image.Image | np.ndarray)
 
 
 def _error(block: Block, place: str, reason: str) -> MessageError:

@@ -76,6 +76,20 @@ UNSEEN: dict[str, tuple[Dialect, dict[str, Any]]] = {
     "chat: capitals in a text": (CHAT, {**LOOK, "Image_URL": {"url": LINK}}),
     "chat: an address beside a text": (CHAT, {**LOOK, "image_url": {"url": LINK}}),
     "chat: a file beside a text": (CHAT, {**LOOK, "file_id": "file-abc123"}),
+    "chat: a film beside a text": (CHAT, {**LOOK, "video_url": {"url": LINK}, "uuid": "u"}),
+    "chat: a picture in numbers beside a text": (CHAT, {**LOOK, "image_embeds": "UEsDBAAA"}),
+    "chat: a picture that the service has seen": (
+        CHAT,
+        {**LOOK, "image_url": None, "uuid": "u"},
+    ),
+    "chat: a film without a type": (CHAT, {"video_url": {"url": LINK}}),
+    "chat: a file without a type": (CHAT, {"file": {"file_id": "file-abc123"}}),
+    "chat: a picture in numbers": (CHAT, {"type": "prompt_embeds", "data": "UEsDBAAA"}),
+    "chat: sound in numbers": (CHAT, {"type": "audio_embeds", "audio_embeds": "UEsDBAAA"}),
+    "messages: a picture beside a thought": (
+        MESSAGES,
+        {"type": "thinking", "thinking": "", "uuid": "u", "image_url": LINK},
+    ),
     "responses: address": (RESPONSES, {"type": "input_image", "image_url": LINK}),
     "responses: file id": (RESPONSES, {"type": "input_image", "file_id": "file-abc123"}),
     "responses: file by id": (RESPONSES, {"type": "input_file", "file_id": "file-abc123"}),
@@ -130,6 +144,20 @@ def test_a_refused_message_does_not_end_a_conversation(guard: ConversationGuard)
             guard.clean(chat(bad), CHAT)
     goes_on = guard.clean(chat(bad, said("user", LOOK)), CHAT)
     assert LINK not in str(goes_on.body)
+
+
+@pytest.mark.parametrize(
+    "item", [LINK, {"url": LINK}, {"image_url": LINK}, {"type": "image_url", "image_url": LINK}]
+)
+def test_a_picture_beside_a_message_is_looked_at_or_refused(
+    guard: ConversationGuard, item: Any
+) -> None:
+    for images in ([item], item):
+        body = chat({"role": "user", "content": "x", "images": images})
+        with pytest.raises((ImageRejected, MessageError), match=r"messages\[0\]\.images"):
+            guard.clean(body, CHAT)
+        older = chat(*body["messages"], {"role": "assistant", "content": "?"}, WORDS)
+        assert LINK not in str(guard.clean(older, CHAT).body)
 
 
 FIELDS: dict[str, tuple[Dialect, dict[str, Any]]] = {
@@ -246,6 +274,17 @@ HARMLESS: dict[str, tuple[Dialect, dict[str, Any]]] = {
                 "annotations": [{"type": "url_citation", "url_citation": {"url": LINK}}],
             },
             {"role": "user", "content": f"Look at {LINK}"},
+        ),
+    ),
+    "fields without a value": (
+        CHAT,
+        chat(said("user", {**LOOK, "image_url": None, "file": None}, {**LOOK, "video_url": ""})),
+    ),
+    "no pictures beside a message": (
+        CHAT,
+        chat(
+            {"role": "user", "content": "x", "images": None},
+            {"role": "assistant", "content": "y", "images": []},
         ),
     ),
     "sound": (

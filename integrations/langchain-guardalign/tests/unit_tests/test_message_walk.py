@@ -72,6 +72,7 @@ OTHERS: tuple[Any, ...] = (
     {"type": "tool_use", "id": "1", "name": "image_search", "input": {"image": "a cat"}},
     {"type": "audio", "base64": "UklGRiQAAABXQVZF" + "A" * 80, "mime_type": "audio/wav"},
     {"type": "text-plain", "text": "words", "mime_type": "text/plain"},
+    {"type": "text", "text": "words", "image_url": None, "file": None, "images": []},
     {"type": "json", "value": {"image": {"name": "nginx"}, "kind": ["image"]}},
     {"type": "search_result", "source": "https://example.org/a.png", "title": "a"},
     {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "a"}},
@@ -262,6 +263,11 @@ def refusal(value: object) -> ImageRejected | MessageError:
 
 
 UNREADABLE: dict[str, Any] = {
+    "picture beside a text": {"type": "text", "text": "x", "image_url": "https://example.org/a"},
+    "numbers beside a thought": {"type": "thinking", "thinking": "", "image_embeds": "UEsDBAAA"},
+    "film without a type": {"video_url": {"url": "https://example.org/a.mp4"}},
+    "file without a type": {"file": {"file_data": "data:application/pdf;base64,JVBERi0="}},
+    "numbers": {"type": "prompt_embeds", "data": "UEsDBAAA"},
     "hologram": {"type": "hologram", "image": "AAAA"},
     "future image": {"type": "image_v9", "payload": "AAAA"},
     "nested": {"type": "tool_result", "content": [{"type": "hologram", "image": "AAAA"}]},
