@@ -12,6 +12,7 @@ import mimetypes
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from guardalign_middleware.intake.base64_runs import compact_head
@@ -20,6 +21,7 @@ from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.extent import picture_format, picture_size
 from guardalign_middleware.intake.media_types import MediaKind, media_kind, stated_kind
 from guardalign_middleware.intake.part import block_type
+from guardalign_middleware.intake.pdf_marks import REACH, is_pdf, may_be_pdf
 from guardalign_middleware.intake.picture_traces import starts_like_picture
 from guardalign_middleware.intake.sound import is_no_sound, may_be_film
 
@@ -57,8 +59,13 @@ _BESIDE = {"uri", "path"}
 _BARE = {"fileData", "file_data", "inlineData", "inline_data"}
 _BEDROCK = {"audio", "document", "image", "video"}
 _TELLING = frozenset((*TYPE_KEYS, *WRAPPER_KEYS))
+# Sound and films share their endings.
+_SHOWN: Mapping[MediaKind, set[MediaKind | None]] = {
+    "text": {"image", "pdf", "video"},
+    "audio": {"image", "pdf"},
+}
 _LAYERS = 4
-_HEAD = 64
+_HEAD = REACH
 _SPACE = re.compile(r"\s")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 _OTHER = re.compile(r"[^A-Za-z0-9+/]+")
@@ -72,7 +79,7 @@ class Declared:
 
     Attributes:
         media: what it is; `file` if it says nothing, if it states types that contradict each
-            other, and for a text behind an address, which could be anything.
+            other or its name, and for a text behind an address, which could be anything.
         payloads: the file's bytes, base64 or data URL; any value that stands for it.
         linked: whether it names an address, a path or an id.
         worded: whether it holds a text, or content blocks of its own.
@@ -99,8 +106,9 @@ class Declared:
         return next(self.pictures(), None) is not None
 
     def holds_pages(self) -> bool:
-        """Whether the file begins like a picture, a film or a PDF, whatever it is declared."""
-        return _begin(self.payloads, starts_like_picture)
+        """Whether the file begins like a picture or a film or is a PDF, whatever it is declared."""
+        begins = _begin(self.payloads, starts_like_picture)
+        return begins or any(map(is_pdf, self._files(may_be_pdf)))
 
     def holds_film(self) -> bool:
         """Whether the file is a film or a PDF, although it is declared sound."""
@@ -229,6 +237,17 @@ def _is_named_sound(link: object) -> bool:
     return all(stated_kind(mimetypes.guess_type(name)[0]) == "audio" for name in names)
 
 
+def _is_named_otherwise(layer: Block, media: MediaKind) -> bool:
+    """Whether a file that should be text or sound has the name of one that shows something."""
+    shown = _SHOWN.get(media)
+    names = [layer.get(key) for key in _NAME_KEYS] if shown else []
+    return any(
+        stated_kind(PurePosixPath(_QUERY.sub("", name)).suffix[1:]) in (shown or ())
+        for name in names
+        if isinstance(name, str) and not is_data_url(name)
+    )
+
+
 def _is_given(value: object, key: str) -> bool:
     """Whether a field holds a file or its address, and is no mapping that says more about it."""
     return value is not None and not (isinstance(value, Mapping) and key in WRAPPER_KEYS)
@@ -278,6 +297,8 @@ def _read(layers: list[Block], stated: set[Any], *, heard: bool = False) -> Decl
         stated = {media_kind(None, name) for name in names} - {"file"}
     media: MediaKind = next(iter(stated)) if len(stated) == 1 else "file"
     if links and (media == "text" or (media == "audio" and not heard)):
+        media = "file"
+    if (payloads or links) and any(_is_named_otherwise(layer, media) for layer in layers):
         media = "file"
     return Declared(media, tuple(payloads), bool(links), worded)
 

@@ -16,10 +16,10 @@ _TEXT = frozenset(
 )
 # Bedrock and OpenAI write a bare format.
 _FORMATS: dict[str, MediaKind] = {
-    **dict.fromkeys("png jpeg jpg gif webp bmp tiff avif heic heif".split(), "image"),
+    **dict.fromkeys("png jpeg jpg gif webp bmp tiff tif avif heic heif".split(), "image"),
     **dict.fromkeys("txt md csv html json xml yaml".split(), "text"),
     **dict.fromkeys("mp3 wav flac ogg opus aac m4a pcm16 g711_ulaw g711_alaw".split(), "audio"),
-    **dict.fromkeys("mp4 mov mkv webm flv mpeg mpg wmv three_gp".split(), "video"),
+    **dict.fromkeys("mp4 m4v mov mkv webm flv avi mpeg mpg wmv three_gp".split(), "video"),
     "pdf": "pdf",
 }
 _FAMILIES: dict[str, MediaKind] = {

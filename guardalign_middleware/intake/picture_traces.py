@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.intake.base64_runs import compact_head
 from guardalign_middleware.intake.extent import picture_format
+from guardalign_middleware.intake.pdf_marks import begins_like_pdf
 
 Depth = Literal["arguments", "known", "prose", "unknown"]
 """How much of a value counts as a trace.
@@ -38,7 +39,6 @@ _MAX_DEPTH = 64
 # Beside the pictures that `picture_format` knows.
 _OTHER_MAGIC = (
     b"8BPS",
-    b"%PDF",
     b"<svg",
     b"\x1aE\xdf\xa3",
     b"\x00\x00\x00\x0cJXL ",
@@ -100,7 +100,7 @@ def starts_like_picture(data: bytes) -> bool:
     head = data[:18]
     if picture_format(head) is not None or head.startswith(_OTHER_MAGIC) or head[4:8] == b"ftyp":
         return True
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+    if (head[:4] == b"RIFF" and head[8:12] == b"AVI ") or begins_like_pdf(data):
         return True
     # 18 bytes are too few for `picture_format` to know a BMP.
     return len(head) == 18 and head[:2] == b"BM" and head[6:10] == bytes(4)

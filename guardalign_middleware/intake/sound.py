@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from guardalign_middleware.intake.pdf_marks import is_pdf, may_be_pdf
+
 # The boxes with which MP4 and QuickTime files begin.
 _BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof"}
 _HANDLER = re.compile(rb"hdlr.{8}(soun|vide|pict|auxv)", re.DOTALL)
@@ -26,18 +28,19 @@ _FILMS = (b"FLV\x01", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")
 
 
 def may_be_film(head: bytes) -> bool:
-    """Whether a file may hold more than sound, by its first 18 bytes or more."""
+    """Whether a file may hold more than sound, by its first bytes."""
     return (
         head[4:8] in _BOXES
-        or head.startswith((_MATROSKA, _WINDOWS_MEDIA, b"OggS", b"%PDF", *_FILMS))
+        or head.startswith((_MATROSKA, _WINDOWS_MEDIA, b"OggS", *_FILMS))
         or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+        or may_be_pdf(head)
     )
 
 
 def is_no_sound(data: bytes) -> bool:
     """Whether a file is a film or a PDF, or could be a film and has no track of sound."""
-    if not may_be_film(data[:18]):
-        return False
+    if is_pdf(data):
+        return True
     if data[4:8] in _BOXES:
         tracks = set(_HANDLER.findall(data))
         if tracks - {b"soun"} or _COMPRESSED.search(data):
@@ -47,4 +50,6 @@ def is_no_sound(data: bytes) -> bool:
         return _FILM_CODEC.search(data) is not None or _SOUND_CODEC.search(data) is None
     if data.startswith(b"OggS"):
         return _THEORA in data
-    return not data.startswith(_WINDOWS_MEDIA) or _WINDOWS_FILM in data
+    if data.startswith(_WINDOWS_MEDIA):
+        return _WINDOWS_FILM in data
+    return data.startswith(_FILMS) or (data[:4] == b"RIFF" and data[8:12] == b"AVI ")

@@ -1,0 +1,33 @@
+"""Whether a file that is declared something else is a PDF file, by its bytes; nothing is decoded.
+
+Readers take a PDF file whose header begins anywhere in the first 1024 bytes. A text may speak of
+PDF headers; it becomes a PDF file with an object behind one, or with nothing in front.
+"""
+
+from __future__ import annotations
+
+import re
+
+REACH = 1024 + 5
+"""No header ends behind this many bytes."""
+
+_HEADER = b"%PDF-"
+_NOTHING = b"\x00\t\n\x0b\x0c\r \xef\xbb\xbf"
+_SPACE = rb"(?:[\x00\s]|%[^\r\n]{0,200}[\r\n]){1,50}"
+_OBJECT = re.compile(rb"\d" + _SPACE + rb"\d{1,10}" + _SPACE + rb"obj")
+
+
+def begins_like_pdf(data: bytes) -> bool:
+    """Whether a file begins with the header of a PDF file, or with nothing and then that."""
+    return data[:REACH].lstrip(_NOTHING).startswith(b"%PDF")
+
+
+def may_be_pdf(head: bytes) -> bool:
+    """Whether a header is among the first bytes of a file."""
+    return _HEADER in head[:REACH] or begins_like_pdf(head)
+
+
+def is_pdf(data: bytes) -> bool:
+    """Whether readers would take a whole file for a PDF file."""
+    at = data.find(_HEADER, 0, REACH)
+    return begins_like_pdf(data) or (at >= 0 and _OBJECT.search(data, at) is not None)
