@@ -66,9 +66,9 @@ _SHOWN: Mapping[MediaKind, set[MediaKind | None]] = {
 }
 _LAYERS = 4
 _HEAD = REACH
-_SPACE = re.compile(r"\s")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 _OTHER = re.compile(r"[^A-Za-z0-9+/]+")
+_OTHER_BYTES = bytes(each for each in range(256) if _OTHER.match(chr(each)))
 # Gemini watches these films itself, whatever they are declared.
 _FILMS = re.compile(r"\s*https?://(?:[^/?#]*[.@])?(?:youtube\.com|youtu\.be)(?:[:/?#]|$)", re.I)
 
@@ -169,7 +169,7 @@ def file_bytes(payload: object, count: int | None = None) -> bytes | None:
     payload = payload.lstrip()
     at = payload.find(",") + 1 if is_data_url(payload) else 0
     if count is None:
-        compact = _SPACE.sub("", payload[at:])
+        compact = "".join(payload[at:].split())
     else:
         compact = compact_head(payload, -(-count * 4 // 3), at)
     compact = compact.rstrip("=").replace("-", "+").replace("_", "/")
@@ -186,9 +186,9 @@ def _lenient_bytes(payload: object, count: int | None = None) -> bytes | None:
         return None
     at = payload.find(",") + 1 if is_data_url(payload.lstrip()) else 0
     if count is None:
-        compact = _OTHER.sub("", payload[at:])
+        compact = payload[at:].encode("ascii", "replace").translate(None, _OTHER_BYTES)
     else:
-        compact = compact_head(payload, -(-count * 4 // 3), at, skipped=_OTHER)
+        compact = compact_head(payload, -(-count * 4 // 3), at, skipped=_OTHER).encode()
     return base64.b64decode(compact[: len(compact) // 4 * 4])
 
 

@@ -14,7 +14,10 @@ REACH = 1024 + 5
 _HEADER = b"%PDF-"
 _NOTHING = b"\x00\t\n\x0b\x0c\r \xef\xbb\xbf"
 _SPACE = rb"(?:[\x00\s]|%[^\r\n]{0,200}[\r\n]){1,50}"
-_OBJECT = re.compile(rb"\d" + _SPACE + rb"\d{1,10}" + _SPACE + rb"obj")
+_OBJECT = re.compile(rb"[\x00\s]obj")
+_NUMBERED = re.compile(rb"\d" + _SPACE + rb"\d{1,10}" + _SPACE + rb"$")
+_BEFORE = 256
+_MOST = 10_000
 
 
 def begins_like_pdf(data: bytes) -> bool:
@@ -30,4 +33,13 @@ def may_be_pdf(head: bytes) -> bool:
 def is_pdf(data: bytes) -> bool:
     """Whether readers would take a whole file for a PDF file."""
     at = data.find(_HEADER, 0, REACH)
-    return begins_like_pdf(data) or (at >= 0 and _OBJECT.search(data, at) is not None)
+    return begins_like_pdf(data) or (at >= 0 and _has_object(data, at))
+
+
+def _has_object(data: bytes, start: int) -> bool:
+    """Whether something is numbered as an object; also if there is too much to look at."""
+    for count, match in enumerate(_OBJECT.finditer(data, start)):
+        at = match.end() - 3
+        if count == _MOST or _NUMBERED.search(data[max(start, at - _BEFORE) : at]):
+            return True
+    return False
