@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from guardalign_middleware.conversation.tools import CALLED, Kinds, keys
 from guardalign_middleware.conversation.walk import ConversationWalk, fields
 from guardalign_middleware.intake.dialects import ImageSlot, encode
 from guardalign_middleware.intake.type_fields import file_type
@@ -15,6 +16,22 @@ _WORDS = (
     " tool_choice output_config output_format context_management cache_control inference_geo speed"
     " betas"
 )
+
+_OFFERED = "name strict cache_control defer_loading allowed_callers"
+_RUN_BY_CLIENT = keys(_OFFERED, "input_examples")
+_TOOLS: Kinds = {
+    "custom": CALLED["custom"],
+    "function": CALLED["function"],
+    **dict.fromkeys(("bash", "memory"), _RUN_BY_CLIENT),
+    "text_editor": _RUN_BY_CLIENT | keys("max_characters"),
+    "computer": _RUN_BY_CLIENT
+    | keys("display_width_px display_height_px display_number enable_zoom"),
+    "computer_toolset": keys("cache_control configs"),
+    "web_search": keys(
+        _OFFERED, "allowed_domains blocked_domains max_uses user_location response_inclusion"
+    ),
+    **dict.fromkeys(("tool_search_tool_bm25", "tool_search_tool_regex"), keys(_OFFERED)),
+}
 
 
 class MessagesWalk(ConversationWalk):
@@ -30,15 +47,7 @@ class MessagesWalk(ConversationWalk):
         **fields("words", "role id"),
         **fields("strict", "content"),
     }
-    tools = (
-        *("custom", "bash_", "text_editor_", "computer_", "memory_", "web_search_"),
-        "tool_search_tool",
-    )
-
-    def _body_field(self, key: str, item: Any, place: str) -> Any:
-        if key == "mcp_servers" and item == []:
-            return item
-        return super()._body_field(key, item, place)
+    tools = _TOOLS
 
     def _image(self, slot: ImageSlot, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
         source = block.get("source")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guardalign_middleware.conversation.tools import CALLED
 from guardalign_middleware.conversation.walk import ConversationWalk, fields
 
 _WORDS = (
@@ -36,4 +37,4 @@ class ChatWalk(ConversationWalk):
         **fields("strict", "content"),
         **fields("block", "audio images"),
     }
-    tools = ("function", "custom")
+    tools = CALLED

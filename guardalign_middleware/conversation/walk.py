@@ -7,8 +7,10 @@ it could lead to a picture: the service behind might understand it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
+from guardalign_middleware.conversation.tools import CALLED, Kinds, tool_fault
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.intake.block_kinds import kind_of
 from guardalign_middleware.intake.block_rules import Refusal
@@ -31,6 +33,8 @@ _RESERVED = frozenset(
 )
 # A service that goes by the keys of a block, and not by its type, would read these in a text.
 _PAYLOADS = frozenset({"image_url", "image", "images", "file", "file_data", "file_id", "video_url"})
+# The older name is that of Chat Completions; LiteLLM reads both for Gemini.
+_TOOL_FIELDS = frozenset({"tools", "functions"})
 _SCHEMA_KEYS = ("function", "parameters", "input_schema", "output_schema", "input_examples")
 
 
@@ -48,7 +52,7 @@ class ConversationWalk(Walk):
         prose_fields: fields of requests without a conversation, whose texts may speak of pictures.
         stored_fields: fields that name what lies with the service, which cannot be looked at.
         message_fields: the fields of a message.
-        tools: beginnings of the names of tools that show a model no picture from elsewhere.
+        tools: those that show a model no picture from elsewhere.
     """
 
     turns_key: ClassVar[str]
@@ -56,7 +60,7 @@ class ConversationWalk(Walk):
     prose_fields: ClassVar[frozenset[str]] = frozenset()
     stored_fields: ClassVar[frozenset[str]]
     message_fields: ClassVar[Fields]
-    tools: ClassVar[tuple[str, ...]]
+    tools: ClassVar[Kinds]
 
     def body(self, body: Body) -> Body:
         """A copy of the body with the replacements; the same object if nothing changes."""
@@ -65,10 +69,11 @@ class ConversationWalk(Walk):
     def _body_field(self, key: str, item: Any, place: str) -> Any:
         if key == self.turns_key:
             return self._turns(item, place)
-        if key == "tools" and isinstance(item, list):
-            return self._tools(item, place)
-        if key in self.stored_fields:
-            return item if item is None else self._stored(item, place)
+        name = key.lower()  # as services read it that do not tell capitals apart
+        if name in _TOOL_FIELDS:
+            return self._tools(item, place, self.tools)
+        if name in self.stored_fields:
+            return self._stored(item, place) if item else item
         if key in self.prose_fields:
             reason = picture_trace(item, "prose", place)
             return self._words(item, place, None if reason is None else _no_words(place, reason))
@@ -104,26 +109,36 @@ class ConversationWalk(Walk):
     def _message_field(self, key: str, item: Any, place: str) -> Any:
         return self._read(item, self.message_fields.get(key), key, place)
 
-    def _tools(self, tools: Sequence[Any], place: str) -> Any:
-        return _same_or(
-            tools, [self._tool(tool, f"{place}[{index}]") for index, tool in enumerate(tools)]
-        )
+    def _tools(self, tools: Any, place: str, kinds: Kinds) -> Any:
+        if isinstance(tools, list):
+            walked = [
+                self._tool(tool, f"{place}[{index}]", kinds) for index, tool in enumerate(tools)
+            ]
+            return _same_or(tools, walked)
+        if not tools:
+            return tools
+        return self._kept(self.value(tools, place, "block"), _no_list(place), place)
 
-    def _tool(self, tool: Any, place: str) -> Any:
+    def _tool(self, tool: Any, place: str, kinds: Kinds) -> Any:
+        # Walked first in any case, so that each pass meets the same pictures.
+        walked = self._walked_tool(tool, place, kinds)
+        fault = tool_fault(tool, kinds, place)
+        return walked if fault is None else self._kept(walked, fault, place)
+
+    def _walked_tool(self, tool: Any, place: str, kinds: Kinds) -> Any:
         if not isinstance(tool, Mapping):
             return self.value(tool, place, "words")
-        name = block_type(tool)
-        # Walked first in any case, so that each pass meets the same pictures.
-        walked = self._each(tool, f"{place}.", self._tool_field)
-        if name is not None and not name.startswith(self.tools):
-            # It works at the service, and what it finds goes to the model unseen.
-            if self._withhold(_remote_tool(name, place), place, "file"):
-                return _GONE
-        return walked
+        return self._each(tool, f"{place}.", partial(self._tool_field, kinds))
 
-    def _tool_field(self, key: str, item: Any, place: str) -> Any:
+    def _tool_field(self, kinds: Kinds, key: str, item: Any, place: str) -> Any:
+        if key == "tools" and "namespace" in kinds:
+            return self._tools(item, place, CALLED)  # no namespace holds another
         schema = key in _SCHEMA_KEYS or isinstance(item, str)
         return self.value(item, place, "words" if schema else "block")
+
+    def _kept(self, item: Any, error: MessageError, place: str) -> Any:
+        """What works or lies with the service, if it may pass unseen."""
+        return _GONE if self._withhold(error, place, "file") else item
 
     def _read(self, item: Any, mode: Mode | None, key: str, place: str) -> Any:
         if mode is not None:
@@ -141,7 +156,7 @@ class ConversationWalk(Walk):
             f"{place} names something that lies with the service, where this guard cannot look.",
             remedy=SEND_IT,
         )
-        return _GONE if self._withhold(error, place, "file") else item
+        return self._kept(item, error, place)
 
     def _withhold(self, error: MessageError, place: str, media: MediaKind | None) -> bool:
         """Hand over what cannot be looked at; whether it may not go on."""
@@ -193,9 +208,5 @@ def _more_than_text(place: str) -> MessageError:
     )
 
 
-def _remote_tool(name: str, place: str) -> MessageError:
-    return MessageError(
-        f"{place} is the tool {name[:64]!r}. It works at the service, and this guard does not see "
-        "the pictures and files that it gives to the model.",
-        remedy="Use a tool that your program runs, and send its results.",
-    )
+def _no_list(place: str) -> MessageError:
+    return MessageError(f"{place} should be a list of tools.", remedy="Send a list.")
