@@ -14,6 +14,7 @@ from guardalign_middleware.conversation.tools import CALLED, Kinds, tool_fault
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.intake.block_kinds import kind_of
 from guardalign_middleware.intake.block_rules import Refusal
+from guardalign_middleware.intake.declared import Declared
 from guardalign_middleware.intake.found_images import FoundImage
 from guardalign_middleware.intake.media_types import MediaKind
 from guardalign_middleware.intake.part import block_type
@@ -35,6 +36,8 @@ _RESERVED = frozenset(
 _PAYLOADS = frozenset({"image_url", "image", "images", "file", "file_data", "file_id", "video_url"})
 # The older name is that of Chat Completions; LiteLLM reads both for Gemini.
 _TOOL_FIELDS = frozenset({"tools", "functions"})
+# They say what a server has, and offer nothing.
+_LISTINGS = frozenset({"mcp_list_tools", "mcp_tool_listing"})
 _SCHEMA_KEYS = ("function", "parameters", "input_schema", "output_schema", "input_examples")
 
 
@@ -87,7 +90,41 @@ class ConversationWalk(Walk):
             kind = kind_of(block_type(block))
             if kind is not None and kind.fate == "text" and not _PAYLOADS.isdisjoint(block):
                 return self._refused(Refusal(_more_than_text(place)), block, {}, place)
+            if block_type(block) == "tool_addition" and isinstance(block.get("tool"), Mapping):
+                return self._tool_addition(block, block["tool"], place)
         return super()._mapping(block, place, mode)
+
+    def _fields(
+        self, block: Mapping[Any, Any], found: Declared | None, place: str, mode: Mode
+    ) -> dict[Any, Any]:
+        tools = None if block_type(block) in _LISTINGS else block.get("tools")
+        if mode not in {"strict", "block"} or not isinstance(tools, list | dict):
+            return super()._fields(block, found, place, mode)
+        rest = {key: item for key, item in block.items() if key != "tools"}
+        changed = super()._fields(rest, found, place, mode)
+        new = self._tools(tools, f"{place}.tools", self.tools)
+        if new is not tools:
+            changed["tools"] = [] if new is _GONE else new
+        return changed
+
+    def _tool_addition(self, block: Body, tool: Body, place: str) -> Any:
+        """A block that offers a tool from here on, at Anthropic."""
+        fault = None
+        if "definition" in tool:
+            fault = tool_fault(tool["definition"], self.tools, f"{place}.tool.definition")
+
+        def read(key: str, item: Any, spot: str) -> Any:
+            if key == "definition":
+                return self._walked_tool(item, spot, self.tools)
+            return self.value(item, spot, "block")
+
+        def read_block(key: str, item: Any, spot: str) -> Any:
+            if item is tool:
+                return self._each(tool, f"{spot}.", read)
+            return self.value(item, spot, "block")
+
+        new = self._each(block, f"{place}.", read_block)
+        return new if fault is None else self._refused(Refusal(fault, "file"), new, {}, place)
 
     def _turns(self, turns: Any, place: str) -> Any:
         if not isinstance(turns, list):

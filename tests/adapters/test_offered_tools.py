@@ -49,7 +49,7 @@ def test_the_tools_of_chat_openai(
     guard: ConversationGuard, options: dict[str, Any], dialect: Dialect
 ) -> None:
     model = ChatOpenAI(model="gpt-5.4", api_key="k", **options)
-    bound = model.bind_tools(TOOLS, strict=True, parallel_tool_calls=False, tool_choice="look")
+    bound: Any = model.bind_tools(TOOLS, strict=True, parallel_tool_calls=False, tool_choice="look")
     body = bound.bound._get_request_payload([HumanMessage("?")], **bound.kwargs)
     assert len(body["tools"]) == 2
     assert guard.clean(body, dialect).body is body
@@ -57,7 +57,7 @@ def test_the_tools_of_chat_openai(
 
 def test_the_tools_of_chat_anthropic(guard: ConversationGuard) -> None:
     own = {"type": "bash_20250124", "name": "bash"}
-    bound = ChatAnthropic(model="claude-sonnet-5", api_key="k").bind_tools([*TOOLS, own])
+    bound: Any = ChatAnthropic(model="claude-sonnet-5", api_key="k").bind_tools([*TOOLS, own])
     body = bound.bound._get_request_payload([HumanMessage("?")], **bound.kwargs)
     assert len(body["tools"]) == 3
     assert guard.clean(body, MESSAGES).body is body
@@ -70,8 +70,8 @@ def test_the_tools_of_the_openai_client(guard: ConversationGuard) -> None:
         sent.append(json.loads(request.content))
         return httpx.Response(400, json={})
 
-    with httpx.Client(transport=httpx.MockTransport(answer)) as transport:
-        client = openai.OpenAI(api_key="k", http_client=transport, max_retries=0)
+    transport: Any = httpx.Client(transport=httpx.MockTransport(answer))
+    with openai.OpenAI(api_key="k", http_client=transport, max_retries=0) as client:
         with pytest.raises(openai.BadRequestError):
             client.chat.completions.create(
                 model="m",

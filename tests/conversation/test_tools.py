@@ -14,10 +14,8 @@ from guardalign_middleware.conversation import (
 )
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.testing import all_red, png, red_guard
+from tests.conversation.offered import CACHED, FLAT, FUNCTION, MCP, SCHEMA, Tool
 from tests.conversation.positions import LOOK, WORDS, ask, chat, respond, said, url
-
-LINK = "https://example.org/a.png"
-Tool = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +28,6 @@ def request(dialect: Dialect, **more: Any) -> dict[str, Any]:
     return {**ways.get(dialect.name, ask(said("user", LOOK))), **more}
 
 
-FUNCTION: Tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-FLAT: Tool = {"type": "function", "name": "f", "parameters": {"type": "object"}}
-MCP: Tool = {"type": "mcp", "server_label": "x", "server_url": LINK}
-CODE: Tool = {
-    "type": "code_interpreter",
-    "container": {"type": "auto", "file_ids": ["file-abcdefgh"]},
-}
 UNSEEN: dict[str, tuple[Dialect, Any]] = {
     "Gemini fetches": (CHAT, {"urlContext": {}}),
     "Gemini fetches, in its other spelling": (CHAT, {"url_context": {}}),
@@ -140,8 +131,6 @@ def test_pictures_in_the_words_of_a_tool_go_even_if_it_may_pass() -> None:
 
 
 FORMAT = {"type": "grammar", "syntax": "lark", "definition": "start: WORD"}
-CACHED = {"cache_control": {"type": "ephemeral"}}
-SCHEMA = {"type": "object", "properties": {"tools": {}, "image_url": {"type": "string"}}}
 HARMLESS: dict[str, tuple[Dialect, Tool]] = {
     "function": (CHAT, {**FUNCTION, **CACHED}),
     "strict function": (
