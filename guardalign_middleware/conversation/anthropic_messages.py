@@ -42,12 +42,16 @@ class MessagesWalk(ConversationWalk):
         **fields("words", _WORDS),
         **fields("strict", "system"),
     }
-    stored_fields = frozenset({"container", "mcp_servers"})
+    stored_fields = frozenset({"thread"})
     message_fields = {
         **fields("words", "role id"),
         **fields("strict", "content"),
     }
     tools = _TOOLS
+
+    def _is_stored(self, key: str, item: Any) -> bool:
+        begins = key == "thread" and item == {"type": "create"}
+        return not begins and super()._is_stored(key, item)
 
     def _image(self, slot: ImageSlot, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
         source = block.get("source")

@@ -54,7 +54,7 @@ class ResponsesWalk(ConversationWalk):
         **fields("words", _WORDS),
         **fields("strict", "instructions"),
     }
-    stored_fields = frozenset({"previous_response_id", "conversation", "prompt", "background"})
+    stored_fields = frozenset({"conversation", "prompt", "background"})
     message_fields = {
         **fields("words", "type role id status phase"),
         **fields("strict", "content"),

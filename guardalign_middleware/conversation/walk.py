@@ -34,10 +34,18 @@ _RESERVED = frozenset(
 )
 # A service that goes by the keys of a block, and not by its type, would read these in a text.
 _PAYLOADS = frozenset({"image_url", "image", "images", "file", "file_data", "file_id", "video_url"})
+# Fields that name what lies with the service, in small letters: some do not tell capitals apart.
+# Gateways hand them from one dialect to another. In embeddings, a picture was encoded.
+_STORED = frozenset(
+    {"previous_response_id", "container", "mcp_servers", "prompt_embeds"}
+    | {"cached_content", "cachedcontent"}
+)
 # The older name is that of Chat Completions; LiteLLM reads both for Gemini.
 _TOOL_FIELDS = frozenset({"tools", "functions"})
 # They say what a server has, and offer nothing.
 _LISTINGS = frozenset({"mcp_list_tools", "mcp_tool_listing"})
+# LiteLLM and Google read what stands in these as fields of the request.
+_MERGED = frozenset({"extra_body", "google"})
 _SCHEMA_KEYS = ("function", "parameters", "input_schema", "output_schema", "input_examples")
 
 
@@ -53,7 +61,7 @@ class ConversationWalk(Walk):
         turns_key: the field with the turns of the conversation.
         body_fields: other fields that the dialect knows, and how they are read.
         prose_fields: fields of requests without a conversation, whose texts may speak of pictures.
-        stored_fields: fields that name what lies with the service, which cannot be looked at.
+        stored_fields: fields that name what lies with the service, beside those of every dialect.
         message_fields: the fields of a message.
         tools: those that show a model no picture from elsewhere.
     """
@@ -61,7 +69,7 @@ class ConversationWalk(Walk):
     turns_key: ClassVar[str]
     body_fields: ClassVar[Fields]
     prose_fields: ClassVar[frozenset[str]] = frozenset()
-    stored_fields: ClassVar[frozenset[str]]
+    stored_fields: ClassVar[frozenset[str]] = frozenset()
     message_fields: ClassVar[Fields]
     tools: ClassVar[Kinds]
 
@@ -72,11 +80,10 @@ class ConversationWalk(Walk):
     def _body_field(self, key: str, item: Any, place: str) -> Any:
         if key == self.turns_key:
             return self._turns(item, place)
-        name = key.lower()  # as services read it that do not tell capitals apart
-        if name in _TOOL_FIELDS:
+        if key.lower() in _TOOL_FIELDS:
             return self._tools(item, place, self.tools)
-        if name in self.stored_fields:
-            return self._stored(item, place) if item else item
+        if self._is_stored(key, item):
+            return self._stored(item, place)
         if key in self.prose_fields:
             reason = picture_trace(item, "prose", place)
             return self._words(item, place, None if reason is None else _no_words(place, reason))
@@ -180,13 +187,28 @@ class ConversationWalk(Walk):
     def _read(self, item: Any, mode: Mode | None, key: str, place: str) -> Any:
         if mode is not None:
             return self.value(item, place, mode)
-        reason = picture_trace({key: item}, "unknown", place)
+        reason = picture_trace({key: item}, "unknown", place) or self._merged_field(key, item)
         return self._words(item, place, None if reason is None else _unknown_field(place, reason))
+
+    def _merged_field(self, key: str, item: Any) -> str | None:
+        """A field in `extra_body` that would be judged outside, where some services write it."""
+        if key not in _MERGED or not isinstance(item, Mapping):
+            return None
+        for name, inner in item.items():
+            if self._is_stored(name, inner) or (name.lower() in _TOOL_FIELDS and inner):
+                return f"it holds the field {name[:64]!r}"
+            if (reason := self._merged_field(name, inner)) is not None:
+                return reason
+        return None
 
     def _words(self, item: Any, place: str, error: MessageError | None) -> Any:
         if error is not None:
             return _GONE if self._withhold(error, place, None) else item
         return self.value(item, place, "words")
+
+    def _is_stored(self, key: str, item: Any) -> bool:
+        """Whether a field names what lies with the service, where this guard cannot look."""
+        return bool(item) and key.lower() in _STORED | self.stored_fields
 
     def _stored(self, item: Any, place: str) -> Any:
         error = MessageError(

@@ -271,6 +271,37 @@ def test_a_tool_that_shows_no_picture_passes(
     assert cleaned.outcomes == ()
 
 
+SEARCHES: dict[str, dict[str, Any]] = {
+    "another type": {"type": "mcp", "server_label": "x"},
+    "pictures": {"search_content_types": ["image"]},
+    "pictures at xAI": {"enable_image_understanding": True},
+}
+
+
+@pytest.mark.parametrize("options", SEARCHES.values(), ids=SEARCHES)
+def test_options_of_a_search_of_which_a_gateway_makes_a_tool(
+    guard: ConversationGuard, options: dict[str, Any]
+) -> None:
+    with pytest.raises(MessageError, match="web_search_options"):
+        guard.clean(request(CHAT, web_search_options=options), CHAT)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {
+            "search_context_size": "low",
+            "user_location": {"type": "approximate", "approximate": {"country": "DE"}},
+        },
+        {"search_type": "pro", "image_results_enhanced_relevance": True},
+    ],
+)
+def test_a_search_in_words_passes(guard: ConversationGuard, options: dict[str, Any]) -> None:
+    body = request(CHAT, web_search_options=options)
+    assert guard.clean(body, CHAT).body is body
+
+
 @pytest.mark.parametrize("none", [None, []])
 @pytest.mark.parametrize("dialect", [CHAT, RESPONSES, MESSAGES], ids=lambda each: each.name)
 def test_no_tools_pass(guard: ConversationGuard, dialect: Dialect, none: Any) -> None:
