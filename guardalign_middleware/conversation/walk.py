@@ -151,6 +151,8 @@ class ConversationWalk(Walk):
         return self._each(message, f"{place}.", self._message_field)
 
     def _message_field(self, key: str, item: Any, place: str) -> Any:
+        if key.lower() in _TOOL_FIELDS:  # some templates read them there
+            return self._tools(item, place, self.tools)
         return self._read(item, self.message_fields.get(key), key, place)
 
     def _tools(self, tools: Any, place: str, kinds: Kinds) -> Any:

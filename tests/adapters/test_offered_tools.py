@@ -1,19 +1,28 @@
 """The tools that unchanged clients offer pass the guard in front of another service."""
 
 import json
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import httpx
 import openai
 import pytest
+from anthropic.types import ToolUnionParam
+from anthropic.types.beta import BetaToolUnionParam
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import BaseTool, tool
 from langchain_openai import ChatOpenAI
+from openai.types.chat import ChatCompletionToolUnionParam
+from openai.types.responses import ToolParam
 from pydantic import BaseModel
 
 from guardalign_middleware.conversation import CHAT, MESSAGES, RESPONSES, ConversationGuard, Dialect
+from guardalign_middleware.conversation.tools import tool_fault
 from guardalign_middleware.testing import red_guard
+
+# Keys that may have certain values only.
+SET: Mapping[str, Any] = {"environment": "browser", "search_content_types": ["text"]}
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +100,34 @@ def test_the_tools_of_the_openai_client(guard: ConversationGuard) -> None:
     for body, dialect in zip(sent, (CHAT, RESPONSES), strict=True):
         assert body["tools"]
         assert guard.clean(body, dialect).body is body
+
+
+def definitions(union: Any) -> Iterator[tuple[str, set[str]]]:
+    """Types of tools, and the keys that a client's library has for them."""
+    for param in get_args(union):
+        hints = get_type_hints(param)
+        kinds = [hints["type"], *get_args(hints["type"])]
+        for literal in kinds:
+            if get_origin(literal) is Literal:
+                yield from ((kind, set(hints)) for kind in get_args(literal))
+
+
+@pytest.mark.parametrize(
+    ("union", "dialect"),
+    [
+        (ChatCompletionToolUnionParam, CHAT),
+        (ToolParam, RESPONSES),
+        (ToolUnionParam, MESSAGES),
+        (BetaToolUnionParam, MESSAGES),
+    ],
+)
+def test_every_key_that_the_clients_have(union: Any, dialect: Dialect) -> None:
+    known = 0
+    for kind, keys in definitions(union):
+        tool = {key: SET.get(key, True) for key in keys} | {"type": kind}
+        fault = tool_fault(tool, dialect.walk.tools, "tool")
+        if fault is None:
+            known += 1
+        else:
+            assert f"is the tool {kind!r}" in str(fault)
+    assert known >= 2

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from guardalign_middleware.conversation import (
+    CHAT,
     MESSAGES,
     RESPONSES,
     ConversationGuard,
@@ -13,8 +14,8 @@ from guardalign_middleware.conversation import (
 )
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.testing import all_red, png, red_guard
-from tests.conversation.offered import CACHED, CODE, FLAT, MCP, SCHEMA, Tool
-from tests.conversation.positions import LOOK, WORDS, ask, respond, said, url
+from tests.conversation.offered import CACHED, CODE, FLAT, FUNCTION, MCP, SCHEMA, Tool
+from tests.conversation.positions import LOOK, WORDS, ask, chat, respond, said, url
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,16 @@ LATER: dict[str, tuple[Dialect, dict[str, Any], str]] = {
         RESPONSES,
         respond(WORDS, {"type": "more_tools", "role": "developer", "tools": [MCP]}),
         "input[1].tools[0]",
+    ),
+    "in an item without a type": (
+        RESPONSES,
+        respond(WORDS, {"role": "developer", "content": "x", "tools": [MCP]}),
+        "input[1].tools[0]",
+    ),
+    "in a message of chat": (
+        CHAT,
+        chat(said("system", LOOK, tools=[{"url_context": {}}]), said("user", LOOK)),
+        "messages[0].tools[0]",
     ),
     "in a list of another kind": (
         RESPONSES,
@@ -99,6 +110,10 @@ def test_what_a_search_for_tools_found_loses_only_what_is_remote(guard: Conversa
 
 
 OFFERED_LATER: dict[str, tuple[Dialect, dict[str, Any]]] = {
+    "in a message of chat": (
+        CHAT,
+        chat(said("system", LOOK, tools=[FUNCTION]), said("user", LOOK, tools=None)),
+    ),
     "additional tools": (
         RESPONSES,
         respond(
