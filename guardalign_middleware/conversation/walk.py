@@ -44,8 +44,8 @@ _STORED = frozenset(
 _TOOL_FIELDS = frozenset({"tools", "functions"})
 # They say what a server has, and offer nothing.
 _LISTINGS = frozenset({"mcp_list_tools", "mcp_tool_listing"})
-# LiteLLM and Google read what stands in these as fields of the request.
-_MERGED = frozenset({"extra_body", "google"})
+# LiteLLM and Google read what stands in these as fields of a request.
+_MERGED = frozenset({"extra_body", "google", "fallbacks"})
 _SCHEMA_KEYS = ("function", "parameters", "input_schema", "output_schema", "input_examples")
 
 
@@ -193,10 +193,11 @@ class ConversationWalk(Walk):
         return self._words(item, place, None if reason is None else _unknown_field(place, reason))
 
     def _merged_field(self, key: str, item: Any) -> str | None:
-        """A field in `extra_body` that would be judged outside, where some services write it."""
-        if key not in _MERGED or not isinstance(item, Mapping):
+        """A field inside another one that would be judged outside, where some services write it."""
+        if key not in _MERGED:
             return None
-        for name, inner in item.items():
+        bodies = [body for body in _listed(item) if isinstance(body, Mapping)]
+        for name, inner in (field for body in bodies for field in body.items()):
             if self._is_stored(name, inner) or (name.lower() in _TOOL_FIELDS and inner):
                 return f"it holds the field {name[:64]!r}"
             if (reason := self._merged_field(name, inner)) is not None:
@@ -234,6 +235,10 @@ class ConversationWalk(Walk):
             return values
         rest = {**values, **changed}
         return {key: item for key, item in rest.items() if item is not _GONE}
+
+
+def _listed(item: Any) -> list[Any]:
+    return item if isinstance(item, list) else [item]
 
 
 def _same_or(old: Sequence[Any], new: list[Any]) -> Sequence[Any]:

@@ -158,6 +158,14 @@ FIELDS: dict[str, tuple[Dialect, dict[str, Any]]] = {
         {"extra_body": {"google": {"cached_content": "cachedContents/a"}}},
     ),
     "tools in the extra body": (CHAT, {"extra_body": {"tools": [{"url_context": {}}]}}),
+    "tools of another model": (
+        CHAT,
+        {"fallbacks": ["a", {"model": "b", "tools": [{"url_context": {}}]}]},
+    ),
+    "tools in a fallback's extra body": (
+        CHAT,
+        {"fallbacks": [{"model": "b", "extra_body": {"tools": [{"url_context": {}}]}}]},
+    ),
     "a stored answer in the extra body": (CHAT, {"extra_body": {"previous_response_id": "r"}}),
     "a stored prompt in the extra body": (CHAT, {"extra_body": {"prompt": {"id": "pmpt_1"}}}),
     "remote tool of Responses": (RESPONSES, {"tools": [{"type": "mcp", "server_url": LINK}]}),
@@ -272,6 +280,7 @@ HARMLESS: dict[str, tuple[Dialect, dict[str, Any]]] = {
             said("user", LOOK),
             previous_response_id=None,
             mcp_servers=[],
+            fallbacks=["a", {"model": "b", "temperature": 0}],
             extra_body={
                 "google": {"thinking_config": {"include_thoughts": True}, "cached_content": None},
                 "tools": [],
