@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from guardalign_middleware.conversation.tools import CALLED, Kinds, keys
 from guardalign_middleware.conversation.walk import ConversationWalk, fields
 from guardalign_middleware.intake.dialects import ImageSlot, encode
 from guardalign_middleware.intake.type_fields import file_type
@@ -16,6 +17,22 @@ _WORDS = (
     " betas"
 )
 
+_OFFERED = "name strict cache_control defer_loading allowed_callers"
+_RUN_BY_CLIENT = keys(_OFFERED, "input_examples")
+_TOOLS: Kinds = {
+    "custom": CALLED["custom"],
+    "function": CALLED["function"],
+    **dict.fromkeys(("bash", "memory"), _RUN_BY_CLIENT),
+    "text_editor": _RUN_BY_CLIENT | keys("max_characters"),
+    "computer": _RUN_BY_CLIENT
+    | keys("display_width_px display_height_px display_number enable_zoom"),
+    "computer_toolset": keys("cache_control configs"),
+    "web_search": keys(
+        _OFFERED, "allowed_domains blocked_domains max_uses user_location response_inclusion"
+    ),
+    **dict.fromkeys(("tool_search_tool_bm25", "tool_search_tool_regex"), keys(_OFFERED)),
+}
+
 
 class MessagesWalk(ConversationWalk):
     """Messages with a role and content, and the system's words beside them."""
@@ -25,20 +42,16 @@ class MessagesWalk(ConversationWalk):
         **fields("words", _WORDS),
         **fields("strict", "system"),
     }
-    stored_fields = frozenset({"container", "mcp_servers"})
+    stored_fields = frozenset({"thread"})
     message_fields = {
         **fields("words", "role id"),
         **fields("strict", "content"),
     }
-    tools = (
-        *("custom", "bash_", "text_editor_", "computer_", "memory_", "web_search_"),
-        "tool_search_tool",
-    )
+    tools = _TOOLS
 
-    def _body_field(self, key: str, item: Any, place: str) -> Any:
-        if key == "mcp_servers" and item == []:
-            return item
-        return super()._body_field(key, item, place)
+    def _is_stored(self, key: str, item: Any) -> bool:
+        begins = key == "thread" and item == {"type": "create"}
+        return not begins and super()._is_stored(key, item)
 
     def _image(self, slot: ImageSlot, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
         source = block.get("source")

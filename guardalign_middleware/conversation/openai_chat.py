@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from guardalign_middleware.conversation.tools import CALLED, keys, keys_fault
 from guardalign_middleware.conversation.walk import ConversationWalk, fields
 from guardalign_middleware.intake.other_keys import is_read
 from guardalign_middleware.intake.part import block_type
@@ -12,14 +13,19 @@ from guardalign_middleware.intake.part import block_type
 _WORDS = (
     "model stream stream_options max_tokens max_completion_tokens temperature top_p top_k min_p n"
     " seed stop stop_token_ids frequency_penalty presence_penalty repetition_penalty logit_bias"
-    " logprobs top_logprobs response_format tool_choice parallel_tool_calls functions function_call"
+    " logprobs top_logprobs response_format tool_choice parallel_tool_calls function_call"
     " metadata user safety_identifier prompt_cache_key prompt_cache_retention service_tier store"
-    " reasoning_effort reasoning verbosity modalities audio web_search_options thinking"
+    " reasoning_effort reasoning verbosity modalities audio thinking"
     " chat_template_kwargs guided_json guided_regex guided_choice guided_grammar moderation"
     " structured_outputs json_schema grammar regex ebnf allowed_token_ids"
 )
 # Those of requests without messages that sound like pictures, and hold none.
 _WORDS_OF_OTHERS = "return_documents partial_images num_images image_size search_domain_filter"
+_SEARCH = keys(
+    "search_context_size user_location filters search_content_types allowed_domains",
+    "blocked_domains excluded_domains max_uses max_results",
+    "search_type image_results_enhanced_relevance",  # Perplexity's
+)
 
 
 class ChatWalk(ConversationWalk):
@@ -32,8 +38,6 @@ class ChatWalk(ConversationWalk):
     }
     # Completions, embeddings, moderations, speech, drawing and search are asked in these.
     prose_fields = frozenset("prompt negative_prompt suffix input instructions query".split())
-    # Numbers in which a picture was encoded.
-    stored_fields = frozenset({"prompt_embeds"})
     message_fields = {
         **fields("words", "role name tool_calls function_call tool_call_id refusal reasoning"),
         **fields("words", "reasoning_content reasoning_details annotations id status phase"),
@@ -41,7 +45,20 @@ class ChatWalk(ConversationWalk):
         **fields("strict", "content"),
         **fields("block", "audio"),
     }
-    tools = ("function", "custom")
+    tools = CALLED
+
+    def _body_field(self, key: str, item: Any, place: str) -> Any:
+        if key != "web_search_options" or not isinstance(item, Mapping):
+            return super()._body_field(key, item, place)
+        walked = self.value(item, place, "words")
+        # LiteLLM makes a tool of them, of whatever type they name.
+        fault = keys_fault(item, _SEARCH, place)
+        return walked if fault is None else self._kept(walked, fault, place)
+
+    def _is_stored(self, key: str, item: Any) -> bool:
+        # A stored prompt of Responses; completions are asked in texts.
+        stored_prompt = key == "prompt" and isinstance(item, Mapping) and "id" in item
+        return stored_prompt or super()._is_stored(key, item)
 
     def _message_field(self, key: str, item: Any, place: str) -> Any:
         if key == "images" and isinstance(item, list):

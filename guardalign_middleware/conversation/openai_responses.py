@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from guardalign_middleware.conversation.tools import CALLED, Kinds, keys
 from guardalign_middleware.conversation.walk import SEND_IT, ConversationWalk, fields
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.intake.dialects import data_url
@@ -19,6 +20,29 @@ _WORDS = (
     " prompt_cache_retention service_tier store text tool_choice truncation user context_management"
     " moderation"
 )
+_SEARCH = keys(
+    "filters user_location search_context_size search_content_types external_web_access",
+    "indexed_web_access allowed_domains excluded_domains",
+)
+_TOOLS: Kinds = {
+    **CALLED,
+    "namespace": keys("name description tools"),
+    **dict.fromkeys(("web_search", "web_search_preview"), _SEARCH),
+    "file_search": keys("vector_store_ids filters max_num_results ranking_options"),
+    **dict.fromkeys(
+        ("computer", "computer_use", "computer_use_preview"),
+        keys("display_width display_height environment"),
+    ),
+    "local_shell": keys(),
+    "shell": keys("environment allowed_callers"),
+    "apply_patch": keys("allowed_callers"),
+    "image_generation": keys(
+        "action background complexity frame_count frame_duration_ms input_fidelity",
+        "input_image_mask model moderation output_compression output_format partial_images",
+        "quality size svg",
+    ),
+    "tool_search": keys("description execution parameters"),
+}
 _BLANK_SIDE = 64
 
 
@@ -30,23 +54,15 @@ class ResponsesWalk(ConversationWalk):
         **fields("words", _WORDS),
         **fields("strict", "instructions"),
     }
-    stored_fields = frozenset({"previous_response_id", "conversation", "prompt", "background"})
+    stored_fields = frozenset({"conversation", "prompt", "background"})
     message_fields = {
         **fields("words", "type role id status phase"),
         **fields("strict", "content"),
     }
-    tools = (
-        *("function", "custom", "namespace", "web_search", "file_search", "computer"),
-        *("local_shell", "shell", "apply_patch", "image_generation", "tool_search"),
-    )
+    tools = _TOOLS
 
     _item: Mapping[str, Any] = {}
     _item_place = ""
-
-    def _body_field(self, key: str, item: Any, place: str) -> Any:
-        if key == "background" and item is False:
-            return item
-        return super()._body_field(key, item, place)
 
     def _turn_item(self, turn: Any, place: str) -> Any:
         if not isinstance(turn, Mapping):
@@ -61,9 +77,9 @@ class ResponsesWalk(ConversationWalk):
             return self._reference(turn, place)
         return self.value(turn, place, "strict")
 
-    def _tool_field(self, key: str, item: Any, place: str) -> Any:
+    def _tool_field(self, kinds: Kinds, key: str, item: Any, place: str) -> Any:
         if key != "input_image_mask" or not isinstance(item, Mapping):
-            return super()._tool_field(key, item, place)
+            return super()._tool_field(kinds, key, item, place)
         # A picture without the type that would say so.
         mask = {"type": "input_image", **item}
         new = self.value(mask, place, "strict")

@@ -7,10 +7,13 @@ it could lead to a picture: the service behind might understand it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
+from guardalign_middleware.conversation.tools import CALLED, Kinds, tool_fault
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.intake.block_rules import Refusal
+from guardalign_middleware.intake.declared import Declared
 from guardalign_middleware.intake.found_images import FoundImage
 from guardalign_middleware.intake.media_types import MediaKind
 from guardalign_middleware.intake.part import block_type
@@ -28,6 +31,18 @@ _RESERVED = frozenset(
     "type role content text parts input output messages source url uri path data base64 file image"
     " images image_url file_data file_id file_url media_type mime_type document video".split()
 )
+# Fields that name what lies with the service, in small letters: some do not tell capitals apart.
+# Gateways hand them from one dialect to another. In embeddings, a picture was encoded.
+_STORED = frozenset(
+    {"previous_response_id", "container", "mcp_servers", "prompt_embeds"}
+    | {"cached_content", "cachedcontent"}
+)
+# The older name is that of Chat Completions; LiteLLM reads both for Gemini.
+_TOOL_FIELDS = frozenset({"tools", "functions"})
+# They say what a server has, and offer nothing.
+_LISTINGS = frozenset({"mcp_list_tools", "mcp_tool_listing"})
+# LiteLLM and Google read what stands in these as fields of a request.
+_MERGED = frozenset({"extra_body", "google", "fallbacks"})
 _SCHEMA_KEYS = ("function", "parameters", "input_schema", "output_schema", "input_examples")
 
 
@@ -43,17 +58,17 @@ class ConversationWalk(Walk):
         turns_key: the field with the turns of the conversation.
         body_fields: other fields that the dialect knows, and how they are read.
         prose_fields: fields of requests without a conversation, whose texts may speak of pictures.
-        stored_fields: fields that name what lies with the service, which cannot be looked at.
+        stored_fields: fields that name what lies with the service, beside those of every dialect.
         message_fields: the fields of a message.
-        tools: beginnings of the names of tools that show a model no picture from elsewhere.
+        tools: those that show a model no picture from elsewhere.
     """
 
     turns_key: ClassVar[str]
     body_fields: ClassVar[Fields]
     prose_fields: ClassVar[frozenset[str]] = frozenset()
-    stored_fields: ClassVar[frozenset[str]]
+    stored_fields: ClassVar[frozenset[str]] = frozenset()
     message_fields: ClassVar[Fields]
-    tools: ClassVar[tuple[str, ...]]
+    tools: ClassVar[Kinds]
 
     def body(self, body: Body) -> Body:
         """A copy of the body with the replacements; the same object if nothing changes."""
@@ -62,10 +77,10 @@ class ConversationWalk(Walk):
     def _body_field(self, key: str, item: Any, place: str) -> Any:
         if key == self.turns_key:
             return self._turns(item, place)
-        if key == "tools" and isinstance(item, list):
-            return self._tools(item, place)
-        if key in self.stored_fields:
-            return item if item is None else self._stored(item, place)
+        if key.lower() in _TOOL_FIELDS:
+            return self._tools(item, place, self.tools)
+        if self._is_stored(key, item):
+            return self._stored(item, place)
         if key in self.prose_fields:
             reason = picture_trace(item, "prose", place)
             return self._words(item, place, None if reason is None else _no_words(place, reason))
@@ -76,7 +91,41 @@ class ConversationWalk(Walk):
             for key in block:
                 if key not in _RESERVED and str(key).lower() in _RESERVED:
                     return self._refused(Refusal(_capitals(str(key), place)), block, {}, place)
+            if block_type(block) == "tool_addition" and isinstance(block.get("tool"), Mapping):
+                return self._tool_addition(block, block["tool"], place)
         return super()._mapping(block, place, mode)
+
+    def _fields(
+        self, block: Mapping[Any, Any], found: Declared | None, place: str, mode: Mode
+    ) -> dict[Any, Any]:
+        tools = None if block_type(block) in _LISTINGS else block.get("tools")
+        if mode not in {"strict", "block"} or not isinstance(tools, list | dict):
+            return super()._fields(block, found, place, mode)
+        rest = {key: item for key, item in block.items() if key != "tools"}
+        changed = super()._fields(rest, found, place, mode)
+        new = self._tools(tools, f"{place}.tools", self.tools)
+        if new is not tools:
+            changed["tools"] = [] if new is _GONE else new
+        return changed
+
+    def _tool_addition(self, block: Body, tool: Body, place: str) -> Any:
+        """A block that offers a tool from here on, at Anthropic."""
+        fault = None
+        if "definition" in tool:
+            fault = tool_fault(tool["definition"], self.tools, f"{place}.tool.definition")
+
+        def read(key: str, item: Any, spot: str) -> Any:
+            if key == "definition":
+                return self._walked_tool(item, spot, self.tools)
+            return self.value(item, spot, "block")
+
+        def read_block(key: str, item: Any, spot: str) -> Any:
+            if item is tool:
+                return self._each(tool, f"{spot}.", read)
+            return self.value(item, spot, "block")
+
+        new = self._each(block, f"{place}.", read_block)
+        return new if fault is None else self._refused(Refusal(fault, "file"), new, {}, place)
 
     def _turns(self, turns: Any, place: str) -> Any:
         if not isinstance(turns, list):
@@ -96,26 +145,34 @@ class ConversationWalk(Walk):
         return self._each(message, f"{place}.", self._message_field)
 
     def _message_field(self, key: str, item: Any, place: str) -> Any:
+        if key.lower() in _TOOL_FIELDS:  # some templates read them there
+            return self._tools(item, place, self.tools)
         return self._read(item, self.message_fields.get(key), key, place)
 
-    def _tools(self, tools: Sequence[Any], place: str) -> Any:
-        return _same_or(
-            tools, [self._tool(tool, f"{place}[{index}]") for index, tool in enumerate(tools)]
-        )
+    def _tools(self, tools: Any, place: str, kinds: Kinds) -> Any:
+        if isinstance(tools, list):
+            walked = [
+                self._tool(tool, f"{place}[{index}]", kinds) for index, tool in enumerate(tools)
+            ]
+            return _same_or(tools, walked)
+        if not tools:
+            return tools
+        return self._kept(self.value(tools, place, "block"), _no_list(place), place)
 
-    def _tool(self, tool: Any, place: str) -> Any:
+    def _tool(self, tool: Any, place: str, kinds: Kinds) -> Any:
+        # Walked first in any case, so that each pass meets the same pictures.
+        walked = self._walked_tool(tool, place, kinds)
+        fault = tool_fault(tool, kinds, place)
+        return walked if fault is None else self._kept(walked, fault, place)
+
+    def _walked_tool(self, tool: Any, place: str, kinds: Kinds) -> Any:
         if not isinstance(tool, Mapping):
             return self.value(tool, place, "words")
-        name = block_type(tool)
-        # Walked first in any case, so that each pass meets the same pictures.
-        walked = self._each(tool, f"{place}.", self._tool_field)
-        if name is not None and not name.startswith(self.tools):
-            # It works at the service, and what it finds goes to the model unseen.
-            if self._withhold(_remote_tool(name, place), place, "file"):
-                return _GONE
-        return walked
+        return self._each(tool, f"{place}.", partial(self._tool_field, kinds))
 
-    def _tool_field(self, key: str, item: Any, place: str) -> Any:
+    def _tool_field(self, kinds: Kinds, key: str, item: Any, place: str) -> Any:
+        if key == "tools" and "namespace" in kinds:
+            return self._tools(item, place, CALLED)  # no namespace holds another
         schema = key in _SCHEMA_KEYS or isinstance(item, str)
         return self.value(item, place, "words" if schema else "block")
 
@@ -123,23 +180,43 @@ class ConversationWalk(Walk):
         walked = [read(item, f"{place}[{index}]") for index, item in enumerate(items)]
         return _same_or(items, walked)
 
+    def _kept(self, item: Any, error: MessageError, place: str) -> Any:
+        """What works or lies with the service, if it may pass unseen."""
+        return _GONE if self._withhold(error, place, "file") else item
+
     def _read(self, item: Any, mode: Mode | None, key: str, place: str) -> Any:
         if mode is not None:
             return self.value(item, place, mode)
-        reason = picture_trace({key: item}, "unknown", place)
+        reason = picture_trace({key: item}, "unknown", place) or self._merged_field(key, item)
         return self._words(item, place, None if reason is None else _unknown_field(place, reason))
+
+    def _merged_field(self, key: str, item: Any) -> str | None:
+        """A field inside another one that would be judged outside, where some services write it."""
+        if key not in _MERGED:
+            return None
+        bodies = [body for body in _listed(item) if isinstance(body, Mapping)]
+        for name, inner in (field for body in bodies for field in body.items()):
+            if self._is_stored(name, inner) or (name.lower() in _TOOL_FIELDS and inner):
+                return f"it holds the field {name[:64]!r}"
+            if (reason := self._merged_field(name, inner)) is not None:
+                return reason
+        return None
 
     def _words(self, item: Any, place: str, error: MessageError | None) -> Any:
         if error is not None:
             return _GONE if self._withhold(error, place, None) else item
         return self.value(item, place, "words")
 
+    def _is_stored(self, key: str, item: Any) -> bool:
+        """Whether a field names what lies with the service, where this guard cannot look."""
+        return bool(item) and key.lower() in _STORED | self.stored_fields
+
     def _stored(self, item: Any, place: str) -> Any:
         error = MessageError(
             f"{place} names something that lies with the service, where this guard cannot look.",
             remedy=SEND_IT,
         )
-        return _GONE if self._withhold(error, place, "file") else item
+        return self._kept(item, error, place)
 
     def _withhold(self, error: MessageError, place: str, media: MediaKind | None) -> bool:
         """Hand over what cannot be looked at; whether it may not go on."""
@@ -156,6 +233,10 @@ class ConversationWalk(Walk):
             return values
         rest = {**values, **changed}
         return {key: item for key, item in rest.items() if item is not _GONE}
+
+
+def _listed(item: Any) -> list[Any]:
+    return item if isinstance(item, list) else [item]
 
 
 def _same_or(old: Sequence[Any], new: list[Any]) -> Sequence[Any]:
@@ -184,9 +265,5 @@ def _capitals(key: str, place: str) -> MessageError:
     )
 
 
-def _remote_tool(name: str, place: str) -> MessageError:
-    return MessageError(
-        f"{place} is the tool {name[:64]!r}. It works at the service, and this guard does not see "
-        "the pictures and files that it gives to the model.",
-        remedy="Use a tool that your program runs, and send its results.",
-    )
+def _no_list(place: str) -> MessageError:
+    return MessageError(f"{place} should be a list of tools.", remedy="Send a list.")

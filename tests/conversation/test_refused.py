@@ -170,6 +170,32 @@ FIELDS: dict[str, tuple[Dialect, dict[str, Any]]] = {
     "capital messages": (CHAT, {"Messages": [said("user", link(HOPELESS))]}),
     "files of a container": (MESSAGES, {"container": {"id": "c"}}),
     "remote servers": (MESSAGES, {"mcp_servers": [{"type": "url", "url": "https://x.example"}]}),
+    "a stored thread": (
+        MESSAGES,
+        {"thread": {"type": "continue", "previous_message_id": "msg_1"}},
+    ),
+    # Gateways translate from one dialect to another.
+    "stored answer, in chat": (CHAT, {"previous_response_id": "resp_1"}),
+    "stored prompt, in chat": (CHAT, {"prompt": {"id": "pmpt_1"}}),
+    "files of a container, in chat": (CHAT, {"container": "cntr_1"}),
+    "remote servers, in chat": (CHAT, {"mcp_servers": [{"type": "url", "name": "x"}]}),
+    "Google's cache": (CHAT, {"cached_content": "cachedContents/a"}),
+    "Google's cache, in capitals": (CHAT, {"cachedContent": "cachedContents/a"}),
+    "Google's cache, in its place": (
+        CHAT,
+        {"extra_body": {"google": {"cached_content": "cachedContents/a"}}},
+    ),
+    "tools in the extra body": (CHAT, {"extra_body": {"tools": [{"url_context": {}}]}}),
+    "tools of another model": (
+        CHAT,
+        {"fallbacks": ["a", {"model": "b", "tools": [{"url_context": {}}]}]},
+    ),
+    "tools in a fallback's extra body": (
+        CHAT,
+        {"fallbacks": [{"model": "b", "extra_body": {"tools": [{"url_context": {}}]}}]},
+    ),
+    "a stored answer in the extra body": (CHAT, {"extra_body": {"previous_response_id": "r"}}),
+    "a stored prompt in the extra body": (CHAT, {"extra_body": {"prompt": {"id": "pmpt_1"}}}),
     "remote tool of Responses": (RESPONSES, {"tools": [{"type": "mcp", "server_url": LINK}]}),
     "code interpreter": (RESPONSES, {"tools": [{"type": "code_interpreter", "container": {}}]}),
     "fetching tool": (MESSAGES, {"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]}),
@@ -287,6 +313,21 @@ HARMLESS: dict[str, tuple[Dialect, dict[str, Any]]] = {
             {"role": "assistant", "content": "y", "images": []},
         ),
     ),
+    "nothing stored": (
+        CHAT,
+        chat(
+            said("user", LOOK),
+            previous_response_id=None,
+            mcp_servers=[],
+            fallbacks=["a", {"model": "b", "temperature": 0}],
+            extra_body={
+                "google": {"thinking_config": {"include_thoughts": True}, "cached_content": None},
+                "tools": [],
+                "top_k": 3,
+            },
+        ),
+    ),
+    "a thread that begins": (MESSAGES, ask(said("user", LOOK), thread={"type": "create"})),
     "sound": (
         CHAT,
         chat(
