@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any
 
@@ -102,6 +103,22 @@ async def test_a_guard_that_never_answers_is_given_up() -> None:
         guardrail = GuardAlignGuardrail(**{**RIGHT, "api_base": url, "timeout": 0.2})
         with pytest.raises(Refused, match="did not answer in time"):
             await guardrail.async_pre_call_hook(None, None, {"messages": []}, "acompletion")
+
+
+async def test_a_path_that_the_server_does_not_know_names_the_base_url() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        guardrail = GuardAlignGuardrail(**{**RIGHT, "api_base": url})
+        with pytest.raises(Refused, match="base URL of `guardalign serve`, without /v1") as caught:
+            await guardrail.async_pre_call_hook(None, None, {"messages": []}, "acompletion")
+    assert (caught.value.status_code, caught.value.code) == (502, "guard_unusable")
 
 
 async def test_what_is_no_json_is_refused() -> None:

@@ -61,11 +61,11 @@ def unreachable(label: str, what: str) -> Refused:
     )
 
 
-def unusable(label: str, what: str) -> Refused:
+def unusable(
+    label: str,
+    what: str,
+    remedy: str = "Check that api_base leads to `guardalign serve` of the same version.",
+) -> Refused:
     """The guard's answer cannot be trusted: nothing passes."""
-    return Refused(
-        502,
-        f"The guard at {label} {what}. The request was not forwarded. Check that api_base leads to "
-        "`guardalign serve` of the same version.",
-        "guard_unusable",
-    )
+    message = f"The guard at {label} {what}. The request was not forwarded. {remedy}"
+    return Refused(502, message, "guard_unusable")

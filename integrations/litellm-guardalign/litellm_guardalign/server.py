@@ -112,7 +112,13 @@ class GuardServer:
                 "`guardalign serve`.",
                 "guard_key_refused",
             )
-        if not isinstance(message, str) or status == 404 or status < 400:
+        if status == 404:
+            return unusable(
+                self.label,
+                f"does not know the path {_PATH}",
+                "As api_base, give the base URL of `guardalign serve`, without /v1.",
+            )
+        if not isinstance(message, str) or status < 400:
             return unusable(self.label, f"answered with status {status}")
         if status in {429, 503}:
             return Refused(503, f"The guard at {self.label} is busy: {message}", "guard_overloaded")
