@@ -139,6 +139,10 @@ FIELDS: dict[str, tuple[Dialect, dict[str, Any]]] = {
     "answer to be fetched later": (RESPONSES, {"background": True}),
     "embeddings": (CHAT, {"prompt_embeds": "AAAA"}),
     "unknown field": (CHAT, {"attachments": [{"url": LINK}]}),
+    "numbers of a picture": (CHAT, {"images": list(HOPELESS)}),
+    "a picture's number": (CHAT, {"image_id": 7}),
+    "a number of a file": (CHAT, {"file": 7}),
+    "another size than the guard's": (CHAT, {"max_pixels": 784}),
     "capital messages": (CHAT, {"Messages": [said("user", link(HOPELESS))]}),
     "files of a container": (MESSAGES, {"container": {"id": "c"}}),
     "remote servers": (MESSAGES, {"mcp_servers": [{"type": "url", "url": "https://x.example"}]}),
@@ -255,6 +259,19 @@ HARMLESS: dict[str, tuple[Dialect, dict[str, Any]]] = {
                 "user",
                 {"type": "input_audio", "input_audio": {"data": b64(b"RIFF1234"), "format": "wav"}},
             )
+        ),
+    ),
+    "settings": (
+        CHAT,
+        chat(
+            said("user", LOOK),
+            num_frames=8,
+            max_image_size=1024,
+            image_tokens=256,
+            video_fps=0.5,
+            files=0,
+            keep_images=True,
+            return_images=True,
         ),
     ),
     "tools of Responses": (
