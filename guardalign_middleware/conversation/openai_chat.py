@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from guardalign_middleware.conversation.walk import ConversationWalk, fields
+from typing import Any
+
+from guardalign_middleware.conversation.walk import Body, ConversationWalk, fields
 
 _WORDS = (
     "model stream stream_options max_tokens max_completion_tokens temperature top_p top_k min_p n"
@@ -15,6 +17,9 @@ _WORDS = (
 )
 # Those of requests without messages that sound like pictures, and hold none.
 _WORDS_OF_OTHERS = "return_documents partial_images num_images image_size search_domain_filter"
+# Where an answer has its words from: Perplexity, Cohere, and Azure on one's own data. No model is
+# shown it, so that an address there leads to no picture.
+_SOURCES = frozenset("citations search_results context".split())
 
 
 class ChatWalk(ConversationWalk):
@@ -37,3 +42,14 @@ class ChatWalk(ConversationWalk):
         **fields("block", "audio images"),
     }
     tools = ("function", "custom")
+
+    _by_model = False
+
+    def _message(self, message: Body, place: str) -> Body:
+        self._by_model = message.get("role") == "assistant"
+        return super()._message(message, place)
+
+    def _message_field(self, key: str, item: Any, place: str) -> Any:
+        if key in _SOURCES and self._by_model:
+            return self._read(item, None, key, place, "known")
+        return super()._message_field(key, item, place)

@@ -15,7 +15,7 @@ from guardalign_middleware.intake.block_rules import Refusal
 from guardalign_middleware.intake.found_images import FoundImage
 from guardalign_middleware.intake.media_types import MediaKind
 from guardalign_middleware.intake.part import block_type
-from guardalign_middleware.intake.picture_traces import picture_trace
+from guardalign_middleware.intake.picture_traces import Depth, picture_trace
 from guardalign_middleware.intake.value_walk import Walk
 from guardalign_middleware.intake.walk_modes import Mode
 
@@ -125,10 +125,12 @@ class ConversationWalk(Walk):
         schema = key in _SCHEMA_KEYS or isinstance(item, str)
         return self.value(item, place, "words" if schema else "block")
 
-    def _read(self, item: Any, mode: Mode | None, key: str, place: str) -> Any:
+    def _read(
+        self, item: Any, mode: Mode | None, key: str, place: str, depth: Depth = "unknown"
+    ) -> Any:
         if mode is not None:
             return self.value(item, place, mode)
-        reason = picture_trace({key: item}, "unknown", place)
+        reason = picture_trace({key: item}, depth, place)
         return self._words(item, place, None if reason is None else _unknown_field(place, reason))
 
     def _words(self, item: Any, place: str, error: MessageError | None) -> Any:

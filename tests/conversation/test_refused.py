@@ -228,6 +228,49 @@ def test_only_new_pictures_of_the_user_bring_a_reply(guard: ConversationGuard) -
         assert "[image removed: it was found unsafe]" in str(cleaned.body)
 
 
+PAGE = {"url": "https://example.org/a.html", "title": "A page", "date": None}
+CITED: dict[str, dict[str, Any]] = {
+    "addresses": {"citations": [PAGE["url"]]},
+    "Perplexity": {"citations": [PAGE["url"]], "search_results": [PAGE]},
+    "Azure": {"context": {"citations": [{**PAGE, "content": "x", "filepath": "a.pdf"}]}},
+    "Cohere": {
+        "citations": [
+            {"text": "x", "sources": [{"type": "document", "id": "d", "document": {**PAGE}}]}
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("fields", CITED.values(), ids=CITED)
+def test_what_an_answer_cites_stays(guard: ConversationGuard, fields: dict[str, Any]) -> None:
+    body = chat(said("user", LOOK), {"role": "assistant", "content": "x", **fields}, WORDS)
+    cleaned = guard.clean(body, CHAT)
+    assert cleaned.body is body
+    assert cleaned.outcomes == ()
+    # A user's message has no sources.
+    with pytest.raises(MessageError, match="field that this guard does not know"):
+        guard.clean(chat({**said("user", LOOK), **fields}), CHAT)
+
+
+@pytest.mark.parametrize(
+    "cited",
+    [
+        [url(HOPELESS)],
+        [{"title": "x", "thumbnail": b64(HOPELESS)}],
+        [{"type": "image_url", "image_url": LINK}],
+        [{"type": "file", "file_id": "file-abc123"}],
+    ],
+)
+@pytest.mark.parametrize("key", ["citations", "search_results", "context"])
+def test_a_picture_among_what_an_answer_cites_does_not(
+    guard: ConversationGuard, key: str, cited: list[Any]
+) -> None:
+    answer = {"role": "assistant", "content": "x", key: cited}
+    cleaned = guard.clean(chat(said("user", LOOK), answer, WORDS), CHAT)
+    assert cleaned.body["messages"][1] == {"role": "assistant", "content": "x"}
+    assert cleaned.to_json()["refused"][0]["place"] == f"messages[1].{key}"
+
+
 SCHEMA = {"type": "object", "properties": {"image": {"type": "string"}, "image_url": {}}}
 HARMLESS: dict[str, tuple[Dialect, dict[str, Any]]] = {
     "tools": (
