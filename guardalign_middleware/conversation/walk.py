@@ -23,6 +23,16 @@ Fields = Mapping[str, Mode]
 Body = Mapping[str, Any]
 
 SEND_IT = "Send it in the request, as base64 or a data URL."
+# What to send instead of what lies with a service.
+_INSTEAD: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("previous_response_id", "conversation"), "Send the earlier turns in the request."
+    ),
+    "prompt": "Send its text as instructions and input.",
+    "prompt_embeds": "Send its text.",
+    "background": "Leave it out, and wait for the answer or stream it.",
+    "mcp_servers": "Call their tools in your program, and send the results.",
+}
 _GONE: Any = object()
 # A service that does not tell capitals apart would read these, and this guard would not.
 _RESERVED = frozenset(
@@ -141,7 +151,7 @@ class ConversationWalk(Walk):
     def _stored(self, item: Any, place: str) -> Any:
         error = MessageError(
             f"{place} names something that lies with the service, where this guard cannot look.",
-            remedy=SEND_IT,
+            remedy=_INSTEAD.get(place.lower(), "Leave it out."),
         )
         return _GONE if self._withhold(error, place, "file") else item
 

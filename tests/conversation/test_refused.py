@@ -165,6 +165,42 @@ def test_fields_that_lead_elsewhere(
         guard.clean(request(dialect, said("user", LOOK), **more), dialect)
 
 
+@pytest.mark.parametrize(
+    ("dialect", "name", "remedy"),
+    [
+        (RESPONSES, "previous_response_id", "Send the earlier turns"),
+        (RESPONSES, "conversation", "Send the earlier turns"),
+        (RESPONSES, "prompt", "Send its text as instructions and input."),
+        (RESPONSES, "background", "Leave it out, and wait"),
+        (CHAT, "prompt_embeds", "Send its text."),
+        (MESSAGES, "container", "Leave it out."),
+        (MESSAGES, "mcp_servers", "Call their tools in your program"),
+    ],
+)
+def test_what_to_send_instead_is_named(
+    guard: ConversationGuard, dialect: Dialect, name: str, remedy: str
+) -> None:
+    with pytest.raises(MessageError) as caught:
+        guard.clean(request(dialect, said("user", LOOK), **{name: "abc_1"}), dialect)
+    assert caught.value.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("item", "remedy"),
+    [
+        ({"type": "item_reference", "id": "msg_1"}, "Send the item itself."),
+        (INERT["openai drawing by its id"], "as base64"),
+    ],
+)
+def test_what_to_send_instead_of_an_item(
+    guard: ConversationGuard, item: dict[str, Any], remedy: str
+) -> None:
+    refused = [
+        each.refused for each in guard.clean(respond(WORDS, item, WORDS), RESPONSES).outcomes
+    ]
+    assert [remedy in each.remedy for each in refused if each is not None] == [True]
+
+
 def test_an_operator_may_let_files_pass_and_is_told() -> None:
     guard = ConversationGuard(red_guard(), Handling(allow_unscanned=True))
     body = respond(
