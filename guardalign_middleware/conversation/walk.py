@@ -33,6 +33,9 @@ _INSTEAD: Mapping[str, str] = {
     "background": "Leave it out, and wait for the answer or stream it.",
     "mcp_servers": "Call their tools in your program, and send the results.",
 }
+# How the model's server decodes and scales pictures: at another size, or with other brightness, the
+# model sees a picture that this guard did not.
+_PROCESSING = frozenset({"mm_processor_kwargs", "media_io_kwargs"})
 _GONE: Any = object()
 # A service that does not tell capitals apart would read these, and this guard would not.
 _RESERVED = frozenset(
@@ -82,6 +85,8 @@ class ConversationWalk(Walk):
         if key in self.prose_fields:
             reason = picture_trace(item, "prose", place)
             return self._words(item, place, None if reason is None else _no_words(place, reason))
+        if key.lower() in _PROCESSING:
+            return self._words(item, place, _reprocessed(place) if item else None)
         return self._read(item, self.body_fields.get(key), key, place)
 
     def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
@@ -181,6 +186,13 @@ def _same_or(old: Sequence[Any], new: list[Any]) -> Sequence[Any]:
 def _unknown_field(place: str, reason: str) -> MessageError:
     return MessageError(
         f"{place} is a field that this guard does not know: {reason}.", remedy="Leave it out."
+    )
+
+
+def _reprocessed(place: str) -> MessageError:
+    return MessageError(
+        f"{place} could change what the model sees of a picture that this guard has looked at.",
+        remedy="Leave it out, and set it where the model's server is started.",
     )
 
 

@@ -143,6 +143,8 @@ FIELDS: dict[str, tuple[Dialect, dict[str, Any]]] = {
     "a picture's number": (CHAT, {"image_id": 7}),
     "a number of a file": (CHAT, {"file": 7}),
     "another size than the guard's": (CHAT, {"max_pixels": 784}),
+    "a brighter picture than the guard's": (CHAT, {"mm_processor_kwargs": {"rescale_factor": 0.2}}),
+    "other frames than the guard's": (CHAT, {"media_io_kwargs": {"video": {"num_frames": 8}}}),
     "capital messages": (CHAT, {"Messages": [said("user", link(HOPELESS))]}),
     "files of a container": (MESSAGES, {"container": {"id": "c"}}),
     "remote servers": (MESSAGES, {"mcp_servers": [{"type": "url", "url": "https://x.example"}]}),
@@ -351,6 +353,8 @@ HARMLESS: dict[str, tuple[Dialect, dict[str, Any]]] = {
             files=0,
             keep_images=True,
             return_images=True,
+            mm_processor_kwargs={},
+            media_io_kwargs=None,
         ),
     ),
     "tools of Responses": (
