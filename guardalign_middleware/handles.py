@@ -58,7 +58,10 @@ class _Lazy(ABC, Generic[Loaded]):
         mode: Mode | None = None,
     ) -> None:
         if (preset is None) == (loaded is None):
-            raise ConfigError(f"Exactly one of preset and {kind} should be given.")
+            raise ConfigError(
+                f"Exactly one of preset and {kind} should be given.",
+                remedy=f"Give the name of a preset as preset=..., or what is loaded as {kind}=...",
+            )
         if loaded is None:
             check_preset(preset, kind)
             require_local()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -44,6 +45,8 @@ _CAUSES: Mapping[str, str] = {
     "unreachable": "its link cannot be reached",
 }
 
+_REFUSED = re.compile(r"\[(?:image|part|video|PDF file|file(?: [^][]+)?) not shown: [^][]+\]")
+
 
 def refused(error: GuardAlignError, what: str = "image") -> str:
     """For an input that the guard refuses; names the cause, so that a model can react to it.
@@ -58,3 +61,13 @@ def refused(error: GuardAlignError, what: str = "image") -> str:
     if isinstance(error, ImageRejected):
         cause = _CAUSES.get(error.reason, cause)
     return f"[{what} not shown: {cause}]"
+
+
+def is_notice(text: str, unsafe: str = UNSAFE) -> bool:
+    """Whether a whole text is one that a guard puts in the place of an input.
+
+    Args:
+        text: the text.
+        unsafe: the notice for an unsafe image, where it is the user's own. `UNSAFE` counts, too.
+    """
+    return text in {UNSAFE, unsafe} or _REFUSED.fullmatch(text) is not None

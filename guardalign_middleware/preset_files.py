@@ -70,7 +70,10 @@ def find_preset(preset: str | Path) -> Path:
     candidate = Path(preset)
     if candidate.suffix in {".yaml", ".yml"}:
         if not is_regular(candidate):
-            raise ConfigError(f"There is no preset file {candidate}.")
+            raise ConfigError(
+                f"There is no preset file {candidate}.",
+                remedy="Check the path, or write a preset with `guardalign init`.",
+            )
         return candidate
     shipped = Path(str(files("guardalign_middleware") / "presets" / f"{preset}.yaml"))
     if not is_regular(shipped):

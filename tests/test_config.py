@@ -183,7 +183,7 @@ def test_a_config_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize(
     ("preset", "words"),
-    [("nope", ["'nope'", "mini"]), ("nope.yaml", ["no preset file"])],
+    [("nope", ["'nope'", "mini"]), ("nope.yaml", ["no preset file", "Check the path"])],
 )
 def test_an_unknown_preset_names_the_known_ones(preset: str, words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from guardalign_middleware.conversation.tools import CALLED, keys, keys_fault
-from guardalign_middleware.conversation.walk import ConversationWalk, fields
+from guardalign_middleware.conversation.walk import Body, ConversationWalk, fields
 from guardalign_middleware.intake.other_keys import is_read
 from guardalign_middleware.intake.part import block_type
 
@@ -26,6 +26,9 @@ _SEARCH = keys(
     "blocked_domains excluded_domains max_uses max_results",
     "search_type image_results_enhanced_relevance",  # Perplexity's
 )
+# Where an answer has its words from: Perplexity, Cohere, and Azure on one's own data. No model is
+# shown it, so that an address there leads to no picture.
+_SOURCES = frozenset("citations search_results context".split())
 
 
 class ChatWalk(ConversationWalk):
@@ -47,6 +50,8 @@ class ChatWalk(ConversationWalk):
     }
     tools = CALLED
 
+    _by_model = False
+
     def _body_field(self, key: str, item: Any, place: str) -> Any:
         if key != "web_search_options" or not isinstance(item, Mapping):
             return super()._body_field(key, item, place)
@@ -60,9 +65,15 @@ class ChatWalk(ConversationWalk):
         stored_prompt = key == "prompt" and isinstance(item, Mapping) and "id" in item
         return stored_prompt or super()._is_stored(key, item)
 
+    def _message(self, message: Body, place: str) -> Body:
+        self._by_model = message.get("role") == "assistant"
+        return super()._message(message, place)
+
     def _message_field(self, key: str, item: Any, place: str) -> Any:
+        if key in _SOURCES and self._by_model:
+            return self._read(item, None, key, place, "known")
         if key == "images" and isinstance(item, list):
-            return self._listed(item, place, self._image_beside)
+            return self._elements(item, place, self._image_beside)
         if key == "images" and item is not None:
             return self._image_beside(item, place)
         return super()._message_field(key, item, place)

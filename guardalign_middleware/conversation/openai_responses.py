@@ -90,9 +90,10 @@ class ResponsesWalk(ConversationWalk):
 
     def _reference(self, item: Mapping[str, Any], place: str) -> Any:
         """What lies with the service."""
+        drawn = block_type(item) == "image_generation_call"
         error = MessageError(
             f"{place} names an item that lies with the service, where this guard cannot look.",
-            remedy=SEND_IT,
+            remedy=SEND_IT if drawn else "Send the item itself.",
         )
         withheld = self._withhold(error, place, "file")
         return self._noted(self._note, item, place) if withheld else item

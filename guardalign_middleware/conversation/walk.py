@@ -17,7 +17,7 @@ from guardalign_middleware.intake.declared import Declared
 from guardalign_middleware.intake.found_images import FoundImage
 from guardalign_middleware.intake.media_types import MediaKind
 from guardalign_middleware.intake.part import block_type
-from guardalign_middleware.intake.picture_traces import picture_trace
+from guardalign_middleware.intake.picture_traces import Depth, picture_trace
 from guardalign_middleware.intake.value_walk import Walk
 from guardalign_middleware.intake.walk_modes import Mode
 
@@ -25,6 +25,19 @@ Fields = Mapping[str, Mode]
 Body = Mapping[str, Any]
 
 SEND_IT = "Send it in the request, as base64 or a data URL."
+# What to send instead of what lies with a service.
+_INSTEAD: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("previous_response_id", "conversation"), "Send the earlier turns in the request."
+    ),
+    "prompt": "Send its text as instructions and input.",
+    "prompt_embeds": "Send its text.",
+    "background": "Leave it out, and wait for the answer or stream it.",
+    "mcp_servers": "Call their tools in your program, and send the results.",
+}
+# How the model's server decodes and scales pictures: at another size, or with other brightness, the
+# model sees a picture that this guard did not.
+_PROCESSING = frozenset({"mm_processor_kwargs", "media_io_kwargs"})
 _GONE: Any = object()
 # A service that does not tell capitals apart would read these, and this guard would not.
 _RESERVED = frozenset(
@@ -84,6 +97,8 @@ class ConversationWalk(Walk):
         if key in self.prose_fields:
             reason = picture_trace(item, "prose", place)
             return self._words(item, place, None if reason is None else _no_words(place, reason))
+        if key.lower() in _PROCESSING:
+            return self._words(item, place, _reprocessed(place) if item else None)
         return self._read(item, self.body_fields.get(key), key, place)
 
     def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
@@ -176,7 +191,7 @@ class ConversationWalk(Walk):
         schema = key in _SCHEMA_KEYS or isinstance(item, str)
         return self.value(item, place, "words" if schema else "block")
 
-    def _listed(self, items: Sequence[Any], place: str, read: Any) -> Any:
+    def _elements(self, items: Sequence[Any], place: str, read: Any) -> Any:
         walked = [read(item, f"{place}[{index}]") for index, item in enumerate(items)]
         return _same_or(items, walked)
 
@@ -184,10 +199,12 @@ class ConversationWalk(Walk):
         """What works or lies with the service, if it may pass unseen."""
         return _GONE if self._withhold(error, place, "file") else item
 
-    def _read(self, item: Any, mode: Mode | None, key: str, place: str) -> Any:
+    def _read(
+        self, item: Any, mode: Mode | None, key: str, place: str, depth: Depth = "unknown"
+    ) -> Any:
         if mode is not None:
             return self.value(item, place, mode)
-        reason = picture_trace({key: item}, "unknown", place) or self._merged_field(key, item)
+        reason = picture_trace({key: item}, depth, place) or self._merged_field(key, item)
         return self._words(item, place, None if reason is None else _unknown_field(place, reason))
 
     def _merged_field(self, key: str, item: Any) -> str | None:
@@ -214,7 +231,7 @@ class ConversationWalk(Walk):
     def _stored(self, item: Any, place: str) -> Any:
         error = MessageError(
             f"{place} names something that lies with the service, where this guard cannot look.",
-            remedy=SEND_IT,
+            remedy=_INSTEAD.get(place.lower(), "Leave it out."),
         )
         return self._kept(item, error, place)
 
@@ -248,6 +265,13 @@ def _same_or(old: Sequence[Any], new: list[Any]) -> Sequence[Any]:
 def _unknown_field(place: str, reason: str) -> MessageError:
     return MessageError(
         f"{place} is a field that this guard does not know: {reason}.", remedy="Leave it out."
+    )
+
+
+def _reprocessed(place: str) -> MessageError:
+    return MessageError(
+        f"{place} could change what the model sees of a picture that this guard has looked at.",
+        remedy="Leave it out, and set it where the model's server is started.",
     )
 
 

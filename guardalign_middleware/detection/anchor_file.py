@@ -170,7 +170,8 @@ class _Reader:
 
 def _unreadable(name: str | os.PathLike[str], error: Malformed) -> ConfigError:
     return ConfigError(
-        f"Cannot read the anchors {name}: {error}.", remedy="Check detection.anchors."
+        f"Cannot read the anchors {name}: {error}.",
+        remedy="Check the path; in a preset, it is detection.anchors.",
     )
 
 

@@ -142,7 +142,7 @@ def highest_thresholds(safe: Distances, bound: float) -> NDArray[np.float64]:
         raise ConfigError(
             f"{count} safe images cannot guarantee {bound:.3g} false alarms{over}.",
             remedy=f"Use at least {_needed(bound / forms)} safe images, or a larger "
-            "max_false_alarm.",
+            "max_false_alarm (on the command line, --max-false-alarm).",
         )
     reached = columns[(last + forms - 1 - order) // forms - 1, order]
     below: NDArray[np.float64] = np.nextafter(reached, -np.inf)
@@ -171,7 +171,8 @@ def lowest_thresholds(
     if rank > count:
         raise ConfigError(
             f"{count} unsafe images cannot guarantee {bound:.3g} misses.",
-            remedy=f"Use at least {_needed(bound)} unsafe images, or a larger max_miss.",
+            remedy=f"Use at least {_needed(bound)} unsafe images, or a larger max_miss (on the "
+            "command line, --max-miss).",
         )
     if forms == 1:
         score = unsafe

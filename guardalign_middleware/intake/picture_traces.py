@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel
 
 from guardalign_middleware.errors import MessageError
@@ -46,7 +47,7 @@ _OTHER_MAGIC = (
 )
 _PLAIN = (
     bool | int | float | None | datetime.date | datetime.time | datetime.timedelta
-    | decimal.Decimal | uuid.UUID
+    | decimal.Decimal | uuid.UUID | np.bool_ | np.number
 )  # fmt: skip
 _SPACE = re.compile(r"\s")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{16,}")
@@ -84,6 +85,8 @@ _PICTURE_TYPES = frozenset(
     {"image", "image_url", "input_image", "computer_screenshot", "image_generation_call"}
     | {"video", "video_url", "input_video", "file", "input_file", "media", "container_upload"}
 )
+# Under keys with these words, a number names a picture.
+_REFERENCES = frozenset("id ids ref reference index handle key".split())
 # With these keys, requests of embeddings say what their texts stand for.
 _INPUT_KEYS = frozenset({"modality", "input_type", "inputType"})
 _INPUT_WORDS = frozenset("image images picture pictures photo photos video videos".split())
@@ -190,7 +193,7 @@ def _in_elements(
 ) -> str | None:
     if isinstance(items, Sequence):
         head = list(itertools.islice(items, 18))
-        if len(head) >= 8 and all(isinstance(n, int) and 0 <= n < 256 for n in head):
+        if len(head) >= 8 and all(isinstance(n, int | np.integer) and 0 <= n < 256 for n in head):
             if depth == "unknown" or starts_like_picture(bytes(head)):
                 return "its numbers could be the bytes of a picture"
     for item in items:
@@ -264,7 +267,7 @@ def _is_base64_of_picture(text: str, least: int = 16) -> bool:
 
 def _in_field(key: object, item: object) -> str | None:
     """A field of an unknown block that speaks of pictures or files."""
-    if item is False or not _is_given(item):
+    if isinstance(item, bool | np.bool_) or not _is_given(item):
         return None
     if key in _INPUT_KEYS or key in _TYPE_KEYS:
         kinds = _INPUT_WORDS if key in _INPUT_KEYS else _MEDIA_WORDS | {"application"}
@@ -273,9 +276,24 @@ def _in_field(key: object, item: object) -> str | None:
                 return f"its {key} {stated[:40]!r} could stand for a picture"
         if isinstance(item, str):
             return None
-    if isinstance(key, str) and _words(key) & _SOURCE_WORDS:
-        return f"its key {key[:40]!r} could hold a picture"
-    return None
+    if not isinstance(key, str) or (words := _words(key)).isdisjoint(_SOURCE_WORDS):
+        return None
+    if isinstance(item, int | float | np.number) and _is_setting(key, words):
+        if "pixels" not in words:
+            return None
+        # Services scale pictures by it, and the guard has looked at another size.
+        return f"its key {key[:40]!r} could change the size at which a picture is seen"
+    return f"its key {key[:40]!r} could hold a picture"
+
+
+def _is_setting(key: str, words: Set[str]) -> bool:
+    """Whether a number under a key says how many or how large, as in `files` and `num_frames`.
+
+    Under `file` and `image_id`, it may name one.
+    """
+    if key in _ORIGINS or not words.isdisjoint(_REFERENCES):
+        return False
+    return len(words) > 1 or key.endswith("s")
 
 
 def _texts(value: object, level: int = 0) -> Iterator[str]:

@@ -167,6 +167,12 @@ FIELDS: dict[str, tuple[Dialect, dict[str, Any]]] = {
     "answer to be fetched later": (RESPONSES, {"background": True}),
     "embeddings": (CHAT, {"prompt_embeds": "AAAA"}),
     "unknown field": (CHAT, {"attachments": [{"url": LINK}]}),
+    "numbers of a picture": (CHAT, {"images": list(HOPELESS)}),
+    "a picture's number": (CHAT, {"image_id": 7}),
+    "a number of a file": (CHAT, {"file": 7}),
+    "another size than the guard's": (CHAT, {"max_pixels": 784}),
+    "a brighter picture than the guard's": (CHAT, {"mm_processor_kwargs": {"rescale_factor": 0.2}}),
+    "other frames than the guard's": (CHAT, {"media_io_kwargs": {"video": {"num_frames": 8}}}),
     "capital messages": (CHAT, {"Messages": [said("user", link(HOPELESS))]}),
     "files of a container": (MESSAGES, {"container": {"id": "c"}}),
     "remote servers": (MESSAGES, {"mcp_servers": [{"type": "url", "url": "https://x.example"}]}),
@@ -213,6 +219,42 @@ def test_fields_that_lead_elsewhere(
 ) -> None:
     with pytest.raises((MessageError, ImageRejected), match=next(iter(more))):
         guard.clean(request(dialect, said("user", LOOK), **more), dialect)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "name", "remedy"),
+    [
+        (RESPONSES, "previous_response_id", "Send the earlier turns"),
+        (RESPONSES, "conversation", "Send the earlier turns"),
+        (RESPONSES, "prompt", "Send its text as instructions and input."),
+        (RESPONSES, "background", "Leave it out, and wait"),
+        (CHAT, "prompt_embeds", "Send its text."),
+        (MESSAGES, "container", "Leave it out."),
+        (MESSAGES, "mcp_servers", "Call their tools in your program"),
+    ],
+)
+def test_what_to_send_instead_is_named(
+    guard: ConversationGuard, dialect: Dialect, name: str, remedy: str
+) -> None:
+    with pytest.raises(MessageError) as caught:
+        guard.clean(request(dialect, said("user", LOOK), **{name: "abc_1"}), dialect)
+    assert caught.value.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("item", "remedy"),
+    [
+        ({"type": "item_reference", "id": "msg_1"}, "Send the item itself."),
+        (INERT["openai drawing by its id"], "as base64"),
+    ],
+)
+def test_what_to_send_instead_of_an_item(
+    guard: ConversationGuard, item: dict[str, Any], remedy: str
+) -> None:
+    refused = [
+        each.refused for each in guard.clean(respond(WORDS, item, WORDS), RESPONSES).outcomes
+    ]
+    assert [remedy in each.remedy for each in refused if each is not None] == [True]
 
 
 def test_an_operator_may_let_files_pass_and_is_told() -> None:
@@ -278,6 +320,49 @@ def test_only_new_pictures_of_the_user_bring_a_reply(guard: ConversationGuard) -
         assert "[image removed: it was found unsafe]" in str(cleaned.body)
 
 
+PAGE = {"url": "https://example.org/a.html", "title": "A page", "date": None}
+CITED: dict[str, dict[str, Any]] = {
+    "addresses": {"citations": [PAGE["url"]]},
+    "Perplexity": {"citations": [PAGE["url"]], "search_results": [PAGE]},
+    "Azure": {"context": {"citations": [{**PAGE, "content": "x", "filepath": "a.pdf"}]}},
+    "Cohere": {
+        "citations": [
+            {"text": "x", "sources": [{"type": "document", "id": "d", "document": {**PAGE}}]}
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("fields", CITED.values(), ids=CITED)
+def test_what_an_answer_cites_stays(guard: ConversationGuard, fields: dict[str, Any]) -> None:
+    body = chat(said("user", LOOK), {"role": "assistant", "content": "x", **fields}, WORDS)
+    cleaned = guard.clean(body, CHAT)
+    assert cleaned.body is body
+    assert cleaned.outcomes == ()
+    # A user's message has no sources.
+    with pytest.raises(MessageError, match="field that this guard does not know"):
+        guard.clean(chat({**said("user", LOOK), **fields}), CHAT)
+
+
+@pytest.mark.parametrize(
+    "cited",
+    [
+        [url(HOPELESS)],
+        [{"title": "x", "thumbnail": b64(HOPELESS)}],
+        [{"type": "image_url", "image_url": LINK}],
+        [{"type": "file", "file_id": "file-abc123"}],
+    ],
+)
+@pytest.mark.parametrize("key", ["citations", "search_results", "context"])
+def test_a_picture_among_what_an_answer_cites_does_not(
+    guard: ConversationGuard, key: str, cited: list[Any]
+) -> None:
+    answer = {"role": "assistant", "content": "x", key: cited}
+    cleaned = guard.clean(chat(said("user", LOOK), answer, WORDS), CHAT)
+    assert cleaned.body["messages"][1] == {"role": "assistant", "content": "x"}
+    assert cleaned.to_json()["refused"][0]["place"] == f"messages[1].{key}"
+
+
 SCHEMA = {"type": "object", "properties": {"image": {"type": "string"}, "image_url": {}}}
 HARMLESS: dict[str, tuple[Dialect, dict[str, Any]]] = {
     "tools": (
@@ -335,6 +420,21 @@ HARMLESS: dict[str, tuple[Dialect, dict[str, Any]]] = {
                 "user",
                 {"type": "input_audio", "input_audio": {"data": b64(b"RIFF1234"), "format": "wav"}},
             )
+        ),
+    ),
+    "settings": (
+        CHAT,
+        chat(
+            said("user", LOOK),
+            num_frames=8,
+            max_image_size=1024,
+            image_tokens=256,
+            video_fps=0.5,
+            files=0,
+            keep_images=True,
+            return_images=True,
+            mm_processor_kwargs={},
+            media_io_kwargs=None,
         ),
     ),
     "tools of Responses": (

@@ -210,7 +210,7 @@ def test_a_tools_guard_takes_only_what_acts(guard: RemoteImageGuard) -> None:
     for option in ("on_unsafe", "on_refused", "on_blocked"):
         with pytest.raises(TypeError, match=option):
             image_tool_guardrail(guard, **{option: "notice"})  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="Exactly one of preset and guard"):
+    with pytest.raises(ConfigError, match="needs a preset or a guard"):
         image_tool_guardrail()
     assert image_tool_guardrail(guard, name="pictures").name == "pictures"
 
@@ -218,5 +218,10 @@ def test_a_tools_guard_takes_only_what_acts(guard: RemoteImageGuard) -> None:
 def test_a_wrong_option_is_named(guard: RemoteImageGuard) -> None:
     with pytest.raises(ConfigError, match="on_unsafe should be one of mask, notice, block"):
         ImageGuardFilter(guard, on_unsafe="drop")
-    with pytest.raises(ConfigError, match="Exactly one of preset and guard"):
+    with pytest.raises(ConfigError, match="no option 'on_unsfae'. Did you mean 'on_unsafe'"):
+        ImageGuardFilter(guard, on_unsfae="mask")
+    with pytest.raises(ConfigError, match="needs a preset or a guard"):
         ImageGuardFilter()
+    with pytest.raises(ConfigError, match="Exactly one of preset and guard") as caught:
+        ImageGuardFilter(guard, preset="mini")
+    assert caught.value.remedy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any
 
@@ -29,8 +30,16 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"api_base": "http://guard.example"}, "without encryption"),
     ({"api_key": " "}, "api_key is empty"),
     ({"api_key": "k k"}, "no spaces"),
+    ({"api_key": 7}, "api_key should be a text"),
     ({"timeout": 0.0}, "timeout should be > 0"),
+    ({"timeout": "60"}, "Received '60'"),
+    ({"timeout": True}, "Received True"),
     ({"allow_routes": "aocr"}, "allow_routes should be a list"),
+    ({"allow_routes": True}, "allow_routes should be a list"),
+    ({"allow_routes": 5}, "allow_routes should be a list"),
+    ({"allow_routes": [5]}, "allow_routes should be a list"),
+    ({"allow_http": "false"}, "allow_http should be true or false"),
+    ({"default_on": "no"}, "default_on should be true or false"),
     ({"scan_raw_request": True}, "scan_raw_request"),
     ({"run_in_parallel": True}, "run_in_parallel"),
     ({"unreachable_fallback": "fail_open"}, "unreachable_fallback has no effect"),
@@ -54,12 +63,27 @@ def test_certificates_that_cannot_be_read_are_found_at_the_start(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_litellm_does_not_start_without_the_guardrail() -> None:
-    """After a ValueError it would."""
-    params = {"guardrail": "litellm_guardalign.GuardAlignGuardrail", "mode": "post_call"}
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mode": "post_call"}, "mode should be pre_call"),
+        ({"allow_routes": True}, "allow_routes should be a list"),
+        ({"allow_http": "false"}, "allow_http should be true or false"),
+        ({"api_base": "http://127.0.0.1/\ud800"}, "cannot be set up"),
+    ],
+)
+def test_litellm_does_not_start_without_the_guardrail(options: dict[str, Any], said: str) -> None:
+    """After a ValueError or a TypeError it would."""
+    right = {"guardrail": "litellm_guardalign.GuardAlignGuardrail", "mode": "pre_call"}
+    params = {**right, "default_on": True, "api_base": RIGHT["api_base"], **options}
     config: Any = [{"guardrail_name": "guardalign", "litellm_params": params}]
-    with pytest.raises(SetupError, match="mode should be pre_call"):
+    with pytest.raises(SetupError, match=said):
         init_guardrails_v2(config, config_file_path="config.yaml")
+
+
+@pytest.mark.parametrize("routes", [[], ["aocr"], ("aocr",), {"aocr"}, frozenset({"aocr"})])
+def test_routes_are_taken_in_any_collection(routes: Any) -> None:
+    GuardAlignGuardrail("guardalign", **RIGHT, allow_routes=routes)
 
 
 async def test_without_a_guard_nothing_passes() -> None:
@@ -79,6 +103,22 @@ async def test_a_guard_that_never_answers_is_given_up() -> None:
         guardrail = GuardAlignGuardrail(**{**RIGHT, "api_base": url, "timeout": 0.2})
         with pytest.raises(Refused, match="did not answer in time"):
             await guardrail.async_pre_call_hook(None, None, {"messages": []}, "acompletion")
+
+
+async def test_a_path_that_the_server_does_not_know_names_the_base_url() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        guardrail = GuardAlignGuardrail(**{**RIGHT, "api_base": url})
+        with pytest.raises(Refused, match="base URL of `guardalign serve`, without /v1") as caught:
+            await guardrail.async_pre_call_hook(None, None, {"messages": []}, "acompletion")
+    assert (caught.value.status_code, caught.value.code) == (502, "guard_unusable")
 
 
 async def test_what_is_no_json_is_refused() -> None:

@@ -8,6 +8,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,6 +39,7 @@ PLANTS: dict[str, Any] = {
     "bytes": RAW,
     "view": memoryview(RAW),
     "numbers": list(RAW),
+    "numbers of NumPy": list(np.frombuffer(RAW, np.uint8)),
     "base64": B64,
     "base64 with line ends": base64.encodebytes(RAW).decode(),
     "data url": URL,
@@ -157,6 +159,10 @@ def test_arguments_are_words() -> None:
         {"type": "mystery", "where": "gs://bucket/a"},
         {"type": "mystery", "asset": "file-abc123"},
         {"type": "mystery", "fileId": "1"},
+        {"type": "mystery", "fileId": 1},
+        {"type": "mystery", "media": 1},
+        {"type": "mystery", "image_ref": np.int64(1)},
+        {"type": "mystery", "frames": [1, 2, 3]},
         {"type": "mystery", "raw": b"anything"},
         {"type": "mystery", "raw": list(b"anything but a picture")},
         {"type": "mystery", "inner": {"kind": "screenshot"}},
@@ -173,6 +179,13 @@ def test_an_unknown_block_that_could_lead_to_a_picture_is_refused(block: dict[st
     with pytest.raises(MessageError, match=r"messages\[1\]\.content\[1\]") as caught:
         read_conversation(history(block))
     assert "Accepted parts" in caught.value.remedy
+
+
+@pytest.mark.parametrize("number", [0, 8, 0.5, True, False, np.int64(8), np.float32(8), np.True_])
+@pytest.mark.parametrize("key", ["files", "num_frames", "imageTokens", "keep_images", "score"])
+def test_a_flag_or_a_count_is_no_picture(key: str, number: object) -> None:
+    parsed = read_conversation(history({"type": "mystery", key: number}))
+    assert parsed.dropped[0].kind == "mystery"
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from guardalign_middleware.conversation import (
     Handling,
 )
 from guardalign_middleware.errors import GuardAlignError
-from guardalign_middleware.handles import LazyGuard
-from guardalign_middleware.handling import OnRefused, check_option
+from guardalign_middleware.handles import guard_handle
+from guardalign_middleware.handling import OnRefused, check_known, check_option, named_options
 from guardalign_middleware.types import Verdict
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class AgentGuard:
         allow_unscanned: whether films, files, and what lies with the service pass unseen.
 
     Raises:
-        ConfigError: neither or both of `guard` and `preset` are given, or an option is wrong.
+        ConfigError: neither or both of `guard` and `preset` are given, or an option is wrong or
+            does not exist.
     """
 
     def __init__(
@@ -71,11 +72,13 @@ class AgentGuard:
         on_blocked: OnBlocked = "raise",
         on_refused: OnRefused = "raise",
         allow_unscanned: bool = False,
+        **unknown: Any,
     ) -> None:
+        check_known("AgentGuard", unknown, named_options(AgentGuard))
         check_option("on_unsafe", on_unsafe, ("mask", "notice", "block"))
         check_option("on_blocked", on_blocked, ("raise", "notice"))
         check_option("on_refused", on_refused, ("raise", "notice"))
-        self._handle = LazyGuard(preset, guard)
+        self._handle = guard_handle(preset, guard, owner="AgentGuard")
         self._guard = ConversationGuard(
             self._handle,
             Handling(

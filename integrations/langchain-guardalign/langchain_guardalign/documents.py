@@ -78,7 +78,8 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
             "raise" raises the first such error.
         image_keys: metadata keys that must hold images; anything else under them, such as a URL, is
             taken for one that cannot be checked.
-        notice: the text in place of an unsafe image.
+        notice: the text in place of an unsafe image. After retrieval, give that of the ingestion:
+            under an image key, any other text is taken for an image that cannot be checked.
         cache_size: number of scanned pictures to remember.
         allow_unscanned: whether films and files of unknown kinds in content blocks pass unread, and
             PDF files that the policy refuses; the verdicts count them as `unscanned`.
@@ -148,7 +149,7 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         metadata, refused = dict(document.metadata), list[ImageRejected]()
         for key in self._image_keys:
             place = f"documents[{index}].metadata[{key!r}]"
-            kept = _only_images(metadata.get(key), place, refused)
+            kept = self._only_images(metadata.get(key), place, refused)
             if kept is not metadata.get(key):
                 metadata[key] = kept
         if not refused:
@@ -162,6 +163,31 @@ class ImageGuardDocumentTransformer(BaseDocumentTransformer):
         value = {"page_content": document.page_content, "metadata": metadata}
         return _Prepared(value, refused, unscanned)
 
+    def _only_images(self, value: Any, place: str, refused: list[ImageRejected]) -> Any:
+        """The value with a text in place of every text and bytes that are no complete image."""
+        if isinstance(value, list | tuple):
+            kept = [
+                self._only_images(item, f"{place}[{index}]", refused)
+                for index, item in enumerate(value)
+            ]
+            same = all(new is old for new, old in zip(kept, value, strict=True))
+            return value if same else kept
+        if not isinstance(value, str | bytes) or not value:
+            return value
+        text = value.decode(errors="replace") if isinstance(value, bytes) else value
+        if notices.is_notice(text, self._cleaner.notice):
+            return value
+        if any(image.complete for image in find_images(value, place)):
+            return value
+        error = ImageRejected(
+            f"{place} holds no image that can be checked.",
+            reason="unsupported_type",
+            source=place,
+            remedy="Keep the image's bytes there, or leave the key out of image_keys.",
+        )
+        refused.append(error)
+        return notices.refused(error)
+
 
 @dataclass(frozen=True)
 class _Prepared:
@@ -170,34 +196,6 @@ class _Prepared:
     value: dict[str, Any]
     refused: list[ImageRejected]
     unscanned: list[Mapping[str, Any]]
-
-
-def _only_images(value: Any, place: str, refused: list[ImageRejected]) -> Any:
-    """The value with a text in place of every text and bytes that are no complete image."""
-    if isinstance(value, list | tuple):
-        kept = [
-            _only_images(item, f"{place}[{index}]", refused) for index, item in enumerate(value)
-        ]
-        same = all(new is old for new, old in zip(kept, value, strict=True))
-        return value if same else kept
-    if not isinstance(value, str | bytes) or not value or _is_notice(value):
-        return value
-    if any(image.complete for image in find_images(value, place)):
-        return value
-    error = ImageRejected(
-        f"{place} holds no image that can be checked.",
-        reason="unsupported_type",
-        source=place,
-        remedy="Keep the image's bytes there, or leave the key out of image_keys.",
-    )
-    refused.append(error)
-    return notices.refused(error)
-
-
-def _is_notice(value: str | bytes) -> bool:
-    """Whether it is a text that the guard has written in the place of an image."""
-    text = value.decode(errors="replace") if isinstance(value, bytes) else value
-    return text == UNSAFE or text.startswith("[image not shown: ")
 
 
 def _with_verdicts(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
+from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.prompt_values import ImagePromptValue, StringPromptValue
 from PIL import Image
@@ -75,6 +76,12 @@ def _input(value: Any) -> Input:
 
 
 def _messages(items: Sequence[Any]) -> list[BaseMessage]:
+    if any(isinstance(item, Document) for item in items):
+        raise MessageError(
+            "Documents are no messages.",
+            remedy="Put ImageGuardDocumentTransformer behind the retriever: "
+            "retriever | ImageGuardDocumentTransformer(...).",
+        )
     try:
         return convert_to_messages(items)
     except (NotImplementedError, ValueError) as error:

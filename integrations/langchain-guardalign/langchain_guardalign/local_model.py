@@ -75,7 +75,7 @@ class LocalModel(PictureCache):
         """Offer tools through the model's own chat template; this loads the model.
 
         Args:
-            tools: in any form that LangChain accepts.
+            tools: in any form that LangChain accepts; without any, every model will do.
             tool_choice: the name of the only tool to offer, or "any", "required", True, "auto" or
                 "none". A local model cannot be forced to call: unless it is "auto" or "none", an
                 answer without a call raises `OutputParserException`.
@@ -86,6 +86,8 @@ class LocalModel(PictureCache):
                 unknown format.
             ValueError: `tool_choice` is not the name of a tool.
         """
+        if not tools and tool_choice in {None, False, "auto", "none"}:
+            return self.bind(**kwargs)
         self._tool_template()
         schemas = [convert_to_openai_tool(tool) for tool in tools]
         if isinstance(tool_choice, str) and tool_choice not in {"auto", "any", "required", "none"}:

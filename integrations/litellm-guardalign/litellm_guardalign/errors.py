@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import HTTPException
@@ -13,6 +14,17 @@ class SetupError(Exception):
 
     No `ValueError` or `TypeError`: after one of these, LiteLLM starts without the guardrail.
     """
+
+
+@contextmanager
+def as_setup_errors() -> Iterator[None]:
+    """Make a `SetupError` of what would let LiteLLM start without the guardrail."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise SetupError(
+            f"The guardrail cannot be set up: {error}. Check its options in the proxy's config."
+        ) from error
 
 
 class Refused(HTTPException):
@@ -49,11 +61,11 @@ def unreachable(label: str, what: str) -> Refused:
     )
 
 
-def unusable(label: str, what: str) -> Refused:
+def unusable(
+    label: str,
+    what: str,
+    remedy: str = "Check that api_base leads to `guardalign serve` of the same version.",
+) -> Refused:
     """The guard's answer cannot be trusted: nothing passes."""
-    return Refused(
-        502,
-        f"The guard at {label} {what}. The request was not forwarded. Check that api_base leads to "
-        "`guardalign serve` of the same version.",
-        "guard_unusable",
-    )
+    message = f"The guard at {label} {what}. The request was not forwarded. {remedy}"
+    return Refused(502, message, "guard_unusable")

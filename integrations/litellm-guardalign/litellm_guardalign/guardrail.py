@@ -9,7 +9,7 @@ from litellm.integrations.custom_guardrail import CustomGuardrail
 from litellm.litellm_core_utils.core_helpers import get_or_create_metadata_bucket
 from litellm.types.guardrails import GuardrailEventHooks, LitellmParams
 
-from litellm_guardalign.errors import Refused, SetupError
+from litellm_guardalign.errors import Refused, SetupError, as_setup_errors
 from litellm_guardalign.routes import reading_of, sent_fields
 from litellm_guardalign.server import Cleaned, GuardServer
 
@@ -51,6 +51,7 @@ class GuardAlignGuardrail(CustomGuardrail):  # type: ignore[misc]
         SetupError: an option is wrong, or has no effect here.
     """
 
+    @as_setup_errors()
     def __init__(
         self,
         guardrail_name: str | None = None,
@@ -76,8 +77,9 @@ class GuardAlignGuardrail(CustomGuardrail):  # type: ignore[misc]
             )
         if api_base is None:
             raise SetupError("api_base is missing. Give the base URL of `guardalign serve`.")
-        if isinstance(allow_routes, str) or not all(isinstance(each, str) for each in allow_routes):
-            raise SetupError("allow_routes should be a list of LiteLLM's types of calls.")
+        _check_switch("default_on", default_on)
+        _check_switch("allow_http", allow_http)
+        _check_routes(allow_routes)
         _check_others(others)
         super().__init__(
             guardrail_name=guardrail_name or "guardalign",
@@ -145,6 +147,22 @@ class GuardAlignGuardrail(CustomGuardrail):  # type: ignore[misc]
             request_data=data,
             guardrail_status=status,
             guardrail_provider="guardalign",
+        )
+
+
+def _check_switch(name: str, value: object) -> None:
+    """Only a bool: a text such as "false" counts as true."""
+    if not isinstance(value, bool):
+        raise SetupError(f"{name} should be true or false, without quotes. Received {value!r}.")
+
+
+def _check_routes(routes: object) -> None:
+    if not isinstance(routes, list | tuple | set | frozenset) or not all(
+        isinstance(each, str) for each in routes
+    ):
+        raise SetupError(
+            "allow_routes should be a list of LiteLLM's types of calls, such as [aocr]. Received "
+            f"{routes!r}."
         )
 
 

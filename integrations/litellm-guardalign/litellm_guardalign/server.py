@@ -56,8 +56,7 @@ class GuardServer:
         headers = {"Accept-Encoding": "identity", "User-Agent": "litellm-guardalign"}
         if key is not None:
             headers["Authorization"] = f"Bearer {_checked_key(key)}"
-        if not 0 < seconds < float("inf"):
-            raise SetupError(f"timeout should be > 0 and finite. Received {seconds}.")
+        _check_seconds(seconds)
         timeout = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
         self._client = _client(headers, timeout)
 
@@ -113,7 +112,13 @@ class GuardServer:
                 "`guardalign serve`.",
                 "guard_key_refused",
             )
-        if not isinstance(message, str) or status == 404 or status < 400:
+        if status == 404:
+            return unusable(
+                self.label,
+                f"does not know the path {_PATH}",
+                "As api_base, give the base URL of `guardalign serve`, without /v1.",
+            )
+        if not isinstance(message, str) or status < 400:
             return unusable(self.label, f"answered with status {status}")
         if status in {429, 503}:
             return Refused(503, f"The guard at {self.label} is busy: {message}", "guard_overloaded")
@@ -179,8 +184,18 @@ def _checked_url(url: str, *, allow_http: bool) -> httpx.URL:
     return parsed.copy_with(path=parsed.path.rstrip("/") + "/")
 
 
+def _check_seconds(seconds: object) -> None:
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not (number and 0 < seconds < float("inf")):
+        raise SetupError(
+            f"timeout should be > 0 and finite, a number of seconds. Received {seconds!r}."
+        )
+
+
 def _checked_key(key: str) -> str:
-    if not isinstance(key, str) or not key.strip():
+    if not isinstance(key, str):
+        raise SetupError("api_key should be a text. Put it in quotes.")
+    if not key.strip():
         raise SetupError(
             "api_key is empty. Check that the variable it names is set, or leave it out."
         )

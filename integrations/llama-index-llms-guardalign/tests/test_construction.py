@@ -1,4 +1,4 @@
-"""What all four classes share: one guard, strict fields, copies and pickles."""
+"""What all classes share: one guard, strict fields, copies and pickles."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from llama_index.core.llms import MockLLM
+from llama_index.core.memory import ChatMemoryBuffer
 
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.image_guard import ImageGuard
@@ -16,6 +17,7 @@ from guardalign_middleware.testing import EchoRunner, red_chain
 from llama_index.llms.guardalign import (
     GuardAlignGuardedLLM,
     GuardAlignImageTransform,
+    GuardAlignMemory,
     GuardAlignMultiModal,
     GuardAlignNodePostprocessor,
 )
@@ -28,11 +30,16 @@ def guarded(**fields: Any) -> GuardAlignGuardedLLM:
     return GuardAlignGuardedLLM(llm=MockLLM(), **fields)
 
 
+def remembering(*source: Any, **fields: Any) -> GuardAlignMemory:
+    return GuardAlignMemory(ChatMemoryBuffer(token_limit=99, tokenizer_fn=list), *source, **fields)
+
+
 CLASSES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "GuardAlignMultiModal": (GuardAlignMultiModal, {"chain": CHAIN}),
     "GuardAlignGuardedLLM": (guarded, {"guard": GUARD}),
     "GuardAlignNodePostprocessor": (GuardAlignNodePostprocessor, {"guard": GUARD}),
     "GuardAlignImageTransform": (GuardAlignImageTransform, {"guard": GUARD}),
+    "GuardAlignMemory": (remembering, {"guard": GUARD}),
 }
 every_class = pytest.mark.parametrize(
     ("make", "loaded"), CLASSES.values(), ids=CLASSES, scope="module"
@@ -50,6 +57,7 @@ DIRECT: dict[str, Callable[..., Any]] = {
     ),
     "GuardAlignNodePostprocessor": GuardAlignNodePostprocessor,
     "GuardAlignImageTransform": GuardAlignImageTransform,
+    "GuardAlignMemory": remembering,
 }
 
 
@@ -120,6 +128,27 @@ def test_an_inner_llm_of_another_type_is_refused_in_words(llm: Any, words: str) 
         GuardAlignGuardedLLM(MockLLM(), llm=MockLLM(), preset="mini")
 
 
+def test_an_inner_memory_of_another_type_is_refused_in_words() -> None:
+    for memory, words in (
+        (None, "None"),
+        ("x", "'x'"),
+        (ChatMemoryBuffer, "the class ChatMemoryBuffer"),
+        (GUARD, "an ImageGuard"),
+    ):
+        for make in (
+            lambda memory=memory: GuardAlignMemory(memory, preset="mini"),
+            lambda memory=memory: GuardAlignMemory(memory=memory, preset="mini"),
+            lambda memory=memory: GuardAlignMemory.from_dict({"preset": "mini", "memory": memory}),
+        ):
+            with pytest.raises(ConfigError, match=f"memory of LlamaIndex. Received {words}"):
+                make()
+    with pytest.raises(ConfigError, match="memory of LlamaIndex. Received None"):
+        GuardAlignMemory.from_dict({"preset": "mini"})
+    inner = ChatMemoryBuffer(token_limit=99, tokenizer_fn=list)
+    with pytest.raises(ConfigError, match="two memories"):
+        GuardAlignMemory(inner, memory=inner, preset="mini")
+
+
 @pytest.mark.parametrize(
     ("name", "wrong", "right"),
     [
@@ -130,6 +159,7 @@ def test_an_inner_llm_of_another_type_is_refused_in_words(llm: Any, words: str) 
         ("GuardAlignGuardedLLM", "rate_limit", "rate_limiter"),
         ("GuardAlignNodePostprocessor", "on_unsave", "on_unsafe"),
         ("GuardAlignImageTransform", "present", "preset"),
+        ("GuardAlignMemory", "on_refuse", "on_refused"),
     ],
 )
 def test_an_unknown_keyword_is_refused_by_naming_the_nearest(

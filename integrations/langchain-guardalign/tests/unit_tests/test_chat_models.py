@@ -219,8 +219,13 @@ def test_a_wrong_preset_is_refused_at_once() -> None:
 
 
 def test_tools_are_refused(model: ChatGuardAlign) -> None:
-    with pytest.raises(NotImplementedError, match="cannot call tools"):
-        model.bind_tools([])
+    for tools, choice in (([print], None), ([], "any")):
+        with pytest.raises(NotImplementedError, match="cannot call tools"):
+            model.bind_tools(tools, tool_choice=choice)
+    # An agent without tools binds none.
+    for choice in (None, False, "auto", "none"):
+        bound = model.bind_tools([], tool_choice=choice, max_tokens=9)
+        assert bound.invoke("Hi").text == model.invoke("Hi", max_tokens=9).text
     assert model.profile is not None
     assert model.profile["image_inputs"] is True
     assert model.profile["tool_calling"] is False

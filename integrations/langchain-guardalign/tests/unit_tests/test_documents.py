@@ -181,6 +181,31 @@ def test_what_cannot_be_checked_concerns_its_own_document(document: Document) ->
     assert repr(document) == before
 
 
+@pytest.mark.parametrize("notice", [UNSAFE, "[hidden by policy]"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_notice_is_no_image_at_the_second_pass(way: str, notice: str) -> None:
+    options: dict[str, Any] = {"on_unsafe": "notice", "on_refused": "raise", "notice": notice}
+    (noted,) = transformer(**options).transform_documents([ways(RED)[way]])
+    assert notice in repr(noted)
+    for on_unsafe in ("mask", "notice", "flag", "drop"):
+        (again,) = transformer(**{**options, "on_unsafe": on_unsafe}).transform_documents([noted])
+        assert again == noted
+
+
+def test_a_file_that_is_not_shown_is_no_image_at_the_second_pass() -> None:
+    file = {"type": "file", "mime_type": "application/pdf", "base64": "JVBERi0xLjcKeHh4"}
+    (noted,) = transformer().transform_documents([Document("a", metadata={"image": file})])
+    assert noted.metadata["image"] == "[file not shown: it is a PDF file, which is not read]"
+    assert transformer(on_refused="raise").transform_documents([noted]) == [noted]
+
+
+def test_another_text_than_the_notice_is_refused() -> None:
+    for text in ("[hidden by someone else]", f"{UNSAFE} https://example.org/a.png"):
+        document = Document("a", metadata={"image": text})
+        with pytest.raises(ImageRejected):
+            transformer(notice="[hidden]", on_refused="raise").transform_documents([document])
+
+
 def test_the_keys_are_a_setting(pictures: Pictures) -> None:
     document = Document("a", metadata={"image": "figures/a.png", "scan": "figures/b.png"})
     assert transformer(image_keys=()).transform_documents([document])[0] is document

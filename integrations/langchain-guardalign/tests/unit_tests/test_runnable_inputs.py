@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
 from langchain_core.prompt_values import ChatPromptValue, ImagePromptValue, StringPromptValue
 
@@ -95,6 +96,11 @@ def test_single_images_keep_their_type(pictures: Pictures) -> None:
 def test_other_values_are_refused(wrong: object) -> None:
     with pytest.raises(MessageError, match="Pass messages"):
         red_runnable().invoke(wrong)
+
+
+def test_documents_are_for_the_transformer() -> None:
+    with pytest.raises(MessageError, match="ImageGuardDocumentTransformer"):
+        red_runnable().invoke([Document("words")])
 
 
 REFUSED = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from llama_index.core.base.llms.types import ChatMessage
@@ -10,10 +12,17 @@ from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.memory import BaseMemory
 
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.handles import LazyGuard
-from guardalign_middleware.handling import SENT_OPTIONS, OnBlocked, OnRefused, check_sent_options
+from guardalign_middleware.handles import LazyGuard, guard_handle
+from guardalign_middleware.handling import (
+    SENT_OPTIONS,
+    OnBlocked,
+    OnRefused,
+    check_known,
+    check_sent_options,
+)
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
+from guardalign_middleware.sources import with_article, with_source
 from guardalign_middleware.verdict_records import METADATA_KEY
 from llama_index.llms.guardalign.fields import GuardPreset, OptionalFetch
 from llama_index.llms.guardalign.images import Resolver
@@ -22,6 +31,8 @@ from llama_index.llms.guardalign.turns import Turns
 
 if TYPE_CHECKING:
     from guardalign_middleware.handles import AnyGuard
+
+_OWNER = "GuardAlignMemory"
 
 
 class GuardAlignMemory(BaseMemory):
@@ -36,9 +47,14 @@ class GuardAlignMemory(BaseMemory):
 
     Args:
         memory: the memory to fill; what it holds already is cleaned by `guard_memory`.
-        preset: name of a built-in preset, or path of a YAML file.
+        source: a preset or a loaded guard, as below, given by position.
+        preset: name of a built-in preset, or path of a YAML file. There is no default.
         guard: a loaded `ImageGuard` instead of a preset; the memory then cannot be serialized.
         on_refused, on_blocked, allow_unscanned, fetch: as in `GuardAlignGuardedLLM`.
+
+    Raises:
+        ConfigError: `memory` is none of LlamaIndex, neither or both of `preset` and `guard` are
+            given, an option does not exist, or one has a wrong value.
 
     Example:
         ```python
@@ -67,14 +83,33 @@ class GuardAlignMemory(BaseMemory):
     _refusals: Refusals = PrivateAttr(default_factory=Refusals)
 
     def __init__(
-        self, memory: BaseMemory, *, guard: AnyGuard | LazyGuard | None = None, **data: Any
+        self,
+        memory: BaseMemory | None = None,
+        source: AnyGuard | str | Path | None = None,
+        /,
+        **data: Any,
     ) -> None:
+        if memory is not None and "memory" in data:
+            raise ConfigError(
+                f"{_OWNER} got two memories.", remedy="Give one, first or as memory=..."
+            )
+        data = with_source(source, data, "guard", _OWNER)
+        inner = _checked(data.pop("memory", memory))
+        guard = data.pop("guard", None)
+        preset = data.pop("preset", None)
+        check_known(_OWNER, data, {*type(self).model_fields, "guard"})
         check_sent_options(**{key: data[key] for key in SENT_OPTIONS if key in data})
-        super().__init__(memory=memory, **data)
-        if isinstance(guard, LazyGuard):
-            self._lazy = guard
-        else:
-            self._lazy = LazyGuard(preset=self.preset, guard=guard)
+        # `guard_memory` hands over the handle of an LLM, with its preset.
+        shared = isinstance(guard, LazyGuard)
+        handle = guard if shared else guard_handle(preset, guard, owner=_OWNER)
+        super().__init__(memory=inner, preset=None if preset is None else str(preset), **data)
+        self._lazy = handle
+
+    def __getstate__(self) -> dict[str, Any]:
+        # LlamaIndex silently drops attributes that cannot be pickled; raise instead.
+        self._lazy.require_preset()
+        pickle.dumps(self.fetch)
+        return super().__getstate__()
 
     @classmethod
     def class_name(cls) -> str:
@@ -95,19 +130,20 @@ class GuardAlignMemory(BaseMemory):
         """The inverse of `to_dict`.
 
         Raises:
-            ConfigError: the memory was made with a loaded guard, or holds one of an unknown class.
+            ConfigError: the memory was made with a loaded guard, or holds one of an unknown class
+                or none.
         """
         fields = {**data, **kwargs}
         fields.pop("class_name", None)
-        inner = fields.pop("memory")
-        if not isinstance(inner, BaseMemory):
-            inner = _kind_of(inner.get("class_name")).from_dict(inner)
+        inner = fields.pop("memory", None)
+        if isinstance(inner, Mapping):
+            inner = _kind_of(inner.get("class_name")).from_dict(dict(inner))
         if fields.get("preset") is None and fields.get("guard") is None:
             raise ConfigError(
                 "A memory with a loaded guard cannot be restored.",
                 remedy="Make GuardAlignMemory with a preset.",
             )
-        return cls(memory=inner, **fields)
+        return cls(inner, **fields)
 
     def __getattr__(self, name: str) -> Any:
         # What else a memory has, such as its tokenizer, is the inner one's.
@@ -214,6 +250,21 @@ def guard_memory(memory: BaseMemory, llm: Any) -> GuardAlignMemory:
     if held:
         memory.set(GuardAlignMemory(memory, guard=lazy, on_refused="notice", **options).clean(held))
     return GuardAlignMemory(memory, guard=lazy, on_refused=llm.on_refused, **options)
+
+
+def _checked(memory: object) -> BaseMemory:
+    if isinstance(memory, BaseMemory):
+        return memory
+    if isinstance(memory, type):
+        received = f"the class {memory.__name__}"
+    elif memory is None or isinstance(memory, str):
+        received = repr(memory)
+    else:
+        received = with_article(type(memory).__name__)
+    raise ConfigError(
+        f"memory should be a memory of LlamaIndex. Received {received}.",
+        remedy="Give one, such as Memory.from_defaults().",
+    )
 
 
 def _kind_of(name: str | None) -> type[BaseMemory]:
