@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware import notices
@@ -133,13 +134,21 @@ class ConversationGuard:
             GuardError: a fault of the guard; nothing may be forwarded.
         """
         cleaned = self._cleaner.clean(_Request(dialect, body), "")
-        sent = SentTurns(dialect.senders(body), _last_turn(dialect, body), self._refusals)
+        turns = dialect.turns(body)
+        sent = SentTurns(dialect.senders(body), turns[-1] if turns else None, self._refusals)
+
+        # Once for all pictures of a turn, and for none of an older one: it may be many megabytes.
+        @cache
+        def digest(turn: int) -> str:
+            return digest_of(turns[turn])
 
         def is_new(outcome: Outcome) -> bool:
             if outcome.turn is None:
                 return True
-            turn = dialect.turns(body)[outcome.turn]
-            return sent.is_new(digest_of((outcome.place.partition(".")[2], turn)), outcome.turn)
+            if not sent.is_sent(outcome.turn):
+                return False
+            place = outcome.place.partition(".")[2]
+            return sent.is_new(digest_of((place, digest(outcome.turn))), outcome.turn)
 
         # Every one of them is remembered, not only the first.
         new = [each for each in cleaned.outcomes if _stops(each) and is_new(each)]
@@ -154,12 +163,6 @@ class ConversationGuard:
     async def aclean(self, body: Body, dialect: Dialect) -> CleanedConversation:
         """`clean` in a thread; a cancelled task gives up its turn."""
         return await in_scan_thread(self.clean, body, dialect)
-
-
-def _last_turn(dialect: Dialect, body: Body) -> Any:
-    """The last turn, by which a conversation is recognized."""
-    turns = dialect.turns(body)
-    return turns[-1] if turns else None
 
 
 def _stops(outcome: Outcome) -> bool:

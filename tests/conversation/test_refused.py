@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from guardalign_middleware import sent_turns
 from guardalign_middleware.conversation import (
     CHAT,
     MESSAGES,
@@ -337,3 +338,23 @@ def test_a_blocked_picture_among_words_ends_nothing(
     assert cleaned.decision in {"mask", "block"}
     assert b64(HOPELESS)[40:80] not in str(cleaned.body)
     assert "found unsafe" in str(cleaned.body)
+
+
+@pytest.mark.parametrize(("older", "hashed"), [(False, 2), (True, 0)])
+def test_a_turn_is_hashed_once_for_all_its_pictures_and_an_older_one_never(
+    older: bool, hashed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed, pieces = sent_turns._feed, list[object]()
+
+    def counted(update: Any, value: object) -> None:
+        pieces.append(value)
+        feed(update, value)
+
+    monkeypatch.setattr(sent_turns, "_feed", counted)
+    user = said("user", *[link(HOPELESS)] * 6)
+    turns = (user, said("assistant", LOOK), said("user", LOOK)) if older else (user,)
+    cleaned = ConversationGuard(red_guard()).clean(chat(*turns), CHAT)
+    assert len(cleaned.outcomes) == 6
+    assert len(cleaned.blocked) == (0 if older else 6)
+    # Twice: the turn itself, and as the last one, by which the conversation is recognized.
+    assert pieces.count(url(HOPELESS)) == 6 * hashed
