@@ -16,7 +16,7 @@ from guardalign_middleware.conversation.walk import Body
 from guardalign_middleware.errors import BudgetExceeded
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import OnBlocked, OnRefused, OnUnsafe
-from guardalign_middleware.intake.found_images import FoundImage, Replacement, listing
+from guardalign_middleware.intake.found_images import FoundImage, Replacement, in_order, listing
 from guardalign_middleware.intake.request import Sizes, check_message_count
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals, SentTurns, digest_of
@@ -200,6 +200,6 @@ class _Cleaner(ImageCleaner):
         return told
 
     def _put(self, value: _Request, replacements: Sequence[Replacement], place: str) -> _Request:
-        rest = iter(replacements)
-        body = value.dialect.walk(lambda _: next(rest)).body(value.body)
+        with in_order(replacements) as following:
+            body = value.dialect.walk(lambda _: following()).body(value.body)
         return _Request(value.dialect, body)

@@ -11,7 +11,7 @@ from guardalign_middleware.cleaning.cleaner import ImageCleaner
 from guardalign_middleware.cleaning.groups import ToldWith
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.handling import ON_REFUSED, OnRefused, check_option
-from guardalign_middleware.intake.found_images import FoundImage, Replacement, listing
+from guardalign_middleware.intake.found_images import FoundImage, Replacement, in_order, listing
 from guardalign_middleware.intake.request import Sizes
 from guardalign_middleware.intake.said import said_in
 from guardalign_middleware.mcp.walk import McpWalk
@@ -72,8 +72,8 @@ class McpCleaner(ImageCleaner):
         return lambda _: (0, said)
 
     def _put(self, value: Any, replacements: Sequence[Replacement], place: str) -> Any:
-        rest = iter(replacements)
-        return McpWalk(lambda _: next(rest)).message(value)
+        with in_order(replacements) as following:
+            return McpWalk(lambda _: following()).message(value)
 
 
 def _contents(message: Any) -> Iterator[Any]:
