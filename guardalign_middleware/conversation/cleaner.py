@@ -15,7 +15,14 @@ from guardalign_middleware.conversation.dialects import Dialect
 from guardalign_middleware.conversation.walk import Body
 from guardalign_middleware.errors import BudgetExceeded
 from guardalign_middleware.handles import LazyGuard
-from guardalign_middleware.handling import OnBlocked, OnRefused, OnUnsafe
+from guardalign_middleware.handling import (
+    ON_UNSAFE_SENT,
+    OnBlocked,
+    OnRefused,
+    OnUnsafeSent,
+    check_option,
+    check_sent_options,
+)
 from guardalign_middleware.intake.found_images import FoundImage, Replacement, in_order, listing
 from guardalign_middleware.intake.request import Sizes, check_message_count
 from guardalign_middleware.scan_threads import in_scan_thread
@@ -42,12 +49,19 @@ class Handling:
         on_blocked: "reply" answers in the model's place if the newest turns hold a blocked picture;
             "notice" puts a text in its place, as elsewhere.
         allow_unscanned: whether films, files, and what lies with the service pass unseen.
+
+    Raises:
+        ConfigError: another value.
     """
 
-    on_unsafe: OnUnsafe = "mask"
+    on_unsafe: OnUnsafeSent = "mask"
     on_refused: OnRefused = "raise"
     on_blocked: OnBlocked = "reply"
     allow_unscanned: bool = False
+
+    def __post_init__(self) -> None:
+        check_option("on_unsafe", self.on_unsafe, ON_UNSAFE_SENT)
+        check_sent_options(self.on_refused, self.on_blocked)
 
 
 @dataclass(frozen=True, eq=False)
