@@ -261,16 +261,16 @@ class GuardAlign:
 
     def _prepare(self, conversations: Sequence[Conversation]) -> list[GuardedPrompt]:
         """Read and clean every image of every conversation, equal ones once."""
-        policy, told = self.config.intake, self._refusals
-        told_reply = (self.on_refused, self.on_blocked) == ("raise", "reply")
+        policy, refusals = self.config.intake, self._refusals
+        shown = (self.on_refused, self.on_blocked) == ("raise", "reply")
         with typed_faults("intake"):
             parsed = [
                 read_conversation(
                     item,
                     policy,
                     on_refused=self.on_refused,
-                    refusals=told,
-                    on_measured=partial(check_length, self.runner, told_reply),
+                    refusals=refusals,
+                    on_measured=partial(check_length, self.runner, shown),
                 )
                 for item in conversations
             ]

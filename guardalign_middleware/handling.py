@@ -17,6 +17,9 @@ shows the notice; `drop` removes the document or node that holds the image; `blo
 run; `flag` changes nothing and only records the verdict.
 """
 
+OnUnsafeSent = Literal["mask", "notice", "block"]
+"""Those for requests to a model and for MCP's messages: nothing unsafe passes as it is."""
+
 OnRefused = Literal["raise", "notice"]
 """What happens to an input that cannot be checked, where the user has just sent it.
 
@@ -32,6 +35,7 @@ its place and asks the model. Older turns, tool results and retrieved documents 
 notice.
 """
 
+ON_UNSAFE_SENT: tuple[OnUnsafeSent, ...] = get_args(OnUnsafeSent)
 ON_REFUSED: tuple[OnRefused, ...] = get_args(OnRefused)
 ON_BLOCKED: tuple[OnBlocked, ...] = get_args(OnBlocked)
 SENT_OPTIONS = ("on_refused", "on_blocked")

@@ -84,8 +84,8 @@ class ImageGuard(AsyncForms):
             lambda cleaning: cleaning.nbytes,
             lambda cleaning: cleaning.verdict.fault is None,
         )
-        told = (config, detector, self._scan_one, self._count_failed_open)
-        self._turn_words = None if self.words is None else TurnWords(self.words, *told)
+        parts = (config, detector, self._scan_one, self._count_failed_open)
+        self._turn_words = None if self.words is None else TurnWords(self.words, *parts)
         self._failed_open = 0
         self.device_lost = False
         self._lock = threading.Lock()

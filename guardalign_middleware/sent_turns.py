@@ -9,6 +9,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 from pydantic import BaseModel
@@ -99,9 +100,13 @@ class SentTurns:
         if not self.is_sent(turn):
             return False
         # The same conversation gets the same answer again; one that has gone on does not.
-        asked = f"{self._count} {digest_of(self._last)}"
-        told = self._refusals.told(digest, asked)
-        return turn == self._count - 1 or told == asked
+        told = self._refusals.told(digest, self._asked)
+        return turn == self._count - 1 or told == self._asked
+
+    @cached_property
+    def _asked(self) -> str:
+        """Recognizes the conversation."""
+        return f"{self._count} {digest_of(self._last)}"
 
 
 def digest_of(value: object) -> str:

@@ -50,6 +50,7 @@ STAGES = (
     "encode",
     "heat",
     "heat_picture",
+    "thumbnails",
     # The stages, in the order of the data.
     "intake",
     "detection",

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from guardalign_middleware.sent_turns import digest_of
+from guardalign_middleware import sent_turns
+from guardalign_middleware.sent_turns import Refusals, SentTurns, digest_of
 
 BLOCK = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
 
@@ -30,3 +31,27 @@ def test_the_order_of_keys_does_not_count() -> None:
 )
 def test_other_inputs_have_other_digests(one: Any, other: Any) -> None:
     assert digest_of(one) != digest_of(other)
+
+
+def test_the_last_message_is_hashed_once_for_all_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def counted(value: object) -> str:
+        asked.append(value)
+        return digest_of(value)
+
+    monkeypatch.setattr(sent_turns, "digest_of", counted)
+    sent = SentTurns(["user", "user"], BLOCK, Refusals())
+    assert [sent.is_new(str(number), number % 2) for number in range(6)] == [True] * 6
+    assert asked == [BLOCK]
+
+
+def test_an_input_that_was_refused_is_new_in_its_own_conversation_only() -> None:
+    refusals = Refusals()
+    first = SentTurns(["user"], "a", refusals)
+    assert first.is_new("x", 0)
+    assert SentTurns(["user"], "a", refusals).is_new("x", 0)
+    later = SentTurns(["user", "user"], "b", refusals)
+    assert not later.is_new("x", 0)
+    assert later.is_new("y", 1)
+    assert not SentTurns(["user", "assistant"], "c", refusals).is_new("z", 0)

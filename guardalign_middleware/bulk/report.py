@@ -1,13 +1,10 @@
 """`guardalign scan --report`: one page of HTML that needs nothing else, from the lines of a scan.
 
-Unsafe pictures are shown small and covered: what was found is filled, with a margin, before the
-picture is made small. A blocked picture is not shown.
+Unsafe pictures are shown small and covered. A blocked picture is not shown.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,22 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from guardalign_middleware.boxes import grow
 from guardalign_middleware.bulk.writing import replaced
-from guardalign_middleware.canonical import Pixels
 from guardalign_middleware.config import IntakePolicy, OutputConfig
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.output import load_as_scanned
-from guardalign_middleware.types import Box
+from guardalign_middleware.thumbnails import covered_thumbnail
 
 _THUMBNAILS = 60
-_SIDE = 220
 _BINS = 40
-_COVER = (96, 96, 96)
-# Wider than a mask's: a thumbnail need not stay useful to a model.
-_MARGIN = 0.3
 _LEVELS = ("allow", "undecided", "mask", "block")
 
 
@@ -144,22 +134,3 @@ def _thumbnails(
             continue  # so has this one, and what has to be covered may lie elsewhere
         boxes = [tuple(region["box"]) for region in record["regions"]]
         yield record["source"], covered_thumbnail(image.pixels, boxes), record["category"]
-
-
-def covered_thumbnail(pixels: Pixels, boxes: Sequence[Box]) -> str:
-    """A small picture as a `data:` URL, with the boxes filled, and a margin around each.
-
-    Args:
-        pixels: uint8 `[H, W, 3]`.
-        boxes: what may not be seen.
-    """
-    covered = pixels.copy()
-    height, width = covered.shape[:2]
-    for box in boxes:
-        left, top, right, bottom = grow(box, width, height, _MARGIN)
-        covered[top:bottom, left:right] = _COVER
-    small = Image.fromarray(covered)
-    small.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
-    file = io.BytesIO()
-    small.save(file, "WEBP", quality=70)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

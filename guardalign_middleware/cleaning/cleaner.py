@@ -221,17 +221,17 @@ class ImageCleaner(ABC):
     def _scan_all(self, images: list[CanonicalImage], groups: list[Group]) -> list[Scan]:
         guard = self.guard.get()
         turns = [Turn(group.text, len(group.pictures)) for group in groups]
-        told = {"turns": turns} if joins_words(self.guard.config) else {}
+        options = {"turns": turns} if joins_words(self.guard.config) else {}
         if self.on_unsafe == "mask":
             return [
                 Scan(item.verdict, _file(guard, item.image, item.passed))
-                for item in guard.sanitize_many(images, **told)
+                for item in guard.sanitize_many(images, **options)
             ]
         images = [guard.load(image) for image in images]
         keep = self.on_unsafe == "flag"
         return [
             Scan(verdict, None if verdict.flagged or keep else _file(guard, image, verdict))
-            for image, verdict in zip(images, guard.scan_many(images, **told), strict=True)
+            for image, verdict in zip(images, guard.scan_many(images, **options), strict=True)
         ]
 
     def _put_back(self, read: Read, scanned: Mapping[str, Scans], place: str) -> Cleaned:

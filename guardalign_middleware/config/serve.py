@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from guardalign_middleware.config.base import Count, FrozenModel
-from guardalign_middleware.handling import OnBlocked, OnRefused
+from guardalign_middleware.handling import OnBlocked, OnRefused, OnUnsafeSent
 
 MIB = 2**20
 
@@ -38,7 +36,7 @@ class ServeConfig(FrozenModel):
     upstream_seconds: float = Field(
         600.0, gt=0.0, le=86_400.0, description="how long the upstream may be silent"
     )
-    on_unsafe: Literal["mask", "notice", "block"] = Field(
+    on_unsafe: OnUnsafeSent = Field(
         "mask", description="what the upstream gets to see of an unsafe picture"
     )
     on_refused: OnRefused = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware import notices
@@ -14,8 +15,15 @@ from guardalign_middleware.conversation.dialects import Dialect
 from guardalign_middleware.conversation.walk import Body
 from guardalign_middleware.errors import BudgetExceeded
 from guardalign_middleware.handles import LazyGuard
-from guardalign_middleware.handling import OnBlocked, OnRefused, OnUnsafe
-from guardalign_middleware.intake.found_images import FoundImage, Replacement, listing
+from guardalign_middleware.handling import (
+    ON_UNSAFE_SENT,
+    OnBlocked,
+    OnRefused,
+    OnUnsafeSent,
+    check_option,
+    check_sent_options,
+)
+from guardalign_middleware.intake.found_images import FoundImage, Replacement, in_order, listing
 from guardalign_middleware.intake.request import Sizes, check_message_count
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals, SentTurns, digest_of
@@ -41,12 +49,19 @@ class Handling:
         on_blocked: "reply" answers in the model's place if the newest turns hold a blocked picture;
             "notice" puts a text in its place, as elsewhere.
         allow_unscanned: whether films, files, and what lies with the service pass unseen.
+
+    Raises:
+        ConfigError: another value.
     """
 
-    on_unsafe: OnUnsafe = "mask"
+    on_unsafe: OnUnsafeSent = "mask"
     on_refused: OnRefused = "raise"
     on_blocked: OnBlocked = "reply"
     allow_unscanned: bool = False
+
+    def __post_init__(self) -> None:
+        check_option("on_unsafe", self.on_unsafe, ON_UNSAFE_SENT)
+        check_sent_options(self.on_refused, self.on_blocked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,13 +148,21 @@ class ConversationGuard:
             GuardError: a fault of the guard; nothing may be forwarded.
         """
         cleaned = self._cleaner.clean(_Request(dialect, body), "")
-        sent = SentTurns(dialect.senders(body), _last_turn(dialect, body), self._refusals)
+        turns = dialect.turns(body)
+        sent = SentTurns(dialect.senders(body), turns[-1] if turns else None, self._refusals)
+
+        # Once for all pictures of a turn, and for none of an older one: it may be many megabytes.
+        @cache
+        def digest(turn: int) -> str:
+            return digest_of(turns[turn])
 
         def is_new(outcome: Outcome) -> bool:
             if outcome.turn is None:
                 return True
-            turn = dialect.turns(body)[outcome.turn]
-            return sent.is_new(digest_of((outcome.place.partition(".")[2], turn)), outcome.turn)
+            if not sent.is_sent(outcome.turn):
+                return False
+            place = outcome.place.partition(".")[2]
+            return sent.is_new(digest_of((place, digest(outcome.turn))), outcome.turn)
 
         # Every one of them is remembered, not only the first.
         new = [each for each in cleaned.outcomes if _stops(each) and is_new(each)]
@@ -154,12 +177,6 @@ class ConversationGuard:
     async def aclean(self, body: Body, dialect: Dialect) -> CleanedConversation:
         """`clean` in a thread; a cancelled task gives up its turn."""
         return await in_scan_thread(self.clean, body, dialect)
-
-
-def _last_turn(dialect: Dialect, body: Body) -> Any:
-    """The last turn, by which a conversation is recognized."""
-    turns = dialect.turns(body)
-    return turns[-1] if turns else None
 
 
 def _stops(outcome: Outcome) -> bool:
@@ -197,6 +214,6 @@ class _Cleaner(ImageCleaner):
         return told
 
     def _put(self, value: _Request, replacements: Sequence[Replacement], place: str) -> _Request:
-        rest = iter(replacements)
-        body = value.dialect.walk(lambda _: next(rest)).body(value.body)
+        with in_order(replacements) as following:
+            body = value.dialect.walk(lambda _: following()).body(value.body)
         return _Request(value.dialect, body)

@@ -115,7 +115,7 @@ def fit_by_form(
     fit = _observed(_flagged(safe, found), _flagged(unsafe, found), max_false_alarm, max_miss)
     guarantee = _guarantee(
         fit,
-        _in_forms("flagged", forms),
+        _flagged_in(forms),
         f"unsafe images that are exchangeable with the {fit.unsafe_images} calibration images are "
         "allowed",
     )
@@ -191,7 +191,7 @@ def fit_by_category(
     fit = _observed(alarms, detected, max_false_alarm, max_miss)
     guarantee = _guarantee(
         fit,
-        f"{_in_forms('flagged', forms)} by any of the {len(categories)} categories, because each "
+        f"{_flagged_in(forms)} by any of the {len(categories)} categories, because each "
         f"flags at most {share or 0.0:.2%}",
         "the unsafe images of a category that are exchangeable with its calibration images are not "
         "flagged by it",
@@ -303,8 +303,8 @@ def _named(name: str) -> Iterator[None]:
         raise ConfigError(f"{name}: {error.message}", remedy=error.remedy) from error
 
 
-def _in_forms(flagged: str, forms: Sequence[str]) -> str:
-    return flagged if len(forms) == 1 else f"{flagged} in any of {len(forms)} forms"
+def _flagged_in(forms: Sequence[str]) -> str:
+    return "flagged" if len(forms) == 1 else f"flagged in any of {len(forms)} forms"
 
 
 def _flagged(distances: Distances, thresholds: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -1,35 +1,29 @@
 """The step `review`: one page of HTML with the rates, and the pictures nearest to the threshold.
 
-Unsafe pictures are never shown as they are: what the guard hides is hidden, and where it hides
-nothing the picture is made of a few coarse squares.
+Unsafe pictures are never shown as they are: what the guard hides is covered, and one of which it
+hides nothing or everything is made of a few coarse squares.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 
-from guardalign_middleware.boxes import grow
 from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.detection import ThresholdProfile
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.first_day.fitting import Fitted, Measured, margin
 from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.thumbnails import covered_thumbnail, thumbnail
 from guardalign_middleware.types import CanonicalImage, Verdict
 
 EACH = 8
 """Pictures of each kind."""
-_SIDE = 200
-_SQUARES = 10
-_COVER = (96, 96, 96)
-_MARGIN = 0.3
 
 
 @dataclass(frozen=True)
@@ -146,25 +140,13 @@ def _thumbnail(image: CanonicalImage, verdict: Verdict, *, shown: bool) -> str:
         verdict: what was found in it.
         shown: whether it may be shown as it is, with a line around what was found.
     """
-    pixels = image.pixels.copy()
-    boxes = [
-        grow(region.box, image.width, image.height, 0.0 if shown else _MARGIN)
-        for region in verdict.regions
-    ]
+    boxes = [region.box for region in verdict.regions]
     if not shown:
-        for left, top, right, bottom in boxes:
-            pixels[top:bottom, left:right] = _COVER
-    small = Image.fromarray(pixels)
-    if shown:
-        draw = ImageDraw.Draw(small)
-        width = max(2, max(small.size) // 100)
-        for box in boxes:
-            draw.rectangle(box, outline=(230, 60, 0), width=width)
-    small.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
-    if not shown and not boxes:
-        size = small.size
-        small.thumbnail((_SQUARES, _SQUARES), Image.Resampling.BOX)
-        small = small.resize(size, Image.Resampling.NEAREST)
-    file = io.BytesIO()
-    small.save(file, "WEBP", quality=70)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+        blocked = "block" in (verdict.decision, verdict.would_be)
+        return covered_thumbnail(image.pixels, () if blocked else boxes)
+    picture = image.to_pil()
+    draw = ImageDraw.Draw(picture)
+    width = max(2, max(picture.size) // 100)
+    for box in boxes:
+        draw.rectangle(box, outline=(230, 60, 0), width=width)
+    return thumbnail(picture)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.errors import GuardError, ImageRejected, MessageError
 from guardalign_middleware.intake.dialects import Part
 from guardalign_middleware.intake.media_types import MediaKind
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,3 +74,36 @@ def listing(found: list[FoundImage]) -> Callable[[FoundImage], Replacement]:
         return Replacement()
 
     return visit
+
+
+@contextmanager
+def in_order(items: Sequence[Item]) -> Iterator[Callable[[], Item]]:
+    """Put one item in the place of each image, in reading order, while a value is walked again.
+
+    The second walk has to find what the first one found: otherwise a cleaned picture would stand in
+    a wrong place, and another one would stay as it was.
+
+    Yields:
+        What gives the next item.
+
+    Raises:
+        GuardError: stage `intake`; there are more or fewer images than items.
+    """
+    rest = deque(items)
+
+    def following() -> Item:
+        if not rest:
+            raise _other_count("more", len(items))
+        return rest.popleft()
+
+    yield following
+    if rest:
+        raise _other_count("fewer", len(items))
+
+
+def _other_count(than: str, count: int) -> GuardError:
+    return GuardError(
+        f"There are {than} images than the {count} replacements.",
+        stage="intake",
+        remedy="Nothing is forwarded. Report this, with the types of the blocks in the value.",
+    )

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from guardalign_middleware import notices
 from guardalign_middleware.cleaning.cleaner import ImageCleaner
 from guardalign_middleware.cleaning.groups import ToldWith
 from guardalign_middleware.handles import LazyGuard
-from guardalign_middleware.handling import ON_REFUSED, OnRefused, check_option
-from guardalign_middleware.intake.found_images import FoundImage, Replacement, listing
+from guardalign_middleware.handling import (
+    ON_UNSAFE_SENT,
+    OnRefused,
+    OnUnsafeSent,
+    check_option,
+    check_sent_options,
+)
+from guardalign_middleware.intake.found_images import FoundImage, Replacement, in_order, listing
 from guardalign_middleware.intake.request import Sizes
 from guardalign_middleware.intake.said import said_in
 from guardalign_middleware.mcp.walk import McpWalk
 
-ON_UNSAFE = ("mask", "notice", "block")
 _REMEMBERED = 256
 
 
@@ -36,13 +41,13 @@ class Handling:
         ConfigError: another value.
     """
 
-    on_unsafe: Literal["mask", "notice", "block"] = "mask"
+    on_unsafe: OnUnsafeSent = "mask"
     on_refused: OnRefused = "notice"
     allow_unscanned: bool = False
 
     def __post_init__(self) -> None:
-        check_option("on_unsafe", self.on_unsafe, ON_UNSAFE)
-        check_option("on_refused", self.on_refused, ON_REFUSED)
+        check_option("on_unsafe", self.on_unsafe, ON_UNSAFE_SENT)
+        check_sent_options(self.on_refused)
 
 
 class McpCleaner(ImageCleaner):
@@ -72,8 +77,8 @@ class McpCleaner(ImageCleaner):
         return lambda _: (0, said)
 
     def _put(self, value: Any, replacements: Sequence[Replacement], place: str) -> Any:
-        rest = iter(replacements)
-        return McpWalk(lambda _: next(rest)).message(value)
+        with in_order(replacements) as following:
+            return McpWalk(lambda _: following()).message(value)
 
 
 def _contents(message: Any) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
+from guardalign_middleware.connections import plain_url
 from guardalign_middleware.errors import ConfigError, GuardAlignError
 
 Headers = list[tuple[str, str]]
@@ -33,7 +34,8 @@ class Upstream:
         transport: carries the requests; None = the network.
 
     Raises:
-        ConfigError: it is no http or https URL, or holds a password or a fragment.
+        ConfigError: it is no http or https URL to which a request could be sent, or holds a
+            password, a fragment or an empty query.
     """
 
     def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
@@ -43,10 +45,14 @@ class Upstream:
             raise ConfigError("--url should be a URL.", remedy=_EXAMPLE) from error
         if parsed.scheme not in {"http", "https"} or not parsed.host:
             raise ConfigError("--url should start with https:// or http://.", remedy=_EXAMPLE)
-        if parsed.userinfo or parsed.fragment:
+        if parsed.userinfo or "#" in url or ("?" in url and not parsed.query):
             raise ConfigError(
-                "--url should hold no password and no fragment.",
+                "--url should hold no password, no fragment and no empty query.",
                 remedy="Let the client send the key as a header: it is passed on.",
+            )
+        if plain_url(url) is None:
+            raise ConfigError(
+                "--url should have no spaces, and a port from 1 to 65535.", remedy=_EXAMPLE
             )
         self._url = parsed
         self._transport = transport

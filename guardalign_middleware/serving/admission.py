@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,8 +18,6 @@ class Admission:
 
     def __init__(self, config: ServeConfig) -> None:
         self._config = config
-        self._idle = asyncio.Event()
-        self._idle.set()
         self.at_work = 0
         self.draining = False
         self.broken = ""
@@ -41,13 +38,10 @@ class Admission:
                 config.retry_after_seconds,
             )
         self.at_work += 1
-        self._idle.clear()
         try:
             yield
         finally:
             self.at_work -= 1
-            if self.at_work == 0:
-                self._idle.set()
 
     @property
     def closed_because(self) -> str:
@@ -61,7 +55,3 @@ class Admission:
     def give_up(self, reason: str) -> None:
         """Take no more requests, because none can be answered any more."""
         self.broken = reason
-
-    async def idle(self) -> None:
-        """Wait until no request is at work."""
-        await self._idle.wait()

@@ -18,9 +18,11 @@ from guardalign_middleware.bulk.records import to_record
 from guardalign_middleware.bulk.report import write_report
 from guardalign_middleware.canonical import CanonicalImage
 from guardalign_middleware.config import IntakePolicy, OutputConfig
+from guardalign_middleware.detection import decision
 from guardalign_middleware.encode import DEFAULT_OUTPUT
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.testing import all_red, picture, png, red_config, red_guard
+from guardalign_middleware.thumbnails import covered_thumbnail, thumbnail
 
 NAME = "</script><img src=x onerror=alert(1)>.png"
 
@@ -108,6 +110,23 @@ def test_a_thumbnail_is_covered_and_a_blocked_picture_is_not_shown(tmp_path: Pat
     ((source, url, category),) = shown
     assert (source, category) == (str(path), "weapon")
     assert not shows_red(url)
+
+
+def test_a_masked_picture_whose_regions_could_not_be_drawn_is_not_shown_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("drawing")
+
+    monkeypatch.setattr(decision, "find_regions", broken)
+    red = picture(red=True)
+    path = tmp_path / "red.png"
+    path.write_bytes(png(red))
+    verdict = scanned(path, red_guard())
+    assert (verdict["decision"], verdict["regions"]) == ("mask", [])
+    assert "cannot be drawn" in caplog.text
+    ((_, url, _),) = data_of(page_of(tmp_path, [verdict]))["thumbnails"]
+    assert url == covered_thumbnail(red.pixels, ()) != thumbnail(red.to_pil())
 
 
 def test_what_is_covered_lies_where_the_scaled_picture_has_it(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from guardalign_middleware.first_day.fitting import Fitted, measure_all
 from guardalign_middleware.first_day.picture_sets import Picture
 from guardalign_middleware.first_day.plan import Plan
 from guardalign_middleware.testing import picture, png, red_config, red_guard
+from guardalign_middleware.thumbnails import covered_thumbnail
 
 GUARD = red_guard(red_config(output=OutputConfig(max_side=64)))
 
@@ -30,10 +32,9 @@ def large(tmp_path: Path) -> Picture:
     return Picture("large.png", path)
 
 
-def test_thresholds_are_fitted_to_what_is_scanned_and_nothing_unsafe_is_shown(
-    large: Picture, tmp_path: Path
-) -> None:
-    plan = Plan("red", tmp_path / "guard.yaml")
+def shown_on_a_sheet(large: Picture, folder: Path) -> str:
+    """The picture as the page shows it, where it is unsafe."""
+    plan = Plan("red", folder / "guard.yaml")
     detector = GUARD.detector
     unsafe, problems = measure_all(
         detector, GUARD.config, [large], "unsafe", plan, lambda pictures, _: pictures
@@ -43,6 +44,23 @@ def test_thresholds_are_fitted_to_what_is_scanned_and_nothing_unsafe_is_shown(
     assert detector.profile is not None
     fitted = Fitted(detector.profile, frozenset())
     write_sheet(plan.review, GUARD, fitted, [], unsafe, [])
-    (url,) = re.findall(r'src="data:[^,]*,([^"]*)"', plan.review.read_text())
-    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(url))).convert("RGB"))
+    (url,) = re.findall(r'src="(data:[^"]*)"', plan.review.read_text())
+    return str(url)
+
+
+def test_thresholds_are_fitted_to_what_is_scanned_and_nothing_unsafe_is_shown(
+    large: Picture, tmp_path: Path
+) -> None:
+    url = shown_on_a_sheet(large, tmp_path)
+    file = io.BytesIO(base64.b64decode(url.partition(",")[2]))
+    shown = np.asarray(Image.open(file).convert("RGB"))
     assert not np.any((shown[..., 0] > 150) & (shown[..., 1] < 90))
+
+
+def test_a_blocked_picture_is_made_of_coarse_squares(
+    large: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = GUARD.scan
+    monkeypatch.setattr(GUARD, "scan", lambda image: replace(scan(image), decision="block"))
+    pixels = GUARD.load(large.read()).pixels
+    assert shown_on_a_sheet(large, tmp_path) == covered_thumbnail(pixels, ())

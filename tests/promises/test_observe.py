@@ -261,7 +261,7 @@ class TestWaysIn:
         pieces = "".join(chunk.text for chunk in chain.stream(ask(HOPELESS)))
         assert pieces != chain.config.blocked_reply
 
-    @pytest.mark.parametrize("on_unsafe", ["mask", "notice", "block", "flag"])
+    @pytest.mark.parametrize("on_unsafe", ["mask", "notice", "block"])
     def test_gateways_and_agents(self, kind: str, on_unsafe: Any) -> None:
         guard = ConversationGuard(GUARDS[kind](), Handling(on_unsafe))
         cleaned = guard.clean(chat(*ALL), CHAT)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from guardalign_middleware.bulk.report import covered_thumbnail
 from guardalign_middleware.config import IntakePolicy, OutputConfig
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.evaluation.experiment.reading import Experiment
 from guardalign_middleware.evaluation.report.blocks import Pictures
 from guardalign_middleware.output import load_as_scanned
+from guardalign_middleware.thumbnails import covered_thumbnail
 
 _SHOWN = 12
 

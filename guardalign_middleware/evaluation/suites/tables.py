@@ -15,6 +15,8 @@ from guardalign_middleware.evaluation.suites.place import Place
 from guardalign_middleware.evaluation.suites.rows import PICTURE, table_rows
 
 Row = Mapping[str, Any]
+_PICTURES = "image"
+"""The column of pictures."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,6 @@ class TableSuite:
         manifest: of the suite; `columns` are those of the table, the picture's included.
         files: patterns of the files of each split, as published first, then as people store them.
         ask: what a row asks; it is given the row and its number.
-        picture: the column of pictures.
         labels: split → "safe" or "unsafe", where splits differ in it.
     """
 
@@ -51,20 +52,19 @@ class TableSuite:
         files: Mapping[str, tuple[str, ...]],
         ask: Callable[[Row, int], Asked],
         *,
-        picture: str = "image",
         labels: Mapping[str, str] | None = None,
     ) -> None:
         self.manifest = manifest
         self._labels = labels or {}
-        self._files, self._ask, self._picture = files, ask, picture
+        self._files, self._ask = files, ask
 
     def load(self, folder: Path | None = None, split: str | None = None) -> Sequence[Item]:
         """Read all items of a split; see `Suite`."""
         place = Place.of(self.manifest, folder)
         wanted = place.split(split)
         paths = place.shards(*self._files[wanted])
-        columns = [name for name in self.manifest.columns if name != self._picture]
-        rows = table_rows(place, paths, columns, (self._picture,))
+        columns = [name for name in self.manifest.columns if name != _PICTURES]
+        rows = table_rows(place, paths, columns, (_PICTURES,))
         place.check_count(wanted, len(rows), paths[0].parent)
         return items_of(
             place,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from guardalign_middleware.conversation import (
     CleanedConversation,
@@ -14,13 +14,18 @@ from guardalign_middleware.conversation import (
 )
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.handles import guard_handle
-from guardalign_middleware.handling import OnRefused, check_known, check_option, named_options
+from guardalign_middleware.handling import (
+    OnRefused,
+    OnUnsafeSent,
+    check_known,
+    check_option,
+    named_options,
+)
 from guardalign_middleware.types import Verdict
 
 if TYPE_CHECKING:
     from guardalign_middleware.handles import AnyGuard
 
-OnUnsafe = Literal["mask", "notice", "block"]
 OnBlocked = Literal["raise", "notice"]
 
 
@@ -68,26 +73,22 @@ class AgentGuard:
         guard: AnyGuard | None = None,
         *,
         preset: str | Path | None = None,
-        on_unsafe: OnUnsafe = "mask",
+        on_unsafe: OnUnsafeSent = "mask",
         on_blocked: OnBlocked = "raise",
         on_refused: OnRefused = "raise",
         allow_unscanned: bool = False,
         **unknown: Any,
     ) -> None:
         check_known("AgentGuard", unknown, named_options(AgentGuard))
-        check_option("on_unsafe", on_unsafe, ("mask", "notice", "block"))
-        check_option("on_blocked", on_blocked, ("raise", "notice"))
-        check_option("on_refused", on_refused, ("raise", "notice"))
-        self._handle = guard_handle(preset, guard, owner="AgentGuard")
-        self._guard = ConversationGuard(
-            self._handle,
-            Handling(
-                on_unsafe=on_unsafe,
-                on_refused=on_refused,
-                on_blocked="reply" if on_blocked == "raise" else "notice",
-                allow_unscanned=allow_unscanned,
-            ),
+        check_option("on_blocked", on_blocked, get_args(OnBlocked))
+        handling = Handling(
+            on_unsafe=on_unsafe,
+            on_refused=on_refused,
+            on_blocked="reply" if on_blocked == "raise" else "notice",
+            allow_unscanned=allow_unscanned,
         )
+        self._handle = guard_handle(preset, guard, owner="AgentGuard")
+        self._guard = ConversationGuard(self._handle, handling)
 
     def clean(self, body: dict[str, Any], dialect: Dialect) -> CleanedConversation:
         """Clean what goes to a model.

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from guardalign_middleware.intake.block_kinds import kind_of
-from guardalign_middleware.intake.found_images import FoundImage, Replacement, listing
+from guardalign_middleware.intake.found_images import FoundImage, Replacement, in_order, listing
 from guardalign_middleware.intake.part import block_type
 from guardalign_middleware.intake.request import Sizes, check_message_count
 from guardalign_middleware.intake.walk_modes import Mode
@@ -61,19 +61,10 @@ def put_images(value: Value, replacements: Sequence[Replacement], place: str = "
     The records of a message's images are in its `response_metadata["guardalign"]["verdicts"]`.
 
     Raises:
-        ValueError: more or fewer replacements than images.
+        GuardError: stage `intake`; more or fewer replacements than images.
     """
-    rest = iter(replacements)
-
-    def visit(_: FoundImage) -> Replacement:
-        replacement = next(rest, None)
-        if replacement is None:
-            raise ValueError(f"There are more images than the {len(replacements)} replacements.")
-        return replacement
-
-    copy: Value = MessageWalk(visit).value(value, place, _mode(value))
-    if next(rest, None) is not None:
-        raise ValueError(f"There are fewer images than the {len(replacements)} replacements.")
+    with in_order(replacements) as following:
+        copy: Value = MessageWalk(lambda _: following()).value(value, place, _mode(value))
     return copy
 
 

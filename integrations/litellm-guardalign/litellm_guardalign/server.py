@@ -172,10 +172,14 @@ def _checked_url(url: str, *, allow_http: bool) -> httpx.URL:
         raise SetupError(f"api_base should be a URL. {_EXAMPLE}") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise SetupError(f"api_base should start with https:// or http:// and a host. {_EXAMPLE}")
-    if parsed.userinfo or parsed.query or parsed.fragment:
+    given = str(url)
+    if parsed.userinfo or "?" in given or "#" in given:
         raise SetupError(
             "api_base should hold no password, query or fragment. Pass the key as api_key."
         )
+    port = 1 if parsed.port is None else parsed.port
+    if not 1 <= port <= 65_535 or any(character.isspace() for character in given):
+        raise SetupError(f"api_base should have no spaces, and a port from 1 to 65535. {_EXAMPLE}")
     if parsed.scheme == "http" and not allow_http and not _is_loopback(parsed.host):
         raise SetupError(
             f"Pictures and the key would travel to {parsed.host} without encryption. Use https, "

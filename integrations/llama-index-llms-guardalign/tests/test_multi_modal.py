@@ -26,7 +26,7 @@ from llama_index.core.schema import (
 )
 from llama_index.core.utilities.token_counting import TokenCounter
 
-from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
+from guardalign_middleware.errors import ConfigError, GuardError, ImageRejected, MessageError
 from guardalign_middleware.testing import (
     BOX,
     EchoRunner,
@@ -36,9 +36,11 @@ from guardalign_middleware.testing import (
     open_png,
     png,
     red_chain,
+    red_guard,
 )
 from guardalign_middleware.types import CanonicalImage
 from llama_index.llms.guardalign import GuardAlignMultiModal
+from llama_index.llms.guardalign.messages import cleaned_messages
 from llama_index_support.conversations import (
     BLOCKED,
     SAFE,
@@ -94,6 +96,19 @@ def test_loose_images_are_guarded_too(llm: GuardAlignMultiModal, runner: EchoRun
     message.additional_kwargs["images"] = [base64_png(UNSAFE)]
     llm.chat([message])
     assert [has_red(image) for image in seen(runner)] == [False]
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+@pytest.mark.parametrize(("count", "which"), [(0, "more"), (2, "fewer")])
+def test_messages_with_another_number_of_images_are_a_fault(
+    kind: str, count: int, which: str
+) -> None:
+    message = ChatMessage(role="user", blocks=[BLOCKS[kind](UNSAFE)])
+    cleaned = red_guard().sanitize_many([UNSAFE])
+    with pytest.raises(GuardError, match=f"{which} images"):
+        cleaned_messages([message], cleaned * count)
+    (text,) = cleaned_messages(ask()[:1], [])
+    assert text.blocks == ask()[0].blocks
 
 
 def test_a_blocked_image_never_reaches_the_model(

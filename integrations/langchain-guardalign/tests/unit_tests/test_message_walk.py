@@ -21,7 +21,7 @@ from langchain_core.messages import (
 )
 from PIL import Image
 
-from guardalign_middleware.errors import ImageRejected, MessageError
+from guardalign_middleware.errors import GuardError, ImageRejected, MessageError
 from guardalign_middleware.intake.found_images import Replacement
 from guardalign_middleware.testing import base64_png, data_url, picture, png
 from guardalign_middleware.testing.photos import file_of
@@ -405,9 +405,9 @@ def test_decoded_pictures_and_objects_are_found_too(pictures: Pictures) -> None:
 
 def test_the_number_of_replacements_must_match(forms: Forms) -> None:
     message = HumanMessage([forms(RAW)["openai"]])
-    with pytest.raises(ValueError, match="more images"):
+    with pytest.raises(GuardError, match="more images"):
         put_images(message, [])
-    with pytest.raises(ValueError, match="fewer images"):
+    with pytest.raises(GuardError, match="fewer images"):
         put_images(message, [PUT, PUT])
 
 

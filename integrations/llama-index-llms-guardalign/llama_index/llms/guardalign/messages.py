@@ -6,7 +6,7 @@ A block that could carry an image past the guard and cannot be read is an error.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from guardalign_middleware import notices
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.containers import same_objects
 from guardalign_middleware.intake.content_blocks import BlockReader
+from guardalign_middleware.intake.found_images import in_order
 from guardalign_middleware.intake.messages import ROLES, said_beside
 from guardalign_middleware.intake.pdf import pdf_not_allowed
 from guardalign_middleware.intake.picture_traces import picture_trace
@@ -194,11 +195,12 @@ def cleaned_messages(
     Args:
         messages: the caller's, which stay unchanged.
         images: their images after the guard, in reading order.
+
+    Raises:
+        GuardError: stage `intake`; the messages hold more or fewer images.
     """
-    if not images:
-        return list(messages)
-    rest = iter(images)
-    return [_cleaned_message(message, rest) for message in messages]
+    with in_order(images) as following:
+        return [_cleaned_message(message, following) for message in messages]
 
 
 def _turn(message: ChatMessage, index: int, resolve: Resolve) -> dict[str, Any]:
@@ -291,9 +293,9 @@ def _loose(message: ChatMessage, index: int | None) -> list[Found]:
     return LooseImages.of(message, f"messages[{index}]").all_found()
 
 
-def _cleaned_message(message: ChatMessage, rest: Iterator[SanitizedImage]) -> ChatMessage:
-    blocks = [_cleaned(block, rest) for block in message.blocks]
-    blocks += [as_shown(next(rest)) for _ in _loose(message, None)]
+def _cleaned_message(message: ChatMessage, following: Callable[[], SanitizedImage]) -> ChatMessage:
+    blocks = [_cleaned(block, following) for block in message.blocks]
+    blocks += [as_shown(following()) for _ in _loose(message, None)]
     if KEY not in message.additional_kwargs and same_objects(blocks, message.blocks):
         return message
     extra = {key: value for key, value in message.additional_kwargs.items() if key != KEY}
@@ -301,20 +303,20 @@ def _cleaned_message(message: ChatMessage, rest: Iterator[SanitizedImage]) -> Ch
     return message.model_copy(update={"blocks": blocks, "additional_kwargs": extra})
 
 
-def _cleaned(block: Any, rest: Iterator[SanitizedImage]) -> Any:
+def _cleaned(block: Any, following: Callable[[], SanitizedImage]) -> Any:
     if isinstance(block, ImageBlock):
-        item = next(rest)
+        item = following()
         # An allowed image need not be encoded again if its bytes are its only source.
         own = isinstance(block.image, bytes) and block.path is None and block.url is None
         same = item.image is item.original and item.verdict.scaled_from is None
         keep = own and same
         return block if keep else as_shown(item, block.detail)
     if isinstance(block, DocumentBlock) and media_of(block, "").found is not None:
-        return as_shown(next(rest))
+        return as_shown(following())
     if isinstance(block, ChatMessage):
-        return _cleaned_message(block, rest)
+        return _cleaned_message(block, following)
     if isinstance(block, BaseRecursiveContentBlock):
-        inner = [_cleaned(part, rest) for part in block.nested_blocks]
+        inner = [_cleaned(part, following) for part in block.nested_blocks]
         if same_objects(inner, block.nested_blocks):
             return block
         field = block.nested_blocks_field_name()

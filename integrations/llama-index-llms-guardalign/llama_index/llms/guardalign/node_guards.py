@@ -41,7 +41,7 @@ from llama_index.llms.guardalign.node_pages import paged
 from llama_index.llms.guardalign.node_walk import NodeWalk
 from llama_index.llms.guardalign.nodes import WalkedNode, rebuilt_node
 from llama_index.llms.guardalign.pipeline import warn_of_docstore
-from llama_index.llms.guardalign.visitors import Finder, Shower, Visitor
+from llama_index.llms.guardalign.visitors import Finder, Visitor, showing
 
 if TYPE_CHECKING:
     from guardalign_middleware.handles import AnyGuard
@@ -178,8 +178,8 @@ class NodeGuard(BaseComponent):
         if self.on_refused == "drop" and refused:
             return None
         flag = self.on_unsafe == "flag"
-        shower = Shower(finder.slots, images, flag=flag)
-        walked = shower.unit(lambda: self._walk(shower, node), lambda notice: notice, None)
+        with showing(finder.slots, images, flag=flag) as shower:
+            walked = shower.unit(lambda: self._walk(shower, node), lambda notice: notice, None)
         if not isinstance(walked, WalkedNode):
             # Nodes nested too deeply, of which nothing is known.
             return TextNode(id_=node.node_id, text=walked, metadata=flat_record(refused))

@@ -18,7 +18,7 @@ from llama_index.llms.guardalign.blocks import MessageWalk
 from llama_index.llms.guardalign.images import Resolver
 from llama_index.llms.guardalign.pdf_pages import paged
 from llama_index.llms.guardalign.turns import Turns
-from llama_index.llms.guardalign.visitors import Finder, Shower, Visitor
+from llama_index.llms.guardalign.visitors import Finder, Visitor, showing
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class Passes:
             # A second pass would return the same.
             return Cleaned(messages, finder, [])
         images = self._sanitized(finder, guard) if finder.pictures else []
-        return Cleaned(self._walk(Shower(finder.slots, images)), finder, images)
+        with showing(finder.slots, images) as shower:
+            return Cleaned(self._walk(shower), finder, images)
 
     def _sanitized(self, finder: Finder, guard: LazyGuard) -> list[SanitizedImage]:
         if not joins_words(guard.config):

@@ -52,7 +52,11 @@ class Turns:
         """
         if self._on_blocked == "notice":
             return False
-        recorded = ((t, digest_of(m)) for t, m in enumerate(self.messages) if was_blocked(m))
+        recorded = (
+            (turn, digest_of(message))
+            for turn, message in enumerate(self.messages)
+            if self.is_sent(turn) and was_blocked(message)
+        )
         return any([self._sent.is_new(digest, turn) for turn, digest in (*blocked, *recorded)])
 
     def is_sent(self, turn: int | None) -> bool:

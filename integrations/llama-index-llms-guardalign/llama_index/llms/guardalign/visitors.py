@@ -7,7 +7,8 @@ checked raises an error, and the innermost unit around it becomes the notice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +16,7 @@ from llama_index.core.base.llms.types import ImageBlock, TextBlock
 
 from guardalign_middleware import notices
 from guardalign_middleware.errors import GuardAlignError, ImageRejected, MessageError
+from guardalign_middleware.intake.found_images import in_order
 from guardalign_middleware.intake.hidden_images import HiddenImage, may_hide_image, replace_hidden
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.sent_turns import digest_of
@@ -168,27 +170,45 @@ class Finder:
         return [refusal_record(slot.error) for slot in self.slots if slot.error is not None]
 
 
-class Shower:
-    """Shows cleaned images and notices in the places where the finder read.
+@contextmanager
+def showing(
+    slots: Sequence[Slot], images: Sequence[SanitizedImage], *, flag: bool = False
+) -> Iterator[Shower]:
+    """What shows cleaned images and notices in the places where the finder read.
 
     Args:
         slots: what the finder wrote down.
         images: its pictures after the guard.
         flag: whether the scanned pictures are shown, whatever was found in them.
+
+    Raises:
+        GuardError: stage `intake`; there are other places than the finder found.
+    """
+    with in_order(slots) as slot, in_order(images) as image:
+        yield Shower(slot, image, flag)
+
+
+class Shower:
+    """Made by `showing`.
+
+    Args:
+        slot: gives what the finder wrote down about the next place.
+        image: gives the next picture after the guard.
+        flag: as for `showing`.
     """
 
     def __init__(
-        self, slots: Sequence[Slot], images: Sequence[SanitizedImage], *, flag: bool = False
+        self, slot: Callable[[], Slot], image: Callable[[], SanitizedImage], flag: bool
     ) -> None:
-        self._slots, self._images, self._flag = iter(slots), iter(images), flag
+        self._slot, self._image, self._flag = slot, image, flag
         self.count = 0
         self.turn: int | None = None
 
     def picture(self, found: Found) -> SanitizedImage:
         """The cleaned image of this place."""
         self.count += 1
-        next(self._slots)
-        item = next(self._images)
+        self._slot()
+        item = self._image()
         return replace(item, image=item.original, passed=None) if self._flag else item
 
     def words(self, text: str) -> str:
@@ -196,16 +216,16 @@ class Shower:
         return replace_hidden(text, self._shown) if may_hide_image(text) else text
 
     def _shown(self, _: HiddenImage) -> bytes | str | None:
-        if next(self._slots).picture is None:
+        if self._slot().picture is None:
             return None
-        item = next(self._images)
+        item = self._image()
         if self._flag or not item.verdict.flagged:
             return None
         return notices.UNSAFE if item.image is None else encoded(item)[0]
 
     def unit(self, walk: Walk, refused: Refused, value: object, what: str = "image") -> Any:
         """Walk through a unit, or put the notice in its place."""
-        slot = next(self._slots)
+        slot = self._slot()
         if slot.error is None:
             return walk()
         return refused(notices.refused(slot.error, slot.what))
