@@ -29,7 +29,8 @@ class SourceEncoding:
         lossless: whether the file held its pixels exactly.
         grey: whether it had one channel.
         progressive: of a JPEG.
-        quantization: tables of a JPEG, 64 entries each, row by row of the upright picture.
+        quantization: tables of a JPEG, 64 entries each, row by row of the upright picture: of the
+            brightness, then of the colours; the last one holds for the components after it.
         subsampling: of a JPEG, as Pillow numbers it: 0 = 4:4:4, 1 = 4:2:2, 2 = 4:2:0.
     """
 

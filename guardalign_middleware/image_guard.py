@@ -151,7 +151,7 @@ class ImageGuard(AsyncForms):
                 of this process with the same configuration then let the file through unscanned.
 
         Raises:
-            GuardError: stage `output`; the picture does not fit into `output.max_bytes`.
+            GuardError: stage `output`; no file within `output.max_bytes` shows the picture.
         """
         return self._output.encode(image, passed)
 

@@ -72,7 +72,7 @@ class SanitizedImage:
 
         Raises:
             ValueError: the image is blocked, and the original is not asked for.
-            GuardError: stage `output`; the picture does not fit into `output.max_bytes`.
+            GuardError: stage `output`; no file within `output.max_bytes` shows the picture.
         """
         shown = self.original if original else self.image
         if shown is None:

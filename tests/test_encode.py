@@ -15,11 +15,12 @@ from guardalign_middleware import encode as encoding
 from guardalign_middleware.canonical import CanonicalImage, SourceEncoding
 from guardalign_middleware.config import IntakePolicy, OutputConfig
 from guardalign_middleware.config.intake import ImageFormat
-from guardalign_middleware.encode import Encoded, encode, fitting_scale, scaled
+from guardalign_middleware.encode import FORMATS, Encoded, encode, fitting_scale, scaled
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.intake import load_image
 from guardalign_middleware.sanitize import mask_regions
 from guardalign_middleware.testing.photos import file_of, photo
+from tests.support.hostile_jpegs import COARSE, FINE, with_tables
 
 ALL = IntakePolicy(formats=("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"))
 SECRET = b"SECRET-WORDS"
@@ -236,26 +237,26 @@ def test_original_forwards_the_bytes() -> None:
 
 
 def test_what_exceeds_the_cap_becomes_a_jpeg_that_does_not() -> None:
-    output = OutputConfig(max_bytes=10_000)
     sizes = set()
-    for side in (96, 112, 128):
-        noise = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
-        image = CanonicalImage(noise)
+    for most in (60_000, 30_000, 20_000):
+        output = OutputConfig(max_bytes=most)
+        image = CanonicalImage(np.asarray(photo(480, 320).filter(ImageFilter.GaussianBlur(1))))
         assert fitting_scale(image, output) == 1.0
         encoded = encode(image, output)
         assert encoded.mime_type == "image/jpeg"
         assert len(encoded.data) <= output.max_bytes
-        assert (encoded.width, encoded.height, encoded.resized) == (side, side, False)
+        assert (encoded.width, encoded.height, encoded.resized) == (480, 320, False)
+        assert farthest(image.pixels, encoded) <= (14, 6)
         sizes.add(len(encoded.data))
     assert len(sizes) == 3
 
 
 def test_a_png_that_is_far_too_large_is_not_encoded_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    noise = np.random.default_rng(1).integers(0, 256, (900, 900, 3), dtype=np.uint8)
     monkeypatch.setattr(encoding, "_as_its_source", None)
-    encoded = encode(CanonicalImage(noise), OutputConfig(max_bytes=1_000_000))
+    image = CanonicalImage(np.asarray(photo(900, 900)))
+    encoded = encode(image, OutputConfig(max_bytes=250_000))
     assert encoded.mime_type == "image/jpeg"
-    assert len(encoded.data) <= 1_000_000
+    assert len(encoded.data) <= 250_000
 
 
 def test_what_even_a_poor_jpeg_cannot_hold_is_scaled_once_and_says_so() -> None:
@@ -277,6 +278,123 @@ def test_a_pattern_that_is_small_as_png_is_not_scaled() -> None:
     output = OutputConfig(max_bytes=50_000)
     assert fitting_scale(image, output) == 1.0
     assert encode(image, output).mime_type == "image/png"
+
+
+@pytest.mark.parametrize("formats", [FORMATS, ("WEBP",), ("PNG",)])
+@pytest.mark.parametrize("colours", [3, 100_000])
+@pytest.mark.parametrize(("width", "height"), [(150, 130), (700, 60), (900, 850)])
+def test_what_fits_shows_every_pattern_of_noise(
+    width: int, height: int, colours: int, formats: tuple[str, ...]
+) -> None:
+    rng = np.random.default_rng(1)
+    levels = rng.integers(0, 256, (colours, 3), dtype=np.uint8)
+    image = CanonicalImage(levels[rng.integers(0, colours, (height, width))])
+    output = OutputConfig(max_bytes=20_000)
+    small = scaled(image, fitting_scale(image, output, formats))
+    encoded = encode(small, output, formats)
+    assert len(encoded.data) <= output.max_bytes
+    assert farthest(small.pixels, encoded) <= (14, 6)
+    assert small.width > width / 10
+
+
+def farthest(pixels: np.ndarray, encoded: Encoded) -> tuple[float, float]:
+    """Of all blocks and channels: the largest mean difference of pixels, and of the means."""
+    written = np.asarray(Image.open(io.BytesIO(encoded.data)).convert("RGB"))
+    height, width = pixels.shape[:2]
+    side = max(8, min(min(height, width) // 8, 32))
+    differences, shifts = [0.0], [0.0]
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            block = (slice(top, top + side), slice(left, left + side))
+            difference = written[block].astype(float) - pixels[block]
+            differences.append(np.abs(difference).mean(axis=(0, 1)).max())
+            shifts.append(np.abs(difference.mean(axis=(0, 1))).max())
+    # Compared in whole levels.
+    return max(differences) - 0.5, max(shifts) - 1
+
+
+FINE_OR_NOT = st.lists(st.sampled_from([1, 3, 20, 255]), min_size=64, max_size=64)
+
+
+@given(
+    tables=st.lists(FINE_OR_NOT, min_size=1, max_size=3),
+    numbers=st.permutations([0, 1, 2, 3]),
+    subsampling=st.sampled_from([0, 1, 2]),
+    progressive=st.booleans(),
+    turned=st.sampled_from([1, 3, 6]),
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    noise=st.sampled_from(["grey", "colours", "blue", "blocks"]),
+    amplitude=st.integers(1, 127),
+    seed=st.integers(0, 2**32),
+)
+def test_whatever_tables_a_sender_chooses_what_leaves_is_what_was_scanned(
+    tables: list[list[int]],
+    numbers: list[int],
+    subsampling: int,
+    progressive: bool,
+    turned: int,
+    size: tuple[int, int],
+    noise: str,
+    amplitude: int,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    coarse = 8 if noise == "blocks" else 1
+    levels = rng.choice([-1, 1], (*(-(-side // coarse) for side in size), 3))
+    levels = np.kron(levels, np.ones((coarse, coarse, 1), dtype=int))[: size[0], : size[1]]
+    if noise == "grey":
+        levels[:] = levels[..., :1]
+    if noise == "blue":
+        levels[..., :2] = 0
+    picture = Image.fromarray((128 + amplitude * levels).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    file = with_tables(
+        picture, tables, numbers, subsampling=subsampling, progressive=progressive, exif=exif
+    )
+    image = load_image(file)
+    encoded = encode(image)
+    assert farthest(image.pixels, encoded) <= (14, 6)
+
+
+def noisy(width: int, height: int) -> Image.Image:
+    """A picture under noise of colours."""
+    noise = np.random.default_rng(1).integers(-90, 91, (height, width, 3))
+    pixels = np.asarray(photo(width, height)).astype(int) // 2 + 64 + noise
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(with_tables(noisy(200, 160), (FINE, COARSE), (1, 0)), id="tables swapped"),
+        pytest.param(
+            with_tables(noisy(200, 160), (FINE, FINE, COARSE), (1, 2, 0), subsampling=0),
+            id="three tables",
+        ),
+        pytest.param(file_of(noisy(200, 160), "JPEG", **ADOBE), id="no brightness"),
+        pytest.param(file_of(noisy(200, 160).convert("CMYK"), "JPEG"), id="four inks"),
+        pytest.param(file_of(noisy(200, 160), "WEBP", quality=40), id="WebP"),
+        pytest.param(file_of(noisy(200, 160), "AVIF", quality=95, subsampling="4:4:4"), id="AVIF"),
+        pytest.param(file_of(noisy(200, 160), "TIFF", compression="jpeg", quality=100), id="TIFF"),
+    ],
+)
+def test_noise_leaves_as_it_was_scanned(file: bytes) -> None:
+    image = load_image(file, ALL)
+    masked = mask_regions(image, [(31, 33, 90, 70)])
+    for shown in (image, masked):
+        assert farthest(shown.pixels, encode(shown)) <= (14, 6)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_noise_that_a_limit_would_remove_is_refused(kind: str) -> None:
+    tables = {"JPEG": (FINE, COARSE), "PNG": None}[kind]
+    picture = noisy(400, 300)
+    file = file_of(picture, "PNG") if tables is None else with_tables(picture, tables, (1, 0))
+    image = load_image(file)
+    with pytest.raises(GuardError, match="shows what was scanned") as refused:
+        encode(image, OutputConfig(max_bytes=20_000))
+    assert refused.value.stage == "output"
 
 
 @given(width=st.integers(1, 700), height=st.integers(1, 700), side=st.integers(64, 300))
@@ -331,12 +449,6 @@ def test_every_format_of_the_intake_has_a_type() -> None:
         "AVIF",
         "HEIF",
     }
-
-
-def test_the_search_for_a_quality_finds_the_best() -> None:
-    for best in range(40, 97):
-        assert encoding._best(40, 96, lambda value, best=best: value <= best) == best
-    assert encoding._best(40, 96, lambda _: False) == 40
 
 
 def test_a_sharp_picture_keeps_its_edges() -> None:

@@ -47,6 +47,8 @@ STAGES = (
     "provenance",
     "model_folder",
     "png",
+    "likeness",
+    "lossy",
     "encode",
     "heat",
     "heat_picture",

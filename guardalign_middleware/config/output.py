@@ -13,7 +13,8 @@ class OutputConfig(FrozenModel):
     The defaults fit what providers accept: Anthropic takes no picture of more than 5 MB or of
     more than 8000 pixels on a side, and others take more. A picture of more than `max_side` is
     scaled down before it is scanned, and its verdict says so. One of more than `max_bytes` becomes
-    a JPEG of lower quality. Only if even a poor JPEG would be too large is it scaled down as well.
+    a JPEG of lower quality. Only if none that fits shows what was scanned is it scaled down as
+    well.
 
     With `original=True`, the bytes of an allowed picture go on as they came, whatever their size.
     Metadata go with them, such as the place where a photo was taken, and another decoder may see

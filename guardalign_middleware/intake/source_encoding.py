@@ -12,6 +12,7 @@ from guardalign_middleware.canonical import SourceEncoding
 _LOSSY = {"AVIF", "HEIF"}
 _LOSSY_TIFF = {"jpeg", "tiff_jpeg", "webp"}
 _TABLE = 64
+_COLOURS = 3
 _FIRST_CHUNK = 12
 _HEADER = 8  # of a RIFF chunk: its name and size
 _FRAME_HEADER = 16
@@ -39,11 +40,7 @@ def source_encoding(
 
 
 def _jpeg(picture: JpegImagePlugin.JpegImageFile, count: int, turned: bool) -> SourceEncoding:
-    tables = [
-        tuple(np.clip(table, 1, 255).tolist())
-        for _, table in sorted(picture.quantization.items())
-        if len(table) == _TABLE
-    ]
+    tables = _tables(picture)
     if turned:
         tables = [
             tuple(table[index % 8 * 8 + index // 8] for index in range(64)) for table in tables
@@ -55,10 +52,23 @@ def _jpeg(picture: JpegImagePlugin.JpegImageFile, count: int, turned: bool) -> S
         lossless=False,
         grey=picture.mode == "L",
         progressive=bool(picture.info.get("progressive")),
-        # Two tables are as many as Pillow writes: one for brightness, one for colours.
-        quantization=tuple(tables[:2]),
+        quantization=tuple(tables),
         subsampling=subsampling if subsampling in {0, 1} else 2,
     )
+
+
+def _tables(picture: JpegImagePlugin.JpegImageFile) -> list[tuple[int, ...]]:
+    """The tables of brightness and colours; the last one holds for the components after it.
+
+    A component names its table by a number, which says nothing about what the table is for.
+    """
+    named = [picture.quantization.get(component[3], ()) for component in picture.layer]
+    tables = [tuple(np.clip(table, 1, 255).tolist()) for table in named[:_COLOURS]]
+    if any(len(table) != _TABLE for table in tables):
+        return []
+    while len(tables) > 1 and tables[-1] == tables[-2]:
+        tables.pop()
+    return tables
 
 
 def _webp(data: bytes) -> tuple[bool, int]:

@@ -11,6 +11,7 @@ from PIL import Image
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.intake import load_frames, load_image
 from guardalign_middleware.testing.photos import file_of, photo
+from tests.support.hostile_jpegs import with_tables
 
 WITH_AVIF = IntakePolicy(formats=("TIFF", "AVIF", "PNG", "GIF", "BMP"))
 
@@ -24,6 +25,14 @@ def test_the_tables_of_a_jpeg() -> None:
     assert known.progressive
     assert not known.lossless
     assert not known.grey
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2), (1, 0, 2), (3, 2, 0)])
+def test_the_tables_are_those_of_brightness_and_colours(numbers: tuple[int, ...]) -> None:
+    tables = [[level] * 64 for level in (3, 40, 7)]
+    for count in (1, 2, 3):
+        file = with_tables(photo(64, 48), tables[:count], numbers)
+        assert load_image(file).encoding.quantization == tuple(map(tuple, tables[:count]))
 
 
 def test_the_tables_turn_with_the_picture() -> None:
