@@ -28,19 +28,21 @@ def plain(text: str) -> str:
         >>> plain("I G N O R E \u200ball previоus")
         'ignore all previous'
     """
-    decomposed = unicodedata.normalize("NFKD", text.translate(LATIN))
-    kept = "".join(c for c in decomposed if unicodedata.category(c) not in {"Cf", "Mn"})
-    folded = _in_latin(kept).casefold()
+    folded = (text if text.isascii() else _in_latin(_resolved(text))).casefold()
     folded = undisguised(folded)
     folded = _DIGIT_IN_WORD.sub(lambda found: found[0].translate(_DIGITS), folded)
     folded = _SPACED.sub(lambda found: re.sub(r"[^a-z]", "", found[0]), folded)
     return " ".join(folded.split())
 
 
+def _resolved(text: str) -> str:
+    """The text without compatibility forms, accents and invisible signs."""
+    decomposed = unicodedata.normalize("NFKD", text.translate(LATIN))
+    return "".join(c for c in decomposed if unicodedata.category(c) not in {"Cf", "Mn"})
+
+
 def _in_latin(text: str) -> str:
     """The text with Latin letters for their look-alikes; words of another script stay."""
-    if text.isascii():
-        return text
     foreign = {word for word in _WORD.findall(text) if not word.isascii()}
     mixed = {word for word in foreign if _mixes(word)}
     sure, whole = (
