@@ -19,6 +19,7 @@ from guardalign_middleware.words import (
     instruction_contents,
     instruction_patterns,
     instruction_rules,
+    letters,
     passages,
     plain,
 )
@@ -74,6 +75,7 @@ _RULES = (
     instruction_contents,
     instruction_patterns,
     instruction_rules,
+    letters,
     passages,
     plain,
 )

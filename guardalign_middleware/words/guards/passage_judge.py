@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
+from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.types import Action
 from guardalign_middleware.words.guards.guard import Assessment, TextGuard, assessed
 from guardalign_middleware.words.judge import Judgement
@@ -17,6 +18,10 @@ from guardalign_middleware.words.passages import Passage, passages
 
 if TYPE_CHECKING:  # `detection` loads torch, which judging words does not need
     from guardalign_middleware.detection.profile import ThresholdProfile
+
+
+_SAID = 64
+"""Texts of users whose assessment a judge keeps, by their digests."""
 
 
 def guard_binding(guard: TextGuard) -> dict[str, str]:
@@ -54,6 +59,7 @@ class PassageJudge:
         self.guard, self.threshold = guard, threshold
         self._action, self._actions = action, MappingProxyType(dict(actions or {}))
         self._with_user_text = with_user_text
+        self._said: BoundedCache[Assessment] = BoundedCache(_SAID)
 
     @classmethod
     def fitted(
@@ -102,8 +108,14 @@ class PassageJudge:
         together = passages(lines)
         texts = asked_about(lines, together)
         said = text.strip() if self._with_user_text else ""
-        more = [said, f"{said} {texts[-1]}"] if said else []
+        key = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+        # Said with every picture of a turn, and in every later call.
+        known = self._said.get(key) if said else None
+        more = [said] * (said != "" and known is None) + [f"{said} {texts[-1]}"] * (said != "")
         found = assessed(self.guard, [*texts, *more])
+        if said and known is None:
+            known = found[-2]
+            self._said.put(key, known)
         judged = [
             self._judgement(passage.lines, one)
             for passage, one in zip(together, found, strict=False)
@@ -115,7 +127,7 @@ class PassageJudge:
         every = tuple(range(len(lines)))
         if len(together) > 1 and not found[len(together)].unknown:
             judged.append(self._judgement(every, found[len(together)]))
-        if said and found[-2].distance > self.threshold and not found[-1].unknown:
+        if known is not None and known.distance > self.threshold and not found[-1].unknown:
             judged.append(self._judgement(every, found[-1]))
         return tuple(judged)
 
