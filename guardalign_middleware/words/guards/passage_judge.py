@@ -10,10 +10,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from guardalign_middleware.types import Action
+from guardalign_middleware.words.columns import Layout
 from guardalign_middleware.words.guards.guard import Assessment, TextGuard, assessed
 from guardalign_middleware.words.judge import Judgement
 from guardalign_middleware.words.line import WordLine
-from guardalign_middleware.words.passages import Passage, passages
+from guardalign_middleware.words.passages import Passage
 
 if TYPE_CHECKING:  # `detection` loads torch, which judging words does not need
     from guardalign_middleware.detection.profile import ThresholdProfile
@@ -99,24 +100,26 @@ class PassageJudge:
         """
         if not lines:
             return ()
-        together = passages(lines)
-        texts = asked_about(lines, together)
+        layout = Layout.of(lines)
+        asked = asked_about(lines, layout)
         said = text.strip() if self._with_user_text else ""
-        more = [said, f"{said} {texts[-1]}"] if said else []
-        found = assessed(self.guard, [*texts, *more])
+        orders = [Passage.of(lines, order).text for order in layout.orders]
+        with_said = [said, *(f"{said} {whole}" for whole in orders)] if said else []
+        found = assessed(self.guard, [*(one.text for one in asked), *with_said])
+        parts = len(layout.parts)
         judged = [
-            self._judgement(passage.lines, one)
-            for passage, one in zip(together, found, strict=False)
-            if not one.unknown
+            self._judgement(one.lines, answer)
+            for one, answer in zip(asked[:parts], found, strict=False)
+            if not answer.unknown
         ]
         if any(one.hides for one in judged):
             # These lines alone are hidden; what is left is judged again when it was read again.
             return tuple(judged)
+        wholes = list(found[parts : len(asked)])
+        if said and found[len(asked)].distance > self.threshold:
+            wholes += found[len(asked) + 1 :]
         every = tuple(range(len(lines)))
-        if len(together) > 1 and not found[len(together)].unknown:
-            judged.append(self._judgement(every, found[len(together)]))
-        if said and found[-2].distance > self.threshold and not found[-1].unknown:
-            judged.append(self._judgement(every, found[-1]))
+        judged += [self._judgement(every, answer) for answer in wholes if not answer.unknown]
         return tuple(judged)
 
     def _judgement(self, lines: tuple[int, ...], found: Assessment) -> Judgement:
@@ -124,10 +127,11 @@ class PassageJudge:
         return Judgement(lines, found.category, found.distance, self.threshold, action)
 
 
-def asked_about(lines: Sequence[WordLine], together: Sequence[Passage]) -> list[str]:
-    """The text of each passage, and last that of the whole picture, if it has several."""
-    texts = [passage.text for passage in together]
-    return texts if len(texts) == 1 else [*texts, " ".join(line.text for line in lines)]
+def asked_about(lines: Sequence[WordLine], layout: Layout) -> list[Passage]:
+    """The parts of a layout, and last all lines in each of its orders, if no part is the same."""
+    parts = layout.parts
+    known = {one.lines for one in parts}
+    return [*parts, *(Passage.of(lines, one) for one in layout.orders if one not in known)]
 
 
 def picture_distance(guard: TextGuard, lines: Sequence[WordLine]) -> float:
@@ -138,5 +142,5 @@ def picture_distance(guard: TextGuard, lines: Sequence[WordLine]) -> float:
     """
     if not lines:
         return math.inf
-    texts = asked_about(lines, passages(lines))
-    return min(one.distance for one in assessed(guard, texts))
+    asked = asked_about(lines, Layout.of(lines))
+    return min(one.distance for one in assessed(guard, [one.text for one in asked]))
