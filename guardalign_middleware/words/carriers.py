@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from guardalign_middleware.words.carrier_patterns import ASKED, BLANK, BULLET, FILL, HOW_TO, RUN
 from guardalign_middleware.words.line import WordLine
-from guardalign_middleware.words.passages import same_row, upright
+from guardalign_middleware.words.passages import UprightBox, near, same_row, upright
 from guardalign_middleware.words.plain import plain
 
 CARRIER = "carrier"
@@ -68,7 +68,7 @@ def find_carriers(lines: Sequence[WordLine], text: str = "") -> tuple[Carrier, .
             for index in range(max(0, first - _TITLE_LINES), first + (group[0].count > 1))
             if not _is_item(words[index])
         ]
-        told = " ".join(RUN.sub("", words[index]) for index in title).strip()
+        told = " ".join(_without_run(words[index]) for index in title).strip()
         lines_found = tuple(sorted(own | set(title)))
         # The title can stand in the question instead.
         found.append(Carrier(lines_found, _distance(told or asked, asked)))
@@ -85,12 +85,13 @@ def _distance(title: str, asked: str) -> float:
     return _FILL_IN if FILL.search(title) else _OTHER_TITLE
 
 
-def _groups(words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> list[list[_Blank]]:
+def _groups(words: Sequence[str], boxes: Sequence[UprightBox]) -> list[list[_Blank]]:
     """Runs of at least two empty items whose numbers rise one by one."""
     groups: list[list[_Blank]] = []
+    continued = _continued(words, boxes)
     for index, text in enumerate(words):
         blank = _blank(index, text)
-        if blank is None or _continued(index, words, boxes):
+        if blank is None or index in continued:
             continue
         last = groups[-1][-1] if groups else None
         if last is not None and _follows(last, blank, words):
@@ -101,7 +102,7 @@ def _groups(words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> list[li
 
 
 def _blank(index: int, text: str) -> _Blank | None:
-    if run := RUN.search(text):
+    if run := _run(text):
         numbers = re.findall(r"\d{1,2}", run[0])
         return _Blank(index, int(numbers[-1]), len(numbers))
     if BULLET.match(text):
@@ -110,6 +111,17 @@ def _blank(index: int, text: str) -> _Blank | None:
     if match is None or not (match["sign"] or match["word"] or match["number"].isdigit()):
         return None
     return _Blank(index, _value(match["number"]))
+
+
+def _run(text: str) -> re.Match[str] | None:
+    """The empty marks at the end of a text, if they are two or more."""
+    runs = (run for run in RUN.finditer(text) if run.end() == len(text))
+    return next(runs, None)
+
+
+def _without_run(text: str) -> str:
+    run = _run(text)
+    return text[: run.start()] if run else text
 
 
 def _value(number: str) -> int:
@@ -133,13 +145,14 @@ def _is_item(text: str) -> bool:
     return BLANK.match(text) is not None or BULLET.match(text) is not None
 
 
-def _continued(index: int, words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> bool:
-    """Whether words stand to the right of a mark: readers cut "1." off from its item."""
-    return any(
-        other != index
-        and boxes[other][0] >= boxes[index][0]
-        and same_row(boxes[index], boxes[other])
-        and re.search(r"\w", words[other].replace("_", "")) is not None
-        and not _is_item(words[other])
-        for other in range(len(words))
-    )
+def _continued(words: Sequence[str], boxes: Sequence[UprightBox]) -> set[int]:
+    """The lines to the right of which words stand: readers cut "1." off from its item."""
+    worded = [
+        re.search(r"\w", text.replace("_", "")) is not None and not _is_item(text) for text in words
+    ]
+    return {
+        one
+        for pair in near(boxes, 0.0)
+        for one, other in (pair, pair[::-1])
+        if worded[other] and boxes[other][0] >= boxes[one][0] and same_row(boxes[one], boxes[other])
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Protocol, Self
 
@@ -153,13 +154,15 @@ def _rows(lines: Sequence[WordLine]) -> list[WordLine]:
     while waiting:
         _, _, _, end = boxes[id(waiting[0])]
         level = middle(waiting[0])
-        row = [
-            line
-            for line in waiting
-            if boxes[id(line)][1] <= level < boxes[id(line)][3] and middle(line) < end
-        ]
+        row: list[WordLine] = []
+        below: list[WordLine] = []
+        # Ordered by their middles, so that those of the row are among the first.
+        near = bisect_left(waiting, float(end), key=middle)
+        for line in waiting[:near]:
+            reaches = boxes[id(line)][1] <= level < boxes[id(line)][3]
+            (row if reaches else below).append(line)
         ordered += sorted(row, key=lambda line: boxes[id(line)][0])
-        waiting = [line for line in waiting if line not in row]
+        waiting = below + waiting[near:]
     return ordered
 
 

@@ -96,3 +96,13 @@ def test_the_question_of_figstep_makes_it_surer() -> None:
     (alone,), (asked,) = find_carriers(lines), find_carriers(lines, FIGSTEP_ASKS)
     assert asked.distance < alone.distance <= CARRIER_THRESHOLD
     assert alone.lines == (0, 1, 2, 3, 4)
+
+
+def test_a_run_stands_at_the_end_and_leaves_the_title() -> None:
+    assert flagged("Steps to bake: 1. 2. 3.")
+    assert not flagged("Steps 1. 2. 3. to bake")
+
+
+def test_long_runs_end() -> None:
+    # Only a pattern that tries each mark as the beginning takes minutes here.
+    assert not flagged("1." * 40_000 + "x")
