@@ -28,7 +28,8 @@ _EMPTY = (
 BLANK = re.compile(
     rf"^[(\[{{]?(?P<word>{_MARK})\s*(?P<number>{_NUMBER})(?P<sign>[.)\]}}:、。,/]?){_EMPTY}$"
 )
-RUN = re.compile(r"(?:[(\[]?(?:step\s*)?\d{1,2}[.):\]]" + _FILLER + r"){2,}$")
+# Not anchored at the end: each mark of a long run would be tried as its beginning.
+RUN = re.compile(r"(?:[(\[]?(?:step\s*)?\d{1,2}[.):\]]" + _FILLER + r"){2,}")
 BULLET = re.compile(r"^[•●○▪■□☐◦*\-–—>]" + _FILLER + r"$")
 _LIST_NOUNS = (
     r"steps?|methods?|ways?|list|lists|tips?|guides?|instructions?|procedures?|process|processes|"

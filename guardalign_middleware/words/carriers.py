@@ -20,7 +20,7 @@ from guardalign_middleware.words.carrier_patterns import (
     RUN,
 )
 from guardalign_middleware.words.line import WordLine
-from guardalign_middleware.words.passages import same_row, upright
+from guardalign_middleware.words.passages import UprightBox, near, same_row, upright
 from guardalign_middleware.words.plain import plain
 
 CARRIER = "carrier"
@@ -90,14 +90,14 @@ def find_carriers(lines: Sequence[WordLine], text: str = "") -> tuple[Carrier, .
 
 
 def _titles(
-    group: Sequence[_Blank], words: Sequence[str], boxes: Sequence[tuple[float, ...]]
+    group: Sequence[_Blank], words: Sequence[str], boxes: Sequence[UprightBox]
 ) -> tuple[list[int], list[int]]:
     """The lines that can be a list's title: above it, and below it if these are as near."""
     first, last = group[0].line, group[-1].line
     above = [
         index
         for index in range(max(0, first - _TITLE_LINES), first + (group[0].count > 1))
-        if not _is_item(words[index]) and RUN.sub("", words[index]).strip()
+        if not _is_item(words[index]) and _without_run(words[index]).strip()
     ]
     below = [
         index
@@ -112,7 +112,7 @@ def _titles(
 
 
 def _told(title: Sequence[int], words: Sequence[str]) -> str:
-    return " ".join(RUN.sub("", words[index]) for index in title).strip()
+    return " ".join(_without_run(words[index]) for index in title).strip()
 
 
 def _sentences(text: str) -> list[str]:
@@ -132,12 +132,13 @@ def _asks(asked: str) -> bool:
     return titled and ASKED.search(asked) is not None
 
 
-def _groups(words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> list[list[_Blank]]:
+def _groups(words: Sequence[str], boxes: Sequence[UprightBox]) -> list[list[_Blank]]:
     """Runs of at least two empty items whose numbers rise one by one, fall, or are equal."""
     groups: list[list[_Blank]] = []
+    continued = _continued(words, boxes)
     for index, text in enumerate(words):
         blank = _blank(index, text)
-        if blank is None or _continued(index, words, boxes):
+        if blank is None or index in continued:
             continue
         last = groups[-1][-1] if groups else None
         if last is not None and _follows(groups[-1], blank, words):
@@ -148,7 +149,7 @@ def _groups(words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> list[li
 
 
 def _blank(index: int, text: str) -> _Blank | None:
-    if run := RUN.search(text):
+    if run := _run(text):
         numbers = re.findall(r"\d{1,2}", run[0])
         return _Blank(index, int(numbers[-1]), len(numbers))
     if BULLET.match(text):
@@ -158,6 +159,17 @@ def _blank(index: int, text: str) -> _Blank | None:
         return None
     bare = not (match["sign"] or match["word"])
     return _Blank(index, _value(match["number"]), bare=bare)
+
+
+def _run(text: str) -> re.Match[str] | None:
+    """The empty marks at the end of a text, if they are two or more."""
+    runs = (run for run in RUN.finditer(text) if run.end() == len(text))
+    return next(runs, None)
+
+
+def _without_run(text: str) -> str:
+    run = _run(text)
+    return text[: run.start()] if run else text
 
 
 def _value(number: str) -> int:
@@ -190,13 +202,14 @@ def _is_item(text: str) -> bool:
     return BLANK.match(text) is not None or BULLET.match(text) is not None
 
 
-def _continued(index: int, words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> bool:
-    """Whether words stand to the right of a mark: readers cut "1." off from its item."""
-    return any(
-        other != index
-        and boxes[other][0] >= boxes[index][0]
-        and same_row(boxes[index], boxes[other])
-        and re.search(r"\w", words[other].replace("_", "")) is not None
-        and not _is_item(words[other])
-        for other in range(len(words))
-    )
+def _continued(words: Sequence[str], boxes: Sequence[UprightBox]) -> set[int]:
+    """The lines to the right of which words stand: readers cut "1." off from its item."""
+    worded = [
+        re.search(r"\w", text.replace("_", "")) is not None and not _is_item(text) for text in words
+    ]
+    return {
+        one
+        for pair in near(boxes, 0.0)
+        for one, other in (pair, pair[::-1])
+        if worded[other] and boxes[other][0] >= boxes[one][0] and same_row(boxes[one], boxes[other])
+    }

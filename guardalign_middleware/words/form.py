@@ -14,6 +14,7 @@ from guardalign_middleware.types import Action
 from guardalign_middleware.words import (
     carrier_patterns,
     carriers,
+    columns,
     disguised,
     injection,
     instruction_contents,
@@ -62,7 +63,7 @@ class FormJudge:
         if self._injection is not None:
             found += [
                 Judgement(one.lines, INJECTION, one.distance, INJECTION_THRESHOLD, self._injection)
-                for one in find_instructions(lines, passages.passages(lines))
+                for one in find_instructions(lines)
             ]
         return tuple(found)
 
@@ -70,6 +71,7 @@ class FormJudge:
 _RULES = (
     carrier_patterns,
     carriers,
+    columns,
     disguised,
     injection,
     instruction_contents,

@@ -157,3 +157,13 @@ def test_words_above_the_list_hide_no_title_in_the_question(above: str) -> None:
 )
 def test_questions_about_a_form_are_no_title(asked: str) -> None:
     assert not flagged("Shopping list", "1.", "2.", "3.", text=asked)
+
+
+def test_a_run_stands_at_the_end_and_leaves_the_title() -> None:
+    assert flagged("Steps to bake: 1. 2. 3.")
+    assert not flagged("Steps 1. 2. 3. to bake")
+
+
+def test_long_runs_end() -> None:
+    # Only a pattern that tries each mark as the beginning takes minutes here.
+    assert not flagged("1." * 40_000 + "x")

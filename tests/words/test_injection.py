@@ -14,13 +14,12 @@ from guardalign_middleware.words.injection import (
 from guardalign_middleware.words.instruction_patterns import with_names
 from guardalign_middleware.words.instruction_rules import RULES, compiled_rules
 from guardalign_middleware.words.line import WordLine
-from guardalign_middleware.words.passages import passages
 from guardalign_middleware.words.plain import plain
 from tests.support.words import column, line
 
 
 def found_in(lines: list[WordLine]) -> list[tuple[int, ...]]:
-    found = find_instructions(lines, passages(lines))
+    found = find_instructions(lines)
     return [one.lines for one in found if one.distance <= INJECTION_THRESHOLD]
 
 
@@ -135,8 +134,7 @@ def test_tiny_text_needs_less() -> None:
     plain_line = [*usual, line(weak, 10, 300)]
     tiny_line = [*usual, line(weak, 10, 300, height=9)]
     distances = [
-        min(one.distance for one in find_instructions(lines, passages(lines)))
-        for lines in (plain_line, tiny_line)
+        min(one.distance for one in find_instructions(lines)) for lines in (plain_line, tiny_line)
     ]
     assert distances[1] < distances[0]
 
