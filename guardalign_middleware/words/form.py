@@ -5,10 +5,7 @@ It needs no model and no threshold file, and knows nothing of topics.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Sequence
-from pathlib import Path
 
 from guardalign_middleware.types import Action
 from guardalign_middleware.words import (
@@ -32,6 +29,7 @@ from guardalign_middleware.words.injection import (
 )
 from guardalign_middleware.words.judge import Judgement
 from guardalign_middleware.words.line import WordLine
+from guardalign_middleware.words.source_digest import source_digest
 
 
 class FormJudge:
@@ -50,7 +48,7 @@ class FormJudge:
     @property
     def fingerprint(self) -> str:
         """Digest of the rules and the actions."""
-        return _rules_digest(f"{self._carrier} {self._injection}")
+        return source_digest(f"{self._carrier} {self._injection}", _RULES)
 
     def judge(self, lines: Sequence[WordLine], text: str = "") -> tuple[Judgement, ...]:
         """Judge the lines of one picture; `text` is what the user says with it."""
@@ -81,11 +79,3 @@ _RULES = (
     passages,
     plain,
 )
-
-
-def _rules_digest(options: str) -> str:
-    """Digest of the source of the rules: a verdict in a cache must not outlive them."""
-    digest = hashlib.sha256(options.encode())
-    for module in _RULES:
-        digest.update(Path(inspect.getfile(module)).read_bytes())
-    return digest.hexdigest()

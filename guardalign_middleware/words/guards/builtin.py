@@ -18,7 +18,7 @@ from guardalign_middleware.words.guards import features, order_features
 from guardalign_middleware.words.guards.guard import Assessment
 from guardalign_middleware.words.guards.order_network import OrderNetwork, shared_network
 from guardalign_middleware.words.guards.order_words import ORDER_WORDS
-from guardalign_middleware.words.guards.word_gaps import WordGaps
+from guardalign_middleware.words.guards.word_gaps import VERSION, WordGaps
 
 if TYPE_CHECKING:
     from guardalign_middleware.detection.profile import ThresholdProfile
@@ -134,7 +134,7 @@ class BuiltinGuard:
             )
         network = shared_network(file.parent) if kind.reads else None
         if network is not None:
-            digest = hashlib.sha256(f"{digest}{network.fingerprint}".encode()).hexdigest()
+            digest = hashlib.sha256(f"{digest}{network.fingerprint}{VERSION}".encode()).hexdigest()
         fingerprint = f"builtin:{head}:{digest}"
         try:
             return cls(row[:-1], float(row[-1]), kind, network=network, fingerprint=fingerprint)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Self
 
 from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.types import Action
+from guardalign_middleware.words import columns, passages, plain
 from guardalign_middleware.words.columns import Layout
 from guardalign_middleware.words.guards.guard import Assessment, TextGuard, assessed
 from guardalign_middleware.words.judge import Judgement
 from guardalign_middleware.words.line import WordLine
 from guardalign_middleware.words.passages import Passage
+from guardalign_middleware.words.source_digest import source_digest
 
 if TYPE_CHECKING:  # `detection` loads torch, which judging words does not need
     from guardalign_middleware.detection.profile import ThresholdProfile
@@ -88,7 +90,7 @@ class PassageJudge:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the guard, its threshold and the actions."""
+        """Digest of the guard, its threshold, the actions, and how lines become texts."""
         record = [
             self.guard.fingerprint,
             self.threshold,
@@ -96,7 +98,7 @@ class PassageJudge:
             dict(self._actions),
             self._with_user_text,
         ]
-        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+        return source_digest(json.dumps(record, sort_keys=True), (columns, passages, plain))
 
     def judge(self, lines: Sequence[WordLine], text: str = "") -> tuple[Judgement, ...]:
         """Judge the lines of one picture; `text` is what the user says with it.

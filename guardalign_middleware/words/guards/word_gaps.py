@@ -10,6 +10,9 @@ from math import inf, log
 
 from guardalign_middleware.words.plain import plain
 
+VERSION = 1
+"""Of what texts become; thresholds are fitted for one."""
+
 # A list of pieces has letters, units and halves of words as well; these are words of two letters.
 _SHORT = frozenset(
     "a i ai am an as at be by do go he hi id if in is it me my no of oh ok on or so to up us "
