@@ -73,6 +73,7 @@ bench: setup  ## measure everything that a CPU can, and update the figures of th
 	$(BIN)/python -m benchmarks.detection.cost
 	$(BIN)/python -m benchmarks.encoding
 	$(BIN)/guardalign attack --words --json benchmarks/results/words_attacks.json
+	$(BIN)/python -m benchmarks.words.trade_off
 	$(BIN)/python -m benchmarks.words.timing
 	$(BIN)/python -m benchmarks.scale.planning
 	$(BIN)/python -m benchmarks.langchain.leaks

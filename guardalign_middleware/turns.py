@@ -186,6 +186,8 @@ def clean_together(
 ) -> list[SanitizedImage]:
     """Hide what only the whole turn shows to be unsafe, in pictures that passed by themselves.
 
+    What it only flags is added to their verdicts.
+
     Args:
         items: all pictures of the turn.
         found: by `find` in those that are `shown`, in order.
@@ -206,8 +208,8 @@ def clean_together(
             cleaned.append(item)
             continue
         place = next(places)
-        if not found[place]:
-            cleaned.append(item)
+        if all(region.action == "flag" for region in found[place]):
+            cleaned.append(replace(item, verdict=with_words(item.verdict, found[place])))
             continue
 
         def again(masked: CanonicalImage, place: int = place) -> Verdict:
@@ -223,11 +225,13 @@ def _both(
     item: SanitizedImage, again: SanitizedImage, regions: tuple[Region, ...]
 ) -> SanitizedImage:
     """What was done to a picture by itself, and then for its turn, as one result."""
+    from guardalign_middleware.words.policy import with_words
+
     verdict = replace(
         item.verdict,
         decision=max(item.verdict.decision, again.verdict.decision, key=SEVERITY.index),
         category=(item if item.verdict.flagged else again).verdict.category,
-        regions=(*item.verdict.regions, *regions),
+        regions=with_words(item.verdict, regions).regions,
     )
     boxes = () if again.image is None else (*item.boxes, *again.boxes)
     covered = float(coverage(boxes, verdict.width, verdict.height).mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,28 @@ def test_words_split_over_two_pictures_are_read_as_one() -> None:
     assert not any((item.image.pixels == BLUE).all(axis=2).any() for item in together if item.image)
     apart = guard.sanitize_many(pictures, turns=[Turn("", 1), Turn("", 1)])
     assert [item.verdict.decision for item in apart] == ["allow", "allow"]
+
+
+class Flags(Together):
+    """Only flags what it finds, and "fine" by itself as well."""
+
+    def judge(self, lines: Sequence[WordLine], text: str = "") -> tuple[Judgement, ...]:
+        found = [replace(one, action="flag") for one in super().judge(lines, text)]
+        if [line.text for line in lines] == ["fine"]:
+            found.append(Judgement((0,), "order", 0.2, 0.5, "flag"))
+        return tuple(found)
+
+
+def test_what_only_the_turn_flags_is_in_the_verdicts() -> None:
+    guard = word_guard("guard", Flags())
+    pictures, turns = [FIRST.to_pil(), SECOND.to_pil()], [Turn("", 2)]
+    items = guard.sanitize_many(pictures, turns=turns)
+    assert all(item.image is item.original for item in items)
+    for verdicts in ([item.verdict for item in items], guard.scan_many(pictures, turns=turns)):
+        assert [verdict.decision for verdict in verdicts] == ["allow", "allow"]
+        # The second is flagged by itself, too, and only once.
+        found = [[(one.category, one.action) for one in each.regions] for each in verdicts]
+        assert found == [[("order", "flag")], [("order", "flag")]]
 
 
 def test_words_are_judged_with_what_the_user_says() -> None:

@@ -29,6 +29,7 @@ from benchmarks.pages.words import (
     words_masked,
     words_short,
     words_time,
+    words_trade_off,
 )
 from benchmarks.results import RESULTS, ROOT, read_json
 from benchmarks.tables import estimate, interval, markdown
@@ -187,6 +188,7 @@ _OWN: dict[str, Callable[[], str]] = {
     "words": words,
     "words_short": words_short,
     "words_held_out": words_held_out,
+    "words_trade_off": words_trade_off,
     "words_attacks": words_attacks,
     "words_masked": words_masked,
     "words_time": words_time,

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from rich.console import Console
 
@@ -22,8 +24,8 @@ from training.words.look_alikes import look_alikes
 from training.words.readmes import paragraphs
 
 _ORDERS = 156
-# Of each classifier, so 2% of both together; the rules of form have none on these pictures.
-_FALSE_ALARMS = 0.01
+FALSE_ALARMS = 0.01
+"""Of each classifier, so 2% of both together; the rules of form have none on these pictures."""
 
 
 def one_line(text: str) -> tuple[WordLine, ...]:
@@ -33,23 +35,51 @@ def one_line(text: str) -> tuple[WordLine, ...]:
     return (WordLine(text, (0, 0, int(width), 20), corners, 0.0, 1.0),)
 
 
+@dataclass(frozen=True)
+class Development:
+    """What thresholds are fitted on; nothing of it was learned from.
+
+    Attributes:
+        ordinary: drawn pictures and paragraphs of packages.
+        alike: harmless texts that look like orders.
+        orders: drawn pictures with an order.
+    """
+
+    ordinary: tuple[Read, ...]
+    alike: tuple[Read, ...]
+    orders: tuple[Read, ...]
+
+    @classmethod
+    def drawn(cls) -> Self:
+        """As many drawings, paragraphs and texts that look like orders as there are of the last."""
+        alike = look_alikes()
+        screens = len(alike) // 3
+        pictures = [
+            *harmless_pictures("development", len(alike) - screens),
+            *harmless_screens("development", screens),
+        ]
+        prose = random.Random(0).sample(paragraphs("fit"), len(alike))
+        return cls(
+            (*(picture.lines for picture in pictures), *map(one_line, prose)),
+            tuple(map(one_line, alike)),
+            tuple(picture.lines for picture in injected_screens("development", _ORDERS)),
+        )
+
+    def safe(self, head: Head) -> tuple[Read, ...]:
+        """What a classifier should not flag.
+
+        Texts that look like orders say nothing about harm: they would only make its share smaller.
+        """
+        return self.ordinary if head == "harm" else (*self.ordinary, *self.alike)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     argparse.ArgumentParser(description=__doc__).parse_args(arguments)
-    alike = look_alikes()
-    screens = len(alike) // 3
-    drawn = [
-        *harmless_pictures("development", len(alike) - screens),
-        *harmless_screens("development", screens),
-    ]
-    safe: list[Read] = [picture.lines for picture in drawn]
-    safe += map(one_line, random.Random(0).sample(paragraphs("fit"), len(alike)))
-    unsafe = [picture.lines for picture in injected_screens("development", _ORDERS)]
-    # Texts that look like orders say nothing about harm: they would only make its share smaller.
-    shown: dict[Head, list[Read]] = {"harm": safe, "injection": [*safe, *map(one_line, alike)]}
+    shown = Development.drawn()
     for head in HEADS:
         guard = BuiltinGuard.load(head)
-        (profile,) = fit_guards([guard], shown[head], unsafe, _FALSE_ALARMS)
+        (profile,) = fit_guards([guard], shown.safe(head), shown.orders, FALSE_ALARMS)
         profile.save(FOLDER / f"{head}.json")
         Console().print(f"{head}: τ = {profile.threshold:.6f}. {profile.guarantee}")
 

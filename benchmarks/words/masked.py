@@ -22,7 +22,7 @@ from benchmarks.results import RESULTS, write_json
 from benchmarks.words.sets import Case, figstep
 from guardalign_middleware import ImageGuard
 from guardalign_middleware.config import GuardAlignConfig, WordsConfig
-from guardalign_middleware.evaluation.metrics import rate
+from guardalign_middleware.evaluation.metrics import pooled_rate, rate
 from guardalign_middleware.words.plain import plain
 from guardalign_middleware.words.reader import RapidReader, WordReader
 
@@ -47,25 +47,29 @@ def what_is_left(cases: Iterable[Case], guard: ImageGuard, reader: WordReader) -
         guard: masks.
         reader: reads what it hands out.
     """
-    left = wanted = readable = 0
+    left: list[int] = []
+    wanted: list[int] = []
+    readable = 0
     decisions: Counter[str] = Counter()
     for case in cases:
         result = guard.sanitize(case.image)
         decisions[result.verdict.decision] += 1
         said = Counter(_WORD.findall(plain(case.words or "")))
-        wanted += sum(said.values())
+        wanted.append(sum(said.values()))
+        left.append(0)
         if result.image is None:
             continue
         lines = reader.read(result.image)
         got = Counter(word for line in lines for word in _WORD.findall(plain(line.text)))
         still = sum((said & got).values())
-        left, readable = left + still, readable + bool(still)
+        left[-1] = still
+        readable += bool(still)
     count = sum(decisions.values())
     return {
         "pictures": count,
         "decisions": dict(sorted(decisions.items())),
         "pictures with a word left": asdict(rate(readable, count)),
-        "words left": asdict(rate(left, wanted)),
+        "words left": asdict(pooled_rate(left, wanted)),
     }
 
 

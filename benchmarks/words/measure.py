@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal, get_args
 
 from rich.console import Console
 from rich.progress import track
@@ -25,41 +25,35 @@ from benchmarks.results import RESULTS, write_json
 from benchmarks.words.readings import Reading, Readings
 from benchmarks.words.sets import Case, drawn, figstep, mossbench
 from guardalign_middleware.config import WordsConfig
-from guardalign_middleware.evaluation.metrics import rate
-from guardalign_middleware.words.form import FormJudge
-from guardalign_middleware.words.guards.builtin import HEADS, BuiltinGuard, shipped_profile
-from guardalign_middleware.words.guards.passage_judge import PassageJudge
+from guardalign_middleware.evaluation.metrics import pooled_rate, rate
 from guardalign_middleware.words.judge import LineJudge
 from guardalign_middleware.words.plain import plain
 from guardalign_middleware.words.reader import RapidReader
 from guardalign_middleware.words.standard_judge import standard_judge
 
 _WORD = re.compile(r"[^\W_]+")
+_Part = Literal["carrier", "injection", "harm", "injection_classifier"]
 SHIPPED = "mode guard"
-ARMS = (
-    SHIPPED,
-    "carrier",
-    "injection",
-    "classifier: harm",
-    "classifier: injection",
-    "any form",
-    "any classifier",
-    "any",
-)
-"""What ships, each judge alone, those of a kind together, and all together."""
+_ALONE: dict[str, _Part] = {
+    "carrier": "carrier",
+    "injection": "injection",
+    "classifier: harm": "harm",
+    "classifier: injection": "injection_classifier",
+}
+_TOGETHER = {
+    "any form": ("carrier", "injection"),
+    "any classifier": ("classifier: harm", "classifier: injection"),
+}
 
 
 def judges() -> dict[str, LineJudge]:
-    """What the mode guard asks, and every built-in judge by itself."""
-    found: dict[str, LineJudge] = {
-        SHIPPED: standard_judge(),
-        "carrier": FormJudge(injection=None),
-        "injection": FormJudge(carrier=None),
+    """What the mode guard asks, and each part of it with the others off."""
+    parts = get_args(_Part)
+    alone = {
+        arm: standard_judge(**{part: "mask" if part == one else None for part in parts})
+        for arm, one in _ALONE.items()
     }
-    for head in HEADS:
-        guard = BuiltinGuard.load(head)
-        found[f"classifier: {head}"] = PassageJudge.fitted(guard, shipped_profile(head))
-    return found
+    return {SHIPPED: standard_judge(), **alone}
 
 
 def words_read(said: str, reading: Reading) -> tuple[int, int]:
@@ -85,7 +79,9 @@ def measured(
     flagged: Counter[str] = Counter()
     alone: Counter[str] = Counter()
     groups: dict[str, list[bool]] = {}
-    read = total = count = 0
+    read: list[int] = []
+    total: list[int] = []
+    count = 0
     seconds = []
     for case in cases:
         reading = readings.read(case.image)
@@ -93,22 +89,21 @@ def measured(
         seconds.append(reading.cpu_seconds)
         if case.words is not None:
             hits, wanted = words_read(case.words, reading)
-            read, total = read + hits, total + wanted
+            read.append(hits)
+            total.append(wanted)
         for question, tally in ((case.question, flagged), ("", alone)):
             hit = {
                 arm: any(one.unsafe for one in judge.judge(reading.lines, question))
                 for arm, judge in asked.items()
             }
-            hit["any form"] = hit["carrier"] or hit["injection"]
-            hit["any classifier"] = any(hit[f"classifier: {head}"] for head in HEADS)
-            hit["any"] = hit["any form"] or hit["any classifier"]
+            hit |= {name: any(hit[arm] for arm in arms) for name, arms in _TOGETHER.items()}
             tally.update(arm for arm, value in hit.items() if value)
             if question:
                 groups.setdefault(case.group, []).append(hit[SHIPPED])
     return {
         "pictures": count,
-        "words read": asdict(rate(read, total)) if total else None,
-        "flagged": {arm: asdict(rate(flagged[arm], count)) for arm in ARMS},
+        "words read": asdict(pooled_rate(read, total)) if read else None,
+        "flagged": {arm: asdict(rate(flagged[arm], count)) for arm in (*asked, *_TOGETHER)},
         "flagged without the question": asdict(rate(alone[SHIPPED], count)),
         "flagged by group": {
             name: {"flagged": sum(hits), "pictures": len(hits)}

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 def run_word_attack(
     unsafe: Sequence[str], *, n: int, seed: int, results: Path | None, preset: str
 ) -> int:
-    """Attack pictures of words, the first `n`, and print what is still read and flagged.
+    """Attack pictures of words and print what is still read and flagged.
 
     They are judged as the mode `guard` does with the preset's settings for words, whatever its own
-    mode is. Without pictures, orders to a model and empty lists are drawn, 20 at most. Pictures in
-    which nothing is found without an attack are left out.
+    mode is. Of pictures that are given, the first `n` are taken, and those in which nothing is
+    found without an attack are left out. Without any, `n` of each kind are drawn, ten at most:
+    orders that rules know, orders in other words, and empty lists.
 
     Returns:
         The exit status 0.
@@ -89,10 +90,12 @@ def _show(report: WordAttackReport) -> None:
     table = Table(
         title=f"{report.pictures} pictures of words (95% intervals)", title_justify="left"
     )
-    for column in ("attack", "words read", "flagged"):
+    kinds = tuple(report.attacks[0].flagged)
+    for column in ("attack", "words read", *(f"flagged: {kind}" for kind in kinds)):
         table.add_column(column)
     for row in report.attacks:
-        table.add_row(escape(row.attack), str(row.read), str(row.flagged))
+        shares = [str(row.flagged[kind]) if kind in row.flagged else "–" for kind in kinds]
+        table.add_row(escape(row.attack), str(row.read), *shares)
     out().print(table)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
+
+_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -30,3 +34,31 @@ def rate(hits: int, n: int) -> Estimate:
         raise ValueError(f"hits should be in 0..n and n > 0. Received hits={hits}, n={n}.")
     interval = stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
     return Estimate(hits / n, float(interval.low), float(interval.high), n)
+
+
+def pooled_rate(hits: Sequence[int], totals: Sequence[int]) -> Estimate:
+    """The rate of parts that come in groups, as the words of pictures do: Σ hits / Σ totals.
+
+    The parts of a group share its fate, so its interval is a percentile bootstrap of the groups.
+    Where every part is hit, or none, resamples do not differ: the interval is then Wilson's of as
+    many trials as there are groups.
+
+    Args:
+        hits: of each group.
+        totals: the parts of each group.
+
+    Raises:
+        ValueError: there are no parts, the groups differ, or a group has more hits than parts.
+    """
+    groups = [(hit, total) for hit, total in zip(hits, totals, strict=True) if hit or total]
+    if not groups or any(not 0 <= hit <= total for hit, total in groups):
+        raise ValueError("hits should be in 0..totals of their group, and some total > 0.")
+    rows = np.array(groups, dtype=np.int64)
+    hit, total = (int(value) for value in rows.sum(0))
+    if hit in (0, total):
+        edge = rate(len(groups) if hit else 0, len(groups))
+        return Estimate(hit / total, edge.low, edge.high, total)
+    picks = np.random.default_rng(0).integers(0, len(groups), (_RESAMPLES, len(groups)))
+    shares = rows[:, 0][picks].sum(1) / rows[:, 1][picks].sum(1)
+    low, high = np.percentile(shares, (2.5, 97.5))
+    return Estimate(hit / total, float(low), float(high), total)

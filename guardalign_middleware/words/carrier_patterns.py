@@ -5,13 +5,31 @@ from __future__ import annotations
 import re
 
 _FILLER = r"[\s_.…·\-–—:：]*"
-_MARK = r"(?:(?:step|item|point|no|nr|part|phase|tip|method)\W{0,2})?"
-_NUMBER = r"(?:\d{1,2}|[a-h]|[ivx]{1,4}|l)"
+_NOUNS = (
+    r"step|stage|phase|part|item|point|number|no|nr|tip|method|way|idea|example|question|q|answer|"
+    r"reason|option|task|trick|technique|strategy|approach|tactic|plan|entry"
+)
+_MARK = rf"(?:#|(?:{_NOUNS})\W{{0,2}})?"
+NUMBER_WORDS = {
+    word: value
+    for words in (
+        "one two three four five six seven eight nine ten",
+        "first second third fourth fifth sixth seventh eighth ninth tenth",
+    )
+    for value, word in enumerate(words.split(), 1)
+}
+_NUMBER = rf"(?:\d{{1,2}}(?:st|nd|rd|th)?|{'|'.join(NUMBER_WORDS)}|[a-h]|[ivx]{{1,4}}|l)"
+# What stands where an item will: lines, boxes, arrows, and words for nothing.
+_EMPTY = (
+    r"[\s_.…·\-–—:：~?>→()\[\]]*"
+    r"(?:(?:to ?do|tbd|empty|blank|none|placeholder|fill (?:me |this )?in)[\s.)\]]*)?"
+)
 # A mark must look like one: "1." "(1)" "1)" "step 1" "a)"; a bare digit too, since dots get lost.
 BLANK = re.compile(
-    rf"^[(\[{{]?(?P<word>{_MARK})\s*(?P<number>{_NUMBER})(?P<sign>[.)\]}}:、。,]?){_FILLER}$"
+    rf"^[(\[{{]?(?P<word>{_MARK})\s*(?P<number>{_NUMBER})(?P<sign>[.)\]}}:、。,/]?){_EMPTY}$"
 )
-RUN = re.compile(r"(?:[(\[]?(?:step\s*)?\d{1,2}[.):\]]" + _FILLER + r"){2,}$")
+# Not anchored at the end: each mark of a long run would be tried as its beginning.
+RUN = re.compile(r"(?:[(\[]?(?:step\s*)?\d{1,2}[.):\]]" + _FILLER + r"){2,}")
 BULLET = re.compile(r"^[•●○▪■□☐◦*\-–—>]" + _FILLER + r"$")
 _LIST_NOUNS = (
     r"steps?|methods?|ways?|list|lists|tips?|guides?|instructions?|procedures?|process|processes|"
@@ -23,6 +41,12 @@ _LIST_NOUNS = (
 HOW_TO = re.compile(
     rf"^(?:\w+\W+){{0,4}}?(?:{_LIST_NOUNS})\b\W*(?:\w+\W+){{0,4}}?(?:to|of|for|on|in|about|that|how)\b"
     r"|^(?:the\s+)?how\s*(?:to|do|can|could|one|i)\b|^(?:guide|tutorial|manual|instructions?)\b"
+)
+# In a question, only what is surely a title: people ask how to fill a form in, and name its list.
+ASKED_TITLE = re.compile(
+    r"^(?!please|fill|complete|continue|finish|write|give|describe)(?:\w+\W+){0,2}?(?:steps?|"
+    r"methods?|ways?|tips|instructions?|procedures?|plans?|strateg(?:y|ies)|techniques?|tricks?|"
+    r"tactics?|hacks)\s+(?:to|for|of|how|on how)\b"
 )
 FILL = re.compile(
     r"\b(?:fill|complete|continue|finish|extend|elaborate|expand)\w*\b.{0,30}"

@@ -9,13 +9,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from guardalign_middleware.words.carrier_patterns import ASKED, BLANK, BULLET, FILL, HOW_TO, RUN
+from guardalign_middleware.words.carrier_patterns import (
+    ASKED,
+    ASKED_TITLE,
+    BLANK,
+    BULLET,
+    FILL,
+    HOW_TO,
+    NUMBER_WORDS,
+    RUN,
+)
 from guardalign_middleware.words.line import WordLine
-from guardalign_middleware.words.passages import same_row, upright
+from guardalign_middleware.words.passages import UprightBox, near, same_row, upright
 from guardalign_middleware.words.plain import plain
 
 CARRIER = "carrier"
-_TITLE_LINES = 8
+_TITLE_LINES, _TITLE_LINES_BELOW = 12, 3
 # How sure each form is; distances, low = unsafe.
 _ASKED_AND_HOW_TO, _TITLE_HOW_TO, _FILL_IN, _OTHER_TITLE = 0.05, 0.15, 0.3, 0.75
 CARRIER_THRESHOLD = 0.5
@@ -24,7 +33,7 @@ CARRIER_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Carrier:
-    """An empty list, with what stands above it.
+    """An empty list, with what stands above it, or below.
 
     Attributes:
         lines: indices of the title's and the list's lines.
@@ -42,6 +51,7 @@ class _Blank:
     line: int
     number: int | None
     count: int = 1
+    bare: bool = False
 
 
 def find_carriers(lines: Sequence[WordLine], text: str = "") -> tuple[Carrier, ...]:
@@ -58,42 +68,80 @@ def find_carriers(lines: Sequence[WordLine], text: str = "") -> tuple[Carrier, .
     """
     boxes = [upright(line) for line in lines]
     words = [plain(line.text) for line in lines]
+    groups = _groups(words, boxes)
+    if not groups:
+        return ()
     asked = plain(text)
     found = []
-    for group in _groups(words, boxes):
-        first = group[0].line
+    for group in groups:
         own = {blank.line for blank in group}
-        title = [
-            index
-            for index in range(max(0, first - _TITLE_LINES), first + (group[0].count > 1))
-            if not _is_item(words[index])
+        above, below = _titles(group, words, boxes)
+        sides = [
+            (_distance(_told(title, words), asked), title) for title in (above, below) if title
         ]
-        told = " ".join(RUN.sub("", words[index]) for index in title).strip()
-        lines_found = tuple(sorted(own | set(title)))
         # The title can stand in the question instead.
-        found.append(Carrier(lines_found, _distance(told or asked, asked)))
+        if not sides:
+            sides = [(_distance(asked, asked), above)]
+        elif _asks(asked):
+            sides.append((_ASKED_AND_HOW_TO, above))
+        distance, title = min(sides, key=lambda side: side[0])
+        found.append(Carrier(tuple(sorted(own | set(title))), distance))
     return tuple(found)
 
 
-def _distance(title: str, asked: str) -> float:
+def _titles(
+    group: Sequence[_Blank], words: Sequence[str], boxes: Sequence[UprightBox]
+) -> tuple[list[int], list[int]]:
+    """The lines that can be a list's title: above it, and below it if these are as near."""
+    first, last = group[0].line, group[-1].line
+    above = [
+        index
+        for index in range(max(0, first - _TITLE_LINES), first + (group[0].count > 1))
+        if not _is_item(words[index]) and _without_run(words[index]).strip()
+    ]
+    below = [
+        index
+        for index in range(last + 1, min(len(words), last + 1 + _TITLE_LINES_BELOW))
+        if not _is_item(words[index])
+    ]
+    if above and below and above[-1] != first:
+        gap_above = boxes[first][1] - boxes[above[-1]][3]
+        gap_below = boxes[below[0]][1] - boxes[last][3]
+        below = below if gap_below <= max(gap_above, 0.0) else []
+    return above, below
+
+
+def _told(title: Sequence[int], words: Sequence[str]) -> str:
+    return " ".join(_without_run(words[index]) for index in title).strip()
+
+
+def _sentences(text: str) -> list[str]:
     # A headline above the title is no part of it, and a sentence may end before it.
-    how_to = any(
-        HOW_TO.search(part) for part in (title, *re.split(r"(?<=[.!?:])\s+", title)) if part
-    )
-    if how_to:
+    return [part for part in (text, *re.split(r"(?<=[.!?:])\s+", text)) if part]
+
+
+def _distance(title: str, asked: str) -> float:
+    if any(HOW_TO.search(part) for part in _sentences(title)):
         return _ASKED_AND_HOW_TO if ASKED.search(asked) else _TITLE_HOW_TO
     return _FILL_IN if FILL.search(title) else _OTHER_TITLE
 
 
-def _groups(words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> list[list[_Blank]]:
-    """Runs of at least two empty items whose numbers rise one by one."""
+def _asks(asked: str) -> bool:
+    """Whether a question has a title of its own for the list, and asks to fill it."""
+    titled = any(ASKED_TITLE.search(part) for part in _sentences(asked))
+    return titled and ASKED.search(asked) is not None
+
+
+def _groups(words: Sequence[str], boxes: Sequence[UprightBox]) -> list[list[_Blank]]:
+    """Runs of at least two empty items whose numbers rise one by one, fall, or are equal."""
     groups: list[list[_Blank]] = []
+    continued = _continued(words, boxes)
     for index, text in enumerate(words):
         blank = _blank(index, text)
-        if blank is None or _continued(index, words, boxes):
+        if blank is None or index in continued:
             continue
         last = groups[-1][-1] if groups else None
-        if last is not None and _follows(last, blank, words):
+        if last is not None and _follows(groups[-1], blank, words):
             groups[-1].append(blank)
         else:
             groups.append([blank])
@@ -101,45 +149,67 @@ def _groups(words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> list[li
 
 
 def _blank(index: int, text: str) -> _Blank | None:
-    if run := RUN.search(text):
+    if run := _run(text):
         numbers = re.findall(r"\d{1,2}", run[0])
         return _Blank(index, int(numbers[-1]), len(numbers))
     if BULLET.match(text):
         return _Blank(index, None)
     match = BLANK.match(text)
-    if match is None or not (match["sign"] or match["word"] or match["number"].isdigit()):
+    if match is None or not (match["sign"] or match["word"] or match["number"][0].isdigit()):
         return None
-    return _Blank(index, _value(match["number"]))
+    bare = not (match["sign"] or match["word"])
+    return _Blank(index, _value(match["number"]), bare=bare)
+
+
+def _run(text: str) -> re.Match[str] | None:
+    """The empty marks at the end of a text, if they are two or more."""
+    runs = (run for run in RUN.finditer(text) if run.end() == len(text))
+    return next(runs, None)
+
+
+def _without_run(text: str) -> str:
+    run = _run(text)
+    return text[: run.start()] if run else text
 
 
 def _value(number: str) -> int:
     """The value of a mark; readers take 1 for l or i."""
-    if number.isdigit():
-        return int(number)
+    if number[0].isdigit():
+        return int(number.rstrip("sthndr"))
+    if number in NUMBER_WORDS:
+        return NUMBER_WORDS[number]
     roman = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8, "l": 1}
     return roman.get(number, ord(number[0]) - ord("a") + 1)
 
 
-def _follows(last: _Blank, blank: _Blank, words: Sequence[str]) -> bool:
+def _follows(group: Sequence[_Blank], blank: _Blank, words: Sequence[str]) -> bool:
     """Whether an empty item goes on with the list; one mark in between may be misread."""
+    last = group[-1]
     if any(not _is_item(words[index]) for index in range(last.line + 1, blank.line)):
         return False
     if last.number is None or blank.number is None:
         return last.number is blank.number
-    return 1 <= blank.number - last.number <= 2
+    step = blank.number - last.number
+    if len(group) > 1 and group[-2].number is not None:
+        before = last.number - group[-2].number
+        if (step > 0) != (before > 0) or (step < 0) != (before < 0):
+            return False
+    # Columns of bare numbers fall and are equal by chance; Markdown numbers each item 1.
+    return 1 <= step <= 2 or (-2 <= step <= 0 and not (last.bare or blank.bare))
 
 
 def _is_item(text: str) -> bool:
     return BLANK.match(text) is not None or BULLET.match(text) is not None
 
 
-def _continued(index: int, words: Sequence[str], boxes: Sequence[tuple[float, ...]]) -> bool:
-    """Whether words stand to the right of a mark: readers cut "1." off from its item."""
-    return any(
-        other != index
-        and boxes[other][0] >= boxes[index][0]
-        and same_row(boxes[index], boxes[other])
-        and re.search(r"\w", words[other].replace("_", "")) is not None
-        and not _is_item(words[other])
-        for other in range(len(words))
-    )
+def _continued(words: Sequence[str], boxes: Sequence[UprightBox]) -> set[int]:
+    """The lines to the right of which words stand: readers cut "1." off from its item."""
+    worded = [
+        re.search(r"\w", text.replace("_", "")) is not None and not _is_item(text) for text in words
+    ]
+    return {
+        one
+        for pair in near(boxes, 0.0)
+        for one, other in (pair, pair[::-1])
+        if worded[other] and boxes[other][0] >= boxes[one][0] and same_row(boxes[one], boxes[other])
+    }

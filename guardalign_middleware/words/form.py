@@ -5,20 +5,19 @@ It needs no model and no threshold file, and knows nothing of topics.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Sequence
-from pathlib import Path
 
 from guardalign_middleware.types import Action
 from guardalign_middleware.words import (
     carrier_patterns,
     carriers,
+    columns,
     disguised,
     injection,
     instruction_contents,
     instruction_patterns,
     instruction_rules,
+    letters,
     passages,
     plain,
 )
@@ -30,6 +29,7 @@ from guardalign_middleware.words.injection import (
 )
 from guardalign_middleware.words.judge import Judgement
 from guardalign_middleware.words.line import WordLine
+from guardalign_middleware.words.source_digest import source_digest
 
 
 class FormJudge:
@@ -48,7 +48,7 @@ class FormJudge:
     @property
     def fingerprint(self) -> str:
         """Digest of the rules and the actions."""
-        return _rules_digest(f"{self._carrier} {self._injection}")
+        return source_digest(f"{self._carrier} {self._injection}", _RULES)
 
     def judge(self, lines: Sequence[WordLine], text: str = "") -> tuple[Judgement, ...]:
         """Judge the lines of one picture; `text` is what the user says with it."""
@@ -61,7 +61,7 @@ class FormJudge:
         if self._injection is not None:
             found += [
                 Judgement(one.lines, INJECTION, one.distance, INJECTION_THRESHOLD, self._injection)
-                for one in find_instructions(lines, passages.passages(lines))
+                for one in find_instructions(lines)
             ]
         return tuple(found)
 
@@ -69,19 +69,13 @@ class FormJudge:
 _RULES = (
     carrier_patterns,
     carriers,
+    columns,
     disguised,
     injection,
     instruction_contents,
     instruction_patterns,
     instruction_rules,
+    letters,
     passages,
     plain,
 )
-
-
-def _rules_digest(options: str) -> str:
-    """Digest of the source of the rules: a verdict in a cache must not outlive them."""
-    digest = hashlib.sha256(options.encode())
-    for module in _RULES:
-        digest.update(Path(inspect.getfile(module)).read_bytes())
-    return digest.hexdigest()

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from guardalign_middleware.words.columns import Layout
 from guardalign_middleware.words.instruction_rules import compiled_rules
 from guardalign_middleware.words.line import WordLine
 from guardalign_middleware.words.passages import Passage, upright
@@ -43,30 +44,30 @@ class Instruction:
     cues: tuple[str, ...]
 
 
-def find_instructions(
-    lines: Sequence[WordLine], together: Sequence[Passage]
-) -> tuple[Instruction, ...]:
+def find_instructions(lines: Sequence[WordLine]) -> tuple[Instruction, ...]:
     """How near each passage with a cue is to an instruction.
 
     Long passages are read in windows, so that weak cues far apart do not add up. Passages are also
     read one after another, because an instruction can be set apart over them: a cue that lies in
-    several joins these.
+    several joins these. Columns are read row by row and each by itself.
 
     Args:
         lines: of a picture, in reading order.
-        together: its passages, from `passages.passages`.
     """
     usual = median(_height(line) for line in lines) if lines else 0.0
+    layout = Layout.of(lines)
     found = []
-    for passage in together:
+    for passage in layout.parts:
         for indices in _windows(passage.lines):
             cues = cues_in(Passage.of(lines, indices).plain)
             if cues:
                 tiny = max(_height(lines[index]) for index in indices) < _TINY * usual
                 faint = max(lines[index].contrast for index in indices) < _FAINT
                 found.append(_instruction(indices, cues, tiny=tiny, faint=faint))
-    if len(together) > 1 and all(one.distance > INJECTION_THRESHOLD for one in found):
-        found += _set_apart(lines, together)
+    if all(one.distance > INJECTION_THRESHOLD for one in found):
+        ways = (layout.rows, layout.columns)
+        for order, together in zip(layout.orders, ways, strict=False):
+            found += _set_apart(lines, order, together)
     return tuple(found)
 
 
@@ -75,15 +76,26 @@ def _windows(indices: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         yield indices[first : first + _WINDOW]
 
 
-def _set_apart(lines: Sequence[WordLine], together: Sequence[Passage]) -> Iterator[Instruction]:
-    """What cues say that lie in several passages, with the other cues of these passages."""
-    whole = Passage.of(lines, range(len(lines)))
+def _set_apart(
+    lines: Sequence[WordLine], order: Sequence[int], together: Sequence[Passage]
+) -> Iterator[Instruction]:
+    """What cues say that lie in several passages, with the other cues of these passages.
+
+    Args:
+        lines: of a picture.
+        order: in which all of them are read.
+        together: the passages.
+    """
+    if len(together) < 2:
+        return
+    whole = Passage.of(lines, order)
     for start, end, *_ in cues_in(whole.plain):
         touched = set(whole.lines_at(start, end))
         held = [one for one in together if touched & set(one.lines)]
         if len(held) > 1:
-            indices = tuple(sorted(line for one in held for line in one.lines))
-            yield _instruction(indices, cues_in(Passage.of(lines, indices).plain))
+            indices = {line for one in held for line in one.lines}
+            text = Passage.of(lines, [line for line in order if line in indices])
+            yield _instruction(tuple(sorted(indices)), cues_in(text.plain))
 
 
 Cue = tuple[int, int, str, float]

@@ -54,11 +54,12 @@ def compiled(rules: Sequence[Rule]) -> tuple[tuple[str, float, re.Pattern[str]],
     """
     found = []
     for name, weight, rule in rules:
-        found.append((name, weight, re.compile(_misread(_loose(_with_names(rule))))))
+        found.append((name, weight, re.compile(_misread(_loose(with_names(rule))))))
     return tuple(found)
 
 
-def _with_names(rule: str) -> str:
+def with_names(rule: str) -> str:
+    """A rule's pattern, with the groups of words that it names."""
     for key, words in _NAMES.items():
         rule = rule.replace(f"{{{key}}}", words)
     return rule
@@ -71,7 +72,7 @@ def words_of(rule: str) -> frozenset[str]:
         >>> sorted(words_of("(?:steps?|list) to"))
         ['list', 'step', 'steps', 'to']
     """
-    tokens = [*_TOKEN.findall(_with_names(rule)), ""]
+    tokens = [*_TOKEN.findall(with_names(rule)), ""]
     found = {token for token in tokens if token.isascii() and token.isalpha()}
     found |= {one.removesuffix("s") for one, next_ in pairwise(tokens) if next_ == "?"}
     return frozenset(word for word in found if len(word) > 1 and word.isalpha())

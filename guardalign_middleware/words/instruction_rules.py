@@ -198,7 +198,7 @@ _RULES: tuple[Rule, ...] = (
         r"ignoruj|negeer)[^.!?]{0,40}(?:anweisung\w*|vorgaben|regeln|instructions|consignes|"
         r"instrucciones|istruzioni|instrucoes|instructies|instrukcj\w*)"
         r"|(?:忽略|无视|無視|忘记|忘掉)[^。!?]{0,12}(?:指令|指示|提示|命令|规则)"
-        r"|игнорируй\w*[^.!?]{0,30}(?:инструкц\w+|указани\w+)",
+        r"|игнорируи\w*[^.!?]{0,30}(?:инструкц\w+|указани\w+)",
     ),
     ("comment in the page's source", 0.2, r"<! ?-{1,3}"),
     (

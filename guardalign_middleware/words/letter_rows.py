@@ -36,33 +36,38 @@ def with_joined_letters(
         for line in lines
         if line.found.width >= _WIDE * line.found.height * max(len("".join(line.text.split())), 1)
     ]
-    kept = list(lines)
+    rows: list[ReadLine] = []
+    parts: set[int] = set()
     for row in _rows([line.found for line in wide]):
         found = around([wide[index].found for index in row])
         joined = ReadLine(found, spell_turned(pixels, found, 0, models))
         if joined.spelled.spread and joined.text:
-            parts = [wide[index] for index in row]
-            kept = [line for line in kept if line not in parts] + [joined]
-    return kept
+            rows.append(joined)
+            parts |= {id(wide[index]) for index in row}
+    return [line for line in lines if id(line) not in parts] + rows
 
 
 def _rows(found: Sequence[FoundLine]) -> list[list[int]]:
     """Indices of lines side by side, from left to right, at least three each."""
     corners = np.array([line.corners for line in found]).reshape(-1, 4, 2)
     (left, top), (right, bottom) = corners.min(axis=1).T, corners.max(axis=1).T
-    height, middle = bottom - top, (top + bottom) / 2
+    height, middle = (bottom - top).tolist(), ((top + bottom) / 2).tolist()
     waiting = np.argsort(left, kind="stable").tolist()
+    left, right = left.tolist(), right.tolist()
     rows = []
     while waiting:
         row = [waiting.pop(0)]
-        for one in tuple(waiting):
+        for one in waiting:
             last = row[-1]
+            if left[one] - right[last] > _APART * _SIZE_RATIO * height[last]:
+                break  # as far away as all that are left, even from the largest that could follow
             high, low = max(height[last], height[one]), min(height[last], height[one])
             beside = left[one] - right[last] <= _APART * high
             level = abs(middle[one] - middle[last]) <= _ABOVE * high
             if beside and level and high <= _SIZE_RATIO * low:
                 row.append(one)
-        waiting = [one for one in waiting if one not in row]
+        taken = set(row)
+        waiting = [one for one in waiting if one not in taken]
         if len(row) >= _FEWEST:
             rows.append(row)
     return rows

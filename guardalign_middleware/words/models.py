@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -35,6 +36,27 @@ DIGESTS = {
 _REMEDY = "pip install 'guardalign-middleware[words]'"
 
 
+@dataclass(eq=False)
+class Allowance:
+    """What may still be spelled of one picture, in columns of strips; not for several threads.
+
+    Attributes:
+        left: of all strips.
+        left_again: of those that are spelled once more, in another direction.
+    """
+
+    left: float = math.inf
+    left_again: float = math.inf
+
+    def takes(self, columns: int, *, again: bool) -> bool:
+        """Whether a strip may be spelled; its columns are used up then."""
+        if columns > self.left or (again and columns > self.left_again):
+            return False
+        self.left -= columns
+        self.left_again -= columns * again
+        return True
+
+
 @dataclass(frozen=True, eq=False)
 class ReadingModels:
     """The networks, loaded; threads may share them.
@@ -45,12 +67,14 @@ class ReadingModels:
         speller: `[N, 3, 48, W]` → `[N, T, C]`, softmax over the characters at T places.
         characters: C of them; the first stands for none.
         provenance: the files, and what digests they have.
+        allowance: what may be spelled; without bounds in those that threads share.
     """
 
     finder: InferenceSession
     speller: InferenceSession
     characters: tuple[str, ...]
     provenance: Provenance
+    allowance: Allowance = field(default_factory=Allowance)
 
     @classmethod
     def load(cls, threads: int) -> Self:
@@ -82,6 +106,10 @@ class ReadingModels:
         """Differs for networks that may read differently."""
         digests = "".join(self.provenance.files.values())
         return hashlib.sha256(digests.encode()).hexdigest()[:16]
+
+    def bounded(self, allowance: Allowance) -> Self:
+        """The same networks, to spell no more than an allowance."""
+        return replace(self, allowance=allowance)
 
     def find(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """How probably each pixel lies in a line; `[H, W, 3]` in -1 to 1 → `[H, W]` in 0 to 1."""

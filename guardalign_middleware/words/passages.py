@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from guardalign_middleware.words.line import WordLine
@@ -15,6 +15,9 @@ _GAP_BELOW = 1.1
 _GAP_BESIDE = 2.5
 _SIZE_RATIO = 1.8
 _TURN = 10.0
+
+UprightBox = tuple[float, float, float, float]
+"""Left, top, right and bottom."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class Passage:
         )
 
 
-def upright(line: WordLine) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of the line after its own turn is undone."""
+def upright(line: WordLine) -> UprightBox:
+    """The line's box after its own turn is undone."""
     angle = math.radians(-line.angle)
     cos, sin = math.cos(angle), math.sin(angle)
     xs = [x * cos - y * sin for x, y in line.corners]
@@ -70,7 +73,23 @@ def passages(lines: Sequence[WordLine]) -> tuple[Passage, ...]:
     Every line is in exactly one passage. Passages and their lines keep the reading order.
     """
     boxes = [upright(line) for line in lines]
-    parents = list(range(len(lines)))
+    found = grouped(range(len(lines)), links(lines, boxes))
+    return tuple(Passage.of(lines, indices) for indices in found)
+
+
+def links(lines: Sequence[WordLine], boxes: Sequence[UprightBox]) -> list[tuple[int, int]]:
+    """The pairs of lines that stand close together; `boxes` are their `upright` ones."""
+    return [
+        (one, other)
+        for one, other in near(boxes, _GAP_BELOW * _SIZE_RATIO)
+        if abs((lines[one].angle - lines[other].angle + 180.0) % 360.0 - 180.0) <= _TURN
+        and _together(boxes[one], boxes[other])
+    ]
+
+
+def grouped(indices: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Ascending indices in groups that pairs connect, ordered by the first of each."""
+    parents = {index: index for index in indices}
 
     def root(index: int) -> int:
         while parents[index] != index:
@@ -78,25 +97,40 @@ def passages(lines: Sequence[WordLine]) -> tuple[Passage, ...]:
             index = parents[index]
         return index
 
-    for one in range(len(lines)):
-        for other in range(one):
-            turn = abs((lines[one].angle - lines[other].angle + 180.0) % 360.0 - 180.0)
-            if turn <= _TURN and _together(boxes[one], boxes[other]):
-                first, second = sorted((root(one), root(other)))
-                parents[second] = first
+    for pair in pairs:
+        first, second = sorted(map(root, pair))
+        parents[second] = first
     groups: dict[int, list[int]] = {}
-    for index in range(len(lines)):
+    for index in parents:
         groups.setdefault(root(index), []).append(index)
-    return tuple(Passage.of(lines, indices) for indices in groups.values())
+    return list(groups.values())
 
 
-def same_row(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Whether two upright boxes share more than half of the lower one's height."""
+def near(boxes: Sequence[UprightBox], reach: float) -> Iterator[tuple[int, int]]:
+    """The pairs of boxes of which the upper one, with `reach` heights more, gets to the lower one.
+
+    All pairs of a page would be a million; only what is near is compared.
+    """
+    above: list[int] = []
+    for index in sorted(range(len(boxes)), key=lambda index: boxes[index][1]):
+        top = boxes[index][1]
+        above = [
+            other
+            for other in above
+            if boxes[other][3] + reach * (boxes[other][3] - boxes[other][1]) >= top
+        ]
+        for other in above:
+            yield other, index
+        above.append(index)
+
+
+def same_row(one: UprightBox, other: UprightBox, share: float = 0.5) -> bool:
+    """Whether two upright boxes share more than so much of the lower one's height."""
     shared = min(one[3], other[3]) - max(one[1], other[1])
-    return shared > 0.5 * min(one[3] - one[1], other[3] - other[1])
+    return shared > share * min(one[3] - one[1], other[3] - other[1])
 
 
-def _together(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+def _together(one: UprightBox, other: UprightBox) -> bool:
     heights = sorted((one[3] - one[1], other[3] - other[1]))
     if heights[1] > _SIZE_RATIO * max(heights[0], 1e-9):
         return False

@@ -151,9 +151,10 @@ class WordPolicy:
     def together(
         self, images: Sequence[CanonicalImage], text: str, queue: ScanQueue
     ) -> list[tuple[Region, ...]]:
-        """What has to be hidden in each image of a turn, when all are read with the text as one.
+        """What is unsafe in each image of a turn, when all are read with the text as one.
 
-        Nothing, where there is no judge of words.
+        That is what has to be hidden and what is only flagged; nothing, where there is no judge of
+        words.
 
         Args:
             images: of the turn, in order.
@@ -168,8 +169,7 @@ class WordPolicy:
         readable = [_readable(self.read(each, queue)) for each in images]
         with typed_faults(STAGE):
             judged = judge_turn(self.judge, readable, text)
-            found = [_regions(*each) for each in zip(images, readable, judged, strict=True)]
-        return [tuple(each for each in regions if each.action != "flag") for regions in found]
+            return [tuple(_regions(*each)) for each in zip(images, readable, judged, strict=True)]
 
     def _record(self, lines: Sequence[WordLine]) -> WordsRead:
         said = tuple(line.text for line in _readable(lines))
@@ -245,7 +245,14 @@ def _regions(
 
 
 def with_words(verdict: Verdict, regions: Sequence[Region]) -> Verdict:
-    """The verdict with regions of words; the graver decision counts."""
+    """The verdict with regions of words; the graver decision counts.
+
+    What is only flagged and was found before, by the picture alone, is not there twice.
+    """
+    known = {(one.box, one.category) for one in verdict.regions if one.kind == "words"}
+    regions = [
+        one for one in regions if one.action != "flag" or (one.box, one.category) not in known
+    ]
     gravest = max(regions, key=lambda region: _ACTIONS.index(region.action), default=None)
     decision, would_be, category = verdict.decision, verdict.would_be, verdict.category
     if gravest is not None and gravest.action != "flag":

@@ -37,23 +37,25 @@ class Spelled:
         confidence: mean probability of its characters, 0 to 1; 0 without any.
         turned: quarter turns, clockwise, from the way the line was cut out to the way it was read.
         spread: whether its letters stand apart, and only wider gaps between them are spaces.
+        skipped: whether it could not be spelled in every direction within the allowance.
     """
 
     text: str
     confidence: float
     turned: int = 0
     spread: bool = False
+    skipped: bool = False
 
 
 def spell(
     pixels: NDArray[np.uint8], lines: Sequence[FoundLine], models: ReadingModels
 ) -> list[Spelled]:
-    """Spell each line, in the direction in which it is read best.
+    """Spell each line, in the direction in which it is read best, within the allowance.
 
     Args:
         pixels: of the picture, `[H, W, 3]`.
         lines: found in it.
-        models: the networks.
+        models: the networks, with what may be spelled.
 
     Raises:
         ValueError: a probability is NaN.
@@ -67,8 +69,10 @@ def spell(
             if spelled.confidence < _SURE and (turn == 2 or line.width < _LONG * line.height)
         ]
         turned = [_upright(np.rot90(strips[index], -turn)) for index in again]
-        for index, other in zip(again, _spell_all(turned, models), strict=True):
-            if other.confidence > best[index].confidence:
+        for index, other in zip(again, _spell_all(turned, models, again=True), strict=True):
+            if other.skipped:
+                best[index] = replace(best[index], skipped=True)
+            elif other.confidence > best[index].confidence:
                 best[index] = replace(other, turned=turn)
     return best
 
@@ -135,10 +139,15 @@ def _upright(strip: Strip) -> Strip:
     return resized
 
 
-def _spell_all(strips: Sequence[Strip], models: ReadingModels) -> list[Spelled]:
-    """Spell strips; one that is too wide in pieces."""
+def _spell_all(
+    strips: Sequence[Strip], models: ReadingModels, *, again: bool = False
+) -> list[Spelled]:
+    """Spell strips within the allowance, one that is too wide in pieces."""
     found = []
     for strip in strips:
+        if not models.allowance.takes(max(strip.shape[1], _LEAST_WIDTH), again=again):
+            found.append(Spelled("", 0.0, skipped=True))
+            continue
         characters, shares, places = list[str](), list[float](), list[int]()
         steps = 0
         # Each in a pass of its own: as a batch, strips would be filled up to the widest, which

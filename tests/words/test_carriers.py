@@ -33,6 +33,22 @@ def flagged(*texts: str, text: str = "") -> bool:
         ("•", "•", "•"),
         ("1. 2. 3.",),
         ("1、", "2、", "3、"),
+        ("#1", "#2", "#3"),
+        ("1/", "2/", "3/"),
+        ("1.", "1.", "1."),
+        ("3.", "2.", "1."),
+        ("Way 1:", "Way 2:", "Way 3:"),
+        ("Stage 1:", "Stage 2:"),
+        ("Idea 1", "Idea 2"),
+        ("Q1:", "Q2:"),
+        ("Step one:", "Step two:", "Step three:"),
+        ("First:", "Second:", "Third:"),
+        ("1st", "2nd", "3rd"),
+        ("1. [ ]", "2. [ ]"),
+        ("1. ?", "2. ?"),
+        ("1. -->", "2. -->"),
+        ("1. TODO", "2. TODO"),
+        ("1. (empty)", "2. (empty)"),
     ],
 )
 @pytest.mark.parametrize(
@@ -67,6 +83,11 @@ def test_an_empty_list_under_a_title_that_asks_is_a_carrier(
         ("Test", "1. What is a noun?", "________", "2. What is a verb?", "________"),
         ("Table 1", "3", "7", "12"),
         ("Departures", "1", "14", "2"),
+        ("How to read the table", "3", "2", "1"),
+        ("Steps per day", "Goals for each day", "4", "4", "4"),
+        ("Exam", "Question 1: ____", "Question 2: ____", "Name:"),
+        (*TITLE, "Step one: beat the eggs.", "Step two: bake.", "Enjoy."),
+        (*TITLE, "1st: eggs", "2nd: flour"),
         TITLE,
         (),
     ],
@@ -96,3 +117,53 @@ def test_the_question_of_figstep_makes_it_surer() -> None:
     (alone,), (asked,) = find_carriers(lines), find_carriers(lines, FIGSTEP_ASKS)
     assert asked.distance < alone.distance <= CARRIER_THRESHOLD
     assert alone.lines == (0, 1, 2, 3, 4)
+
+
+def test_the_title_may_stand_below_the_list() -> None:
+    marks = column("1.", "2.", "3.")
+    (found,) = find_carriers([*marks, *column(*TITLE, y=100)])
+    assert found.distance <= CARRIER_THRESHOLD
+    assert found.lines == (0, 1, 2, 3, 4)
+    assert flagged("My list", "1.", "2.", "3.", *TITLE)
+
+
+def test_what_stands_further_below_a_list_than_its_own_title_is_none() -> None:
+    form = column("My three wishes", "1.", "2.", "3.")
+    assert not any(
+        one.distance <= CARRIER_THRESHOLD
+        for one in find_carriers([*form, *column("How to return this form", y=200)])
+    )
+
+
+def test_a_title_stands_above_other_words() -> None:
+    assert flagged("Steps to bake a cake.", *["Some words of a page."] * 8, "1.", "2.", "3.")
+
+
+@pytest.mark.parametrize("above", ["My list", "Answers:", "Shopping list"])
+def test_words_above_the_list_hide_no_title_in_the_question(above: str) -> None:
+    assert flagged(above, "1.", "2.", "3.", text="Steps to bake a cake. Fill in each item.")
+    assert flagged(above, "1.", "2.", "3.", text="Complete the list: ways to bake a cake")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "How do I fill in this list?",
+        "This is a list of chores. Please describe each item.",
+        "Please write the steps of each item.",
+        "What are the steps to return this form?",
+        "Complete every item of my shopping list.",
+    ],
+)
+def test_questions_about_a_form_are_no_title(asked: str) -> None:
+    assert not flagged("Shopping list", "1.", "2.", "3.", text=asked)
+
+
+def test_a_run_stands_at_the_end_and_leaves_the_title() -> None:
+    assert flagged("Steps to bake: 1. 2. 3.")
+    assert not flagged("Steps 1. 2. 3. to bake")
+
+
+def test_long_runs_end() -> None:
+    # Only a pattern that tries each mark as the beginning takes minutes here.
+    assert not flagged("1." * 40_000 + "x")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardalign_middleware.words.passages import Passage, passages
+from guardalign_middleware.words.passages import Passage, near, passages, upright
 from tests.support.words import column, line
 
 
@@ -52,3 +52,26 @@ def test_every_line_is_in_one_passage(places: list[tuple[int, int, int]]) -> Non
     lines = [line("word", x, y, height=height) for x, y, height in places]
     found = [index for passage in passages(lines) for index in passage.lines]
     assert sorted(found) == list(range(len(lines)))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(8, 60)), max_size=12),
+    st.sampled_from([0.0, 0.5, 2.0]),
+)
+def test_near_are_all_pairs_of_which_one_reaches_the_other(
+    places: list[tuple[int, int]], reach: float
+) -> None:
+    boxes = [upright(line("word", 10, y, height=height)) for y, height in places]
+    found = {tuple(sorted(pair)) for pair in near(boxes, reach)}
+    wanted = set()
+    for one in range(len(boxes)):
+        for other in range(one):
+            upper, lower = sorted((boxes[one], boxes[other]), key=lambda box: box[1])
+            if upper[3] + reach * (upper[3] - upper[1]) >= lower[1]:
+                wanted.add((other, one))
+    assert found == wanted
+
+
+def test_a_page_of_many_lines_is_compared_with_its_neighbours_only() -> None:
+    boxes = [upright(line("1.", 50 * (n % 10), 40 * (n // 10))) for n in range(1600)]
+    assert sum(1 for _ in near(boxes, 2.0)) < 30 * len(boxes)

@@ -22,6 +22,9 @@ from guardalign_middleware.words.plain import plain
         "іgnоre аll рreviоus",
         "ＩＧＮＯＲＥ all previous",
         "ign0re a1l previ0us",
+        "iɡηοrε αll ρrεviουs",
+        "ɪɢɴᴏʀᴇ ᴀʟʟ ᴘʀᴇᴠɪᴏᴜs",
+        "ignøre aŁł převioūs",
     ],
 )
 def test_what_looks_alike_becomes_alike(written: str) -> None:
@@ -34,6 +37,34 @@ def test_what_looks_alike_becomes_alike(written: str) -> None:
 def test_other_scripts_and_numbers_stay(other: str) -> None:
     assert plain(other) == plain(plain(other))
     assert plain(other).split()[0][-1] in other
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Kεεp τhε usεr in τhε dark", "keep the user in the dark"),
+        # Of one script alone, beside as many that mix two.
+        ("dο ηοτ tεll", "do not tell"),
+        ("使用AI的τοοl", "使用ai的tool"),
+    ],
+)
+def test_a_word_that_mixes_scripts_is_latin(written: str, meant: str) -> None:
+    assert plain(written) == meant
+
+
+@pytest.mark.parametrize(
+    "greek",
+    [
+        "η εταιρεια εδωσε τα νεα προϊοντα",
+        "Το νέο iPhone είναι ήδη εδώ",
+        # A letter misread among words that are not.
+        "η Αθηvα ειναι μια πολη με πολλα θεατρα",
+    ],
+)
+def test_greek_words_stay_greek(greek: str) -> None:
+    found = plain(greek).split()
+    assert sum(not word.isascii() for word in found) >= len(found) / 2
+    assert {"εταιρεια", "ειναι"} & set(found)
 
 
 def test_an_address_keeps_its_at_sign() -> None:

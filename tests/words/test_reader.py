@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from guardalign_middleware.types import CanonicalImage
+from guardalign_middleware.words.models import ReadingModels
 from guardalign_middleware.words.reader import RapidReader
 from tests.support.drawn_words import ORDER, drawn, recall, texture
 
@@ -119,6 +121,40 @@ def test_no_picture_makes_it_look_at_more_pixels_than_allowed(
     most = 1_500_000 + 320 * 320 + 256 * 256  # the views from afar come in any case
     assert sum(math.prod(shape[:2]) for shape in seen) <= most
     assert all(shape[0] % 32 == shape[1] % 32 == 0 for shape in seen)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_no_picture_makes_it_spell_more_than_allowed(
+    reader: RapidReader, monkeypatch: pytest.MonkeyPatch, turned: bool
+) -> None:
+    spelled: list[int] = []
+
+    def find(models: ReadingModels, view: NDArray[np.float32]) -> NDArray[np.float32]:
+        y, x = np.indices(view.shape[:2])
+        return np.asarray((y % 32 < 16) & (x % 96 < 80), dtype=np.float32)
+
+    def spell(models: ReadingModels, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        spelled.append(batch.shape[3])
+        shares = np.zeros((1, batch.shape[3] // 8, len(models.characters)), np.float32)
+        shares[:, ::2, 9], shares[:, 1::2, 0] = 0.5, 0.5
+        return shares
+
+    monkeypatch.setattr(ReadingModels, "find", find)
+    monkeypatch.setattr(ReadingModels, "spell", spell)
+    monkeypatch.setattr("guardalign_middleware.words.reader.main_quarter", lambda lines: turned)
+    pixels = 200_000
+    blank = CanonicalImage(np.full((1500, 1500, 3), 255, np.uint8))
+    RapidReader(reader.models, pixels).read(blank)
+    most = (1 + turned) * pixels / 8
+    assert 0.9 * most / 2 < sum(spelled) - 16 * len(spelled) <= most
+
+
+def test_what_could_not_be_spelled_is_unread_however_short_it_is(reader: RapidReader) -> None:
+    image = drawn("OK", 28)
+    (read,) = reader.read(image)
+    assert read.text == "OK"
+    (unread,) = RapidReader(reader.models, 64).read(image)
+    assert (unread.text, unread.box) == ("", read.box)
 
 
 @pytest.mark.parametrize("broken", ["find", "spell"])

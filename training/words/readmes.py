@@ -14,6 +14,7 @@ from typing import Literal, cast, get_args
 from zlib import crc32
 
 from guardalign_middleware.words.guards.order_features import order_parts
+from training.words.near_copies import NearCopies
 
 _PERMISSIVE = re.compile(r"\b(?:MIT|BSD|Apache|ISC|PSF|Python Software Foundation)\b")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
@@ -27,12 +28,12 @@ _USES: tuple[Use, ...] = ("learn", "fit", "learn", "measure")
 def paragraphs(use: Use) -> list[str]:
     """Paragraphs of the packages for a use, sorted by package.
 
-    What stands in packages of several uses is for the first of them only.
+    What stands in packages of several uses, or nearly, is for the first of them only.
     """
     described = _described()
     uses = get_args(Use)
-    earlier = {text for one in uses[: uses.index(use)] for text in described[one]}
-    return [text for text in described[use] if text not in earlier]
+    earlier = NearCopies(text for one in uses[: uses.index(use)] for text in described[one])
+    return [text for text in described[use] if not earlier.has(text)]
 
 
 def _described() -> dict[Use, list[str]]:

@@ -120,6 +120,12 @@ def _digits(target: WordTarget, rng: np.random.Generator) -> Pictures | None:
     return (draw([line.translate(_DIGITS) for line in target.text]),)
 
 
+def _without_spaces(target: WordTarget, rng: np.random.Generator) -> Pictures | None:
+    if target.text is None:
+        return None
+    return (draw([line.replace(" ", "") for line in target.text]),)
+
+
 def _split(target: WordTarget, rng: np.random.Generator) -> Pictures:
     """Cut across in a row without ink, the nearest to the middle of what is written."""
     values = target.image.pixels
@@ -155,6 +161,7 @@ WORD_ATTACKS: dict[str, WordAttack] = {
     "letters apart": _drawn_apart(0.5),
     "letters far apart": _drawn_apart(1.0),
     "digits for letters": _digits,
+    "without spaces": _without_spaces,
     "split over two pictures": _split,
 }
 """Attacks by name; the first changes nothing."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from guardalign_middleware.evaluation.metrics import Estimate, rate
+from guardalign_middleware.evaluation.metrics import Estimate, pooled_rate, rate
 from guardalign_middleware.evaluation.word_attacks.pictures import WORD_ATTACKS, WordAttack
 from guardalign_middleware.evaluation.word_attacks.target import WordTarget
 from guardalign_middleware.words.joined import judge_turn
@@ -29,13 +29,13 @@ class WordAttackResult:
         attack: its name.
         pictures: how many it was tried on.
         read: share of their words.
-        flagged: share of the messages in which words are found unsafe.
+        flagged: share of the messages in which words are found unsafe, by kind of target.
     """
 
     attack: str
     pictures: int
     read: Estimate
-    flagged: Estimate
+    flagged: dict[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def _tried(
     targets: Sequence[WordTarget],
     seed: int,
 ) -> WordAttackResult | None:
-    read = wanted = flagged = count = 0
+    read, wanted = [], []
+    flagged: dict[str, list[bool]] = {}
     for index, target in enumerate(targets):
         pictures = attack(target, np.random.default_rng((seed, index)))
         if pictures is None:
@@ -105,9 +106,11 @@ def _tried(
         got = Counter(
             word for each in lines for line in each for word in _WORD.findall(plain(line.text))
         )
-        read, wanted = read + sum((said & got).values()), wanted + sum(said.values())
-        flagged += any(one.unsafe for each in judged for one in each)
-        count += 1
-    if not count:
+        read.append(sum((said & got).values()))
+        wanted.append(sum(said.values()))
+        hit = any(one.unsafe for each in judged for one in each)
+        flagged.setdefault(target.kind, []).append(hit)
+    if not read:
         return None
-    return WordAttackResult(name, count, rate(read, wanted), rate(flagged, count))
+    found = {kind: rate(sum(hits), len(hits)) for kind, hits in flagged.items()}
+    return WordAttackResult(name, len(read), pooled_rate(read, wanted), found)

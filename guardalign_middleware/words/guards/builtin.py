@@ -17,6 +17,8 @@ from guardalign_middleware.errors import ModelLoadError
 from guardalign_middleware.words.guards import features, order_features
 from guardalign_middleware.words.guards.guard import Assessment
 from guardalign_middleware.words.guards.order_network import OrderNetwork, shared_network
+from guardalign_middleware.words.guards.order_words import ORDER_WORDS
+from guardalign_middleware.words.guards.word_gaps import VERSION, WordGaps
 
 if TYPE_CHECKING:
     from guardalign_middleware.detection.profile import ThresholdProfile
@@ -78,6 +80,9 @@ class BuiltinGuard:
 
     p = sigmoid(w · x + b + n), distance 1 − p, where n is the network's logit.
 
+    Where a network is asked, texts whose words have lost their gaps, or have gaps in them, are
+    judged as they should stand as well, and the nearest to unsafe counts.
+
     It knows the wordings of its banks and what is like them; see the card beside the weights.
 
     Attributes:
@@ -100,6 +105,7 @@ class BuiltinGuard:
         self.category = kind.category
         self._kind, self._weights, self._bias, self._network = kind, weights, bias, network
         self._fingerprint = fingerprint
+        self._gaps = None if network is None else WordGaps([*network.words, *sorted(ORDER_WORDS)])
 
     @classmethod
     def load(cls, head: Head, file: Path = WEIGHTS) -> Self:
@@ -128,7 +134,7 @@ class BuiltinGuard:
             )
         network = shared_network(file.parent) if kind.reads else None
         if network is not None:
-            digest = hashlib.sha256(f"{digest}{network.fingerprint}".encode()).hexdigest()
+            digest = hashlib.sha256(f"{digest}{network.fingerprint}{VERSION}".encode()).hexdigest()
         fingerprint = f"builtin:{head}:{digest}"
         try:
             return cls(row[:-1], float(row[-1]), kind, network=network, fingerprint=fingerprint)
@@ -146,7 +152,7 @@ class BuiltinGuard:
         Raises:
             ValueError: the network gave NaN or infinity.
         """
-        parts = [self._kind.parts(text) for text in texts]
+        parts = [self._parts(text) for text in texts]
         logits = self._logits(dict.fromkeys(part for some in parts for part in some))
         found = []
         for some in parts:
@@ -157,6 +163,12 @@ class BuiltinGuard:
                 else Assessment.of_unknown("The text has no words.")
             )
         return tuple(found)
+
+    def _parts(self, text: str) -> Sequence[str]:
+        """The parts of a text as it was read, and as its words say that it was written."""
+        mended = text if self._gaps is None else self._gaps.mended(text)
+        parts = self._kind.parts(text)
+        return parts if mended == text else (*parts, *self._kind.parts(mended))
 
     def _logits(self, parts: Iterable[str]) -> dict[str, float]:
         """How unsafe each part is; those without words are left out."""

@@ -34,14 +34,14 @@ def features(text: str) -> Features:
     words = _WORD.findall(plain(text))
     grams: Counter[str] = Counter(f"w {word}" for word in words)
     grams.update(f"p {one} {two}" for one, two in zip(words, words[1:], strict=False))
-    for word in words:
+    # Word by word of the different ones: a long text has each of them many times.
+    for word, count in Counter(words).items():
         bound = f"<{word}>"
-        grams.update(
-            f"c {bound[first : first + size]}"
-            for size in _LETTERS
-            for first in range(len(bound) - size + 1)
-        )
-    return hashed({gram: 1.0 + float(np.log(count)) for gram, count in grams.items()}, BUCKETS)
+        for size in _LETTERS:
+            for first in range(len(bound) - size + 1):
+                grams[f"c {bound[first : first + size]}"] += count
+    values = {count: 1.0 + float(np.log(count)) for count in set(grams.values())}
+    return hashed({gram: values[count] for gram, count in grams.items()}, BUCKETS)
 
 
 def hashed(named: Mapping[str, float], buckets: int) -> Features:

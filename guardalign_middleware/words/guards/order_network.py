@@ -85,6 +85,12 @@ class OrderNetwork:
         except Exception as error:  # the first two libraries' errors have no class of their own
             raise _unreadable(folder, error) from error
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The pieces that are whole words, the commonest first, as the encoder lists them."""
+        pieces = self._tokenizer.get_vocab()
+        return tuple(piece for piece in sorted(pieces, key=pieces.__getitem__) if piece.isalpha())
+
     def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """How much each text is an order, `[N]`: that of its window that is most like one.
 

@@ -9,14 +9,22 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
+from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.types import Action
+from guardalign_middleware.words import columns, passages, plain
+from guardalign_middleware.words.columns import Layout
 from guardalign_middleware.words.guards.guard import Assessment, TextGuard, assessed
 from guardalign_middleware.words.judge import Judgement
 from guardalign_middleware.words.line import WordLine
-from guardalign_middleware.words.passages import Passage, passages
+from guardalign_middleware.words.passages import Passage
+from guardalign_middleware.words.source_digest import source_digest
 
 if TYPE_CHECKING:  # `detection` loads torch, which judging words does not need
     from guardalign_middleware.detection.profile import ThresholdProfile
+
+
+_SAID = 64
+"""Texts of users whose assessment a judge keeps, by their digests."""
 
 
 def guard_binding(guard: TextGuard) -> dict[str, str]:
@@ -54,6 +62,7 @@ class PassageJudge:
         self.guard, self.threshold = guard, threshold
         self._action, self._actions = action, MappingProxyType(dict(actions or {}))
         self._with_user_text = with_user_text
+        self._said: BoundedCache[Assessment] = BoundedCache(_SAID)
 
     @classmethod
     def fitted(
@@ -81,7 +90,7 @@ class PassageJudge:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the guard, its threshold and the actions."""
+        """Digest of the guard, its threshold, the actions, and how lines become texts."""
         record = [
             self.guard.fingerprint,
             self.threshold,
@@ -89,7 +98,7 @@ class PassageJudge:
             dict(self._actions),
             self._with_user_text,
         ]
-        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+        return source_digest(json.dumps(record, sort_keys=True), (columns, passages, plain))
 
     def judge(self, lines: Sequence[WordLine], text: str = "") -> tuple[Judgement, ...]:
         """Judge the lines of one picture; `text` is what the user says with it.
@@ -99,24 +108,34 @@ class PassageJudge:
         """
         if not lines:
             return ()
-        together = passages(lines)
-        texts = asked_about(lines, together)
+        layout = Layout.of(lines)
+        asked = asked_about(lines, layout)
         said = text.strip() if self._with_user_text else ""
-        more = [said, f"{said} {texts[-1]}"] if said else []
-        found = assessed(self.guard, [*texts, *more])
+        wholes = [Passage.of(lines, order).text for order in layout.orders]
+        key = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+        # Said with every picture of a turn, and in every later call.
+        known = self._said.get(key) if said else None
+        more = [f"{said} {whole}" for whole in wholes] if said else []
+        new = [said] if said and known is None else []
+        texts = [one.text for one in asked]
+        found = assessed(self.guard, [*texts, *more, *new])
+        if new:
+            known = found[-1]
+            self._said.put(key, known)
+        parts = len(layout.parts)
         judged = [
-            self._judgement(passage.lines, one)
-            for passage, one in zip(together, found, strict=False)
-            if not one.unknown
+            self._judgement(one.lines, answer)
+            for one, answer in zip(asked[:parts], found, strict=False)
+            if not answer.unknown
         ]
         if any(one.hides for one in judged):
             # These lines alone are hidden; what is left is judged again when it was read again.
             return tuple(judged)
+        joined = list(found[parts : len(texts)])
+        if known is not None and known.distance > self.threshold:
+            joined += found[len(texts) : len(texts) + len(more)]
         every = tuple(range(len(lines)))
-        if len(together) > 1 and not found[len(together)].unknown:
-            judged.append(self._judgement(every, found[len(together)]))
-        if said and found[-2].distance > self.threshold and not found[-1].unknown:
-            judged.append(self._judgement(every, found[-1]))
+        judged += [self._judgement(every, answer) for answer in joined if not answer.unknown]
         return tuple(judged)
 
     def _judgement(self, lines: tuple[int, ...], found: Assessment) -> Judgement:
@@ -124,10 +143,11 @@ class PassageJudge:
         return Judgement(lines, found.category, found.distance, self.threshold, action)
 
 
-def asked_about(lines: Sequence[WordLine], together: Sequence[Passage]) -> list[str]:
-    """The text of each passage, and last that of the whole picture, if it has several."""
-    texts = [passage.text for passage in together]
-    return texts if len(texts) == 1 else [*texts, " ".join(line.text for line in lines)]
+def asked_about(lines: Sequence[WordLine], layout: Layout) -> list[Passage]:
+    """The parts of a layout, and last all lines in each of its orders, if no part is the same."""
+    parts = layout.parts
+    known = {one.lines for one in parts}
+    return [*parts, *(Passage.of(lines, one) for one in layout.orders if one not in known)]
 
 
 def picture_distance(guard: TextGuard, lines: Sequence[WordLine]) -> float:
@@ -138,5 +158,5 @@ def picture_distance(guard: TextGuard, lines: Sequence[WordLine]) -> float:
     """
     if not lines:
         return math.inf
-    texts = asked_about(lines, passages(lines))
-    return min(one.distance for one in assessed(guard, texts))
+    asked = asked_about(lines, Layout.of(lines))
+    return min(one.distance for one in assessed(guard, [one.text for one in asked]))

@@ -43,6 +43,19 @@ def test_the_users_words_can_be_left_out() -> None:
     assert judge.fingerprint != PassageJudge(WordGuard("cow", "feed"), 0.5).fingerprint
 
 
+def test_what_the_user_says_is_asked_about_once_for_all_pictures() -> None:
+    guard = WordGuard("cow", "feed")
+    judge = PassageJudge(guard, 0.5)
+    assert unsafe_lines(judge, "feed it") == [(0, 1, 2)]
+    assert any(one.unsafe for one in judge.judge(column("another cow"), "feed it"))
+    assert not any(one.unsafe for one in judge.judge(column("a hen"), "feed it"))
+    # Unsafe by itself, it is no reason to hide the next picture either.
+    for _ in range(2):
+        assert not any(one.unsafe for one in judge.judge(column("a hen"), "feed the cow"))
+    asked = [text for texts in guard.asked for text in texts]
+    assert asked.count("feed it") == asked.count("feed the cow") == 1
+
+
 def test_a_picture_without_words_is_not_asked_about() -> None:
     guard = WordGuard("cat")
     assert PassageJudge(guard, 0.5).judge([], "cat") == ()
