@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
+from guardalign_middleware.conversation.tools import Kinds
 from guardalign_middleware.conversation.walk import ConversationWalk, Fields
 from guardalign_middleware.intake.part import block_type
 from guardalign_middleware.intake.walk_modes import Mode
@@ -30,7 +31,7 @@ class TypedWalk(ConversationWalk):
     body_fields: ClassVar[Fields] = {"instructions": "words"}
     stored_fields = frozenset()
     message_fields: ClassVar[Fields] = {}
-    tools = ()
+    tools: ClassVar[Kinds] = {}
     files: ClassVar[tuple[type, ...]]
 
     @abstractmethod

@@ -189,8 +189,8 @@ def _checked_url(url: str, *, allow_http: bool) -> httpx.URL:
 
 
 def _check_seconds(seconds: object) -> None:
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not (number and 0 < seconds < float("inf")):
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds
+    if not 0 < number < float("inf"):
         raise SetupError(
             f"timeout should be > 0 and finite, a number of seconds. Received {seconds!r}."
         )
