@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from guardalign_middleware import sent_turns
 from guardalign_middleware.conversation import (
     CHAT,
     MESSAGES,
@@ -14,7 +13,7 @@ from guardalign_middleware.conversation import (
     Handling,
     dialect_of,
 )
-from guardalign_middleware.errors import ConfigError, ImageRejected, MessageError
+from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.handling import OnUnsafeSent
 from guardalign_middleware.testing import all_red, has_red, picture, png, red_guard
 from guardalign_middleware.testing.histories import INERT, SPOKEN
@@ -518,46 +517,3 @@ def test_a_blocked_picture_among_words_ends_nothing(
     assert cleaned.decision in {"mask", "block"}
     assert b64(HOPELESS)[40:80] not in str(cleaned.body)
     assert "found unsafe" in str(cleaned.body)
-
-
-@pytest.mark.parametrize(("older", "hashed"), [(False, 2), (True, 0)])
-def test_a_turn_is_hashed_once_for_all_its_pictures_and_an_older_one_never(
-    older: bool, hashed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    feed, pieces = sent_turns._feed, list[object]()
-
-    def counted(update: Any, value: object) -> None:
-        pieces.append(value)
-        feed(update, value)
-
-    monkeypatch.setattr(sent_turns, "_feed", counted)
-    user = said("user", *[link(HOPELESS)] * 6)
-    turns = (user, said("assistant", LOOK), said("user", LOOK)) if older else (user,)
-    cleaned = ConversationGuard(red_guard()).clean(chat(*turns), CHAT)
-    assert len(cleaned.outcomes) == 6
-    assert len(cleaned.blocked) == (0 if older else 6)
-    # Twice: the turn itself, and as the last one, by which the conversation is recognized.
-    assert pieces.count(url(HOPELESS)) == 6 * hashed
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"on_unsafe": "flag"},
-        {"on_unsafe": "masks"},
-        {"on_refused": "Raise"},
-        {"on_blocked": "raise"},
-        {"on_blocked": True},
-    ],
-)
-def test_values_that_the_guard_does_not_know_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} should be one of"):
-        Handling(**wrong)
-
-
-@pytest.mark.parametrize("on_unsafe", ["mask", "notice", "block"])
-@pytest.mark.parametrize("on_refused", ["raise", "notice"])
-@pytest.mark.parametrize("on_blocked", ["reply", "notice"])
-def test_values_that_it_knows_are_taken(on_unsafe: Any, on_refused: Any, on_blocked: Any) -> None:
-    handling = Handling(on_unsafe, on_refused, on_blocked)
-    assert ConversationGuard(red_guard(), handling).handling is handling

@@ -1,0 +1,56 @@
+"""What the guard of conversations is told to do, and how often it hashes what it refused."""
+
+from typing import Any
+
+import pytest
+
+from guardalign_middleware import sent_turns
+from guardalign_middleware.conversation import CHAT, ConversationGuard, Handling
+from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.testing import all_red, png, red_guard
+from tests.conversation.positions import LOOK, chat, link, said, url
+
+HOPELESS = png(all_red())
+
+
+@pytest.mark.parametrize(("older", "hashed"), [(False, 2), (True, 0)])
+def test_a_turn_is_hashed_once_for_all_its_pictures_and_an_older_one_never(
+    older: bool, hashed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed, pieces = sent_turns._feed, list[object]()
+
+    def counted(update: Any, value: object) -> None:
+        pieces.append(value)
+        feed(update, value)
+
+    monkeypatch.setattr(sent_turns, "_feed", counted)
+    user = said("user", *[link(HOPELESS)] * 6)
+    turns = (user, said("assistant", LOOK), said("user", LOOK)) if older else (user,)
+    cleaned = ConversationGuard(red_guard()).clean(chat(*turns), CHAT)
+    assert len(cleaned.outcomes) == 6
+    assert len(cleaned.blocked) == (0 if older else 6)
+    # Twice: the turn itself, and as the last one, by which the conversation is recognized.
+    assert pieces.count(url(HOPELESS)) == 6 * hashed
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"on_unsafe": "flag"},
+        {"on_unsafe": "masks"},
+        {"on_refused": "Raise"},
+        {"on_blocked": "raise"},
+        {"on_blocked": True},
+    ],
+)
+def test_values_that_the_guard_does_not_know_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} should be one of"):
+        Handling(**wrong)
+
+
+@pytest.mark.parametrize("on_unsafe", ["mask", "notice", "block"])
+@pytest.mark.parametrize("on_refused", ["raise", "notice"])
+@pytest.mark.parametrize("on_blocked", ["reply", "notice"])
+def test_values_that_it_knows_are_taken(on_unsafe: Any, on_refused: Any, on_blocked: Any) -> None:
+    handling = Handling(on_unsafe, on_refused, on_blocked)
+    assert ConversationGuard(red_guard(), handling).handling is handling
