@@ -286,17 +286,8 @@ def test_a_picture_in_reasoning_or_in_a_call_is_cleaned(kind: str) -> None:
     assert repr(RAW[40:80])[2:-1] not in seen
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        UNSAFE.pixels,
-        UNSAFE.pixels.astype(np.float64)[None],
-        np.frombuffer(RAW, np.uint8),
-        (item for item in [RAW]),
-        {"a": np.zeros((16, 16))},
-    ],
-)
-def test_what_cannot_be_searched_is_refused(value: Any) -> None:
+def test_what_cannot_be_searched_is_refused() -> None:
+    value = (item for item in [RAW])
     with pytest.raises(MessageError):
         send(beside(x=value))
     (shown, *_) = send(ChatMessage(role="assistant", additional_kwargs={"x": value}), *ask())
