@@ -4,7 +4,7 @@
 | --- | --- |
 | text, reasoning, titles, tools' arguments | words: only a complete, unsafe picture changes |
 | image, document of an image type | guarded |
-| audio | passes; refused if its bytes are a picture |
+| audio | passes; refused if its bytes are a picture, a film or a PDF file |
 | document of a text type | words |
 | video, any other document | refused, or counted as unscanned; a picture in disguise is guarded |
 | block of an unknown kind | passes if nothing in it could be a picture or lead to one |
@@ -171,12 +171,14 @@ class MessageWalk:
     def _media(self, block: MediaBlock, place: str) -> Any:
         media = media_of(block, place)
         if isinstance(block, AudioBlock):
-            if media.kind == "image" and self._is_picture(media.found):
+            picture = media.kind == "image" and self._is_picture(media.found)
+            if picture or media.kind not in {"audio", "image"}:
+                what = "an image" if picture else "a film or a PDF file"
                 raise ImageRejected(
-                    f"{place} holds an image that is declared as audio.",
+                    f"{place} holds {what} that is declared as audio.",
                     reason="unsupported_type",
                     source=place,
-                    remedy="Pass it as an ImageBlock.",
+                    remedy="Pass it as a block of its own kind, such as an ImageBlock.",
                 )
         elif media.found is not None:
             return _shown(self._visitor.picture(media.found), block)
