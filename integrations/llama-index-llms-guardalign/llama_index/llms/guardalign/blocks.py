@@ -42,6 +42,7 @@ from guardalign_middleware.intake.containers import same_objects
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.intake.pdf import pdf_not_allowed
 from guardalign_middleware.intake.picture_traces import picture_trace, starts_like_picture
+from guardalign_middleware.intake.walk_modes import field_modes
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.verdict_records import is_record_key
 from llama_index.llms.guardalign.images import Found, Resolver, in_anything, in_block
@@ -154,7 +155,7 @@ class MessageWalk:
             return self._media(block, place)
         if not isinstance(block, BaseContentBlock):
             if isinstance(block, Mapping | str):
-                return self._content_of(block, place, None)
+                return self._content_of(block, place, "blocks")
             raise MessageError(f"{place} holds a {type(block).__name__}.", remedy=_UNKNOWN)
         if isinstance(block, CachePoint | CacheControl) or not isinstance(block, _KNOWN):
             depth = "known" if isinstance(block, _KNOWN) else "unknown"
@@ -280,7 +281,7 @@ class MessageWalk:
             typed=self.typed,
             strict=True,
         )
-        return walk.walk(value, key)
+        return walk.walk(value, key, field_modes({}, None, "beside")(key, value))
 
     def _loose(self, loose: LooseImages) -> list[Any]:
         def shown(item: Any) -> Any:

@@ -10,7 +10,7 @@ import base64
 import dataclasses
 import datetime
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,14 +41,17 @@ from guardalign_middleware.intake.containers import (
     with_items,
 )
 from guardalign_middleware.intake.extent import picture_format
+from guardalign_middleware.intake.walk_modes import Mode
 from guardalign_middleware.sanitize import SanitizedImage
 from llama_index.llms.guardalign.images import Found
 from llama_index.llms.guardalign.visitors import Visitor, encoded
 
-Inside = Callable[[Any, object], Any]
-"""Walks through a value that stands under a key, and returns it or a copy."""
+Inside = Callable[[Any, object, Mode | None], Any]
+"""Walks through a value that stands under a key, in a mode or in that around it."""
 
 _MAX_DEPTH = 64
+SHOWN: tuple[Mode, ...] = ("strict", "block")
+"""The modes of content, and of the fields of its blocks."""
 _PLAIN = (*PLAIN, datetime.tzinfo, np.number, np.bool_, np.datetime64)
 
 
@@ -70,7 +73,7 @@ class ValueWalk:
         place: str,
         *,
         text: Callable[[str, object], Any] | None = None,
-        mapping: Callable[[Mapping[Any, Any], Inside], Any] | None = None,
+        mapping: Callable[[Mapping[Any, Any], Inside, Mode], Any] | None = None,
         typed: Callable[[Any, str], Any] | None = None,
         strict: bool = False,
     ) -> None:
@@ -81,14 +84,16 @@ class ValueWalk:
         self._typed = typed
         self._strict = strict
         self._open: list[int] = []
-        self._done: dict[int, tuple[Any, Any]] = {}
+        self._done: dict[tuple[int, Mode], tuple[Any, Any]] = {}
+        self._mode: Mode = "loose"
 
-    def walk(self, value: Any, key: object = None) -> Any:
+    def walk(self, value: Any, key: object = None, mode: Mode | None = None) -> Any:
         """The value itself, or a copy with cleaned pictures.
 
         Args:
             value: any value.
             key: the key under which it stands in a mapping.
+            mode: how it is read; None: as what is around it.
 
         Raises:
             MessageError: it cannot be searched, contains itself, or is nested too deeply.
@@ -103,18 +108,23 @@ class ValueWalk:
                 f"{self._place} contains itself, or is nested deeper than {_MAX_DEPTH} levels.",
                 remedy="Flatten it.",
             )
-        if id(value) in self._done:
-            return self._done[id(value)][1]
+        outer, self._mode = self._mode, mode or self._mode
         self._open.append(id(value))
         try:
+            return self._once(value)
+        finally:
+            self._open.pop()
+            self._mode = outer
+
+    def _once(self, value: Any) -> Any:
+        seen = id(value), self._mode
+        if seen not in self._done:
             new = self._typed(value, self._place) if self._typed else NotImplemented
             if new is NotImplemented:
                 new = self._container(value)
-        finally:
-            self._open.pop()
-        # With the value, so that its id stays its own.
-        self._done[id(value)] = (value, new)
-        return new
+            # With the value, so that its id stays its own.
+            self._done[seen] = value, new
+        return self._done[seen][1]
 
     def _string(self, value: str, key: object) -> Any:
         return self._visitor.words(value) if self._text is None else self._text(value, key)
@@ -126,7 +136,7 @@ class ValueWalk:
             return self._image(value)
         if isinstance(value, Mapping):
             if self._mapping is not None:
-                return self._mapping(value, self.walk)
+                return self._mapping(value, self.walk, self._mode)
             return walk_items(value, self.walk)
         if isinstance(value, Url | MultiHostUrl):
             return value if self._string(text := str(value), None) is text else notices.UNSAFE
@@ -166,9 +176,12 @@ class ValueWalk:
             raise self._unreplaced(value)
         found = pictures_in(array)
         if found is None:
+            if self._mode in SHOWN and could_be_picture(array):
+                raise self._unread(array.shape)
             return value
+        sure = found.sure or self._mode in SHOWN
         pictures = list(found.pictures())
-        items = [self._visitor.picture(self._pixels(each, found.sure)) for each in pictures]
+        items = [self._visitor.picture(self._pixels(each, sure)) for each in pictures]
         if all(item is None for item in items):
             return value
         cleaned = [
@@ -191,11 +204,7 @@ class ValueWalk:
         if box is None and (hasattr(value, "__dict__") or not isinstance(value, Iterator)):
             box = opened_object(value)
         if box is None and _is_closed_array(value):
-            raise MessageError(
-                f"{self._place} holds an array of the shape {tuple(value.shape)}, which could be a "
-                "picture.",
-                remedy="Pass pictures as an ImageBlock, or as NumPy arrays.",
-            )
+            raise self._unread(value.shape)
         if self._strict and (stream or (box is None and not _is_empty(value))):
             raise MessageError(
                 f"{self._place} holds a {type(value).__name__}, which cannot be searched.",
@@ -215,6 +224,12 @@ class ValueWalk:
         except Unopened as error:
             raise self._unreplaced(value) from error
 
+    def _unread(self, shape: Iterable[int]) -> MessageError:
+        return MessageError(
+            f"{self._place} holds an array of the shape {tuple(shape)}, which could be a picture.",
+            remedy="Pass pictures as ImageBlocks, or as uint8 arrays [height, width, 3].",
+        )
+
     def _unreplaced(self, value: Any) -> MessageError:
         return MessageError(
             f"{self._place} holds a {type(value).__name__} whose picture cannot be replaced.",
@@ -224,7 +239,7 @@ class ValueWalk:
 
 def walk_items(value: Mapping[Any, Any], walk: Inside) -> Any:
     """A mapping itself, or a copy of the same kind with the keys and values that `walk` returns."""
-    new = {walk(key, None): walk(item, key) for key, item in value.items()}
+    new = {walk(key, None, None): walk(item, key, None) for key, item in value.items()}
     if _same(new.items(), value.items()):
         return value
     # Where a key has changed, the old one must not stay.
