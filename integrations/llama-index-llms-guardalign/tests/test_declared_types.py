@@ -36,6 +36,7 @@ from llama_index_support.doubles import PlainLLM
 RAW = png(UNSAFE)
 RAW64 = base64_png(UNSAFE)
 PDF = b"%PDF-1.4\n" + RAW + b"\n%%EOF"
+REAL_PDF = b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\n"
 MARKER = RAW64[40:120]
 
 
@@ -110,6 +111,7 @@ SOUND = {
 }
 NO_SOUND = {
     "pdf": PDF,
+    "noise": bytes(900) + REAL_PDF,
     "mp4": mp4(b"isom", b"soun", b"vide"),
     "webm": b"\x1aE\xdf\xa3\x42\x82\x84webm\x85V_VP9" + bytes(40),
 }
@@ -156,6 +158,8 @@ def test_a_text_document_passes_as_words(name: str) -> None:
     for text in ("a,b\n1,2\n", "x = 'data:image/png;base64,'", "grüße", f"see {data_url(SAFE)}"):
         block = DocumentBlock(data=text.encode(), document_mimetype=name)
         assert send(ChatMessage(role="user", blocks=[block]))[0].blocks[0] is block
+    speaks = DocumentBlock(data=b"A PDF file begins with %PDF-1.4.", document_mimetype=name)
+    assert send(ChatMessage(role="user", blocks=[speaks]))[0].blocks[0] is speaks
     block = DocumentBlock(data=f"ü {data_url(UNSAFE)} ü".encode(), document_mimetype=name)
     (shown,) = send(ChatMessage(role="user", blocks=[block]))[0].blocks
     text = shown.resolve_document().read().decode()
@@ -170,6 +174,9 @@ def test_a_text_document_passes_as_words(name: str) -> None:
         DocumentBlock(data=PDF, document_mimetype="application/pdf"),
         DocumentBlock(data=PDF),
         DocumentBlock(data=PDF, document_mimetype="text/plain"),
+        DocumentBlock(data=b"\n" + PDF, document_mimetype="text/plain", title="a.pdf"),
+        DocumentBlock(data=b"\xef\xbb\xbf \n" + PDF, document_mimetype="text/csv"),
+        DocumentBlock(data=b"#!/bin/pdf\n" + REAL_PDF, document_mimetype="text/html"),
         DocumentBlock(data=b"PK\x03\x04", document_mimetype="application/zip"),
         DocumentBlock(url="https://example.org/a.pdf"),
         DocumentBlock(url="https://example.org/a.txt"),

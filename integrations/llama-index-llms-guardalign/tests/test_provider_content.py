@@ -18,6 +18,7 @@ from llama_index_support.doubles import PlainLLM
 LINK = "https://example.org/a"
 RAW64 = base64_png(UNSAFE)
 PDF = base64.b64encode(b"%PDF-1.4\n" + bytes(100)).decode()
+LATE_PDF = base64.b64encode(b"a,b\n%PDF-1.4\n1 0 obj\n<<>>\n").decode()
 FILM = base64.b64encode(b"\0\0\0\x18ftypisom" + bytes(12) + b"hdlr" + bytes(8) + b"vide").decode()
 WORDS = [{"type": "text", "text": "a"}]
 
@@ -56,6 +57,7 @@ UNREAD: dict[str, dict[str, Any]] = {
         "file": {"filename": "a.pdf", "file_data": f"data:text/plain;base64,{PDF}"},
     },
     "a PDF that is declared CSV": {"type": "page", "page": f"data:text/csv;base64,{PDF}"},
+    "a PDF behind a line, declared CSV": {"type": "page", "a": f"data:text/csv;base64,{LATE_PDF}"},
     "a PDF that is declared sound": {
         "type": "input_audio",
         "input_audio": {"data": f"data:audio/wav;base64,{PDF}", "format": "wav"},

@@ -39,9 +39,10 @@ from llama_index.core.schema import BaseNode, NodeWithScore
 from guardalign_middleware import notices
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.containers import same_objects
+from guardalign_middleware.intake.declared import Declared
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.intake.pdf import pdf_not_allowed
-from guardalign_middleware.intake.picture_traces import picture_trace, starts_like_picture
+from guardalign_middleware.intake.picture_traces import picture_trace
 from guardalign_middleware.intake.walk_modes import field_modes
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.verdict_records import is_record_key
@@ -316,7 +317,7 @@ def _base(block: MediaBlock) -> type[BaseContentBlock]:
 
 
 def _is_text(data: bytes) -> bool:
-    return not starts_like_picture(data[:18])
+    return not Declared("text", (data,)).holds_pages()
 
 
 def _copied(block: Any, update: Mapping[str, Any]) -> Any:

@@ -15,11 +15,12 @@ from llama_index.core.base.llms.types import AudioBlock, DocumentBlock, VideoBlo
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.extent import picture_format
 from guardalign_middleware.intake.media_types import MediaKind, media_kind
+from guardalign_middleware.intake.pdf_marks import REACH
 from guardalign_middleware.intake.sound import is_no_sound, may_be_film
 from llama_index.llms.guardalign.images import Found, base64_text, in_block
 
 MediaBlock = DocumentBlock | VideoBlock | AudioBlock
-_HEAD = 64
+_HEAD = REACH
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.block_kinds import ARGUMENTS, UNTYPED, kind_of
 from guardalign_middleware.intake.block_rules import Refusal, judge
 from guardalign_middleware.intake.data_url import is_data_url
-from guardalign_middleware.intake.declared import declared, file_bytes
+from guardalign_middleware.intake.declared import Declared, declared
 from guardalign_middleware.intake.dialects import ImageSlot
 from guardalign_middleware.intake.extent import picture_format
 from guardalign_middleware.intake.hidden_images import HiddenImage, hidden_images
 from guardalign_middleware.intake.media_types import MediaKind, media_kind
-from guardalign_middleware.intake.picture_traces import is_encoded_picture, starts_like_picture
+from guardalign_middleware.intake.picture_traces import is_encoded_picture
 from guardalign_middleware.intake.walk_modes import Mode, field_modes
 from llama_index.llms.guardalign.images import Found
 from llama_index.llms.guardalign.media_blocks import type_in_url
@@ -32,8 +32,6 @@ from llama_index.llms.guardalign.visitors import Visitor, encoded
 UNSCANNED_REMEDY = (
     "Convert its pages or frames to images, or set allow_unscanned=True to send it unscanned."
 )
-HEAD = 1024
-"""Within so many bytes, a reader of PDF files looks for the beginning."""
 WORDS = frozenset(
     "text content thinking reasoning reasoning_content refusal output_text title name description"
     " role id call_id tool_call_id signature thoughtSignature thought_signature encrypted_content"
@@ -100,8 +98,9 @@ class ProviderContent:
         def inside(value: Any, key: object, _: Mode | None) -> Any:
             return walk(value, key, mode_of(key, value))
 
-        if kind is None and mode == "strict":
-            kind = "image" if isinstance(verdict, ImageSlot) else _media(verdict)
+        if kind == "text" or (mode == "strict" and kind in {"audio", None}):
+            # What contradicts its type or leads elsewhere is a file to the core.
+            kind = _media(verdict) or kind
         if kind is None and not isinstance(verdict, Refusal):
             return self._items(block, inside)
         return self._visitor.unit(
@@ -171,7 +170,7 @@ class ProviderContent:
         return f"data:{self._written};base64,{base64.b64encode(data).decode('ascii')}"
 
     def _encoded_file(self, text: str, kind: MediaKind) -> str:
-        if kind == "text" and starts_like_picture(file_bytes(text, HEAD) or b""):
+        if kind == "text" and Declared("text", (text,)).holds_pages():
             kind = "file"
         if kind not in {"audio", "text"}:
             self._permit(kind)
@@ -191,7 +190,9 @@ class ProviderContent:
 
 
 def _media(verdict: object) -> MediaKind | None:
-    """What the core found in a block that is no file by its own type."""
+    """What a block is to the core, if that is more than words or sound."""
+    if isinstance(verdict, ImageSlot):
+        return "image"
     return verdict.media if isinstance(verdict, Refusal) else None
 
 
