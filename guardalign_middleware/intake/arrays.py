@@ -25,7 +25,9 @@ def as_array(value: Any) -> NDArray[Any] | None:
     """An array, a tensor of any library, or a table, as a NumPy array; None for anything else."""
     if isinstance(value, np.ndarray):
         return value
-    if isinstance(value, np.generic | type) or not hasattr(type(value), "__array__"):
+    if isinstance(value, np.generic | type):
+        return None
+    if not any(hasattr(type(value), name) for name in ("__array__", "__array_interface__")):
         return None
     try:
         if _is_tensor(value):
@@ -54,8 +56,10 @@ def like(value: Any, array: NDArray[Any]) -> Any:
 
 
 def as_numbers(data: Any, array: NDArray[Any]) -> NDArray[Any]:
-    """Bytes as an array of the same type."""
-    return np.frombuffer(bytes(data), dtype=array.dtype).copy()
+    """Bytes as an array of the same type, with a number for each byte."""
+    if array.dtype.itemsize == 1:
+        return np.frombuffer(bytes(data), dtype=array.dtype).copy()
+    return np.frombuffer(bytes(data), dtype=np.uint8).astype(array.dtype)
 
 
 def could_be_picture(array: NDArray[Any]) -> bool:

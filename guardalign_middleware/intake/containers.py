@@ -56,6 +56,7 @@ PLAIN = (
 BUFFERS = (array.array, ctypes.Array, mmap.mmap, memoryview)
 """Types that hold bytes in another form."""
 _MAX_ATTRIBUTES = 200
+_LEAST_FILE = 44
 _MAX_WORDS = 2**24
 
 
@@ -150,7 +151,7 @@ def cells(value: Any, array: NDArray[Any]) -> Opened:
     return Opened(flat, rebuild)
 
 
-def as_file(numbers: Sequence[Any], least: int = 44) -> bytes | None:
+def as_file(numbers: Sequence[Any], least: int = _LEAST_FILE) -> bytes | None:
     """The bytes of a picture that is written as a list of at least so many numbers."""
     if len(numbers) < least or type(numbers[0]) is not int:
         return None
@@ -160,6 +161,20 @@ def as_file(numbers: Sequence[Any], least: int = 44) -> bytes | None:
         return bytes(numbers)
     except (TypeError, ValueError):
         return None
+
+
+def file_in(array: NDArray[Any]) -> bytes | None:
+    """The bytes that a vector of numbers could be; None for every other array.
+
+    Wider numbers than bytes are only taken for the file of a picture.
+    """
+    if array.ndim != 1:
+        return None
+    if array.dtype.itemsize == 1:
+        return array.tobytes()
+    if array.dtype.kind not in "iu" or as_file(array[:_LEAST_FILE].tolist()) is None:
+        return None
+    return as_file(array.tolist())
 
 
 def retyped_attributes(box: Opened, walked: list[Any]) -> list[Any]:

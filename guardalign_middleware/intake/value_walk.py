@@ -31,6 +31,7 @@ from guardalign_middleware.intake.containers import (
     Opened,
     as_file,
     cells,
+    file_in,
     opened,
     retyped_attributes,
     with_items,
@@ -169,8 +170,7 @@ class Walk(ImageValues):
         return box.rebuild(walked)
 
     def _array(self, value: Any, array: Any, place: str, mode: Mode) -> Any:
-        if array.ndim == 1 and array.dtype.itemsize == 1:
-            data = array.tobytes()
+        if (data := file_in(array)) is not None:
             cleaned = self._bytes(data, place, mode)
             return value if cleaned is data else like(value, as_numbers(cleaned, array))
         found = pictures_in(array)

@@ -75,6 +75,13 @@ def test_two_long_sides_could_be_a_picture_whatever_the_numbers_are() -> None:
     assert not could_be_picture(np.full((40, 64), "a"))
 
 
+def test_an_array_of_another_library_may_have_an_interface_only() -> None:
+    class Frame:
+        __array_interface__ = PIXELS.__array_interface__
+
+    assert np.array_equal(as_array(Frame()), PIXELS)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("value", [1, "a", b"a", [1, 2], np.float32(1), np.ndarray, None])
 def test_other_values_are_no_arrays(value: object) -> None:
     assert as_array(value) is None

@@ -22,6 +22,7 @@ from guardalign_middleware.intake.containers import (
     Unopened,
     as_file,
     cells,
+    file_in,
     opened,
     opened_object,
     with_items,
@@ -265,6 +266,15 @@ def test_the_numbers_of_a_file_are_its_bytes() -> None:
     assert as_file(list(FILE[:40]), 8) == FILE[:40]
     for numbers in ([], [1] * 64, [*FILE, 256], [*FILE, 0.5], [float(byte) for byte in FILE]):
         assert as_file(numbers) is None
+
+
+def test_a_vector_may_hold_a_file_in_numbers_of_any_width() -> None:
+    for kind in (np.uint8, np.int8, np.uint16, np.int64):
+        assert file_in(np.frombuffer(FILE, np.uint8).astype(kind)) == FILE
+    assert file_in(np.arange(64)) is None
+    assert file_in(np.array([*FILE, 256])) is None
+    assert file_in(np.frombuffer(FILE, np.uint8).astype(float)) is None
+    assert file_in(np.frombuffer(FILE, np.uint8)[None]) is None
 
 
 def test_the_cells_of_an_array_of_objects_can_be_changed() -> None:

@@ -36,6 +36,7 @@ from llama_index_support.doubles import PlainLLM
 RAW = png(UNSAFE)
 RAW64 = base64_png(UNSAFE)
 PDF = b"%PDF-1.4\n" + RAW + b"\n%%EOF"
+REAL_PDF = b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\n"
 MARKER = RAW64[40:120]
 
 
@@ -80,7 +81,8 @@ def test_a_picture_in_disguise_is_cleaned_even_where_files_may_pass(block: Any) 
 
 def test_audio_passes_unless_it_is_a_picture(tmp_path: Any) -> None:
     noise = b"RIFF\x00\x00\x00\x00WAVEfmt " + b"\xff\xd8\xff\xe0" * 50
-    for data in (noise, b"\xff\xd8\xff" + bytes(200), *files().values()):
+    sounds = [data for name, data in files().items() if name != "pdf"]
+    for data in (noise, b"\xff\xd8\xff" + bytes(200), *sounds):
         block = AudioBlock(audio=data, format="wav")
         assert send(ChatMessage(role="user", blocks=[block]))[0].blocks[0] is block
     (tmp_path / "a.wav").write_bytes(RAW)
@@ -95,11 +97,69 @@ def test_audio_passes_unless_it_is_a_picture(tmp_path: Any) -> None:
                 send(ChatMessage(role="user", blocks=[block]), allow_unscanned=allow)
 
 
+def mp4(brand: bytes, *tracks: bytes) -> bytes:
+    boxes = b"".join(b"\x00\x00\x00\x18hdlr" + bytes(8) + track + bytes(4) for track in tracks)
+    return b"\x00\x00\x00\x10ftyp" + brand + bytes(4) + b"\x00\x00\x00\x80moov" + boxes
+
+
+SOUND = {
+    "m4a": mp4(b"M4A ", b"soun"),
+    "mp4": mp4(b"isom", b"soun"),
+    "webm": b"\x1aE\xdf\xa3\x42\x82\x84webm\x86A_OPUS" + bytes(40),
+    "ogg": b"OggS\x00\x02" + bytes(22) + b"OpusHead" + bytes(40),
+    "mp3": b"ID3\x04\x00\x00\x00\x00\x00#TSSE" + bytes(40),
+}
+NO_SOUND = {
+    "pdf": PDF,
+    "noise": bytes(900) + REAL_PDF,
+    "mp4": mp4(b"isom", b"soun", b"vide"),
+    "webm": b"\x1aE\xdf\xa3\x42\x82\x84webm\x85V_VP9" + bytes(40),
+}
+
+
+def test_sound_passes_in_every_container(tmp_path: Any) -> None:
+    for name, data in SOUND.items():
+        (tmp_path / f"a.{name}").write_bytes(data)
+        for block in (
+            AudioBlock(audio=data),
+            AudioBlock(audio=data, format=name),
+            AudioBlock(path=tmp_path / f"a.{name}"),
+        ):
+            assert send(ChatMessage(role="user", blocks=[block]))[0].blocks[0] is block
+    for url in ("https://example.org/a.mp3", "https://example.org/a.mp4", "https://a.org/say?id=1"):
+        block = AudioBlock(url=url)
+        assert send(ChatMessage(role="user", blocks=[block]))[0].blocks[0] is block
+
+
+def test_a_film_or_a_pdf_is_no_sound(tmp_path: Any) -> None:
+    for name, data in NO_SOUND.items():
+        (tmp_path / "a.wav").write_bytes(data)
+        for block in (
+            AudioBlock(audio=data),
+            AudioBlock(audio=data, format="wav"),
+            AudioBlock(audio=data, format=name),
+            AudioBlock(audio=io.BytesIO(data)),
+            AudioBlock(path=tmp_path / "a.wav"),
+            AudioBlock(url=f"data:audio/wav;base64,{base64.b64encode(data).decode()}"),
+        ):
+            for allow in (False, True):
+                with pytest.raises(ImageRejected, match="film"):
+                    send(ChatMessage(role="user", blocks=[block]), allow_unscanned=allow)
+    for block in (
+        AudioBlock(audio=b"beep", format="pdf"),
+        AudioBlock(url="https://example.org/a.pdf"),
+    ):
+        with pytest.raises(ImageRejected, match="film"):
+            send(ChatMessage(role="user", blocks=[block]))
+
+
 @pytest.mark.parametrize("name", ["text/plain", "text/csv", "application/json", "text/html"])
 def test_a_text_document_passes_as_words(name: str) -> None:
     for text in ("a,b\n1,2\n", "x = 'data:image/png;base64,'", "grüße", f"see {data_url(SAFE)}"):
         block = DocumentBlock(data=text.encode(), document_mimetype=name)
         assert send(ChatMessage(role="user", blocks=[block]))[0].blocks[0] is block
+    speaks = DocumentBlock(data=b"A PDF file begins with %PDF-1.4.", document_mimetype=name)
+    assert send(ChatMessage(role="user", blocks=[speaks]))[0].blocks[0] is speaks
     block = DocumentBlock(data=f"ü {data_url(UNSAFE)} ü".encode(), document_mimetype=name)
     (shown,) = send(ChatMessage(role="user", blocks=[block]))[0].blocks
     text = shown.resolve_document().read().decode()
@@ -114,6 +174,9 @@ def test_a_text_document_passes_as_words(name: str) -> None:
         DocumentBlock(data=PDF, document_mimetype="application/pdf"),
         DocumentBlock(data=PDF),
         DocumentBlock(data=PDF, document_mimetype="text/plain"),
+        DocumentBlock(data=b"\n" + PDF, document_mimetype="text/plain", title="a.pdf"),
+        DocumentBlock(data=b"\xef\xbb\xbf \n" + PDF, document_mimetype="text/csv"),
+        DocumentBlock(data=b"#!/bin/pdf\n" + REAL_PDF, document_mimetype="text/html"),
         DocumentBlock(data=b"PK\x03\x04", document_mimetype="application/zip"),
         DocumentBlock(url="https://example.org/a.pdf"),
         DocumentBlock(url="https://example.org/a.txt"),
@@ -286,17 +349,8 @@ def test_a_picture_in_reasoning_or_in_a_call_is_cleaned(kind: str) -> None:
     assert repr(RAW[40:80])[2:-1] not in seen
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        UNSAFE.pixels,
-        UNSAFE.pixels.astype(np.float64)[None],
-        np.frombuffer(RAW, np.uint8),
-        (item for item in [RAW]),
-        {"a": np.zeros((16, 16))},
-    ],
-)
-def test_what_cannot_be_searched_is_refused(value: Any) -> None:
+def test_what_cannot_be_searched_is_refused() -> None:
+    value = (item for item in [RAW])
     with pytest.raises(MessageError):
         send(beside(x=value))
     (shown, *_) = send(ChatMessage(role="assistant", additional_kwargs={"x": value}), *ask())

@@ -124,6 +124,16 @@ def test_an_unsafe_picture_is_cleaned_in_every_position(kind: Any, name: str) ->
         assert "guardalign" not in clean.get_content(mode)
 
 
+@pytest.mark.parametrize("field", ["audio_resource", "video_resource"])
+def test_base64_with_line_ends_is_a_picture_in_every_resource(field: str) -> None:
+    resource = MediaResource(data=base64.encodebytes(RAW), mimetype="audio/wav")
+    node = Node(text_resource=MediaResource(text="a"), **{field: resource})
+    (clean,) = GuardAlignNodePostprocessor(guard=GUARD).clean([node])
+    assert isinstance(clean, Node)
+    assert getattr(clean, field) is None
+    assert clean.metadata["guardalign_decision"] == "block"
+
+
 HARMLESS: list[BaseNode] = [
     TextNode(text=f"see {data_url(SAFE)}", metadata={"type": "image", "source": "report.pdf"}),
     TextNode(text="a", metadata={"url": "https://a/b.png", "page": 3, "tags": ["a", ("b", 1.5)]}),

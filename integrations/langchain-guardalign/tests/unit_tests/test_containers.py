@@ -155,6 +155,7 @@ BYTES: dict[str, Any] = {
     "ctypes": (ctypes.c_ubyte * len(FILE)).from_buffer_copy(FILE),
     "numbers": list(FILE),
     "encoded array": np.frombuffer(FILE, dtype=np.uint8),
+    "encoded array of wide numbers": np.array(list(FILE)),
     "secret": SecretStr(data_url(RAW)),
     "enum": Shot.ONE,
     "blob": Blob.from_data(FILE, mime_type="image/png"),

@@ -151,14 +151,23 @@ class Admission:
         self._room.check(number, place)
         return number
 
-    def read(self, found: Found, resolve: Resolver) -> CanonicalImage:
-        """Read an image; errors are those of `check` and of the resolver."""
+    def read(self, found: Found, resolve: Resolver) -> CanonicalImage | None:
+        """Read an image; None for numbers that cannot be read as one.
+
+        Raises:
+            ImageRejected, MessageError: as for `check` and the resolver.
+        """
         number = self.check(_key(found), found.place)
 
         def load(policy: IntakePolicy) -> tuple[CanonicalImage]:
             return (replace(resolve, policy=policy)(found),)
 
-        return self._room.load(number, found.place, load)[0]
+        try:
+            return self._room.load(number, found.place, load)[0]
+        except ImageRejected:
+            if found.sure:
+                raise
+            return None
 
     def hidden(self, image: HiddenImage, policy: IntakePolicy) -> CanonicalImage | None:
         """Read a picture in words; None if it is none.
@@ -175,7 +184,7 @@ class Admission:
 
 def _key(found: Found) -> Hashable:
     # Pillow's images cannot be hashed.
-    return found if found.pillow is None else (found.place, id(found.pillow))
+    return found if found.pillow is None else (found.place, found.digest or id(found.pillow))
 
 
 def measured(

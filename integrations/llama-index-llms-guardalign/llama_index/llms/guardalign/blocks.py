@@ -4,7 +4,7 @@
 | --- | --- |
 | text, reasoning, titles, tools' arguments | words: only a complete, unsafe picture changes |
 | image, document of an image type | guarded |
-| audio | passes; refused if its bytes are a picture |
+| audio | passes; refused if its bytes are a picture, a film or a PDF file |
 | document of a text type | words |
 | video, any other document | refused, or counted as unscanned; a picture in disguise is guarded |
 | block of an unknown kind | passes if nothing in it could be a picture or lead to one |
@@ -39,9 +39,11 @@ from llama_index.core.schema import BaseNode, NodeWithScore
 from guardalign_middleware import notices
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.containers import same_objects
+from guardalign_middleware.intake.declared import Declared
 from guardalign_middleware.intake.part import load_picture
 from guardalign_middleware.intake.pdf import pdf_not_allowed
-from guardalign_middleware.intake.picture_traces import picture_trace, starts_like_picture
+from guardalign_middleware.intake.picture_traces import picture_trace
+from guardalign_middleware.intake.walk_modes import field_modes
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.verdict_records import is_record_key
 from llama_index.llms.guardalign.images import Found, Resolver, in_anything, in_block
@@ -154,7 +156,7 @@ class MessageWalk:
             return self._media(block, place)
         if not isinstance(block, BaseContentBlock):
             if isinstance(block, Mapping | str):
-                return self._content_of(block, place, None)
+                return self._content_of(block, place, "blocks")
             raise MessageError(f"{place} holds a {type(block).__name__}.", remedy=_UNKNOWN)
         if isinstance(block, CachePoint | CacheControl) or not isinstance(block, _KNOWN):
             depth = "known" if isinstance(block, _KNOWN) else "unknown"
@@ -171,12 +173,14 @@ class MessageWalk:
     def _media(self, block: MediaBlock, place: str) -> Any:
         media = media_of(block, place)
         if isinstance(block, AudioBlock):
-            if media.kind == "image" and self._is_picture(media.found):
+            picture = media.kind == "image" and self._is_picture(media.found)
+            if picture or media.kind not in {"audio", "image"}:
+                what = "an image" if picture else "a film or a PDF file"
                 raise ImageRejected(
-                    f"{place} holds an image that is declared as audio.",
+                    f"{place} holds {what} that is declared as audio.",
                     reason="unsupported_type",
                     source=place,
-                    remedy="Pass it as an ImageBlock.",
+                    remedy="Pass it as a block of its own kind, such as an ImageBlock.",
                 )
         elif media.found is not None:
             return _shown(self._visitor.picture(media.found), block)
@@ -278,7 +282,7 @@ class MessageWalk:
             typed=self.typed,
             strict=True,
         )
-        return walk.walk(value, key)
+        return walk.walk(value, key, field_modes({}, None, "beside")(key, value))
 
     def _loose(self, loose: LooseImages) -> list[Any]:
         def shown(item: Any) -> Any:
@@ -313,7 +317,7 @@ def _base(block: MediaBlock) -> type[BaseContentBlock]:
 
 
 def _is_text(data: bytes) -> bool:
-    return not starts_like_picture(data[:18])
+    return not Declared("text", (data,)).holds_pages()
 
 
 def _copied(block: Any, update: Mapping[str, Any]) -> Any:

@@ -52,6 +52,9 @@ class Found:
         mime_type: the stated type of the data; None if LlamaIndex may have guessed it.
         pillow: a Pillow image, instead of all the others.
         page: a drawn page, instead of all the others.
+        digest: of a Pillow image that each pass makes anew, of an array.
+        sure: whether it is a picture; else it is numbers that could be one, and stay if they
+            cannot be read.
     """
 
     place: str
@@ -61,6 +64,8 @@ class Found:
     mime_type: str | None = None
     pillow: Image.Image | None = None
     page: CanonicalImage | None = None
+    digest: str | None = None
+    sure: bool = True
 
 
 class PageBlock(ImageBlock):

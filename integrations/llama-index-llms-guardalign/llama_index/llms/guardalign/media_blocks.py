@@ -15,10 +15,12 @@ from llama_index.core.base.llms.types import AudioBlock, DocumentBlock, VideoBlo
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.intake.extent import picture_format
 from guardalign_middleware.intake.media_types import MediaKind, media_kind
+from guardalign_middleware.intake.pdf_marks import REACH
+from guardalign_middleware.intake.sound import is_no_sound, may_be_film
 from llama_index.llms.guardalign.images import Found, base64_text, in_block
 
 MediaBlock = DocumentBlock | VideoBlock | AudioBlock
-_HEAD = 64
+_HEAD = REACH
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Media:
 
     Attributes:
         kind: by the declared type; `image` also if the file begins like a picture, whatever its
-            type.
+            type. Of an audio block, anything but `audio` and `image` is no sound.
         data: the bytes; None if the block only names a path or a URL, or holds nothing.
         found: the picture, if it is one.
         named: the path or the URL that it names instead of bytes.
@@ -59,8 +61,11 @@ def media_of(block: MediaBlock, place: str) -> Media:
         is_path = data is None and path is not None
         found = Found(place, text, str(path) if is_path else None, None if is_path else named)
         return Media("image", data, found)
-    if data is None and path is not None and _begins_like_picture(str(path)):
-        return Media("image", None, Found(place, path=str(path)), str(path))
+    if data is None and path is not None:
+        if picture_format(_read(str(path), _HEAD)) is not None:
+            return Media("image", None, Found(place, path=str(path)), str(path))
+    if kind == "audio" and _is_no_sound(data, path):
+        kind = "video"
     return Media(kind, data, None, named)
 
 
@@ -70,13 +75,15 @@ def type_in_url(url: str) -> str:
 
 
 def _kind(block: MediaBlock, declared: str | None, named: str | None) -> MediaKind:
-    if media_kind(declared, named) == "image":
-        return "image"
-    if isinstance(block, AudioBlock):
-        return "audio"
+    kind = media_kind(declared, named)
+    if isinstance(block, DocumentBlock):
+        return media_kind(declared, named or block.title)
+    if kind == "image":
+        return kind
     if isinstance(block, VideoBlock):
         return "video"
-    return media_kind(declared, named or block.title)
+    # MP4 and WebM files are named as films also where they are sound: their bytes decide.
+    return "pdf" if kind == "pdf" else "audio"
 
 
 def _declared(block: MediaBlock) -> str | None:
@@ -108,12 +115,19 @@ def _in_data_url(url: str) -> bytes:
         return body.encode("utf-8", "surrogatepass")
 
 
-def _begins_like_picture(path: str) -> bool:
-    """Whether a file on this machine is a picture; only its first bytes are read."""
+def _is_no_sound(data: bytes | None, path: object) -> bool:
+    """Whether what is declared sound is a film or a PDF."""
+    if data is None and path is not None and may_be_film(_read(str(path), _HEAD)):
+        data = _read(str(path))
+    return data is not None and is_no_sound(data)
+
+
+def _read(path: str, count: int = -1) -> bytes:
+    """The first bytes of a file on this machine, or all of them; empty if it cannot be read."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            return False
+            return b""
         with open(path, "rb") as file:
-            return picture_format(file.read(_HEAD)) is not None
+            return file.read(count)
     except (OSError, ValueError):
-        return False
+        return b""

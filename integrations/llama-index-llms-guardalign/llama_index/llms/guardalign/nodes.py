@@ -9,7 +9,6 @@ embeddings.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,15 +24,17 @@ from llama_index.core.schema import (
 
 from guardalign_middleware.encode import Encoded
 from guardalign_middleware.intake.data_url import is_image_type
+from guardalign_middleware.intake.declared import file_bytes
 from guardalign_middleware.intake.extent import picture_format
 from guardalign_middleware.intake.type_fields import retyped
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import CanonicalImage
 from guardalign_middleware.verdict_records import METADATA_PREFIX, flat_record, is_record_key
-from llama_index.llms.guardalign.images import Found, in_node, in_resource
+from llama_index.llms.guardalign.images import Found, base64_text, in_node, in_resource
 
 _SHA256 = f"{METADATA_PREFIX}sha256"
 _DECISION = f"{METADATA_PREFIX}decision"
+_HEAD = 48
 _RESOURCES = ("text_resource", "audio_resource", "video_resource")
 
 
@@ -83,12 +84,8 @@ def node_images(node: BaseNode, place: str) -> list[NodeImage]:
 def _is_picture(resource: MediaResource) -> bool:
     if is_image_type(resource.mimetype):
         return True
-    if not resource.data:
-        return False
-    try:
-        return picture_format(base64.b64decode(resource.data[:64])) is not None
-    except (binascii.Error, ValueError):
-        return False
+    head = file_bytes(base64_text(resource.data), _HEAD)
+    return head is not None and picture_format(head) is not None
 
 
 def shows_video(node: BaseNode) -> bool:

@@ -15,14 +15,18 @@ from typing import Any
 from guardalign_middleware import notices
 from guardalign_middleware.errors import ImageRejected, MessageError
 from guardalign_middleware.intake.block_kinds import ARGUMENTS, UNTYPED, kind_of
+from guardalign_middleware.intake.block_rules import Refusal, judge
 from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.intake.declared import Declared, declared
+from guardalign_middleware.intake.dialects import ImageSlot
 from guardalign_middleware.intake.extent import picture_format
 from guardalign_middleware.intake.hidden_images import HiddenImage, hidden_images
 from guardalign_middleware.intake.media_types import MediaKind, media_kind
 from guardalign_middleware.intake.picture_traces import is_encoded_picture
+from guardalign_middleware.intake.walk_modes import Mode, field_modes
 from llama_index.llms.guardalign.images import Found
 from llama_index.llms.guardalign.media_blocks import type_in_url
-from llama_index.llms.guardalign.values import Inside, walk_items
+from llama_index.llms.guardalign.values import SHOWN, Inside, walk_items
 from llama_index.llms.guardalign.visitors import Visitor, encoded
 
 UNSCANNED_REMEDY = (
@@ -83,19 +87,32 @@ class ProviderContent:
             return self._from_url(text)
         return self._encoded_file(text, kind)
 
-    def mapping(self, block: Mapping[Any, Any], walk: Inside) -> Any:
+    def mapping(self, block: Mapping[Any, Any], walk: Inside, mode: Mode) -> Any:
         """A mapping: a block of a provider, or a part of one."""
-        kind = _declared(block)
-        if kind is None:
-            return self._items(block, walk)
+        kind, found, verdict = _declared(block), None, None
+        if mode in SHOWN or kind in {"audio", "text"}:
+            found = declared(block)
+            verdict = judge(block, found, self._place, "strict" if mode == "strict" else "block")
+        mode_of = field_modes(block, found, mode)
+
+        def inside(value: Any, key: object, _: Mode | None) -> Any:
+            return walk(value, key, mode_of(key, value))
+
+        if kind == "text" or (mode == "strict" and kind in {"audio", None}):
+            # What contradicts its type or leads elsewhere is a file to the core.
+            kind = _media(verdict) or kind
+        if kind is None and not isinstance(verdict, Refusal):
+            return self._items(block, inside)
         return self._visitor.unit(
-            lambda: self._block(block, kind, walk),
+            lambda: self._block(block, kind, verdict, inside),
             lambda notice: _said(block, notice),
             dict(block),
-            notices.FILES.get(kind, "image" if kind == "image" else "file"),
+            notices.FILES.get(kind, "image" if kind in {"image", None} else "file"),
         )
 
-    def _block(self, block: Mapping[Any, Any], kind: MediaKind, walk: Inside) -> Any:
+    def _block(
+        self, block: Mapping[Any, Any], kind: MediaKind | None, verdict: object, walk: Inside
+    ) -> Any:
         if kind == "image":
             for key, value in _references(block, 0):
                 raise ImageRejected(
@@ -109,6 +126,8 @@ class ProviderContent:
         elif kind == "text" and not self._allow_unscanned:
             for key, value in _references(block, 0):
                 raise self._unscannable(f"a document by {key!r} ({value[:80]!r})")
+        if isinstance(verdict, Refusal) and verdict.media is None:
+            raise verdict.error
         before = self._visitor.count
         new = self._items(block, walk)
         if kind == "image" and (self._visitor.count == before or _has_other_data(block, 0)):
@@ -151,9 +170,10 @@ class ProviderContent:
         return f"data:{self._written};base64,{base64.b64encode(data).decode('ascii')}"
 
     def _encoded_file(self, text: str, kind: MediaKind) -> str:
-        if kind in {"audio", "text"}:
-            return self._visitor.words(text)
-        self._permit(kind)
+        if kind == "text" and Declared("text", (text,)).holds_pages():
+            kind = "file"
+        if kind not in {"audio", "text"}:
+            self._permit(kind)
         return self._visitor.words(text)
 
     def _permit(self, kind: MediaKind) -> None:
@@ -167,6 +187,13 @@ class ProviderContent:
             f"{self._place} holds {what}, whose pictures the guard cannot scan.",
             remedy=UNSCANNED_REMEDY,
         )
+
+
+def _media(verdict: object) -> MediaKind | None:
+    """What a block is to the core, if that is more than words or sound."""
+    if isinstance(verdict, ImageSlot):
+        return "image"
+    return verdict.media if isinstance(verdict, Refusal) else None
 
 
 def _declared(block: Mapping[Any, Any]) -> MediaKind | None:
@@ -193,7 +220,8 @@ def _declared(block: Mapping[Any, Any]) -> MediaKind | None:
     if kind.fate == "document":
         source = inner.get("source")
         if isinstance(source, Mapping):
-            if source.get("type") in {"text", "content"} or "text" in source or "content" in source:
+            named = source.get("type")
+            if named in {"text", "content"} or (named is None and {"text", "content"} & {*source}):
                 return None
             declared = _stated_type(source) or declared
     return media_kind(declared, inner.get("filename") or inner.get("name") or inner.get("title"))

@@ -9,42 +9,50 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime
-import enum
-import io
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MappingView, Set
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
+from pydantic_core import MultiHostUrl, Url
 
 from guardalign_middleware import notices
 from guardalign_middleware.errors import MessageError
+from guardalign_middleware.intake.arrays import (
+    as_array,
+    as_numbers,
+    could_be_picture,
+    like,
+    pictures_in,
+)
 from guardalign_middleware.intake.containers import (
-    BUFFERS,
     PLAIN,
     Opened,
     Unopened,
     as_file,
+    cells,
+    file_in,
     opened,
     opened_object,
     same_objects,
     with_items,
-    with_members,
 )
 from guardalign_middleware.intake.extent import picture_format
+from guardalign_middleware.intake.walk_modes import Mode
+from guardalign_middleware.sanitize import SanitizedImage
 from llama_index.llms.guardalign.images import Found
 from llama_index.llms.guardalign.visitors import Visitor, encoded
 
-Inside = Callable[[Any, object], Any]
-"""Walks through a value that stands under a key, and returns it or a copy."""
+Inside = Callable[[Any, object, Mode | None], Any]
+"""Walks through a value that stands under a key, in a mode or in that around it."""
 
 _MAX_DEPTH = 64
-_TENSORS = frozenset({"torch", "tensorflow", "jax", "jaxlib", "cupy", "mlx"})
-_NOT_NUMBERS = frozenset("OSUV")
-_SIDE = 8  # pixels; nothing can be recognized in less
-_PLAIN = (*PLAIN, enum.Enum, datetime.tzinfo)
-_LEAST_NUMBERS = 8
+SHOWN: tuple[Mode, ...] = ("strict", "block")
+"""The modes of content, and of the fields of its blocks."""
+_PLAIN = (*PLAIN, datetime.tzinfo, np.number, np.bool_, np.datetime64)
 
 
 class ValueWalk:
@@ -65,7 +73,7 @@ class ValueWalk:
         place: str,
         *,
         text: Callable[[str, object], Any] | None = None,
-        mapping: Callable[[Mapping[Any, Any], Inside], Any] | None = None,
+        mapping: Callable[[Mapping[Any, Any], Inside, Mode], Any] | None = None,
         typed: Callable[[Any, str], Any] | None = None,
         strict: bool = False,
     ) -> None:
@@ -76,20 +84,22 @@ class ValueWalk:
         self._typed = typed
         self._strict = strict
         self._open: list[int] = []
-        self._done: dict[int, tuple[Any, Any]] = {}
+        self._done: dict[tuple[int, Mode], tuple[Any, Any]] = {}
+        self._mode: Mode = "loose"
 
-    def walk(self, value: Any, key: object = None) -> Any:
+    def walk(self, value: Any, key: object = None, mode: Mode | None = None) -> Any:
         """The value itself, or a copy with cleaned pictures.
 
         Args:
             value: any value.
             key: the key under which it stands in a mapping.
+            mode: how it is read; None: as what is around it.
 
         Raises:
             MessageError: it cannot be searched, contains itself, or is nested too deeply.
             ImageRejected: an image that the intake policy does not accept.
         """
-        if isinstance(value, str) and not isinstance(value, enum.Enum):
+        if isinstance(value, str):
             return self._string(value, key)
         if isinstance(value, _PLAIN):
             return value
@@ -98,18 +108,23 @@ class ValueWalk:
                 f"{self._place} contains itself, or is nested deeper than {_MAX_DEPTH} levels.",
                 remedy="Flatten it.",
             )
-        if id(value) in self._done:
-            return self._done[id(value)][1]
+        outer, self._mode = self._mode, mode or self._mode
         self._open.append(id(value))
         try:
+            return self._once(value)
+        finally:
+            self._open.pop()
+            self._mode = outer
+
+    def _once(self, value: Any) -> Any:
+        seen = id(value), self._mode
+        if seen not in self._done:
             new = self._typed(value, self._place) if self._typed else NotImplemented
             if new is NotImplemented:
                 new = self._container(value)
-        finally:
-            self._open.pop()
-        # With the value, so that its id stays its own.
-        self._done[id(value)] = (value, new)
-        return new
+            # With the value, so that its id stays its own.
+            self._done[seen] = value, new
+        return self._done[seen][1]
 
     def _string(self, value: str, key: object) -> Any:
         return self._visitor.words(value) if self._text is None else self._text(value, key)
@@ -117,114 +132,114 @@ class ValueWalk:
     def _container(self, value: Any) -> Any:
         if isinstance(value, bytes | bytearray):
             return self._bytes(value)
-        if isinstance(value, BUFFERS) and (box := opened(value)) is not None:
-            return self._opened(value, box)
         if isinstance(value, Image.Image):
             return self._image(value)
-        if isinstance(value, io.IOBase):
-            return self._file(value)
         if isinstance(value, Mapping):
             if self._mapping is not None:
-                return self._mapping(value, self.walk)
+                return self._mapping(value, self.walk, self._mode)
             return walk_items(value, self.walk)
-        if isinstance(value, list | tuple | deque | Set | MappingView):
-            return self._elements(value)
-        shape = _shape(value)
-        if shape is not None:
-            return self._array(value, shape)
-        return self._object(value)
+        if isinstance(value, Url | MultiHostUrl):
+            return value if self._string(text := str(value), None) is text else notices.UNSAFE
+        array = np.asarray(value) if isinstance(value, np.void) else as_array(value)
+        if array is None:
+            return self._object(value)
+        if array.dtype.kind in "OSU":
+            return self._opened(value, cells(value, array))
+        return self._array(value, array)
 
-    def _elements(self, value: Any) -> Any:
-        items = list(value)
-        if (data := as_file(items, _LEAST_NUMBERS)) is not None:
-            shown = self._encoded(data)
-            return value if shown is None else with_members(value, list(shown))
-        new = [self.walk(item) for item in items]
-        return value if same_objects(new, items) else with_members(value, new)
-
-    def _bytes(self, value: bytes | bytearray) -> Any:
-        shown = self._encoded(bytes(value))
-        if shown is None:
-            return value
-        return shown if isinstance(value, bytes) else type(value)(shown)
-
-    def _file(self, value: Any) -> Any:
-        """A file object: of a picture, only the copy without the original is handed on."""
-        try:
-            at = value.tell()
-            value.seek(0)
-            data = value.read()
-            value.seek(at)
-        except (OSError, ValueError, AttributeError) as error:
-            raise MessageError(
-                f"{self._place} holds a file object that cannot be read.",
-                remedy="Pass the bytes of the file.",
-            ) from error
-        if isinstance(data, str):
-            new = self._string(data, None)
-            return value if new is data else io.StringIO(str(new))
-        shown = self._encoded(data) if isinstance(data, bytes) else None
-        return value if shown is None else io.BytesIO(shown)
-
-    def _encoded(self, data: bytes) -> bytes | None:
-        """A cleaned picture as a file; None if the bytes do not begin like a picture."""
+    def _bytes(self, data: bytes | bytearray) -> Any:
+        """Bytes: of a picture, of a text, or of anything else."""
         if picture_format(data) is None:
-            return None
-        text = base64.b64encode(data).decode("ascii")
-        item = self._visitor.picture(Found(self._place, text))
+            try:
+                text = data.decode()
+            except UnicodeDecodeError:
+                return data
+            new = self._string(text, None)
+            return data if new is text else _same_kind(data, str(new).encode())
+        item = self._visitor.picture(Found(self._place, base64.b64encode(data).decode("ascii")))
         if item is None:
-            return None
-        return notices.UNSAFE.encode() if item.image is None else encoded(item)[0]
+            return data
+        file = notices.UNSAFE.encode() if item.image is None else encoded(item)[0]
+        return _same_kind(data, file)
 
     def _image(self, value: Image.Image) -> Any:
         item = self._visitor.picture(Found(self._place, pillow=value))
         if item is None:
             return value
-        return notices.UNSAFE if item.image is None else item.image.to_pil()
+        return _pillow(item) or notices.UNSAFE
 
-    def _array(self, value: Any, shape: tuple[int, ...]) -> Any:
-        if getattr(getattr(value, "dtype", None), "kind", "") in _NOT_NUMBERS:
-            items = value.tolist()
-            if self.walk(items) is items:
-                return value
-        elif len(shape) == 1:
-            if as_file(value[:32].tolist(), _LEAST_NUMBERS) is None:
-                return value
-        elif sum(side >= _SIDE for side in shape) < 2:
+    def _array(self, value: Any, array: NDArray[Any]) -> Any:
+        if (data := file_in(array)) is not None:
+            new = self._bytes(data)
+            return value if new is data else like(value, as_numbers(new, array))
+        if array.dtype.kind == "V" and self.walk(fields := array.tolist()) is not fields:
+            raise self._unreplaced(value)
+        found = pictures_in(array)
+        if found is None:
+            if self._mode in SHOWN and could_be_picture(array):
+                raise self._unread(array.shape)
             return value
-        raise MessageError(
-            f"{self._place} holds an array of the shape {shape}, which could be a picture.",
-            remedy="Pass a picture as an ImageBlock with the bytes of a PNG or JPEG.",
-        )
+        sure = found.sure or self._mode in SHOWN
+        pictures = list(found.pictures())
+        items = [self._visitor.picture(self._pixels(each, sure)) for each in pictures]
+        if all(item is None for item in items):
+            return value
+        cleaned = [
+            each if item is None else _pillow(item)
+            for each, item in zip(pictures, items, strict=True)
+        ]
+        if all(each is None for each in cleaned):
+            return notices.UNSAFE
+        changed = found.put(cleaned)
+        return value if changed is array else like(value, changed)
+
+    def _pixels(self, picture: Image.Image, sure: bool) -> Found:
+        digest = hashlib.sha256(picture.tobytes()).hexdigest()
+        return Found(self._place, pillow=picture, digest=digest, sure=sure)
 
     def _object(self, value: Any) -> Any:
-        # What would be used up by looking stays closed.
-        box = None if isinstance(value, Iterator) else opened_object(value)
-        if box is not None:
-            return self._opened(value, box)
-        if self._strict and type(value) is not object and not _is_record(value):
+        box = opened(value)
+        stream = box is None and _is_stream(value)
+        # What would be used up by looking stays closed, but not what its class stores.
+        if box is None and (hasattr(value, "__dict__") or not isinstance(value, Iterator)):
+            box = opened_object(value)
+        if box is None and _is_closed_array(value):
+            raise self._unread(value.shape)
+        if self._strict and (stream or (box is None and not _is_empty(value))):
             raise MessageError(
                 f"{self._place} holds a {type(value).__name__}, which cannot be searched.",
                 remedy="Pass strings, numbers, lists and mappings.",
             )
-        return value
+        return value if box is None else self._opened(value, box)
 
     def _opened(self, value: Any, box: Opened) -> Any:
-        new = [self.walk(part) for part in box.parts]
-        if same_objects(new, box.parts):
+        if isinstance(value, Sequence) and not box.single and (data := as_file(box.parts)):
+            new = self._bytes(data)
+            return value if new is data else box.rebuild(list(new))
+        parts = [self.walk(part) for part in box.parts]
+        if same_objects(parts, box.parts):
             return value
         try:
-            return box.rebuild(new)
+            return box.rebuild(parts)
         except Unopened as error:
-            raise MessageError(
-                f"{self._place} holds a {type(value).__name__} whose picture cannot be replaced.",
-                remedy="Pass the picture as an ImageBlock.",
-            ) from error
+            raise self._unreplaced(value) from error
+
+    def _unread(self, shape: Iterable[int]) -> MessageError:
+        return MessageError(
+            f"{self._place} holds an array of the shape {tuple(shape)}, which could be a picture.",
+            remedy="Pass pictures as ImageBlocks, or as uint8 arrays [height, width, 3].",
+        )
+
+    def _unreplaced(self, value: Any) -> MessageError:
+        return MessageError(
+            f"{self._place} holds a {type(value).__name__} whose picture cannot be replaced.",
+            remedy="Pass the picture as an ImageBlock.",
+        )
 
 
 def walk_items(value: Mapping[Any, Any], walk: Inside) -> Any:
     """A mapping itself, or a copy of the same kind with the keys and values that `walk` returns."""
-    new = {walk(key, None): walk(item, key) for key, item in value.items()}
+    new = {walk(key, None, None): walk(item, key, None) for key, item in value.items()}
     if _same(new.items(), value.items()):
         return value
     # Where a key has changed, the old one must not stay.
@@ -236,21 +251,34 @@ def same_values(new: Mapping[Any, Any], old: Mapping[Any, Any]) -> bool:
     return new.keys() == old.keys() and all(new[key] is old[key] for key in new)
 
 
-def _shape(value: Any) -> tuple[int, ...] | None:
-    """The shape of an array or a tensor of any library; None for everything else."""
-    module = type(value).__module__.partition(".")[0]
-    if module not in _TENSORS and not hasattr(value, "__array_interface__"):
-        return None
-    shape = getattr(value, "shape", None)
+def _same_kind(old: bytes | bytearray, new: bytes) -> bytes | bytearray:
+    return bytearray(new) if isinstance(old, bytearray) else new
+
+
+def _pillow(item: SanitizedImage) -> Image.Image | None:
+    """The cleaned picture; None if it may not be shown."""
+    return None if item.image is None else item.image.to_pil()
+
+
+def _is_stream(value: Any) -> bool:
+    """Whether an open file may still be read, though not from its start."""
     try:
-        return tuple(int(side) for side in shape) if shape is not None else None
-    except TypeError:
-        return None
+        return not value.closed and bool(value.readable())
+    except (AttributeError, TypeError, ValueError, OSError):
+        return False
 
 
-def _is_record(value: Any) -> bool:
+def _is_closed_array(value: Any) -> bool:
+    """Whether an array that NumPy cannot be given has the sides of a picture."""
+    try:
+        return could_be_picture(np.broadcast_to(np.uint8(0), tuple(value.shape)))
+    except (AttributeError, TypeError, ValueError):
+        return False
+
+
+def _is_empty(value: Any) -> bool:
     """Whether an object could hold fields, but has none."""
-    return (
+    return type(value) is object or (
         isinstance(value, BaseModel)
         or dataclasses.is_dataclass(value)
         or hasattr(value, "__dict__")

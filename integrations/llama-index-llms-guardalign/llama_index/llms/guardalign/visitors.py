@@ -43,7 +43,7 @@ class Visitor(Protocol):
     turn: int | None
 
     def picture(self, found: Found) -> SanitizedImage | None:
-        """An image that a model would see; None while reading."""
+        """An image that a model would see; None while reading, and for mere numbers."""
 
     def words(self, text: str) -> str:
         """A text, in which only complete and unsafe pictures are replaced."""
@@ -116,8 +116,10 @@ class Finder:
 
     def picture(self, found: Found) -> None:
         """Read an image; an error refuses the unit."""
-        self.count += 1
-        self.slots.append(Slot(self.admission.read(found, self.resolve), turn=self.turn))
+        picture = self.admission.read(found, self.resolve)
+        # Numbers that are no picture do not make a block one that holds a picture.
+        self.count += picture is not None
+        self.slots.append(Slot(picture, turn=self.turn))
 
     def words(self, text: str) -> str:
         """Read the pictures in a text; those that cannot be read stay."""
@@ -204,10 +206,11 @@ class Shower:
         self.count = 0
         self.turn: int | None = None
 
-    def picture(self, found: Found) -> SanitizedImage:
-        """The cleaned image of this place."""
+    def picture(self, found: Found) -> SanitizedImage | None:
+        """The cleaned image of this place; None where nothing could be read."""
+        if self._slot().picture is None:
+            return None
         self.count += 1
-        self._slot()
         item = self._image()
         return replace(item, image=item.original, passed=None) if self._flag else item
 
