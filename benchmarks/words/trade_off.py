@@ -24,6 +24,7 @@ from benchmarks.words.sets import Case, drawn
 from guardalign_middleware.config import WordsConfig
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.words.guards.builtin import BuiltinGuard
+from guardalign_middleware.words.guards.guard import Assessment, TextGuard
 from guardalign_middleware.words.guards.passage_judge import picture_distance
 from guardalign_middleware.words.guards.thresholds import fit_guards
 from guardalign_middleware.words.judge import LineJudge
@@ -50,8 +51,22 @@ class Seen:
         return self.otherwise or self.distance <= threshold
 
 
+class Asked:
+    """A guard of texts that is asked about each text once."""
+
+    def __init__(self, guard: TextGuard) -> None:
+        self._guard, self.fingerprint = guard, guard.fingerprint
+        self._known: dict[str, Assessment] = {}
+
+    def assess(self, texts: Sequence[str]) -> tuple[Assessment, ...]:
+        """As the guard says, or said."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        self._known |= zip(new, self._guard.assess(new), strict=True)
+        return tuple(self._known[text] for text in texts)
+
+
 def seen(
-    cases: Iterable[Case], readings: Readings, guard: BuiltinGuard, others: LineJudge
+    cases: Iterable[Case], readings: Readings, guard: TextGuard, others: LineJudge
 ) -> list[Seen]:
     """Ask about every picture of a set once.
 
@@ -96,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "words_trade_off.json")
     options = parser.parse_args(arguments)
     readings = Readings(RapidReader.load(WordsConfig().max_pixels), options.readings)
-    guard, others = BuiltinGuard.load("injection"), standard_judge(injection_classifier=None)
+    guard = Asked(BuiltinGuard.load("injection"))
+    others = standard_judge(injection_classifier=None)
     orders, harmless = (
         seen(track(list(drawn(name)), description=name), readings, guard, others)
         for name in ("held-out orders", "held-out screens")
