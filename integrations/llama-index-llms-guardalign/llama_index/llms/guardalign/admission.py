@@ -151,23 +151,29 @@ class Admission:
         self._room.check(number, place)
         return number
 
-    def read(self, found: Found, resolve: Resolver) -> CanonicalImage | None:
-        """Read an image; None for numbers that cannot be read as one.
+    def read(self, found: Found, resolve: Resolver) -> CanonicalImage:
+        """Read an image.
 
         Raises:
             ImageRejected, MessageError: as for `check` and the resolver.
         """
+        return self._load(self.check(_key(found), found.place), found, resolve)
+
+    def read_if_any(self, found: Found, resolve: Resolver) -> CanonicalImage | None:
+        """As `read`; None for numbers that cannot be read as a picture."""
         number = self.check(_key(found), found.place)
-
-        def load(policy: IntakePolicy) -> tuple[CanonicalImage]:
-            return (replace(resolve, policy=policy)(found),)
-
         try:
-            return self._room.load(number, found.place, load)[0]
+            return self._load(number, found, resolve)
         except ImageRejected:
             if found.sure:
                 raise
             return None
+
+    def _load(self, number: int, found: Found, resolve: Resolver) -> CanonicalImage:
+        def load(policy: IntakePolicy) -> tuple[CanonicalImage]:
+            return (replace(resolve, policy=policy)(found),)
+
+        return self._room.load(number, found.place, load)[0]
 
     def hidden(self, image: HiddenImage, policy: IntakePolicy) -> CanonicalImage | None:
         """Read a picture in words; None if it is none.

@@ -116,7 +116,7 @@ class Finder:
 
     def picture(self, found: Found) -> None:
         """Read an image; an error refuses the unit."""
-        picture = self.admission.read(found, self.resolve)
+        picture = self.admission.read_if_any(found, self.resolve)
         # Numbers that are no picture do not make a block one that holds a picture.
         self.count += picture is not None
         self.slots.append(Slot(picture, turn=self.turn))
