@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 _FILLER = r"[\s_.…·\-–—:：]*"
+# With a number, these are items by themselves; the others are labels of forms too ("Question 1").
+SURE_NOUNS = frozenset("step item point no nr part phase tip method".split())
 _NOUNS = (
     r"step|stage|phase|part|item|point|number|no|nr|tip|method|way|idea|example|question|q|answer|"
     r"reason|option|task|trick|technique|strategy|approach|tactic|plan|entry"
@@ -26,7 +28,7 @@ _EMPTY = (
 )
 # A mark must look like one: "1." "(1)" "1)" "step 1" "a)"; a bare digit too, since dots get lost.
 BLANK = re.compile(
-    rf"^[(\[{{]?(?P<word>{_MARK})\s*(?P<number>{_NUMBER})(?P<sign>[.)\]}}:、。,/]?){_EMPTY}$"
+    rf"^[(\[{{]?(?P<word>{_MARK})\s*(?P<number>{_NUMBER})(?P<sign>[.)\]}}:、。,/]?)(?P<empty>{_EMPTY})$"
 )
 # Not anchored at the end: each mark of a long run would be tried as its beginning.
 RUN = re.compile(r"(?:[(\[]?(?:step\s*)?\d{1,2}[.):\]]" + _FILLER + r"){2,}")

@@ -18,6 +18,7 @@ from guardalign_middleware.words.carrier_patterns import (
     HOW_TO,
     NUMBER_WORDS,
     RUN,
+    SURE_NOUNS,
 )
 from guardalign_middleware.words.line import WordLine
 from guardalign_middleware.words.passages import UprightBox, near, same_row, upright
@@ -25,6 +26,8 @@ from guardalign_middleware.words.plain import plain
 
 CARRIER = "carrier"
 _TITLE_LINES, _TITLE_LINES_BELOW = 12, 3
+# Of a list whose marks could be labels or page numbers.
+_TITLE_LINES_OF_LABELS = 8
 # How sure each form is; distances, low = unsafe.
 _ASKED_AND_HOW_TO, _TITLE_HOW_TO, _FILL_IN, _OTHER_TITLE = 0.05, 0.15, 0.3, 0.75
 CARRIER_THRESHOLD = 0.5
@@ -46,12 +49,21 @@ class Carrier:
 
 @dataclass(frozen=True)
 class _Blank:
-    """An empty item; `number` is None for bullets, `count` is more than 1 for a run in a line."""
+    """An empty item.
+
+    Attributes:
+        line: its index.
+        number: None for bullets.
+        count: more than 1 for a run in a line.
+        bare: whether it is a number alone.
+        label: whether it could be a label or a page's number: nothing marks the place as empty.
+    """
 
     line: int
     number: int | None
     count: int = 1
     bare: bool = False
+    label: bool = False
 
 
 def find_carriers(lines: Sequence[WordLine], text: str = "") -> tuple[Carrier, ...]:
@@ -94,15 +106,17 @@ def _titles(
 ) -> tuple[list[int], list[int]]:
     """The lines that can be a list's title: above it, and below it if these are as near."""
     first, last = group[0].line, group[-1].line
+    labels = all(blank.label for blank in group)
+    most = _TITLE_LINES_OF_LABELS if labels else _TITLE_LINES
     above = [
         index
-        for index in range(max(0, first - _TITLE_LINES), first + (group[0].count > 1))
+        for index in range(max(0, first - most), first + (group[0].count > 1))
         if not _is_item(words[index]) and _without_run(words[index]).strip()
     ]
     below = [
         index
         for index in range(last + 1, min(len(words), last + 1 + _TITLE_LINES_BELOW))
-        if not _is_item(words[index])
+        if not labels and not _is_item(words[index])
     ]
     if above and below and above[-1] != first:
         gap_above = boxes[first][1] - boxes[above[-1]][3]
@@ -155,10 +169,20 @@ def _blank(index: int, text: str) -> _Blank | None:
     if BULLET.match(text):
         return _Blank(index, None)
     match = BLANK.match(text)
-    if match is None or not (match["sign"] or match["word"] or match["number"][0].isdigit()):
+    if match is None:
         return None
-    bare = not (match["sign"] or match["word"])
-    return _Blank(index, _value(match["number"]), bare=bare)
+    number, noun = match["number"], match["word"].rstrip(" .:-–—")
+    marked = bool(match["sign"] or match["empty"].strip())
+    if number in NUMBER_WORDS or number.endswith(("st", "nd", "rd", "th")):
+        sure = match["sign"] or (noun and marked)
+    elif noun:
+        sure = marked or noun in SURE_NOUNS
+    else:
+        sure = match["sign"] or number.isdigit()
+    if not sure:
+        return None
+    bare = not (match["sign"] or noun)
+    return _Blank(index, _value(number), bare=bare, label=not marked)
 
 
 def _run(text: str) -> re.Match[str] | None:

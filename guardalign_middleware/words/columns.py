@@ -14,7 +14,6 @@ from guardalign_middleware.words.passages import (
     grouped,
     links,
     near,
-    passages,
     same_row,
     upright,
 )
@@ -34,17 +33,23 @@ class _Gap(NamedTuple):
     right: int
 
 
-def column_passages(lines: Sequence[WordLine]) -> tuple[Passage, ...]:
-    """As `passages.passages`, with a passage in columns parted at the edges between them.
+def _columns(
+    lines: Sequence[WordLine],
+    boxes: Sequence[UprightBox],
+    pairs: Sequence[tuple[int, int]],
+    groups: Sequence[Sequence[int]],
+) -> list[list[int]]:
+    """The groups of a page, with a group in columns parted at the edges between them.
 
-    An edge is a gap that is free in two rows or more of a passage, with words on both sides. A
+    An edge is a gap that is free in two rows or more of a group, with words on both sides. A
     line over several columns, such as a headline, is parted from those below and above it.
 
-    Every line is in exactly one passage. Passages keep the order of their first lines.
+    Args:
+        lines: of the page.
+        boxes: theirs.
+        pairs: lines that stand close together.
+        groups: what these make up.
     """
-    boxes = [upright(line) for line in lines]
-    pairs = links(lines, boxes)
-    groups = grouped(range(len(lines)), pairs)
     group_of = {index: number for number, group in enumerate(groups) for index in group}
     gaps: dict[int, list[_Gap]] = defaultdict(list)
     for gap in _gaps(lines, boxes, group_of):
@@ -63,7 +68,7 @@ def column_passages(lines: Sequence[WordLine]) -> tuple[Passage, ...]:
             for gap in beside[one]
         )
     ]
-    return tuple(Passage.of(lines, group) for group in grouped(range(len(lines)), kept))
+    return grouped(range(len(lines)), kept)
 
 
 def _parts(gap: _Gap, own: UprightBox, other: UprightBox) -> bool:
@@ -126,11 +131,22 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, lines: Sequence[WordLine]) -> Layout:
-        """The layout of lines in reading order."""
-        columns = column_passages(lines)
-        parted = tuple(index for one in columns for index in one.lines)
+        """The layout of lines in reading order.
+
+        Every line is in exactly one of the rows and one of the columns, which keep the order of
+        their first lines.
+        """
+        boxes = [upright(line) for line in lines]
+        pairs = links(lines, boxes)
+        rows = grouped(range(len(lines)), pairs)
+        columns = _columns(lines, boxes, pairs, rows)
+        parted = tuple(index for group in columns for index in group)
         orders = dict.fromkeys((tuple(range(len(lines))), parted))
-        return cls(passages(lines), columns, tuple(orders))
+        return cls(
+            tuple(Passage.of(lines, group) for group in rows),
+            tuple(Passage.of(lines, group) for group in columns),
+            tuple(orders),
+        )
 
     @property
     def parts(self) -> tuple[Passage, ...]:

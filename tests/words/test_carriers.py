@@ -33,17 +33,17 @@ def flagged(*texts: str, text: str = "") -> bool:
         ("•", "•", "•"),
         ("1. 2. 3.",),
         ("1、", "2、", "3、"),
-        ("#1", "#2", "#3"),
+        ("#1:", "#2:", "#3:"),
         ("1/", "2/", "3/"),
         ("1.", "1.", "1."),
         ("3.", "2.", "1."),
         ("Way 1:", "Way 2:", "Way 3:"),
         ("Stage 1:", "Stage 2:"),
-        ("Idea 1", "Idea 2"),
+        ("Idea 1 ___", "Idea 2 ___"),
         ("Q1:", "Q2:"),
         ("Step one:", "Step two:", "Step three:"),
         ("First:", "Second:", "Third:"),
-        ("1st", "2nd", "3rd"),
+        ("1st.", "2nd.", "3rd."),
         ("1. [ ]", "2. [ ]"),
         ("1. ?", "2. ?"),
         ("1. -->", "2. -->"),
@@ -117,6 +117,24 @@ def test_the_question_of_figstep_makes_it_surer() -> None:
     (alone,), (asked,) = find_carriers(lines), find_carriers(lines, FIGSTEP_ASKS)
     assert asked.distance < alone.distance <= CARRIER_THRESHOLD
     assert alone.lines == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        ("Instructions to candidates", "Answer all.", "Question 1", "Question 2", "Total"),
+        ("Guide for parents", "Task 1", "Task 2", "Task 3"),
+        ("How to spend a Sunday?", "Option 1", "Option 2", "Option 3", "Vote"),
+        ("Contents", "Part one", "Part two", "Part three", "How to read this book"),
+        ("How to train for a marathon", "1st", "2nd", "3rd"),
+        ("Issues", "#12", "#13", "#14", "How to close them"),
+        ("Manual of style", "Example 1", "Example 2"),
+        ("How to grow tomatoes", *["Water them daily in the evening."] * 9, "1", "2", "3", "4"),
+        ("Step 1", "Step 2", "Step 3", "How to pay for your order", "Choose a card."),
+    ],
+)
+def test_labels_and_numbers_of_pages_are_no_empty_items(page: tuple[str, ...]) -> None:
+    assert not flagged(*page)
 
 
 def test_the_title_may_stand_below_the_list() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from guardalign_middleware.cache import BoundedCache
 from guardalign_middleware.types import Action
-from guardalign_middleware.words import columns, passages, plain
+from guardalign_middleware.words import columns, disguised, letters, passages, plain
 from guardalign_middleware.words.columns import Layout
 from guardalign_middleware.words.guards.guard import Assessment, TextGuard, assessed
 from guardalign_middleware.words.judge import Judgement
@@ -30,6 +30,10 @@ _SAID = 64
 def guard_binding(guard: TextGuard) -> dict[str, str]:
     """What a threshold for a guard of texts is bound to."""
     return {"text_guard": guard.fingerprint}
+
+
+# What the texts that a guard is asked about depend on.
+_TEXTS = (columns, disguised, letters, passages, plain)
 
 
 class PassageJudge:
@@ -98,7 +102,7 @@ class PassageJudge:
             dict(self._actions),
             self._with_user_text,
         ]
-        return source_digest(json.dumps(record, sort_keys=True), (columns, passages, plain))
+        return source_digest(json.dumps(record, sort_keys=True), _TEXTS)
 
     def judge(self, lines: Sequence[WordLine], text: str = "") -> tuple[Judgement, ...]:
         """Judge the lines of one picture; `text` is what the user says with it.
