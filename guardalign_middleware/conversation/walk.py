@@ -90,15 +90,15 @@ class ConversationWalk(Walk):
     def _body_field(self, key: str, item: Any, place: str) -> Any:
         if key == self.turns_key:
             return self._turns(item, place)
-        if key.lower() in _TOOL_FIELDS:
+        if str(key).lower() in _TOOL_FIELDS:
             return self._tools(item, place, self.tools)
         if self._is_stored(key, item):
             return self._stored(item, place)
         if key in self.prose_fields:
             reason = picture_trace(item, "prose", place)
             return self._words(item, place, None if reason is None else _no_words(place, reason))
-        if key.lower() in _PROCESSING:
-            return self._words(item, place, _reprocessed(place) if item else None)
+        if str(key).lower() in _PROCESSING:
+            return self._words(item, place, None if is_unset(item) else _reprocessed(place))
         return self._read(item, self.body_fields.get(key), key, place)
 
     def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
@@ -114,7 +114,7 @@ class ConversationWalk(Walk):
         self, block: Mapping[Any, Any], found: Declared | None, place: str, mode: Mode
     ) -> dict[Any, Any]:
         tools = None if block_type(block) in _LISTINGS else block.get("tools")
-        if mode not in {"strict", "block"} or not isinstance(tools, list | dict):
+        if mode not in {"strict", "block"} or not isinstance(tools, list | tuple | dict):
             return super()._fields(block, found, place, mode)
         rest = {key: item for key, item in block.items() if key != "tools"}
         changed = super()._fields(rest, found, place, mode)
@@ -160,17 +160,17 @@ class ConversationWalk(Walk):
         return self._each(message, f"{place}.", self._message_field)
 
     def _message_field(self, key: str, item: Any, place: str) -> Any:
-        if key.lower() in _TOOL_FIELDS:  # some templates read them there
+        if str(key).lower() in _TOOL_FIELDS:  # some templates read them there
             return self._tools(item, place, self.tools)
         return self._read(item, self.message_fields.get(key), key, place)
 
     def _tools(self, tools: Any, place: str, kinds: Kinds) -> Any:
-        if isinstance(tools, list):
+        if isinstance(tools, list | tuple):
             walked = [
                 self._tool(tool, f"{place}[{index}]", kinds) for index, tool in enumerate(tools)
             ]
             return _same_or(tools, walked)
-        if not tools:
+        if is_unset(tools):
             return tools
         return self._kept(self.value(tools, place, "block"), _no_list(place), place)
 
@@ -213,11 +213,16 @@ class ConversationWalk(Walk):
             return None
         bodies = [body for body in _listed(item) if isinstance(body, Mapping)]
         for name, inner in (field for body in bodies for field in body.items()):
-            if self._is_stored(name, inner) or (name.lower() in _TOOL_FIELDS and inner):
-                return f"it holds the field {name[:64]!r}"
+            if self._is_judged(name, inner):
+                return f"it holds the field {str(name)[:64]!r}"
             if (reason := self._merged_field(name, inner)) is not None:
                 return reason
         return None
+
+    def _is_judged(self, key: str, item: Any) -> bool:
+        """Whether a field of the request leads to pictures elsewhere, or changes those in it."""
+        named = str(key).lower() in _TOOL_FIELDS | _PROCESSING
+        return self._is_stored(key, item) or (named and not is_unset(item))
 
     def _words(self, item: Any, place: str, error: MessageError | None) -> Any:
         if error is not None:
@@ -226,7 +231,7 @@ class ConversationWalk(Walk):
 
     def _is_stored(self, key: str, item: Any) -> bool:
         """Whether a field names what lies with the service, where this guard cannot look."""
-        return bool(item) and key.lower() in _STORED | self.stored_fields
+        return str(key).lower() in _STORED | self.stored_fields and not is_unset(item)
 
     def _stored(self, item: Any, place: str) -> Any:
         error = MessageError(
@@ -250,6 +255,12 @@ class ConversationWalk(Walk):
             return values
         rest = {**values, **changed}
         return {key: item for key, item in rest.items() if item is not _GONE}
+
+
+def is_unset(item: Any) -> bool:
+    """Whether a field is not set; other objects may refuse to be asked for their truth."""
+    plain = isinstance(item, str | bytes | int | float | list | tuple | Mapping)
+    return item is None or (plain and not item)
 
 
 def _listed(item: Any) -> list[Any]:
