@@ -88,4 +88,8 @@ class ChatWalk(ConversationWalk):
         """Ollama's base64 or OpenRouter's block; what is neither could be an address."""
         if isinstance(item, Mapping) and block_type(item) is not None:
             return self.value(item, place, "strict")
+        if isinstance(item, Mapping) and isinstance(item.get("image_url"), Mapping):
+            typed = {**item, "type": "image_url"}
+            new = self.value(typed, place, "strict")
+            return item if new is typed else new
         return self._read(item, "block" if is_read(item) else None, "images", place)

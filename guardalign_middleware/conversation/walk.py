@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from guardalign_middleware.conversation.tools import CALLED, Kinds, tool_fault
 from guardalign_middleware.errors import MessageError
+from guardalign_middleware.intake.block_kinds import kind_of
 from guardalign_middleware.intake.block_rules import Refusal
 from guardalign_middleware.intake.declared import Declared
 from guardalign_middleware.intake.found_images import FoundImage
@@ -83,6 +84,8 @@ class ConversationWalk(Walk):
     message_fields: ClassVar[Fields]
     tools: ClassVar[Kinds]
 
+    _in_json = 0
+
     def body(self, body: Body) -> Body:
         """A copy of the body with the replacements; the same object if nothing changes."""
         return self._each(body, "", self._body_field)
@@ -114,14 +117,27 @@ class ConversationWalk(Walk):
         self, block: Mapping[Any, Any], found: Declared | None, place: str, mode: Mode
     ) -> dict[Any, Any]:
         tools = None if block_type(block) in _LISTINGS else block.get("tools")
-        if mode not in {"strict", "block"} or not isinstance(tools, list | tuple | dict):
-            return super()._fields(block, found, place, mode)
+        offers = isinstance(tools, list | tuple | dict) and not _is_words(tools)
+        if mode not in {"strict", "block"} or self._in_json or not offers:
+            return self._inner(block, found, place, mode)
         rest = {key: item for key, item in block.items() if key != "tools"}
-        changed = super()._fields(rest, found, place, mode)
+        changed = self._inner(rest, found, place, mode)
         new = self._tools(tools, f"{place}.tools", self.tools)
         if new is not tools:
             changed["tools"] = [] if new is _GONE else new
         return changed
+
+    def _inner(
+        self, block: Mapping[Any, Any], found: Declared | None, place: str, mode: Mode
+    ) -> dict[Any, Any]:
+        """The values of a block that change; a result in JSON offers nothing."""
+        kind = kind_of(block_type(block) or ("json" if list(block) == ["json"] else None))
+        in_json = kind is not None and kind.fate == "json"
+        self._in_json += in_json
+        try:
+            return super()._fields(block, found, place, mode)
+        finally:
+            self._in_json -= in_json
 
     def _tool_addition(self, block: Body, tool: Body, place: str) -> Any:
         """A block that offers a tool from here on, at Anthropic."""
@@ -160,7 +176,9 @@ class ConversationWalk(Walk):
         return self._each(message, f"{place}.", self._message_field)
 
     def _message_field(self, key: str, item: Any, place: str) -> Any:
-        if str(key).lower() in _TOOL_FIELDS:  # some templates read them there
+        if str(key).lower() in _TOOL_FIELDS and not _is_words(
+            item
+        ):  # some templates read them there
             return self._tools(item, place, self.tools)
         return self._read(item, self.message_fields.get(key), key, place)
 
@@ -261,6 +279,11 @@ def is_unset(item: Any) -> bool:
     """Whether a field is not set; other objects may refuse to be asked for their truth."""
     plain = isinstance(item, str | bytes | int | float | list | tuple | Mapping)
     return item is None or (plain and not item)
+
+
+def _is_words(tools: Any) -> bool:
+    """Whether a list holds only texts, which define no tool."""
+    return isinstance(tools, list | tuple) and all(isinstance(each, str) for each in tools)
 
 
 def _listed(item: Any) -> list[Any]:
