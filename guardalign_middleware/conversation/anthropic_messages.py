@@ -8,6 +8,7 @@ from typing import Any
 from guardalign_middleware.conversation.tools import CALLED, Kinds, keys
 from guardalign_middleware.conversation.walk import ConversationWalk, fields
 from guardalign_middleware.intake.dialects import ImageSlot, encode
+from guardalign_middleware.intake.part import block_type
 from guardalign_middleware.intake.type_fields import file_type
 from guardalign_middleware.intake.walk_modes import Mode
 
@@ -50,7 +51,12 @@ class MessagesWalk(ConversationWalk):
     tools = _TOOLS
 
     def _is_stored(self, key: str, item: Any) -> bool:
-        begins = key == "thread" and item == {"type": "create"}
+        begins = (
+            key == "thread"
+            and isinstance(item, Mapping)
+            and len(item) == 1
+            and block_type(item) == "create"
+        )
         return not begins and super()._is_stored(key, item)
 
     def _image(self, slot: ImageSlot, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:

@@ -65,6 +65,12 @@ class ChatWalk(ConversationWalk):
         stored_prompt = key == "prompt" and isinstance(item, Mapping) and "id" in item
         return stored_prompt or super()._is_stored(key, item)
 
+    def _is_judged(self, key: str, item: Any) -> bool:
+        options = key == "web_search_options" and isinstance(item, Mapping)
+        if options and keys_fault(item, _SEARCH, key) is not None:
+            return True
+        return super()._is_judged(key, item)
+
     def _message(self, message: Body, place: str) -> Body:
         self._by_model = message.get("role") == "assistant"
         return super()._message(message, place)
@@ -82,4 +88,8 @@ class ChatWalk(ConversationWalk):
         """Ollama's base64 or OpenRouter's block; what is neither could be an address."""
         if isinstance(item, Mapping) and block_type(item) is not None:
             return self.value(item, place, "strict")
+        if isinstance(item, Mapping) and isinstance(item.get("image_url"), Mapping):
+            typed = {**item, "type": "image_url"}
+            new = self.value(typed, place, "strict")
+            return item if new is typed else new
         return self._read(item, "block" if is_read(item) else None, "images", place)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from guardalign_middleware.conversation.tools import CALLED, Kinds, tool_fault
 from guardalign_middleware.errors import MessageError
+from guardalign_middleware.intake.block_kinds import kind_of
 from guardalign_middleware.intake.block_rules import Refusal
 from guardalign_middleware.intake.declared import Declared
 from guardalign_middleware.intake.found_images import FoundImage
@@ -83,6 +84,8 @@ class ConversationWalk(Walk):
     message_fields: ClassVar[Fields]
     tools: ClassVar[Kinds]
 
+    _in_json = 0
+
     def body(self, body: Body) -> Body:
         """A copy of the body with the replacements; the same object if nothing changes."""
         return self._each(body, "", self._body_field)
@@ -90,15 +93,15 @@ class ConversationWalk(Walk):
     def _body_field(self, key: str, item: Any, place: str) -> Any:
         if key == self.turns_key:
             return self._turns(item, place)
-        if key.lower() in _TOOL_FIELDS:
+        if str(key).lower() in _TOOL_FIELDS:
             return self._tools(item, place, self.tools)
         if self._is_stored(key, item):
             return self._stored(item, place)
         if key in self.prose_fields:
             reason = picture_trace(item, "prose", place)
             return self._words(item, place, None if reason is None else _no_words(place, reason))
-        if key.lower() in _PROCESSING:
-            return self._words(item, place, _reprocessed(place) if item else None)
+        if str(key).lower() in _PROCESSING:
+            return self._words(item, place, None if is_unset(item) else _reprocessed(place))
         return self._read(item, self.body_fields.get(key), key, place)
 
     def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
@@ -114,14 +117,27 @@ class ConversationWalk(Walk):
         self, block: Mapping[Any, Any], found: Declared | None, place: str, mode: Mode
     ) -> dict[Any, Any]:
         tools = None if block_type(block) in _LISTINGS else block.get("tools")
-        if mode not in {"strict", "block"} or not isinstance(tools, list | dict):
-            return super()._fields(block, found, place, mode)
+        offers = isinstance(tools, list | tuple | dict) and not _is_words(tools)
+        if mode not in {"strict", "block"} or self._in_json or not offers:
+            return self._inner(block, found, place, mode)
         rest = {key: item for key, item in block.items() if key != "tools"}
-        changed = super()._fields(rest, found, place, mode)
+        changed = self._inner(rest, found, place, mode)
         new = self._tools(tools, f"{place}.tools", self.tools)
         if new is not tools:
             changed["tools"] = [] if new is _GONE else new
         return changed
+
+    def _inner(
+        self, block: Mapping[Any, Any], found: Declared | None, place: str, mode: Mode
+    ) -> dict[Any, Any]:
+        """The values of a block that change; a result in JSON offers nothing."""
+        kind = kind_of(block_type(block) or ("json" if list(block) == ["json"] else None))
+        in_json = kind is not None and kind.fate == "json"
+        self._in_json += in_json
+        try:
+            return super()._fields(block, found, place, mode)
+        finally:
+            self._in_json -= in_json
 
     def _tool_addition(self, block: Body, tool: Body, place: str) -> Any:
         """A block that offers a tool from here on, at Anthropic."""
@@ -160,17 +176,19 @@ class ConversationWalk(Walk):
         return self._each(message, f"{place}.", self._message_field)
 
     def _message_field(self, key: str, item: Any, place: str) -> Any:
-        if key.lower() in _TOOL_FIELDS:  # some templates read them there
+        if str(key).lower() in _TOOL_FIELDS and not _is_words(
+            item
+        ):  # some templates read them there
             return self._tools(item, place, self.tools)
         return self._read(item, self.message_fields.get(key), key, place)
 
     def _tools(self, tools: Any, place: str, kinds: Kinds) -> Any:
-        if isinstance(tools, list):
+        if isinstance(tools, list | tuple):
             walked = [
                 self._tool(tool, f"{place}[{index}]", kinds) for index, tool in enumerate(tools)
             ]
             return _same_or(tools, walked)
-        if not tools:
+        if is_unset(tools):
             return tools
         return self._kept(self.value(tools, place, "block"), _no_list(place), place)
 
@@ -213,11 +231,16 @@ class ConversationWalk(Walk):
             return None
         bodies = [body for body in _listed(item) if isinstance(body, Mapping)]
         for name, inner in (field for body in bodies for field in body.items()):
-            if self._is_stored(name, inner) or (name.lower() in _TOOL_FIELDS and inner):
-                return f"it holds the field {name[:64]!r}"
+            if self._is_judged(name, inner):
+                return f"it holds the field {str(name)[:64]!r}"
             if (reason := self._merged_field(name, inner)) is not None:
                 return reason
         return None
+
+    def _is_judged(self, key: str, item: Any) -> bool:
+        """Whether a field of the request leads to pictures elsewhere, or changes those in it."""
+        named = str(key).lower() in _TOOL_FIELDS | _PROCESSING
+        return self._is_stored(key, item) or (named and not is_unset(item))
 
     def _words(self, item: Any, place: str, error: MessageError | None) -> Any:
         if error is not None:
@@ -226,7 +249,7 @@ class ConversationWalk(Walk):
 
     def _is_stored(self, key: str, item: Any) -> bool:
         """Whether a field names what lies with the service, where this guard cannot look."""
-        return bool(item) and key.lower() in _STORED | self.stored_fields
+        return str(key).lower() in _STORED | self.stored_fields and not is_unset(item)
 
     def _stored(self, item: Any, place: str) -> Any:
         error = MessageError(
@@ -250,6 +273,17 @@ class ConversationWalk(Walk):
             return values
         rest = {**values, **changed}
         return {key: item for key, item in rest.items() if item is not _GONE}
+
+
+def is_unset(item: Any) -> bool:
+    """Whether a field is not set; other objects may refuse to be asked for their truth."""
+    plain = isinstance(item, str | bytes | int | float | list | tuple | Mapping)
+    return item is None or (plain and not item)
+
+
+def _is_words(tools: Any) -> bool:
+    """Whether a list holds only texts, which define no tool."""
+    return isinstance(tools, list | tuple) and all(isinstance(each, str) for each in tools)
 
 
 def _listed(item: Any) -> list[Any]:

@@ -122,8 +122,11 @@ class Declared:
         """The files whose first bytes are known, by each way to read their base64."""
         for payload in self.payloads:
             if _begin((payload,), known):
-                yield file_bytes(payload) or b""
-                yield _lenient_bytes(payload) or b""
+                data = file_bytes(payload)
+                yield data or b""
+                # Both ways differ only over characters of other alphabets.
+                if isinstance(payload, str) and (data is None or "-" in payload or "_" in payload):
+                    yield _lenient_bytes(payload) or b""
 
 
 def declared(block: Block) -> Declared | None:

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from guardalign_middleware.intake.arrays import as_array
 from guardalign_middleware.intake.block_kinds import kind_of
+from guardalign_middleware.intake.containers import BUFFERS, opened
 from guardalign_middleware.intake.declared import Block, Declared, file_bytes
 from guardalign_middleware.intake.extent import picture_size
 from guardalign_middleware.intake.part import block_type
@@ -48,10 +50,12 @@ def other_payload(block: Block, found: Declared | None, place: str) -> str | Non
             continue
         if _PICTURE.fullmatch(key) or (_FILM.fullmatch(key) and not is_file):
             # With its `uuid`, vLLM shows a picture that it has seen, and needs no value.
-            if not is_read(value) or (value is None and block.get("uuid") is not None):
+            open_value = value is None or isinstance(value, Mapping)
+            if not is_read(value) or (open_value and block.get("uuid") is not None):
                 return "seems to hold an image and cannot be read"
         elif is_text and (_FILE.fullmatch(key) or _FILE_ID.fullmatch(key)):
-            if _is_given(value):
+            numbered = _FILE_ID.fullmatch(key) and _is_number(value) and value is not False
+            if _is_given(value) or numbered:
                 return "is a text with a file beside it"
         elif found is None and _FILE.fullmatch(key) and _is_given(value):
             # Elsewhere it may be a name.
@@ -65,12 +69,26 @@ def is_read(value: Any, left: int = _LAYERS) -> bool:
     if isinstance(value, str | bytes | bytearray):
         return not value or picture_size(file_bytes(value) or b"") is not None
     if isinstance(value, list | tuple):
-        # A list may hold itself.
-        return left > 0 and all(is_read(item, left - 1) for item in value)
-    return not _is_given(value) or isinstance(value, Image.Image | np.ndarray)
+        # A list may hold itself, and numbers in it may be a file or an encoded picture.
+        return left > 0 and all(
+            item is False or (not _is_number(item) and is_read(item, left - 1)) for item in value
+        )
+    if not _is_given(value) or isinstance(value, Image.Image | np.ndarray):
+        return True
+    if isinstance(value, BUFFERS) or hasattr(type(value), "seekable"):
+        box = opened(value)
+        return box is not None and left > 0 and is_read(box.parts[0], left - 1)
+    return as_array(value) is not None
 
 
-def _is_given(value: Any) -> bool:
-    if isinstance(value, str | bytes | bytearray | list | tuple | Mapping):
+def _is_given(value: Any, left: int = _LAYERS) -> bool:
+    """Whether a value could be or name a file; a number tells about one."""
+    if isinstance(value, Mapping):
+        return left == 0 or any(_is_given(item, left - 1) for item in value.values())
+    if isinstance(value, str | bytes | bytearray | list | tuple):
         return len(value) > 0
-    return value is not None and value is not False
+    return value is not None and not _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, bool | int | float | np.number | np.bool_)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from guardalign_middleware.conversation import (
@@ -38,6 +39,7 @@ from tests.conversation.positions import (
 LINK = "https://example.org/a.png"
 BROKEN = png(all_red())[:40]
 HOPELESS = png(all_red())
+TOKENS = np.array([1, 2])
 PDF = b64(b"%PDF-1.7\n")
 
 
@@ -202,6 +204,19 @@ FIELDS: dict[str, tuple[Dialect, dict[str, Any]]] = {
     ),
     "a stored answer in the extra body": (CHAT, {"extra_body": {"previous_response_id": "r"}}),
     "a stored prompt in the extra body": (CHAT, {"extra_body": {"prompt": {"id": "pmpt_1"}}}),
+    "pictures scaled, in the extra body": (
+        RESPONSES,
+        {"extra_body": {"mm_processor_kwargs": {"rescale_factor": 0.01}}},
+    ),
+    "pictures in grey, for another model": (
+        CHAT,
+        {"fallbacks": [{"model": "b", "media_io_kwargs": {"image": {"image_mode": "L"}}}]},
+    ),
+    "pictures scaled, in Google's field": (MESSAGES, {"google": {"MM_processor_kwargs": {"x": 1}}}),
+    "search of another type, in the extra body": (
+        CHAT,
+        {"extra_body": {"web_search_options": {"type": "urlContext"}}},
+    ),
     "remote tool of Responses": (RESPONSES, {"tools": [{"type": "mcp", "server_url": LINK}]}),
     "code interpreter": (RESPONSES, {"tools": [{"type": "code_interpreter", "container": {}}]}),
     "fetching tool": (MESSAGES, {"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]}),
@@ -211,6 +226,21 @@ FIELDS: dict[str, tuple[Dialect, dict[str, Any]]] = {
         {"tools": [{"type": "image_generation", "input_image_mask": {"file_id": "file-abc123"}}]},
     ),
 }
+
+
+@pytest.mark.parametrize("name", ["previous_response_id", "tools", "prompt_embeds"])
+@pytest.mark.parametrize("dialect", [CHAT, RESPONSES, MESSAGES])
+def test_arrays_in_fields_that_are_judged(
+    guard: ConversationGuard, dialect: Dialect, name: str
+) -> None:
+    with pytest.raises(MessageError, match=name):
+        guard.clean(request(dialect, said("user", LOOK), **{name: TOKENS}), dialect)
+
+
+def test_an_array_as_a_thread(guard: ConversationGuard) -> None:
+    for thread in (TOKENS, {"type": TOKENS}):
+        with pytest.raises(MessageError, match="thread"):
+            guard.clean(ask(said("user", LOOK), thread=thread), MESSAGES)
 
 
 @pytest.mark.parametrize(("dialect", "more"), FIELDS.values(), ids=FIELDS)
@@ -409,8 +439,20 @@ HARMLESS: dict[str, tuple[Dialect, dict[str, Any]]] = {
                 "google": {"thinking_config": {"include_thoughts": True}, "cached_content": None},
                 "tools": [],
                 "top_k": 3,
+                "web_search_options": {"search_context_size": "low"},
+                "mm_processor_kwargs": {},
+                "media_io_kwargs": None,
             },
         ),
+    ),
+    "arrays": (CHAT, chat(said("user", LOOK), stop_token_ids=TOKENS)),
+    "keys that are no texts": (
+        CHAT,
+        chat({**said("user", LOOK), 1: 2}, extra_body={1: {2: 3}}, **{"logit_bias": {50256: 1}}),
+    ),
+    "tools in a tuple": (
+        CHAT,
+        chat(said("user", LOOK), tools=({"type": "function", "function": {"name": "f"}},)),
     ),
     "a thread that begins": (MESSAGES, ask(said("user", LOOK), thread={"type": "create"})),
     "sound": (

@@ -56,6 +56,11 @@ LATER: dict[str, tuple[Dialect, dict[str, Any], str]] = {
         chat(said("system", LOOK, tools=[{"url_context": {}}]), said("user", LOOK)),
         "messages[0].tools[0]",
     ),
+    "beside a result in JSON": (
+        CHAT,
+        chat(said("user", LOOK, {"type": "json", "json": {"tools": []}, "tools": [MCP]})),
+        "messages[0].content[1].tools[0]",
+    ),
     "in a list of another kind": (
         RESPONSES,
         respond(WORDS, {"type": "additional_tools", "role": "developer", "tools": {"0": MCP}}),
@@ -158,6 +163,16 @@ OFFERED_LATER: dict[str, tuple[Dialect, dict[str, Any]]] = {
         MESSAGES,
         ask(said("user", LOOK), said("system", definition(ANTHROPICS))),
     ),
+    "names in a message": (CHAT, chat(said("user", LOOK), said("assistant", LOOK, tools=["a"]))),
+    "names in a block": (CHAT, chat(said("user", {"type": "custom_event", "tools": ["a"]}))),
+    "a result in JSON": (
+        CHAT,
+        chat(said("user", {"json": {"image": "x.png", "tools": [MCP], "more": {"tools": [MCP]}}})),
+    ),
+    "a result in JSON, with a type": (
+        CHAT,
+        chat(said("user", {"type": "json", "json": {"tools": [MCP]}})),
+    ),
     "Anthropic's, by its name": (
         MESSAGES,
         ask(
@@ -204,3 +219,11 @@ def test_pictures_in_a_tool_of_the_conversation_go(guard: ConversationGuard) -> 
         (respond(WORDS, items), RESPONSES),
     ):
         assert picture not in str(guard.clean(body, dialect).body)
+
+
+def test_a_picture_beside_a_message_may_have_no_type(guard: ConversationGuard) -> None:
+    picture = url(png(all_red()))
+    body = chat({**said("user", LOOK), "images": [{"image_url": {"url": picture}}]})
+    cleaned = guard.clean(body, CHAT)
+    assert len(cleaned.outcomes) == 1
+    assert picture not in str(cleaned.body)

@@ -36,3 +36,21 @@ def test_a_picture_that_is_declared_sound_is_found_behind_spaces(text: str) -> N
     assert found.media == "audio"
     assert found.holds_picture()
     assert found.holds_pages()
+
+
+def test_plain_base64_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+
+    def lenient(payload: object, count: int | None = None) -> bytes:
+        if count is None:
+            read.append(payload)
+        return b""
+
+    monkeypatch.setattr("guardalign_middleware.intake.declared._lenient_bytes", lenient)
+    plain = base64.b64encode(b"OggS" + bytes(60)).decode()
+    foreign = [f"{plain}-", f"{plain}_", f"{plain}*"]
+    for text in (plain, *foreign):
+        found = declared({"type": "audio", "base64": text, "mime_type": "audio/ogg"})
+        assert found is not None
+        found.holds_film()
+    assert read == foreign

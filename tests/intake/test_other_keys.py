@@ -1,8 +1,10 @@
 """Pictures and files under keys that a block of this type does not have."""
 
 import base64
+import io
 from typing import Any
 
+import numpy as np
 import pytest
 
 from guardalign_middleware.intake.declared import declared
@@ -34,6 +36,10 @@ LEADING: dict[str, dict[str, Any]] = {
     "text, file": {"type": "text", "text": "x", "file_id": "f"},
     "text, seen before": {"type": "text", "text": "x", "image_embeds": None, "uuid": "u"},
     "text, capitals": {"type": "text", "text": "x", "Video_URL": LINK},
+    "text, file by number": {"type": "text", "text": "x", "file_id": 0},
+    "text, seen before, in a mapping": {"text": "x", "image_url": {"url": None}, "uuid": "u"},
+    "numbers in a list": {"type": "text", "text": "x", "image_embeds": [1.5, 2]},
+    "a stream of something else": {"type": "foo", "image": io.BytesIO(b"UEsDBAAA")},
     "thinking": {"type": "thinking", "thinking": "", "image_url": LINK},
     "reference": {"type": "tool_reference", "tool_name": "x", "image_url": LINK},
     "result": {"type": "tool_result", "content": "x", "image_url": LINK},
@@ -52,6 +58,12 @@ LEADING: dict[str, dict[str, Any]] = {
 HARMLESS: dict[str, dict[str, Any]] = {
     "nothing": {"type": "text", "text": "x", "image_url": None, "file": None, "video_url": ""},
     "nothing in lists": {"type": "text", "text": "x", "images": [], "file": {}, "image": False},
+    "counts": {"type": "custom_event", "photos": 2, "videos": np.int64(0), "files": 1},
+    "counts beside a text": {"type": "text", "text": "x", "images": 0, "file": True},
+    "nothing in mappings": {"type": "text", "text": "x", "image_url": {"url": None}},
+    "nothing in texts": {"type": "text", "text": "x", "image_url": {"url": ""}, "file": {}},
+    "a buffer": {"type": "foo", "image": memoryview(RAW)},
+    "a stream": {"type": "foo", "image": io.BytesIO(RAW)},
     "an id of a text": {"type": "text", "text": "x", "uuid": "u"},
     "a picture in base64": {"type": "foo", "image": B64},
     "a picture as a data URL": {"video_url": data_url(picture())},
