@@ -42,6 +42,11 @@ _SLACK, _LOSSLESS_SLACK = 1.1, 1.5
 _HOPELESS = 1.5
 # Of a JPEG without tables, and of lossy pictures whose own quality is not known.
 _USUAL, _LOWEST, _LEAST_OF_OTHERS = 90, 40, 80
+# For a lossy WebP that does not show its pixels at the size that it came in.
+_BETTER = (75, 88, BEST)
+# A JPEG of quality 60 or less does not always show its pixels when it was turned: its tables'
+# mean, and the shares of them that are tried.
+_COARSE, _FINER = 45, (0.75, 0.5)
 
 DEFAULT_OUTPUT = OutputConfig()
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -194,11 +199,17 @@ def _as_its_source(
         case "JPEG", _:
             for subsampling in sorted({source.subsampling, 0}, reverse=True):
                 yield _like_jpeg(pixels, source, subsampling), "JPEG", False
+            if source.quantization and np.mean(source.quantization[0]) >= _COARSE:
+                for share in _FINER:
+                    yield _like_jpeg(pixels, source, source.subsampling, share), "JPEG", False
             return
         case "WEBP", True:
             other = "WEBP"
         case "WEBP", False:
-            yield of_size(pixels, "WEBP", source.image_bytes, _LOWEST), "WEBP", False
+            first = of_size(pixels, "WEBP", source.image_bytes, _LOWEST)
+            yield first, "WEBP", False
+            better = (webp(pixels, quality=quality) for quality in _BETTER)
+            yield from ((data, "WEBP", False) for data in better if len(data) > len(first))
             return
         case _, False if lossy in formats and palette_of(pixels) is None:
             yield of_size(pixels, lossy, source.image_bytes, _LEAST_OF_OTHERS), lossy, False
@@ -224,10 +235,11 @@ def _lossy_format(formats: Collection[str]) -> str:
     return "WEBP" if "JPEG" not in formats and "WEBP" in formats else "JPEG"
 
 
-def _like_jpeg(pixels: Pixels, source: SourceEncoding, subsampling: int) -> bytes:
+def _like_jpeg(pixels: Pixels, source: SourceEncoding, subsampling: int, share: float = 1) -> bytes:
+    """A JPEG with the source's tables, or with finer ones: a share of them."""
     if source.grey and _is_grey(pixels):
         pixels = pixels[..., 0]
-    tables = [list(table) for table in source.quantization]
+    tables = [[math.ceil(step * share) for step in table] for table in source.quantization]
     options = {"qtables": tables} if tables else {"quality": _USUAL}
     return jpeg(pixels, progressive=source.progressive, subsampling=subsampling, **options)
 

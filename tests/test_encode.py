@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 from guardalign_middleware import encode as encoding
 from guardalign_middleware.canonical import CanonicalImage, SourceEncoding
@@ -164,6 +164,38 @@ def test_a_lossy_webp_leaves_as_large_as_it_came(size: tuple[int, int], quality:
     assert len(encoded.data) <= 1.15 * len(file)
     drift = np.abs(again(encoded).pixels.astype(int) - image.pixels).mean()
     assert drift < 6.0
+
+
+def sticker(side: int) -> Image.Image:
+    """Small things of sharp colours, which WebP shows badly."""
+    rng = np.random.default_rng(1)
+    picture = Image.new("RGB", (side, side), "white")
+    draw = ImageDraw.Draw(picture)
+    for x, y, radius in rng.integers((0, 0, 4), (side, side, side // 10), (60, 3)):
+        box = (x - radius, y - radius, x + radius, y + radius)
+        draw.ellipse(box, tuple(rng.integers(0, 256, 3).tolist()), "black", width=2)
+    return picture
+
+
+@pytest.mark.parametrize("quality", [20, 40])
+def test_a_webp_that_must_grow_stays_a_webp(quality: int) -> None:
+    file = file_of(sticker(128), "WEBP", quality=quality)
+    encoded = encode(load_image(file))
+    assert encoded.mime_type == "image/webp"
+    assert len(encoded.data) <= 1.6 * len(file)
+
+
+def test_a_poor_photo_that_was_turned_grows_little() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    # Rough, as leaves and roofs are.
+    noise = np.random.default_rng(0).normal(0, 35, (221, 333, 3))[..., :1]
+    pixels = np.clip(np.asarray(photo(333, 221)) + noise, 0, 255).astype(np.uint8)
+    file = file_of(Image.fromarray(pixels), "JPEG", quality=30, exif=exif)
+    image = load_image(file)
+    encoded = encode(image)
+    assert len(encoded.data) <= 1.5 * len(file)
+    assert farthest(image.pixels, encoded) <= (14, 6)
 
 
 def test_a_lossless_webp_leaves_about_as_large_as_it_came() -> None:
