@@ -39,6 +39,8 @@ _MARGIN, _LEAST_SCALE = 0.9, 0.5
 _ROUNDS = 8
 # How much larger a file may get that is written again.
 _SLACK, _LOSSLESS_SLACK = 1.1, 1.5
+# How much larger a WebP without loss may be than the best lossy one.
+_EXACT_SLACK = 2.0
 _HOPELESS = 1.5
 # Of a JPEG without tables, and of lossy pictures whose own quality is not known.
 _USUAL, _LOWEST, _LEAST_OF_OTHERS = 90, 40, 80
@@ -208,8 +210,15 @@ def _as_its_source(
         case "WEBP", False:
             first = of_size(pixels, "WEBP", source.image_bytes, _LOWEST)
             yield first, "WEBP", False
-            better = (webp(pixels, quality=quality) for quality in _BETTER)
-            yield from ((data, "WEBP", False) for data in better if len(data) > len(first))
+            best = first
+            for data in (webp(pixels, quality=quality) for quality in _BETTER):
+                if len(data) > len(best):
+                    yield data, "WEBP", False
+                    best = data
+            # Flat colours, which a lossy WebP always blurs, take little without loss.
+            exact = webp(pixels, lossless=True)
+            if len(exact) <= _EXACT_SLACK * len(best):
+                yield exact, "WEBP", True
             return
         case _, False if lossy in formats and palette_of(pixels) is None:
             yield of_size(pixels, lossy, source.image_bytes, _LEAST_OF_OTHERS), lossy, False

@@ -101,7 +101,9 @@ class _Walk(TypedWalk):
         if isinstance(item, FileUrl):
             kinds = {VideoUrl: "video", AudioUrl: "audio"}
             kind = next((name for cls, name in kinds.items() if isinstance(item, cls)), "file")
-            return {"type": kind, "url": item.url, "mime_type": _media_type(item)}
+            # What has no name that tells is sent as what its class says.
+            usual = "audio/*" if kind == "audio" else None
+            return {"type": kind, "url": item.url, "mime_type": _media_type(item) or usual}
         return block_of(item.base64, item.media_type)
 
     def _shown(self, item: Any, block: Mapping[str, Any]) -> Any:
