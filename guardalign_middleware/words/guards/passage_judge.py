@@ -115,12 +115,13 @@ class PassageJudge:
         layout = Layout.of(lines)
         asked = asked_about(lines, layout)
         said = text.strip() if self._with_user_text else ""
-        wholes = [Passage.of(lines, order).text for order in layout.orders]
-        key = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
-        # Said with every picture of a turn, and in every later call.
-        known = self._said.get(key) if said else None
-        more = [f"{said} {whole}" for whole in wholes] if said else []
-        new = [said] if said and known is None else []
+        known, new, more = None, [], []
+        if said:
+            # Said with every picture of a turn, and in every later call.
+            key = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+            known = self._said.get(key)
+            new = [said] if known is None else []
+            more = [f"{said} {Passage.of(lines, order).text}" for order in layout.orders]
         texts = [one.text for one in asked]
         found = assessed(self.guard, [*texts, *more, *new])
         if new:
