@@ -89,11 +89,11 @@ def encode(
     JPEG takes the quantization tables and the subsampling of the source, so that it gets neither
     larger nor visibly worse; what that does not show, as `likeness` defines it, is encoded in
     another way, and this holds for every lossy file. PNG and lossless WebP hold exactly the scanned
-    pixels. A lossy WebP gets the highest quality at which it is no larger than its source, or one of
-    a few higher ones that shows it. GIF, BMP
-    and TIFF become PNG, which is smaller and which every provider takes. AVIF, HEIF and other lossy
-    files become JPEG, because PNG would be ten times as large. A picture from no file becomes PNG.
-    Another of the three takes the place of one that `formats` leaves out.
+    pixels. A lossy WebP gets the highest quality at which it is no larger than its source, or one
+    of a few higher ones that shows it. GIF, BMP and TIFF become PNG, which is smaller and which
+    every provider takes. AVIF, HEIF and other lossy files become JPEG, because PNG would be ten
+    times as large. A picture from no file becomes PNG. Another of the three takes the place of one
+    that `formats` leaves out.
 
     Args:
         image: the picture, at its `fitting_scale`.

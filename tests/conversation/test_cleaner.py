@@ -1,4 +1,4 @@
-"""What the guard of conversations is told to do, and how often it hashes what it refused."""
+"""The options of the conversation guard, and how often it hashes a refused turn."""
 
 from typing import Any
 

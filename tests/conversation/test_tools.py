@@ -86,7 +86,7 @@ def test_what_the_service_would_show_a_model(
     with pytest.raises(MessageError, match=r"^tools\[0\]") as caught:
         guard.clean(request(dialect, tools=[offered]), dialect)
     assert caught.value.remedy
-    # An operator who lets all of it pass, is told.
+    # If the operator lets all of it through, it is reported.
     lenient = ConversationGuard(red_guard(), Handling(allow_unscanned=True))
     body = request(dialect, tools=[offered])
     cleaned = lenient.clean(body, dialect)
