@@ -137,19 +137,16 @@ def lossy(pixels: Pixels, image_format: str, quality: int) -> bytes:
     return jpeg(pixels, quality=quality, subsampling=2)
 
 
-def jpeg(
-    pixels: Pixels, *, optimize: bool = True, progressive: bool = False, **options: object
-) -> bytes:
-    """The pixels as a JPEG.
+def jpeg(pixels: Pixels, *, progressive: bool = False, **options: object) -> bytes:
+    """The pixels as a JPEG, with Huffman tables of its own unless it is large.
 
     Args:
         pixels: uint8 `[H, W, 3]`, or `[H, W]` of a grey picture.
-        optimize: with Huffman tables of its own, unless it is large.
         progressive: as its source.
         options: others of Pillow.
     """
     picture = Image.fromarray(pixels)
-    optimize = optimize and picture.width * picture.height <= _LARGE
+    optimize = picture.width * picture.height <= _LARGE
     buffer = io.BytesIO()
     try:
         picture.save(buffer, "JPEG", optimize=optimize, progressive=progressive, **options)
