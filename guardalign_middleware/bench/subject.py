@@ -7,14 +7,13 @@ from pathlib import PurePath
 from typing import Self
 
 import numpy as np
-import torch
 
 from guardalign_middleware.bench.device import Device, device_of
 from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
 from guardalign_middleware.detection import Detector, ThresholdFit, ThresholdProfile
+from guardalign_middleware.detection.encoder import encoder_device
 from guardalign_middleware.detector_loading import load_detector
 from guardalign_middleware.generation import CalibratedRunner, load_model
-from guardalign_middleware.generation.engine.loading import pick_device
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.preset_files import LOCAL_DIR
@@ -85,9 +84,9 @@ class Subject:
         bare = config.detection.model_copy(update={"profile": None})
         detector = load_detector(config.model_copy(update={"detection": bare}))
         guard = ImageGuard(config, flagging_nothing(detector))
-        name = config.detection.encoder.device
         if config.runner is None or scan_only:
-            return cls(config, guard, None, device_of(_encoder_device(name)), tokens)
+            used = device_of(encoder_device(config.detection.encoder))
+            return cls(config, guard, None, used, tokens)
         loaded = load_model(config.runner)
         # Arms whose answers differ in length could not be compared.
         loaded.model.generation_config.min_new_tokens = tokens
@@ -145,13 +144,6 @@ def _on(config: GuardAlignConfig, device: str | None) -> GuardAlignConfig:
     if runner is not None:
         runner = runner.model_copy(update={"device": device})
     return config.model_copy(update={"detection": detection, "runner": runner})
-
-
-def _encoder_device(name: str) -> torch.device:
-    # An encoder's "auto" knows CUDA and the CPU.
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return pick_device(name)
 
 
 def _name(model: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -88,10 +88,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
         ModelLoadError: the encoder cannot be loaded.
         AuditError: a verdict cannot be recorded.
     """
-    config = GuardAlignConfig.load(options.preset).in_mode(options.mode)
-    if options.words is not None:
-        read = config.words.model_copy(update={"mode": options.words})
-        config = config.model_copy(update={"words": read})
+    config = _config(options)
     job = Job(
         config,
         overlays=None if options.overlay is None else make_folder(options.overlay),
@@ -101,9 +98,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
     made_by = scan_identity(config)
     inputs = find_inputs(paths, lists, config.intake)
     _print_skipped(Skipped(inputs.skipped))
-    for error in inputs.errors:
-        print_error(error)
-    statuses = {ALLOWED, *([CANNOT] if inputs.errors else [])}
+    statuses = {ALLOWED} | _print_faults(inputs.errors)
     with ExitStack() as stack:
         file = None
         if options.resume is not None:
@@ -118,38 +113,41 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
             inputs, stems = distinct(inputs, copies.files)
             job = replace(job, stems=stems)
         work = Work(inputs, job, options.column, file)
-        if work.done:
-            of = "" if inputs.count is None else f" of {inputs.count:,}"
-            err().print(f"{work.done:,}{of} inputs stand in {plain(str(options.resume))} already")
-        total = None if inputs.count is None else inputs.count - work.done
-        scan = _scan_here if options.ray is None else _scan_on_ray
-        with closing(scan(work, options)) as outcomes:
-            for outcome in tracked(outcomes, "scanning", total):
+        with closing(_outcomes(work, options)) as outcomes:
+            for outcome in outcomes:
                 if file is None:
                     copies.note(outcome.records)
                 else:
                     told = [{**record, "guard": made_by} for record in outcome.records]
                     file.add(outcome.source, told)
                 _show(outcome, as_json=options.as_json)
-                statuses.add(outcome.status)
-                if job.copies is not None:
-                    for old in old_copies(job.copies, outcome, job.stems):
-                        print_error(_in_the_place(old, outcome))
-                        statuses.add(CANNOT)
-        statuses |= work.statuses
+                statuses |= {outcome.status} | _print_faults(_stale_copies(job, outcome))
         _print_skipped(work.skipped)
-        if job.copies is not None:
-            for path, place in work.shards():
-                target, made = job.copies / place, copies.parts(place)
-                damage = assemble(path, target, options.column, config.intake, made)
-                if damage is not None:
-                    print_error(damage)
-                    statuses.add(CANNOT)
+        statuses |= work.statuses | _print_faults(_assembly_faults(work, copies))
         if file is not None and options.table is not None:
             write_table(file.path, options.table)
         if file is not None and options.report is not None:
             write_report(file.path, options.report, config.intake, config.output)
     return max(statuses)
+
+
+def _config(options: ScanOptions) -> GuardAlignConfig:
+    config = GuardAlignConfig.load(options.preset).in_mode(options.mode)
+    if options.words is None:
+        return config
+    words = config.words.model_copy(update={"mode": options.words})
+    return config.model_copy(update={"words": words})
+
+
+def _outcomes(work: Work, options: ScanOptions) -> Generator[Outcome]:
+    """What came of each input that was not done before, with its progress."""
+    count = work.inputs.count
+    if work.done:
+        of = "" if count is None else f" of {count:,}"
+        err().print(f"{work.done:,}{of} inputs stand in {plain(str(options.resume))} already")
+    scan = _scan_here if options.ray is None else _scan_on_ray
+    with closing(scan(work, options)) as outcomes:
+        yield from tracked(outcomes, "scanning", None if count is None else count - work.done)
 
 
 def _scan_here(work: Work, options: ScanOptions) -> Generator[Outcome]:
@@ -187,11 +185,37 @@ def _scan_on_ray(work: Work, options: ScanOptions) -> Generator[Outcome]:
         yield from scans.outcomes(work, readings)
 
 
-def _in_the_place(path: Path, outcome: Outcome) -> str:
-    return (
-        f"{path} stands where the cleaned copy of {label(outcome.source)} would be, and this scan "
-        "lets nothing of it through. Remove it if an earlier scan wrote it, or name another folder."
-    )
+def _stale_copies(job: Job, outcome: Outcome) -> Iterator[str]:
+    """A line for each file of an earlier scan where this one lets nothing through."""
+    if job.copies is None:
+        return
+    for path in old_copies(job.copies, outcome, job.stems):
+        yield (
+            f"{path} stands where the cleaned copy of {label(outcome.source)} would be, and this "
+            "scan lets nothing of it through. Remove it if an earlier scan wrote it, or name "
+            "another folder."
+        )
+
+
+def _assembly_faults(work: Work, copies: Copies) -> Iterator[str]:
+    """Put the copies of tables and archives together; a line for each that is damaged."""
+    folder = work.job.copies
+    if folder is None:
+        return
+    for path, place in work.shards():
+        parts = copies.parts(place)
+        fault = assemble(path, folder / place, work.column, work.job.config.intake, parts)
+        if fault is not None:
+            yield fault
+
+
+def _print_faults(faults: Iterable[str]) -> set[int]:
+    """Print what could not be done as it is found; the exit statuses it causes."""
+    statuses = set()
+    for fault in faults:
+        print_error(fault)
+        statuses.add(CANNOT)
+    return statuses
 
 
 def _print_skipped(skipped: Skipped) -> None:

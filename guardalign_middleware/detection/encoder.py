@@ -86,7 +86,7 @@ class OpenClipEncoder:
         self._config = config
         self._tokenizer = tokenizer
         self._vocabulary = Vocabulary(tokenizer)
-        self._device = _device(config)
+        self._device = encoder_device(config)
         on_cpu = self._device.type == "cpu"
         self.crops_together = _CROPS_ON_CPU if on_cpu else _CROPS_ON_GPU
         self.shared_crops = _SHARED_ON_CPU if on_cpu else self.crops_together
@@ -260,7 +260,12 @@ def _unit_rows(rows: Tensor, kind: str) -> Tensor:
     return functional.normalize(rows, dim=-1)
 
 
-def _device(config: EncoderConfig) -> torch.device:
+def encoder_device(config: EncoderConfig) -> torch.device:
+    """The device of an encoder; `auto` prefers CUDA to the CPU.
+
+    Raises:
+        ConfigError: torch knows no such device, or the precision does not run on it.
+    """
     name = config.device
     if config.precision == "int8":
         if name not in ("auto", "cpu"):

@@ -217,7 +217,7 @@ def _leads_to_sound(layers: list[Block]) -> bool:
     goes by the bytes that it fetches.
     """
     for depth, layer in enumerate(layers):
-        links = [link for key in _ALL_LINKS if _is_given(link := layer.get(key), key)]
+        links = [link for key in _ALL_LINKS if _holds_file(link := layer.get(key), key)]
         links = [link for link in links if not (isinstance(link, str) and is_data_url(link))]
         if layer.get("source_type") == "id":
             links.append(layer.get("id"))
@@ -251,7 +251,7 @@ def _is_named_otherwise(layer: Block, media: MediaKind) -> bool:
     )
 
 
-def _is_given(value: object, key: str) -> bool:
+def _holds_file(value: object, key: str) -> bool:
     """Whether a field holds a file or its address, and is no mapping that says more about it."""
     return value is not None and not (isinstance(value, Mapping) and key in WRAPPER_KEYS)
 
@@ -277,7 +277,7 @@ def _read(layers: list[Block], stated: set[Any], *, heard: bool = False) -> Decl
         words = block_type(layer) in {"text", "content"} and layer is not layers[0]
         for key in (*_FILE_KEYS, *_ALL_LINKS):
             value = layer.get(key)
-            if not _is_given(value, key):
+            if not _holds_file(value, key):
                 continue
             if isinstance(value, str) and is_data_url(value):
                 header = value[5:300].partition(",")[0]

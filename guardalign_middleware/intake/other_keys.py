@@ -55,9 +55,9 @@ def other_payload(block: Block, found: Declared | None, place: str) -> str | Non
                 return "seems to hold an image and cannot be read"
         elif is_text and (_FILE.fullmatch(key) or _FILE_ID.fullmatch(key)):
             numbered = _FILE_ID.fullmatch(key) and _is_number(value) and value is not False
-            if _is_given(value) or numbered:
+            if _may_hold_file(value) or numbered:
                 return "is a text with a file beside it"
-        elif found is None and _FILE.fullmatch(key) and _is_given(value):
+        elif found is None and _FILE.fullmatch(key) and _may_hold_file(value):
             # Elsewhere it may be a name.
             if picture_trace(value, "unknown", place) is not None:
                 return "seems to hold a file that this guard does not read"
@@ -73,7 +73,7 @@ def is_read(value: Any, left: int = _LAYERS) -> bool:
         return left > 0 and all(
             item is False or (not _is_number(item) and is_read(item, left - 1)) for item in value
         )
-    if not _is_given(value) or isinstance(value, Image.Image | np.ndarray):
+    if not _may_hold_file(value) or isinstance(value, Image.Image | np.ndarray):
         return True
     if isinstance(value, BUFFERS) or hasattr(type(value), "seekable"):
         box = opened(value)
@@ -81,10 +81,10 @@ def is_read(value: Any, left: int = _LAYERS) -> bool:
     return as_array(value) is not None
 
 
-def _is_given(value: Any, left: int = _LAYERS) -> bool:
+def _may_hold_file(value: Any, left: int = _LAYERS) -> bool:
     """Whether a value could be or name a file; a number tells about one."""
     if isinstance(value, Mapping):
-        return left == 0 or any(_is_given(item, left - 1) for item in value.values())
+        return left == 0 or any(_may_hold_file(item, left - 1) for item in value.values())
     if isinstance(value, str | bytes | bytearray | list | tuple):
         return len(value) > 0
     return value is not None and not _is_number(value)

@@ -267,7 +267,7 @@ def _is_base64_of_picture(text: str, least: int = 16) -> bool:
 
 def _in_field(key: object, item: object) -> str | None:
     """A field of an unknown block that speaks of pictures or files."""
-    if isinstance(item, bool | np.bool_) or not _is_given(item):
+    if isinstance(item, bool | np.bool_) or not _is_filled(item):
         return None
     if key in _INPUT_KEYS or key in _TYPE_KEYS:
         kinds = _INPUT_WORDS if key in _INPUT_KEYS else _MEDIA_WORDS | {"application"}
@@ -320,9 +320,9 @@ def _declares_picture(block: Mapping[Any, Any]) -> bool:
         for name in stated
     ):
         return False
-    return any(_is_given(block.get(key)) for key in _ORIGINS)
+    return any(_is_filled(block.get(key)) for key in _ORIGINS)
 
 
-def _is_given(value: object) -> bool:
+def _is_filled(value: object) -> bool:
     # Arrays have no truth value.
     return value is not None and not (isinstance(value, str | Mapping | list) and not value)
