@@ -36,8 +36,11 @@ def again(encoded: Encoded) -> CanonicalImage:
     "options",
     [
         {"quality": 85, "subsampling": 2},
-        {"quality": 92, "subsampling": 0},
-        {"quality": 85, "subsampling": 2, "progressive": True, "optimize": True},
+        pytest.param({"quality": 92, "subsampling": 0}, marks=pytest.mark.evidence),
+        pytest.param(
+            {"quality": 85, "subsampling": 2, "progressive": True, "optimize": True},
+            marks=pytest.mark.evidence,
+        ),
     ],
 )
 def test_a_photo_of_12_megapixels_leaves_as_large_as_it_came(options: dict[str, Any]) -> None:

@@ -33,6 +33,13 @@ UNGUARDED = {
     "llama_index_browser": "/backups was deleted",
 }
 
+# The rest take half a minute: `make evidence` runs them.
+QUICK = {"core_chain", "langchain_agent", "langchain_chat", "llama_index_agent"}
+PROGRAMS = [
+    pytest.param(path, marks=() if path.stem in QUICK else pytest.mark.evidence, id=path.stem)
+    for path in EXAMPLES
+]
+
 Run = Callable[[Path], str]
 
 
@@ -53,7 +60,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 # The provider of one example is a server on this machine.
 @pytest.mark.allow_hosts(["127.0.0.1"])
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", PROGRAMS)
 @pytest.mark.slow
 def test_it_runs(example: Path, run: Run) -> None:
     printed = run(example)

@@ -78,7 +78,7 @@ def test_check_says_what_is_wrong_and_where(tmp_path: Path) -> None:
     assert run("concepts", "check", file, "--overlap", 1.5).exit_code == 3
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_fit_by_category(images: Path, tmp_path: Path) -> None:
     file = tmp_path / "profile.json"
     folders = ("--safe", images / "safe", "--unsafe", images / "unsafe")

@@ -19,7 +19,7 @@ def test_any_template_has_a_typed_outcome(number: int) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "templates"])
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(number=st.integers(0, 2**40))
 def test_any_input_has_a_typed_outcome(name: str, number: int) -> None:
     chosen = target(name)

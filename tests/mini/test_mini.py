@@ -53,7 +53,7 @@ def conversations(count: int) -> list[tuple[Message, ...]]:
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_decisions_and_answers_do_not_depend_on_the_batch(
     chain: GuardAlign, asked: list[tuple[Message, ...]], together: list[GuardedReply]
 ) -> None:
@@ -80,7 +80,7 @@ def test_the_anchors_hold_only_words_the_encoder_knows(chain: GuardAlign) -> Non
     assert len(chain.guard.detector.meters[0].encoder.encode_texts(texts)) == len(texts)
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_the_shipped_weights_are_those_of_the_card(
     chain: GuardAlign, asked: list[tuple[Message, ...]], together: list[GuardedReply]
 ) -> None:

@@ -25,7 +25,7 @@ EXPECTED = {
 
 
 @loopback
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_both_adapters_without_torch() -> None:
     with served(create_app(red_guard(), ServeOptions(api_key=KEY))) as url:
         done = subprocess.run(

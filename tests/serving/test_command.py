@@ -133,7 +133,7 @@ def process() -> Iterator[subprocess.Popen[str]]:
         started.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_the_life_of_a_server(process: subprocess.Popen[str]) -> None:
     assert process.stderr is not None
     lines = iter(process.stderr.readline, "")

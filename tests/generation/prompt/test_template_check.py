@@ -45,7 +45,7 @@ ORDINARY = (
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of processor time, so a busy machine changes nothing."""
-    monkeypatch.setattr(template_check, "CPU_SECONDS", 2)
+    monkeypatch.setattr(template_check, "CPU_SECONDS", 1)
 
 
 @pytest.mark.parametrize("template", ORDINARY)

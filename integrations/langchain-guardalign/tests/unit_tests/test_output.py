@@ -65,7 +65,9 @@ def openai(file: bytes, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("quality", "subsampling"), [(85, 2), (92, 0)])
+@pytest.mark.parametrize(
+    ("quality", "subsampling"), [(85, 2), pytest.param(92, 0, marks=pytest.mark.evidence)]
+)
 def test_a_photo_of_12_megapixels_leaves_as_large_as_it_came(
     quality: int, subsampling: int
 ) -> None:

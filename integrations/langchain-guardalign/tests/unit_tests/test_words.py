@@ -310,7 +310,7 @@ class CopyingModel(RecordingModel):
         return super()._generate(messages, *args, **kwargs)
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 async def test_a_coding_agent_leaves_byte_identical_files(repository: Path) -> None:
     middleware = guard()
     for asynchronous in (False, True):
