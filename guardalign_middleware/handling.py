@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from guardalign_middleware.errors import ConfigError
@@ -38,8 +39,10 @@ notice.
 ON_UNSAFE_SENT: tuple[OnUnsafeSent, ...] = get_args(OnUnsafeSent)
 ON_REFUSED: tuple[OnRefused, ...] = get_args(OnRefused)
 ON_BLOCKED: tuple[OnBlocked, ...] = get_args(OnBlocked)
-SENT_OPTIONS = ("on_refused", "on_blocked")
-"""The options that govern what the user has just sent."""
+SENT_OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"on_refused": ON_REFUSED, "on_blocked": ON_BLOCKED}
+)
+"""The options that govern what the user has just sent, and their values."""
 
 
 def check_option(name: str, value: object, accepted: Sequence[str], *, remedy: str = "") -> None:

@@ -31,6 +31,7 @@ STAGES = (
     "boxes",
     "notices",
     "handling",
+    "fixed_options",
     "sent_turns",
     "safety_prefixes",
     "preset_files",

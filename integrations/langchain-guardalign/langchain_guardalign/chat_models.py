@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForLLMRun,
@@ -22,10 +22,10 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import ConfigDict, Field
 
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.fixed_options import FixedOptions
 from guardalign_middleware.handles import LazyChain, no_warnings
 from guardalign_middleware.handling import (
-    ON_BLOCKED,
-    ON_REFUSED,
+    SENT_OPTIONS,
     OnBlocked,
     OnRefused,
     check_known,
@@ -54,10 +54,9 @@ _OF_CALLS = _OF_PROVIDERS | {
     *("ls_structured_output_format", "output_version", "stream", "stream_usage"),
     *("max_tokens", "model", "must_call", "seed", "stop", "temperature", "tools"),
 }
-_ACCEPTED = {"on_refused": ON_REFUSED, "on_blocked": ON_BLOCKED}
 
 
-class ChatGuardAlign(Guarding, LocalModel):
+class ChatGuardAlign(FixedOptions, Guarding, LocalModel):
     """A chat model that checks and cleans every image before it answers.
 
     Images in every message are scanned region by region, unsafe regions are masked, and the model
@@ -95,6 +94,9 @@ class ChatGuardAlign(Guarding, LocalModel):
             accepted, without effect: no provider is called.
     """
 
+    FIXED: ClassVar[frozenset[str]] = frozenset({"preset", "chain"})
+    ACCEPTED: ClassVar[Mapping[str, Sequence[str]]] = SENT_OPTIONS
+
     preset: str | Path | None = None
     # A `GuardAlign`; importing the class here would import torch before it is needed.
     chain: Any = Field(default=None, exclude=True, repr=False)
@@ -112,20 +114,26 @@ class ChatGuardAlign(Guarding, LocalModel):
         aliases = {field.alias for field in fields.values() if field.alias is not None}
         check_known(owner, options, {*fields, *aliases, *_OF_PROVIDERS})
         named = with_source(source, options, "chain", owner)
-        for name, accepted in _ACCEPTED.items():
+        for name, accepted in self.ACCEPTED.items():
             if named.get("chain") is not None:
                 named.setdefault(name, getattr(named["chain"], name, accepted[0]))
             check_option(name, named.get(name, accepted[0]), accepted)
         if named.get("preset") is not None:
             check_preset(named["preset"], "chain")
+        elif named.get("chain") is None:
+            named["preset"] = "mini"
         super().__init__(**named)
 
     def model_post_init(self, context: Any, /) -> None:
         """Read the config; no model is loaded."""
         super().model_post_init(context)
-        if self.preset is None and self.chain is None:
-            self.preset = "mini"
         self._lazy = LazyChain(preset=self.preset, chain=self.chain)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # A loaded chain is shared: its models are never copied.
+        memo = {} if memo is None else memo
+        memo[id(self.chain)] = self.chain
+        return super().__deepcopy__(memo)
 
     def _image_guard(self) -> ImageGuardRunnable:
         guard = None if self.chain is None else self.chain.guard

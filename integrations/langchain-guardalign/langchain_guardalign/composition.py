@@ -6,7 +6,7 @@ of this module guards its fallbacks and alternatives too, and so does everything
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +143,60 @@ class _Composed(Guarding):
 
 
 class GuardedSequence(_Composed, RunnableSequence[Any, Any]):
-    """A sequence that starts with the guard."""
+    """A sequence that starts with the guard.
+
+    LangChain gives the keywords of a call to the first step. The guard takes none, so they go to
+    the step behind it, as they would without the guard: an agent's `context` or `stream_mode`.
+    """
+
+    def _for(self, keywords: dict[str, Any]) -> GuardedSequence | None:
+        """The sequence for a call with these keywords; None if it is this one."""
+        first, second, *rest = self.steps
+        if not keywords or not isinstance(first, Guarding) or first._image_guard() is not first:
+            return None
+        return type(self)(first, second.bind(**keywords), *rest, name=self.name)
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """As LangChain's."""
+        if (other := self._for(kwargs)) is not None:
+            return other.invoke(input, config)
+        return super().invoke(input, config, **kwargs)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """As LangChain's."""
+        if (other := self._for(kwargs)) is not None:
+            return await other.ainvoke(input, config)
+        return await super().ainvoke(input, config, **kwargs)
+
+    def batch(self, inputs: Any, config: Any = None, **kwargs: Any) -> list[Any]:
+        """As LangChain's."""
+        keywords, own = _without_own(kwargs)
+        if (other := self._for(keywords)) is not None:
+            return other.batch(inputs, config, **own)
+        return super().batch(inputs, config, **kwargs)
+
+    async def abatch(self, inputs: Any, config: Any = None, **kwargs: Any) -> list[Any]:
+        """As LangChain's."""
+        keywords, own = _without_own(kwargs)
+        if (other := self._for(keywords)) is not None:
+            return await other.abatch(inputs, config, **own)
+        return await super().abatch(inputs, config, **kwargs)
+
+    def transform(
+        self, input: Iterator[Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Any]:
+        """As LangChain's."""
+        if (other := self._for(kwargs)) is not None:
+            return other.transform(input, config)
+        return super().transform(input, config, **kwargs)
+
+    def atransform(
+        self, input: AsyncIterator[Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """As LangChain's."""
+        if (other := self._for(kwargs)) is not None:
+            return other.atransform(input, config)
+        return super().atransform(input, config, **kwargs)
 
 
 class GuardedBinding(_Composed, RunnableBinding[Any, Any]):  # type: ignore[no-redef]
@@ -201,6 +254,12 @@ def guarding(made: Any, **changed: Any) -> Any:
             fields = {name: getattr(made, name) for name in plain.model_fields}  # type: ignore[attr-defined]
             return guarded(**{**fields, **changed})
     return made
+
+
+def _without_own(keywords: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keywords that a batch hands on, and its own."""
+    own = {name: keywords[name] for name in keywords if name == "return_exceptions"}
+    return {name: keywords[name] for name in keywords if name not in own}, own
 
 
 def in_front(guard: ImageGuardRunnable, other: Any) -> RunnableSerializable[Any, Any]:

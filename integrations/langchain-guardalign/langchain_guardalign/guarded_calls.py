@@ -31,6 +31,7 @@ from langchain_guardalign.screening import (
     run_config,
     screen,
     with_verdicts,
+    without_verdicts,
 )
 
 
@@ -90,7 +91,7 @@ class GuardedCalls(GuardedRuns):
         )
         with closing(cast("Any", chunks)):
             for number, chunk in enumerate(chunks):
-                yield chunk if number else with_verdicts(chunk, prompt)
+                yield without_verdicts(chunk, prompt) if number else with_verdicts(chunk, prompt)
 
     async def astream(
         self,
@@ -109,7 +110,7 @@ class GuardedCalls(GuardedRuns):
         )
         async with aclosing(cast("Any", chunks)):
             async for chunk in chunks:
-                yield with_verdicts(chunk, prompt) if first else chunk
+                yield with_verdicts(chunk, prompt) if first else without_verdicts(chunk, prompt)
                 first = False
 
     def batch(

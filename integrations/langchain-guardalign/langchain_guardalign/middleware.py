@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 ToolResult = ToolMessage | Command[Any]
 # Where `HumanInTheLoopMiddleware` keeps a person's edits of tool calls.
 _EDITS = "hitl_edited_tool_calls"
+# LangGraph separates names by these signs.
+_RESERVED = str.maketrans("|:", "--")
 
 
 class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
@@ -120,7 +122,8 @@ class GuardAlignMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._cleaner = MessageCleaner(handle, on_unsafe, notice, cache_size, allow_unscanned)
         self._on_refused = on_refused
         self._on_blocked = on_blocked
-        self._name = name or f"{type(self).__name__}[{handle.config.name}, {on_unsafe}]"
+        config_name = handle.config.name.translate(_RESERVED)
+        self._name = name or f"{type(self).__name__}[{config_name}, {on_unsafe}]"
 
     @property
     def name(self) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from langchain_core.callbacks import BaseRunManager
 from langchain_core.language_models import BaseChatModel
@@ -16,10 +16,10 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 from guardalign_middleware.cleaning.cleaner import ON_UNSAFE
 from guardalign_middleware.cleaning.outcomes import Cleaned
 from guardalign_middleware.errors import MessageError
+from guardalign_middleware.fixed_options import FixedOptions
 from guardalign_middleware.handles import guard_handle
 from guardalign_middleware.handling import (
-    ON_BLOCKED,
-    ON_REFUSED,
+    SENT_OPTIONS,
     OnBlocked,
     OnRefused,
     OnUnsafe,
@@ -39,7 +39,7 @@ from langchain_guardalign.turns import EndedTurns, Sent
 if TYPE_CHECKING:
     from langchain_guardalign.guarded_model import GuardedChatModel
 
-_OPTIONS = {"on_unsafe": ON_UNSAFE, "on_refused": ON_REFUSED, "on_blocked": ON_BLOCKED}
+_OPTIONS = {"on_unsafe": ON_UNSAFE, **SENT_OPTIONS}
 _BLOCK_REMEDY = (
     'Answer with its `reply`, or use on_blocked="notice" to continue with a text in its place.'
 )
@@ -47,7 +47,7 @@ _PLACE = "input"
 _NO_ROOM = "Pass the image inside a message, where a notice can take its place."
 
 
-class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
+class ImageGuardRunnable(FixedOptions, Guarding, RunnableSerializable[Any, Any]):
     """Cleans every image of its input and returns an input of the same shape.
 
     ```python
@@ -92,6 +92,11 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
             not exist, or a value that an option does not have.
     """
 
+    FIXED: ClassVar[frozenset[str]] = frozenset(
+        {"preset", "guard", "on_unsafe", "allow_unscanned", "notice", "cache_size"}
+    )
+    ACCEPTED: ClassVar[Mapping[str, Sequence[str]]] = SENT_OPTIONS
+
     preset: str | Path | None = None
     # An `ImageGuard`; importing the class here would import torch before it is needed.
     guard: Any = Field(default=None, exclude=True, repr=False)
@@ -131,6 +136,12 @@ class ImageGuardRunnable(Guarding, RunnableSerializable[Any, Any]):
         self._cleaner = MessageCleaner(
             handle, self.on_unsafe, self.notice, self.cache_size, self.allow_unscanned
         )
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # A loaded guard is shared: its models are never copied.
+        memo = {} if memo is None else memo
+        memo[id(self.guard)] = self.guard
+        return super().__deepcopy__(memo)
 
     @classmethod
     def is_lc_serializable(cls) -> bool:

@@ -14,7 +14,7 @@ from guardalign_middleware.cleaning.outcomes import Cleaned
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.scan_threads import in_scan_thread
 from langchain_guardalign.tracing import run_metadata
-from langchain_guardalign.verdict_metadata import with_records
+from langchain_guardalign.verdict_metadata import with_records, without_images
 
 if TYPE_CHECKING:
     from langchain_guardalign.runnable import ImageGuardRunnable
@@ -89,6 +89,17 @@ def with_verdicts(answer: Any, prompt: Cleaned) -> Any:
         return answer
     changed = with_records(answer.__dict__, prompt.records, instead=True)
     return answer.model_copy(update=changed) if changed else answer
+
+
+def without_verdicts(chunk: Any, prompt: Cleaned) -> Any:
+    """A later chunk of a stream, whose first one has the verdicts on the prompt's images.
+
+    A guarded model behind the guard gives its own at the end, and LangChain would join the two.
+    """
+    if not isinstance(chunk, BaseMessage) or not prompt.records:
+        return chunk
+    changed = without_images(chunk.__dict__)
+    return chunk.model_copy(update=changed) if changed else chunk
 
 
 def generation_with_verdicts(generation: Any, prompt: Cleaned) -> Any:

@@ -72,6 +72,17 @@ def with_records(
     return {name: home for name, home in changed.items() if home != homes[name]}
 
 
+def without_images(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The metadata of a message without the records of images, as far as they change."""
+    homes = {name: fields.get(name) or {} for name in HOMES}
+    told = {name: home for name, home in homes.items() if METADATA_KEY in home}
+    return {
+        name: without_records(home)
+        | ({METADATA_KEY: sealed(more)} if (more := _own_entries(home[METADATA_KEY])) else {})
+        for name, home in told.items()
+    }
+
+
 def own_records(written: object) -> list[dict[str, Any]]:
     """The records under the guard's key that the guard has written itself."""
     records = written.get("verdicts") if isinstance(written, Mapping) else None

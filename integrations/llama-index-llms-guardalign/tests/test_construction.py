@@ -238,3 +238,16 @@ def test_a_pickle_holds_the_inner_llm_or_fails() -> None:
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(llm)
     assert isinstance(llm.llm, Unpicklable)
+
+
+@every_class
+def test_a_preset_is_read_once_and_options_are_checked(
+    make: Callable[..., Any], loaded: dict[str, Any]
+) -> None:
+    made = make(**loaded)
+    with pytest.raises(ConfigError, match="is read when it is made"):
+        made.preset = "other"
+    with pytest.raises(ConfigError, match="on_refused should be one of"):
+        made.on_refused = "nonsense"
+    made.on_refused = "notice"
+    assert made.on_refused == "notice"

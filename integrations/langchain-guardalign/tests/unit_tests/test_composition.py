@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel, FakeListLLM
 from langchain_core.load import dumpd, load
 from langchain_core.messages import AIMessage, HumanMessage
@@ -355,3 +356,54 @@ def test_the_model_behind_is_not_guarded() -> None:
     inner = Provider()
     (red_runnable() | inner).chat_model.invoke(PROMPT)
     assert raw(inner.seen) == 1
+
+
+class Loop(RunnableLambda[Any, Any]):
+    """As an agent, with keywords of its own."""
+
+    def __init__(self) -> None:
+        self.given: list[dict[str, Any]] = []
+        super().__init__(self._note, self._anote)
+
+    def _note(self, messages: Any, **kwargs: Any) -> Any:
+        self.given.append(kwargs)
+        return messages
+
+    async def _anote(self, messages: Any, **kwargs: Any) -> Any:
+        return self._note(messages, **kwargs)
+
+
+async def test_keywords_of_a_call_go_to_what_stands_behind_the_guard() -> None:
+    loop = Loop()
+    chain = red_runnable() | loop | RunnablePassthrough()
+    chain.invoke(PROMPT, context="ann")
+    await chain.ainvoke(PROMPT, context="ann")
+    chain.batch([PROMPT], context="ann", return_exceptions=True)
+    await chain.abatch([PROMPT], context="ann")
+    list(chain.stream(PROMPT, context="ann"))
+    assert [each async for each in chain.astream(PROMPT, context="ann")]
+    chain.bind(context="ann").invoke(PROMPT)
+    assert loop.given == [{"context": "ann"}] * 7
+    chain.invoke(PROMPT)
+    assert loop.given[-1] == {}
+
+
+def test_an_agent_behind_the_guard_streams_as_asked() -> None:
+    agent = create_agent(Provider(answers=[AIMessage("done")]))
+    asked = {"messages": PROMPT}
+    bare, guarded = (
+        [type(each) for each in made.stream(asked, stream_mode="messages")]
+        for made in (agent, red_runnable() | agent)
+    )
+    assert bare == guarded == [tuple] * len(bare)
+
+
+def test_a_guarded_local_model_behind_the_guard_tells_each_verdict_once() -> None:
+    model = red_runnable() | ChatGuardAlign(chain=red_chain())
+    chunks = list(model.stream(PROMPT))
+    streamed = chunks[0]
+    for chunk in chunks[1:]:
+        streamed += chunk
+    told = streamed.response_metadata["guardalign"]
+    assert told["verdicts"] == model.invoke(PROMPT).response_metadata["guardalign"]["verdicts"]
+    assert (told["masked"], told["calibration"]["state"]) == (1, "off")

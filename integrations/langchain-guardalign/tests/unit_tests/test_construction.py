@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.runnables import ConfigurableField
 
@@ -160,3 +162,38 @@ def test_configurable_fields_load_the_weights_once_and_warn_once(
     assert len(loads) == 2
     assert len(warnings(caplog)) == 1
     release_models()
+
+
+def test_what_is_read_once_cannot_be_changed_and_the_rest_is_checked() -> None:
+    guard = ImageGuardRunnable(guard=red_guard())
+    for name in ("preset", "guard", "on_unsafe", "allow_unscanned", "notice", "cache_size"):
+        with pytest.raises(ConfigError, match=f"{name} of ImageGuardRunnable is read when"):
+            setattr(guard, name, None)
+    model = ChatGuardAlign(chain=red_chain())
+    for name in ("preset", "chain"):
+        with pytest.raises(ConfigError, match=f"{name} of ChatGuardAlign is read when"):
+            model.model_copy(update={name: None})
+    for made in (guard, model):
+        with pytest.raises(ConfigError, match="on_blocked should be one of"):
+            made.on_blocked = "nonsense"
+    model.temperature = 0.5
+    guard.name = "guard"
+
+
+def test_copies_share_what_is_loaded() -> None:
+    guard, chain = red_guard(), red_chain()
+    runnable = copy.deepcopy(ImageGuardRunnable(guard=guard))
+    assert runnable.guard is guard
+    assert runnable.invoke(picture().to_pil()) is not None
+    assert copy.deepcopy(ChatGuardAlign(chain=chain)).chain is chain
+    model = copy.deepcopy(ImageGuardRunnable(guard=guard) | FakeListChatModel(responses=["a"]))
+    assert model.guard.guard is guard
+    assert model.invoke("hello").text == "a"
+
+
+def test_a_middleware_has_a_name_that_an_agent_takes() -> None:
+    guard = red_guard()
+    config = guard.config.model_copy(update={"name": "team:guard|v1"})
+    middleware = GuardAlignMiddleware(ImageGuard(config, guard.detector))
+    assert middleware.name == "GuardAlignMiddleware[team-guard-v1, mask]"
+    create_agent(FakeListChatModel(responses=["a"]), middleware=[middleware])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from llama_index.core.bridge.pydantic import (
     ConfigDict,
@@ -21,6 +21,7 @@ from llama_index.core.bridge.pydantic import (
 from llama_index.core.llms.llm import LLM
 
 from guardalign_middleware import ConfigError
+from guardalign_middleware.fixed_options import FixedOptions
 from guardalign_middleware.handles import LazyGuard, guard_handle, no_warnings
 from guardalign_middleware.handling import SENT_OPTIONS, check_known, check_sent_options
 from guardalign_middleware.scan_threads import in_scan_thread
@@ -55,10 +56,12 @@ _CLASS = "llm_class"
 _REBUILD = "Give the inner LLM: from_dict(data, llm=...)."
 
 
-class AroundLLM(LLM):
+class AroundLLM(FixedOptions, LLM):
     """The part of a guarded LLM that concerns the LLM behind it."""
 
     model_config = ConfigDict(extra="forbid")
+
+    ACCEPTED: ClassVar[Mapping[str, Sequence[str]]] = SENT_OPTIONS
 
     llm: SerializeAsAny[LLM] = Field(description="The LLM that answers.")
     preset: GuardPreset = None

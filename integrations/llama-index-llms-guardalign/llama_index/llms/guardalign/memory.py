@@ -5,13 +5,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.memory import BaseMemory
 
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.fixed_options import FixedOptions
 from guardalign_middleware.handles import LazyGuard, guard_handle
 from guardalign_middleware.handling import (
     SENT_OPTIONS,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _OWNER = "GuardAlignMemory"
 
 
-class GuardAlignMemory(BaseMemory):
+class GuardAlignMemory(FixedOptions, BaseMemory):
     """Any chat memory of LlamaIndex; messages are cleaned before it gets them.
 
     A guarded LLM cleans what it is shown and leaves the caller's messages as they are, so what a
@@ -64,6 +65,8 @@ class GuardAlignMemory(BaseMemory):
     """
 
     model_config = ConfigDict(extra="forbid")
+
+    ACCEPTED: ClassVar[Mapping[str, Sequence[str]]] = SENT_OPTIONS
 
     # Written by `to_dict`: the serializers of some memories fail inside another model.
     memory: BaseMemory = Field(exclude=True, description="The memory that is filled.")

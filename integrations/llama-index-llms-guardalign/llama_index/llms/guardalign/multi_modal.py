@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -25,6 +25,7 @@ from llama_index.core.llms.llm import LLM
 from llama_index.core.multi_modal_llms import MultiModalLLM
 
 from guardalign_middleware import ConfigError
+from guardalign_middleware.fixed_options import FixedOptions
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.handles import LazyChain
 from guardalign_middleware.handling import SENT_OPTIONS, check_known, check_sent_options
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 _OWNER = "GuardAlignMultiModal"
 
 
-class _MultiModal(LLM):
+class _MultiModal(FixedOptions, LLM):
     """The implementation of `GuardAlignMultiModal`.
 
     `MultiModalLLM` instruments the methods in the bodies of its subclasses; in this class, which is
@@ -60,6 +61,8 @@ class _MultiModal(LLM):
     """
 
     model_config = ConfigDict(extra="forbid")
+
+    ACCEPTED: ClassVar[Mapping[str, Sequence[str]]] = SENT_OPTIONS
 
     preset: str | None = Field(
         default="mini",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import pickle
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -28,6 +28,7 @@ from llama_index.core.schema import (
 from llama_index.core.utils import get_tqdm_iterable
 
 from guardalign_middleware.faults import memory_faults
+from guardalign_middleware.fixed_options import FixedOptions
 from guardalign_middleware.handles import LazyGuard, guard_handle
 from guardalign_middleware.handling import OnUnsafe, check_known, check_option
 from guardalign_middleware.sanitize import SanitizedImage
@@ -47,11 +48,12 @@ if TYPE_CHECKING:
     from guardalign_middleware.handles import AnyGuard
 
 _ON_UNSAFE: tuple[OnUnsafe, ...] = ("mask", "drop", "flag")
+OnRefusedNode = Literal["notice", "raise", "drop"]
 _IDENTITY = "guard_identity"
 _CALL = "call"
 
 
-class NodeGuard(BaseComponent):
+class NodeGuard(FixedOptions, BaseComponent):
     """Cleans the images of nodes.
 
     Args:
@@ -64,13 +66,18 @@ class NodeGuard(BaseComponent):
 
     model_config = ConfigDict(extra="forbid")
 
+    ACCEPTED: ClassVar[Mapping[str, Sequence[str]]] = {
+        "on_unsafe": _ON_UNSAFE,
+        "on_refused": get_args(OnRefusedNode),
+    }
+
     preset: GuardPreset = None
     on_unsafe: OnUnsafe = Field(
         default="mask",
         description="mask: cover unsafe regions and remove blocked images. drop: leave flagged "
         "nodes out. flag: keep the images and only record the verdict in the metadata.",
     )
-    on_refused: Literal["notice", "raise", "drop"] = Field(
+    on_refused: OnRefusedNode = Field(
         default="notice",
         description="What to do with an image that cannot be read or is not allowed. notice: show "
         "a text that names the cause. raise: raise the error. drop: leave the node out.",
