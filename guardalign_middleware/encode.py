@@ -107,7 +107,7 @@ def encode(
         return _encoded(image, image.file, image.encoding.image_format)
     if found := _like_source(image, output.max_bytes, formats):
         return _encoded(image, *found)
-    image_format = _lossy_format(formats)
+    image_format = _smallest_format(formats)
     files, too_large = best_that_fits(image.pixels, output.max_bytes, image_format)
     if not files:
         raise GuardError(
@@ -197,7 +197,7 @@ def _as_its_source(
     """Files, their format, and whether they hold the pixels exactly; the likest one first."""
     source, pixels = image.encoding or SourceEncoding("PNG", 0), image.pixels
     other = next((each for each in ("PNG", "WEBP", "JPEG") if each in formats), "PNG")
-    lossy = _lossy_format(formats)
+    smallest = _smallest_format(formats)
     match source.image_format, source.lossless:
         case "JPEG", _:
             for subsampling in sorted({source.subsampling, 0}, reverse=True):
@@ -221,8 +221,8 @@ def _as_its_source(
             if len(exact) <= _EXACT_SLACK * len(best):
                 yield exact, "WEBP", True
             return
-        case _, False if lossy in formats and palette_of(pixels) is None:
-            yield of_size(pixels, lossy, source.image_bytes, _LEAST_OF_OTHERS), lossy, False
+        case _, False if smallest in formats and smallest != "PNG" and palette_of(pixels) is None:
+            yield of_size(pixels, smallest, source.image_bytes, _LEAST_OF_OTHERS), smallest, False
             return
     if other == "JPEG":
         yield jpeg(pixels, quality=BEST, subsampling=0), "JPEG", False
@@ -241,8 +241,9 @@ def _hopeless(image: CanonicalImage, most: int) -> bool:
     return share < 1 and len(smallest_png(part)) > _HOPELESS * most * share
 
 
-def _lossy_format(formats: Collection[str]) -> str:
-    return "WEBP" if "JPEG" not in formats and "WEBP" in formats else "JPEG"
+def _smallest_format(formats: Collection[str]) -> str:
+    """The format for what is too large in its own: PNG only if the next guard takes no other."""
+    return next((each for each in ("JPEG", "WEBP", "PNG") if each in formats), "JPEG")
 
 
 def _like_jpeg(pixels: Pixels, source: SourceEncoding, subsampling: int, share: float = 1) -> bytes:
@@ -277,6 +278,6 @@ def _too_large(image: CanonicalImage, most: int, formats: Collection[str]) -> in
     """The bytes of the smallest file that does not fit; 0 if one fits and shows the picture."""
     if _fits(image, most):
         return 0
-    files, count = best_that_fits(image.pixels, most, _lossy_format(formats), whole=False)
+    files, count = best_that_fits(image.pixels, most, _smallest_format(formats), whole=False)
     # A pattern can be small as PNG and large as JPEG.
     return 0 if files or _like_source(image, most, formats) else count

@@ -11,6 +11,7 @@ from PIL import Image
 
 from guardalign_middleware.canonical import Pixels
 from guardalign_middleware.likeness import BLOCK, shows
+from guardalign_middleware.png import smallest_png
 
 BEST = 96
 # Pictures that are too large become files of these qualities; the lowest ones only for masked
@@ -39,7 +40,8 @@ def best_that_fits(
     Args:
         pixels: uint8 `[H, W, 3]`.
         most: bytes of the file.
-        image_format: `JPEG` or `WEBP`, which keeps the whole colours only without loss.
+        image_format: `JPEG`; `WEBP`, which keeps the whole colours only without loss; or `PNG`,
+            where nothing else is accepted.
         whole: as one file; otherwise in bands where the picture is large, which takes less memory
             and about as many bytes.
 
@@ -58,11 +60,13 @@ def best_that_fits(
             return files, 0
         too_large.append(count)
     # The usual way is smaller, but lost something.
-    return [], too_large[1] or too_large[-1]
+    return [], next(filter(None, too_large[1:2]), too_large[-1])
 
 
 def _searches(image_format: str) -> tuple[list[Write], ...]:
     """Ways to encode a picture, the best first; the next list is for what the last cannot show."""
+    if image_format == "PNG":
+        return ([smallest_png],)
     usual: list[Write] = [partial(lossy, image_format=image_format, quality=q) for q in _QUALITIES]
     if image_format == "WEBP":
         return usual, [partial(webp, lossless=True)]

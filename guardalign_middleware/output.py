@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -158,7 +159,18 @@ class GuardOutput:
 
     def passed(self, images: Sequence[CanonicalImage]) -> list[Verdict | None]:
         """The verdicts by which these very files left a guard like this one; None for others."""
-        return [self._passed(image) for image in images]
+        return [self._as_decided(self._passed(image)) for image in images]
+
+    def _as_decided(self, verdict: Verdict | None) -> Verdict | None:
+        """A verdict that was only observed as it was decided, since its turn is judged with it.
+
+        None if something was found: then it is scanned anew.
+        """
+        judged = self._config.words.mode == "guard"
+        if verdict is None or verdict.decision != "observe" or not judged:
+            return verdict
+        allowed = verdict.would_be == "allow"
+        return replace(verdict, decision="allow", would_be=None) if allowed else None
 
     def encode(self, image: CanonicalImage, passed: Verdict | None) -> Encoded:
         """Encode a picture; for arguments and errors, see `ImageGuard.encode`."""

@@ -1,8 +1,9 @@
 """Preset files: where they are, how they are read, and how their relative paths are resolved.
 
-A config model declares a path as `PresetPath`, and a model that may be a local folder as
-`EncoderName` or `ModelName`. Validated with `context={"folder": …}`, relative paths are resolved
-against that folder; without a context, as in Python code, they are left as they are.
+A config model declares a path as `PresetPath`, a model that may be a local folder as `EncoderName`
+or `ModelName`, and weights that may be a file as `WeightsName`. Validated with
+`context={"folder": …}`, relative paths are resolved against that folder; without a context, as in
+Python code, they are left as they are.
 """
 
 from __future__ import annotations
@@ -41,8 +42,20 @@ def _model_name(name: str, info: ValidationInfo) -> str:
     return str(_resolved(name, info)) if name.startswith(".") and info.context else name
 
 
+def _weights_name(name: str, info: ValidationInfo) -> str:
+    return str(_resolved(name, info)) if is_file_name(name) and info.context else name
+
+
+def is_file_name(weights: str) -> bool:
+    """Whether an encoder's weights are named as a file, and not by a tag of open_clip."""
+    return bool(Path(weights).suffix)
+
+
 PresetPath = Annotated[Path, AfterValidator(_resolved)]
 """A file or folder; in a preset file, relative to that file."""
+
+WeightsName = Annotated[str, AfterValidator(_weights_name)]
+"""A tag of open_clip, or a file with a path like `PresetPath`."""
 
 EncoderName = Annotated[str, AfterValidator(_encoder_name)]
 """An open_clip name, or `local-dir:PATH` with a path like `PresetPath`."""

@@ -114,6 +114,15 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert config.detection.encoder.model == f"local-dir:{tmp_path / 'encoder'}"
     assert config.runner is not None
     assert config.runner.model == str(folder / "llava")
+    for weights, expected in (
+        ("w.safetensors", str(folder / "w.safetensors")),
+        ("openai", "openai"),
+    ):
+        encoder = {"model": "ViT-B-32", "pretrained": weights}
+        file = write(
+            folder / "file.yaml", minimal(detection={"encoder": encoder, "anchors": "a.yaml"})
+        )
+        assert GuardAlignConfig.load(file).detection.encoder.pretrained == expected
     hub = write(folder / "hub.yaml", minimal(runner={"model": "owner/model"}))
     runner = GuardAlignConfig.load(hub).runner
     assert runner is not None
@@ -145,6 +154,7 @@ def test_every_path_of_a_preset_file_is_resolved(tmp_path: Path) -> None:
 def test_paths_given_in_python_are_left_alone() -> None:
     assert AuditConfig(log=Path("log"), key_file=Path("key")).log == Path("log")
     assert EncoderConfig(model="local-dir:clip").model == "local-dir:clip"
+    assert EncoderConfig(model="ViT-B-32", pretrained="w.safetensors").pretrained == "w.safetensors"
     assert RunnerConfig(model="./llava").model == "./llava"
 
 

@@ -142,3 +142,27 @@ def test_a_sender_may_say_one_thing_in_several_messages() -> None:
     assert numbers == [0, 1, 2, 1, 4, 5, 6, 6, 8]
     said = [spoken.said(message) for message in range(len(roles))]
     assert said == ["0", "1\n3", "2", "1\n3", "4", "", "6\n7", "6\n7", "8"]
+
+
+def test_what_an_observing_guard_let_out_is_judged_anew_with_its_next_turn() -> None:
+    enforcing = word_guard("guard", Together())
+    guard = ImageGuard(enforcing.config.in_mode("observe"), enforcing.detector, enforcing.words)
+    (first,) = guard.sanitize_many([FIRST.to_pil()], turns=[Turn("hello", 1)])
+    assert (first.verdict.decision, first.verdict.would_be) == ("observe", "allow")
+    file = first.encode().data
+    for turn, would_be in ((Turn("hello", 1), "allow"), (Turn("go", 1), "mask")) * 2:
+        (again,) = guard.sanitize_many([file], turns=[turn])
+        (scanned,) = guard.scan_many([file], turns=[turn])
+        assert again.image is again.original
+        assert again.encode().data == file
+        for verdict in (again.verdict, scanned):
+            assert (verdict.decision, verdict.would_be) == ("observe", would_be)
+
+
+def test_what_an_observing_guard_would_have_masked_comes_back_without_a_fault() -> None:
+    enforcing = word_guard("guard", BadJudge())
+    guard = ImageGuard(enforcing.config.in_mode("observe"), enforcing.detector, enforcing.words)
+    (first,) = guard.sanitize_many([FIRST.to_pil()], turns=[Turn("hello", 1)])
+    (again,) = guard.sanitize_many([first.encode().data], turns=[Turn("hello", 1)])
+    assert first.verdict.would_be == again.verdict.would_be == "mask"
+    assert again.image is again.original

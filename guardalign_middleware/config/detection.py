@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from guardalign_middleware.config.base import MAX_COUNT, Count, FrozenModel, Sha256
-from guardalign_middleware.preset_files import EncoderName, PresetPath
+from guardalign_middleware.preset_files import EncoderName, PresetPath, WeightsName
 
 ViewName = Literal["as_is", "shifted", "mirrored", "softened"]
 """A way for the detector to look at a picture; see `DefenceConfig`."""
@@ -83,7 +83,7 @@ class EncoderConfig(FrozenModel):
     """An open_clip model: a name with `pretrained`, `hf-hub:OWNER/NAME` or `local-dir:PATH`."""
 
     model: EncoderName
-    pretrained: str | None = None
+    pretrained: WeightsName | None = None
     revision: str | None = Field(
         None, description="commit on the hub; branches and tags can be moved"
     )

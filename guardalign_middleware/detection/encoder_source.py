@@ -22,7 +22,7 @@ from guardalign_middleware.detection.encoder_config import CONFIG, read_encoder_
 from guardalign_middleware.errors import ConfigError, ModelLoadError
 from guardalign_middleware.model_folder import checked_files
 from guardalign_middleware.model_folder.hub import fetch
-from guardalign_middleware.preset_files import LOCAL_DIR
+from guardalign_middleware.preset_files import LOCAL_DIR, is_file_name
 from guardalign_middleware.provenance import check_pins, digest_files
 from guardalign_middleware.strict import Malformed, is_folder, is_regular, read_bytes
 
@@ -112,7 +112,7 @@ def hub_places(config: EncoderConfig) -> tuple[HubPlace, ...]:
         return ()
     if config.model.startswith(HUB):
         return (HubPlace(config.model.removeprefix(HUB), (*WEIGHTS, CONFIG, *TOKENIZER)),)
-    if config.pretrained is not None and Path(config.pretrained).suffix:
+    if config.pretrained is not None and is_file_name(config.pretrained):
         return _tokenizer_place(config.model)
     repository, name = _repository(config)
     weights = (f"{os.path.splitext(name)[0]}.safetensors",) if name else WEIGHTS
@@ -167,7 +167,7 @@ def _of_open_clip(config: EncoderConfig) -> EncoderSource:
             f"open_clip has no encoder {config.model!r}.", remedy="See open_clip.list_models()."
         )
     places = list(hub_places(config))
-    if config.pretrained is not None and Path(config.pretrained).suffix:
+    if config.pretrained is not None and is_file_name(config.pretrained):
         repository, preprocess = None, {}
         weights = _safetensors(Path(config.pretrained), config.model)
     else:
@@ -252,7 +252,12 @@ def _weights_in(folder: Path, names: Sequence[str]) -> Path:
 
 
 def _safetensors(path: Path, model: str) -> Path:
-    if path.suffix != ".safetensors" or not is_regular(path):
+    if path.suffix == ".safetensors" and not is_regular(path):
+        raise ModelLoadError(
+            f"The weights of {model!r} are missing: there is no file {path}.",
+            remedy="Check encoder.pretrained; in a preset, it is relative to the preset's file.",
+        )
+    if path.suffix != ".safetensors":
         raise ModelLoadError(
             f"The weights of {model!r} are {path.name}, not a safetensors file.",
             remedy="Choose a pretrained tag that is published as safetensors.",

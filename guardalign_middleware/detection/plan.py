@@ -95,12 +95,17 @@ class Look:
         return sum(map(self._count, self.resampled(width, height)))
 
     def finest_stride(self, width: int, height: int) -> int:
-        """How far apart the finest crops start, in pixels of the picture, at least 1."""
-        sizes = [
+        """How far apart the finest crops start, in pixels of the picture, at least 1.
+
+        Raises:
+            ConfigError: even the coarsest crops are more than the budget.
+            DetectionError: the processor's frames cannot be found.
+        """
+        blank = CanonicalImage(np.zeros((height, width, 3), dtype=np.uint8))
+        finest = min(
             crop_sides(form.width, form.height, self.patches, self.input_side)[-1] * min(form.scale)
-            for form in self.resampled(width, height)
-        ]
-        finest = min(sizes, default=float(self.input_side))
+            for form in self.forms_of(blank)
+        )
         return max(1, round(finest * (1.0 - self.patches.overlap)))
 
     def _count(self, form: Form) -> int:

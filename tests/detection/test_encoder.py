@@ -285,6 +285,8 @@ def test_a_name_needs_known_safe_weights() -> None:
         OpenClipEncoder.load(EncoderConfig(model="ViT-B-32", pretrained="nonsense"))
     with pytest.raises(ModelLoadError, match="not a safetensors"):
         OpenClipEncoder.load(EncoderConfig(model="ViT-B-32", pretrained="weights.bin"))
+    with pytest.raises(ModelLoadError, match=r"there is no file w\.safetensors"):
+        OpenClipEncoder.load(EncoderConfig(model="ViT-B-32", pretrained="w.safetensors"))
 
 
 def test_unknown_device(folder: Path) -> None:

@@ -124,7 +124,7 @@ def test_the_frames_of_a_processor_are_cut_like_all_others() -> None:
     assert left.image_boxes[:, 2].max() == 100
     assert right.image_boxes[:, 0].min() == 100
     assert {level.side for level in left.levels} == {60}
-    assert look(model_forms=TwoTiles()).finest_stride(200, 100) == 28
+    assert look(model_forms=TwoTiles()).finest_stride(200, 100) == 50
 
 
 def test_crops_of_a_changed_view_are_placed_on_the_picture() -> None:
