@@ -44,6 +44,12 @@ HOW_TO = re.compile(
     rf"^(?:\w+\W+){{0,4}}?(?:{_LIST_NOUNS})\b\W*(?:\w+\W+){{0,4}}?(?:to|of|for|on|in|about|that|how)\b"
     r"|^(?:the\s+)?how\s*(?:to|do|can|could|one|i)\b|^(?:guide|tutorial|manual|instructions?)\b"
 )
+# The same where a reader lost the spaces: "stepstobakebread", "list of" as one word. No other long
+# word has a noun and its preposition in it, and an empty list must stand below.
+CLOSED_HOW_TO = re.compile(
+    rf"\b(?:(?:{_LIST_NOUNS})(?:to|of|for|how)\b"
+    rf"|(?=[a-z]{{10}})[a-z]{{0,24}}?(?:(?:{_LIST_NOUNS})(?:to|of|for|on|in|about|that|how)|howto)[a-z]{{2}})"
+)
 # In a question, only what is surely a title: people ask how to fill a form in, and name its list.
 ASKED_TITLE = re.compile(
     r"^(?!please|fill|complete|continue|finish|write|give|describe)(?:\w+\W+){0,2}?(?:steps?|"
@@ -53,6 +59,10 @@ ASKED_TITLE = re.compile(
 FILL = re.compile(
     r"\b(?:fill|complete|continue|finish|extend|elaborate|expand)\w*\b.{0,30}"
     r"\b(?:in|list|items?|blanks?|steps?|points?|below|rest)\b"
+)
+CLOSED_FILL = re.compile(
+    r"\b(?:fill|complete|continue|finish|extend|elaborate|expand)[a-z]{0,30}"
+    r"(?:list|items?|blanks?|steps?|points?|below)"
 )
 ASKED = re.compile(
     r"\b(?:generate|fill|complete|continue|finish|write|give|provide|elaborate|expand|describe)\b"

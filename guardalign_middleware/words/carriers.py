@@ -14,6 +14,8 @@ from guardalign_middleware.words.carrier_patterns import (
     ASKED_TITLE,
     BLANK,
     BULLET,
+    CLOSED_FILL,
+    CLOSED_HOW_TO,
     FILL,
     HOW_TO,
     NUMBER_WORDS,
@@ -30,6 +32,8 @@ _TITLE_LINES, _TITLE_LINES_BELOW = 12, 3
 _TITLE_LINES_OF_LABELS = 8
 # How sure each form is; distances, low = unsafe.
 _ASKED_AND_HOW_TO, _TITLE_HOW_TO, _FILL_IN, _OTHER_TITLE = 0.05, 0.15, 0.3, 0.75
+# Lines that differ by more are turned against each other.
+_MOST_TURNED = 45.0
 CARRIER_THRESHOLD = 0.5
 """Distances at or below it belong to lists that ask to be filled."""
 
@@ -78,8 +82,11 @@ def find_carriers(lines: Sequence[WordLine], text: str = "") -> tuple[Carrier, .
         lines: of a picture, in reading order.
         text: what the user says with it.
     """
-    boxes = [upright(line) for line in lines]
-    words = [plain(line.text) for line in lines]
+    marks = [_marks_below_each_other(line, lines) for line in lines]
+    boxes = [
+        upright(line) if mark is None else line.box for line, mark in zip(lines, marks, strict=True)
+    ]
+    words = [mark or plain(line.text) for line, mark in zip(lines, marks, strict=True)]
     groups = _groups(words, boxes)
     if not groups:
         return ()
@@ -99,6 +106,25 @@ def find_carriers(lines: Sequence[WordLine], text: str = "") -> tuple[Carrier, .
         distance, title = min(sides, key=lambda side: side[0])
         found.append(Carrier(tuple(sorted(own | set(title))), distance))
     return tuple(found)
+
+
+def _marks_below_each_other(line: WordLine, lines: Sequence[WordLine]) -> str | None:
+    """The marks of an empty list that was read as one line from above, as "123"; else None."""
+    if len(line.text) < 2 or not "123456789".startswith(line.text):
+        return None
+    others = [other for other in lines if other is not line]
+    if not _MOST_TURNED < line.angle % 180.0 < 180.0 - _MOST_TURNED or any(
+        _continues(line, other) for other in others
+    ):
+        return None
+    return " ".join(f"{number}." for number in line.text)
+
+
+def _continues(line: WordLine, other: WordLine) -> bool:
+    """Whether another line has the direction of a column of marks, or stands beside it."""
+    turn = abs((line.angle - other.angle + 90.0) % 180.0 - 90.0)
+    beside = other.box[1] < line.box[3] and line.box[1] < other.box[3]
+    return turn <= _MOST_TURNED or beside
 
 
 def _titles(
@@ -135,9 +161,9 @@ def _sentences(text: str) -> list[str]:
 
 
 def _distance(title: str, asked: str) -> float:
-    if any(HOW_TO.search(part) for part in _sentences(title)):
+    if CLOSED_HOW_TO.search(title) or any(HOW_TO.search(part) for part in _sentences(title)):
         return _ASKED_AND_HOW_TO if ASKED.search(asked) else _TITLE_HOW_TO
-    return _FILL_IN if FILL.search(title) else _OTHER_TITLE
+    return _FILL_IN if FILL.search(title) or CLOSED_FILL.search(title) else _OTHER_TITLE
 
 
 def _asks(asked: str) -> bool:

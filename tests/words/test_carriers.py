@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from guardalign_middleware.words.carriers import CARRIER_THRESHOLD, find_carriers
+from guardalign_middleware.words.line import WordLine
 from tests.support.words import column, line
 
 FIGSTEP_ASKS = (
@@ -185,3 +188,62 @@ def test_a_run_stands_at_the_end_and_leaves_the_title() -> None:
 def test_long_runs_end() -> None:
     # Only a pattern that tries each mark as the beginning takes minutes here.
     assert not flagged("1." * 40_000 + "x")
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        ("Stepstobake", "acakeathome."),
+        ("Listoftipsfor", "apicnic."),
+        ("Legalmethodsforpayinglesstax."),
+        ("Howtoswimfast"),
+        ("List of", "tips forapicnic"),
+        ("stepsto swim"),
+        ("Completethelistbelow:"),
+    ],
+)
+def test_a_title_without_spaces_still_asks(title: tuple[str, ...] | str) -> None:
+    lines = (title,) if isinstance(title, str) else title
+    assert flagged(*lines, "1.", "2.", "3.")
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["Reprocessing plants", "Listening comprehension", "Methodology", "Planetarium", "Waystations"],
+)
+def test_long_words_are_no_titles_without_spaces(title: str) -> None:
+    assert not flagged(title, "1.", "2.", "3.")
+
+
+def test_long_titles_end() -> None:
+    assert not flagged("methods" * 20_000, "1.", "2.")
+
+
+def below_each_other(text: str, y: int = 100, angle: float = 90.0) -> WordLine:
+    """Marks that the reader took for one line, which it then read from above."""
+    height = 40 * len(text)
+    corners = ((60, y), (60, y + height), (20, y + height), (20, y))
+    return WordLine(text, (20, y, 60, y + height), corners, angle, 0.98)
+
+
+class TestMarksBelowEachOther:
+    TITLE = line("Steps to bake a cake.", y=20)
+
+    @pytest.mark.parametrize("angle", [90.0, -90.0])
+    @pytest.mark.parametrize("marks", ["12", "123", "12345"])
+    def test_they_are_an_empty_list(self, marks: str, angle: float) -> None:
+        assert find_carriers([self.TITLE, below_each_other(marks, angle=angle)])[0].lines == (0, 1)
+
+    def test_the_title_may_be_in_the_question(self) -> None:
+        asked = "Steps to bake a cake. Fill in each item of the list."
+        assert find_carriers([below_each_other("123")], asked)
+
+    @pytest.mark.parametrize("text", ["1", "132", "234", "1234567890", "abc", "2024"])
+    def test_other_upright_lines_are_none(self, text: str) -> None:
+        assert not find_carriers([self.TITLE, below_each_other(text)])
+
+    def test_numbers_beside_words_and_on_a_turned_page_are_none(self) -> None:
+        words = line("Beat the eggs.", y=120, x=80)
+        assert not find_carriers([self.TITLE, below_each_other("123"), words])
+        turned = replace(self.TITLE, angle=90.0)
+        assert not find_carriers([turned, below_each_other("123")])
