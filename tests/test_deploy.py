@@ -94,6 +94,19 @@ def test_every_option_exists(text: str) -> None:
     assert options <= OPTIONS
 
 
+def test_an_audit_log_has_a_place_and_a_key() -> None:
+    """The root is read-only, so the log of docs/audit.md needs a folder of its own."""
+    folder = "/var/log/guardalign"
+    assert f"log: {folder}/" in (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    made = rf"install --directory --owner 10001 --group 10001 --mode 700 {folder}$"
+    assert re.search(made, DOCKERFILE, flags=re.MULTILINE)
+    for service in yaml.safe_load(COMPOSE)["services"].values():
+        assert f"logs:{folder}" in service["volumes"]
+        assert "GUARDALIGN_AUDIT_KEY" in service["environment"]
+    assert re.search(r"^LogsDirectory=guardalign$", UNIT, flags=re.MULTILINE)
+    assert "GUARDALIGN_AUDIT_KEY=" in (DEPLOY / "guardalign.env").read_text(encoding="utf-8")
+
+
 def test_a_stopped_server_has_time_to_answer() -> None:
     needed = ServeConfig().drain_seconds + 5
     (compose,) = re.findall(r"stop_grace_period: (\d+)s", COMPOSE)
