@@ -73,6 +73,25 @@ def test_the_compose_file_is_valid_and_needs_a_key() -> None:
     assert "GUARDALIGN_KEY" in without.stderr
 
 
+@pytest.mark.parametrize(
+    ("environment", "keys"),
+    [
+        ({}, []),
+        ({"UPSTREAM_KEY": ""}, []),
+        ({"UPSTREAM_KEY": "sk-1"}, ["--upstream-key-env", "UPSTREAM_KEY"]),
+    ],
+)
+def test_an_upstream_of_the_compose_file_may_need_no_key(
+    environment: dict[str, str], keys: list[str]
+) -> None:
+    """The option refuses an empty key, so a container with it would start again and again."""
+    command = (tool("docker-compose"), "-f", "compose.yaml", "--profile", "upstream", "config")
+    asked = {"GUARDALIGN_KEY": KEY, "GUARDALIGN_PRESET": "/presets/my own.yaml", **environment}
+    shown = yaml.safe_load(run(*command, **asked).stdout)["services"]["gateway"]["command"]
+    service = "https://api.openai.com/v1"
+    assert shown == ["--preset", "/presets/my own.yaml", "--upstream", service, *keys]
+
+
 def test_the_unit_is_valid_and_shut_in(tmp_path: Path) -> None:
     unit = tmp_path / "guardalign.service"
     unit.write_text(UNIT.replace("/opt/guardalign/bin/guardalign", "/bin/true"))
