@@ -126,6 +126,13 @@ def test_an_audit_log_has_a_place_and_a_key() -> None:
     assert "GUARDALIGN_AUDIT_KEY=" in (DEPLOY / "guardalign.env").read_text(encoding="utf-8")
 
 
+def test_a_server_on_many_cores_may_have_its_threads() -> None:
+    """Of every request at once, and OpenMP's of eight scans in one turn and of a model."""
+    (limit,) = re.findall(r"pids_limit: (\d+)", COMPOSE)
+    cores = 256
+    assert int(limit) > ServeConfig().max_requests + (8 + 2) * cores
+
+
 def test_a_stopped_server_has_time_to_answer() -> None:
     needed = ServeConfig().drain_seconds + 5
     (compose,) = re.findall(r"stop_grace_period: (\d+)s", COMPOSE)
