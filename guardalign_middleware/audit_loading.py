@@ -14,7 +14,7 @@ def load_audit(config: GuardAlignConfig) -> AuditLog | None:
     """The log of a guard; None where the config names none.
 
     Raises:
-        AuditError: its key cannot be read.
+        AuditError: its key cannot be read, or it cannot be written.
     """
     if config.audit is None:
         return None

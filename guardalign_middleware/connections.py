@@ -13,6 +13,10 @@ from pydantic import SecretStr
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.listening import is_loopback
 
+IDLE_SECONDS = 4.0
+"""How long an unused connection is kept. Many servers run on uvicorn, which closes one after five
+seconds, as httpx does by default: a request that goes out in that moment fails."""
+
 
 @contextmanager
 def setting_up(service: str) -> Iterator[None]:

@@ -91,7 +91,7 @@ class GuardAlign:
             ConfigError: unknown or invalid preset, one without a profile or a runner, or an unknown
                 value of an option.
             ModelLoadError: a model cannot be loaded safely and completely.
-            AuditError: the key of the audit log cannot be read.
+            AuditError: the audit log cannot be written, or its key cannot be read.
         """
         return cls.from_config(
             GuardAlignConfig.load(preset),

@@ -89,6 +89,26 @@ def scan_identity(config: GuardAlignConfig) -> str:
     return _fingerprint(record)
 
 
+def preset_key(config: GuardAlignConfig) -> str:
+    """Equal for presets that serve the same, by their settings and the files that they name.
+
+    It holds no secret, so it may be shown.
+    """
+    runner = config.runner
+    record = {
+        "config": config.model_dump(mode="json"),
+        "detector": detector_key(config),
+        "runner": None if runner is None else runner_key(runner),
+    }
+    return _fingerprint(record)
+
+
+def meters_key(config: GuardAlignConfig) -> str:
+    """Equal for configs whose detectors measure the same, whatever their thresholds."""
+    detection = config.detection.model_copy(update={"profile": None})
+    return detector_key(config.model_copy(update={"detection": detection}))
+
+
 def detector_key(config: GuardAlignConfig) -> str:
     """Equal for configs that load the same detector."""
     detection = config.detection

@@ -64,7 +64,7 @@ class ImageGuard(AsyncForms):
         ConfigError: words are to be read, and what reads or judges them is not installed, or was
             made for another config.
         ModelLoadError: what reads words cannot be loaded.
-        AuditError: the key of the audit log cannot be read.
+        AuditError: the audit log cannot be written, or its key cannot be read.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class ImageGuard(AsyncForms):
         Raises:
             ConfigError: unknown or invalid preset, or one without a threshold profile.
             ModelLoadError: the encoder cannot be loaded safely and completely.
-            AuditError: the key of the audit log cannot be read.
+            AuditError: the audit log cannot be written, or its key cannot be read.
         """
         return cls.from_config(GuardAlignConfig.load(preset))
 
@@ -108,7 +108,7 @@ class ImageGuard(AsyncForms):
         Raises:
             ConfigError: there is no threshold profile, or it was fitted for other parts.
             ModelLoadError: an encoder or a processor cannot be loaded safely and completely.
-            AuditError: the key of the audit log cannot be read.
+            AuditError: the audit log cannot be written, or its key cannot be read.
         """
         require_profile(config)
         return cls(config, load_detector(config))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from urllib.parse import urlsplit
 
 from guardalign_middleware.errors import ConfigError
 
@@ -40,6 +41,14 @@ def url_of(bound: socket.socket) -> str:
     """The address of a server as a URL."""
     host, port = bound.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def host_in(url: str) -> str:
+    """The host of a URL, such as an Origin header; empty if there is none or it cannot be read."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # a lone bracket, say
+        return ""
 
 
 def is_loopback(host: str) -> bool:

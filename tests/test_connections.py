@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 
+from guardalign_middleware import connections
+from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.judges import ChatEndpoint
+from guardalign_middleware.mcp.upstream import Upstream as McpServer
+from guardalign_middleware.remote.connection import Connection
+from guardalign_middleware.serving.upstream.client import Upstream
 from guardalign_middleware.words.guards.endpoint import ModerationGuard
 
 Service = Callable[[str], object]
@@ -73,3 +79,30 @@ def test_a_key_that_no_header_can_hold_is_refused(
     with pytest.raises(ConfigError, match="The key in OPENAI_API_KEY should hold") as caught:
         service("https://host.example/v1")
     assert "secret" not in str(caught.value)
+
+
+URL = "http://127.0.0.1:1/v1"
+KEPT: dict[str, Callable[[], object]] = {
+    "upstream": lambda: Upstream(ServeConfig(upstream=URL)),
+    "guard": lambda: Connection(httpx.URL(URL), None, 1.0, 0, None)._open(),
+    "mcp": lambda: McpServer(URL)._connected(),
+    "chat": lambda: ChatEndpoint(URL, "m"),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_connection_is_closed_before_the_service_closes_it(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """uvicorn closes an idle one after five seconds, which is httpx's own time, too."""
+    kept: list[float | None] = []
+
+    class Noted(httpx.Limits):
+        def __init__(self, **limits: int | None) -> None:
+            super().__init__(**limits)
+            kept.append(self.keepalive_expiry)
+
+    monkeypatch.setattr(httpx, "Limits", Noted)
+    KEPT[name]()
+    assert kept == [connections.IDLE_SECONDS]
+    assert connections.IDLE_SECONDS < 5.0

@@ -73,6 +73,25 @@ def test_the_compose_file_is_valid_and_needs_a_key() -> None:
     assert "GUARDALIGN_KEY" in without.stderr
 
 
+@pytest.mark.parametrize(
+    ("environment", "keys"),
+    [
+        ({}, []),
+        ({"UPSTREAM_KEY": ""}, []),
+        ({"UPSTREAM_KEY": "sk-1"}, ["--upstream-key-env", "UPSTREAM_KEY"]),
+    ],
+)
+def test_an_upstream_of_the_compose_file_may_need_no_key(
+    environment: dict[str, str], keys: list[str]
+) -> None:
+    """The option refuses an empty key, so a container with it would start again and again."""
+    command = (tool("docker-compose"), "-f", "compose.yaml", "--profile", "upstream", "config")
+    asked = {"GUARDALIGN_KEY": KEY, "GUARDALIGN_PRESET": "/presets/my own.yaml", **environment}
+    shown = yaml.safe_load(run(*command, **asked).stdout)["services"]["gateway"]["command"]
+    service = "https://api.openai.com/v1"
+    assert shown == ["--preset", "/presets/my own.yaml", "--upstream", service, *keys]
+
+
 def test_the_unit_is_valid_and_shut_in(tmp_path: Path) -> None:
     unit = tmp_path / "guardalign.service"
     unit.write_text(UNIT.replace("/opt/guardalign/bin/guardalign", "/bin/true"))
@@ -92,6 +111,26 @@ def test_every_option_exists(text: str) -> None:
     options = {option for line in asked for option in re.findall(r"(?<!\w)--[a-z-]+", line)}
     assert options
     assert options <= OPTIONS
+
+
+def test_an_audit_log_has_a_place_and_a_key() -> None:
+    """The root is read-only, so the log of docs/audit.md needs a folder of its own."""
+    folder = "/var/log/guardalign"
+    assert f"log: {folder}/" in (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    made = rf"install --directory --owner 10001 --group 10001 --mode 700 {folder}$"
+    assert re.search(made, DOCKERFILE, flags=re.MULTILINE)
+    for service in yaml.safe_load(COMPOSE)["services"].values():
+        assert f"logs:{folder}" in service["volumes"]
+        assert "GUARDALIGN_AUDIT_KEY" in service["environment"]
+    assert re.search(r"^LogsDirectory=guardalign$", UNIT, flags=re.MULTILINE)
+    assert "GUARDALIGN_AUDIT_KEY=" in (DEPLOY / "guardalign.env").read_text(encoding="utf-8")
+
+
+def test_a_server_on_many_cores_may_have_its_threads() -> None:
+    """Of every request at once, and OpenMP's of eight scans in one turn and of a model."""
+    (limit,) = re.findall(r"pids_limit: (\d+)", COMPOSE)
+    cores = 256
+    assert int(limit) > ServeConfig().max_requests + (8 + 2) * cores
 
 
 def test_a_stopped_server_has_time_to_answer() -> None:

@@ -176,6 +176,8 @@ class TestSharing:
         handles = [LazyGuard(preset(tmp_path, **change)) for change in changes]
         guards = [handle.get() for handle in handles]
         monkeypatch.setenv("GUARDALIGN_TEST_KEY", hashlib.sha256(b"b").hexdigest())
+        for file in tmp_path.glob("log.jsonl*"):
+            file.unlink()  # a log has one key
         handles.append(LazyGuard(preset(tmp_path, audit=audit)))
         guards.append(handles[-1].get())
         assert len({id(guard) for guard in guards}) == len(guards)

@@ -74,6 +74,14 @@ def test_the_pods_are_valid_and_have_no_rights(name: str) -> None:
     assert set(asked) <= ports
 
 
+@pytest.mark.parametrize("name", ["server", "ray workers"])
+def test_an_audit_log_has_a_place_and_a_key(name: str) -> None:
+    (container,) = TEMPLATES[name]["spec"]["containers"]
+    assert "/var/log/guardalign" in {mount["mountPath"] for mount in container["volumeMounts"]}
+    (key,) = [one for one in container["env"] if one["name"] == "GUARDALIGN_AUDIT_KEY"]
+    assert key["valueFrom"]["secretKeyRef"]["optional"], "most presets name no log"
+
+
 def test_all_kinds_select_the_same_pods() -> None:
     labels = SERVER["metadata"]["labels"]
     for name in ("deployment", "pdb", "podmonitor"):
@@ -96,7 +104,7 @@ def test_the_autoscaler_follows_a_metric_that_the_server_has() -> None:
     # More servers come before the old ones refuse.
     assert 1 < int(metric["pods"]["target"]["averageValue"]) < ServeConfig().max_requests
     (endpoint,) = MANIFESTS["podmonitor"]["spec"]["podMetricsEndpoints"]
-    (key,) = values(SERVER, "secretKeyRef")
+    (key,) = [ref for ref in values(SERVER, "secretKeyRef") if not ref.get("optional")]
     assert endpoint["authorization"]["credentials"] == key
 
 

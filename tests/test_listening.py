@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from guardalign_middleware.listening import is_loopback
+from guardalign_middleware.listening import host_in, is_loopback
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,19 @@ from guardalign_middleware.listening import is_loopback
 )
 def test_loopback_addresses(host: str, local: bool) -> None:
     assert is_loopback(host) is local
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://LocalHost:8000", "localhost"),
+        ("//[::1]:8000", "::1"),
+        ("//127.0.0.1:port", "127.0.0.1"),
+        ("//[", ""),
+        ("http://[zz]", ""),
+        ("null", ""),
+        ("", ""),
+    ],
+)
+def test_the_host_of_a_header(url: str, host: str) -> None:
+    assert host_in(url) == host

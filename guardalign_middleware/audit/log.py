@@ -13,7 +13,7 @@ from typing import Self
 
 from guardalign_middleware import __version__
 from guardalign_middleware.audit.ending import Ending, settle
-from guardalign_middleware.audit.heads import head_path, prepare_head, read_head
+from guardalign_middleware.audit.heads import head_path, prepare_head, read_head, write_head
 from guardalign_middleware.audit.keys import Keys, key_from
 from guardalign_middleware.audit.lines import LARGEST_LINE, AuditEntry, Head
 from guardalign_middleware.audit.parts import close_file
@@ -31,8 +31,8 @@ class AuditLog:
     left is completed before the next line.
 
     Args:
-        path: the log file; its head is kept beside it in `PATH.head`. Both are created on the first
-            write, readable by their owner only.
+        path: the log file; its head is kept beside it in `PATH.head`. Both are created by `recover`
+            or the first write, readable by their owner only.
         key: at least 32 secret, random bytes; see `load_key`.
         fsync: wait until each line is on the disk, where it survives a power failure.
         include_source: also record `verdict.source`, which may be a path.
@@ -62,10 +62,11 @@ class AuditLog:
 
     @classmethod
     def from_config(cls, config: AuditConfig) -> Self:
-        """The log described by a preset, with its key; no file is created yet.
+        """The log described by a preset, with its key, ready to be written.
 
         Raises:
-            AuditError: the key cannot be read or is weak, or the log is spoiled.
+            AuditError: the key cannot be read or is weak, or the log is spoiled or cannot be
+                written.
         """
         log = cls(
             config.log,
@@ -81,13 +82,15 @@ class AuditLog:
     def recover(self) -> None:
         """Complete what a stopped writer left at the end of the log, as the next `append` would.
 
+        A log that does not exist is created, empty, and its head is written in any case: what
+        could not record a verdict should not start.
+
         Raises:
             AuditError: the log cannot be written, or its end is not one that a crash can leave.
         """
-        if not self.path.is_file():
-            return
         with self._explained(), writing(self.path) as file:
-            settle(self.path, file, self._keys, fsync=self.fsync)
+            end = settle(self.path, file, self._keys, fsync=self.fsync)
+            write_head(self.path, end.head, self._keys, fsync=self.fsync)
 
     def append(self, result: Result) -> AuditEntry:
         """Record the decision on one image; the line is in the file when this returns.

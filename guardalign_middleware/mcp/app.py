@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncGenerator
-from urllib.parse import urlsplit
 
 import httpx
 from starlette.applications import Starlette
@@ -14,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from guardalign_middleware.errors import MessageError
-from guardalign_middleware.listening import is_loopback
+from guardalign_middleware.listening import host_in, is_loopback
 from guardalign_middleware.mcp.events import EventReader, message_in, type_of, with_message
 from guardalign_middleware.mcp.guard import MessageGuard, Passed
 from guardalign_middleware.mcp.messages import FAULT
@@ -150,10 +149,12 @@ def create_app(guard: MessageGuard, upstream: Upstream, *, local: bool = True) -
 
 def _is_allowed(request: Request, *, local: bool) -> bool:
     """Whether a request comes from a program, or from a page of the host that was asked."""
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    host = host_in(f"//{request.headers.get('host', '')}")
     origin = request.headers.get("origin")
-    named = host if origin is None else urlsplit(origin).hostname or ""
-    return (is_loopback(host) and is_loopback(named)) if local else named == host
+    named = host if origin is None else host_in(origin)
+    if local:
+        return is_loopback(host) and is_loopback(named)
+    return origin is None or (named != "" and named == host)
 
 
 def _check_length(length: int) -> None:

@@ -7,7 +7,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
-from guardalign_middleware.connections import plain_url
+from guardalign_middleware.connections import IDLE_SECONDS, plain_url
 from guardalign_middleware.errors import ConfigError, GuardAlignError
 
 Headers = list[tuple[str, str]]
@@ -96,7 +96,7 @@ class Upstream:
         if self._client is None:
             # A server may be silent for as long as a tool works.
             timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
-            limits = httpx.Limits(max_connections=None)
+            limits = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
             self._client = httpx.AsyncClient(
                 transport=self._transport,
                 timeout=timeout,

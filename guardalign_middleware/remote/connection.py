@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from guardalign_middleware.connections import IDLE_SECONDS
 from guardalign_middleware.errors import ConfigError, GuardAlignError, Overloaded, Unreachable
 from guardalign_middleware.remote.address import label_of
 from guardalign_middleware.scan_threads import current_caller
@@ -22,8 +23,6 @@ STAGE = "remote"
 _LOGGER = logging.getLogger(__name__)
 _MOST_BYTES = 256 * 2**20
 _CONNECT_SECONDS = 5.0
-# Shorter than the five seconds after which uvicorn closes an idle connection.
-_IDLE_SECONDS = 4.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 10.0
 _DEPTH = 32
 _WAITING = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}
@@ -170,7 +169,7 @@ class Connection:
                 self._transport = httpx.HTTPTransport(
                     verify=True if self._tls is None else self._tls,
                     trust_env=False,
-                    limits=httpx.Limits(keepalive_expiry=_IDLE_SECONDS),
+                    limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
                 )
             return self._transport
 

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator
 from guardalign_middleware.config import GuardAlignConfig, Mode, ServeConfig
 from guardalign_middleware.config.base import FrozenModel, invalid_fields
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.identity import preset_key
 from guardalign_middleware.scale.extra import require_ray
 from guardalign_middleware.serving.options import MIN_KEY, ServeOptions
 
@@ -96,7 +97,7 @@ def build(arguments: dict[str, Any]) -> Application:
     deployment = serve.deployment(
         serve.ingress()(Guard),
         name=NAME,
-        user_config={"preset": read.preset, "options": options_of(read), "mode": read.mode},
+        user_config=user_config_of(read),
         autoscaling_config={
             "min_replicas": read.replicas[0],
             "max_replicas": read.replicas[1],
@@ -127,10 +128,28 @@ class Guard:
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Serve another preset from now on."""
-        await self._switch.change(**user_config)
+        preset, options, mode = (user_config[name] for name in ("preset", "options", "mode"))
+        await self._switch.change(preset, options, mode)
 
     def __serve_build_asgi_app__(self) -> Any:
         return self._switch
+
+
+def user_config_of(arguments: Arguments) -> dict[str, Any]:
+    """What Ray hands to the servers that run, as soon as it differs from before.
+
+    Ray compares nothing else, so it tells of the contents of the preset and its files, too.
+
+    Raises:
+        ConfigError: the preset is invalid.
+    """
+    contents = preset_key(GuardAlignConfig.load(arguments.preset))
+    return {
+        "preset": arguments.preset,
+        "options": options_of(arguments),
+        "mode": arguments.mode,
+        "contents": contents,
+    }
 
 
 def options_of(arguments: Arguments) -> dict[str, Any]:

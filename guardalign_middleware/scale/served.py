@@ -15,6 +15,7 @@ from guardalign_middleware.detection.profile import ThresholdProfile
 from guardalign_middleware.detector_loading import require_profile
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.identity import meters_key, runner_key
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.serving.app import create_app
 from guardalign_middleware.serving.options import ServeOptions
@@ -35,11 +36,14 @@ class Served:
         config: of the guard.
         models: the chain that answers, or the guard alone.
         app: answers requests.
+        loaded_as: the key of what the detector measures with, and that of the model; by contents,
+            as they were before the files were read.
     """
 
     config: GuardAlignConfig
     models: GuardAlign | ImageGuard
     app: FastAPI
+    loaded_as: tuple[str, str] = ("", "")
 
     @property
     def guard(self) -> ImageGuard:
@@ -58,9 +62,9 @@ def load_served(
 ) -> Served:
     """Load what a preset describes.
 
-    If it differs from what is served by its threshold profile only, the models are those of before,
-    so that new thresholds take no memory and no time. Whether a model or an upstream answers is as
-    the options say now, whatever it was before.
+    Where the models and the files that they depend on are those of before, by their contents, they
+    are kept, so that new thresholds take no memory and no time. Whether a model or an upstream
+    answers is as the options say now, whatever it was before.
 
     Args:
         preset: name or path.
@@ -75,20 +79,19 @@ def load_served(
     config = GuardAlignConfig.load(preset).in_mode(mode)
     read = ServeOptions.read(config.serve, **options)
     require_profile(config)
-    models = None if before is None else _kept(before, config, read)
+    keys = meters_key(config), "" if config.runner is None else runner_key(config.runner)
+    models = None if before is None or keys != before.loaded_as else _kept(before, config, read)
     if models is None:
         loaded = GuardAlign if read.config.upstream is None else ImageGuard
         models = loaded.from_config(config)
         warm_up(models)
-    return Served(config, models, create_app(models, read))
+    return Served(config, models, create_app(models, read), keys)
 
 
 def _kept(
     before: Served, config: GuardAlignConfig, options: ServeOptions
 ) -> GuardAlign | ImageGuard | None:
-    """The models of before under a config; None if it needs others, or one that answers."""
-    if _without_profile(config) != _without_profile(before.config):
-        return None
+    """The models of before under a config; None if it needs one that answers."""
     runner = None
     if options.config.upstream is None:
         if not isinstance(before.models, GuardAlign):
@@ -99,12 +102,6 @@ def _kept(
     detector = Detector(before.guard.detector.meters, config.detection, profile)
     guard = ImageGuard(config, detector)
     return guard if runner is None else GuardAlign(guard, runner)
-
-
-def _without_profile(config: GuardAlignConfig) -> GuardAlignConfig:
-    """What decides which models are loaded, and how."""
-    detection = config.detection.model_copy(update={"profile": None})
-    return config.model_copy(update={"detection": detection, "name": "", "serve": None})
 
 
 class _AtWork:

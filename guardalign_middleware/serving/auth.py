@@ -6,11 +6,10 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from guardalign_middleware.listening import is_loopback
+from guardalign_middleware.listening import host_in, is_loopback
 from guardalign_middleware.serving.errors import ApiError
 from guardalign_middleware.serving.options import ServeOptions
 
@@ -103,4 +102,4 @@ def _check_local(headers: Headers) -> None:
 def _is_here(name: bytes, value: bytes) -> bool:
     """Whether a header names this machine; most requests of a client say the same."""
     text = value.decode("latin-1")
-    return is_loopback(urlsplit(text if name == b"origin" else f"//{text}").hostname or "")
+    return is_loopback(host_in(text if name == b"origin" else f"//{text}"))

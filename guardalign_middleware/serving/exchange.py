@@ -13,6 +13,7 @@ from guardalign_middleware.serving.errors import ApiError, as_api_error
 
 WORK = "/v1/"
 """Requests that send something there do work, so they need a place."""
+_MOST_DIGITS = 20
 
 
 class Exchange:
@@ -73,7 +74,12 @@ class Exchange:
             raise ApiError(415, "Content-Encoding is not supported. Send the body as it is.")
         most = self._config.max_body_bytes
         for name, value in scope["headers"]:
-            if name == b"content-length" and int(value) > most:
+            if name != b"content-length":
+                continue
+            # uvicorn has checked it; another server of the app may not.
+            if not value.isdigit() or len(value) > _MOST_DIGITS:
+                raise ApiError(400, "Content-Length should be a number of bytes.")
+            if int(value) > most:
                 raise self._too_large()
         body = bytearray()
         try:

@@ -206,5 +206,13 @@ def test_a_guard_that_starts_completes_what_was_left(log: Path, next_line: bytes
     log.write_bytes(log.read_bytes() + b"{")
     AuditLog(log, KEY).recover()
     assert verify(log, KEY).unfinished == 0
-    AuditLog(log.with_name("none"), KEY).recover()
-    assert not log.with_name("none").exists()
+
+
+def test_a_guard_that_starts_leaves_a_log_that_is_intact(log: Path) -> None:
+    before = log.read_bytes(), head_of(log).read_bytes()
+    AuditLog(log, KEY).recover()
+    assert (log.read_bytes(), head_of(log).read_bytes()) == before
+    new = log.with_name("new")
+    AuditLog(new, KEY).recover()
+    assert verify(new, KEY).entries == 0
+    assert new.stat().st_mode & 0o777 == 0o600

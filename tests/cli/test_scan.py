@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,9 +122,11 @@ def test_an_audit_log_that_cannot_be_written_is_a_failed_program(
     monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AUDIT_KEY", KEY.decode())
+    (tmp_path / "absent").mkdir()
     audit = AuditConfig(log=tmp_path / "absent" / "log", key_variable="AUDIT_KEY")
     file = tmp_path / "results.jsonl"
     guard = red_guard(red_config(audit=audit))
+    shutil.rmtree(tmp_path / "absent")  # a guard does not start without
     result = run(monkeypatch, folder, "--resume", file, guard=guard)
     assert (result.exit_code, result.stdout) == (3, "")
     assert "Cannot write to the audit log" in result.stderr

@@ -29,11 +29,18 @@ Answer = Callable[[httpx.Request], httpx.Response]
 class Behind:
     """A proxy in this process; what it asked, and how the server behind answers."""
 
-    def __init__(self, answer: Answer, url: str = URL, guard: MessageGuard | None = None) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        url: str = URL,
+        guard: MessageGuard | None = None,
+        *,
+        local: bool = True,
+    ) -> None:
         self.asked: list[httpx.Request] = []
         self._answer = answer
         upstream = Upstream(url, httpx.MockTransport(self._handle))
-        self._app = create_app(guard or MessageGuard.of(red_guard()), upstream)
+        self._app = create_app(guard or MessageGuard.of(red_guard()), upstream, local=local)
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
@@ -175,12 +182,24 @@ async def test_a_body_that_no_memory_holds(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    "headers", [{"origin": "https://evil.example"}, {"host": "evil.example"}, {"origin": "null"}]
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"host": "evil.example"},
+        {"origin": "null"},
+        {"origin": "http://["},
+        {"host": "["},
+        {"host": "[", "origin": "http://["},
+    ],
 )
 async def test_web_pages_may_not_ask(headers: dict[str, str]) -> None:
     behind = Behind(says(b"{}"))
     assert (await behind.ask(content=PING, headers=headers)).status_code == 403
     assert behind.asked == []
+    if "origin" in headers:
+        behind = Behind(says(b"{}"), local=False)
+        assert (await behind.ask(content=PING, headers=headers)).status_code == 403
+        assert behind.asked == []
 
 
 async def test_what_the_clients_model_has_said_is_cleaned() -> None:

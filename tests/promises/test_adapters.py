@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -144,9 +145,12 @@ class TestEveryAdapter:
         self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv(VARIABLE, KEY.decode())
+        (tmp_path / "absent").mkdir()
         audit = AuditConfig(log=tmp_path / "absent" / "log", key_variable=VARIABLE)
+        guard = red_guard(red_config(audit=audit))
+        shutil.rmtree(tmp_path / "absent")  # a guard does not start without
         with pytest.raises(AuditError):
-            ADAPTERS[name](red_guard(red_config(audit=audit)), png(PLAIN))
+            ADAPTERS[name](guard, png(PLAIN))
 
     def test_several_frames_are_refused_by_default(self, name: str) -> None:
         with pytest.raises(ImageRejected) as caught:

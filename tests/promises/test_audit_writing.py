@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ from pydantic import ValidationError
 from typer.testing import CliRunner, Result
 
 from guardalign_middleware import AuditError, ConfigError, GuardAlign, GuardAlignConfig, ImageGuard
-from guardalign_middleware.audit import AuditEntry, differences, read_entries, verify
+from guardalign_middleware.audit import AuditEntry, differences, heads, read_entries, verify
 from guardalign_middleware.cli import app
 from guardalign_middleware.config import AuditConfig, SanitizeConfig
 from guardalign_middleware.handles import LazyGuard
@@ -148,10 +150,39 @@ class TestFailsClosed:
         assert runner.calls == []
         return errors
 
+    def gone(self, log: Path, **changes: Any) -> tuple[GuardAlignConfig, ImageGuard]:
+        """A guard whose log was removed with its folder after the start."""
+        folder = log.parent / "absent"
+        folder.mkdir()
+        config = recording(folder / "log", **changes)
+        guard = red_guard(config)
+        shutil.rmtree(folder)
+        return config, guard
+
     def test_a_log_that_cannot_be_written(self, log: Path) -> None:
-        for error in self.refused(recording(log.parent / "absent" / "log")):
+        for error in self.refused(*self.gone(log)):
             assert "Cannot write" in error.message
             assert error.remedy
+
+    def test_a_guard_that_could_not_record_does_not_start(self, log: Path) -> None:
+        """It would be ready, and fail every picture."""
+        with pytest.raises(AuditError, match="Cannot write") as caught:
+            red_guard(recording(log.parent / "absent" / "log", on_fault="allow"))
+        assert caught.value.remedy
+
+    def test_neither_does_one_that_could_not_write_the_next_head(
+        self, log: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As in a folder that has become read-only, beside a log that has not."""
+        red_guard(recording(log)).scan(PLAIN)
+
+        def read_only(path: Path, data: bytes, *, fsync: bool) -> Path:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        monkeypatch.setattr(heads, "prepare", read_only)
+        with pytest.raises(AuditError, match="Read-only"):
+            red_guard(recording(log))
+        assert len(entries(log)) == 1
 
     def test_a_full_disk(self, log: Path) -> None:
         red_guard(recording(log)).scan(PLAIN)
@@ -173,7 +204,7 @@ class TestFailsClosed:
             red_guard(recording(log))
 
     def test_fail_open_does_not_open_this(self, log: Path) -> None:
-        self.refused(recording(log.parent / "absent" / "log", on_fault="allow"))
+        self.refused(*self.gone(log, on_fault="allow"))
 
 
 class TestKey:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from guardalign_middleware import GuardAlignConfig
 from guardalign_middleware.cli.serve_ray import _numbers
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.scale.application import Arguments, limits_of, options_of
+from guardalign_middleware.scale.application import (
+    Arguments,
+    limits_of,
+    options_of,
+    user_config_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +55,34 @@ def test_replicas_on_the_command_line() -> None:
     for wrong in ("two", "2:", ":3", "2-8", "-1"):
         with pytest.raises(ConfigError, match="as in 2:8"):
             _numbers(wrong)
+
+
+def test_servers_are_told_of_a_preset_that_was_edited_in_place(tmp_path: Path) -> None:
+    """Ray hands over nothing that looks like before."""
+    detection = GuardAlignConfig.load("mini").detection
+    for file in (detection.anchors, detection.profile):
+        assert file is not None
+        shutil.copy(file, tmp_path)
+    assert detection.profile is not None
+    preset, anchors = tmp_path / "own.yaml", tmp_path / detection.anchors.name
+    fields: dict[str, Any] = {
+        "name": "own",
+        "detection": {
+            "encoder": {"model": "ViT-B-32"},
+            "anchors": anchors.name,
+            "profile": detection.profile.name,
+        },
+    }
+    told = []
+    for write in (
+        lambda: preset.write_text(yaml.safe_dump(fields)),
+        lambda: anchors.write_bytes(anchors.read_bytes() + b"\n"),
+        lambda: preset.write_text(yaml.safe_dump({**fields, "on_fault": "allow"})),
+        lambda: preset.write_text(yaml.safe_dump({**fields, "serve": {"max_images": 3}})),
+        lambda: (tmp_path / "profile.json").write_text("{}"),
+    ):
+        write()
+        told.append(user_config_of(Arguments(preset=str(preset))))
+        assert user_config_of(Arguments(preset=str(preset))) == told[-1]
+    assert len({each["contents"] for each in told}) == len(told)
+    assert len({str({**each, "contents": ""}) for each in told}) == 1

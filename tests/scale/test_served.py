@@ -73,6 +73,42 @@ def test_other_thresholds_keep_the_models(configs: dict[str, GuardAlignConfig]) 
         load_served("foreign", OPTIONS, first)
 
 
+def test_models_are_kept_by_the_contents_of_files(
+    configs: dict[str, GuardAlignConfig], tmp_path: Path
+) -> None:
+    """Concepts that are edited in place are others, under the same path."""
+    anchors, weights = tmp_path / "anchors.yaml", tmp_path / "model"
+    anchors.write_text("one")
+    weights.mkdir()
+    red = configs["red"]
+    assert red.runner is not None
+    configs["edited"] = red.model_copy(
+        update={
+            "detection": red.detection.model_copy(update={"anchors": anchors}),
+            "runner": red.runner.model_copy(update={"model": str(weights)}),
+        }
+    )
+    first = load_served("edited", OPTIONS)
+    assert load_served("edited", OPTIONS, first).guard.detector.meters is (
+        first.guard.detector.meters
+    )
+    anchors.write_text("two")
+    second = load_served("edited", OPTIONS, first)
+    assert second.guard.detector.meters is not first.guard.detector.meters
+    (weights / "model.safetensors").write_bytes(b"other")
+    third = load_served("edited", OPTIONS, second)
+    assert isinstance(second.models, GuardAlign)
+    assert isinstance(third.models, GuardAlign)
+    assert third.models.runner is not second.models.runner
+
+
+def test_settings_of_the_guard_need_no_other_models(configs: dict[str, GuardAlignConfig]) -> None:
+    first = load_served("red", OPTIONS)
+    second = load_served("cautious", OPTIONS, first)
+    assert second.guard.detector.meters is first.guard.detector.meters
+    assert second.guard.config == configs["cautious"]
+
+
 @pytest.mark.parametrize("other", ["red", "lax", "cautious"])
 async def test_the_routes_are_those_of_the_options_now(
     configs: dict[str, GuardAlignConfig], other: str

@@ -120,7 +120,15 @@ def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}]
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Host": "["},
+        {"Host": "[zz]"},
+        {"Origin": "http://["},
+    ],
 )
 async def test_without_a_key_no_page_of_another_host_is_answered(headers: dict[str, str]) -> None:
     async with client() as to:
@@ -186,6 +194,9 @@ async def test_a_body_that_does_not_arrive_is_given_up() -> None:
     [
         ({"Content-Encoding": "gzip"}, 415),
         ({"Content-Length": "2", "Transfer-Encoding": "chunked"}, 400),
+        ({"Content-Length": "two"}, 400),
+        ({"Content-Length": "-2"}, 400),
+        ({"Content-Length": "9" * 5000}, 400),
     ],
 )
 async def test_a_body_with_two_readings_is_refused(headers: dict[str, str], status: int) -> None:

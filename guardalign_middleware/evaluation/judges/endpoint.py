@@ -11,7 +11,12 @@ from typing import Any, Self
 import httpx
 from PIL import Image, UnidentifiedImageError
 
-from guardalign_middleware.connections import service_headers, service_url, setting_up
+from guardalign_middleware.connections import (
+    IDLE_SECONDS,
+    service_headers,
+    service_url,
+    setting_up,
+)
 from guardalign_middleware.errors import ConfigError, GuardError
 from guardalign_middleware.strict import Malformed, json_value
 
@@ -67,6 +72,7 @@ class ChatEndpoint:
             self._client = httpx.Client(
                 headers=headers,
                 timeout=timeout_s,
+                limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
                 follow_redirects=False,
                 # Certificates take tens of milliseconds to load, and http has none.
                 verify=place.scheme == "https",

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from guardalign_middleware.config import ServeConfig
-from guardalign_middleware.connections import plain_url, setting_up, shown_url
+from guardalign_middleware.connections import IDLE_SECONDS, plain_url, setting_up, shown_url
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.serving.errors import ApiError
 
@@ -91,6 +91,7 @@ class Upstream:
                 limits=httpx.Limits(
                     max_connections=config.max_requests,
                     max_keepalive_connections=config.max_requests,
+                    keepalive_expiry=IDLE_SECONDS,
                 ),
                 # A redirect could lead to another host, with the key.
                 follow_redirects=False,

@@ -17,6 +17,9 @@ _MOST_BYTES = 256 * 2**20
 _CONNECT_SECONDS = 5.0
 # A request that never reached the guard may be sent again.
 _CONNECTING = 2
+# The guard closes an idle connection after five seconds, and so does httpx by default: a request
+# that goes out in that moment fails. The other two are httpx's own.
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=4.0)
 _EXAMPLE = 'Give the base URL of `guardalign serve`, such as "http://127.0.0.1:8000".'
 
 
@@ -134,7 +137,7 @@ def _client(headers: Mapping[str, str], timeout: httpx.Timeout) -> httpx.AsyncCl
             headers={**headers, "Content-Type": "application/json"},
             timeout=timeout,
             follow_redirects=False,
-            transport=httpx.AsyncHTTPTransport(retries=_CONNECTING),
+            transport=httpx.AsyncHTTPTransport(retries=_CONNECTING, limits=_LIMITS),
         )
     except (ImportError, OSError, ValueError) as error:
         raise SetupError(
