@@ -170,9 +170,8 @@ class _Task:
 
 def _lost(entry: Entry) -> Outcome:
     return Outcome.of_error(
-        entry.source,
+        entry,
         f"{entry.source}: the process that scanned it died, twice; perhaps of too little memory.",
-        entry.own_place,
     )
 
 

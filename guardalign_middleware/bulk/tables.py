@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -68,13 +69,15 @@ def table_entries(
             _check_column(path, table.schema_arrow, column)
             for batch in table.iter_batches(batch_size=_ROWS, columns=[column]):
                 for cell in batch.column(0):
-                    entry = _entry(f"{path}#{number}", f"{place}/{number}", cell, policy, known)
+                    name, where = f"{path}#{number}", f"{place}/{number}"
+                    entry = Entry(name, where, shard=path, column=column)
                     number += 1
-                    if entry is not None:
-                        yield entry
+                    read = entry if known(name) else _read(entry, cell, policy)
+                    if read is not None:
+                        yield read
     except _damage() as error:
         why = f"The table cannot be read from row {number} on: {error}."
-        yield Entry(f"{path}#", place, error=why, in_shard=True)
+        yield Entry(f"{path}#", place, error=why, shard=path, column=column)
 
 
 def assemble_table(path: str, parts: Mapping[int, Path], target: Path, column: str) -> str | None:
@@ -184,18 +187,15 @@ def _check_column(path: str, schema: Any, column: str) -> None:
         )
 
 
-def _entry(
-    source: str, place: str, cell: Any, policy: IntakePolicy, known: Callable[[str], bool]
-) -> Entry | None:
-    if known(source):
-        return Entry(source, place, in_shard=True)
+def _read(entry: Entry, cell: Any, policy: IntakePolicy) -> Entry | None:
+    """The entry with what its cell holds; None if that is empty."""
     value = cell.as_py()
     data = value.get("bytes") if isinstance(value, dict) else value
     if data is None:
         if isinstance(value, dict) and value.get("path") is not None:
-            return Entry(source, place, error="The cell names a file and does not hold it.")
+            return replace(entry, error="The cell names a file and does not hold it.")
         return None
-    return Entry.member(source, place, len(data), policy.max_bytes, lambda: data)
+    return entry.holding(len(data), policy.max_bytes, lambda: data)
 
 
 def _cleaned(cell: Any, data: bytes | None) -> Any:

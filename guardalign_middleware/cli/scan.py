@@ -11,7 +11,8 @@ from pathlib import Path
 from guardalign_middleware.bulk.copies import assemble
 from guardalign_middleware.bulk.entries import find_inputs
 from guardalign_middleware.bulk.folders import Skipped
-from guardalign_middleware.bulk.job import Job, Outcome, label
+from guardalign_middleware.bulk.job import Job, Outcome
+from guardalign_middleware.bulk.names import label
 from guardalign_middleware.bulk.old_copies import old_copies
 from guardalign_middleware.bulk.places import Copies, distinct
 from guardalign_middleware.bulk.pool import WorkerPool
@@ -119,7 +120,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
                     copies.note(outcome.records)
                 else:
                     told = [{**record, "guard": made_by} for record in outcome.records]
-                    file.add(outcome.source, told)
+                    file.add(told)
                 _show(outcome, as_json=options.as_json)
                 statuses |= {outcome.status} | _print_faults(_stale_copies(job, outcome))
         _print_skipped(work.skipped)

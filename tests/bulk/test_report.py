@@ -35,7 +35,7 @@ def record(source: str, decision: str = "allow", **more: Any) -> dict[str, Any]:
 
 def scanned(path: Path, guard: ImageGuard) -> dict[str, Any]:
     """A line about a file."""
-    return to_record(guard.scan(path), 0, 1)
+    return to_record(guard.scan(path), str(path))
 
 
 def shows_red(url: str) -> bool:

@@ -16,7 +16,7 @@ def test_a_line_of_any_length_is_taken_back(tmp_path: Path) -> None:
     """Quoted words, or very many regions, make long lines."""
     record = {"source": "a.png", "decision": "allow", "words": {"text": ["x" * (2 << 20)]}}
     with ResumeFile.open(tmp_path / "results.jsonl") as file:
-        file.add("a.png", [record])
+        file.add([record])
     with ResumeFile.open(tmp_path / "results.jsonl") as file:
         assert file.status("a.png") == 0
 

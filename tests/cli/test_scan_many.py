@@ -18,7 +18,10 @@ from PIL import Image
 
 from guardalign_middleware import ConfigError, GuardAlignConfig, ImageGuard
 from guardalign_middleware.cli.scan import ScanOptions, run_scan
-from guardalign_middleware.testing import red_config, red_guard
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.testing import picture, red_config, red_guard
+from guardalign_middleware.testing.pdf import ALL_RED_PAGE, drawn_pdf
+from tests.support.animations import animation
 from tests.support.bulk import PLAIN, UNSAFE, is_red, members, table, tar
 from tests.support.pictures import encode
 
@@ -109,6 +112,78 @@ def test_patterns_and_lists(scan: Scan, tmp_path: Path) -> None:
         "listed.png": "allow",
         "missing.png": "error",
     }
+
+
+class TestNames:
+    """A FILE knows each input again, and takes none for another."""
+
+    def test_a_file_may_be_called_like_what_lies_in_another(
+        self, scan: Scan, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "in"
+        folder.mkdir()
+        names = ["a.png#page1", "a.png#1", "s.tar!a.png", "s.tar!.png", "t.parquet#0"]
+        for name in names:
+            (folder / name).write_bytes(PLAIN)
+        _, found = scan(folder)
+        assert told(found) == dict.fromkeys(names, "allow")
+        (folder / "a.png").write_bytes(UNSAFE)
+        shard = tar(folder / "s.tar", [("a.png", UNSAFE)])
+        rows = table(folder / "t.parquet", {"image": [UNSAFE]})
+        status, found = scan(folder, shard, rows)
+        assert status == 1
+        new = {row["source"]: row.get("shard") for row in found[len(names) :]}
+        assert new == {
+            str(folder / "a.png"): None,
+            f"{shard}!a.png": str(shard),
+            f"{rows}#0": str(rows),
+        }
+        assert scan(folder, shard, rows) == (1, found)
+
+    def test_members_may_be_called_like_those_of_another_archive(
+        self, scan: Scan, tmp_path: Path
+    ) -> None:
+        outer = tar(tmp_path / "s.tar", [("b.tar!c.png", PLAIN), ("a.png#1", PLAIN), ("", PLAIN)])
+        inner = tar(tmp_path / "s.tar!b.tar", [("c.png", UNSAFE)])
+        assert scan(outer)[0] == 0
+        status, found = scan(outer, inner, copies=None)
+        assert (status, len(found)) == (1, 4)
+        assert {row["source"] for row in found[:3]} == {
+            f"{outer}!b.tar!c.png",
+            f"{outer}!a.png#1",
+            f"{outer}!#2",
+        }
+
+    @pytest.mark.parametrize("pattern", [".", "*", "./*"])
+    def test_a_file_may_be_called_like_an_input_that_is_no_file(
+        self, scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+    ) -> None:
+        folder, names = tmp_path / "in", ["-", "<data URL>", "data:image.png"]
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        url = f"data:image/png;base64,{base64.b64encode(PLAIN).decode()}"
+        assert scan(url)[0] == 0
+        for name in names:
+            (folder / name).write_bytes(UNSAFE)
+        for _ in range(2):
+            status, found = scan(pattern, copies=None)
+            assert status == 1
+            assert told(found[1:]) == dict.fromkeys(names, "mask")
+
+    def test_pages_and_frames_are_told_by_what_was_read(
+        self, monkeypatch: pytest.MonkeyPatch, scan: Scan, tmp_path: Path
+    ) -> None:
+        guard = red_guard(red_config(intake=IntakePolicy(frames="scan_all", pdf="pages")))
+        monkeypatch.setattr(ImageGuard, "from_config", lambda config: guard)
+        moving = animation(picture(), picture(red=True), image_format="GIF")
+        (tmp_path / "a.gif#2").write_bytes(moving)
+        (tmp_path / "a.pdf#page1").write_bytes(drawn_pdf(ALL_RED_PAGE))
+        _, found = scan(tmp_path / "a.gif#2", tmp_path / "a.pdf#page1")
+        counted = [
+            [row.get(name) for name in ("frame", "frames", "page", "pages")] for row in found
+        ]
+        assert [row["source"].rsplit("/")[-1] for row in found] == ["a.gif#2"] * 2 + ["a.pdf#page1"]
+        assert counted == [[1, 2, None, None], [2, 2, None, None], [None, None, 1, 1]]
 
 
 @pytest.mark.parametrize("cut", [100, 700, 4000])
