@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class ResumeFile:
         self._file = file
         self._done: dict[str | None, dict[str, int]] = {}
         self._guards: set[str | None] = set()
+        self._columns: set[str] = set()
         self._with_copies: set[bool] = set()
         self.copies = Copies()
         self._read()
@@ -102,6 +104,21 @@ class ResumeFile:
                 "--resume.",
             )
 
+    def check_column(self, column: str) -> None:
+        """Keep results of different columns of tables apart: a row is known by its number.
+
+        Raises:
+            ConfigError: a result here is of another column.
+        """
+        if others := self._columns - {column}:
+            other = min(others)
+            raise _unusable(
+                self.path,
+                f"holds results of the column {other!r} of tables, not {column!r}",
+                remedy=f"Give --column {shlex.quote(other)}, or name another file with --resume; "
+                "with --sanitize, another folder as well.",
+            )
+
     def add(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Append the lines of one input.
 
@@ -125,6 +142,7 @@ class ResumeFile:
             self._done.setdefault(shard, {})[source] = max(map(status_of, records))
         self.copies.note(records)
         self._with_copies |= {"copy" in one for one in records if "error" not in one}
+        self._columns |= {one["column"] for one in records if one.get("column") is not None}
         self._guards |= {one.get("guard") for one in records}
 
     def _read(self) -> None:

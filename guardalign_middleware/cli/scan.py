@@ -18,7 +18,7 @@ from guardalign_middleware.bulk.places import Copies, distinct
 from guardalign_middleware.bulk.pool import WorkerPool
 from guardalign_middleware.bulk.report import write_report
 from guardalign_middleware.bulk.scanner import Scanner
-from guardalign_middleware.bulk.tables import write_table
+from guardalign_middleware.bulk.tables import is_table, write_table
 from guardalign_middleware.bulk.work import Work
 from guardalign_middleware.cli.console import (
     ALLOWED,
@@ -109,6 +109,8 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
             file = stack.enter_context(ResumeFile.open(options.resume))
             file.check_copies(wanted=job.copies is not None)
             file.check_guard(made_by)
+            if any(is_table(path) for path, _ in inputs.files):
+                file.check_column(options.column)
         copies = Copies() if file is None else file.copies
         if job.copies is not None:
             inputs, stems = distinct(inputs, copies.files)

@@ -98,6 +98,27 @@ def test_a_table_without_such_a_column(scan: Scan, rows: Path, column: str) -> N
         scan(rows, column=column)
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_results_of_another_column_are_not_taken_over(
+    scan: Scan, tmp_path: Path, damaged: bool
+) -> None:
+    columns = {"image": [PLAIN] * 2, "a thumb": [UNSAFE] * 2}
+    path, file = table(tmp_path / "t.parquet", columns), tmp_path / "results.jsonl"
+    (tmp_path / "a.png").write_bytes(PLAIN)
+    if damaged:
+        path.write_bytes(path.read_bytes()[:-50])
+    status, found = scan(path)
+    assert status == (2 if damaged else 0)
+    assert {row["column"] for row in found} == {"image"}
+    before = file.read_bytes()
+    with pytest.raises(ConfigError, match="column 'image' of tables") as caught:
+        scan(path, column="a thumb")
+    assert "Give --column image, or name another file with --resume" in str(caught.value)
+    assert file.read_bytes() == before
+    # Where no table is named, the option says nothing.
+    assert scan(tmp_path / "a.png", column="a thumb")[0] == 0
+
+
 def test_patterns_and_lists(scan: Scan, tmp_path: Path) -> None:
     for name in ("a/1.png", "a/b/2.png", "[odd].png", "listed.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
