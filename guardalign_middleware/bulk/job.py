@@ -11,7 +11,24 @@ from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.names import label
 from guardalign_middleware.bulk.records import status_of
 from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.errors import GuardError
 from guardalign_middleware.types import Verdict
+
+
+class DeviceLost(GuardError):
+    """The accelerator failed: no input is to blame, and all later scans of this process fail, too.
+
+    Args:
+        entry: that was being scanned.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(
+            f"The accelerator failed while {label(entry.source)} was scanned.",
+            stage="detection",
+            remedy="Check the device and its driver; with --resume, the same command then goes on. "
+            "If it always ends at this input, leave that out.",
+        )
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from guardalign_middleware.bulk.entry import Entry
-from guardalign_middleware.bulk.job import Job, Outcome
+from guardalign_middleware.bulk.job import DeviceLost, Job, Outcome
 from guardalign_middleware.bulk.names import STDIN, label
 from guardalign_middleware.bulk.places import with_ending
 from guardalign_middleware.bulk.records import to_record
 from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.errors import ConfigError, GuardAlignError, GuardError, ImageRejected
+from guardalign_middleware.faults import is_lost_device
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.overlay import draw_overlay
@@ -50,6 +51,7 @@ class Scanner:
         Raises:
             ConfigError: an overlay or a cleaned copy cannot be written.
             AuditError: a verdict cannot be recorded.
+            DeviceLost: the accelerator failed.
         """
         if entry.error is not None:
             return Outcome.of_error(entry, f"{_name(entry)}: {entry.error}")
@@ -58,8 +60,14 @@ class Scanner:
             frames = self._frames(entry)
             cleaned = self._guard.sanitize_many(frames) if self._job.copies else []
             verdicts = [item.verdict for item in cleaned] or self._guard.scan_many(frames)
+            if self._guard.device_lost:
+                raise DeviceLost(entry)  # with `on_fault: allow`, all others would pass unscanned
             copies = self._copies(entry, cleaned) if cleaned else [{}] * len(verdicts)
+        except DeviceLost:
+            raise
         except (ImageRejected, GuardError) as error:
+            if is_lost_device(error):
+                raise DeviceLost(entry) from error
             return Outcome.of_error(entry, _located(entry, error))
         told = entry.lies_in | {"seconds": round(time.perf_counter() - began, 4)}
         records = tuple(
