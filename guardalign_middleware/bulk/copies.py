@@ -9,12 +9,13 @@ from pathlib import Path
 
 from guardalign_middleware.bulk.tables import assemble_table, is_table
 from guardalign_middleware.bulk.tars import assemble_tar
+from guardalign_middleware.bulk.writing import DRAFT
 from guardalign_middleware.config import IntakePolicy
 
 PARTS = ".parts"
 """Ends the name of the folder that has the cleaned pictures of a table or archive so far."""
-# A picture by its number; a half-written one by that of its process, too.
-_PART = re.compile(r"0|[1-9][0-9]*|\.[0-9]+\.[0-9]+")
+_PART = re.compile(rf"0|[1-9][0-9]*|{DRAFT.pattern}")
+"""A picture by its number, or one that is half-written."""
 
 
 def parts_of(target: Path) -> Path:

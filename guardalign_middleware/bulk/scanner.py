@@ -14,7 +14,7 @@ from guardalign_middleware.bulk.job import DeviceLost, Job, Outcome
 from guardalign_middleware.bulk.names import STDIN, label
 from guardalign_middleware.bulk.places import with_ending
 from guardalign_middleware.bulk.records import to_record
-from guardalign_middleware.bulk.writing import replaced
+from guardalign_middleware.bulk.writing import NameTooLong, replaced
 from guardalign_middleware.errors import ConfigError, GuardAlignError, GuardError, ImageRejected
 from guardalign_middleware.faults import is_lost_device
 from guardalign_middleware.image_guard import ImageGuard
@@ -65,7 +65,7 @@ class Scanner:
             copies = self._copies(entry, cleaned) if cleaned else [{}] * len(verdicts)
         except DeviceLost:
             raise
-        except (ImageRejected, GuardError) as error:
+        except (ImageRejected, GuardError, NameTooLong) as error:
             if is_lost_device(error):
                 raise DeviceLost(entry) from error
             return Outcome.of_error(entry, _located(entry, error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -137,7 +138,8 @@ class Work:
         for place, path in {place: path for path, place in self.inputs.files}.items():
             if is_shard(path):
                 target = self.job.copies / place
-                complete = target.exists() and not parts_of(target).exists()
+                # Not Path.exists, to which a name that is too long is an error.
+                complete = os.path.exists(target) and not os.path.exists(parts_of(target))
                 # One of which nothing stands in the file was made by another scan.
                 if path in self._scanned or place not in copied or not complete:
                     yield path, place

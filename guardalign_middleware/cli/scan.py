@@ -20,6 +20,7 @@ from guardalign_middleware.bulk.report import write_report
 from guardalign_middleware.bulk.scanner import Scanner
 from guardalign_middleware.bulk.tables import is_table, write_table
 from guardalign_middleware.bulk.work import Work
+from guardalign_middleware.bulk.writing import NameTooLong
 from guardalign_middleware.cli.console import (
     ALLOWED,
     CANNOT,
@@ -207,7 +208,11 @@ def _assembly_faults(work: Work, copies: Copies) -> Iterator[str]:
         return
     for path, place in work.shards():
         parts = copies.parts(place)
-        fault = assemble(path, folder / place, work.column, work.job.config.intake, parts)
+        fault: str | None
+        try:
+            fault = assemble(path, folder / place, work.column, work.job.config.intake, parts)
+        except NameTooLong as error:
+            fault = str(error)
         if fault is not None:
             yield fault
 

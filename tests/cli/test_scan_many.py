@@ -438,6 +438,28 @@ class TestCopies:
         _, found = scan(urls[0], copies=clean)
         assert found[-1]["copy"] == "image-3.png"
 
+    def test_long_names_do_not_end_a_scan(self, scan: Scan, tmp_path: Path) -> None:
+        """255 bytes are legal; a copy that would need more is an error of its one input."""
+        folder, clean = tmp_path / "in", tmp_path / "clean"
+        folder.mkdir()
+        long = {ending: "n" * (255 - len(ending)) + ending for ending in (".png", ".bmp", ".tar")}
+        (folder / long[".png"]).write_bytes(UNSAFE)
+        (folder / "z.png").write_bytes(PLAIN)
+        Image.new("RGB", (32, 32)).save(folder / long[".bmp"])
+        made = [("a.png", PLAIN), ("a.txt", b"a caption")]
+        shard = tar(folder / long[".tar"], made)
+        for _ in range(2):
+            status, found = scan(folder, shard, copies=clean)
+            assert status == 2
+            failed = {row["source"]: row["error"] for row in found if "error" in row}
+            assert failed.keys() == {str(folder / long[".bmp"]), f"{shard}!a.png"}
+            assert all("shorter name" in why for why in failed.values())
+            whole = clean / str(folder)[1:]
+            assert {path.name for path in whole.iterdir()} == {*long.values(), "z.png"} - {
+                long[".bmp"]
+            }
+            assert members(whole / long[".tar"]).keys() == {"a.txt"}
+
     def test_files_in_each_others_way_are_refused_before_a_scan(
         self, scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
