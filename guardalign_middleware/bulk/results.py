@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -86,6 +86,35 @@ class ResumeFile:
         if self._with_copies - {wanted}:
             have = "without" if wanted else "with"
             raise _unusable(self.path, f"holds results of a scan {have} --sanitize")
+
+    def check_folder(self, folder: Path, sources: Collection[str]) -> None:
+        """Check that the cleaned copies of files are where this scan would write them.
+
+        What stands here is not cleaned again. Copies of tables and archives are looked for when
+        they are put together.
+
+        Args:
+            folder: of all copies.
+            sources: of this scan.
+
+        Raises:
+            ConfigError: copies are elsewhere, or gone.
+        """
+        gone = [
+            place
+            for place, source in self.copies.files.items()
+            if source in self._done.get(None, {})
+            and source in sources
+            and not os.path.lexists(folder / place)
+        ]
+        if gone:
+            more = f" and {len(gone) - 1:,} more" if len(gone) > 1 else ""
+            raise _unusable(
+                self.path,
+                f"says that cleaned copies were made that are not in {folder}: {gone[0]}{more}",
+                remedy="Name the folder of the scan that made them with --sanitize, or another "
+                "file with --resume, to make them again.",
+            )
 
     def check_guard(self, identity: str) -> None:
         """Keep results of different guards apart, errors included.

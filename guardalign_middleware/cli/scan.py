@@ -110,6 +110,8 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
             file = stack.enter_context(ResumeFile.open(options.resume))
             file.check_copies(wanted=job.copies is not None)
             file.check_guard(made_by)
+            if job.copies is not None:
+                file.check_folder(job.copies, {path for path, _ in inputs.files})
             if any(is_table(path) for path, _ in inputs.files):
                 file.check_column(options.column)
         copies = Copies() if file is None else file.copies

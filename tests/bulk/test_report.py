@@ -97,6 +97,16 @@ def test_of_a_scan_that_observed_it_shows_what_would_have_been_done(tmp_path: Pa
     assert data_of(page_of(tmp_path, [record("a.png")]))["observed"] is False
 
 
+def test_only_files_of_their_own_are_shown(tmp_path: Path) -> None:
+    """A member may be called like a file, and its name, like an address, may be of any length."""
+    path = tmp_path / "s.tar!red.png"
+    path.write_bytes(png(picture(red=True)))
+    own = scanned(path, red_guard())
+    member = {**own, "shard": str(tmp_path / "s.tar")}
+    long = {**own, "source": f"https://example.com/{'a' * 300}.png"}
+    assert len(data_of(page_of(tmp_path, [own, member, long]))["thumbnails"]) == 1
+
+
 def test_nothing_scanned_is_a_page_too(tmp_path: Path) -> None:
     assert data_of(page_of(tmp_path, []))["counts"]["all"] == 0
 

@@ -492,6 +492,34 @@ class TestCopies:
         with tarfile.open(next((tmp_path / "clean").rglob("shard.tar"))) as copy:
             assert copy.getnames() == names
 
+    def test_copies_that_are_elsewhere_or_gone_are_not_taken_for_made(
+        self, scan: Scan, tmp_path: Path
+    ) -> None:
+        folder, file = tmp_path / "in", tmp_path / "results.jsonl"
+        folder.mkdir()
+        for name, data in (("a.png", PLAIN), ("b.png", UNSAFE), ("c.png", b"damaged")):
+            (folder / name).write_bytes(data)
+        assert scan(folder, copies=tmp_path / "clean")[0] == 2
+        before = file.read_bytes()
+        with pytest.raises(ConfigError, match="not in .*/other: a.png and 1 more") as caught:
+            scan(folder, copies=tmp_path / "other")
+        assert "or another file with --resume, to make them again" in str(caught.value)
+        assert scan(folder, copies=tmp_path / "clean")[0] == 2
+        (tmp_path / "clean" / "b.png").unlink()
+        with pytest.raises(ConfigError, match="not in .*/clean: b.png. "):
+            scan(folder, copies=tmp_path / "clean")
+        assert file.read_bytes() == before
+        # Those of what is not scanned now are no matter of this scan.
+        assert scan(folder / "c.png", copies=tmp_path / "clean")[0] == 2
+
+    def test_a_copy_of_an_archive_that_is_elsewhere_is_not_taken_for_made(
+        self, scan: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        good = tar(tmp_path / "good.tar", [("a.png", PLAIN)])
+        assert scan(good, copies=tmp_path / "clean")[0] == 0
+        assert scan(good, copies=tmp_path / "other")[0] == 2
+        assert "1 of its cleaned pictures are not in" in capsys.readouterr().err
+
     def test_results_without_copies_are_not_completed(
         self, scan: Scan, tmp_path: Path, shard: Path
     ) -> None:
