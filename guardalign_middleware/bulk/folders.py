@@ -21,7 +21,7 @@ SUFFIXES = frozenset(
 )
 """What claims to be a picture is taken as one even if it is damaged: it could not be scanned."""
 
-Kind = Literal["picture", "format", "pdf", "other", "link", "special"]
+Kind = Literal["picture", "format", "pdf", "other", "link", "special", "column"]
 
 UNSCANNED: frozenset[Kind] = frozenset({"format", "pdf"})
 """Pictures that are skipped: whatever holds them, its cleaned copy does not."""
@@ -36,6 +36,7 @@ _SKIPPED: dict[Kind, str] = {
     "pdf": "PDF files, scanned where the preset says intake.pdf: pages",
     "link": "links to folders, or to nothing",
     "special": "not regular files",
+    "column": "pictures in other columns, empty in the cleaned copy; scan them with --column",
 }
 
 

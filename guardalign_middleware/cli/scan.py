@@ -129,7 +129,9 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
                 _show(outcome, as_json=options.as_json)
                 statuses |= {outcome.status} | _print_faults(_stale_copies(job, outcome))
         _print_skipped(work.skipped)
-        statuses |= work.statuses | _print_faults(_assembly_faults(work, copies))
+        emptied = Skipped()
+        statuses |= work.statuses | _print_faults(_assembly_faults(work, copies, emptied))
+        _print_skipped(emptied)
         if file is not None and options.table is not None:
             write_table(file.path, options.table)
         if file is not None and options.report is not None:
@@ -203,16 +205,22 @@ def _stale_copies(job: Job, outcome: Outcome) -> Iterator[str]:
         )
 
 
-def _assembly_faults(work: Work, copies: Copies) -> Iterator[str]:
-    """Put the copies of tables and archives together; a line for each that is damaged."""
-    folder = work.job.copies
+def _assembly_faults(work: Work, copies: Copies, skipped: Skipped) -> Iterator[str]:
+    """Put the copies of tables and archives together; a line for each that is damaged.
+
+    Args:
+        work: that was done.
+        copies: what it made.
+        skipped: gets what is left out of tables without a scan.
+    """
+    folder, policy = work.job.copies, work.job.config.intake
     if folder is None:
         return
     for path, place in work.shards():
         parts = copies.parts(place)
         fault: str | None
         try:
-            fault = assemble(path, folder / place, work.column, work.job.config.intake, parts)
+            fault = assemble(path, folder / place, work.column, policy, parts, skipped.add)
         except NameTooLong as error:
             fault = str(error)
         if fault is not None:

@@ -303,6 +303,21 @@ class TestCopies:
         assert not is_red(plain["bytes"])
         assert not is_red(masked["bytes"])
 
+    def test_pictures_in_other_columns_of_a_table_do_not_pass(
+        self, scan: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        images = {name: [{"bytes": UNSAFE, "path": None}] * 2 for name in ("image", "thumb")}
+        path = table(tmp_path / "t.parquet", {**images, "caption": ["a", "b"]})
+        assert scan(path, copies=tmp_path / "clean")[0] == 1
+        (row, _) = pyarrow.parquet.read_table(
+            next((tmp_path / "clean").rglob("t.parquet"))
+        ).to_pylist()
+        assert not is_red(row["image"]["bytes"])
+        assert (row["thumb"], row["caption"]) == (None, "a")
+        said = " ".join(capsys.readouterr().err.split())
+        assert "scan them with --column): " in said
+        assert "t.parquet, column thumb" in said
+
     def test_resumed_copies_are_complete_and_nothing_is_scanned_twice(
         self, monkeypatch: pytest.MonkeyPatch, scan: Scan, tmp_path: Path, shard: Path
     ) -> None:
