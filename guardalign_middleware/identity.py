@@ -30,6 +30,8 @@ _NOT_OF_RESULTS: Any = {
     },
 }
 """Fields of a config without influence on what a scan finds, and paths of files."""
+_LINES = 2
+"""Of the form of a scan's lines, in which an input is known again."""
 
 
 def chain_identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[str, Any]:
@@ -85,6 +87,7 @@ def scan_identity(config: GuardAlignConfig) -> str:
         "files": _file_digests(config.detection),
         "seen by": _seen_by(config),
         "version": __version__,
+        "lines": _LINES,
     }
     return _fingerprint(record)
 

@@ -114,7 +114,7 @@ def _pool(config: GuardAlignConfig, files: Sequence[Path], results: Path) -> Ite
                 for outcome in pool.outcomes(_entries(inputs, config)):
                     if outcome.error is not None:
                         raise RuntimeError(outcome.error)
-                    file.add(outcome.source, outcome.records)
+                    file.add(outcome.records)
 
         yield scan
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
-from guardalign_middleware.bulk.tables import assemble_table, is_table
+from guardalign_middleware.bulk.folders import Kind
+from guardalign_middleware.bulk.table_copies import assemble_table
+from guardalign_middleware.bulk.tables import is_table
 from guardalign_middleware.bulk.tars import assemble_tar
+from guardalign_middleware.bulk.writing import DRAFT
 from guardalign_middleware.config import IntakePolicy
 
 PARTS = ".parts"
 """Ends the name of the folder that has the cleaned pictures of a table or archive so far."""
-# A picture by its number; a half-written one by that of its process, too.
-_PART = re.compile(r"0|[1-9][0-9]*|\.[0-9]+\.[0-9]+")
+_PART = re.compile(rf"0|[1-9][0-9]*|{DRAFT.pattern}")
+"""A picture by its number, or one that is half-written."""
 
 
 def parts_of(target: Path) -> Path:
@@ -23,7 +26,12 @@ def parts_of(target: Path) -> Path:
 
 
 def assemble(
-    path: str, target: Path, column: str, policy: IntakePolicy, made: Collection[int]
+    path: str,
+    target: Path,
+    column: str,
+    policy: IntakePolicy,
+    made: Collection[int],
+    skip: Callable[[str, Kind], None],
 ) -> str | None:
     """Put the cleaned copy of a table or an archive together.
 
@@ -31,9 +39,10 @@ def assemble(
         path: of the original.
         target: the copy; the cleaned pictures so far are removed if it is whole.
         column: of a table, with the pictures.
-        policy: what counts as a picture in an archive.
+        policy: what counts as a picture.
         made: numbers of the pictures that were cleaned for it. Others may lie there, of a scan by
             another guard.
+        skip: called with the name of each other column of a table that is not copied whole.
 
     Returns:
         Why the copy is short or missing; None = it is whole.
@@ -50,7 +59,7 @@ def assemble(
             "any more. Scan it again, with another folder and another file of results."
         )
     elif is_table(path):
-        damage = assemble_table(path, parts, target, column)
+        damage = assemble_table(path, parts, target, column, policy, skip)
     else:
         damage = assemble_tar(path, parts, target, policy)
     if damage is None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from guardalign_middleware.bulk.copies import PARTS
-from guardalign_middleware.bulk.entry import Entry, has_name
+from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.folders import Kind, look
+from guardalign_middleware.bulk.names import as_path, has_name
 from guardalign_middleware.bulk.tables import is_table, table_entries
 from guardalign_middleware.bulk.tars import is_tar, tar_entries
 from guardalign_middleware.config import IntakePolicy
@@ -111,7 +112,7 @@ def _expanded(path: str) -> list[str]:
     """The files of a pattern, in order; a path that exists is no pattern."""
     if not has_name(path) or not glob.has_magic(path) or os.path.lexists(path):
         return [path]
-    return sorted(glob.glob(path, recursive=True)) or [path]
+    return sorted(map(as_path, glob.glob(path, recursive=True))) or [path]
 
 
 def _lines(file: Path) -> list[str]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
 
-from guardalign_middleware.bulk.folders import STDIN
-from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.bulk.names import has_name
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,8 @@ class Entry:
         data: the bytes of the file; None = `source` says where they are.
         error: why there is nothing to scan; None = there is something.
         number: its position among all inputs, from 1.
-        in_shard: whether it lies in a table or an archive.
+        shard: path of the table or archive that it lies in; None = it is a file of its own.
+        column: of that table.
     """
 
     source: str
@@ -28,35 +27,36 @@ class Entry:
     data: bytes | None = None
     error: str | None = None
     number: int = 1
-    in_shard: bool = False
+    shard: str | None = None
+    column: str | None = None
 
     @property
     def own_place(self) -> str | None:
         """`place`, if the cleaned copy is a file or a folder of its own."""
-        return None if self.in_shard else self.place
+        return self.place if self.shard is None else None
 
-    @classmethod
-    def member(
-        cls, source: str, place: str, size: int, most: int, read: Callable[[], bytes]
-    ) -> Self:
-        """A picture of a table or an archive, which is read only if it is not too large.
+    @property
+    def known_as(self) -> tuple[str | None, str] | None:
+        """What no other input has: where it lies, and its name. None if it has no name.
+
+        The name alone does not do: a file may be called like a row of a table.
+        """
+        return (self.shard, self.source) if has_name(self.source) else None
+
+    @property
+    def lies_in(self) -> dict[str, str]:
+        """What a line of JSON says of where it lies."""
+        told = {"shard": self.shard, "column": self.column}
+        return {name: value for name, value in told.items() if value is not None}
+
+    def holding(self, size: int, most: int, read: Callable[[], bytes]) -> Entry:
+        """The same with its bytes, which are read only if they are not too many.
 
         Args:
-            source: its name in the results.
-            place: where its cleaned copy goes.
             size: in bytes.
             most: bytes that one may have, `intake.max_bytes`.
             read: its bytes.
         """
         if size > most:
-            why = f"It has {size:,} bytes; intake.max_bytes is {most:,}."
-            return cls(source, place, error=why, in_shard=True)
-        return cls(source, place, data=read(), in_shard=True)
-
-
-def has_name(source: str) -> bool:
-    """Whether an input is a file that can be known again.
-
-    Standard input is another picture each time, and a data URL is the picture itself.
-    """
-    return source != STDIN and not is_data_url(source)
+            return replace(self, error=f"It has {size:,} bytes; intake.max_bytes is {most:,}.")
+        return replace(self, data=read())

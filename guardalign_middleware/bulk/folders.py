@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from guardalign_middleware.bulk.names import STDIN, as_path
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ImageRejected
 from guardalign_middleware.intake.formats import begins_as_other_picture, begins_as_picture
@@ -20,12 +21,10 @@ SUFFIXES = frozenset(
 )
 """What claims to be a picture is taken as one even if it is damaged: it could not be scanned."""
 
-Kind = Literal["picture", "format", "pdf", "other", "link", "special"]
+Kind = Literal["picture", "format", "pdf", "other", "link", "special", "column"]
 
 UNSCANNED: frozenset[Kind] = frozenset({"format", "pdf"})
 """Pictures that are skipped: whatever holds them, its cleaned copy does not."""
-
-STDIN = "-"
 
 HEAD = 2_048
 """Bytes that tell what a file is."""
@@ -37,6 +36,7 @@ _SKIPPED: dict[Kind, str] = {
     "pdf": "PDF files, scanned where the preset says intake.pdf: pages",
     "link": "links to folders, or to nothing",
     "special": "not regular files",
+    "column": "pictures in other columns, empty in the cleaned copy; scan them with --column",
 }
 
 
@@ -84,7 +84,7 @@ def look(path: str, policy: IntakePolicy) -> Found:
             if os.path.islink(os.path.join(folder, name))
         ]
         for name in names:
-            file = str(Path(folder, name))
+            file = as_path(str(Path(folder, name)))
             kind = _kind(file, policy)
             if kind == "picture":
                 sources.append(file)

@@ -7,10 +7,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from guardalign_middleware.bulk.entry import Entry
+from guardalign_middleware.bulk.names import label
 from guardalign_middleware.bulk.records import status_of
 from guardalign_middleware.config import GuardAlignConfig
-from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.errors import GuardError
 from guardalign_middleware.types import Verdict
+
+
+class DeviceLost(GuardError):
+    """The accelerator failed: no input is to blame, and all later scans of this process fail, too.
+
+    Args:
+        entry: that was being scanned.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(
+            f"The accelerator failed while {label(entry.source)} was scanned.",
+            stage="detection",
+            remedy="Check the device and its driver; with --resume, the same command then goes on. "
+            "If it always ends at this input, leave that out.",
+        )
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,7 @@ class Outcome:
         lines: about each picture, for people.
         error: why it could not be scanned; None = it was.
         place: where its cleaned copy belongs; None = in that of a table or an archive.
+        shard: path of the table or archive that it lies in; None = it is a file of its own.
     """
 
     source: str
@@ -50,6 +69,7 @@ class Outcome:
     lines: tuple[str, ...] = ()
     error: str | None = None
     place: str | None = None
+    shard: str | None = None
 
     @property
     def status(self) -> int:
@@ -57,12 +77,8 @@ class Outcome:
         return max(map(status_of, self.records))
 
     @classmethod
-    def of_error(cls, source: str, message: str, place: str | None = None) -> Outcome:
+    def of_error(cls, entry: Entry, message: str) -> Outcome:
         """An input that could not be scanned."""
-        record = {"source": label(source), "error": message}
-        return cls(source, (record,), error=message, place=place)
-
-
-def label(source: str) -> str:
-    """The name of an input in a line of JSON; a data URL holds the whole picture."""
-    return "<data URL>" if is_data_url(source) else source
+        record = {"source": label(entry.source), **entry.lies_in, "error": message}
+        place, shard = entry.own_place, entry.shard
+        return cls(entry.source, (record,), error=message, place=place, shard=shard)

@@ -10,8 +10,8 @@ from pathlib import PurePath
 from typing import Any
 
 from guardalign_middleware.bulk.copies import PARTS
-from guardalign_middleware.bulk.entries import Inputs, is_shard, place_of
-from guardalign_middleware.bulk.entry import has_name
+from guardalign_middleware.bulk.entries import Inputs, is_shard
+from guardalign_middleware.bulk.names import has_name
 from guardalign_middleware.errors import ConfigError
 
 _ENDINGS = {
@@ -72,28 +72,13 @@ def claim_of(record: Mapping[str, Any]) -> tuple[str, str] | None:
 
     The frames of a file lie in a folder that is theirs; of a table or an archive it is the whole.
     """
-    copy = record.get("copy")
+    copy, shard = record.get("copy"), record.get("shard")
     if copy is None:
         return None
-    if (part := _part_of(copy)) is not None:
-        place, _ = part
-        return place, _shard_of(record["source"], place)
+    if shard is not None:
+        return os.path.dirname(copy).removesuffix(PARTS), shard
     several = max(record.get("frames", 1), record.get("pages", 1)) > 1
     return os.path.dirname(copy) if several else copy, record["source"]
-
-
-def _part_of(copy: str) -> tuple[str, int] | None:
-    """The place of a table's or an archive's copy, and the number of a picture in it."""
-    folder, name = os.path.split(copy)
-    # Only such pictures have no ending.
-    return (folder.removesuffix(PARTS), int(name)) if name.isdigit() else None
-
-
-def _shard_of(source: str, place: str) -> str:
-    """The path of the table or archive in the name of what lies in it."""
-    ends = (end for end, one in enumerate(source) if one in "!#")
-    # Both a folder and a member may have these signs in their names.
-    return next((source[:end] for end in ends if place_of(source[:end]) == place), source)
 
 
 class Copies:
@@ -110,15 +95,13 @@ class Copies:
     def note(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Note what the lines about an input say."""
         for record in records:
-            if (part := _part_of(record.get("copy") or "")) is not None:
-                place, number = part
-                parts = self._parts.setdefault(place, set())
-                parts.add(number)
-                if len(parts) > 1:
-                    continue  # whose they are is known, and a table has millions
             if (claim := claim_of(record)) is not None:
                 place, path = claim
                 self.files[place] = path
+                if "shard" in record:
+                    # The name of a cleaned picture in one is its number.
+                    number = int(os.path.basename(record["copy"]))
+                    self._parts.setdefault(place, set()).add(number)
 
     def parts(self, place: str) -> Set[int]:
         """Numbers of the pictures that were cleaned in a table or an archive."""

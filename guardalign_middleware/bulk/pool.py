@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from guardalign_middleware.bulk.entry import Entry
-from guardalign_middleware.bulk.job import Job, Outcome
+from guardalign_middleware.bulk.job import DeviceLost, Job, Outcome
 from guardalign_middleware.errors import ModelLoadError
 
 _AHEAD = 4
@@ -36,7 +36,9 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
 
     At most a few inputs for each process are under way, and their results come in order. A process
     that dies takes one input with it, which is tried once more, by a new process; if that dies as
-    well, the input could not be scanned. All processes end with this one, however it ends.
+    well, the input could not be scanned. A process that loses its accelerator is replaced as well;
+    if the new one loses it, too, that ends the scan. All processes end with this one, however it
+    ends.
 
     Args:
         job: what to do with each input.
@@ -94,16 +96,21 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         while True:
             try:
                 return task.future.result()
-            except BrokenProcessPool:
+            except (BrokenProcessPool, DeviceLost) as error:
                 # It was being scanned, since it is the oldest; the others waited for it.
                 task.attempts += 1
-                lost = [one for one in under_way if one.worker is task.worker and one.broken()]
+                given_up = task.attempts >= _ATTEMPTS
+                if isinstance(error, DeviceLost):
+                    if given_up:
+                        raise
+                    task.worker.stop()  # by itself, a process without its accelerator may not end
                 task.worker.restart()
-                outcome = None if task.attempts < _ATTEMPTS else _lost(task.entry)
-                for one in lost if outcome is None else lost[1:]:
+                # Not before: the executor tells its tasks one after another that it broke.
+                lost = [one for one in under_way if one.worker is task.worker and one.lost()]
+                for one in lost[1:] if given_up else lost:
                     one.start()
-                if outcome is not None:
-                    return outcome
+                if given_up:
+                    return _died(task.entry)
 
     def _stop(self) -> None:
         for worker in self._workers:
@@ -136,7 +143,7 @@ class _Worker:
         return sum(task.worker is self and not task.future.done() for task in tasks)
 
     def restart(self) -> None:
-        """Begin again in a new process."""
+        """Begin again in a new process; all tasks of the old one are done then, or lost."""
         self.executor.shutdown(wait=True, cancel_futures=True)
         self._start()
         self.ready()
@@ -164,15 +171,19 @@ class _Task:
             self.future = Future()
             self.future.set_exception(error)
 
-    def broken(self) -> bool:
-        return self.future.done() and isinstance(self.future.exception(), BrokenProcessPool)
+    def lost(self) -> bool:
+        """Whether its process ended before it was done; one that is under way is not lost."""
+        if not self.future.done():
+            return False
+        if self.future.cancelled():
+            return True
+        return isinstance(self.future.exception(), BrokenProcessPool | DeviceLost)
 
 
-def _lost(entry: Entry) -> Outcome:
+def _died(entry: Entry) -> Outcome:
     return Outcome.of_error(
-        entry.source,
+        entry,
         f"{entry.source}: the process that scanned it died, twice; perhaps of too little memory.",
-        entry.own_place,
     )
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from guardalign_middleware.intake.pdf import page_label
 from guardalign_middleware.types import PASSES, Verdict
 
 ALLOWED: Final = 0
@@ -37,13 +36,22 @@ def status_of(record: Mapping[str, Any]) -> int:
     return ALLOWED if record["decision"] in PASSES else UNSAFE
 
 
-def to_record(verdict: Verdict, number: int, count: int) -> dict[str, Any]:
-    """The JSON line of an image; a frame or page has its number, and the file as its source."""
-    record = verdict.to_json() | {"sha256": verdict.sha256}
-    file = verdict.source.removesuffix(page_label("", number))
-    if file != verdict.source:
-        return {**record, "source": file, "page": number, "pages": count}
-    if count == 1:
-        return record
-    file = verdict.source.removesuffix(f"#{number}")
-    return {**record, "source": file, "frame": number, "frames": count}
+def to_record(
+    verdict: Verdict,
+    source: str,
+    number: int = 1,
+    count: int = 1,
+    unit: Literal["frame", "page"] = "frame",
+) -> dict[str, Any]:
+    """The JSON line of an image.
+
+    Args:
+        verdict: on it.
+        source: name of the input that it is of; the label of a verdict ends with the number of a
+            frame or a page, as the name of another file may.
+        number: of the frame or page, from 1.
+        count: how many there are.
+        unit: what is counted; a single frame is not.
+    """
+    record = verdict.to_json() | {"source": source, "sha256": verdict.sha256}
+    return record if unit == "frame" and count == 1 else record | {unit: number, f"{unit}s": count}

@@ -6,6 +6,7 @@ Unsafe pictures are shown small and covered. A blocked picture is not shown.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -124,7 +125,8 @@ def _thumbnails(
 ) -> Iterator[tuple[str, str, str]]:
     """Source, picture and category of masked pictures that are files of their own."""
     for record in records:
-        if {"frame", "page"} & record.keys() or not Path(record["source"]).is_file():
+        # Not Path.is_file, to which a name that is too long is an error.
+        if {"frame", "page", "shard"} & record.keys() or not os.path.isfile(record["source"]):
             continue
         try:
             image = load_as_scanned(record["source"], intake, output)

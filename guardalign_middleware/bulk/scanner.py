@@ -7,14 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from guardalign_middleware.bulk.entry import Entry
-from guardalign_middleware.bulk.folders import STDIN
-from guardalign_middleware.bulk.job import Job, Outcome
+from guardalign_middleware.bulk.job import DeviceLost, Job, Outcome
+from guardalign_middleware.bulk.names import STDIN, label
 from guardalign_middleware.bulk.places import with_ending
 from guardalign_middleware.bulk.records import to_record
-from guardalign_middleware.bulk.writing import replaced
+from guardalign_middleware.bulk.writing import NameTooLong, replaced
 from guardalign_middleware.errors import ConfigError, GuardAlignError, GuardError, ImageRejected
+from guardalign_middleware.faults import is_lost_device
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.overlay import draw_overlay
@@ -49,26 +51,35 @@ class Scanner:
         Raises:
             ConfigError: an overlay or a cleaned copy cannot be written.
             AuditError: a verdict cannot be recorded.
+            DeviceLost: the accelerator failed.
         """
         if entry.error is not None:
-            return Outcome.of_error(entry.source, f"{_name(entry)}: {entry.error}", entry.own_place)
+            return Outcome.of_error(entry, f"{_name(entry)}: {entry.error}")
         began = time.perf_counter()
         try:
             frames = self._frames(entry)
             cleaned = self._guard.sanitize_many(frames) if self._job.copies else []
             verdicts = [item.verdict for item in cleaned] or self._guard.scan_many(frames)
+            if self._guard.device_lost:
+                raise DeviceLost(entry)  # with `on_fault: allow`, all others would pass unscanned
             copies = self._copies(entry, cleaned) if cleaned else [{}] * len(verdicts)
-        except (ImageRejected, GuardError) as error:
-            return Outcome.of_error(entry.source, _located(entry, error), entry.own_place)
-        seconds = round(time.perf_counter() - began, 4)
+        except DeviceLost:
+            raise
+        except (ImageRejected, GuardError, NameTooLong) as error:
+            if is_lost_device(error):
+                raise DeviceLost(entry) from error
+            return Outcome.of_error(entry, _located(entry, error))
+        told = entry.lies_in | {"seconds": round(time.perf_counter() - began, 4)}
         records = tuple(
-            {**to_record(verdict, number, len(frames)), "seconds": seconds, **copy}
-            for number, (verdict, copy) in enumerate(zip(verdicts, copies, strict=True), start=1)
+            to_record(verdict, label(entry.source), number, len(frames), _unit(frame)) | told | copy
+            for number, (frame, verdict, copy) in enumerate(
+                zip(frames, verdicts, copies, strict=True), start=1
+            )
         )
         self._draw(entry, frames, verdicts)
         describe = self._job.describe
         lines = () if describe is None else tuple(map(describe, verdicts))
-        return Outcome(entry.source, records, lines, place=entry.own_place)
+        return Outcome(entry.source, records, lines, place=entry.own_place, shard=entry.shard)
 
     def _frames(self, entry: Entry) -> tuple[CanonicalImage, ...]:
         """All frames of an input; those of bytes have its name."""
@@ -86,12 +97,12 @@ class Scanner:
         assert self._job.copies is not None
         made: list[dict[str, str | None]] = []
         for number, item in enumerate(cleaned, start=1):
-            if item.image is None or (entry.in_shard and len(cleaned) > 1):
+            if item.image is None or (entry.shard is not None and len(cleaned) > 1):
                 made.append({"copy": None})
                 continue
             file = item.encode()
             place = f"{entry.place}/{number}" if len(cleaned) > 1 else entry.place
-            if not entry.in_shard:
+            if entry.shard is None:
                 place = with_ending(place, self._job.stems.get(place, place), file.mime_type)
             with replaced(self._job.copies / place) as target:
                 target.write(file.data)
@@ -107,6 +118,11 @@ class Scanner:
             name = f"{entry.number:04d}-{_stem(entry.source)}"
             name += f"-{number}.png" if len(frames) > 1 else ".png"
             _save_overlay(image, verdict, self._job.overlays / name)
+
+
+def _unit(frame: CanonicalImage) -> Literal["frame", "page"]:
+    encoding = frame.encoding
+    return "page" if encoding is not None and encoding.image_format == "PDF" else "frame"
 
 
 def _name(entry: Entry) -> str:

@@ -6,7 +6,8 @@ A cell is the bytes of a file, or a record with `bytes`, as Hugging Face data se
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,8 @@ from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ConfigError
 
-_ROWS = 64
+ROWS = 64
+"""That are read together."""
 _LINES = 10_000
 _COLUMNS = {
     "source": "string",
@@ -61,66 +63,22 @@ def table_entries(
     Raises:
         ConfigError: what reads tables is not installed, or there is no such column of pictures.
     """
-    parquet = _parquet()
+    parquet = parquet_library()
     number = 0
     try:
         with parquet.ParquetFile(path) as table:
             _check_column(path, table.schema_arrow, column)
-            for batch in table.iter_batches(batch_size=_ROWS, columns=[column]):
+            for batch in table.iter_batches(batch_size=ROWS, columns=[column]):
                 for cell in batch.column(0):
-                    entry = _entry(f"{path}#{number}", f"{place}/{number}", cell, policy, known)
+                    name, where = f"{path}#{number}", f"{place}/{number}"
+                    entry = Entry(name, where, shard=path, column=column)
                     number += 1
-                    if entry is not None:
-                        yield entry
-    except _damage() as error:
+                    read = entry if known(name) else _read(entry, cell, policy)
+                    if read is not None:
+                        yield read
+    except damage() as error:
         why = f"The table cannot be read from row {number} on: {error}."
-        yield Entry(f"{path}#", place, error=why, in_shard=True)
-
-
-def assemble_table(path: str, parts: Mapping[int, Path], target: Path, column: str) -> str | None:
-    """Write a copy of a table with the cleaned pictures, and all other columns as they are.
-
-    A picture without a cleaned copy, blocked or not scanned, becomes an empty cell.
-
-    Args:
-        path: of the original.
-        parts: the cleaned pictures, by their row.
-        target: the table to write; it appears when it is complete.
-        column: with the pictures.
-
-    Returns:
-        Why the copy is short or missing, if the original is damaged; None = it is whole.
-
-    Raises:
-        ConfigError: it cannot be written.
-    """
-    arrow, parquet, damage = import_module("pyarrow"), _parquet(), _damage()
-    try:
-        table = parquet.ParquetFile(path)
-    except damage as error:
-        return f"There is no copy of {path}, which cannot be read: {error}."
-    with table, replaced(target) as file:
-        schema = table.schema_arrow
-        at = schema.get_field_index(column)
-        row = 0
-        batches = table.iter_batches(batch_size=_ROWS)
-        with parquet.ParquetWriter(file, schema) as writer:
-            while True:
-                try:
-                    batch = next(batches, None)
-                    old = [] if batch is None else batch.column(at).to_pylist()
-                except damage as error:
-                    return f"The copy {target} ends where {path} cannot be read: {error}."
-                if batch is None:
-                    return None
-                cells = []
-                for cell in old:
-                    part = parts.get(row)
-                    row += 1
-                    cells.append(_cleaned(cell, None if part is None else part.read_bytes()))
-                cleaned = arrow.array(cells, type=schema.field(at).type)
-                columns = [*batch.columns[:at], cleaned, *batch.columns[at + 1 :]]
-                writer.write_batch(arrow.record_batch(columns, schema=schema))
+        yield Entry(f"{path}#", place, error=why, shard=path, column=column)
 
 
 def write_table(lines: Path, target: Path) -> None:
@@ -135,7 +93,7 @@ def write_table(lines: Path, target: Path) -> None:
     Raises:
         ConfigError: it cannot be written, or what writes tables is not installed.
     """
-    parquet, arrow = _parquet(), import_module("pyarrow")
+    parquet, arrow = parquet_library(), import_module("pyarrow")
     kinds = {"string": arrow.string(), "double": arrow.float64(), "int": arrow.int32()}
     schema = arrow.schema([(name, kinds[kind]) for name, kind in _COLUMNS.items()])
     with (
@@ -155,7 +113,12 @@ def _row(line: str) -> dict[str, Any]:
     return {name: record.get(name) for name in _COLUMNS} | told
 
 
-def _parquet() -> Any:
+def parquet_library() -> Any:
+    """The library for tables.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     try:
         return import_module("pyarrow.parquet")
     except ImportError as error:
@@ -165,7 +128,8 @@ def _parquet() -> Any:
         ) from error
 
 
-def _damage() -> tuple[type[Exception], ...]:
+def damage() -> tuple[type[Exception], ...]:
+    """What is raised for a table that cannot be read."""
     arrow = import_module("pyarrow")
     return (OSError, UnicodeDecodeError, arrow.ArrowException)
 
@@ -184,21 +148,12 @@ def _check_column(path: str, schema: Any, column: str) -> None:
         )
 
 
-def _entry(
-    source: str, place: str, cell: Any, policy: IntakePolicy, known: Callable[[str], bool]
-) -> Entry | None:
-    if known(source):
-        return Entry(source, place, in_shard=True)
+def _read(entry: Entry, cell: Any, policy: IntakePolicy) -> Entry | None:
+    """The entry with what its cell holds; None if that is empty."""
     value = cell.as_py()
     data = value.get("bytes") if isinstance(value, dict) else value
     if data is None:
         if isinstance(value, dict) and value.get("path") is not None:
-            return Entry(source, place, error="The cell names a file and does not hold it.")
+            return replace(entry, error="The cell names a file and does not hold it.")
         return None
-    return Entry.member(source, place, len(data), policy.max_bytes, lambda: data)
-
-
-def _cleaned(cell: Any, data: bytes | None) -> Any:
-    if not isinstance(cell, dict):
-        return data
-    return None if data is None else {**cell, "bytes": data}
+    return entry.holding(len(data), policy.max_bytes, lambda: data)

@@ -65,7 +65,8 @@ def tar_entries(
         known: whether a picture of this name is done, so that its bytes are not needed.
         skip: called with the name and the kind of each member that is not scanned.
     """
-    seen: Counter[str] = Counter()
+    # What is no member's is named without one, such as damage.
+    seen = Counter({"": 1})
     try:
         with tarfile.open(path) as archive:
             for number, member in enumerate(iter(partial(_next, archive), None)):
@@ -75,15 +76,12 @@ def tar_entries(
                         skip(f"{path}!{member.name}", kind)
                     continue
                 source, where = f"{path}!{_new_name(member.name, seen)}", f"{place}/{number}"
-                if known(source):
-                    yield Entry(source, where, in_shard=True)
-                else:
-                    size = member.size
-                    read = partial(_bytes, archive, member, size)
-                    yield Entry.member(source, where, size, policy.max_bytes, read)
+                entry, size = Entry(source, where, shard=path), member.size
+                read = partial(_bytes, archive, member, size)
+                yield entry if known(source) else entry.holding(size, policy.max_bytes, read)
     except _DAMAGE as error:
         why = f"The archive cannot be read to its end: {_why(error)}."
-        yield Entry(f"{path}!", place, error=why, in_shard=True)
+        yield Entry(f"{path}!", place, error=why, shard=path)
 
 
 def assemble_tar(

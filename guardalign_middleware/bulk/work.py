@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from guardalign_middleware.bulk.copies import parts_of
 from guardalign_middleware.bulk.entries import Inputs, from_stdin, is_shard, read_entries
-from guardalign_middleware.bulk.entry import Entry, has_name
-from guardalign_middleware.bulk.folders import STDIN, Skipped
+from guardalign_middleware.bulk.entry import Entry
+from guardalign_middleware.bulk.folders import Skipped
 from guardalign_middleware.bulk.job import Job, Outcome
+from guardalign_middleware.bulk.names import STDIN
 from guardalign_middleware.bulk.places import Copies
 from guardalign_middleware.intake.data_url import is_data_url
 
@@ -18,7 +21,7 @@ from guardalign_middleware.intake.data_url import is_data_url
 class Done(Protocol):
     """The results of an earlier scan, of which nothing is scanned again."""
 
-    def status(self, source: str) -> int | None:
+    def status(self, source: str, shard: str | None) -> int | None:
         """The exit status for an input that stands there; None if it does not."""
 
     def statuses_in(self, path: str) -> Mapping[str, int]:
@@ -72,16 +75,17 @@ class Work:
     def entries(self) -> Iterator[Entry]:
         """Every input that was not done before."""
         policy, number = self.job.config.intake, 0
-        named: set[str] = set()
+        named: set[tuple[str | None, str]] = set()
         for file in self.inputs.files:
-            for entry in read_entries(file, self.column, policy, self._known, self.skipped.add):
+            known = partial(self._known, shard=file[0])
+            for entry in read_entries(file, self.column, policy, known, self.skipped.add):
                 number += 1
-                status = self._status(entry.source)
+                status = self._status(entry.source, entry.shard)
                 if status is not None:
                     self.statuses.add(status)
-                elif not self._named_before(entry.source, named):
-                    if entry.in_shard:
-                        self.scanned_in(file[0])
+                elif not self._named_before(entry, named):
+                    if entry.shard is not None:
+                        self.scanned_in(entry.shard)
                     read = from_stdin(entry, policy) if entry.source == STDIN else entry
                     yield replace(read, number=number)
 
@@ -92,7 +96,7 @@ class Work:
         are tables and archives counted here first.
         """
         number = 1
-        named: set[str] = set()
+        named: set[tuple[str | None, str]] = set()
         for file in self.inputs.files:
             path, place = file
             if is_shard(path):
@@ -101,15 +105,15 @@ class Work:
                 for damage in (f"{path}!", f"{path}#"):
                     done.pop(damage, None)
                 self.statuses.update(done.values())
-                if not self._named_before(path, named):
+                if not self._named_before(Entry(path, place), named):
                     yield Reading(file, number, frozenset(done))
                 number += self._count(file)
                 continue
             status = self._status(path)
             if status is not None:
                 self.statuses.add(status)
-            elif not self._named_before(path, named):
-                yield Reading(file, number, entry=self._sent(Entry(path, place, number=number)))
+            elif not self._named_before(entry := Entry(path, place, number=number), named):
+                yield Reading(file, number, entry=self._sent(entry))
             number += 1
 
     def stands(self, outcome: Outcome) -> bool:
@@ -117,7 +121,7 @@ class Work:
 
         So it is with damage that an earlier scan wrote down, if it is still there.
         """
-        if self._status(outcome.source) is None:
+        if self._status(outcome.source, outcome.shard) is None:
             return False
         self.statuses.add(outcome.status)
         return True
@@ -134,7 +138,8 @@ class Work:
         for place, path in {place: path for path, place in self.inputs.files}.items():
             if is_shard(path):
                 target = self.job.copies / place
-                complete = target.exists() and not parts_of(target).exists()
+                # Not Path.exists, to which a name that is too long is an error.
+                complete = os.path.exists(target) and not os.path.exists(parts_of(target))
                 # One of which nothing stands in the file was made by another scan.
                 if path in self._scanned or place not in copied or not complete:
                     yield path, place
@@ -152,19 +157,17 @@ class Work:
             return from_stdin(entry, self.job.config.intake)
         return entry if is_data_url(entry.source) else None
 
-    def _known(self, source: str) -> bool:
-        return self._status(source) is not None
+    def _known(self, source: str, shard: str) -> bool:
+        return self._status(source, shard) is not None
 
-    def _status(self, source: str) -> int | None:
+    def _status(self, source: str, shard: str | None = None) -> int | None:
         """The status of an input whose results stand in the file to resume; None if they do not."""
-        if self._file is None or not has_name(source):
-            return None
-        return self._file.status(source)
+        return None if self._file is None else self._file.status(source, shard)
 
-    def _named_before(self, source: str, named: set[str]) -> bool:
+    def _named_before(self, entry: Entry, named: set[tuple[str | None, str]]) -> bool:
         """Whether an input was named twice, which would put it into the file twice."""
-        if self._file is None or not has_name(source):
+        if self._file is None or entry.known_as is None:
             return False
-        again = source in named
-        named.add(source)
+        again = entry.known_as in named
+        named.add(entry.known_as)
         return again

@@ -11,14 +11,16 @@ from pathlib import Path
 from guardalign_middleware.bulk.copies import assemble
 from guardalign_middleware.bulk.entries import find_inputs
 from guardalign_middleware.bulk.folders import Skipped
-from guardalign_middleware.bulk.job import Job, Outcome, label
+from guardalign_middleware.bulk.job import Job, Outcome
+from guardalign_middleware.bulk.names import label
 from guardalign_middleware.bulk.old_copies import old_copies
 from guardalign_middleware.bulk.places import Copies, distinct
 from guardalign_middleware.bulk.pool import WorkerPool
 from guardalign_middleware.bulk.report import write_report
 from guardalign_middleware.bulk.scanner import Scanner
-from guardalign_middleware.bulk.tables import write_table
+from guardalign_middleware.bulk.tables import is_table, write_table
 from guardalign_middleware.bulk.work import Work
+from guardalign_middleware.bulk.writing import NameTooLong
 from guardalign_middleware.cli.console import (
     ALLOWED,
     CANNOT,
@@ -108,6 +110,10 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
             file = stack.enter_context(ResumeFile.open(options.resume))
             file.check_copies(wanted=job.copies is not None)
             file.check_guard(made_by)
+            if job.copies is not None:
+                file.check_folder(job.copies, {path for path, _ in inputs.files})
+            if any(is_table(path) for path, _ in inputs.files):
+                file.check_column(options.column)
         copies = Copies() if file is None else file.copies
         if job.copies is not None:
             inputs, stems = distinct(inputs, copies.files)
@@ -119,11 +125,13 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
                     copies.note(outcome.records)
                 else:
                     told = [{**record, "guard": made_by} for record in outcome.records]
-                    file.add(outcome.source, told)
+                    file.add(told)
                 _show(outcome, as_json=options.as_json)
                 statuses |= {outcome.status} | _print_faults(_stale_copies(job, outcome))
         _print_skipped(work.skipped)
-        statuses |= work.statuses | _print_faults(_assembly_faults(work, copies))
+        emptied = Skipped()
+        statuses |= work.statuses | _print_faults(_assembly_faults(work, copies, emptied))
+        _print_skipped(emptied)
         if file is not None and options.table is not None:
             write_table(file.path, options.table)
         if file is not None and options.report is not None:
@@ -197,14 +205,24 @@ def _stale_copies(job: Job, outcome: Outcome) -> Iterator[str]:
         )
 
 
-def _assembly_faults(work: Work, copies: Copies) -> Iterator[str]:
-    """Put the copies of tables and archives together; a line for each that is damaged."""
-    folder = work.job.copies
+def _assembly_faults(work: Work, copies: Copies, skipped: Skipped) -> Iterator[str]:
+    """Put the copies of tables and archives together; a line for each that is damaged.
+
+    Args:
+        work: that was done.
+        copies: what it made.
+        skipped: gets what is left out of tables without a scan.
+    """
+    folder, policy = work.job.copies, work.job.config.intake
     if folder is None:
         return
     for path, place in work.shards():
         parts = copies.parts(place)
-        fault = assemble(path, folder / place, work.column, work.job.config.intake, parts)
+        fault: str | None
+        try:
+            fault = assemble(path, folder / place, work.column, policy, parts, skipped.add)
+        except NameTooLong as error:
+            fault = str(error)
         if fault is not None:
             yield fault
 

@@ -22,6 +22,8 @@ from guardalign_middleware.verdict_records import record_severity
 
 PREFIX = "guardalign_"
 """Begins the names of the columns."""
+_OF_ONE_FILE = {"source", "shard", "copy"}
+"""What a result says that is not true of other files with this content."""
 
 
 class ScanRows:
@@ -91,7 +93,7 @@ class ScanRows:
                     known[digest] = kept
                 else:
                     # The place in a table is the only one where frames are not written apart.
-                    new[digest] = Entry(name, digest, data, in_shard=True)
+                    new[digest] = Entry(name, digest, data, shard=name)
         for digest, outcome in zip(new, self._holder.outcomes(new.values()), strict=True):
             kept = known[digest] = self._kept(digest, outcome)
             if self._store is not None and outcome.status != CANNOT:
@@ -106,7 +108,7 @@ class ScanRows:
                 cleaned = copy.read_bytes()
                 copy.unlink()
         records = tuple(
-            {name: value for name, value in record.items() if name not in {"source", "copy"}}
+            {name: value for name, value in record.items() if name not in _OF_ONE_FILE}
             for record in outcome.records
         )
         return Kept(records, cleaned)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.job import Outcome
 from guardalign_middleware.bulk.old_copies import old_copies
 
@@ -30,7 +31,7 @@ def test_copies_of_any_format_and_of_frames_are_named(tmp_path: Path) -> None:
     write(tmp_path, "a.heic/1.png", "a.heic/2.webp")
     left = {"a.heic.jpg", "a.heic.png", "a.heic"}
     assert named(tmp_path, outcome(source, "a.heic", None, None)) == left
-    assert named(tmp_path, Outcome.of_error(str(source), "no", "a.heic")) == left
+    assert named(tmp_path, Outcome.of_error(Entry(str(source), "a.heic"), "no")) == left
     assert named(tmp_path, outcome(source, "a.heic", "a.heic/1.png", None)) == {"a.heic/2.webp"}
     assert named(tmp_path, outcome(source, "a.heic", "a.heic.jpg")) == set()
     assert named(tmp_path, outcome(source, None, None)) == set()

@@ -35,7 +35,7 @@ def record(source: str, decision: str = "allow", **more: Any) -> dict[str, Any]:
 
 def scanned(path: Path, guard: ImageGuard) -> dict[str, Any]:
     """A line about a file."""
-    return to_record(guard.scan(path), 0, 1)
+    return to_record(guard.scan(path), str(path))
 
 
 def shows_red(url: str) -> bool:
@@ -95,6 +95,16 @@ def test_of_a_scan_that_observed_it_shows_what_would_have_been_done(tmp_path: Pa
     assert data["histogram"]["thresholds"] == [0.2]
     assert data["categories"] == [["weapon", 1]]
     assert data_of(page_of(tmp_path, [record("a.png")]))["observed"] is False
+
+
+def test_only_files_of_their_own_are_shown(tmp_path: Path) -> None:
+    """A member may be called like a file, and its name, like an address, may be of any length."""
+    path = tmp_path / "s.tar!red.png"
+    path.write_bytes(png(picture(red=True)))
+    own = scanned(path, red_guard())
+    member = {**own, "shard": str(tmp_path / "s.tar")}
+    long = {**own, "source": f"https://example.com/{'a' * 300}.png"}
+    assert len(data_of(page_of(tmp_path, [own, member, long]))["thumbnails"]) == 1
 
 
 def test_nothing_scanned_is_a_page_too(tmp_path: Path) -> None:

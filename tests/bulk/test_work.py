@@ -23,7 +23,7 @@ class Results:
         self._done = done
         self.copies = Copies()
 
-    def status(self, source: str) -> int | None:
+    def status(self, source: str, shard: str | None) -> int | None:
         return self._done.get(source)
 
     def statuses_in(self, path: str) -> dict[str, int]:
@@ -86,8 +86,10 @@ def test_damage_counts_while_it_is_there(
     assert told == entries
     assert by_file.statuses == set()
     if not repaired:
-        assert by_file.stands(Outcome.of_error(source, "It is cut off."))
-    assert not by_file.stands(Outcome.of_error("other.png", "It is cut off."))
+        assert by_file.stands(
+            Outcome.of_error(Entry(source, "", shard=str(path)), "It is cut off.")
+        )
+    assert not by_file.stands(Outcome.of_error(Entry("other.png", ""), "It is cut off."))
     assert by_file.statuses == by_input.statuses == (set() if repaired else {2})
 
 

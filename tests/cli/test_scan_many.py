@@ -18,7 +18,10 @@ from PIL import Image
 
 from guardalign_middleware import ConfigError, GuardAlignConfig, ImageGuard
 from guardalign_middleware.cli.scan import ScanOptions, run_scan
-from guardalign_middleware.testing import red_config, red_guard
+from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.testing import picture, red_config, red_guard
+from guardalign_middleware.testing.pdf import ALL_RED_PAGE, drawn_pdf
+from tests.support.animations import animation
 from tests.support.bulk import PLAIN, UNSAFE, is_red, members, table, tar
 from tests.support.pictures import encode
 
@@ -95,6 +98,27 @@ def test_a_table_without_such_a_column(scan: Scan, rows: Path, column: str) -> N
         scan(rows, column=column)
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_results_of_another_column_are_not_taken_over(
+    scan: Scan, tmp_path: Path, damaged: bool
+) -> None:
+    columns = {"image": [PLAIN] * 2, "a thumb": [UNSAFE] * 2}
+    path, file = table(tmp_path / "t.parquet", columns), tmp_path / "results.jsonl"
+    (tmp_path / "a.png").write_bytes(PLAIN)
+    if damaged:
+        path.write_bytes(path.read_bytes()[:-50])
+    status, found = scan(path)
+    assert status == (2 if damaged else 0)
+    assert {row["column"] for row in found} == {"image"}
+    before = file.read_bytes()
+    with pytest.raises(ConfigError, match="column 'image' of tables") as caught:
+        scan(path, column="a thumb")
+    assert "Give --column image, or name another file with --resume" in str(caught.value)
+    assert file.read_bytes() == before
+    # Where no table is named, the option says nothing.
+    assert scan(tmp_path / "a.png", column="a thumb")[0] == 0
+
+
 def test_patterns_and_lists(scan: Scan, tmp_path: Path) -> None:
     for name in ("a/1.png", "a/b/2.png", "[odd].png", "listed.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +133,78 @@ def test_patterns_and_lists(scan: Scan, tmp_path: Path) -> None:
         "listed.png": "allow",
         "missing.png": "error",
     }
+
+
+class TestNames:
+    """A FILE knows each input again, and takes none for another."""
+
+    def test_a_file_may_be_called_like_what_lies_in_another(
+        self, scan: Scan, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "in"
+        folder.mkdir()
+        names = ["a.png#page1", "a.png#1", "s.tar!a.png", "s.tar!.png", "t.parquet#0"]
+        for name in names:
+            (folder / name).write_bytes(PLAIN)
+        _, found = scan(folder)
+        assert told(found) == dict.fromkeys(names, "allow")
+        (folder / "a.png").write_bytes(UNSAFE)
+        shard = tar(folder / "s.tar", [("a.png", UNSAFE)])
+        rows = table(folder / "t.parquet", {"image": [UNSAFE]})
+        status, found = scan(folder, shard, rows)
+        assert status == 1
+        new = {row["source"]: row.get("shard") for row in found[len(names) :]}
+        assert new == {
+            str(folder / "a.png"): None,
+            f"{shard}!a.png": str(shard),
+            f"{rows}#0": str(rows),
+        }
+        assert scan(folder, shard, rows) == (1, found)
+
+    def test_members_may_be_called_like_those_of_another_archive(
+        self, scan: Scan, tmp_path: Path
+    ) -> None:
+        outer = tar(tmp_path / "s.tar", [("b.tar!c.png", PLAIN), ("a.png#1", PLAIN), ("", PLAIN)])
+        inner = tar(tmp_path / "s.tar!b.tar", [("c.png", UNSAFE)])
+        assert scan(outer)[0] == 0
+        status, found = scan(outer, inner, copies=None)
+        assert (status, len(found)) == (1, 4)
+        assert {row["source"] for row in found[:3]} == {
+            f"{outer}!b.tar!c.png",
+            f"{outer}!a.png#1",
+            f"{outer}!#2",
+        }
+
+    @pytest.mark.parametrize("pattern", [".", "*", "./*"])
+    def test_a_file_may_be_called_like_an_input_that_is_no_file(
+        self, scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+    ) -> None:
+        folder, names = tmp_path / "in", ["-", "<data URL>", "data:image.png"]
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        url = f"data:image/png;base64,{base64.b64encode(PLAIN).decode()}"
+        assert scan(url)[0] == 0
+        for name in names:
+            (folder / name).write_bytes(UNSAFE)
+        for _ in range(2):
+            status, found = scan(pattern, copies=None)
+            assert status == 1
+            assert told(found[1:]) == dict.fromkeys(names, "mask")
+
+    def test_pages_and_frames_are_told_by_what_was_read(
+        self, monkeypatch: pytest.MonkeyPatch, scan: Scan, tmp_path: Path
+    ) -> None:
+        guard = red_guard(red_config(intake=IntakePolicy(frames="scan_all", pdf="pages")))
+        monkeypatch.setattr(ImageGuard, "from_config", lambda config: guard)
+        moving = animation(picture(), picture(red=True), image_format="GIF")
+        (tmp_path / "a.gif#2").write_bytes(moving)
+        (tmp_path / "a.pdf#page1").write_bytes(drawn_pdf(ALL_RED_PAGE))
+        _, found = scan(tmp_path / "a.gif#2", tmp_path / "a.pdf#page1")
+        counted = [
+            [row.get(name) for name in ("frame", "frames", "page", "pages")] for row in found
+        ]
+        assert [row["source"].rsplit("/")[-1] for row in found] == ["a.gif#2"] * 2 + ["a.pdf#page1"]
+        assert counted == [[1, 2, None, None], [2, 2, None, None], [None, None, 1, 1]]
 
 
 @pytest.mark.parametrize("cut", [100, 700, 4000])
@@ -206,6 +302,21 @@ class TestCopies:
         assert empty is None or empty["bytes"] is None
         assert not is_red(plain["bytes"])
         assert not is_red(masked["bytes"])
+
+    def test_pictures_in_other_columns_of_a_table_do_not_pass(
+        self, scan: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        images = {name: [{"bytes": UNSAFE, "path": None}] * 2 for name in ("image", "thumb")}
+        path = table(tmp_path / "t.parquet", {**images, "caption": ["a", "b"]})
+        assert scan(path, copies=tmp_path / "clean")[0] == 1
+        (row, _) = pyarrow.parquet.read_table(
+            next((tmp_path / "clean").rglob("t.parquet"))
+        ).to_pylist()
+        assert not is_red(row["image"]["bytes"])
+        assert (row["thumb"], row["caption"]) == (None, "a")
+        said = " ".join(capsys.readouterr().err.split())
+        assert "scan them with --column): " in said
+        assert "t.parquet, column thumb" in said
 
     def test_resumed_copies_are_complete_and_nothing_is_scanned_twice(
         self, monkeypatch: pytest.MonkeyPatch, scan: Scan, tmp_path: Path, shard: Path
@@ -342,6 +453,28 @@ class TestCopies:
         _, found = scan(urls[0], copies=clean)
         assert found[-1]["copy"] == "image-3.png"
 
+    def test_long_names_do_not_end_a_scan(self, scan: Scan, tmp_path: Path) -> None:
+        """255 bytes are legal; a copy that would need more is an error of its one input."""
+        folder, clean = tmp_path / "in", tmp_path / "clean"
+        folder.mkdir()
+        long = {ending: "n" * (255 - len(ending)) + ending for ending in (".png", ".bmp", ".tar")}
+        (folder / long[".png"]).write_bytes(UNSAFE)
+        (folder / "z.png").write_bytes(PLAIN)
+        Image.new("RGB", (32, 32)).save(folder / long[".bmp"])
+        made = [("a.png", PLAIN), ("a.txt", b"a caption")]
+        shard = tar(folder / long[".tar"], made)
+        for _ in range(2):
+            status, found = scan(folder, shard, copies=clean)
+            assert status == 2
+            failed = {row["source"]: row["error"] for row in found if "error" in row}
+            assert failed.keys() == {str(folder / long[".bmp"]), f"{shard}!a.png"}
+            assert all("shorter name" in why for why in failed.values())
+            whole = clean / str(folder)[1:]
+            assert {path.name for path in whole.iterdir()} == {*long.values(), "z.png"} - {
+                long[".bmp"]
+            }
+            assert members(whole / long[".tar"]).keys() == {"a.txt"}
+
     def test_files_in_each_others_way_are_refused_before_a_scan(
         self, scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -373,6 +506,34 @@ class TestCopies:
         assert len({row["source"] for row in found}) == len(names)
         with tarfile.open(next((tmp_path / "clean").rglob("shard.tar"))) as copy:
             assert copy.getnames() == names
+
+    def test_copies_that_are_elsewhere_or_gone_are_not_taken_for_made(
+        self, scan: Scan, tmp_path: Path
+    ) -> None:
+        folder, file = tmp_path / "in", tmp_path / "results.jsonl"
+        folder.mkdir()
+        for name, data in (("a.png", PLAIN), ("b.png", UNSAFE), ("c.png", b"damaged")):
+            (folder / name).write_bytes(data)
+        assert scan(folder, copies=tmp_path / "clean")[0] == 2
+        before = file.read_bytes()
+        with pytest.raises(ConfigError, match="not in .*/other: a.png and 1 more") as caught:
+            scan(folder, copies=tmp_path / "other")
+        assert "or another file with --resume, to make them again" in str(caught.value)
+        assert scan(folder, copies=tmp_path / "clean")[0] == 2
+        (tmp_path / "clean" / "b.png").unlink()
+        with pytest.raises(ConfigError, match="not in .*/clean: b.png. "):
+            scan(folder, copies=tmp_path / "clean")
+        assert file.read_bytes() == before
+        # Those of what is not scanned now are no matter of this scan.
+        assert scan(folder / "c.png", copies=tmp_path / "clean")[0] == 2
+
+    def test_a_copy_of_an_archive_that_is_elsewhere_is_not_taken_for_made(
+        self, scan: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        good = tar(tmp_path / "good.tar", [("a.png", PLAIN)])
+        assert scan(good, copies=tmp_path / "clean")[0] == 0
+        assert scan(good, copies=tmp_path / "other")[0] == 2
+        assert "1 of its cleaned pictures are not in" in capsys.readouterr().err
 
     def test_results_without_copies_are_not_completed(
         self, scan: Scan, tmp_path: Path, shard: Path

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.bulk import ray
 from guardalign_middleware.bench.timing import Comparison
+from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.job import Outcome
 
 _MARGIN = 32  # a block of 16 for each of two guards
@@ -53,7 +54,7 @@ def test_a_picture_that_is_missing_is_no_result(clock: _Clock) -> None:
 
 def test_a_picture_with_an_error_is_no_result() -> None:
     with pytest.raises(RuntimeError, match="unreadable"):
-        ray.steady_seconds(iter([Outcome.of_error("a.png", "unreadable")]), 96)
+        ray.steady_seconds(iter([Outcome.of_error(Entry("a.png", "a.png"), "unreadable")]), 96)
 
 
 @pytest.mark.parametrize("pictures", [0, 64, 100])
