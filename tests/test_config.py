@@ -295,7 +295,9 @@ def test_no_field_of_any_model_takes_nan() -> None:
         ("runner.prefix.name", ["paper"]),
         ("runner.prefix.name", {"a": 1}),
         ("runner.calibration.band", [math.nan, 0.7]),
+        ("runner.calibration.gamma", 1e39),
         ("runner.max_queue", 10**40),
+        ("words.max_pixels", 10**400),
         ("name", ["a"]),
     ],
 )

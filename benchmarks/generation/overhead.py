@@ -101,8 +101,7 @@ class Arms:
         self.requests = [
             conversation(seed, side if plan.pictures else None) for seed in range(plan.requests)
         ]
-        off = runner.config.calibration.model_copy(update={"gamma": 0.0})
-        self._zero = runner.config.model_copy(update={"calibration": off})
+        self._zero = runner.at_gamma(0.0)
 
     def plain(self, tokens: int) -> Generated:
         """With the prefix, without calibration."""
@@ -114,11 +113,7 @@ class Arms:
 
     def gamma_zero(self, tokens: int) -> Generated:
         """Through the calibrated path with γ = 0."""
-        before, self.runner.config = self.runner.config, self._zero
-        try:
-            return self.calibrated(tokens)
-        finally:
-            self.runner.config = before
+        return self._zero.generate(self.messages, max_new_tokens=tokens)
 
     def over_eager(self, tokens: int) -> Generated:
         """Calibrated, over eager attention."""

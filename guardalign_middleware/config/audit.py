@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from guardalign_middleware.config.base import FrozenModel
+from guardalign_middleware.config.base import MAX_COUNT, FrozenModel
 from guardalign_middleware.preset_files import PresetPath
 
 
@@ -28,7 +28,10 @@ class AuditConfig(FrozenModel):
     )
 
     rotate_bytes: int | None = Field(
-        None, ge=65_536, description="close the file before it grows larger, and begin a new one"
+        None,
+        ge=65_536,
+        le=MAX_COUNT,
+        description="close the file before it grows larger, and begin a new one",
     )
     rotate_daily: bool = Field(False, description="begin a new file on each day, UTC")
 

@@ -12,6 +12,8 @@ from guardalign_middleware.safety_prefixes import OWN, PREFIXES
 
 MAX_NEW_TOKENS = 1_000_000
 MAX_TEMPERATURE = 1000.0
+MAX_GAMMA = 1e6
+"""All attention is at the prefix long before it; far beyond it, float32 scores overflow."""
 SEEDS = (-(2**63), 2**64 - 1)
 """What torch takes as a seed, both ends included."""
 
@@ -44,7 +46,7 @@ class CalibrationConfig(FrozenModel):
     `band` is a fraction of the decoder's depth: (0.3, 0.7) calibrates the middle 40% of its layers.
     """
 
-    gamma: float = Field(0.5, ge=0.0)
+    gamma: float = Field(0.5, ge=0.0, le=MAX_GAMMA)
     mode: Literal["positive", "paper"] = "positive"
     band: tuple[float, float] = (0.3, 0.7)
     rows: Literal["instruction", "instruction_and_generated"] = "instruction"

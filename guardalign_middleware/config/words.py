@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from guardalign_middleware.config.base import OFF, FrozenModel
+from guardalign_middleware.config.base import MAX_COUNT, OFF, FrozenModel
 
 WordsMode = Literal["off", "report", "mask", "guard"]
 """What becomes of words; see `WordsConfig`."""
@@ -44,6 +44,7 @@ class WordsConfig(FrozenModel):
     max_pixels: int = Field(
         1_500_000,
         ge=102_400,
+        le=MAX_COUNT,
         description="looked at in one picture, in all views together, to find lines; more find "
         "smaller type and take longer",
     )

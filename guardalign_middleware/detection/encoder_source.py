@@ -312,5 +312,7 @@ def _check_tokenizer(source: EncoderSource, config: EncoderConfig) -> None:
             "comes with the weights or with open_clip.",
             remedy="Remove encoder.tokenizer; encoder.sha256 takes the files beside the weights.",
         )
-    files = [path for path in checked_files(folder) if any(map(path.match, TOKENIZER))]
+    # transformers reads those in the folder itself; one of that name below it is another file.
+    found = [path for path in checked_files(folder) if path.parent == folder]
+    files = [path for path in found if any(map(path.match, TOKENIZER))]
     check_pins(digest_files(files), pin.sha256, f"the tokenizer of {config.model}")

@@ -6,7 +6,7 @@ thing, 50% at 0.42, 95% at 0.6.) So all crops together, the safe ones too, say w
 a region is the box that best explains which crops are near something unsafe and which are not.
 
 Regions are found one after another, each from an unsafe crop that no earlier one explains, so every
-unsafe crop is touched by a region.
+unsafe crop is touched by a region. What hundreds of them leave is covered in large pieces.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ _LEAST_SIDE = 0.4
 _SMALLEST_STEP = 1 / 32
 # Bounds the time: a picture with so many regions is blocked by the area they cover anyway.
 _MOST_FITTED = 32
+# After so many regions, what is left is covered together, place by place on such a grid.
+_MOST_SINGLE = 256
+_PLACES = 8
 _EDGES = np.eye(4)
 _MOVES = np.concatenate(
     [
@@ -90,17 +93,17 @@ def find_regions(
     left = left[wanted[left]]
     unexplained = np.ones(len(boxes))
     found: list[Region] = []
-    while left.size:
+    while left.size and len(found) < _MOST_SINGLE:
         seed = left[0]
         box = boxes[seed].astype(np.float64)
         recognised = np.zeros(len(boxes))
         if len(found) < _MOST_FITTED:
             fitted = _fit(box, near, unexplained, crops)
-            recognised = crops.recognise(fitted[None])[0]
+            recognised = crops.recognise_in_all(fitted)
             if recognised[seed] >= _EXPLAINED:
                 box = fitted
         if recognised[seed] < _EXPLAINED:
-            recognised = crops.recognise(box[None])[0]
+            recognised = crops.recognise_in_all(box)
             recognised[seed] = 1.0
         named = np.flatnonzero(wanted & (recognised >= _EXPLAINED))
         best = named[beyond[named].argmin()]
@@ -109,7 +112,24 @@ def find_regions(
         unexplained *= 1.0 - recognised
         open_ = (recognised < _EXPLAINED) & (crops.filled(region) < _FILLED)
         left = left[open_[left]]
+    for group in _by_place(left, crops):
+        best = group[beyond[group].argmin()]
+        own = crops.boxes[group]
+        box = np.concatenate([own[:, :2].min(axis=0), own[:, 2:].max(axis=0)])
+        region = _whole_pixels(box, crops)
+        found.append(Region(region, categories[best], float(distances[best]), float(costs[best])))
     return tuple(sorted(found, key=lambda region: (region.distance, region.box)))
+
+
+def _by_place(rows: NDArray[np.int64], crops: _Crops) -> list[NDArray[np.int64]]:
+    """Rows of crops, those together whose middles lie in one field of a grid on the picture."""
+    if not rows.size:
+        return []
+    start, end = crops.border[:2], crops.border[2:]
+    middles = (crops.boxes[rows, :2] + crops.boxes[rows, 2:]) / 2.0
+    fields = np.minimum((middles - start) / (end - start) * _PLACES, _PLACES - 1).astype(np.int64)
+    places = fields[:, 0] * _PLACES + fields[:, 1]
+    return [rows[places == place] for place in np.unique(places)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,24 +158,41 @@ class _Crops:
             border = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
         return cls(boxes.astype(np.float64), sides, border.astype(np.float64))
 
-    def recognise(self, things: _Floats) -> _Floats:
-        """How surely each crop is unsafe if each of these boxes `[K, 4]` is the thing: `[K, M]`."""
+    def meeting(self, things: _Floats) -> NDArray[np.int64]:
+        """Rows of the crops that meet the box around all of these `[K, 4]`, few among thousands."""
+        low, high = things[:, :2].min(axis=0), things[:, 2:].max(axis=0)
+        meets = (self.boxes[:, :2] < high) & (self.boxes[:, 2:] > low)
+        return np.flatnonzero(meets[:, 0] & meets[:, 1])
+
+    def recognise(self, things: _Floats, rows: NDArray[np.int64]) -> _Floats:
+        """How surely each of these crops, R rows, is unsafe if a box `[K, 4]` is it: `[K, R]`.
+
+        0 for every crop that does not meet the box.
+        """
         areas = (things[:, 2:] - things[:, :2]).prod(axis=1)[:, None]
-        shown = self._shared(things) / areas
-        return _rising(shown, *_SHOWN) * _rising(np.sqrt(areas) / self.sides, *_SCALE)
+        shown = _shared(things, self.boxes[rows]) / areas
+        return _rising(shown, *_SHOWN) * _rising(np.sqrt(areas) / self.sides[rows], *_SCALE)
+
+    def recognise_in_all(self, thing: _Floats) -> _Floats:
+        """How surely each crop is unsafe if this box `[4]` is the thing: `[M]`."""
+        rows = self.meeting(thing[None])
+        surely = np.zeros(len(self.boxes))
+        surely[rows] = self.recognise(thing[None], rows)[0]
+        return surely
 
     def filled(self, box: Box) -> _Floats:
         """The share of each crop that lies in a box: `[M]`."""
         areas = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1)
-        share: _Floats = self._shared(np.array([box], dtype=np.float64))[0] / areas
+        share: _Floats = _shared(np.array([box], dtype=np.float64), self.boxes)[0] / areas
         return share
 
-    def _shared(self, things: _Floats) -> _Floats:
-        """The area that each of these boxes `[K, 4]` has in common with each crop: `[K, M]`."""
-        low = np.maximum(things[:, None, :2], self.boxes[None, :, :2])
-        high = np.minimum(things[:, None, 2:], self.boxes[None, :, 2:])
-        shared: _Floats = np.clip(high - low, 0.0, None).prod(axis=2)
-        return shared
+
+def _shared(things: _Floats, boxes: _Floats) -> _Floats:
+    """The area that each of K things `[K, 4]` has in common with each of R boxes: `[K, R]`."""
+    low = np.maximum(things[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(things[:, None, 2:], boxes[None, :, 2:])
+    shared: _Floats = np.clip(high - low, 0.0, None).prod(axis=2)
+    return shared
 
 
 def _fit(seed: _Floats, near: _Floats, unexplained: _Floats, crops: _Crops) -> _Floats:
@@ -185,10 +222,14 @@ def _fit(seed: _Floats, near: _Floats, unexplained: _Floats, crops: _Crops) -> _
 
 def _losses(things: _Floats, near: _Floats, unexplained: _Floats, crops: _Crops) -> _Floats:
     """Squared error of each box `[K, 4]` over all crops: `[K]`."""
-    expected = 1.0 - unexplained * (1.0 - crops.recognise(things))
+    rows = crops.meeting(things)
+    expected = 1.0 - unexplained[rows] * (1.0 - crops.recognise(things, rows))
     size = things[:, 2:] - things[:, :2]
     shape = np.log(size[:, 0] / size[:, 1])
-    errors: _Floats = ((near - expected) ** 2).sum(axis=1)
+    each = np.tile((near - (1.0 - unexplained)) ** 2, (len(things), 1))
+    each[:, rows] = (near[rows] - expected) ** 2
+    # Summed over all crops: a sum in another order would round otherwise.
+    errors: _Floats = each.sum(axis=1)
     errors += _SHAPE_COST * shape**2 - _SIZE_GAIN * np.log(size.prod(axis=1))
     return errors
 

@@ -26,6 +26,9 @@ most `HOOK_THREADS`.
 
 HOOK_THREADS = 32
 
+_OF_THE_MODEL = frozenset({"count_tokens", "max_input_tokens", "provenance", "token_ids"})
+"""What a runner may tell of its model. Whatever answers is not listed: it would avoid the hook."""
+
 
 @runtime_checkable
 class ChecksLength(Protocol):
@@ -66,6 +69,12 @@ class OutputRunner:
         """How the model writes tool calls; None if it cannot call any, or in an unknown format."""
         template: Mapping[str, Any] | None = getattr(self.inner, "tool_template", None)
         return template
+
+    def __getattr__(self, name: str) -> Any:
+        """What the inner runner tells of its model, if it does."""
+        if name in _OF_THE_MODEL:
+            return getattr(self.inner, name)
+        raise AttributeError(f"{type(self).__name__} has no {name}.", name=name, obj=self)
 
     def check_length(self, texts: Sequence[str], pictures: int, others: int) -> None:
         """As the inner runner does, if it does."""

@@ -5,12 +5,17 @@ No part of this runs an answer; the callers' threads do it while the model works
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
-from guardalign_middleware.config import RunnerConfig
+from pydantic import ValidationError
+
+from guardalign_middleware.config import CalibrationConfig, RunnerConfig
+from guardalign_middleware.config.base import invalid_fields
+from guardalign_middleware.config.runner import MAX_GAMMA
 from guardalign_middleware.errors import CalibrationError, ConfigError, ContextOverflow
 from guardalign_middleware.generation.engine.inference import Inference
 from guardalign_middleware.generation.engine.job import Settings
@@ -31,7 +36,7 @@ class RequestEncoder:
     Args:
         prompts: renders and tokenizes.
         inference: knows which layers can be calibrated, and whether requests may share a pass.
-        config: defaults of every request; may be set later.
+        config: defaults of every request.
         tools: whether the model can call tools.
 
     Attributes:
@@ -57,6 +62,24 @@ class RequestEncoder:
             if settings.alone or config.batch_size == 1
             else JoinChecks(self.plain_batch, settings.pad)
         )
+
+    def at_gamma(self, gamma: float) -> Self:
+        """The same at another strength of the calibration.
+
+        Raises:
+            ConfigError: a strength that `calibration.gamma` cannot be.
+        """
+        before = self.config.calibration
+        try:
+            calibration = CalibrationConfig.model_validate({**before.model_dump(), "gamma": gamma})
+        except ValidationError as error:
+            raise ConfigError(
+                f"The strength {gamma!r} of the calibration is invalid: {invalid_fields(error)}",
+                remedy=f"Give a number from 0 to {MAX_GAMMA:g}.",
+            ) from error
+        other = copy.copy(self)
+        other.config = self.config.model_copy(update={"calibration": calibration})
+        return other
 
     def resolve(self, options: GenerationOptions) -> ResolvedOptions:
         """The options of a call, with the config's defaults.

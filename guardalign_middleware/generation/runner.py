@@ -216,19 +216,17 @@ class CalibratedRunner:
 
     @property
     def config(self) -> RunnerConfig:
-        """Defaults of every call, and the sizes of batches; the queue keeps the size it has."""
+        """Defaults of every call, and the sizes of batches and queue."""
         return self._requests.config
 
-    @config.setter
-    def config(self, config: RunnerConfig) -> None:
-        self._requests.config = config
-
     def at_gamma(self, gamma: float) -> Self:
-        """A runner of the same model and queue at another strength of the calibration."""
-        calibration = self.config.calibration.model_copy(update={"gamma": gamma})
+        """A runner of the same model and queue at another strength of the calibration.
+
+        Raises:
+            ConfigError: a strength that `calibration.gamma` cannot be.
+        """
         other = copy.copy(self)
-        other._requests = copy.copy(self._requests)
-        other.config = self.config.model_copy(update={"calibration": calibration})
+        other._requests = self._requests.at_gamma(gamma)
         return other
 
     @property

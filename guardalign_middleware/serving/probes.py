@@ -11,8 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from guardalign_middleware import __version__
-from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.identity import chain_identity, guard_identity
+from guardalign_middleware.provenance import Provenance
 from guardalign_middleware.serving.auth import KeyCheck
 from guardalign_middleware.serving.errors import ErrorBody, error_responses, unavailable
 from guardalign_middleware.serving.service import Service
@@ -107,6 +107,7 @@ class _Parts:
                 "mode": runner.config.calibration.mode,
             },
         }
-        if isinstance(runner, CalibratedRunner) and runner.provenance is not None:
-            parts["weights"] = dict(runner.provenance.files)
+        provenance: Provenance | None = getattr(runner, "provenance", None)
+        if provenance is not None:
+            parts["weights"] = dict(provenance.files)
         return parts

@@ -166,6 +166,22 @@ def test_many_regions_are_not_all_fitted(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(calls) == 32
 
 
+def test_what_is_left_after_many_regions_is_covered_in_large_pieces() -> None:
+    columns, rows = (axis.ravel() * 20 for axis in np.meshgrid(np.arange(60), np.arange(50)))
+    boxes = np.stack([columns, rows, columns + 10, rows + 10], axis=1)
+    distances = np.arange(3000) / 10_000
+    names = tuple("ab"[index % 2] for index in range(3000))
+    regions = regions_of(boxes, np.zeros(3000, dtype=int), distances, 0.5, names)
+    assert len(regions) <= 256 + 64
+    mask = mask_of(regions, 1190, 990)
+    assert all(cover(mask, box) == 1.0 for box in boxes.tolist())
+    # Each is named after the nearest patch in it.
+    for region in regions:
+        (nearest,) = np.flatnonzero(distances == region.distance)
+        assert names[nearest] == region.category
+        assert share_seen(boxes, region.box)[nearest] > 0
+
+
 def test_two_things_keep_their_own_category_distance_and_cost() -> None:
     boxes, levels = crops_of(400, 200)
     things: list[Box] = [(20, 20, 80, 80), (300, 100, 360, 160)]

@@ -15,6 +15,7 @@ from guardalign_middleware.errors import GuardError
 from guardalign_middleware.generation import Runner, TokenStream
 from guardalign_middleware.generation.output import HOOK_THREADS, OutputRunner
 from guardalign_middleware.generation.stream import Emit, Ticket
+from guardalign_middleware.provenance import Provenance
 from guardalign_middleware.replies import Generated
 from guardalign_middleware.testing import EchoRunner, picture, red_guard
 from guardalign_middleware.types import Message
@@ -39,6 +40,22 @@ def test_every_way_of_asking_passes_through_the_hook() -> None:
     stream = runner.stream(row, max_new_tokens=9)
     assert list(stream) == [expected]
     assert stream.result.text == expected
+
+
+def test_what_the_model_is_stays_known_behind_the_hook() -> None:
+    class Local(EchoRunner):
+        provenance = Provenance("echo", None, ())
+        max_input_tokens = 512
+        attention = "not listed"
+
+        def token_ids(self, text: str) -> list[int]:
+            return [len(word) for word in text.split()]
+
+    hooked: Any = OutputRunner(Local(), shout)
+    assert (hooked.provenance, hooked.max_input_tokens) == (Local.provenance, 512)
+    assert hooked.token_ids("a red car") == [1, 3, 3]
+    for missing in ("count_tokens", "attention", "calls"):
+        assert not hasattr(hooked, missing)
 
 
 def test_an_answer_that_was_emptied_streams_nothing() -> None:

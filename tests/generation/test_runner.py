@@ -359,6 +359,20 @@ def test_bad_fields_are_a_config_error(model_directory: Callable[[str], Path]) -
         CalibratedRunner.from_pretrained(directory, device="cpu", prefix={"text": "  "})
 
 
+def test_only_the_strength_changes_without_a_new_runner(runner: CalibratedRunner) -> None:
+    before = runner.config
+    with pytest.raises(AttributeError):
+        # Most of it was decided when the runner was made.
+        runner.config = before.model_copy(update={"batch_size": 1})  # type: ignore[misc]
+    strong = runner.at_gamma(2.0)
+    assert strong.config.calibration == before.calibration.model_copy(update={"gamma": 2.0})
+    assert strong.generate(question()).calibration.gamma == 2.0
+    assert runner.config == before
+    for gamma in (-1.0, float("nan"), 1e39):
+        with pytest.raises(ConfigError, match="gamma"):
+            runner.at_gamma(gamma)
+
+
 LONG = "Please say more about it. " * 8
 
 

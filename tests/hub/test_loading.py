@@ -130,6 +130,22 @@ class TestEncoders:
             load(**{**pinned, "tokenizer": {"revision": "f" * 40}})
         assert caught.value.reason == "no_revision"
 
+    def test_no_file_in_a_sub_folder_satisfies_a_tokenizer_s_pin(
+        self, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish_siglip(hub, tmp_path, monkeypatch, tokenizer=WORDS)
+        folder = hub.repositories[WORDS].folder
+        (folder / "z").mkdir()
+        (folder / "spiece.model").write_bytes(b"what is read")
+        (folder / "z" / "spiece.model").write_bytes(b"what was pinned")
+        hub.repositories[WORDS] = words = Repository(folder, "apache-2.0")
+        own = {path.name: sha256(path) for path in folder.iterdir() if path.is_file()}
+        pins = {**own, "spiece.model": sha256(folder / "z" / "spiece.model")}
+        pinned = {"revision": words.commit, "sha256": pins}
+        with pytest.raises(ModelLoadError, match=r"spiece\.model has a different SHA-256"):
+            load(**BY_TAG, tokenizer=pinned)
+        load(**BY_TAG, tokenizer={**pinned, "sha256": own})
+
     def test_weights_for_another_activation_are_refused(
         self, hub: Hub, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -287,3 +287,13 @@ def test_without_pins_everything_passes_and_a_missing_file_is_typed(tmp_path: Pa
     check_pins({"a": "0"}, {}, "model")
     with pytest.raises(ModelLoadError, match="cannot be read"):
         digest_files([tmp_path / "nowhere"])
+
+
+def test_no_file_stands_in_for_another_of_its_name(tmp_path: Path) -> None:
+    paths = [tmp_path / "tokenizer.json", tmp_path / "below" / "tokenizer.json"]
+    paths[1].parent.mkdir()
+    for path in paths:
+        path.write_text(str(path))
+    with pytest.raises(ModelLoadError, match="have one name"):
+        digest_files(paths)
+    assert set(digest_files([paths[0], paths[0]])) == {"tokenizer.json"}

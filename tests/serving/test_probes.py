@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from guardalign_middleware import GuardAlign, ImageGuard
 from guardalign_middleware.config import GuardAlignConfig, ServeConfig
+from guardalign_middleware.provenance import Provenance, note_files
 from guardalign_middleware.serving import ServeOptions, create_app, tracing
 from guardalign_middleware.testing import (
     EchoRunner,
@@ -67,6 +69,20 @@ def test_readiness_tells_its_parts_to_those_with_the_key(client: TestClient) -> 
     assert re.fullmatch("[0-9a-f]{64}", parts["profile"])
     assert set(parts["detectors"][0]) >= {"encoder", "anchors", "patches", "transport"}
     assert parts["runner"] == "echo"
+
+
+def test_readiness_tells_the_weights_behind_a_hook_for_answers(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"weights")
+
+    class Local(EchoRunner):
+        provenance = Provenance("echo", None, note_files([file]))
+
+    for hook in (None, lambda _, answer: answer):
+        chain = GuardAlign(red_guard(), Local(), on_output=hook)
+        with TestClient(create_app(chain), base_url="http://localhost") as client:
+            parts = client.get("/ready").json()["parts"]
+        assert parts["weights"] == Local.provenance.files
 
 
 def test_a_guard_alone_is_ready_and_answers_nothing() -> None:

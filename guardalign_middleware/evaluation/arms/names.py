@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from guardalign_middleware.config.runner import MAX_GAMMA
 from guardalign_middleware.errors import ConfigError
 
 ARMS: Mapping[str, str] = MappingProxyType(
@@ -60,7 +61,8 @@ def parsed(name: str) -> tuple[str, float | None]:
         gamma = float(strength) if at else None
     except ValueError:
         gamma = math.nan
-    if kind not in ARMS or (gamma is not None and not (kind in _AT_GAMMA and 0 <= gamma < 1e6)):
+    possible = gamma is None or (kind in _AT_GAMMA and 0.0 <= gamma <= MAX_GAMMA)
+    if kind not in ARMS or not possible:
         raise ConfigError(f"There is no arm {name!r}.", remedy=f"Arms are: {_known()}; or all.")
     return kind, gamma
 

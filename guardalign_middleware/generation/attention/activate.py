@@ -25,6 +25,7 @@ from guardalign_middleware.generation.attention.forward import (
     calibrated_eager_forward,
 )
 from guardalign_middleware.generation.attention.run import AttentionLayers, CalibrationRun
+from guardalign_middleware.generation.model_faults import MODEL_FAULTS, check_memory
 
 # transformers switches behaviour on "sdpa", "flash" or "flex_attention" inside the name.
 IMPLEMENTATION = "guardalign_calibrated"
@@ -55,13 +56,15 @@ def find_attention_layers(model: PreTrainedModel, input_ids: Tensor) -> Attentio
     Raises:
         CalibrationError: the model does not run its attention through the attention interface,
             or cannot take text alone.
+        OutOfMemory: the device has no memory for it.
     """
     seen: list[tuple[nn.Module, Tensor]] = []
     token = PROBED_MODULES.set(seen)
     try:
         with _implementation(model), torch.inference_mode():
             model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids), use_cache=False)
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except MODEL_FAULTS as error:
+        check_memory(error)
         raise CalibrationError(
             f"{type(model).__name__} cannot be probed with text alone: {error}.",
             stage="calibration",

@@ -21,7 +21,7 @@ from guardalign_middleware.replies import FinishReason
 Decode = Callable[[Sequence[int]], str]
 
 # The last word may still change. Spaces end a word; CJK and later scripts write without them.
-_UNSETTLED = re.compile(r"[^\s\u2e80-\U0010ffff]*$")
+_WORD_END = re.compile(r"[\s\u2e80-\U0010ffff]")
 
 
 class NextTokens(LogitsProcessor):
@@ -122,14 +122,19 @@ class RowDecoder:
         # Text that may be the beginning of a stop string is not settled.
         self._reserve = max((len(item) - 1 for item in self._stop), default=0)
         self._sent = ""
+        self._begin()
+
+    def _begin(self) -> None:
         # The text of the first `_read` tokens; later ones are decoded from token `_window` on.
         self._text, self._window, self._read = "", 0, 0
+        # How far this text was searched for ends of words, and where the last of them is.
+        self._searched, self._word_end = 0, 0
 
     def restart(self) -> None:
         """Forget the tokens, to generate the same answer again; no text is sent twice."""
         self.ids = []
         self.reason = None
-        self._text, self._window, self._read = "", 0, 0
+        self._begin()
 
     def put(self, token: int) -> bool:
         """Take the next token; returns True if it is the last."""
@@ -139,8 +144,10 @@ class RowDecoder:
         elif self._cancelled():
             self.reason = "cancelled"
         elif self._stop or self._emit is not None:
+            # The text before was searched already; a stop string may begin at its end.
+            start = max(0, len(self._text) - self._reserve)
             text = self._grown()
-            if find_stop(text, self._stop) >= 0:
+            if find_stop(text, self._stop, start) >= 0:
                 self.reason = "stop"
             else:
                 self._send_settled(text)
@@ -178,9 +185,18 @@ class RowDecoder:
         return text
 
     def _send_settled(self, text: str) -> None:
-        text = text.rstrip("\ufffd")
-        text = text[: len(text) - self._reserve]
-        self._advance(_UNSETTLED.sub("", text).strip())
+        end = max(0, len(text.rstrip("\ufffd")) - self._reserve)
+        self._advance(text[: self._last_word_end(text, end)].strip())
+
+    def _last_word_end(self, text: str, end: int) -> int:
+        """Where the last complete word before `end` ends; only what is new is searched for it."""
+        # What is behind `_text` may still change, and is searched again.
+        fixed = min(end, len(self._text))
+        for match in _WORD_END.finditer(text, self._searched, fixed):
+            self._word_end = match.end()
+        self._searched = max(self._searched, fixed)
+        new = [match.end() for match in _WORD_END.finditer(text, fixed, end)]
+        return min(end, new[-1] if new else self._word_end)
 
     def _advance(self, text: str) -> None:
         if self._emit is not None and len(text) > len(self._sent) and text.startswith(self._sent):
@@ -221,9 +237,9 @@ class BatchWatch(StoppingCriteria):
         return torch.tensor(self._done, device=input_ids.device)
 
 
-def find_stop(text: str, stop: Sequence[str]) -> int:
-    """The index of the first stop string in the text; -1 if there is none."""
-    found = [at for at in (text.find(item) for item in stop) if at >= 0]
+def find_stop(text: str, stop: Sequence[str], start: int = 0) -> int:
+    """The index of the first stop string in the text from `start` on; -1 if there is none."""
+    found = [at for at in (text.find(item, start) for item in stop) if at >= 0]
     return min(found, default=-1)
 
 

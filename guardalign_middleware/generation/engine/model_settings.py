@@ -18,6 +18,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers.generation import logits_process
 
 from guardalign_middleware.errors import ModelLoadError
+from guardalign_middleware.generation.model_faults import MODEL_FAULTS
 
 # transformers fills None with the model's own value, so neutral values are written out.
 _OURS: dict[str, Any] = {
@@ -92,14 +93,6 @@ _WHOLE_BATCH = (
     "min_length",
     "no_repeat_ngram_size",
 )
-_FAULTS = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +146,7 @@ def model_settings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     try:
         base.update(**_OURS, eos_token_id=sorted(eos) or None, pad_token_id=pad)
         base.validate()
-    except _FAULTS as error:
+    except MODEL_FAULTS as error:
         raise ModelLoadError(
             f"The model's generation_config cannot be used: {error}",
             remedy="Correct its generation_config.json.",
@@ -175,7 +168,7 @@ def _try_scores(name: str, value: Any, eos: list[int], vocabulary: int) -> None:
     end = torch.tensor(eos, dtype=torch.int64)
     try:
         changed = _SCORES[name](value, end, ids)(ids, scores.clone())
-    except _FAULTS as error:
+    except MODEL_FAULTS as error:
         raise _refused(name, value, str(error)) from error
     if changed.shape != scores.shape or bool(changed.isnan().any()):
         raise _refused(name, value, "it makes NaN of scores")

@@ -19,24 +19,7 @@ import torch
 from guardalign_middleware.errors import GuardAlignError, GuardError, OutOfMemory
 from guardalign_middleware.generation.engine.job import Job
 from guardalign_middleware.generation.engine.queue import BatchPolicy, BatchQueue
-
-# What a model's code raises on input it cannot process; torch's out-of-memory is a RuntimeError.
-_FAULTS = (
-    GuardAlignError,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    AssertionError,
-    ImportError,
-    MemoryError,
-    NameError,
-    OSError,
-    StopIteration,
-)
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+from guardalign_middleware.generation.model_faults import MODEL_FAULTS, lacks_memory
 
 
 class GenerationService:
@@ -98,7 +81,7 @@ class GenerationService:
         error = self._attempt(batch)
         if error is None:
             return
-        if len(batch) == 1 and not _is_out_of_memory(error):
+        if len(batch) == 1 and not lacks_memory(error):
             batch[0].fail(_typed(error))
             return
         # The traceback holds the tensors of the failed batch.
@@ -115,27 +98,18 @@ class GenerationService:
     def _attempt(self, batch: Sequence[Job]) -> Exception | None:
         try:
             self._generate(batch)
-        except _FAULTS as error:
+        except (GuardAlignError, *MODEL_FAULTS) as error:
             return error
         for job in batch:
             job.fail(GuardError("The model ended without an answer.", stage="generation"))
         return None
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # The allocators of the CPU and of MPS raise a plain RuntimeError.
-    return isinstance(error, RuntimeError) and any(
-        words in str(error).lower() for words in _NO_MEMORY
-    )
-
-
 def _typed(error: Exception) -> Exception:
     if isinstance(error, GuardAlignError):
         return error
     words = str(error).strip().splitlines() or [type(error).__name__]
-    if not _is_out_of_memory(error):
+    if not lacks_memory(error):
         fault = GuardError(
             f"The model failed: {type(error).__name__}: {words[0][:400]}",
             stage="generation",

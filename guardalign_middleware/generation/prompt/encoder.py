@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 from guardalign_middleware.errors import CalibrationError, ContextOverflow, MessageError
+from guardalign_middleware.generation.model_faults import MODEL_FAULTS, check_memory
 from guardalign_middleware.generation.options import Tools
 from guardalign_middleware.generation.prompt.control_tokens import (
     control_tokens,
@@ -49,16 +50,6 @@ from guardalign_middleware.types import Message
 
 # Tokens that begin, end or pad a text of any role.
 _EDGES = ("bos_token", "eos_token", "pad_token", "unk_token")
-# What processors of transformers raise on messages for which they were not written.
-_PROCESSOR_FAULTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    StopIteration,
-    TypeError,
-    ValueError,
-)
 
 _LOCKS: WeakKeyDictionary[PreTrainedTokenizerBase, threading.Lock] = WeakKeyDictionary()
 _LOCKS_GUARD = threading.Lock()
@@ -144,6 +135,7 @@ class PromptEncoder:
         Raises:
             MessageError: the model's chat template or processor refuses the messages.
             ContextOverflow: the prompt is longer than the model can read.
+            OutOfMemory: the processor has no memory for the messages.
             CalibrationError: the spans cannot be located with certainty, or the template drops
                 the prefix.
         """
@@ -247,7 +239,8 @@ class PromptEncoder:
                 add_special_tokens=not all(has_bos),
                 return_tensors="pt",
             )
-        except _PROCESSOR_FAULTS as error:
+        except MODEL_FAULTS as error:
+            check_memory(error)
             raise MessageError(
                 f"The model's processor refuses these messages: {error}",
                 remedy="Check that the model takes this many images, in these roles.",

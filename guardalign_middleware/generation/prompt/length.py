@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from guardalign_middleware.errors import ContextOverflow, GuardAlignError
+from guardalign_middleware.generation.model_faults import MODEL_FAULTS, check_memory
 from guardalign_middleware.generation.prompt.control_tokens import neutralise
 from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
 
@@ -22,14 +23,6 @@ LONG = 100_000
 """Characters from which a text is counted in pieces, unless it may fit."""
 # What tokens can grow together at the two ends of a piece.
 _SLACK = 4
-_PROCESSOR_FAULTS = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 # The count ends at so many times the limit; the rest could only add to it.
 _ENOUGH = 2
 # Pictures of these shapes are tried, to find what one takes at least.
@@ -69,6 +62,7 @@ class PromptLength:
 
         Raises:
             ContextOverflow: with the tokens that were counted, which may not be all.
+            OutOfMemory: there is no memory to try what a picture takes.
         """
         limit = self._limit
         if limit is None:
@@ -109,7 +103,8 @@ class PromptLength:
         try:
             without = self._count(None)
             taken = [self._count(size) - without for size in _TRIED]
-        except (GuardAlignError, *_PROCESSOR_FAULTS):
+        except (GuardAlignError, *MODEL_FAULTS) as error:
+            check_memory(error)
             return 1  # It takes no picture of such a shape, or no prompt without one.
         least = min(taken)
         return max(1, least if least == max(taken) else least // 2)

@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from guardalign_middleware.generation.model_faults import MODEL_FAULTS, check_memory
 from guardalign_middleware.types import CanonicalImage
 
 # Pixels that a processor gets at once whatever it is.
 _TOGETHER = 10_000_000
-_FAULTS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 # Width and height of those that are tried: a processor that looks at shapes shows it.
 _TRIED = ((64, 48), (40, 96), (128, 32))
 
@@ -101,7 +101,8 @@ class _OneByOne:
         try:
             together = self._inner([pictures] if nested else pictures, **options)
             joined = _joined([self._alone(_taken(image), nested, options) for image in tried])
-        except _FAULTS:
+        except MODEL_FAULTS as error:
+            check_memory(error)
             return False
         return (
             joined is not None

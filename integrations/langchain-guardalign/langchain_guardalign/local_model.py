@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
@@ -17,10 +17,7 @@ from guardalign_middleware.intake.messages import read_conversation
 from langchain_guardalign.picture_cache import PictureCache
 from langchain_guardalign.replies import calls_in_model_syntax
 from langchain_guardalign.role_content import calls_in_words, says_something, to_role_content
-from langchain_guardalign.token_counts import count_tokens
-
-if TYPE_CHECKING:
-    from guardalign_middleware.generation import CalibratedRunner
+from langchain_guardalign.token_counts import CountsTokens, count_tokens
 
 
 class LocalModel(PictureCache):
@@ -99,15 +96,14 @@ class LocalModel(PictureCache):
         must_call = tool_choice not in {None, False, "auto", "none"}
         return self.bind(tools=schemas, must_call=must_call, **kwargs)
 
-    def _local_runner(self) -> CalibratedRunner:
-        from guardalign_middleware.generation import CalibratedRunner
-
-        runner = self._lazy.get().runner
-        if not isinstance(runner, CalibratedRunner):
+    def _local_runner(self) -> CountsTokens:
+        runner: Any = self._lazy.get().runner
+        if any(getattr(runner, name, None) is None for name in ("token_ids", "count_tokens")):
             raise NotImplementedError(
                 f"{type(runner).__name__} has no local tokenizer. Set custom_get_token_ids."
             )
-        return runner
+        counts: CountsTokens = runner
+        return counts
 
     def _tool_template(self) -> Mapping[str, Any]:
         from guardalign_middleware.generation.prompt.tool_calls import ToolRunner

@@ -5,21 +5,34 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.strict import Malformed, is_folder, json_value, read_bytes
 from guardalign_middleware.types import Message, TextPart
 
-if TYPE_CHECKING:
-    from guardalign_middleware.generation import CalibratedRunner
-
 _TEXT_MODELS = ("text_config", "llm_config", "language_config")
 
 
+class CountsTokens(Protocol):
+    """A runner with a tokenizer: of a model in this process, also behind `on_output`."""
+
+    def token_ids(self, text: str) -> list[int]:
+        """The tokens of a text, without template and special tokens."""
+
+    def count_tokens(
+        self,
+        messages: Sequence[Message],
+        *,
+        prefix: bool = True,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> int:
+        """Length of the prompt with its template, images and safety prefix."""
+
+
 def count_tokens(
-    runner: CalibratedRunner, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
+    runner: CountsTokens, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
 ) -> int:
     """Tokens of a prompt with its images, template, tools and safety prefix.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from guardalign_middleware.errors import GuardError
+from guardalign_middleware.generation.engine import decoding
 from guardalign_middleware.generation.engine.decoding import (
     BatchWatch,
     NextTokens,
@@ -159,6 +161,20 @@ def test_pieces_join_to_the_final_text(text: str, stop: list[str]) -> None:
     assert all(pieces)
 
 
+LONG_STOP = "a b a b STOP, longer than most of an answer"
+
+
+@given(ANSWERS, st.one_of(st.just(LONG_STOP), st.text("ab \nST", min_size=1, max_size=30)))
+@example(LONG_STOP, LONG_STOP)
+@example(f"{LONG_STOP} and more", LONG_STOP)
+@example(LONG_STOP[:20], LONG_STOP)
+def test_no_part_of_a_long_stop_string_is_sent(text: str, stop: str) -> None:
+    pieces: list[str] = []
+    row = decoder(emit=pieces.append, stop=[stop])
+    feed(row, text.encode())
+    assert row.finish() == final_text(text, [stop]) == "".join(pieces)
+
+
 def test_words_arrive_before_the_end() -> None:
     pieces: list[str] = []
     feed(decoder(emit=pieces.append), b"one two thr")
@@ -191,6 +207,27 @@ def test_a_long_answer_is_not_decoded_again_and_again() -> None:
     feed(row, "wörter und 猫 ".encode() * 20)
     assert longest < 10
     assert row.finish() == "".join(pieces) == ("wörter und 猫 " * 20).strip()
+
+
+@pytest.mark.parametrize("text", [b"=" * 600 + b" then words", b"words and words " * 40])
+def test_a_long_answer_is_not_searched_again_and_again(
+    text: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = 0
+
+    class Counting:
+        def finditer(self, text: str, start: int, end: int) -> Iterator[re.Match[str]]:
+            nonlocal searched
+            searched += max(0, end - start)
+            return word_end.finditer(text, start, end)
+
+    word_end = decoding._WORD_END
+    monkeypatch.setattr(decoding, "_WORD_END", Counting())
+    pieces: list[str] = []
+    row = decoder(emit=pieces.append, stop=["a stop"], max_new_tokens=9999)
+    feed(row, text)
+    assert row.finish() == "".join(pieces) == text.decode().strip()
+    assert searched <= 2 * len(text)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import MessageError, OutOfMemory
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.engine.job import Job
 from guardalign_middleware.generation.engine.joining import JoinChecks
+from guardalign_middleware.generation.engine.loading import load_model
 from guardalign_middleware.generation.prompt.encoder import EncodedPrompts
 from guardalign_middleware.types import Message
 from tests.support.messages import picture, user
@@ -70,6 +73,26 @@ def test_what_the_processor_refuses_is_never_joined(runner: CalibratedRunner) ->
     checks = JoinChecks(refuses, runner._inference.settings.pad)
     for row, expected in (([user("Hello")], True), ([user(picture(), "Hello")], False)):
         assert checks.may_join(row, encode([row])) is expected
+
+
+def test_a_processor_that_cannot_make_batches_is_loaded_and_never_joined(
+    model_directory: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_model(RunnerConfig(model=str(model_directory("llava")), device="cpu"))
+    call = type(loaded.processor).__call__
+
+    def one(self: Any, *args: Any, text: list[str], **options: Any) -> Any:
+        if len(text) > 1:
+            raise RuntimeError("stack expects each tensor to be equal size")
+        return call(self, *args, text=text, **options)
+
+    monkeypatch.setattr(type(loaded.processor), "__call__", one)
+    runner = CalibratedRunner(loaded, RunnerConfig(model="llava", max_new_tokens=2))
+    row = [user("Hello")]
+    joins = runner._requests.joins
+    assert joins is not None
+    assert not joins.may_join(row, runner._requests.plain_batch([row]))
+    assert len(runner.generate_batch([row, row])) == 2
 
 
 def test_inputs_of_another_kind_are_never_joined(runner: CalibratedRunner) -> None:

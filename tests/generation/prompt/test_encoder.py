@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoProcessor
 
-from guardalign_middleware.errors import CalibrationError, MessageError
+from guardalign_middleware.errors import CalibrationError, MessageError, OutOfMemory
 from guardalign_middleware.generation.prompt.control_tokens import neutralise
 from guardalign_middleware.generation.prompt.encoder import PromptEncoder
 from guardalign_middleware.generation.prompt.span_marks import (
@@ -195,6 +195,35 @@ def test_an_image_that_the_template_drops_is_a_message_error(llava_processor: An
     prompts = broken(llava_processor, LLAVA_TEMPLATE.replace("IMAGE", ""))
     with pytest.raises(MessageError, match="image"):
         prompts.encode([[user(picture(), "hi")]], prefix=[True], spans=True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (RuntimeError("stack expects each tensor to be equal size"), MessageError),
+        (NotImplementedError("no batches"), MessageError),
+        (ImportError("torchvision is missing"), MessageError),
+        (ValueError("the prompt 'I ran out of memory' has no picture"), MessageError),
+        (MemoryError(), OutOfMemory),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), OutOfMemory),
+    ],
+)
+@pytest.mark.parametrize("spans", [True, False])
+def test_whatever_a_processor_raises_is_typed(
+    llava_processor: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+    expected: type[Exception],
+    spans: bool,
+) -> None:
+    prompts = encoder(llava_processor)
+
+    def raises(*args: Any, **options: Any) -> Any:
+        raise fault
+
+    monkeypatch.setattr(type(llava_processor), "__call__", raises)
+    with pytest.raises(expected):
+        prompts.encode([[user("hi")]], prefix=[True], spans=spans)
 
 
 def test_a_prompt_beyond_the_model_is_refused(llava_processor: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guardalign_middleware.errors import ContextOverflow, MessageError
+from guardalign_middleware.errors import ContextOverflow, MessageError, OutOfMemory
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.prompt.length import LONG, PromptLength
 from guardalign_middleware.types import ImagePart, Message, TextPart
@@ -50,6 +50,20 @@ def test_no_prompt_that_fits_is_refused(runner: Any) -> None:
             runner._prompts.copied_tokenizer, runner._requests.length._count, tokens
         )
         assert fits(exact, texts, len(message.images))
+
+
+def test_a_lack_of_memory_is_no_length_of_a_picture() -> None:
+    faults: list[Exception] = [MemoryError(), OSError("no such processor")]
+
+    def count(size: Any) -> int:
+        raise faults.pop(0)
+
+    length = PromptLength(lambda: None, count, 1)
+    with pytest.raises(OutOfMemory):
+        length.check([], 1, 0)
+    # Tried again, as it was not remembered; a processor that takes no such shapes counts 1.
+    length.check([], 1, 0)
+    assert faults == []
 
 
 def test_pictures_of_a_model_that_takes_one_size_count_exactly(runner: Any) -> None:

@@ -127,6 +127,13 @@ class TestWithMini:
         assert loaded is not None
         assert loaded["max_input_tokens"] == 512
         assert "max_input_tokens" not in (ChatGuardAlign(red_chain()).profile or {})
+        # A hook for answers changes nothing of what is known of the model.
+        hooked = ChatGuardAlign(GuardAlign(chain.guard, chain.runner, on_output=lambda _, a: a))
+        assert hooked.profile == loaded
+        assert hooked.get_num_tokens("a red car") == model.get_num_tokens("a red car") > 0
+        asked: list[BaseMessage] = [HumanMessage("a red car")]
+        counted = hooked.get_num_tokens_from_messages(asked)
+        assert counted == model.get_num_tokens_from_messages(asked) > 0
 
     def test_any_part_of_a_history_has_a_length(self, model: ChatGuardAlign) -> None:
         tool = ToolMessage([block(colour(1))], tool_call_id="1")
