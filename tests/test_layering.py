@@ -63,6 +63,7 @@ STAGES = (
     "guarded_prompt",
     "guarded_stream",
     "audit",
+    "start_checks",
     "output",
     "detector_loading",
     "words_loading",
