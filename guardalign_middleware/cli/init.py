@@ -114,7 +114,7 @@ def _granted(yes: bool) -> Callable[[str], bool]:
 
 def _show_programs(plan: Plan) -> None:
     config = plan.written()
-    for name, lines in programs(plan.out, answers=config.runner is not None):
+    for name, lines in programs(plan.out, config):
         out().print(f"\n[bold]{name}[/]")
         out().print(plain(lines, lines=True))
     err().print("done")
