@@ -118,6 +118,11 @@ class FirstDay:
                 "instructions for"
             )
         out().print(f"{plain(str(plan.concepts))}: what is looked for, to be edited")
+        if plan.observe:
+            out().print(
+                f"{plain(str(plan.log))}: where every picture will be recorded, with the key "
+                f"{plain(str(plan.key))}"
+            )
 
     def _calibrate(self) -> None:
         plan, config = self.plan, self.plan.written()
