@@ -10,9 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
-from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
-from guardalign_middleware.detector_loading import require_profile
-from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.faults import typed_faults
 from guardalign_middleware.generation import CalibratedRunner, Runner
 from guardalign_middleware.generation.awaiting import agenerate_batch
@@ -28,6 +26,7 @@ from guardalign_middleware.remote import RemoteImageGuard
 from guardalign_middleware.replies import Generated, GuardedChunk, GuardedReply
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.sent_turns import Refusals
+from guardalign_middleware.start_checks import require_profile, require_runner
 from guardalign_middleware.turns import sanitize_conversations
 from guardalign_middleware.types import Message
 
@@ -113,7 +112,7 @@ class GuardAlign:
         # Checked before 7B weights are loaded, so that these errors come at once.
         check_sent_options(on_refused, on_blocked)
         require_profile(config)
-        runner = runner_config(config)
+        runner = require_runner(config)
         guard = ImageGuard.from_config(config)
         return cls(
             guard,
@@ -311,20 +310,6 @@ class GuardAlign:
     def _blocked_reply(self, prompt: GuardedPrompt) -> GuardedReply:
         reply = GuardedReply.blocked(self.config.blocked_reply, prompt.verdicts, self.runner.name)
         return replace(reply, dropped=prompt.dropped, refused=prompt.refused)
-
-
-def runner_config(config: GuardAlignConfig) -> RunnerConfig:
-    """The runner section of a preset.
-
-    Raises:
-        ConfigError: the preset has none, because it is for `ImageGuard` only.
-    """
-    if config.runner is None:
-        raise ConfigError(
-            f"The preset {config.name!r} has no runner, so it can only scan images.",
-            remedy="Use ImageGuard, or a preset that names a model.",
-        )
-    return config.runner
 
 
 def _asked(prompts: Sequence[GuardedPrompt]) -> list[GuardedPrompt]:

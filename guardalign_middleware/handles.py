@@ -25,6 +25,7 @@ from guardalign_middleware.local_extra import require_local
 from guardalign_middleware.miniature import is_its_own_model, is_miniature, miniature_warning
 from guardalign_middleware.shared_models import Share, SharedModels
 from guardalign_middleware.sources import check_loaded, check_preset, with_source
+from guardalign_middleware.start_checks import check_chain, check_guard, require_runner
 
 if TYPE_CHECKING:
     from guardalign_middleware.guard import GuardAlign
@@ -75,6 +76,8 @@ class _Lazy(ABC, Generic[Loaded]):
         self._lock = threading.Lock()
         config = loaded.config if loaded is not None else GuardAlignConfig.load(preset or "")
         self._config = config.in_mode(mode)
+        if loaded is None:
+            self._check_start()
         self._warned = False
         self._shares = self._find_shares() if loaded is None else ()
 
@@ -87,8 +90,8 @@ class _Lazy(ABC, Generic[Loaded]):
         """Return the chain or guard, loading it on the first call.
 
         Raises:
-            ConfigError: the preset has no profile (or no runner, for a chain), or its profile does
-                not match.
+            ConfigError: anchors and profile do not belong together or to the encoder.
+            AuditError: the audit log is damaged, or its key is gone.
             ModelLoadError: a model cannot be loaded safely and completely.
         """
         with self._lock:
@@ -104,6 +107,10 @@ class _Lazy(ABC, Generic[Loaded]):
     def _load(self) -> Loaded:
         """Load the chain or guard described by the config."""
 
+    @abstractmethod
+    def _check_start(self) -> None:
+        """Find what would keep it from loading, as far as no model is needed to know."""
+
     def _find_shares(self) -> tuple[Share[Any], ...]:
         """Those of the detector and of the guard that the config describes."""
         keys = detector_key(self._config), guard_key(self._config)
@@ -112,11 +119,10 @@ class _Lazy(ABC, Generic[Loaded]):
     def _shared_guard(self) -> ImageGuard:
         """The guard of the config; its detector is shared with guards of other settings."""
         # Imported on use: importing torch takes most of the loading time.
-        from guardalign_middleware.detector_loading import load_detector, require_profile
+        from guardalign_middleware.detector_loading import load_detector
         from guardalign_middleware.image_guard import ImageGuard
 
         config = self._config
-        require_profile(config)
         # In a forked process, these are others than those from the start.
         self._shares = self._find_shares()
         scan, clean = self._shares[:2]
@@ -163,8 +169,9 @@ class LazyChain(_Lazy["GuardAlign"]):
         chain: a loaded chain, instead of `preset`.
 
     Raises:
-        ConfigError: neither or both are given, the preset cannot be read, or what loads it is not
-            installed.
+        ConfigError: neither or both are given, the preset cannot be read or has no runner, or what
+            loads it is missing: a threshold profile, a file, an extra.
+        AuditError: the key of the audit log is missing or weak.
     """
 
     def __init__(self, preset: str | Path | None = None, chain: GuardAlign | None = None) -> None:
@@ -188,14 +195,14 @@ class LazyChain(_Lazy["GuardAlign"]):
         """
         return dict(self._identity)
 
-    def _load(self) -> GuardAlign:
-        from guardalign_middleware.detector_loading import require_profile
-        from guardalign_middleware.generation import CalibratedRunner
-        from guardalign_middleware.guard import GuardAlign, runner_config
+    def _check_start(self) -> None:
+        check_chain(self._config)
 
-        # Checked before 7B weights are loaded, so that these errors come at once.
-        require_profile(self._config)
-        config = runner_config(self._config)
+    def _load(self) -> GuardAlign:
+        from guardalign_middleware.generation import CalibratedRunner
+        from guardalign_middleware.guard import GuardAlign
+
+        config = require_runner(self._config)
         guard = self._shared_guard()
         share = self._shares[-1]
         _SHARED.keep("runner", share)
@@ -218,8 +225,9 @@ class LazyGuard(_Lazy["AnyGuard"]):
         mode: of a preset, whether the guard acts on what it finds; None = as it says.
 
     Raises:
-        ConfigError: neither or both are given, a loaded guard has a `mode` beside it, or the preset
-            cannot be read.
+        ConfigError: neither or both are given, a loaded guard has a `mode` beside it, the preset
+            cannot be read, or what loads it is missing: a threshold profile, a file, an extra.
+        AuditError: the key of the audit log is missing or weak.
     """
 
     def __init__(
@@ -252,6 +260,9 @@ class LazyGuard(_Lazy["AnyGuard"]):
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         return type(self), (self.require_preset(), None, self._mode)
 
+    def _check_start(self) -> None:
+        check_guard(self._config)
+
     def _load(self) -> ImageGuard:
         return self._shared_guard()
 
@@ -274,16 +285,18 @@ def guard_handle(
         owner: name of the adapter, for errors and for the warning of `LazyGuard.warn_of_mini`.
 
     Raises:
-        ConfigError: none or several of them are given, one has the wrong type, or the preset cannot
-            be read.
+        ConfigError: none or several of them are given, one has the wrong type, the preset cannot be
+            read, or what loads it is missing.
+        AuditError: the key of the audit log is missing or weak.
     """
     given = with_source(source, {"preset": preset, "guard": guard}, "guard", owner)
     preset, guard = given["preset"], given["guard"]
     if preset is None and guard is None:
         raise ConfigError(
             f"{owner} needs a preset or a guard.",
-            remedy='Give preset="clip-vit-l-14-336", a YAML file of your own, or, to try it on '
-            'drawn pictures, preset="mini".',
+            remedy="Write one with `guardalign init --preset clip-vit-l-14-336` and pictures of "
+            'your own, and give its file: preset="guard.yaml". To try it on drawn pictures, give '
+            'preset="mini".',
         )
     handle = LazyGuard(preset=preset, guard=guard)
     handle.warn_of_mini(owner)

@@ -17,7 +17,7 @@ from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.detection.detector import distinct_images
 from guardalign_middleware.detection.view_seed import check_view_seed, derived_seed
-from guardalign_middleware.detector_loading import load_detector, require_profile
+from guardalign_middleware.detector_loading import load_detector
 from guardalign_middleware.encode import Encoded
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.faults import is_lost_device, typed_faults
@@ -26,6 +26,7 @@ from guardalign_middleware.intake.load import ImageSource
 from guardalign_middleware.observing import Conclusion
 from guardalign_middleware.output import GuardOutput, identity_of
 from guardalign_middleware.sanitize import Cleaning, SanitizedImage, sanitize
+from guardalign_middleware.start_checks import require_profile
 from guardalign_middleware.turn_words import TurnWords
 from guardalign_middleware.turns import Turn, in_turns, of_frames
 from guardalign_middleware.types import CanonicalImage, Verdict

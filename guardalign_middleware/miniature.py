@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,9 +30,11 @@ def miniature_warning(config: GuardAlignConfig, owner: str, what: str) -> str:
     """
     return (
         f"{owner} guards {what} with the preset {config.name!r}, which only knows drawn pictures. "
-        'For photographs, use the preset "clip-vit-l-14-336" or a YAML file of your own.'
+        "For photographs, run `guardalign init --preset clip-vit-l-14-336` with pictures of your "
+        "own, and give the file that it writes, guard.yaml, as the preset."
     )
 
 
+@cache
 def _shipped(folder: str) -> str:
     return str(Path(str(files("guardalign_middleware") / "mini" / folder)).resolve())

@@ -13,6 +13,7 @@ import yaml
 from prometheus_client import generate_latest
 
 from guardalign_middleware.config import ServeConfig
+from guardalign_middleware.first_day.plan import Plan
 from guardalign_middleware.scale.application import Arguments, limits_of
 from guardalign_middleware.scale.proxy import CALLBACK
 from guardalign_middleware.serving.admission import Admission
@@ -108,6 +109,21 @@ def test_the_autoscaler_follows_a_metric_that_the_server_has() -> None:
     assert endpoint["authorization"]["credentials"] == key
 
 
+def test_the_servers_load_what_init_writes() -> None:
+    plan = Plan("clip-vit-b-32", Path("guard.yaml"))
+    mounted = f"/presets/{plan.out}"
+    (container,) = SERVER["spec"]["containers"]
+    assert container["args"] == ["--preset", mounted]
+    assert SERVE["applications"][0]["args"]["preset"] == mounted
+    for template in TEMPLATES.values():
+        (volume,) = (one for one in template["spec"]["volumes"] if one["name"] == "presets")
+        # Without the preset a server does not start, instead of serving another one.
+        assert volume["configMap"] == {"name": "guardalign-presets"}
+    page = (FOLDER.parents[1] / "docs" / "scale.md").read_text()
+    made = re.findall(r"--from-file=(\S+)", page)
+    assert made == [str(file) for file in (plan.out, plan.concepts, plan.profile)]
+
+
 def test_no_request_is_dropped_when_a_server_ends() -> None:
     spec = SERVER["spec"]
     (container,) = spec["containers"]
@@ -123,7 +139,8 @@ def test_the_application_of_the_ray_service_can_be_built() -> None:
     (application,) = SERVE["applications"]
     module, _, name = application["import_path"].partition(":")
     assert (module, name) == ("guardalign_middleware.scale.application", "build")
-    arguments = Arguments.read(application["args"])
+    # The preset lies in the ConfigMap.
+    arguments = Arguments.read({**application["args"], "preset": "mini"})
     assert limits_of(arguments).api_key_env == "GUARDALIGN_KEY"
     assert SERVE["http_options"]["port"] == 8000
     for template in (HEAD["template"], WORKERS["template"]):

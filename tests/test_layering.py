@@ -64,6 +64,7 @@ STAGES = (
     "guarded_prompt",
     "guarded_stream",
     "audit",
+    "start_checks",
     "output",
     "detector_loading",
     "words_loading",

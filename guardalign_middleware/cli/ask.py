@@ -13,9 +13,10 @@ from guardalign_middleware.cli.console import (
 from guardalign_middleware.cli.scan import describe
 from guardalign_middleware.config import GuardAlignConfig, Mode
 from guardalign_middleware.generation import CalibratedRunner
-from guardalign_middleware.guard import GuardAlign, runner_config
+from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.intake import load_frames
 from guardalign_middleware.replies import GuardedReply
+from guardalign_middleware.start_checks import require_runner
 from guardalign_middleware.types import ImagePart, Message, TextPart
 
 
@@ -55,7 +56,7 @@ def run_ask(
             reply = chain.invoke(messages)
     else:
         with err().status("loading the model"):
-            runner = CalibratedRunner.from_config(runner_config(config))
+            runner = CalibratedRunner.from_config(require_runner(config))
         if stream:
             with runner.stream(messages, prefix=False, calibrate=False) as tokens:
                 for token in tokens:

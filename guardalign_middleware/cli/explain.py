@@ -16,8 +16,8 @@ from guardalign_middleware.config import CalibrationConfig, GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.generation import CalibratedRunner
 from guardalign_middleware.generation.attention.plot import plot_prefix_attention, save_figure
-from guardalign_middleware.guard import runner_config
 from guardalign_middleware.output import load_as_scanned
+from guardalign_middleware.start_checks import require_runner
 from guardalign_middleware.types import ImagePart, Message, TextPart
 
 
@@ -45,7 +45,7 @@ def run_explain(
     without_loading_bars()
     config = GuardAlignConfig.load(preset)
     picture = load_as_scanned(image, config.intake, config.output)
-    runner = runner_config(config)
+    runner = require_runner(config)
     strength = runner.calibration.gamma or CalibrationConfig().gamma if gamma is None else gamma
     if strength <= 0.0:
         raise ConfigError(f"--gamma should be > 0. Received {strength}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.first_day.plan import STEPS, Plan, Step
 from guardalign_middleware.first_day.programs import programs
 from guardalign_middleware.preset_files import available_presets
+
+_TO_OBSERVE: tuple[Step, ...] = ("download", "preset")
 
 
 def run_init(
@@ -31,6 +34,7 @@ def run_init(
     most: int | None,
     max_crops: int | None,
     seed: int,
+    observe: bool,
     yes: bool,
 ) -> int:
     """Do the steps, or those that are named.
@@ -44,11 +48,16 @@ def run_init(
         ModelLoadError: a model is refused.
         ImageRejected: a picture cannot be read.
     """
-    wanted = _steps(steps)
+    wanted = _steps(steps or (_TO_OBSERVE if observe else ()))
+    if observe and set(wanted) - set(_TO_OBSERVE):
+        raise ConfigError(
+            "--observe fits no threshold, so it has no other steps than download and preset.",
+            remedy="Leave out --observe, or the other steps.",
+        )
     asks = not yes and _is_terminal()
     if preset is None and ({"download", "preset"} & set(wanted)):
         preset = _asked("--preset", f"Preset ({', '.join(available_presets())})", asks)
-    if not safe and ({"preset", "calibrate", "review"} & set(wanted)):
+    if not safe and not observe and ({"preset", "calibrate", "review"} & set(wanted)):
         safe = [_asked("--safe", "Folder of safe pictures", asks)]
         if not unsafe and asks:
             given = typer.prompt("Folder of unsafe pictures (empty = none)", default="", err=True)
@@ -65,13 +74,22 @@ def run_init(
         most=most,
         max_crops=max_crops,
         seed=seed,
+        observe=observe,
     )
+    if observe and not steps and plan.out.exists() and plan.written().mode != "observe":
+        raise ConfigError(
+            f"{plan.out} is there, and does not observe.",
+            remedy="Name another file with --out, or write it anew with --step preset.",
+        )
     day = FirstDay(plan, confirm=_confirmed if asks else _granted(yes))
     for step in wanted:
         out().print(f"[bold]{step}[/]")
         day.do(step, again=bool(steps))
     if not steps:
         _show_programs(plan)
+        if observe:
+            _show_next(plan)
+        err().print("done")
     return ALLOWED
 
 
@@ -114,7 +132,19 @@ def _granted(yes: bool) -> Callable[[str], bool]:
 
 def _show_programs(plan: Plan) -> None:
     config = plan.written()
-    for name, lines in programs(plan.out, answers=config.runner is not None):
+    for name, lines in programs(plan.out, config):
         out().print(f"\n[bold]{name}[/]")
         out().print(plain(lines, lines=True))
-    err().print("done")
+
+
+def _show_next(plan: Plan) -> None:
+    """The command that makes a threshold of what was recorded."""
+    log, key, preset, profile = (
+        shlex.quote(str(path)) for path in (plan.log, plan.key, plan.out, plan.profile)
+    )
+    lines = (
+        f"guardalign calibrate --from-audit {log} --key-file {key} --preset {preset} \\\n"
+        f"    --unsafe-share 0.01 --max-false-alarm 0.05 --out {profile}"
+    )
+    out().print("\n[bold]A threshold, when enough pictures are recorded[/]")
+    out().print(plain(lines, lines=True))

@@ -52,6 +52,13 @@ def init(
         int | None, typer.Option(min=1, help="Crops of an image. Default: enough for most images.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    observe: Annotated[
+        bool,
+        typer.Option(
+            "--observe",
+            help="Fit no threshold: write a preset that records every image and lets it pass.",
+        ),
+    ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Ask nothing; download without a question.")
     ] = False,
@@ -65,6 +72,8 @@ def init(
     """
     from guardalign_middleware.cli.init import run_init
 
+    if observe and (max_false_alarm is not None or max_miss is not None):
+        raise typer.BadParameter("--observe fits no threshold, and promises no rates.")
     if max_false_alarm is None and max_miss is None:
         max_false_alarm = 0.05
     run(
@@ -81,6 +90,7 @@ def init(
             most=most,
             max_crops=max_crops,
             seed=seed,
+            observe=observe,
             yes=yes,
         )
     )

@@ -18,7 +18,7 @@ from guardalign_middleware.cli.console import (
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector, ThresholdProfile
 from guardalign_middleware.detection.forms import configured_forms
-from guardalign_middleware.detector_loading import load_detector, require_profile
+from guardalign_middleware.detector_loading import load_detector
 from guardalign_middleware.errors import ConfigError, ImageRejected
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.first_day import questions
@@ -35,6 +35,7 @@ from guardalign_middleware.first_day.preset_writing import name_profile, write_p
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.output import load_as_scanned
+from guardalign_middleware.start_checks import require_profile
 
 
 class FirstDay:
@@ -117,6 +118,11 @@ class FirstDay:
                 "instructions for"
             )
         out().print(f"{plain(str(plan.concepts))}: what is looked for, to be edited")
+        if plan.observe:
+            out().print(
+                f"{plain(str(plan.log))}: where every picture will be recorded, with the key "
+                f"{plain(str(plan.key))}"
+            )
 
     def _calibrate(self) -> None:
         plan, config = self.plan, self.plan.written()

@@ -44,6 +44,8 @@ class Detector:
         profile: the thresholds; without them only `distances` and scans with `undecided` work.
 
     Attributes:
+        meters: as given.
+        profile: as given.
         queue: whose turn it is to scan.
 
     Raises:

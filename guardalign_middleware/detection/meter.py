@@ -75,6 +75,8 @@ class Meter:
         anchor_cache: folder in which the words' embeddings are kept; None = in memory only.
 
     Attributes:
+        encoder: as given.
+        anchors: as given.
         binding: fingerprint of each part; a threshold profile is bound to it.
         fingerprint: of all parts together; every measurement carries it.
         look: forms and crops.

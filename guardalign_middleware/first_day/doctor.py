@@ -149,6 +149,8 @@ def _profile(config: GuardAlignConfig, *, incomplete: bool) -> Check:
 
     path: Path | None = config.detection.profile
     if path is None:
+        if config.mode == "observe":
+            return Check("profile", "ok", "none, and a guard that only observes needs none")
         found = "the preset names no threshold profile, so it refuses to scan"
         return Check("profile", "failed", found, _NEXT)
     try:

@@ -29,6 +29,7 @@ class Plan:
         most: pictures of each set that are taken at most; None = all.
         max_crops: crops of a picture at most; None = chosen for the pictures.
         seed: of everything that is drawn.
+        observe: whether the guard begins by recording what it finds, without a threshold.
     """
 
     preset: str
@@ -42,6 +43,7 @@ class Plan:
     most: int | None = None
     max_crops: int | None = None
     seed: int = 0
+    observe: bool = False
 
     def __post_init__(self) -> None:
         if self.out.suffix not in {".yaml", ".yml"}:
@@ -58,6 +60,16 @@ class Plan:
     def concepts(self) -> Path:
         """What is looked for: a copy of the preset's, to be edited."""
         return self._beside("-concepts.yaml")
+
+    @property
+    def log(self) -> Path:
+        """The audit log of a guard that observes."""
+        return self._beside("-audit.jsonl")
+
+    @property
+    def key(self) -> Path:
+        """Its key."""
+        return self._beside("-audit.key")
 
     @property
     def distances(self) -> Path:

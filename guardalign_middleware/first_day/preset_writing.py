@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from guardalign_middleware.preset_files import LOCAL_DIR, find_preset, read_pres
 
 _NO_PROFILE = "  # profile: the step calibrate adds it here\n"
 _PROFILE = re.compile(r"^  profile:.*\n", re.MULTILINE)
+_ITS_PLACE = re.compile(r"^  # profile:.*\n", re.MULTILINE)
 
 
 def write_preset(
@@ -31,9 +34,9 @@ def write_preset(
     *,
     precision: Precision | None = None,
 ) -> None:
-    """Write the preset and, unless they are there, the concepts beside it.
+    """Write the preset and, unless they are there, the concepts and the key of the log beside it.
 
-    Concepts that are there are left as they are: they are the user's own by then.
+    What is there is left as it is: concepts are the user's own by then, and a log has one key.
 
     Args:
         plan: what is asked for.
@@ -64,8 +67,12 @@ def write_preset(
     detection["patches"] = {**detection.get("patches", {}), "max_crops": crops.max_crops}
     if not plan.concepts.exists():
         _copy(start.detection.anchors, plan.concepts)
+    if plan.observe:
+        fields |= {"mode": "observe", "audit": {"log": plan.log.name, "key_file": plan.key.name}}
+        _write_key(plan.key)
     text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100)
-    text = text.replace("detection:\n", f"detection:\n{_NO_PROFILE}", 1)
+    later = f"  # profile: {plan.profile.name}\n" if plan.observe else _NO_PROFILE
+    text = text.replace("detection:\n", f"detection:\n{later}", 1)
     _write(plan.out, f"{_heading(plan, pinned, crops)}{text}")
     GuardAlignConfig.load(plan.out)  # what was written is read as any other preset
 
@@ -78,10 +85,8 @@ def name_profile(plan: Plan) -> None:
     """
     text = plan.out.read_text(encoding="utf-8")
     line = f"  profile: {plan.profile.name}\n"
-    if _NO_PROFILE in text:
-        text = text.replace(_NO_PROFILE, line, 1)
-    elif _PROFILE.search(text):
-        text = _PROFILE.sub(line, text, count=1)
+    if place := _PROFILE.search(text) or _ITS_PLACE.search(text):
+        text = f"{text[: place.start()]}{line}{text[place.end() :]}"
     else:
         text = text.replace("detection:\n", f"detection:\n{line}", 1)
     _write(plan.out, text)
@@ -119,16 +124,41 @@ def _fields(plan: Plan, start: GuardAlignConfig) -> dict[str, Any]:
 
 
 def _heading(plan: Plan, pinned: Sequence[Pinned], crops: PatchChoice) -> str:
+    if plan.observe:
+        after = "begin a new log."
+        then = (
+            "Once `guardalign calibrate --from-audit` has fitted a threshold, uncomment `profile`."
+        )
+    else:
+        after = "repeat"
+        then = f"  guardalign init --step calibrate --step review --out {plan.out.name} …"
     lines = [
         f"# A guard by `guardalign init --preset {plan.preset}`. Edit freely: after a change of",
-        f"# the concepts ({plan.concepts.name}), the encoder or the patches, repeat",
-        f"#   guardalign init --step calibrate --step review --out {plan.out.name} …",
+        f"# the concepts ({plan.concepts.name}), the encoder or the patches, {after}",
+        f"# {then}",
     ]
     for one in pinned:
         licence = one.licence or "not declared"
         lines.append(f"# {one.need.use}: {one.need.repository}, licence {licence}")
     lines.append(f"# patches: {crops.reason}")
     return "\n".join(lines) + "\n"
+
+
+def _write_key(target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(target, "x", encoding="ascii", opener=_for_its_owner) as file:
+            file.write(f"{secrets.token_hex(32)}\n")
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot write {target}: {error.strerror}.", remedy="Name another file with --out."
+        ) from error
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _copy(source: Path, target: Path) -> None:

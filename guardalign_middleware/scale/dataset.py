@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from guardalign_middleware import __version__
 from guardalign_middleware.config import GuardAlignConfig
-from guardalign_middleware.detector_loading import require_profile
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.identity import scan_identity
 from guardalign_middleware.scale.engine import ACTOR_CPUS, Actors, pool_of
 from guardalign_middleware.scale.extra import require_ray
 from guardalign_middleware.scale.rows import ScanRows
 from guardalign_middleware.scale.store import digest_of
+from guardalign_middleware.start_checks import require_profile
 
 if TYPE_CHECKING:
     from ray.data import Dataset

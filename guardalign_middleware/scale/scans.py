@@ -16,7 +16,6 @@ from guardalign_middleware.bulk.folders import Skipped
 from guardalign_middleware.bulk.job import Job, Outcome
 from guardalign_middleware.bulk.work import Reading, Work
 from guardalign_middleware.detection.profile import ThresholdProfile
-from guardalign_middleware.detector_loading import require_profile
 from guardalign_middleware.errors import ConfigError, GuardAlignError, GuardError
 from guardalign_middleware.scale.actor import Scan, marked
 from guardalign_middleware.scale.engine import (
@@ -28,6 +27,7 @@ from guardalign_middleware.scale.engine import (
     settings,
 )
 from guardalign_middleware.scale.reading import BLOCK_BYTES, PACKED, Task, reader, tasks
+from guardalign_middleware.start_checks import require_profile
 
 _READERS = 2
 _STORE_BYTES = 256 * 2**20

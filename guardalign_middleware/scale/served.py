@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from guardalign_middleware.config import GuardAlignConfig, Mode
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.detection.profile import ThresholdProfile
-from guardalign_middleware.detector_loading import require_profile
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.identity import meters_key, runner_key
@@ -20,6 +19,7 @@ from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.serving.app import create_app
 from guardalign_middleware.serving.options import ServeOptions
 from guardalign_middleware.serving.warm_up import warm_up
+from guardalign_middleware.start_checks import require_profile
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -69,14 +69,14 @@ def try_preset(preset: str, mode: Mode | None, *, answers: bool) -> None:
     Raises:
         ConfigError, ModelLoadError: they could not.
     """
-    from guardalign_middleware.detector_loading import load_detector, require_profile
-    from guardalign_middleware.guard import runner_config
+    from guardalign_middleware.detector_loading import load_detector
+    from guardalign_middleware.start_checks import require_profile, require_runner
     from guardalign_middleware.words_loading import load_words
 
     config = GuardAlignConfig.load(preset).in_mode(mode)
     require_profile(config)
     if answers:
-        runner_config(config)
+        require_runner(config)
     load_detector(config)
     load_words(config)
 

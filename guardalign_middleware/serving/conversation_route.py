@@ -28,7 +28,7 @@ class CleanedRequest(BaseModel):
         blocked: whether a picture in the newest turns is blocked; in `request`, a notice stands in
             its place.
         reply: what to answer in the model's place; null unless `blocked`.
-        guardalign: what the guard found.
+        guardalign: what the guard found; with a `warning` if it knows drawn pictures only.
     """
 
     dialect: DialectName
@@ -57,6 +57,7 @@ def conversation_router(service: Service) -> APIRouter:
         dialect: Annotated[DialectName | None, Query(description="null: by its fields")] = None,
     ) -> CleanedRequest:
         """Clean the body of a request to OpenAI's or Anthropic's API, in every position."""
+        service.guards_alone()
         sent = await request.json()
         if not isinstance(sent, dict):
             raise ApiError(400, "The body should be a JSON object.", code="invalid_json")
@@ -65,12 +66,13 @@ def conversation_router(service: Service) -> APIRouter:
             cleaned = await guard.aclean(sent, written)
         service.count(cleaned.verdicts)
         blocked = bool(cleaned.blocked)
+        warning = {} if service.warning is None else {"warning": service.warning}
         return CleanedRequest(
             dialect=written.name,
             request=dict(cleaned.body),
             blocked=blocked,
             reply=service.guard.config.blocked_reply if blocked else None,
-            guardalign=cleaned.to_json(),
+            guardalign=cleaned.to_json() | warning,
         )
 
     return router

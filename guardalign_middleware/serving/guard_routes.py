@@ -89,6 +89,7 @@ class _Asked:
 
     def scan(self, request: ScanRequest) -> Response:
         """The verdict on each file."""
+        self._service.guards_alone()
         _check_turns(self._service, request)
         files = frames_of(self._service, request.images, single=False)
         frames = [frame for file in files for frame in file]
@@ -111,6 +112,7 @@ class _Asked:
 
     def sanitize(self, request: SanitizeRequest) -> Response:
         """Each picture, cleaned."""
+        self._service.guards_alone()
         _check_turns(self._service, request)
         files = frames_of(self._service, request.images, single=True)
         images = [image for file in files for image in file]

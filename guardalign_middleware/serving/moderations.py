@@ -93,6 +93,7 @@ def moderations_router(service: Service) -> APIRouter:
         if request.model is not None and not request.model.startswith(_NAMES):
             service.require_model(request.model)
         pictures = _pictures(request.input)
+        service.guards_alone()
         verdicts = await in_scan_thread(_scanned, service, pictures)
         return ModerationResponse(
             id=f"modr-{uuid.uuid4().hex}",

@@ -55,7 +55,10 @@ def probes_router(service: Service) -> APIRouter:
         if not keys.holds_key(request.headers.raw):
             return Ready()
         # The first time, this hashes the weights, which may be gigabytes.
-        return Ready(parts=await asyncio.to_thread(lambda: parts.known))
+        known = await asyncio.to_thread(lambda: parts.known)
+        # It can come later, with the first client that asks for the guard alone.
+        warning = {} if service.warning is None else {"warning": service.warning}
+        return Ready(parts={**known, **warning})
 
     @router.get(
         "/metrics",
@@ -93,8 +96,6 @@ class _Parts:
             "mode": guard.config.mode,
             "on_fault": guard.config.on_fault,
         }
-        if self._service.warning is not None:
-            parts["warning"] = self._service.warning
         if chain is None:
             return parts
         runner = chain.runner

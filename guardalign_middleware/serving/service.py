@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.errors import ConfigError
@@ -19,6 +21,7 @@ from guardalign_middleware.serving.metrics import Metrics
 from guardalign_middleware.serving.options import ServeOptions
 from guardalign_middleware.types import Verdict
 
+_LOGGER = logging.getLogger(__name__)
 _LOST = "The accelerator failed. The server has to be restarted."
 
 
@@ -39,6 +42,9 @@ class Service:
     options: ServeOptions
     admission: Admission
     metrics: Metrics
+    # Set once a client has asked for the guard alone.
+    _asked_alone: threading.Event = field(default_factory=threading.Event, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @classmethod
     def of(cls, served: GuardAlign | ImageGuard, options: ServeOptions) -> Service:
@@ -70,12 +76,12 @@ class Service:
 
     @property
     def warning(self) -> str | None:
-        """That the guard is the miniature one, unless it stands before its own model."""
+        """That the guard is the miniature one, unless it stands before its own model only."""
         if not is_miniature(self.guard.config):
             return None
         if self.config.upstream is not None:
             what = "the service behind it"
-        elif self.chain is None:
+        elif self.chain is None or self._asked_alone.is_set():
             what = "whatever asks it"
         elif is_its_own_model(self.chain.runner.config.model):
             return None
@@ -99,6 +105,18 @@ class Service:
         """Count pictures for the metrics, where no answer of a model follows."""
         for verdict in verdicts:
             self.metrics.image(verdict)
+
+    def guards_alone(self) -> None:
+        """Note that a client asks for the guard, and has another model answer.
+
+        The first time, a miniature guard that stood before its own model until then is a warning
+        in the log; from then on `warning` says so.
+        """
+        with self._lock:
+            known = self.warning
+            self._asked_alone.set()
+            if known is None and self.warning is not None:
+                _LOGGER.warning("%s", self.warning)
 
     def require_model(self, name: str) -> None:
         """Check the model that a request names.

@@ -1,4 +1,4 @@
-"""The page about concepts runs as it is printed, with the miniature encoder for the real one."""
+"""The page about concepts runs as it is printed, but for the real encoder of its preset."""
 
 from __future__ import annotations
 

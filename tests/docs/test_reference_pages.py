@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, all_blocks
 
 PLACES = (ROOT, *(ROOT / "integrations").glob("*"))
 PAGES = {path.stem: path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md")}
@@ -28,6 +28,8 @@ PUBLIC = (
     "litellm_guardalign",
     "llama_index.llms.guardalign",
 )
+# Examples draw scenes by it; the page of the reference says that it is private.
+SCENES = "guardalign_middleware.mini"
 # The settings are tables, written from the classes; these are types of single fields.
 TABLES = "guardalign_middleware.config"
 
@@ -78,6 +80,40 @@ def test_every_public_name_is_in_the_reference(module: str) -> None:
         assert {name for name in names if f"`{name}`: " not in settings_reference()} == set()
         return
     assert names - shown_names() - set(exported(TABLES)) - {"GuardAlignConfig"} == set()
+
+
+def listed_in(module: str) -> set[str]:
+    """The names of a module that is shown as a whole, or with some of its members."""
+    file = file_of(module)
+    for name, options in SHOWN:
+        if name == module and file is not None:
+            members = re.search(r"members: \[([^\]]+)\]", options)
+            return set(members[1].split(", ") if members else exported(module) or defined(file))
+    return set()
+
+
+def imported(code: str) -> Iterator[tuple[str, str]]:
+    """Modules of ours that a program imports from, with the names."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and node.module and file_of(node.module):
+            yield from ((node.module, each.name) for each in node.names)
+
+
+def programs() -> list[tuple[str, str]]:
+    examples = sorted((ROOT / "examples").glob("*.py"))
+    return [
+        *((str(block), block.code) for block in all_blocks("python")),
+        *((file.name, file.read_text(encoding="utf-8")) for file in examples),
+    ]
+
+
+@pytest.mark.parametrize(("place", "code"), programs(), ids=[name for name, _ in programs()])
+def test_guides_and_examples_use_no_private_name(place: str, code: str) -> None:
+    shown = {name for name, _ in SHOWN}
+    for module, name in imported(code):
+        if module.startswith(SCENES) or module in {"guardalign_middleware", TABLES}:
+            continue
+        assert f"{module}.{name}" in shown or name in listed_in(module), f"{place}: {module}.{name}"
 
 
 @pytest.mark.parametrize(("name", "options"), SHOWN)

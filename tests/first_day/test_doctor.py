@@ -62,6 +62,13 @@ def test_the_shipped_models_need_nothing() -> None:
     assert checks["hub"]["found"].startswith("not needed")
 
 
+@pytest.mark.usefixtures("hub")
+def test_to_observe_needs_no_profile(preset: Any) -> None:
+    status, checks = examined(preset(rest="mode: observe\n"))
+    assert (status, failed(checks)) == (0, {})
+    assert "only observes" in checks["profile"]["found"]
+
+
 def test_what_will_be_fetched_is_said_before_anything_is(hub: Hub, preset: Any) -> None:
     status, checks = examined(preset())
     assert status == 1

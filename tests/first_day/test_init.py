@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,11 @@ from guardalign_middleware.detection import fit as measuring
 from guardalign_middleware.errors import ModelLoadError
 from guardalign_middleware.first_day import fitting, questions
 from guardalign_middleware.first_day.pinned import check_safetensors
+from guardalign_middleware.first_day.plan import Plan
+from guardalign_middleware.first_day.preset_writing import name_profile
+from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.image_guard import ImageGuard
+from guardalign_middleware.preset_files import find_preset
 from tests.hub.double import HOSTS, Hub
 from tests.hub.repositories import CLIP, LLAVA, SIGLIP, SIGLIP_NAME, WORDS, publish_siglip
 
@@ -190,6 +195,64 @@ def test_a_cpu_without_bfloat16_gets_a_preset_in_fp32(
     fields = yaml.safe_load((photos / "guard.yaml").read_text())
     assert fields["detection"]["encoder"]["precision"] == precision
     assert ("fp32 instead of bf16" in end.stdout) == slow
+
+
+class TestToObserve:
+    """Without labelled pictures: a preset that records what it sees."""
+
+    def run(self, folder: Path, *more: str) -> Result:
+        out = ["--out", str(folder / "guard.yaml")]
+        return CliRunner().invoke(app, ["init", "--observe", "--preset", "mini", *out, *more])
+
+    def test_it_writes_all_that_the_guard_needs(self, tmp_path: Path) -> None:
+        end = self.run(tmp_path)
+        assert end.exit_code == 0, end.output
+        names = {"guard.yaml", "guard-concepts.yaml", "guard-audit.key"}
+        assert {path.name for path in tmp_path.iterdir()} == names
+        key = tmp_path / "guard-audit.key"
+        assert key.stat().st_mode & 0o077 == 0
+        config = LazyGuard(preset=tmp_path / "guard.yaml").config  # the key is read
+        assert config.mode == "observe"
+        assert config.audit is not None
+        assert (config.audit.log, config.audit.key_file) == (tmp_path / "guard-audit.jsonl", key)
+        assert "guardalign calibrate --from-audit" in end.stdout
+        assert "ChatGuardAlign(preset=" in end.stdout
+
+    def test_a_key_that_is_there_stays(self, tmp_path: Path) -> None:
+        self.run(tmp_path)
+        key = (tmp_path / "guard-audit.key").read_text()
+        assert self.run(tmp_path, "--step", "preset").exit_code == 0
+        assert (tmp_path / "guard-audit.key").read_text() == key
+
+    def test_two_inits_make_two_keys(self, tmp_path: Path) -> None:
+        folders = [tmp_path / "a", tmp_path / "b"]
+        for folder in folders:
+            assert self.run(folder).exit_code == 0
+        assert len({(folder / "guard-audit.key").read_text() for folder in folders}) == 2
+
+    def test_a_preset_that_enforces_is_not_taken_for_one_that_observes(
+        self, tmp_path: Path
+    ) -> None:
+        shutil.copy(find_preset("mini"), tmp_path / "guard.yaml")
+        end = self.run(tmp_path)
+        assert end.exit_code == 3
+        assert "does not observe" in end.stderr
+
+    def test_a_profile_takes_the_place_that_was_left_for_it(self, tmp_path: Path) -> None:
+        self.run(tmp_path)
+        text = (tmp_path / "guard.yaml").read_text()
+        name_profile(Plan("mini", tmp_path / "guard.yaml"))
+        named = (tmp_path / "guard.yaml").read_text()
+        assert named == text.replace("# profile: guard-profile", "profile: guard-profile")
+
+    @pytest.mark.parametrize(
+        "more", [["--max-false-alarm", "0.1"], ["--max-miss", "0.1"], ["--step", "calibrate"]]
+    )
+    def test_what_needs_a_threshold_is_refused(self, tmp_path: Path, more: list[str]) -> None:
+        end = self.run(tmp_path, *more)
+        assert end.exit_code == 3
+        assert "fits no threshold" in end.output
+        assert not list(tmp_path.iterdir())
 
 
 class TestRefused:

@@ -319,13 +319,18 @@ def test_a_picture_of_responses_stays_a_picture(clients: Clients, upstream: Reco
 
 
 def test_the_code_of_the_page_runs(
-    clients: Clients, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    clients: Clients,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("LITELLM_URL", clients.url)
+    monkeypatch.chdir(tmp_path)
+    Path("photo.png").write_bytes(UNSAFE)
     monkeypatch.setenv("LITELLM_MASTER_KEY", KEY)
     part = PAGE.partition("\n## LiteLLM\n")[2].partition("\n## ")[0]
-    names: dict[str, Any] = {"picture": url(UNSAFE), "blocked_picture": url(HOPELESS)}
+    names: dict[str, Any] = {"blocked_picture": url(HOPELESS)}
     for code in re.findall(r"```python\n(.*?)```", part, re.DOTALL):
+        code = code.replace("http://127.0.0.1:4000", clients.url)
         exec(compile(code, "gateways.md", "exec"), names)
     names["client"].close()
     assert capsys.readouterr().out == "mask 1\nblock\n"

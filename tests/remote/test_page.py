@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import inspect
 import re
 from pathlib import Path
@@ -27,12 +26,13 @@ def blocks(language: str) -> list[str]:
 
 
 @loopback
-def test_the_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("GUARDALIGN_KEY", KEY)
-    raw = png(picture(red=True))
+    monkeypatch.chdir(tmp_path)
+    Path("photo.png").write_bytes(png(picture(red=True)))
     names: dict[str, Any] = {
-        "picture": raw,
-        "encoded": base64.b64encode(raw).decode(),
         "model": RunnableLambda(lambda messages: messages[-1]),
         "llm": MockLLM(),
     }

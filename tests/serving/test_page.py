@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.serving import ServeOptions, create_app
-from guardalign_middleware.testing import data_url, picture, red_chain
+from guardalign_middleware.testing import picture, png, red_chain
 from tests.support.serving import served
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -23,8 +23,12 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
-def test_the_code_of_clients(capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, Any] = {"picture": data_url(picture(red=True))}
+def test_the_code_of_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photo.png").write_bytes(png(picture(red=True)))
+    names: dict[str, Any] = {}
     said = []
     with served(create_app(red_chain(), ServeOptions(ServeConfig(model_name="mini")))) as url:
         for code in blocks("python")[:2]:

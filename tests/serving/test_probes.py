@@ -121,6 +121,53 @@ def test_only_the_miniature_guard_before_a_foreign_model_is_warned_of(
     assert "guards the model echo with" in caplog.text
 
 
+SCANNED: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/guard/scan", {"images": [{"image": data_url(picture())}]}),
+    ("/v1/guard/sanitize", {"images": [{"image": data_url(picture())}]}),
+    (
+        "/v1/moderations",
+        {"input": [{"type": "image_url", "image_url": {"url": data_url(picture())}}]},
+    ),
+    (
+        "/v1/guard/conversation",
+        {"model": "gpt-5.4", "messages": [{"role": "user", "content": "Hi."}]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), SCANNED, ids=[path for path, _ in SCANNED])
+def test_the_miniature_guard_is_warned_of_once_it_is_asked_alone(
+    path: str, body: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stands before its own model, and a gateway sends what it cleaned to another one."""
+    config = GuardAlignConfig.load("mini")
+    own = EchoRunner()
+    assert config.runner is not None
+    own.config = config.runner
+    app = create_app(GuardAlign(ImageGuard(config, red_detector()), own))
+    warning = "The server guards whatever asks it with the preset 'mini', which only knows drawn"
+    with TestClient(app, base_url="http://localhost") as client:
+        assert "warning" not in client.get("/ready").json()["parts"]
+        for _ in range(2):
+            answer = client.post(path, json=body)
+            assert answer.status_code == 200, answer.text
+        assert client.get("/ready").json()["parts"]["warning"].startswith(warning)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [each.startswith(warning) for each in told] == [True]
+    if path.endswith("conversation"):
+        assert answer.json()["guardalign"]["warning"].startswith(warning)
+
+
+def test_a_guard_of_real_pictures_is_asked_alone_without_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with TestClient(create_app(red_guard()), base_url="http://localhost") as client:
+        for path, body in SCANNED:
+            assert "warning" not in client.post(path, json=body).text
+        assert "warning" not in client.get("/ready").json()["parts"]
+    assert not caplog.records
+
+
 def test_the_models(client: TestClient) -> None:
     models = client.get("/v1/models", headers=AUTHORIZED).json()
     assert [each["id"] for each in models["data"]] == ["red"]

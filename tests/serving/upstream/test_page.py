@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from guardalign_middleware.config import ServeConfig
-from guardalign_middleware.testing import data_url, picture
+from guardalign_middleware.testing import picture, png
 from tests.support.serving import KEY
 from tests.support.upstream import Recorded
 
@@ -25,13 +25,16 @@ def blocks(language: str) -> list[str]:
 def test_the_code(
     url: str,
     recorded: Recorded,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("GUARD_KEY", KEY)
-    names: dict[str, Any] = {"picture": data_url(picture(red=True))}
+    monkeypatch.chdir(tmp_path)
+    Path("photo.png").write_bytes(png(picture(red=True)))
     said = []
-    for code in blocks("python"):
+    for code in blocks("python"):  # each stands by itself
+        names: dict[str, Any] = {}
         exec(compile(code.replace("http://127.0.0.1:8000", url), "upstream.md", "exec"), names)
         said.append(capsys.readouterr().out)
     assert said == ["Blue thing\nmask off\n", "Blue thing", "chat False None\nimage_url\n"]
