@@ -107,26 +107,42 @@ def _scan(
 ) -> None:
     """Scan and clean the pictures of the items, which the guard remembers; store what is new."""
     pictures = {key: each[0].images for key, each in asked.items() if each[0].images}
-    every: list[CanonicalImage] = [image for some in pictures.values() for image in some]
+    found = _scans(chain, pictures)
+    new = [record for key, record in found.items() if key not in scanned]
+    scanned.update((record["id"], record) for record in new)
+    folder.add_scans(new)
+
+
+def _scans(
+    chain: GuardAlign, pictures: Mapping[str, tuple[CanonicalImage, ...]]
+) -> dict[str, dict[str, Any]]:
+    """Scan together; if that fails, item by item, so that one picture hides no other's scan.
+
+    Each arm says of an item that cannot be scanned what is wrong with it.
+    """
+    every = [image for some in pictures.values() for image in some]
     if not every:
-        return
+        return {}
     begun = time.perf_counter()
     try:
         cleaned = iter(chain.guard.sanitize_many(every))
     except GuardAlignError:
-        return  # each arm says of each item what is wrong
+        if len(pictures) == 1:
+            return {}
+        return {
+            name: record
+            for key, some in pictures.items()
+            for name, record in _scans(chain, {key: some}).items()
+        }
     each = (time.perf_counter() - begun) / len(every)
-    records = []
-    for key, some in pictures.items():
-        found = [next(cleaned) for _ in some]
-        if key not in scanned:
-            scanned[key] = {
-                "id": key,
-                "seconds": each * len(some),
-                "images": [_verdict(one) for one in found],
-            }
-            records.append(scanned[key])
-    folder.add_scans(records)
+    return {
+        key: {
+            "id": key,
+            "seconds": each * len(some),
+            "images": [_verdict(next(cleaned)) for _ in some],
+        }
+        for key, some in pictures.items()
+    }
 
 
 def _verdict(item: SanitizedImage) -> dict[str, Any]:

@@ -8,9 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
 import pytest
 
-from guardalign_middleware import ConfigError, GuardAlign, ImageRejected, OutOfMemory
+from guardalign_middleware import (
+    ConfigError,
+    GuardAlign,
+    GuardError,
+    ImageGuard,
+    ImageRejected,
+    OutOfMemory,
+)
+from guardalign_middleware.canonical import CanonicalImage
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.evaluation.arms.build import ArmSettings, build_arm
 from guardalign_middleware.evaluation.experiment import Failure, RunFolder, run_arms
@@ -136,6 +145,26 @@ def test_one_item_that_fails_stops_no_other_and_is_asked_again(tmp_path: Path) -
     again = Counted()
     assert len(ran(tmp_path, again, (*items(2), bad, large))[1]) == 4
     assert again.calls == []
+
+
+def test_one_picture_that_cannot_be_scanned_hides_no_other_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = png(CanonicalImage(np.zeros((40, 90, 3), np.uint8)))
+    some = (*items(1), Item("wide", "what?", (wide,)))
+    with opened(tmp_path, Counted(), some) as (folder, chain):
+        usual = ImageGuard.sanitize_many
+
+        def failing(guard: ImageGuard, sources: Sequence[Any], **given: Any) -> Any:
+            if any(source.width == 90 for source in sources):
+                raise GuardError("Too many crops.", stage="detection")
+            return usual(guard, sources, **given)
+
+        monkeypatch.setattr(ImageGuard, "sanitize_many", failing)
+        arms = {"full": build_arm("full", chain, ArmSettings())}
+        failures = [one for step in run_arms(folder, some, chain, arms) for one in step.failures]
+    assert [one.item for one in failures] == ["wide"]
+    assert list(folder.scans()) == list(folder.answers("full")) == ["item-0"]
 
 
 def test_a_folder_holds_one_run(tmp_path: Path) -> None:
