@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.evaluation.arms import Answered, Arm, Asked
 from guardalign_middleware.evaluation.experiment.folder import RunFolder
 from guardalign_middleware.evaluation.suites import Item
-from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
+from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart, Verdict
 
 if TYPE_CHECKING:
     from guardalign_middleware.guard import GuardAlign
@@ -149,10 +151,23 @@ def _verdict(item: SanitizedImage) -> dict[str, Any]:
     record = item.verdict.to_json() | {"sha256": item.verdict.sha256}
     del record["source"]
     return record | {
+        "ratio": smallest_ratio(item.verdict),
         "boxes": [list(box) for box in item.boxes],
         "masked_fraction": item.masked_fraction,
         "rounds": item.rounds,
     }
+
+
+def smallest_ratio(verdict: Verdict) -> float | None:
+    """The smallest distance over its threshold: at which multiple of all thresholds it is unsafe.
+
+    It is of another patch than the verdict's distance where forms and categories have thresholds of
+    their own, since that one has the smallest difference. None where there is no such patch.
+    """
+    distances, thresholds = verdict.evidence.patch_distances, verdict.patch_thresholds
+    positive = thresholds > 0
+    ratios = distances[positive] / thresholds[positive]
+    return float(ratios.min()) if ratios.size and not np.isnan(ratios).any() else None
 
 
 def _answers(

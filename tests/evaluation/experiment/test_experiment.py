@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -27,7 +29,7 @@ from guardalign_middleware.evaluation.experiment.about import identity_of, noted
 from guardalign_middleware.evaluation.experiment.digest import items_digest
 from guardalign_middleware.evaluation.experiment.figures import rows_of
 from guardalign_middleware.evaluation.experiment.judging import judge_answers, unjudged
-from guardalign_middleware.evaluation.experiment.running import missing
+from guardalign_middleware.evaluation.experiment.running import missing, smallest_ratio
 from guardalign_middleware.evaluation.judges import BLOCKED, Judgement
 from guardalign_middleware.evaluation.suites import Item, suite
 from guardalign_middleware.generation.options import GenerationOptions
@@ -131,6 +133,22 @@ def test_a_picture_is_scanned_once_and_its_scan_is_part_of_the_cost(tmp_path: Pa
     for key, answer in folder.answers("full").items():
         assert answer["seconds"] > scans[key]["seconds"] > 0
     assert folder.answers("full")["item-0"]["text"] == "echo: question 0 [1 image]"
+
+
+def test_a_scan_stores_the_smallest_ratio_of_a_patch() -> None:
+    verdict = red_chain().guard.scan(picture(red=True))
+    assert smallest_ratio(verdict) == pytest.approx(verdict.distance / verdict.threshold)
+
+    def with_patches(distances: list[float], thresholds: list[float]) -> float | None:
+        arrays = {"patch_distances": distances, "patch_thresholds": thresholds}
+        changes: Any = {name: np.array(values) for name, values in arrays.items()}
+        return smallest_ratio(replace(verdict, evidence=replace(verdict.evidence, **changes)))
+
+    # Thresholds of two forms: the verdict's patch is the second one, at 0.9 of its own.
+    assert with_patches([0.1, 9.0], [0.5, 10.0]) == pytest.approx(0.2)
+    assert with_patches([0.1, 0.2], [math.nan, math.nan]) is None
+    assert with_patches([], []) is None
+    assert with_patches([0.1, math.nan], [0.5, 0.5]) is None
 
 
 def test_one_item_that_fails_stops_no_other_and_is_asked_again(tmp_path: Path) -> None:

@@ -147,6 +147,71 @@ def test_the_numbers_of_the_plots(made: Experiment) -> None:
     assert (least.value, at.value) == (4 / 8, 1 / 8)
 
 
+def rescanned(folder: Path, copy: Path, **changes: Any) -> Experiment:
+    """The run with other scans of its harmful items; `...` takes a field away."""
+    shutil.copytree(folder, copy)
+    path = copy / "scans.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        for image in line["images"] if line["id"].startswith("harmful") else ():
+            changed = image | changes
+            image.clear()
+            image.update((name, value) for name, value in changed.items() if value is not ...)
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return Experiment.read(copy)
+
+
+def test_a_scan_counts_by_its_smallest_ratio(tmp_path: Path, folder: Path) -> None:
+    # The verdict's own patch is the one with the smallest difference: 0.9 of its threshold here.
+    made = rescanned(folder, tmp_path / "a", distance=0.45, threshold=0.5, ratio=0.25)
+    found = distances_of(made)
+    assert set(found.harmful) == {0.25}
+    # At half the threshold the pictures would still be masked.
+    (half,) = unsafe_at(made, JUDGE, found, (0.5,))
+    assert half.value == 1 / 8
+
+
+def test_what_was_decided_counts_at_the_threshold_in_use(tmp_path: Path, folder: Path) -> None:
+    words = {"box": [0, 0, 9, 9], "category": "recipe", "distance": 0.1, "kind": "words"}
+    by_words = rescanned(folder, tmp_path / "words", ratio=3.0, regions=[words])
+    # Masked for its words, a picture stays masked at every threshold of distances.
+    shares = unsafe_at(by_words, JUDGE, distances_of(by_words), (1e-9, 1.0))
+    assert [one.value for one in shares] == [1 / 8, 1 / 8]
+    # What is only reported is let pass, however near it is.
+    passed = rescanned(folder, tmp_path / "passed", decision="allow", ratio=0.1)
+    shares = unsafe_at(passed, JUDGE, distances_of(passed), (0.5, 1.0))
+    assert [one.value for one in shares] == [4 / 8, 4 / 8]
+
+
+def test_scans_of_earlier_versions_are_left_out_and_the_page_says_so(
+    tmp_path: Path, folder: Path
+) -> None:
+    made = rescanned(folder, tmp_path / "run", ratio=...)
+    found = distances_of(made)
+    assert (found.harmful, found.unknown, len(found.harmless)) == ((), 8, 14)
+    page = report_of(made)
+    assert str(section(page, "Distances").parts[0]).startswith("8 scans of this run lack")
+    assert "Against the threshold τ" not in [one.title for one in page.sections]
+
+
+def test_a_scan_without_a_threshold_has_no_ratio_and_no_line(tmp_path: Path, folder: Path) -> None:
+    observed = rescanned(
+        folder, tmp_path / "run", decision="observe", threshold=None, ratio=None, regions=[]
+    )
+    assert distances_of(observed).harmful == ()
+    assert report_of(observed).sections
+
+
+def test_an_arm_that_a_judge_has_not_judged_has_no_line(tmp_path: Path, folder: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    (copy / "judgements" / JUDGE / "calibration.jsonl").unlink()
+    made = Experiment.read(copy)
+    assert unsafe_at(made, JUDGE, distances_of(made), (1.0,)) == ()
+    told = section(report_of(made), "Against the threshold τ").parts[0]
+    assert "USR" not in told.caption  # type: ignore[union-attr]
+
+
 def test_a_name_of_a_place_in_a_value_stays_a_value() -> None:
     odd = "__SECTIONS__ | <b>*x*"
     one = Report(odd, "now", (Section("A b", (odd, Table(("h",), ((odd,),)))),))
