@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -57,11 +57,26 @@ class Experiment:
                 "with.",
                 remedy="Name the folder that holds those with --data.",
             )
-        arms = in_order(folder.arms)
-        judged = {
-            judge: {arm: folder.judgements(judge, arm) for arm in arms} for judge in folder.judges
-        }
-        return cls(folder, chosen, {arm: folder.answers(arm) for arm in arms}, judged)
+        return cls.of(folder, chosen, in_order(folder.arms), folder.judges)
+
+    @classmethod
+    def of(
+        cls, folder: RunFolder, chosen: Chosen, arms: Sequence[str], judges: Sequence[str]
+    ) -> Self:
+        """What these arms have answered so far, and these judges said of it.
+
+        Args:
+            folder: of the run.
+            chosen: the items that it asks.
+            arms: in the order of tables.
+            judges: the folders of judges.
+        """
+        return cls(
+            folder,
+            chosen,
+            {arm: folder.answers(arm) for arm in arms},
+            {judge: {arm: folder.judgements(judge, arm) for arm in arms} for judge in judges},
+        )
 
     @property
     def arms(self) -> tuple[str, ...]:
