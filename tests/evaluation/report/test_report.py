@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,8 @@ from tests.docs.pages import blocks_of
 from tests.support.experiments import KNIFE, SECRET, made_up
 
 JUDGE = "mini-templates-1"
+THEIR_MODEL = "OpenSafetyLab/MD-Judge-v0_2-internlm2_7b"
+THEIR_JUDGE = f"{THEIR_MODEL} at 127.0.0.1: MD-Judge v0.2 form, prompt 0123456789ab"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -232,15 +235,18 @@ def stub(suite: str, *, items: int | None = None, **about: Any) -> Any:
         whole=items is None,
     )
     told = {"preset": "llava-1.5-7b", "model": "llava", "generation": {"max_new_tokens": 1024}}
+    whole = dict.fromkeys(map(str, chosen.items), "said")
     return SimpleNamespace(
         chosen=chosen,
+        answers={"vanilla": whole, "prefix": {}},
+        judged=defaultdict(lambda: {"vanilla": whole, "prefix": {}}),
         folder=SimpleNamespace(about={**told, **about}, identity={"options": {}}),
         judge_name=lambda judge: judge,
     )
 
 
 def test_a_figure_is_comparable_only_with_suite_model_judge_and_length() -> None:
-    assert differences(stub("figstep"), "MD-Judge-v0_2-internlm2_7b", "FigStep") == []
+    assert differences(stub("figstep"), THEIR_JUDGE, "FigStep") == []
     other = stub("figstep", items=3, preset="mini", generation={"max_new_tokens": 48})
     why = "; ".join(differences(other, "keywords 1", "FigStep"))
     for part in ("3 of 500", "no model of the preset mini", "keywords 1", "48 tokens"):
@@ -248,9 +254,35 @@ def test_a_figure_is_comparable_only_with_suite_model_judge_and_length() -> None
     assert "test2015" in differences(stub("vqav2"), "", "VQAv2")[-1]
 
 
+@pytest.mark.parametrize(
+    ("judge", "named"),
+    [
+        ("gpt-4o-mini at api.openai.com: MD-Judge v0.2 form, prompt 0123456789ab", "gpt-4o-mini"),
+        ("MD-Judge at 127.0.0.1: MD-Judge v0.2 form, prompt 0123456789ab", "instead of MD-Judge-v"),
+        (f"{THEIR_MODEL} at 127.0.0.1: MD-Judge v0.2 form", "words of its authors"),
+        (f"{THEIR_MODEL} at 127.0.0.1: harm, prompt 0123456789ab", "words of its authors"),
+        (THEIR_MODEL, "words of its authors"),
+    ],
+)
+def test_only_the_papers_judge_in_its_own_words_is_comparable(judge: str, named: str) -> None:
+    (why,) = differences(stub("figstep"), judge, "FigStep")
+    assert named in why
+
+
+def test_an_unfinished_run_is_not_comparable() -> None:
+    made = stub("figstep")
+    del made.answers["vanilla"]["7"]
+    (why,) = differences(made, THEIR_JUDGE, "FigStep")
+    assert why == "499 of 500 items answered by the arm vanilla and judged"
+    # The scores of utility are of arms that answered all of it.
+    made = stub("scienceqa-img")
+    del made.answers["vanilla"]["7"]
+    assert differences(made, "keywords 1", "SQA-I") == []
+
+
 def test_the_paper_stands_beside_the_run(made: Experiment) -> None:
     rows = made.rows(JUDGE)
-    parts = compared(stub("figstep"), "MD-Judge", rows).parts
+    parts = compared(stub("figstep"), THEIR_JUDGE, rows).parts
     beside = table(parts[0])
     assert beside.head[1:5] == ("vanilla", "ECSO", "ETA", "GuardAlign")
     assert beside.rows[0] == ("paper, LLaVA-1.5-7B", "58.60", "37.40", "7.80", "3.40", "0.06")
@@ -258,7 +290,8 @@ def test_the_paper_stands_beside_the_run(made: Experiment) -> None:
     assert beside.rows[1][1].startswith("75.00 (")
     assert beside.rows[1][2] == ""
     assert beside.rows[1][5] == f"{2 / 12:.2f}"
-    assert parts[1] == "The same suite, model and judge as in the paper."
+    assert str(parts[1]).startswith("The same suite, model and judge as in the paper, if")
+    assert "prompt 0123456789ab" in str(parts[1])
     other = compared(stub("figstep", preset="mini"), "keywords 1", rows).parts
     assert len(table(other[0]).rows) == 8
     assert table(other[0]).rows[-1][0].endswith("(other protocol)")
