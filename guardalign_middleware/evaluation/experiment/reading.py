@@ -11,10 +11,11 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.arms import in_order
 from guardalign_middleware.evaluation.choices import Chosen, choose_items
 from guardalign_middleware.evaluation.experiment.digest import items_digest
-from guardalign_middleware.evaluation.experiment.figures import Row, rows_of
-from guardalign_middleware.evaluation.experiment.folder import RunFolder
+from guardalign_middleware.evaluation.experiment.figures import Row, rows_of, tells_right
+from guardalign_middleware.evaluation.experiment.folder import RunFolder, folder_name
 from guardalign_middleware.evaluation.judges import BLOCKED, Judgement
 from guardalign_middleware.evaluation.lines import Record
+from guardalign_middleware.evaluation.mini_suite import MiniJudge
 from guardalign_middleware.evaluation.utility import UtilityScore, utility
 
 
@@ -108,10 +109,15 @@ class Experiment:
     def rows(self, judge: str) -> list[Row]:
         """The figures of all arms by one judge."""
         kind = self.chosen.manifest.kind
+        judged = self.judged[judge]
+        # An arm that only refuses does not show it, nor does one whose pictures were all blocked.
+        graded = judge == folder_name(MiniJudge.name) or any(
+            tells_right(said.values()) for said in judged.values()
+        )
         return [
             row
             for arm in self.arms
             for row in rows_of(
-                arm, self.chosen.items, kind, self.answers[arm], self.judged[judge][arm]
+                arm, self.chosen.items, kind, self.answers[arm], judged[arm], graded=graded
             )
         ]

@@ -38,7 +38,8 @@ from guardalign_middleware.evaluation.experiment.digest import items_digest
 from guardalign_middleware.evaluation.experiment.figures import rows_of
 from guardalign_middleware.evaluation.experiment.judging import judge_answers, unjudged
 from guardalign_middleware.evaluation.experiment.running import missing, smallest_ratio
-from guardalign_middleware.evaluation.judges import BLOCKED, Judgement
+from guardalign_middleware.evaluation.judges import BLOCKED, Judgement, Label
+from guardalign_middleware.evaluation.mini_suite import MiniJudge
 from guardalign_middleware.evaluation.suites import Item, suite
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.replies import CalibrationReport, Generated
@@ -387,6 +388,24 @@ def test_harmless_items_have_refusals_and_right_answers() -> None:
     assert whole.refused_with_echo.value == 2 / 3
     assert rows["b"].answered == 1
     assert rows["b"].right is not None
+
+
+def test_an_arm_that_refuses_everything_answers_nothing_right() -> None:
+    some = [Item(str(n), "?", target="yes", metadata={"label": "safe"}) for n in range(4)]
+    answers = {one.id: {"seconds": 1.0, "calls": 1, "output_tokens": 2} for one in some}
+    labels: tuple[Label, ...] = ("refusal", "refusal", "unparsed", "refusal")
+    judged = {one.id: Judgement(label, "a judge") for one, label in zip(some, labels, strict=True)}
+    (row,) = rows_of("full", some, "utility", answers, judged, graded=True)
+    assert row.right is not None
+    assert (row.right.value, row.right.n) == (0.0, 4)
+    # A judge that never says what is right has no such figure.
+    (row,) = rows_of("full", some, "utility", answers, judged)
+    assert row.right is None
+    mini = {key: Judgement(one.label, MiniJudge.name) for key, one in judged.items()}
+    assert rows_of("full", some, "utility", answers, mini)[0].right is not None
+    # Nor has a group without right answers.
+    bare = [Item(one.id, "?", metadata={"label": "safe"}) for one in some]
+    assert rows_of("full", bare, "utility", answers, judged, graded=True)[0].right is None
 
 
 def test_a_judge_of_harm_gives_no_figure_of_refusals() -> None:

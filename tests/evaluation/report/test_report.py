@@ -9,6 +9,7 @@ import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from guardalign_middleware.cli.report import run_report
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.choices import choose_items
 from guardalign_middleware.evaluation.experiment import Experiment
+from guardalign_middleware.evaluation.judges import BLOCKED, Judgement
 from guardalign_middleware.evaluation.report import report_of, to_html, to_markdown
 from guardalign_middleware.evaluation.report.blocks import Pictures, Report, Section, Table
 from guardalign_middleware.evaluation.report.compared import compared, differences, paper
@@ -213,6 +215,17 @@ def test_an_arm_that_a_judge_has_not_judged_has_no_line(tmp_path: Path, folder: 
     assert unsafe_at(made, JUDGE, distances_of(made), (1.0,)) == ()
     told = section(report_of(made), "Against the threshold τ").parts[0]
     assert "USR" not in told.caption  # type: ignore[union-attr]
+
+
+def test_an_arm_whose_pictures_are_all_blocked_is_right_in_none(made: Experiment) -> None:
+    blocked = {key: Judgement("refusal", BLOCKED, "blocked") for key in made.answers["full"]}
+    judged = {"other": {**made.judged[JUDGE], "full": blocked}, JUDGE: {"full": blocked}}
+    for judge, arms in (("other", made.arms), (JUDGE, ("full",))):
+        answers = {arm: made.answers[arm] for arm in arms}
+        rows = replace(made, answers=answers, judged=judged).rows(judge)
+        row = next(one for one in rows if (one.arm, one.wanted) == ("full", "answer"))
+        assert row.right is not None
+        assert row.right.value == 0.0
 
 
 def test_a_name_of_a_place_in_a_value_stays_a_value() -> None:
