@@ -8,7 +8,7 @@ import numpy as np
 
 from guardalign_middleware.evaluation.experiment.figures import Row
 from guardalign_middleware.evaluation.experiment.reading import Experiment
-from guardalign_middleware.evaluation.ranking import ranking_estimates
+from guardalign_middleware.evaluation.ranking import area_estimate
 from guardalign_middleware.evaluation.report.blocks import Plot, Section
 from guardalign_middleware.evaluation.report.numbers import (
     Distances,
@@ -77,7 +77,7 @@ def _roc(found: Distances) -> Section | None:
         return None
     across, up = Axis("false alarms", 0.0, 1.0), Axis("detected", 0.0, 1.0)
     alarms, hits = roc(found)
-    area = ranking_estimates(found.harmful, found.harmless)["AUROC"]
+    area = area_estimate(found.harmful, found.harmless)
     drawn = curves(
         "ROC of the detector",
         across,
