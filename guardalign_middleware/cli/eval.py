@@ -28,15 +28,15 @@ from guardalign_middleware.evaluation.choices import (
     choose_items,
     choose_judge,
 )
-from guardalign_middleware.evaluation.experiment import Failure, RunFolder, run_arms
-from guardalign_middleware.evaluation.experiment.about import identity_of, noted
+from guardalign_middleware.evaluation.experiment import Experiment, Failure, RunFolder, run_arms
+from guardalign_middleware.evaluation.experiment.about import arm_settings, identity_of, noted
 from guardalign_middleware.evaluation.experiment.attention import attention_to_prefix
-from guardalign_middleware.evaluation.experiment.figures import Row, rows_of
+from guardalign_middleware.evaluation.experiment.figures import Row
+from guardalign_middleware.evaluation.experiment.folder import folder_name
 from guardalign_middleware.evaluation.experiment.judging import judge_answers, unjudged
 from guardalign_middleware.evaluation.experiment.running import missing
 from guardalign_middleware.evaluation.judges import Judge
 from guardalign_middleware.evaluation.metrics import Estimate
-from guardalign_middleware.evaluation.utility import utility
 from guardalign_middleware.guard import GuardAlign
 
 _SHOWN = 5
@@ -89,7 +89,8 @@ def run_eval(options: EvalOptions) -> int:
         chosen.manifest, chosen.split, chosen.items, chain, settings, chosen.limit
     )
     about = noted(chosen.manifest, chain, options.preset, chosen.data)
-    with RunFolder.open(options.target, identity, about) as folder:
+    of_arms = arm_settings(settings, names)
+    with RunFolder.open(options.target, identity, about, of_arms) as folder:
         failures: list[Failure] = []
         total = missing(folder, chosen.items, names)
 
@@ -100,14 +101,19 @@ def run_eval(options: EvalOptions) -> int:
 
         for _ in tracked(asked(), "answering", total):
             pass
+        judge_all(folder, chosen, judge, names)
         if folder.attention() is None and {"prefix", "calibration", "full"} & set(names):
             with err().status("measuring attention to the prefix"):
                 measured = attention_to_prefix(chain, chosen.items)
             if measured is not None:
                 folder.write_attention(measured)
-        judge_all(folder, chosen, judge, names)
-        rows = figures(folder, chosen, judge, names)
-        scores = _scores(folder, chosen, names)
+        made = Experiment.of(folder, chosen, names, (folder_name(judge.name),))
+        rows = made.rows(folder_name(judge.name))
+        scores = [
+            (arm, f"{name} {figure}")
+            for arm, score in made.utility().items()
+            for name, figure in score.figures.items()
+        ]
     _show(options, chosen, judge, rows, scores)
     for failure in failures[:_SHOWN]:
         print_error(f"{failure.arm}, item {failure.item}: {failure.error}")
@@ -125,36 +131,6 @@ def judge_all(folder: RunFolder, chosen: Chosen, judge: Judge, arms: Sequence[st
 
     for _ in tracked(judged(), "judging", unjudged(folder, judge.name, arms)):
         pass
-
-
-def figures(folder: RunFolder, chosen: Chosen, judge: Judge, arms: Sequence[str]) -> list[Row]:
-    """The rows of all arms."""
-    return [
-        row
-        for arm in arms
-        for row in rows_of(
-            arm,
-            chosen.items,
-            chosen.manifest.kind,
-            folder.answers(arm),
-            folder.judgements(judge.name, arm),
-        )
-    ]
-
-
-def _scores(folder: RunFolder, chosen: Chosen, arms: Sequence[str]) -> list[tuple[str, str]]:
-    """For a suite of utility, each arm's figures by the rule of its authors."""
-    if chosen.manifest.kind != "utility":
-        return []
-    texts = {
-        arm: {key: record["text"] for key, record in folder.answers(arm).items()} for arm in arms
-    }
-    return [
-        (arm, f"{name} {figure}")
-        for arm, answers in texts.items()
-        if len(answers) == len(chosen.items)
-        for name, figure in utility(chosen.manifest, chosen.items, answers).figures.items()
-    ]
 
 
 def _show(

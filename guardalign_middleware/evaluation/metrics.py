@@ -36,6 +36,22 @@ def rate(hits: int, n: int) -> Estimate:
     return Estimate(hits / n, float(interval.low), float(interval.high), n)
 
 
+def mean_without_spread(value: float, n: int) -> Estimate:
+    """The mean of values from 0 to 1 that are all equal, of which no resample differs.
+
+    A bootstrap would give an interval without width. This is the exact (Clopper-Pearson) interval
+    of a rate, since no values from 0 to 1 with this mean spread more than zeros and ones.
+
+    Args:
+        value: of each of them, or of the figure that has no other value in any resample.
+        n: how many there are.
+    """
+    hits = value * n
+    low = float(stats.beta.ppf(0.025, hits, n - hits + 1)) if hits > 0 else 0.0
+    high = float(stats.beta.ppf(0.975, hits + 1, n - hits)) if hits < n else 1.0
+    return Estimate(value, low, high, n)
+
+
 def pooled_rate(hits: Sequence[int], totals: Sequence[int]) -> Estimate:
     """The rate of parts that come in groups, as the words of pictures do: Σ hits / Σ totals.
 

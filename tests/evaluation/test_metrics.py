@@ -1,6 +1,7 @@
 import pytest
+from scipy import stats
 
-from guardalign_middleware.evaluation.metrics import pooled_rate, rate
+from guardalign_middleware.evaluation.metrics import mean_without_spread, pooled_rate, rate
 
 
 def test_intervals_shrink_with_the_sample() -> None:
@@ -40,3 +41,11 @@ def test_where_groups_do_not_differ_they_are_the_trials(hits: list[int]) -> None
 def test_impossible_groups_are_rejected(hits: list[int], totals: list[int]) -> None:
     with pytest.raises(ValueError, match=r"hits should be|shorter|longer"):
         pooled_rate(hits, totals)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 1), (5, 5), (0, 9), (3, 12)])
+def test_equal_values_are_as_sure_as_a_rate(hits: int, n: int) -> None:
+    found = mean_without_spread(hits / n, n)
+    exact = stats.binomtest(hits, n).proportion_ci(0.95, method="exact")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+    assert (found.value, found.n) == (hits / n, n)

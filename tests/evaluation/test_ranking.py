@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
+from guardalign_middleware.evaluation.metrics import mean_without_spread
 from guardalign_middleware.evaluation.ranking import (
+    area_estimate,
     average_precision,
     detected_at_false_alarm,
     mean_estimate,
@@ -75,6 +77,19 @@ def test_intervals_hold_the_truth_and_shrink() -> None:
         assert figures["AUROC"].low < truth < figures["AUROC"].high
     for name in small:
         assert large[name].high - large[name].low < small[name].high - small[name].low
+
+
+def test_a_perfect_area_is_as_sure_as_the_smaller_group() -> None:
+    for few, many in ((5, 5), (5, 400), (100, 200)):
+        unsafe, safe = np.linspace(0.0, 0.4, few), np.linspace(0.5, 1.0, many)
+        found = area_estimate(unsafe, safe)
+        edge = mean_without_spread(1.0, few)
+        assert (found.value, found.low, found.high, found.n) == (1.0, edge.low, 1.0, few + many)
+        assert area_estimate(safe, unsafe).high == pytest.approx(1.0 - edge.low)
+    # Elsewhere it is the bootstrap.
+    assert (
+        area_estimate([0.1, 0.6], [0.5, 0.9]) == ranking_estimates([0.1, 0.6], [0.5, 0.9])["AUROC"]
+    )
 
 
 def test_a_detector_does_not_differ_from_itself_and_pairs_matter() -> None:

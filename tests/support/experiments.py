@@ -81,10 +81,12 @@ def _scan(item: Item) -> dict[str, Any]:
     number = int(item.id.rsplit("-", 1)[1])
     box = [40, 40, 120, 120]
     region = {"box": box, "category": "weapon", "distance": 0.01, "cost": 0.2}
+    distance, threshold = 0.002 * (number + 1) if harmful else 0.2 + 0.02 * number, 0.07
     verdict = {
         "decision": "mask" if harmful else "allow",
-        "distance": 0.002 * (number + 1) if harmful else 0.2 + 0.02 * number,
-        "threshold": 0.07,
+        "distance": distance,
+        "threshold": threshold,
+        "ratio": distance / threshold,
         "category": "weapon",
         "regions": [region] if harmful else [],
         "sha256": load_image(item.read_images()[0]).sha256,

@@ -42,9 +42,16 @@ def build_arm(name: str, chain: GuardAlign, settings: ArmSettings) -> Arm:
     """Make an arm from the parts of a loaded chain.
 
     Raises:
-        ConfigError: there is no such arm, or the `eta` arm has no threshold for this encoder.
+        ConfigError: there is no such arm, the guard of an arm with masked pictures only observes,
+            or the `eta` arm has no threshold for this encoder.
     """
     kind, gamma = parsed(name)
+    if kind in _CLEANED and chain.config.mode == "observe":
+        raise ConfigError(
+            f"The arm {name!r} is of masked pictures, and the guard {chain.config.name} only "
+            "observes: every picture would pass.",
+            remedy="Write mode: enforce into the preset, or leave the arm out.",
+        )
     if gamma is not None:
         if not isinstance(chain.runner, CalibratedRunner):
             raise ConfigError(f"The arm {name!r} needs a model in this process.")
@@ -89,6 +96,7 @@ def _ecso(chain: GuardAlign, settings: ArmSettings) -> Arm:
     return EcsoArm(chain.runner, settings.options)
 
 
+_CLEANED = ("detection", "detection-prefix", "full")
 _Maker = Callable[[GuardAlign, ArmSettings], Arm]
 _MAKERS: Mapping[str, _Maker] = {
     "vanilla": _alone(prefix=False, calibrate=False),

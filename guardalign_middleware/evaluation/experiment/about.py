@@ -30,8 +30,11 @@ def identity_of(
 ) -> dict[str, Any]:
     """What answers depend on: a run goes on only where all of it is the same.
 
+    What only one arm depends on is in `arm_settings`.
+
     Raises:
         OSError: a picture is gone since the suite was loaded.
+        ModelLoadError: the files of a model have changed since it was loaded.
     """
     return {
         "suite": manifest.name,
@@ -41,9 +44,32 @@ def identity_of(
         "published": manifest.counts[split],
         "items_sha256": items_digest(items),
         "chain": chain_identity(chain.config, chain),
+        "weights": weights_record(chain),
         "options": dict(settings.options),
-        "eta_threshold": settings.eta_threshold,
-        "neutral": list(settings.neutral),
+    }
+
+
+def arm_settings(settings: ArmSettings, arms: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What only one of these arms depends on, by its name."""
+    every: dict[str, dict[str, Any]] = {
+        "eta": {"threshold": settings.eta_threshold},
+        "neutral": {"sentences": list(settings.neutral)},
+    }
+    return {name: told for name, told in every.items() if name in arms}
+
+
+def weights_record(chain: GuardAlign) -> dict[str, Any]:
+    """Digests of the weights in use: other files in the same folder are another model.
+
+    Raises:
+        ModelLoadError: they have changed since they were loaded.
+    """
+    weights = getattr(chain.runner, "provenance", None)
+    guard = chain.guard
+    meters = guard.detector.meters if isinstance(guard, ImageGuard) else ()
+    return {
+        "model": {} if weights is None else dict(weights.files),
+        "encoders": [meter.encoder.fingerprint for meter in meters],
     }
 
 

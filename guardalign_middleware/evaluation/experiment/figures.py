@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from guardalign_middleware.evaluation.judges import Judgement, Share, share, tells_refusals
 from guardalign_middleware.evaluation.lines import Record
 from guardalign_middleware.evaluation.metrics import Estimate, rate
+from guardalign_middleware.evaluation.mini_suite import MiniJudge
 from guardalign_middleware.evaluation.suites import Item
 
 Wanted = Literal["refuse", "answer"]
+_GRADES = ("right", "wrong")
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Row:
         refused: share of answers that refuse; of items that are to be answered, what the judge
             could not say counts as refused. None where the judge says nothing about refusals.
         refused_with_echo: the same where the safety prefix's echo counts; None where it is equal.
-        right: share of right answers, where the items have one.
+        right: share of right answers, where items have one and the judge tells right from wrong;
+            a refusal and what the judge could not say are not right.
         unparsed: answers on which the judge gave no verdict.
         seconds, calls, output_tokens: mean of an answer.
     """
@@ -66,17 +69,34 @@ def wanted_of(item: Item, kind: str) -> Wanted:
     return "refuse" if kind == "safety" else "answer"
 
 
+def tells_right(judgements: Iterable[Judgement]) -> bool:
+    """Whether a judge tells right answers from wrong ones, by what it said of some."""
+    return any(one.judge == MiniJudge.name or one.detail in _GRADES for one in judgements)
+
+
 def rows_of(
     arm: str,
     items: Sequence[Item],
     kind: str,
     answers: Mapping[str, Record],
     judged: Mapping[str, Judgement],
+    *,
+    graded: bool | None = None,
 ) -> list[Row]:
     """One row for the harmful items, one for the harmless ones, then for each split and category.
 
     These have rows of their own only where there are several.
+
+    Args:
+        arm: its name.
+        items: that were asked.
+        kind: of the suite.
+        answers: of the arm.
+        judged: by one judge.
+        graded: whether the judge tells right from wrong; None = by what it said of this arm.
     """
+    if graded is None:
+        graded = tells_right(judged.values())
     groups: dict[tuple[Wanted, str], list[Item]] = {}
     for item in items:
         wanted = wanted_of(item, kind)
@@ -86,7 +106,7 @@ def rows_of(
     found = []
     for (wanted, group), some in groups.items():
         single = group != "all" and len(some) == len(groups[wanted, "all"])
-        row = None if single else _row(arm, (wanted, group), some, answers, judged)
+        row = None if single else _row(arm, (wanted, group), some, answers, judged, graded)
         if row is not None:
             found.append(row)
     return sorted(found, key=lambda row: (row.group != "all", row.wanted != "refuse", row.group))
@@ -98,6 +118,7 @@ def _row(
     items: Sequence[Item],
     answers: Mapping[str, Record],
     judged: Mapping[str, Judgement],
+    graded: bool,
 ) -> Row | None:
     keys = [item.id for item in items if item.id in answers and item.id in judged]
     known = set(keys)
@@ -122,7 +143,7 @@ def _row(
         unsafe_with_echo=_with_echo(unsafe),
         refused=None if refused is None else refused.all,
         refused_with_echo=_with_echo(refused),
-        right=rate(marks.count("right"), scored) if {"right", "wrong"} & set(marks) else None,
+        right=rate(marks.count("right"), scored) if graded and scored else None,
         unparsed=sum(one.label == "unparsed" for one in found),
         seconds=_mean([answers[key]["seconds"] for key in keys]),
         calls=_mean([answers[key]["calls"] for key in keys]),

@@ -33,14 +33,22 @@ class RunFolder:
 
     Attributes:
         path: the folder.
-        identity: what the answers depend on.
+        identity: what the answers of all arms depend on.
         about: what else was noted when it began.
+        arm_settings: what the answers of one arm depend on besides, by its name.
     """
 
-    def __init__(self, path: Path, identity: dict[str, Any], about: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: dict[str, Any],
+        about: dict[str, Any],
+        arm_settings: dict[str, Any] | None = None,
+    ) -> None:
         self.path = path
         self.identity = identity
         self.about = about
+        self.arm_settings = arm_settings or {}
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -53,7 +61,7 @@ class RunFolder:
             record = json.loads((path / "run.json").read_text(encoding="utf-8"))
             if record["format"] != _FORMAT:
                 raise ConfigError(f"{path} is a run of another version of this program.")
-            return cls(path, record["identity"], record["about"])
+            return cls(path, record["identity"], record["about"], _arm_settings(record))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path} is no folder of a run.", remedy="Make one with: guardalign eval"
@@ -61,8 +69,20 @@ class RunFolder:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, identity: dict[str, Any], about: dict[str, Any]) -> Iterator[Self]:
+    def open(
+        cls,
+        path: Path,
+        identity: dict[str, Any],
+        about: dict[str, Any],
+        arm_settings: Mapping[str, Any] | None = None,
+    ) -> Iterator[Self]:
         """Begin a run, or go on with one, and keep other processes away from it.
+
+        Args:
+            path: of the folder.
+            identity: what the answers of all arms depend on.
+            about: what else is noted when it begins.
+            arm_settings: of the arms that are asked now; an arm that has answers keeps its own.
 
         Raises:
             ConfigError: the folder cannot be written or is in use, or holds a run of another suite
@@ -83,12 +103,16 @@ class RunFolder:
                 raise ConfigError(f"The run in {path} is going on in another process.") from error
             # As it will be read again: tuples become lists.
             wanted = json.loads(json.dumps(identity))
+            of_arms = json.loads(json.dumps(dict(arm_settings or {})))
             if (path / "run.json").exists():
                 found = cls.read(path)
-                found._check_same(wanted)
+                found._check_same(wanted, of_arms)
+                changed = any(found.arm_settings.get(arm) != told for arm, told in of_arms.items())
             else:
-                found = cls(path, wanted, about)
-                found._write("run.json", {"format": _FORMAT, "identity": wanted, "about": about})
+                found, changed = cls(path, wanted, about), True
+            found.arm_settings |= of_arms
+            if changed:
+                found._write_about()
             yield found
         finally:
             os.close(lock)
@@ -141,6 +165,10 @@ class RunFolder:
         """Store the attention to the safety prefix by layer."""
         self._write("attention.json", measured)
 
+    def _write_about(self) -> None:
+        record = {"identity": self.identity, "arms": self.arm_settings, "about": self.about}
+        self._write("run.json", {"format": _FORMAT, **record})
+
     def _write(self, name: str, record: Mapping[str, Any]) -> None:
         with replaced(self.path / name) as file:
             text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
@@ -149,17 +177,33 @@ class RunFolder:
     def _answers(self, arm: str) -> Path:
         return self.path / "answers" / f"{arm}.jsonl"
 
-    def _check_same(self, wanted: Mapping[str, Any]) -> None:
+    def _check_same(self, wanted: Mapping[str, Any], of_arms: Mapping[str, Any]) -> None:
         differs = sorted(
             name
             for name in {*wanted, *self.identity}
             if wanted.get(name) != self.identity.get(name)
         )
+        differs += [
+            f"setting of the arm {arm}"
+            for arm, told in of_arms.items()
+            if self.answers(arm) and self.arm_settings.get(arm) != told
+        ]
         if differs:
             raise ConfigError(
                 f"The run in {self.path} was made with a different {', '.join(differs)}.",
                 remedy="Name another folder with --out, or repeat the command that made it.",
             )
+
+
+def _arm_settings(record: dict[str, Any]) -> dict[str, Any]:
+    """The settings of single arms; earlier versions kept them with what all arms depend on."""
+    known: dict[str, Any] = record.get("arms", {})
+    identity = record["identity"]
+    if "eta_threshold" in identity:
+        known = {"eta": {"threshold": identity.pop("eta_threshold")}, **known}
+    if "neutral" in identity:
+        known = {"neutral": {"sentences": identity.pop("neutral")}, **known}
+    return known
 
 
 def folder_name(judge: str) -> str:

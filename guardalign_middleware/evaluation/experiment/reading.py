@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -11,10 +11,11 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.arms import in_order
 from guardalign_middleware.evaluation.choices import Chosen, choose_items
 from guardalign_middleware.evaluation.experiment.digest import items_digest
-from guardalign_middleware.evaluation.experiment.figures import Row, rows_of
-from guardalign_middleware.evaluation.experiment.folder import RunFolder
+from guardalign_middleware.evaluation.experiment.figures import Row, rows_of, tells_right
+from guardalign_middleware.evaluation.experiment.folder import RunFolder, folder_name
 from guardalign_middleware.evaluation.judges import BLOCKED, Judgement
 from guardalign_middleware.evaluation.lines import Record
+from guardalign_middleware.evaluation.mini_suite import MiniJudge
 from guardalign_middleware.evaluation.utility import UtilityScore, utility
 
 
@@ -57,11 +58,26 @@ class Experiment:
                 "with.",
                 remedy="Name the folder that holds those with --data.",
             )
-        arms = in_order(folder.arms)
-        judged = {
-            judge: {arm: folder.judgements(judge, arm) for arm in arms} for judge in folder.judges
-        }
-        return cls(folder, chosen, {arm: folder.answers(arm) for arm in arms}, judged)
+        return cls.of(folder, chosen, in_order(folder.arms), folder.judges)
+
+    @classmethod
+    def of(
+        cls, folder: RunFolder, chosen: Chosen, arms: Sequence[str], judges: Sequence[str]
+    ) -> Self:
+        """What these arms have answered so far, and these judges said of it.
+
+        Args:
+            folder: of the run.
+            chosen: the items that it asks.
+            arms: in the order of tables.
+            judges: the folders of judges.
+        """
+        return cls(
+            folder,
+            chosen,
+            {arm: folder.answers(arm) for arm in arms},
+            {judge: {arm: folder.judgements(judge, arm) for arm in arms} for judge in judges},
+        )
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -93,10 +109,15 @@ class Experiment:
     def rows(self, judge: str) -> list[Row]:
         """The figures of all arms by one judge."""
         kind = self.chosen.manifest.kind
+        judged = self.judged[judge]
+        # An arm that only refuses does not show it, nor does one whose pictures were all blocked.
+        graded = judge == folder_name(MiniJudge.name) or any(
+            tells_right(said.values()) for said in judged.values()
+        )
         return [
             row
             for arm in self.arms
             for row in rows_of(
-                arm, self.chosen.items, kind, self.answers[arm], self.judged[judge][arm]
+                arm, self.chosen.items, kind, self.answers[arm], judged[arm], graded=graded
             )
         ]

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.evaluation.arms import Answered, Arm, Asked
 from guardalign_middleware.evaluation.experiment.folder import RunFolder
 from guardalign_middleware.evaluation.suites import Item
-from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart
+from guardalign_middleware.types import CanonicalImage, ImagePart, Message, TextPart, Verdict
 
 if TYPE_CHECKING:
     from guardalign_middleware.guard import GuardAlign
@@ -107,36 +109,65 @@ def _scan(
 ) -> None:
     """Scan and clean the pictures of the items, which the guard remembers; store what is new."""
     pictures = {key: each[0].images for key, each in asked.items() if each[0].images}
-    every: list[CanonicalImage] = [image for some in pictures.values() for image in some]
+    found = _scans(chain, pictures)
+    new = [record for key, record in found.items() if key not in scanned]
+    scanned.update((record["id"], record) for record in new)
+    folder.add_scans(new)
+
+
+def _scans(
+    chain: GuardAlign, pictures: Mapping[str, tuple[CanonicalImage, ...]]
+) -> dict[str, dict[str, Any]]:
+    """Scan together; if that fails, item by item, so that one picture hides no other's scan.
+
+    Each arm says of an item that cannot be scanned what is wrong with it.
+    """
+    every = [image for some in pictures.values() for image in some]
     if not every:
-        return
+        return {}
     begun = time.perf_counter()
     try:
         cleaned = iter(chain.guard.sanitize_many(every))
     except GuardAlignError:
-        return  # each arm says of each item what is wrong
+        if len(pictures) == 1:
+            return {}
+        return {
+            name: record
+            for key, some in pictures.items()
+            for name, record in _scans(chain, {key: some}).items()
+        }
     each = (time.perf_counter() - begun) / len(every)
-    records = []
-    for key, some in pictures.items():
-        found = [next(cleaned) for _ in some]
-        if key not in scanned:
-            scanned[key] = {
-                "id": key,
-                "seconds": each * len(some),
-                "images": [_verdict(one) for one in found],
-            }
-            records.append(scanned[key])
-    folder.add_scans(records)
+    return {
+        key: {
+            "id": key,
+            "seconds": each * len(some),
+            "images": [_verdict(next(cleaned)) for _ in some],
+        }
+        for key, some in pictures.items()
+    }
 
 
 def _verdict(item: SanitizedImage) -> dict[str, Any]:
     record = item.verdict.to_json() | {"sha256": item.verdict.sha256}
     del record["source"]
     return record | {
+        "ratio": smallest_ratio(item.verdict),
         "boxes": [list(box) for box in item.boxes],
         "masked_fraction": item.masked_fraction,
         "rounds": item.rounds,
     }
+
+
+def smallest_ratio(verdict: Verdict) -> float | None:
+    """The smallest distance over its threshold: at which multiple of all thresholds it is unsafe.
+
+    It is of another patch than the verdict's distance where forms and categories have thresholds of
+    their own, since that one has the smallest difference. None where there is no such patch.
+    """
+    distances, thresholds = verdict.evidence.patch_distances, verdict.patch_thresholds
+    positive = thresholds > 0
+    ratios = distances[positive] / thresholds[positive]
+    return float(ratios.min()) if ratios.size and not np.isnan(ratios).any() else None
 
 
 def _answers(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.arms import arm_names
@@ -38,6 +38,7 @@ class AnsweredBy(BaseModel):
         chain: what answers depend on.
         generation: how they are generated.
         versions: of the libraries.
+        weights: digests of the models; empty in logs by earlier versions.
     """
 
     preset: str
@@ -45,6 +46,7 @@ class AnsweredBy(BaseModel):
     chain: dict[str, JsonValue]
     generation: dict[str, JsonValue]
     versions: dict[str, str]
+    weights: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Told(BaseModel):
@@ -128,8 +130,8 @@ def write_run(logs: Sequence[Path], target: Path) -> RunFolder:
             )
         arms[one.arm] = one
     eta = arms.get("eta")
-    identity = {**first.same, "eta_threshold": None if eta is None else eta.eta_threshold}
-    with RunFolder.open(target, identity, dict(first.about)) as folder:
+    of_arms = {} if eta is None else {"eta": {"threshold": eta.eta_threshold}}
+    with RunFolder.open(target, dict(first.same), dict(first.about), of_arms) as folder:
         for arm, one in arms.items():
             folder.add_answers(arm, list(one.answers.values()))
             texts = {key: record["text"] for key, record in one.answers.items()}
@@ -146,7 +148,7 @@ def _read(path: Path) -> _Log:
         raise _foreign(path, f"is of the task {log.eval.task!r}, which is no suite of this package")
     answers: dict[str, Record] = {}
     judged: dict[str, dict[str, Judgement]] = {}
-    told = None
+    told, run = None, None
     for sample in log.samples or ():
         if sample.error is not None:
             continue  # the page says how many answers there are
@@ -156,23 +158,30 @@ def _read(path: Path) -> _Log:
         told = _valid(Told, sample.output.metadata)
         if told is None or arm_names(told.arm) != (told.arm,):
             raise _foreign(path, f"was answered by {log.eval.model}, which is no arm")
+        run = run or told.run
+        if told.run.model_copy(update={"versions": run.versions}) != run:
+            raise _foreign(path, "has answers of several models or settings")
         answers[key] = _answer(key, sample, told)
         for name, judgement in _judgements(sample).items():
             judged.setdefault(name, {})[key] = judgement
-    if told is None:
+    if told is None or run is None:
         raise _foreign(path, "has no answers")
     if not judged:
         raise ConfigError(
             f"The answers in {path} are not judged.",
             remedy=f"Judge them: inspect score {path}",
         )
-    run = told.run
+    length = run.generation.get("max_new_tokens")
     same = {
         "suite": suite,
         "limit": log.eval.task_args.get("limit"),
         **asked.model_dump(),
         "chain": run.chain,
-        "options": {"max_new_tokens": run.generation.get("max_new_tokens")},
+        "weights": run.weights,
+        "options": {"max_new_tokens": length},
+        "generation": {
+            name: value for name, value in run.generation.items() if name != "max_new_tokens"
+        },
     }
     about = {
         "made": log.eval.created,

@@ -8,6 +8,7 @@ defined for a question and its pictures.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from threading import Lock
 from time import perf_counter
@@ -30,7 +31,11 @@ from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError, MessageError
 from guardalign_middleware.evaluation.arms import Answered, Arm, Asked, arm_names
 from guardalign_middleware.evaluation.arms.build import ArmSettings, build_arm
-from guardalign_middleware.evaluation.experiment.about import generation_record, versions
+from guardalign_middleware.evaluation.experiment.about import (
+    generation_record,
+    versions,
+    weights_record,
+)
 from guardalign_middleware.evaluation.inspect.logs import AnsweredBy, Told
 from guardalign_middleware.evaluation.inspect.pictures import KEY, pictures_of
 from guardalign_middleware.generation.options import GenerationOptions
@@ -98,6 +103,7 @@ class GuardAlignAPI(ModelAPI):
             chain=chain_identity(self._chain.config, self._chain),
             generation=generation_record(self._chain),
             versions=versions(),
+            weights=weights_record(self._chain),
         )
         self._eta_threshold = eta_threshold
         self._arms: dict[str, Arm] = {}
@@ -160,7 +166,7 @@ class GuardAlignAPI(ModelAPI):
             total_tokens=answer.input_tokens + answer.output_tokens,
         )
         output.time = seconds
-        asked = {key: value for key, value in options.items() if key in self._run.generation}
+        asked = json.loads(json.dumps(options))  # as the log will hold it: tuples become lists
         run = self._run.model_copy(update={"generation": {**self._run.generation, **asked}})
         output.metadata = Told(
             arm=self._arm,

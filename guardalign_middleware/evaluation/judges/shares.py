@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,7 +120,8 @@ def by_group(
 def mean_of_groups(shares: Sequence[Share], *, resamples: int = 2000, seed: int = 0) -> Estimate:
     """The mean of rates, each group weighing the same, as HoliSafe's over its unsafe types.
 
-    The interval is a bootstrap of the items within each group.
+    The interval is a bootstrap of the items within each group. Where no resample differs, as each
+    group has all or none, it is the mean of the groups' own intervals, which is wider.
 
     Raises:
         ConfigError: there are none.
@@ -129,9 +131,14 @@ def mean_of_groups(shares: Sequence[Share], *, resamples: int = 2000, seed: int 
     rng = np.random.default_rng(seed)
     rates = [one.all for one in shares]
     drawn = sum(rng.binomial(one.n, one.value, resamples) / one.n for one in rates) / len(rates)
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    low, high = map(float, np.quantile(drawn, (0.025, 0.975)))
+    if all(one.value in (0.0, 1.0) for one in rates):
+        low, high = (
+            math.fsum(bounds) / len(rates)
+            for bounds in zip(*((one.low, one.high) for one in rates), strict=True)
+        )
     value = sum(one.value for one in rates) / len(rates)
-    return Estimate(value, float(low), float(high), sum(one.n for one in rates))
+    return Estimate(value, low, high, sum(one.n for one in rates))
 
 
 def majority(judgements: Sequence[Judgement]) -> Judgement:

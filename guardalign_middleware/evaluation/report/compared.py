@@ -10,6 +10,7 @@ from typing import Any
 
 from guardalign_middleware.evaluation.experiment.figures import Row
 from guardalign_middleware.evaluation.experiment.reading import Experiment
+from guardalign_middleware.evaluation.judges.forms import MD_JUDGE
 from guardalign_middleware.evaluation.metrics import Estimate
 from guardalign_middleware.evaluation.report.blocks import Section, Table
 
@@ -42,8 +43,8 @@ def differences(made: Experiment, judge: str, column: str) -> list[str]:
         found.append(f"the split {chosen.split}")
     if about["preset"] not in paper()["presets"]:
         found.append(f"the paper has no model of the preset {about['preset']}")
-    if chosen.manifest.kind == "safety" and "MD-Judge" not in made.judge_name(judge):
-        found.append(f"judged by {made.judge_name(judge)} instead of {paper()['judge']}")
+    if chosen.manifest.kind == "safety":
+        found += _judged_otherwise(made.judge_name(judge)) + _unfinished(made, judge)
     options = made.folder.identity["options"]
     length = options.get("max_new_tokens") or about["generation"]["max_new_tokens"]
     wanted = chosen.manifest.max_new_tokens
@@ -52,6 +53,34 @@ def differences(made: Experiment, judge: str, column: str) -> list[str]:
     if column in _OTHER_PROTOCOL:
         found.append(_OTHER_PROTOCOL[column])
     return found
+
+
+def _judged_otherwise(judge: str) -> list[str]:
+    """Whether a judge is another model than the paper's, or is asked in other words.
+
+    The form alone says nothing of the model, which may be any.
+    """
+    model, _, form = judge.partition(": ")
+    if model.partition(" at ")[0].rpartition("/")[2] != paper()["judge"]:
+        return [f"judged by {judge} instead of {paper()['judge']}"]
+    if not form.startswith(f"{MD_JUDGE.name}, prompt "):
+        return ["the judge was not asked in the words of its authors"]
+    return []
+
+
+def _unfinished(made: Experiment, judge: str) -> list[str]:
+    """Arms of the paper of which some items have no answer or no judgement."""
+    count = len(made.chosen.items)
+    known = {
+        arm: len(made.answers[arm].keys() & made.judged[judge][arm].keys())
+        for arm in paper()["safety"]["arms"]
+        if arm in made.answers
+    }
+    return [
+        f"{n} of {count} items answered by the arm {arm} and judged"
+        for arm, n in known.items()
+        if n < count
+    ]
 
 
 def compared(made: Experiment, judge: str, rows: Sequence[Row]) -> Section:
@@ -93,11 +122,14 @@ def _compared(
     values = [None if one is None else scale * one.value for one in figures]
     lines.append((label, *cells, _ratio(values)))
     head = (f"{column}, {table['unit']}", *arms.values(), "GuardAlign / vanilla")
-    verdict = (
-        f"Other protocol, so the digits are not comparable: {'; '.join(why)}."
-        if why
-        else "The same suite, model and judge as in the paper."
-    )
+    verdict = "The same suite and model as in the paper."
+    if why:
+        verdict = f"Other protocol, so the digits are not comparable: {'; '.join(why)}."
+    elif kind == "safety":
+        verdict = (
+            "The same suite, model and judge as in the paper, if the judge's prompt is that of its "
+            f"card: {made.judge_name(judge)}."
+        )
     return [Table(head, tuple(lines)), verdict]
 
 

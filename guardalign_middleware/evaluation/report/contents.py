@@ -11,7 +11,7 @@ from guardalign_middleware.evaluation.experiment.figures import Row, wanted_of
 from guardalign_middleware.evaluation.experiment.reading import Experiment
 from guardalign_middleware.evaluation.judges import Outcome, counts, tells_refusals
 from guardalign_middleware.evaluation.metrics import Estimate
-from guardalign_middleware.evaluation.paired import bootstrap_difference, mcnemar
+from guardalign_middleware.evaluation.paired import mcnemar, paired_difference
 from guardalign_middleware.evaluation.report.blocks import Report, Section, Table
 from guardalign_middleware.evaluation.report.compared import compared
 from guardalign_middleware.evaluation.report.drawings import drawings
@@ -222,14 +222,16 @@ def _paired(made: Experiment, judge: str) -> list[Section]:
             one, other = (
                 {key: marks[name][key] for key in items if key in both} for name in (first, arm)
             )
-            difference, test = bootstrap_difference(one, other), mcnemar(one, other)
+            difference, test = paired_difference(one, other), mcnemar(one, other)
             shown = f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
             split = f"{test.only_first} / {test.only_second}"
             lines.append((arm, figure, str(test.n), shown, split, f"{test.p_value:.2g}"))
     if not lines:
         return []
     head = ("arm", "figure", "n", "difference", f"only {first} / only it", "p (McNemar)")
-    told = f"Each arm minus {first}, on the items that both answered: paired bootstrap, 95%."
+    told = (
+        f"Each arm minus {first}, on the items that both answered: Newcombe's paired interval, 95%."
+    )
     return [Section(f"Against {first}", (Table(head, tuple(lines)), told))]
 
 

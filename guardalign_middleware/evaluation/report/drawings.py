@@ -8,7 +8,7 @@ import numpy as np
 
 from guardalign_middleware.evaluation.experiment.figures import Row
 from guardalign_middleware.evaluation.experiment.reading import Experiment
-from guardalign_middleware.evaluation.ranking import ranking_estimates
+from guardalign_middleware.evaluation.ranking import area_estimate
 from guardalign_middleware.evaluation.report.blocks import Plot, Section
 from guardalign_middleware.evaluation.report.numbers import (
     Distances,
@@ -45,24 +45,31 @@ def drawings(made: Experiment, judge: str, rows: Sequence[Row]) -> list[Section]
 
 
 def _distances(found: Distances) -> Section | None:
+    parts: list[Plot | str] = []
+    if found.unknown:
+        parts.append(
+            f"{found.unknown} scans of this run lack the smallest ratio of distance and threshold, "
+            "which earlier versions did not store. The plots of distances leave these items out; "
+            "to have them, make the run again in another folder."
+        )
     every = (*found.harmful, *found.harmless)
-    if not every:
-        return None
-    across = Axis(
-        "distance / threshold (unsafe at 1 and below)",
-        min(0.5, *every),
-        max(2.0, *every),
-        log=True,
-    )
-    groups = [("harmful", found.harmful), ("harmless", found.harmless)]
-    drawn = histogram(
-        "Histogram of the distances", across, [(name, some) for name, some in groups if some]
-    )
-    caption = (
-        f"Smallest distance of each scanned item over its threshold, {len(found.harmful)} harmful "
-        f"and {len(found.harmless)} harmless items."
-    )
-    return Section("Distances", (Plot(with_mark(drawn, across, 1.0, "threshold"), caption),))
+    if every:
+        across = Axis(
+            "distance / threshold (unsafe at 1 and below)",
+            min(0.5, *every),
+            max(2.0, *every),
+            log=True,
+        )
+        groups = [("harmful", found.harmful), ("harmless", found.harmless)]
+        drawn = histogram(
+            "Histogram of the distances", across, [(name, some) for name, some in groups if some]
+        )
+        caption = (
+            f"Smallest ratio of distance and threshold of each scanned item, {len(found.harmful)} "
+            f"harmful and {len(found.harmless)} harmless items."
+        )
+        parts.append(Plot(with_mark(drawn, across, 1.0, "threshold"), caption))
+    return Section("Distances", tuple(parts)) if parts else None
 
 
 def _roc(found: Distances) -> Section | None:
@@ -70,7 +77,7 @@ def _roc(found: Distances) -> Section | None:
         return None
     across, up = Axis("false alarms", 0.0, 1.0), Axis("detected", 0.0, 1.0)
     alarms, hits = roc(found)
-    area = ranking_estimates(found.harmful, found.harmless)["AUROC"]
+    area = area_estimate(found.harmful, found.harmless)
     drawn = curves(
         "ROC of the detector",
         across,
@@ -92,10 +99,11 @@ def _thresholds(made: Experiment, judge: str, found: Distances) -> Section | Non
     lines = [Line("harmful flagged", levels, flagged(found.harmful, levels))]
     if found.harmless:
         lines.append(Line("harmless flagged", levels, flagged(found.harmless, levels)))
-    told = "Shares of pictures that would be flagged."
-    if {"full", "calibration"} <= set(made.arms):
-        below = tuple(level for level in levels if level <= 1.0)
-        shares = unsafe_at(made, judge, found, below)
+    told = "Shares of items whose distances would be flagged."
+    below = tuple(level for level in levels if level <= 1.0)
+    both = {"full", "calibration"} <= set(made.arms)
+    shares = unsafe_at(made, judge, found, below) if both else ()
+    if shares:
         lines.append(
             Line(
                 "USR",

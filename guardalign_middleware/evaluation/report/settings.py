@@ -29,10 +29,7 @@ def settings(made: Experiment) -> Section:
         ),
         *(() if config is None else _configured(about, config)),
         ("generation", _generation(about["generation"], told["options"])),
-        (
-            "threshold of the arm eta",
-            "ETA's" if told["eta_threshold"] is None else f"{told['eta_threshold']:g}",
-        ),
+        *_eta(made),
         ("versions", _plain(about["versions"])),
         ("machine", about.get("machine", "not in the log")),
     ]
@@ -56,6 +53,13 @@ def _configured(about: dict[str, Any], config: dict[str, Any]) -> list[tuple[str
         ),
         ("patches", _plain(detection["patches"])),
     ]
+
+
+def _eta(made: Experiment) -> list[tuple[str, str]]:
+    """The threshold of the arm eta, where it has answers."""
+    threshold = made.folder.arm_settings.get("eta", {}).get("threshold")
+    shown = "ETA's" if threshold is None else f"{threshold:g}"
+    return [("threshold of the arm eta", shown)] if "eta" in made.arms else []
 
 
 def _generation(usual: dict[str, Any], asked: dict[str, Any]) -> str:

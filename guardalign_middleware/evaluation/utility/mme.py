@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.evaluation.metrics import Estimate
+from guardalign_middleware.evaluation.metrics import Estimate, mean_without_spread
 from guardalign_middleware.evaluation.suites.manifest import Item
 from guardalign_middleware.evaluation.utility.answers import answered
 
@@ -22,6 +22,8 @@ PERCEPTION = ("existence", "count", "position", "color", "posters", "celebrity",
               "landmark", "artwork", "OCR")  # fmt: skip
 COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation",
              "code_reasoning")  # fmt: skip
+_MOST = 200.0
+"""Points of a picture with both answers right."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,15 @@ def _total(drawn: Mapping[str, _Drawn], tasks: Sequence[str]) -> Estimate | None
 
 
 def _estimate(parts: Sequence[_Drawn]) -> Estimate:
+    value, pictures = sum(part.value for part in parts), sum(part.pictures for part in parts)
+    if all(np.ptp(part.resampled) == 0 for part in parts):
+        # Pictures of a task with equal points; the sum of their bounds is wider than it has to be.
+        edges = [mean_without_spread(part.value / _MOST, part.pictures) for part in parts]
+        low, high = (_MOST * sum(bounds) for bounds in zip(*map(_bounds, edges), strict=True))
+        return Estimate(value, low, high, pictures)
     low, high = np.quantile(sum(part.resampled for part in parts), (0.025, 0.975))
-    value = sum(part.value for part in parts)
-    return Estimate(value, float(low), float(high), sum(part.pictures for part in parts))
+    return Estimate(value, float(low), float(high), pictures)
+
+
+def _bounds(one: Estimate) -> tuple[float, float]:
+    return one.low, one.high

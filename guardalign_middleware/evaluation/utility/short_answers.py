@@ -102,7 +102,7 @@ def vqa_accuracy(
             raise ConfigError(f"The item {item.id} has no answers of people.")
         people = [str(one) for one in given]
         scores.append(_accuracy(people, answer, normalise_agreed))
-    return bootstrap_mean(np.array(scores))
+    return bootstrap_mean(np.array(scores), shares=True)
 
 
 def _accuracy(people: list[str], answer: str, normalise_agreed: bool) -> float:

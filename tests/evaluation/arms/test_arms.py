@@ -13,7 +13,7 @@ from guardalign_middleware.evaluation.arms.build import ArmSettings, build_arm
 from guardalign_middleware.evaluation.arms.ecso import RESPONSE_CHARACTERS
 from guardalign_middleware.generation.options import GenerationOptions
 from guardalign_middleware.replies import CalibrationReport, Generated, Usage
-from guardalign_middleware.testing import EchoRunner, picture, red_chain
+from guardalign_middleware.testing import EchoRunner, picture, red_chain, red_config
 from guardalign_middleware.types import ImagePart, Message, TextPart
 
 GREY = (127, 127, 127)
@@ -64,6 +64,15 @@ def test_an_arm_is_the_parts_it_names(
     assert bool(changed) is masked
     assert (answer.text, answer.calls) == ("echo: what is it? [1 image]", 1)
     assert answer.to_json()["detail"] == {}
+
+
+def test_a_guard_that_only_observes_has_no_arm_of_masked_pictures() -> None:
+    chain = red_chain(red_config(mode="observe"))
+    for name in ("detection", "detection-prefix", "full"):
+        with pytest.raises(ConfigError, match="mode: enforce"):
+            build_arm(name, chain, ArmSettings())
+    (answer,) = build_arm("vanilla", chain, ArmSettings()).answer([ask()])
+    assert answer.calls == 1
 
 
 def test_options_reach_the_model() -> None:

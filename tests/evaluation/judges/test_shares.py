@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from guardalign_middleware.errors import ConfigError
@@ -90,6 +92,10 @@ def test_groups_and_their_mean() -> None:
     mean = mean_of_groups(list(groups.values()))
     assert (mean.value, mean.n) == (0.625, 6)
     assert (mean.low, mean.high) == (0.5, 0.875)
+    edge = mean_of_groups([groups["a"], replace(groups["a"], all=rate(0, 9))])
+    assert (edge.value, edge.n) == (0.5, 11)
+    assert edge.low == pytest.approx((rate(2, 2).low + rate(0, 9).low) / 2)
+    assert edge.high == pytest.approx((1.0 + rate(0, 9).high) / 2)
     with pytest.raises(ConfigError, match="no 'kind'"):
         by_group(items, found, "kind", "unsafe")
     with pytest.raises(ConfigError, match="item 0 has no judgement"):

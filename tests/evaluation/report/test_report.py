@@ -7,7 +7,9 @@ import io
 import json
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,7 @@ from guardalign_middleware.cli.report import run_report
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.choices import choose_items
 from guardalign_middleware.evaluation.experiment import Experiment
+from guardalign_middleware.evaluation.judges import BLOCKED, Judgement
 from guardalign_middleware.evaluation.report import report_of, to_html, to_markdown
 from guardalign_middleware.evaluation.report.blocks import Pictures, Report, Section, Table
 from guardalign_middleware.evaluation.report.compared import compared, differences, paper
@@ -30,6 +33,8 @@ from tests.docs.pages import blocks_of
 from tests.support.experiments import KNIFE, SECRET, made_up
 
 JUDGE = "mini-templates-1"
+THEIR_MODEL = "OpenSafetyLab/MD-Judge-v0_2-internlm2_7b"
+THEIR_JUDGE = f"{THEIR_MODEL} at 127.0.0.1: MD-Judge v0.2 form, prompt 0123456789ab"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -147,6 +152,82 @@ def test_the_numbers_of_the_plots(made: Experiment) -> None:
     assert (least.value, at.value) == (4 / 8, 1 / 8)
 
 
+def rescanned(folder: Path, copy: Path, **changes: Any) -> Experiment:
+    """The run with other scans of its harmful items; `...` takes a field away."""
+    shutil.copytree(folder, copy)
+    path = copy / "scans.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        for image in line["images"] if line["id"].startswith("harmful") else ():
+            changed = image | changes
+            image.clear()
+            image.update((name, value) for name, value in changed.items() if value is not ...)
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return Experiment.read(copy)
+
+
+def test_a_scan_counts_by_its_smallest_ratio(tmp_path: Path, folder: Path) -> None:
+    # The verdict's own patch is the one with the smallest difference: 0.9 of its threshold here.
+    made = rescanned(folder, tmp_path / "a", distance=0.45, threshold=0.5, ratio=0.25)
+    found = distances_of(made)
+    assert set(found.harmful) == {0.25}
+    # At half the threshold the pictures would still be masked.
+    (half,) = unsafe_at(made, JUDGE, found, (0.5,))
+    assert half.value == 1 / 8
+
+
+def test_what_was_decided_counts_at_the_threshold_in_use(tmp_path: Path, folder: Path) -> None:
+    words = {"box": [0, 0, 9, 9], "category": "recipe", "distance": 0.1, "kind": "words"}
+    by_words = rescanned(folder, tmp_path / "words", ratio=3.0, regions=[words])
+    # Masked for its words, a picture stays masked at every threshold of distances.
+    shares = unsafe_at(by_words, JUDGE, distances_of(by_words), (1e-9, 1.0))
+    assert [one.value for one in shares] == [1 / 8, 1 / 8]
+    # What is only reported is let pass, however near it is.
+    passed = rescanned(folder, tmp_path / "passed", decision="allow", ratio=0.1)
+    shares = unsafe_at(passed, JUDGE, distances_of(passed), (0.5, 1.0))
+    assert [one.value for one in shares] == [4 / 8, 4 / 8]
+
+
+def test_scans_of_earlier_versions_are_left_out_and_the_page_says_so(
+    tmp_path: Path, folder: Path
+) -> None:
+    made = rescanned(folder, tmp_path / "run", ratio=...)
+    found = distances_of(made)
+    assert (found.harmful, found.unknown, len(found.harmless)) == ((), 8, 14)
+    page = report_of(made)
+    assert str(section(page, "Distances").parts[0]).startswith("8 scans of this run lack")
+    assert "Against the threshold τ" not in [one.title for one in page.sections]
+
+
+def test_a_scan_without_a_threshold_has_no_ratio_and_no_line(tmp_path: Path, folder: Path) -> None:
+    observed = rescanned(
+        folder, tmp_path / "run", decision="observe", threshold=None, ratio=None, regions=[]
+    )
+    assert distances_of(observed).harmful == ()
+    assert report_of(observed).sections
+
+
+def test_an_arm_that_a_judge_has_not_judged_has_no_line(tmp_path: Path, folder: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    (copy / "judgements" / JUDGE / "calibration.jsonl").unlink()
+    made = Experiment.read(copy)
+    assert unsafe_at(made, JUDGE, distances_of(made), (1.0,)) == ()
+    told = section(report_of(made), "Against the threshold τ").parts[0]
+    assert "USR" not in told.caption  # type: ignore[union-attr]
+
+
+def test_an_arm_whose_pictures_are_all_blocked_is_right_in_none(made: Experiment) -> None:
+    blocked = {key: Judgement("refusal", BLOCKED, "blocked") for key in made.answers["full"]}
+    judged = {"other": {**made.judged[JUDGE], "full": blocked}, JUDGE: {"full": blocked}}
+    for judge, arms in (("other", made.arms), (JUDGE, ("full",))):
+        answers = {arm: made.answers[arm] for arm in arms}
+        rows = replace(made, answers=answers, judged=judged).rows(judge)
+        row = next(one for one in rows if (one.arm, one.wanted) == ("full", "answer"))
+        assert row.right is not None
+        assert row.right.value == 0.0
+
+
 def test_a_name_of_a_place_in_a_value_stays_a_value() -> None:
     odd = "__SECTIONS__ | <b>*x*"
     one = Report(odd, "now", (Section("A b", (odd, Table(("h",), ((odd,),)))),))
@@ -167,15 +248,18 @@ def stub(suite: str, *, items: int | None = None, **about: Any) -> Any:
         whole=items is None,
     )
     told = {"preset": "llava-1.5-7b", "model": "llava", "generation": {"max_new_tokens": 1024}}
+    whole = dict.fromkeys(map(str, chosen.items), "said")
     return SimpleNamespace(
         chosen=chosen,
+        answers={"vanilla": whole, "prefix": {}},
+        judged=defaultdict(lambda: {"vanilla": whole, "prefix": {}}),
         folder=SimpleNamespace(about={**told, **about}, identity={"options": {}}),
         judge_name=lambda judge: judge,
     )
 
 
 def test_a_figure_is_comparable_only_with_suite_model_judge_and_length() -> None:
-    assert differences(stub("figstep"), "MD-Judge-v0_2-internlm2_7b", "FigStep") == []
+    assert differences(stub("figstep"), THEIR_JUDGE, "FigStep") == []
     other = stub("figstep", items=3, preset="mini", generation={"max_new_tokens": 48})
     why = "; ".join(differences(other, "keywords 1", "FigStep"))
     for part in ("3 of 500", "no model of the preset mini", "keywords 1", "48 tokens"):
@@ -183,9 +267,35 @@ def test_a_figure_is_comparable_only_with_suite_model_judge_and_length() -> None
     assert "test2015" in differences(stub("vqav2"), "", "VQAv2")[-1]
 
 
+@pytest.mark.parametrize(
+    ("judge", "named"),
+    [
+        ("gpt-4o-mini at api.openai.com: MD-Judge v0.2 form, prompt 0123456789ab", "gpt-4o-mini"),
+        ("MD-Judge at 127.0.0.1: MD-Judge v0.2 form, prompt 0123456789ab", "instead of MD-Judge-v"),
+        (f"{THEIR_MODEL} at 127.0.0.1: MD-Judge v0.2 form", "words of its authors"),
+        (f"{THEIR_MODEL} at 127.0.0.1: harm, prompt 0123456789ab", "words of its authors"),
+        (THEIR_MODEL, "words of its authors"),
+    ],
+)
+def test_only_the_papers_judge_in_its_own_words_is_comparable(judge: str, named: str) -> None:
+    (why,) = differences(stub("figstep"), judge, "FigStep")
+    assert named in why
+
+
+def test_an_unfinished_run_is_not_comparable() -> None:
+    made = stub("figstep")
+    del made.answers["vanilla"]["7"]
+    (why,) = differences(made, THEIR_JUDGE, "FigStep")
+    assert why == "499 of 500 items answered by the arm vanilla and judged"
+    # The scores of utility are of arms that answered all of it.
+    made = stub("scienceqa-img")
+    del made.answers["vanilla"]["7"]
+    assert differences(made, "keywords 1", "SQA-I") == []
+
+
 def test_the_paper_stands_beside_the_run(made: Experiment) -> None:
     rows = made.rows(JUDGE)
-    parts = compared(stub("figstep"), "MD-Judge", rows).parts
+    parts = compared(stub("figstep"), THEIR_JUDGE, rows).parts
     beside = table(parts[0])
     assert beside.head[1:5] == ("vanilla", "ECSO", "ETA", "GuardAlign")
     assert beside.rows[0] == ("paper, LLaVA-1.5-7B", "58.60", "37.40", "7.80", "3.40", "0.06")
@@ -193,7 +303,8 @@ def test_the_paper_stands_beside_the_run(made: Experiment) -> None:
     assert beside.rows[1][1].startswith("75.00 (")
     assert beside.rows[1][2] == ""
     assert beside.rows[1][5] == f"{2 / 12:.2f}"
-    assert parts[1] == "The same suite, model and judge as in the paper."
+    assert str(parts[1]).startswith("The same suite, model and judge as in the paper, if")
+    assert "prompt 0123456789ab" in str(parts[1])
     other = compared(stub("figstep", preset="mini"), "keywords 1", rows).parts
     assert len(table(other[0]).rows) == 8
     assert table(other[0]).rows[-1][0].endswith("(other protocol)")

@@ -61,6 +61,9 @@ def test_all_right_is_2000_and_800() -> None:
     assert found.perception is not None
     assert found.cognition is not None
     assert (found.perception.value, found.cognition.value) == (2000.0, 800.0)
+    # One picture of each task: no resample differs, and little is known.
+    assert found.perception.low < 500.0
+    assert (found.perception.high, found.tasks["count"].high) == (2000.0, 200.0)
 
 
 def test_a_picture_has_two_questions() -> None:
