@@ -36,6 +36,7 @@ STAGES = (
     "preset_files",
     "config",
     # Tools for every stage.
+    "writing",
     "faults",
     "processes",
     "bare_python",

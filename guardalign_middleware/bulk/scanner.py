@@ -13,13 +13,13 @@ from guardalign_middleware.bulk.folders import STDIN
 from guardalign_middleware.bulk.job import Job, Outcome
 from guardalign_middleware.bulk.places import with_ending
 from guardalign_middleware.bulk.records import to_record
-from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.errors import ConfigError, GuardAlignError, GuardError, ImageRejected
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.overlay import draw_overlay
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import CanonicalImage, Verdict
+from guardalign_middleware.writing import replaced
 
 _LONGEST_STEM = 60
 _BYTES = "<bytes>"

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from guardalign_middleware.bulk.folders import expand
 from guardalign_middleware.cli.console import ALLOWED, err, out, tracked
+from guardalign_middleware.cli.plots import check_plot
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.detection.view_seed import seed_for
@@ -24,6 +25,7 @@ from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.output import load_as_scanned
 from guardalign_middleware.types import CanonicalImage, Verdict
+from guardalign_middleware.writing import check_target, replaced
 
 _SEED = 4_711
 
@@ -60,6 +62,10 @@ def run_attack(
     """
     if n < 1 or steps < 1 or not all(1 <= level <= 255 for level in levels):
         raise ConfigError("--n and --steps should be >= 1, and each --eps in 1..255.")
+    if results is not None:
+        check_target(results)
+    if plot is not None:
+        check_plot(plot)
     config = GuardAlignConfig.load(preset)
     with err().status("loading the encoder"):
         detector = load_detector(config)
@@ -151,7 +157,5 @@ def _show(report: AttackReport) -> None:
 
 def _write(path: Path, report: AttackReport) -> None:
     text = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"Cannot write {path}: {error.strerror}.") from error
+    with replaced(path) as file:
+        file.write(text.encode())

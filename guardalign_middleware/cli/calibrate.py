@@ -34,6 +34,7 @@ from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageReje
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.first_day.picture_sets import Side, open_set
 from guardalign_middleware.output import load_as_scanned
+from guardalign_middleware.writing import check_target
 
 
 def run_calibrate(
@@ -67,6 +68,7 @@ def run_calibrate(
     """
     if not 0.0 < held_out < 1.0:
         raise ConfigError(f"--held-out should be in (0, 1). Received {held_out}.")
+    check_target(target)
     config = GuardAlignConfig.load(preset)
     detector = load_unfitted(config)
     rng = np.random.default_rng(seed)
@@ -117,12 +119,7 @@ def write_profile(
     Raises:
         ConfigError: it cannot be written.
     """
-    try:
-        profile.save(target)
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot write {target}: {error.strerror}.", remedy="Name another file with --out."
-        ) from error
+    profile.save(target)
     if as_json:
         print_json({"file": str(target), **profile.to_json(), **more})
         return

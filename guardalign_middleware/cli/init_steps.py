@@ -35,6 +35,7 @@ from guardalign_middleware.first_day.preset_writing import name_profile, write_p
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.output import load_as_scanned
+from guardalign_middleware.writing import check_target
 
 
 class FirstDay:
@@ -120,6 +121,7 @@ class FirstDay:
 
     def _calibrate(self) -> None:
         plan, config = self.plan, self.plan.written()
+        check_target(plan.profile)
         # Said before the pictures are measured, which can take hours on a CPU.
         expected = self._expected(config)
         self._say_counts(expected)
@@ -129,12 +131,7 @@ class FirstDay:
         detector = self._loaded(config)
         self._fitted = fit(detector, safe, unsafe, plan)
         profile = self._fitted.profile
-        try:
-            profile.save(plan.profile)
-        except OSError as error:
-            raise ConfigError(
-                f"Cannot write {plan.profile}: {error.strerror}.", remedy="Make space."
-            ) from error
+        profile.save(plan.profile)
         name_profile(plan)
         _show_rates(profile)
         out().print(f"{plain(str(plan.profile))}: named in {plain(str(plan.out))}")
@@ -142,6 +139,7 @@ class FirstDay:
     def _review(self) -> None:
         plan, config = self.plan, self.plan.written()
         require_profile(config)
+        check_target(plan.review)
         safe, unsafe = self._measure("safe", config), self._measure("unsafe", config)
         detector = self._loaded(config)
         fitted = self._fitted
@@ -160,6 +158,7 @@ class FirstDay:
             out().print("the preset has no model that answers; --model names one")
             return
         require_profile(config)
+        check_target(plan.answers)
         drawn = questions.drawn(self._of("safe"), self._of("unsafe"), plan.seed)
         without_loading_bars()
         with err().status("loading the models"):

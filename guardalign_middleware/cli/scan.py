@@ -33,8 +33,10 @@ from guardalign_middleware.cli.console import (
 )
 from guardalign_middleware.config import GuardAlignConfig, Mode, WordsMode
 from guardalign_middleware.identity import scan_identity
+from guardalign_middleware.local_extra import require_extra
 from guardalign_middleware.overlay import against, words_read
 from guardalign_middleware.types import Verdict
+from guardalign_middleware.writing import check_target
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,11 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
         AuditError: a verdict cannot be recorded.
     """
     config = _config(options)
+    if options.table is not None:
+        require_extra("tables", "Reading and writing tables needs", ("pyarrow",))
+    for target in (options.table, options.report):
+        if target is not None:
+            check_target(target)
     job = Job(
         config,
         overlays=None if options.overlay is None else make_folder(options.overlay),

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from PIL import ImageDraw
 
-from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.detection import ThresholdProfile
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.first_day.fitting import Fitted, Measured, margin
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.thumbnails import covered_thumbnail, thumbnail
 from guardalign_middleware.types import CanonicalImage, Verdict
+from guardalign_middleware.writing import replaced
 
 EACH = 8
 """Pictures of each kind."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.config.detection import Precision
 from guardalign_middleware.errors import ConfigError
@@ -19,6 +18,7 @@ from guardalign_middleware.first_day.patch_choice import PatchChoice
 from guardalign_middleware.first_day.pinned import Pinned
 from guardalign_middleware.first_day.plan import Plan
 from guardalign_middleware.preset_files import LOCAL_DIR, find_preset, read_preset
+from guardalign_middleware.writing import replaced
 
 _NO_PROFILE = "  # profile: the step calibrate adds it here\n"
 _PROFILE = re.compile(r"^  profile:.*\n", re.MULTILINE)

@@ -1,0 +1,71 @@
+"""Output files that are there completely or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from guardalign_middleware.errors import ConfigError
+
+
+@contextmanager
+def replaced(target: Path) -> Iterator[IO[bytes]]:
+    """A file to write, which takes its name when the block ends without an error.
+
+    A link keeps pointing to its file, which is replaced. A pipe or a device, such as /dev/stdout,
+    cannot be replaced and is written as it is.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    with _unwritable(target):
+        if _is_special(target):
+            with target.open("wb") as file:
+                yield file
+            return
+        target = Path(os.path.realpath(target)) if target.is_symlink() else target
+        draft = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as file:
+                yield file
+            os.replace(draft, target)
+        finally:
+            with suppress(OSError):
+                draft.unlink()
+
+
+def check_target(target: Path) -> None:
+    """Find out before long work whether a file can be written, and make its folder.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    with _unwritable(target):
+        if target.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        if _is_special(target):
+            return
+        folder = Path(os.path.realpath(target)).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
+def _is_special(target: Path) -> bool:
+    return target.exists() and not target.is_file() and not target.is_dir()
+
+
+@contextmanager
+def _unwritable(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot write {target}: {error.strerror or error}.",
+            remedy="Make space, or name another file or folder.",
+        ) from error
