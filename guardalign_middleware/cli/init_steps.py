@@ -282,7 +282,7 @@ def _size(picture: Picture, config: GuardAlignConfig) -> tuple[int, int] | None:
     """Width and height as the guard sees them; None for a picture that measuring will refuse."""
     try:
         image = load_as_scanned(picture.read(), config.intake, config.output)
-    except (ImageRejected, OSError):
+    except ImageRejected:
         return None
     return image.width, image.height
 

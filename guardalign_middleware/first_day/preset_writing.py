@@ -107,9 +107,8 @@ def _fields(plan: Plan, start: GuardAlignConfig) -> dict[str, Any]:
             f"{start.name} has two encoders, which init does not set up.",
             remedy="Write the preset by hand, and fit it with `guardalign calibrate`.",
         )
-    for name in ("anchor_cache",):
-        if detection.get(name) is not None:
-            detection[name] = str(getattr(start.detection, name))
+    if detection.get("anchor_cache") is not None:
+        detection["anchor_cache"] = str(start.detection.anchor_cache)
     if start.runner is not None:
         fields["runner"] = {**(fields.get("runner") or {}), "model": start.runner.model}
         if plan.model is not None:
