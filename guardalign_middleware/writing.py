@@ -22,7 +22,7 @@ def replaced(target: Path) -> Iterator[IO[bytes]]:
     Raises:
         ConfigError: it cannot be written.
     """
-    with _unwritable(target):
+    with unwritable(target):
         if _is_special(target):
             with target.open("wb") as file:
                 yield file
@@ -45,7 +45,7 @@ def check_target(target: Path) -> None:
     Raises:
         ConfigError: it cannot.
     """
-    with _unwritable(target):
+    with unwritable(target):
         if target.is_dir():
             raise IsADirectoryError(None, "it is a folder")
         if _is_special(target):
@@ -61,7 +61,12 @@ def _is_special(target: Path) -> bool:
 
 
 @contextmanager
-def _unwritable(target: Path) -> Iterator[None]:
+def unwritable(target: Path) -> Iterator[None]:
+    """Around what only writes: an error of the system is about the target.
+
+    Raises:
+        ConfigError: in place of an `OSError`.
+    """
     try:
         yield
     except OSError as error:

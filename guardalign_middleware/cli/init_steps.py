@@ -17,15 +17,22 @@ from guardalign_middleware.cli.console import (
 )
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector, ThresholdProfile
-from guardalign_middleware.detection.forms import configured_forms
+from guardalign_middleware.detection.fit import check_groups
 from guardalign_middleware.detector_loading import load_detector, require_profile
 from guardalign_middleware.errors import ConfigError, ImageRejected
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.first_day import questions
 from guardalign_middleware.first_day.contact_sheet import write_sheet
-from guardalign_middleware.first_day.counts import Counts, explained
+from guardalign_middleware.first_day.counts import Counts, configured_ways, explained
 from guardalign_middleware.first_day.downloads import Download
-from guardalign_middleware.first_day.fitting import Fitted, Measured, fit, measure_all
+from guardalign_middleware.first_day.fitting import (
+    Fitted,
+    Measured,
+    check_pixels_apart,
+    check_sources_apart,
+    fit,
+    measure_all,
+)
 from guardalign_middleware.first_day.machine import lacks_bfloat16
 from guardalign_middleware.first_day.patch_choice import choose_crops
 from guardalign_middleware.first_day.picture_sets import Picture, Side, open_set
@@ -122,14 +129,24 @@ class FirstDay:
     def _calibrate(self) -> None:
         plan, config = self.plan, self.plan.written()
         check_target(plan.profile)
+        check_sources_apart({"safe": self._of("safe"), "unsafe": self._of("unsafe")})
         # Said before the pictures are measured, which can take hours on a CPU.
         expected = self._expected(config)
         self._say_counts(expected)
-        safe, unsafe = self._measure("safe", config), self._measure("unsafe", config)
+        detector = self._loaded(config)
+        check_groups(
+            detector,
+            expected[0].fitted,
+            {"unsafe": expected[1].fitted},
+            plan.max_false_alarm,
+            max_miss=plan.max_miss,
+            forms=expected[0].ways,
+        )
+        self._measure("safe", config)
+        self._measure("unsafe", config)
         if self._found() != expected:
             self._say_counts(self._found())
-        detector = self._loaded(config)
-        self._fitted = fit(detector, safe, unsafe, plan)
+        self._fitted = self._fit(detector)
         profile = self._fitted.profile
         profile.save(plan.profile)
         name_profile(plan)
@@ -141,10 +158,11 @@ class FirstDay:
         require_profile(config)
         check_target(plan.review)
         safe, unsafe = self._measure("safe", config), self._measure("unsafe", config)
+        check_pixels_apart({"safe": safe, "unsafe": unsafe})
         detector = self._loaded(config)
         fitted = self._fitted
         if fitted is None:
-            fitted = fit(detector, safe, unsafe, plan)
+            fitted = self._fit(detector)
         guard = ImageGuard(config, Detector(detector.meters, config.detection, fitted.profile))
         with err().status("writing the contact sheet"):
             write_sheet(
@@ -210,7 +228,15 @@ class FirstDay:
             def shown(items: Sequence[Picture], name: str) -> Iterable[Picture]:
                 return tracked(items, name, len(items))
 
-            found, problems = measure_all(detector, config, pictures, side, self.plan, shown)
+            found, problems = measure_all(
+                detector,
+                config,
+                pictures,
+                side,
+                self.plan.seed,
+                shown,
+                kept=self.plan.distances,
+            )
             for problem in problems:
                 print_error(problem)
             if problems:
@@ -222,9 +248,20 @@ class FirstDay:
             self._measured[side] = found
         return self._measured[side]
 
+    def _fit(self, detector: Detector) -> Fitted:
+        plan = self.plan
+        return fit(
+            detector,
+            {"safe": self._measured["safe"], "unsafe": self._measured["unsafe"]},
+            plan.max_false_alarm,
+            plan.max_miss,
+            held_out=plan.held_out,
+            seed=plan.seed,
+        )
+
     def _expected(self, config: GuardAlignConfig) -> tuple[Counts, Counts]:
         """What the pictures are used for, if no two are equal."""
-        forms = len(configured_forms(config.detection.sees)) + ("model" in config.detection.sees)
+        forms = configured_ways(config.detection)
         return self._counts(len(self._of("safe")), len(self._of("unsafe")), forms)
 
     def _found(self) -> tuple[Counts, Counts]:

@@ -7,6 +7,7 @@ or its unsafe pictures, as it is asked.
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,11 @@ class Picture:
 
     name: str
     source: Path | TableCell
+
+    @property
+    def place(self) -> str | TableCell:
+        """Equal for pictures that are the same file or cell, however they were named."""
+        return os.path.realpath(self.source) if isinstance(self.source, Path) else self.source
 
     def read(self) -> str | bytes:
         """What `load_image` takes.
