@@ -23,7 +23,7 @@ from guardalign_middleware.errors import ConfigError, ImageRejected
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.first_day import questions
 from guardalign_middleware.first_day.contact_sheet import write_sheet
-from guardalign_middleware.first_day.counts import Counts, configured_ways, explained
+from guardalign_middleware.first_day.counts import Counts, configured_ways, explained, explained_fit
 from guardalign_middleware.first_day.downloads import Download
 from guardalign_middleware.first_day.fitting import (
     Fitted,
@@ -32,6 +32,8 @@ from guardalign_middleware.first_day.fitting import (
     check_sources_apart,
     fit,
     measure_all,
+    note_split,
+    read_split,
 )
 from guardalign_middleware.first_day.machine import lacks_bfloat16
 from guardalign_middleware.first_day.patch_choice import choose_crops
@@ -60,7 +62,6 @@ class FirstDay:
         self._pinned: tuple[Pinned, ...] | None = None
         self._detector: Detector | None = None
         self._measured: dict[Side, list[Measured]] = {}
-        self._fitted: Fitted | None = None
 
     def do(self, step: Step, *, again: bool) -> None:
         """Do a step; `again` also where its file is there.
@@ -142,32 +143,48 @@ class FirstDay:
             max_miss=plan.max_miss,
             forms=expected[0].ways,
         )
-        self._measure("safe", config)
-        self._measure("unsafe", config)
+        safe, unsafe = self._measure("safe", config), self._measure("unsafe", config)
         if self._found() != expected:
             self._say_counts(self._found())
-        self._fitted = self._fit(detector)
-        profile = self._fitted.profile
+        fitted = fit(
+            detector,
+            {"safe": safe, "unsafe": unsafe},
+            plan.max_false_alarm,
+            plan.max_miss,
+            held_out=plan.held_out,
+            seed=plan.seed,
+        )
+        profile = fitted.profile
         profile.save(plan.profile)
+        note_split(plan.distances, fitted)
         name_profile(plan)
         _show_rates(profile)
         out().print(f"{plain(str(plan.profile))}: named in {plain(str(plan.out))}")
 
     def _review(self) -> None:
         plan, config = self.plan, self.plan.written()
-        require_profile(config)
+        if config.detection.profile is None:
+            raise ConfigError(
+                f"{plan.out} names no threshold profile yet.",
+                remedy="Run `guardalign init --step calibrate` first.",
+            )
+        # The guard's own thresholds, whatever fitted them, and whatever this run is asked for.
+        profile = ThresholdProfile.load(config.detection.profile)
         check_target(plan.review)
+        meters = self._loaded(config).meters
+        guard = ImageGuard(config, Detector(meters, config.detection, profile))
         safe, unsafe = self._measure("safe", config), self._measure("unsafe", config)
         check_pixels_apart({"safe": safe, "unsafe": unsafe})
-        detector = self._loaded(config)
-        fitted = self._fitted
-        if fitted is None:
-            fitted = self._fit(detector)
-        guard = ImageGuard(config, Detector(detector.meters, config.detection, fitted.profile))
-        with err().status("writing the contact sheet"):
-            write_sheet(
-                plan.review, guard, fitted, safe, unsafe, list(self._explained(self._found()))
+        held_out = read_split(plan.distances, profile)
+        notes = list(explained_fit(profile))
+        if held_out is None:
+            notes.append(
+                "Which pictures were held out is not known: the profile was not fitted by the "
+                "step calibrate of this preset."
             )
+        fitted = Fitted(profile, held_out or frozenset())
+        with err().status("writing the contact sheet"):
+            write_sheet(plan.review, guard, fitted, safe, unsafe, notes)
         out().print(f"{plain(str(plan.review))}: the pictures nearest to the threshold")
 
     def _ask(self) -> None:
@@ -248,17 +265,6 @@ class FirstDay:
             self._measured[side] = found
         return self._measured[side]
 
-    def _fit(self, detector: Detector) -> Fitted:
-        plan = self.plan
-        return fit(
-            detector,
-            {"safe": self._measured["safe"], "unsafe": self._measured["unsafe"]},
-            plan.max_false_alarm,
-            plan.max_miss,
-            held_out=plan.held_out,
-            seed=plan.seed,
-        )
-
     def _expected(self, config: GuardAlignConfig) -> tuple[Counts, Counts]:
         """What the pictures are used for, if no two are equal."""
         forms = configured_ways(config.detection)
@@ -274,12 +280,9 @@ class FirstDay:
         share = self.plan.held_out
         return Counts.of(safe, share, max(1, forms)), Counts.of(unsafe, share)
 
-    def _explained(self, counts: tuple[Counts, Counts]) -> Iterable[str]:
-        plan = self.plan
-        return explained(*counts, plan.held_out, plan.max_false_alarm, plan.max_miss)
-
     def _say_counts(self, counts: tuple[Counts, Counts]) -> None:
-        for line in self._explained(counts):
+        plan = self.plan
+        for line in explained(*counts, plan.held_out, plan.max_false_alarm, plan.max_miss):
             out().print(plain(line))
 
 

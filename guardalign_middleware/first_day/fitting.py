@@ -123,6 +123,26 @@ def read_distances(path: Path, binding: str) -> dict[str, ImageDistances]:
     return found
 
 
+def note_split(path: Path, fitted: Fitted) -> None:
+    """Keep which pictures were held out of a profile, beside the distances.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    record = {"profile": fitted.profile.fingerprint, "held_out": sorted(fitted.held_out)}
+    _append(path, record)
+
+
+def read_split(path: Path, profile: ThresholdProfile) -> frozenset[str] | None:
+    """SHA-256 of the pictures that were held out of a profile; None = that was not kept here."""
+    found = None
+    for record in _records(path):
+        # The last fit of this profile wrote the file that is in use.
+        if isinstance(record, dict) and record.get("profile") == profile.fingerprint:
+            found = frozenset(map(str, record.get("held_out") or ()))
+    return found
+
+
 def check_apart(groups: Mapping[str, Mapping[Hashable, str]]) -> None:
     """Reject a picture that is in two groups, such as the safe and the unsafe ones.
 
