@@ -48,7 +48,10 @@ def run_init(
     asks = not yes and _is_terminal()
     if preset is None and ({"download", "preset"} & set(wanted)):
         preset = _asked("--preset", f"Preset ({', '.join(available_presets())})", asks)
-    if not safe and ({"preset", "calibrate", "review"} & set(wanted)):
+    if "preset" not in wanted and {"calibrate", "review", "ask"} & set(wanted):
+        Plan(str(out_file), out_file).written()  # before questions that would lead nowhere
+    shown = {"preset", "calibrate", "review"} & set(wanted)
+    if not safe and (shown or ("ask" in wanted and not unsafe)):
         safe = [_asked("--safe", "Folder of safe pictures", asks)]
         if not unsafe and asks:
             given = typer.prompt("Folder of unsafe pictures (empty = none)", default="", err=True)
