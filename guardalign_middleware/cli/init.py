@@ -15,6 +15,7 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.first_day.plan import STEPS, Plan, Step
 from guardalign_middleware.first_day.programs import programs
 from guardalign_middleware.preset_files import available_presets
+from guardalign_middleware.writing import check_target
 
 
 def run_init(
@@ -69,6 +70,7 @@ def run_init(
         max_crops=max_crops,
         seed=seed,
     )
+    check_target(plan.out)
     day = FirstDay(plan, confirm=_confirmed if asks else _granted(yes))
     for step in wanted:
         out().print(f"[bold]{step}[/]")

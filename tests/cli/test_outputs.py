@@ -24,6 +24,7 @@ COMMANDS = {
     "bench, figures": ["bench", "--json", "OUT.json"],
     "concepts": ["concepts", "check", "WORDS", "--matrix", "OUT.csv"],
     "explain-attention": ["explain-attention", "IN", "What?", "--out", "OUT.png"],
+    "init": ["init", "--preset", "mini", "--safe", "IN", "--yes", "--out", "OUT.yaml"],
     "report": ["report", "FOLDER", "--out", "OUT.html"],
     "scan, report": ["scan", "IN", "--resume", "LINES", "--report", "OUT.html"],
     "scan, table": ["scan", "IN", "--resume", "LINES", "--table", "OUT.parquet"],
