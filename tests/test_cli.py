@@ -244,7 +244,8 @@ def test_calibrate_writes_nothing_when_it_cannot_promise(labelled: Path, tmp_pat
     assert "over 2 forms. Use at least 39" in few.stderr
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "bad.png").write_bytes(b"no")
-    bad = run("calibrate", "--safe", tmp_path / "bad", "--out", profile)
+    enough = ("--max-false-alarm", 0.9)
+    bad = run("calibrate", "--safe", tmp_path / "bad", *enough, "--out", profile)
     assert bad.exit_code == 2
     assert "bad.png" in bad.stderr
     assert not profile.exists()

@@ -37,6 +37,7 @@ STAGES = (
     "preset_files",
     "config",
     # Tools for every stage.
+    "writing",
     "faults",
     "processes",
     "bare_python",

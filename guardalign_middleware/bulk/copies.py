@@ -11,8 +11,8 @@ from guardalign_middleware.bulk.folders import Kind
 from guardalign_middleware.bulk.table_copies import assemble_table
 from guardalign_middleware.bulk.tables import is_table
 from guardalign_middleware.bulk.tars import assemble_tar
-from guardalign_middleware.bulk.writing import DRAFT
 from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.writing import DRAFT
 
 PARTS = ".parts"
 """Ends the name of the folder that has the cleaned pictures of a table or archive so far."""

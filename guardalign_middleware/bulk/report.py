@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.config import IntakePolicy, OutputConfig
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.output import load_as_scanned
 from guardalign_middleware.thumbnails import covered_thumbnail
+from guardalign_middleware.writing import replaced
 
 _THUMBNAILS = 60
 _BINS = 40

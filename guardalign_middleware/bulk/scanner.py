@@ -14,7 +14,6 @@ from guardalign_middleware.bulk.job import DeviceLost, Job, Outcome
 from guardalign_middleware.bulk.names import STDIN, label
 from guardalign_middleware.bulk.places import with_ending
 from guardalign_middleware.bulk.records import to_record
-from guardalign_middleware.bulk.writing import NameTooLong, replaced
 from guardalign_middleware.errors import ConfigError, GuardAlignError, GuardError, ImageRejected
 from guardalign_middleware.faults import is_lost_device
 from guardalign_middleware.image_guard import ImageGuard
@@ -22,6 +21,7 @@ from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.overlay import draw_overlay
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import CanonicalImage, Verdict
+from guardalign_middleware.writing import NameTooLong, replaced
 
 _LONGEST_STEM = 60
 _BYTES = "<bytes>"

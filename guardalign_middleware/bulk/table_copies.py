@@ -9,9 +9,9 @@ from typing import Any
 
 from guardalign_middleware.bulk.folders import HEAD, UNSCANNED, Kind, kind_of
 from guardalign_middleware.bulk.tables import ROWS, damage, parquet_library
-from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.intake.hidden_images import hidden_images
+from guardalign_middleware.writing import replaced
 
 _LEFT_OUT = UNSCANNED | {"picture"}
 _OF_BYTES = (

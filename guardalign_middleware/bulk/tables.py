@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from guardalign_middleware.bulk.entry import Entry
-from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.writing import replaced
 
 ROWS = 64
 """That are read together."""

@@ -14,8 +14,8 @@ from typing import IO, Literal, TypeVar
 
 from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.folders import HEAD, UNSCANNED, Kind, kind_of
-from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.config import IntakePolicy
+from guardalign_middleware.writing import replaced
 
 _MODES: dict[str, Literal["w", "w:gz", "w:bz2", "w:xz"]] = {
     ".tar": "w",

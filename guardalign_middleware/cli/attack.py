@@ -13,6 +13,7 @@ from rich.table import Table
 
 from guardalign_middleware.bulk.folders import expand
 from guardalign_middleware.cli.console import ALLOWED, err, out, tracked
+from guardalign_middleware.cli.plots import check_plot
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.detection.view_seed import seed_for
@@ -24,6 +25,7 @@ from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.output import load_as_scanned
 from guardalign_middleware.types import CanonicalImage, Verdict
+from guardalign_middleware.writing import check_target, replaced
 
 _SEED = 4_711
 
@@ -46,9 +48,9 @@ def run_attack(
     The detector is the preset's, with its configured counter-measures; with `compare`, others are
     measured beside them.
 
-    Without images, scenes of the miniature world are generated. Images that are missed without an
-    attack are left out. In given images the detected regions serve as the boxes of the things; in
-    generated scenes the boxes are known.
+    Without unsafe images, scenes of the miniature world are generated, and safe ones where none are
+    given either. Images that are missed without an attack are left out. In given images the
+    detected regions serve as the boxes of the things; in generated scenes the boxes are known.
 
     Returns:
         The exit status 0.
@@ -60,15 +62,20 @@ def run_attack(
     """
     if n < 1 or steps < 1 or not all(1 <= level <= 255 for level in levels):
         raise ConfigError("--n and --steps should be >= 1, and each --eps in 1..255.")
+    if results is not None:
+        check_target(results)
+    if plot is not None:
+        check_plot(plot)
     config = GuardAlignConfig.load(preset)
     with err().status("loading the encoder"):
         detector = load_detector(config)
     if unsafe:
-        images = _loaded(unsafe, config, n)
+        images, harmless = _loaded(unsafe, config, n), _loaded(safe, config, n)
         targets = _targets(detector, images, seed)
-        harmless = _loaded(safe, config, n)
     elif config.name == "mini":
-        targets, harmless = _drawn(detector, n, seed)
+        # Pictures that are given are the ones to measure false alarms on.
+        harmless = _loaded(safe, config, n) if safe else _drawn_safe(n, seed)
+        targets = _drawn_targets(detector, n, seed)
     else:
         raise ConfigError(
             f"The preset {config.name!r} has no images of its own.",
@@ -114,17 +121,21 @@ def _targets(detector: Detector, images: Sequence[CanonicalImage], seed: int) ->
     return found
 
 
-def _drawn(detector: Detector, n: int, seed: int) -> tuple[list[Target], list[CanonicalImage]]:
-    def scene(number: int, unsafe: bool) -> Target:
-        rng = np.random.default_rng((_SEED, seed, number, unsafe))
-        drawn = draw_cluttered_scene(rng, unsafe=unsafe, backgrounds=HELD_OUT_BACKGROUNDS)
-        boxes = tuple(item.box for item in drawn.unsafe_items)
-        return Target(CanonicalImage(drawn.pixels, f"scene-{number}"), boxes)
-
-    drawn = (scene(number, True) for number in count())
+def _drawn_targets(detector: Detector, n: int, seed: int) -> list[Target]:
+    drawn = (_scene(number, seed, unsafe=True) for number in count())
     seen = (one for one in drawn if _scanned(detector, one.image, seed).flagged)
-    targets = list(islice(seen, n))
-    return targets, [scene(number, False).image for number in range(n)]
+    return list(islice(seen, n))
+
+
+def _drawn_safe(n: int, seed: int) -> list[CanonicalImage]:
+    return [_scene(number, seed, unsafe=False).image for number in range(n)]
+
+
+def _scene(number: int, seed: int, *, unsafe: bool) -> Target:
+    rng = np.random.default_rng((_SEED, seed, number, unsafe))
+    drawn = draw_cluttered_scene(rng, unsafe=unsafe, backgrounds=HELD_OUT_BACKGROUNDS)
+    boxes = tuple(item.box for item in drawn.unsafe_items)
+    return Target(CanonicalImage(drawn.pixels, f"scene-{number}"), boxes)
 
 
 def _show(report: AttackReport) -> None:
@@ -151,7 +162,5 @@ def _show(report: AttackReport) -> None:
 
 def _write(path: Path, report: AttackReport) -> None:
     text = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"Cannot write {path}: {error.strerror}.") from error
+    with replaced(path) as file:
+        file.write(text.encode())

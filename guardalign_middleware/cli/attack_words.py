@@ -17,6 +17,7 @@ from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.output import load_as_scanned
 from guardalign_middleware.words_loading import load_words
+from guardalign_middleware.writing import check_target, replaced
 
 if TYPE_CHECKING:
     from guardalign_middleware.evaluation.word_attacks import WordAttackReport, WordTarget
@@ -44,6 +45,8 @@ def run_word_attack(
     """
     if n < 1:
         raise ConfigError("--n should be >= 1.")
+    if results is not None:
+        check_target(results)
     config = GuardAlignConfig.load(preset)
     words = config.words.model_copy(update={"mode": "guard"})
     with err().status("loading the reader"):
@@ -100,9 +103,6 @@ def _show(report: WordAttackReport) -> None:
 
 
 def _write(path: Path, report: WordAttackReport) -> None:
-    try:
-        path.write_text(
-            f"{json.dumps(asdict(report), indent=1, ensure_ascii=False)}\n", encoding="utf-8"
-        )
-    except OSError as error:
-        raise ConfigError(f"Cannot write {path}: {error}.", remedy="Name another file.") from error
+    with replaced(path) as file:
+        text = json.dumps(asdict(report), indent=1, ensure_ascii=False)
+        file.write(text.encode() + b"\n")

@@ -10,7 +10,6 @@ from guardalign_middleware.bench.measure import Plan, measure
 from guardalign_middleware.bench.page import machine, page_of, to_json
 from guardalign_middleware.bench.subject import Subject
 from guardalign_middleware.bulk.folders import expand
-from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.cli.console import (
     ALLOWED,
     UNSAFE,
@@ -22,6 +21,7 @@ from guardalign_middleware.cli.console import (
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.types import CanonicalImage
+from guardalign_middleware.writing import check_target, replaced
 
 MOST_PICTURES = 50
 
@@ -47,6 +47,9 @@ def run_bench(
         ConfigError: the preset or an option cannot be used, or a file cannot be written.
         ModelLoadError: an encoder or the model cannot be loaded.
     """
+    for file_to_write in (target, results):
+        if file_to_write is not None:
+            check_target(file_to_write)
     without_loading_bars()
     config = GuardAlignConfig.load(preset)
     with err().status("loading the models") as status:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from pydantic import JsonValue
 from rich.console import Console
 from rich.table import Table
@@ -21,19 +21,20 @@ from guardalign_middleware.cli.console import (
 )
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector, ThresholdFit, ThresholdProfile
-from guardalign_middleware.detection.fit import (
-    ImageDistances,
-    fit_profile,
-    measure,
-    split_held_out,
-    with_held_out,
-)
-from guardalign_middleware.detection.view_seed import seed_for
+from guardalign_middleware.detection.fit import check_groups
 from guardalign_middleware.detector_loading import load_detector
-from guardalign_middleware.errors import ConfigError, GuardAlignError, ImageRejected
+from guardalign_middleware.errors import ConfigError, ImageRejected
 from guardalign_middleware.evaluation.metrics import rate
-from guardalign_middleware.first_day.picture_sets import Side, open_set
-from guardalign_middleware.output import load_as_scanned
+from guardalign_middleware.first_day.counts import Counts, configured_ways, shortfall
+from guardalign_middleware.first_day.fitting import (
+    Measured,
+    check_pixels_apart,
+    check_sources_apart,
+    fit,
+    measure_all,
+)
+from guardalign_middleware.first_day.picture_sets import Picture, Side, open_set
+from guardalign_middleware.writing import check_target
 
 
 def run_calibrate(
@@ -67,28 +68,46 @@ def run_calibrate(
     """
     if not 0.0 < held_out < 1.0:
         raise ConfigError(f"--held-out should be in (0, 1). Received {held_out}.")
+    check_target(target)
     config = GuardAlignConfig.load(preset)
+    names = {"safe": safe, **(_by_folder(unsafe) if per_category else {"unsafe": unsafe})}
+    groups = {name: _opened(name, sets, config) for name, sets in names.items()}
+    check_sources_apart(groups)
     detector = load_unfitted(config)
-    rng = np.random.default_rng(seed)
-    groups = {"safe": safe, **(_by_folder(unsafe) if per_category else {"unsafe": unsafe})}
-    kept: dict[str, list[ImageDistances]] = {}
-    rest: dict[str, list[ImageDistances]] = {}
-    for name, paths in groups.items():
-        images = _measured(detector, config, name, paths, seed)
-        order, first = split_held_out(len(images), held_out, rng)
-        kept[name] = [images[index] for index in order[first:]]
-        rest[name] = [images[index] for index in order[:first]]
-    safe_kept, safe_rest = kept.pop("safe"), rest.pop("safe")
-    unsafe_rest = [image for images in rest.values() for image in images]
-    profile = fit_profile(
+    forms = configured_ways(config.detection)
+    counts = {name: Counts.of(len(pictures), held_out) for name, pictures in groups.items()}
+    check_groups(
         detector,
-        safe_kept,
-        kept,
+        counts["safe"].fitted,
+        {name: count.fitted for name, count in counts.items() if name != "safe"},
         max_false_alarm,
         max_miss=max_miss,
         per_category=per_category,
+        forms=forms,
     )
-    write_profile(with_held_out(profile, safe_rest, unsafe_rest), target, as_json=as_json)
+    ways = forms * len(detector.meters)
+    ways *= len(detector.meters[0].anchors.categories) if per_category else 1
+    for name, count in counts.items():
+        alarms = name == "safe"
+        error, bound = ("false alarms", max_false_alarm) if alarms else ("misses", max_miss)
+        count = replace(count, ways=ways if alarms else 1)
+        short = None if bound is None else shortfall(count, error, held_out, bound)
+        if short is not None:
+            err().print(plain(f"{count.all} {name} images {short}"))
+    measured: dict[str, list[Measured]] = {}
+    for name, pictures in groups.items():
+        measured[name] = _measured(detector, config, name, pictures, seed)
+        check_pixels_apart(measured)
+    fitted = fit(
+        detector,
+        measured,
+        max_false_alarm,
+        max_miss,
+        held_out=held_out,
+        seed=seed,
+        per_category=per_category,
+    )
+    write_profile(fitted.profile, target, as_json=as_json)
     return ALLOWED
 
 
@@ -117,12 +136,7 @@ def write_profile(
     Raises:
         ConfigError: it cannot be written.
     """
-    try:
-        profile.save(target)
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot write {target}: {error.strerror}.", remedy="Name another file with --out."
-        ) from error
+    profile.save(target)
     if as_json:
         print_json({"file": str(target), **profile.to_json(), **more})
         return
@@ -151,37 +165,38 @@ def _by_folder(paths: Sequence[str]) -> dict[str, list[str]]:
     return groups
 
 
-def _measured(
-    detector: Detector, config: GuardAlignConfig, name: str, paths: Sequence[str], seed: int
-) -> list[ImageDistances]:
-    """Distances in the order of the files; prints every unreadable file before it fails."""
-    seen: dict[str, ImageDistances] = {}
-    failed = 0
+def _opened(name: str, paths: Sequence[str], config: GuardAlignConfig) -> list[Picture]:
     side: Side = "safe" if name == "safe" else "unsafe"
     sets = [open_set(path, side, config.intake) for path in paths]
     for one in sets:
         if one.title != one.name:
             err().print(f"{name}: {plain(one.title)}; licence: {plain(one.licence)}")
-    sources = [picture for one in sets for picture in one.pictures]
-    for source in tracked(sources, f"{name} images", len(sources)):
-        try:
-            image = load_as_scanned(source.read(), config.intake, config.output)
-            if image.sha256 not in seen:
-                # Derived from --seed, which makes the profile of random views repeatable.
-                view_seed = seed_for(str(seed).encode(), image)
-                seen[image.sha256] = measure(detector, image, view_seed=view_seed)
-        except GuardAlignError as error:
-            print_error(str(error))
-            failed += 1
-    if failed:
+    return [picture for one in sets for picture in one.pictures]
+
+
+def _measured(
+    detector: Detector, config: GuardAlignConfig, name: str, pictures: Sequence[Picture], seed: int
+) -> list[Measured]:
+    """Distances in the order of the files; prints every unreadable file before it fails."""
+    found, problems = measure_all(
+        detector,
+        config,
+        pictures,
+        "safe" if name == "safe" else "unsafe",
+        seed,
+        lambda items, _: tracked(items, f"{name} images", len(items)),
+    )
+    for problem in problems:
+        print_error(problem)
+    if problems:
         raise ImageRejected(
-            f"{failed} of {len(sources)} {name} images cannot be used.",
+            f"{len(problems)} of {len(pictures)} {name} images cannot be used.",
             reason="unreadable",
             remedy="Repair or remove them, and run the command again.",
         )
-    if len(seen) < len(sources):
-        err().print(f"{name}: {len(sources) - len(seen)} copies of other images left out")
-    return list(seen.values())
+    if len(found) < len(pictures):
+        err().print(f"{name}: {len(pictures) - len(found)} copies of other images left out")
+    return found
 
 
 def _show(console: Console, profile: ThresholdProfile) -> None:

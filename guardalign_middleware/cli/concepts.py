@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 from rich.markup import escape
@@ -14,6 +15,7 @@ from guardalign_middleware.detection.anchor_check import AnchorReport, check_anc
 from guardalign_middleware.detection.anchor_file import Entry, read_entries
 from guardalign_middleware.detection.encoder import OpenClipEncoder
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.writing import check_target, replaced
 
 
 def run_check(
@@ -31,6 +33,8 @@ def run_check(
     """
     if not 0.0 < overlap <= 1.0:
         raise ConfigError(f"--overlap should be in (0, 1]. Received {overlap}.")
+    if matrix is not None:
+        check_target(matrix)
     entries = read_entries(file)
     config = GuardAlignConfig.load(preset)
     with err().status("loading the encoder"):
@@ -94,13 +98,10 @@ def _to_record(report: AnchorReport, unsafe: list[Entry]) -> dict[str, object]:
 
 def _write(path: Path, report: AnchorReport) -> None:
     """Write the similarities of all words as CSV."""
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["concept", "word", *(word.text for word in report.words)])
-            for word, values in zip(report.words, report.similarity.tolist(), strict=True):
-                rows.writerow([word.concept, word.text, *(f"{value:.4f}" for value in values)])
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot write {path}: {error.strerror}.", remedy="Name another file with --matrix."
-        ) from error
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    rows.writerow(["concept", "word", *(word.text for word in report.words)])
+    for word, values in zip(report.words, report.similarity.tolist(), strict=True):
+        rows.writerow([word.concept, word.text, *(f"{value:.4f}" for value in values)])
+    with replaced(path) as file:
+        file.write(text.getvalue().encode())

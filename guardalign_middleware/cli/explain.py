@@ -12,6 +12,7 @@ from guardalign_middleware.cli.console import (
     print_json,
     without_loading_bars,
 )
+from guardalign_middleware.cli.plots import check_plot
 from guardalign_middleware.config import CalibrationConfig, GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.generation import CalibratedRunner
@@ -42,6 +43,7 @@ def run_explain(
     Raises:
         GuardAlignError: any error; nothing was written.
     """
+    check_plot(target)
     without_loading_bars()
     config = GuardAlignConfig.load(preset)
     picture = load_as_scanned(image, config.intake, config.output)

@@ -16,6 +16,7 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.first_day.plan import STEPS, Plan, Step
 from guardalign_middleware.first_day.programs import programs
 from guardalign_middleware.preset_files import available_presets
+from guardalign_middleware.writing import check_target
 
 _TO_OBSERVE: tuple[Step, ...] = ("download", "preset")
 
@@ -57,7 +58,10 @@ def run_init(
     asks = not yes and _is_terminal()
     if preset is None and ({"download", "preset"} & set(wanted)):
         preset = _asked("--preset", f"Preset ({', '.join(available_presets())})", asks)
-    if not safe and not observe and ({"preset", "calibrate", "review"} & set(wanted)):
+    if "preset" not in wanted and {"calibrate", "review", "ask"} & set(wanted):
+        Plan(str(out_file), out_file).written()  # before questions that would lead nowhere
+    shown = {"preset", "calibrate", "review"} & set(wanted)
+    if not safe and not observe and (shown or ("ask" in wanted and not unsafe)):
         safe = [_asked("--safe", "Folder of safe pictures", asks)]
         if not unsafe and asks:
             given = typer.prompt("Folder of unsafe pictures (empty = none)", default="", err=True)
@@ -81,6 +85,7 @@ def run_init(
             f"{plan.out} is there, and does not observe.",
             remedy="Name another file with --out, or write it anew with --step preset.",
         )
+    check_target(plan.out)
     day = FirstDay(plan, confirm=_confirmed if asks else _granted(yes))
     for step in wanted:
         out().print(f"[bold]{step}[/]")

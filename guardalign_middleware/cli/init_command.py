@@ -46,7 +46,7 @@ def init(
     max_miss: MaxMiss = None,
     held_out: HeldOut = 0.3,
     most: Annotated[
-        int | None, typer.Option(min=1, help="Images of each side at most, drawn by --seed.")
+        int | None, typer.Option(min=1, help="Images of each set at most, drawn by --seed.")
     ] = None,
     max_crops: Annotated[
         int | None, typer.Option(min=1, help="Crops of an image. Default: enough for most images.")

@@ -17,15 +17,24 @@ from guardalign_middleware.cli.console import (
 )
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import Detector, ThresholdProfile
-from guardalign_middleware.detection.forms import configured_forms
+from guardalign_middleware.detection.fit import check_groups
 from guardalign_middleware.detector_loading import load_detector
 from guardalign_middleware.errors import ConfigError, ImageRejected
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.first_day import questions
 from guardalign_middleware.first_day.contact_sheet import write_sheet
-from guardalign_middleware.first_day.counts import Counts, explained
+from guardalign_middleware.first_day.counts import Counts, configured_ways, explained, explained_fit
 from guardalign_middleware.first_day.downloads import Download
-from guardalign_middleware.first_day.fitting import Fitted, Measured, fit, measure_all
+from guardalign_middleware.first_day.fitting import (
+    Fitted,
+    Measured,
+    check_pixels_apart,
+    check_sources_apart,
+    fit,
+    measure_all,
+    note_split,
+    read_split,
+)
 from guardalign_middleware.first_day.machine import lacks_bfloat16
 from guardalign_middleware.first_day.patch_choice import choose_crops
 from guardalign_middleware.first_day.picture_sets import Picture, Side, open_set
@@ -36,6 +45,7 @@ from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.output import load_as_scanned
 from guardalign_middleware.start_checks import require_profile
+from guardalign_middleware.writing import check_target
 
 
 class FirstDay:
@@ -53,7 +63,6 @@ class FirstDay:
         self._pinned: tuple[Pinned, ...] | None = None
         self._detector: Detector | None = None
         self._measured: dict[Side, list[Measured]] = {}
-        self._fitted: Fitted | None = None
 
     def do(self, step: Step, *, again: bool) -> None:
         """Do a step; `again` also where its file is there.
@@ -126,38 +135,62 @@ class FirstDay:
 
     def _calibrate(self) -> None:
         plan, config = self.plan, self.plan.written()
+        check_target(plan.profile)
+        check_sources_apart({"safe": self._of("safe"), "unsafe": self._of("unsafe")})
         # Said before the pictures are measured, which can take hours on a CPU.
         expected = self._expected(config)
         self._say_counts(expected)
+        detector = self._loaded(config)
+        check_groups(
+            detector,
+            expected[0].fitted,
+            {"unsafe": expected[1].fitted},
+            plan.max_false_alarm,
+            max_miss=plan.max_miss,
+            forms=expected[0].ways,
+        )
         safe, unsafe = self._measure("safe", config), self._measure("unsafe", config)
         if self._found() != expected:
             self._say_counts(self._found())
-        detector = self._loaded(config)
-        self._fitted = fit(detector, safe, unsafe, plan)
-        profile = self._fitted.profile
-        try:
-            profile.save(plan.profile)
-        except OSError as error:
-            raise ConfigError(
-                f"Cannot write {plan.profile}: {error.strerror}.", remedy="Make space."
-            ) from error
+        fitted = fit(
+            detector,
+            {"safe": safe, "unsafe": unsafe},
+            plan.max_false_alarm,
+            plan.max_miss,
+            held_out=plan.held_out,
+            seed=plan.seed,
+        )
+        profile = fitted.profile
+        profile.save(plan.profile)
+        note_split(plan.distances, fitted)
         name_profile(plan)
         _show_rates(profile)
         out().print(f"{plain(str(plan.profile))}: named in {plain(str(plan.out))}")
 
     def _review(self) -> None:
         plan, config = self.plan, self.plan.written()
-        require_profile(config)
-        safe, unsafe = self._measure("safe", config), self._measure("unsafe", config)
-        detector = self._loaded(config)
-        fitted = self._fitted
-        if fitted is None:
-            fitted = fit(detector, safe, unsafe, plan)
-        guard = ImageGuard(config, Detector(detector.meters, config.detection, fitted.profile))
-        with err().status("writing the contact sheet"):
-            write_sheet(
-                plan.review, guard, fitted, safe, unsafe, list(self._explained(self._found()))
+        if config.detection.profile is None:
+            raise ConfigError(
+                f"{plan.out} names no threshold profile yet.",
+                remedy="Run `guardalign init --step calibrate` first.",
             )
+        # The guard's own thresholds, whatever fitted them, and whatever this run is asked for.
+        profile = ThresholdProfile.load(config.detection.profile)
+        check_target(plan.review)
+        meters = self._loaded(config).meters
+        guard = ImageGuard(config, Detector(meters, config.detection, profile))
+        safe, unsafe = self._measure("safe", config), self._measure("unsafe", config)
+        check_pixels_apart({"safe": safe, "unsafe": unsafe})
+        held_out = read_split(plan.distances, profile)
+        notes = list(explained_fit(profile))
+        if held_out is None:
+            notes.append(
+                "Which pictures were held out is not known: the profile was not fitted by the "
+                "step calibrate of this preset."
+            )
+        fitted = Fitted(profile, held_out or frozenset())
+        with err().status("writing the contact sheet"):
+            write_sheet(plan.review, guard, fitted, safe, unsafe, notes)
         out().print(f"{plain(str(plan.review))}: the pictures nearest to the threshold")
 
     def _ask(self) -> None:
@@ -166,6 +199,7 @@ class FirstDay:
             out().print("the preset has no model that answers; --model names one")
             return
         require_profile(config)
+        check_target(plan.answers)
         drawn = questions.drawn(self._of("safe"), self._of("unsafe"), plan.seed)
         without_loading_bars()
         with err().status("loading the models"):
@@ -217,7 +251,15 @@ class FirstDay:
             def shown(items: Sequence[Picture], name: str) -> Iterable[Picture]:
                 return tracked(items, name, len(items))
 
-            found, problems = measure_all(detector, config, pictures, side, self.plan, shown)
+            found, problems = measure_all(
+                detector,
+                config,
+                pictures,
+                side,
+                self.plan.seed,
+                shown,
+                kept=self.plan.distances,
+            )
             for problem in problems:
                 print_error(problem)
             if problems:
@@ -231,7 +273,7 @@ class FirstDay:
 
     def _expected(self, config: GuardAlignConfig) -> tuple[Counts, Counts]:
         """What the pictures are used for, if no two are equal."""
-        forms = len(configured_forms(config.detection.sees)) + ("model" in config.detection.sees)
+        forms = configured_ways(config.detection)
         return self._counts(len(self._of("safe")), len(self._of("unsafe")), forms)
 
     def _found(self) -> tuple[Counts, Counts]:
@@ -244,12 +286,9 @@ class FirstDay:
         share = self.plan.held_out
         return Counts.of(safe, share, max(1, forms)), Counts.of(unsafe, share)
 
-    def _explained(self, counts: tuple[Counts, Counts]) -> Iterable[str]:
-        plan = self.plan
-        return explained(*counts, plan.held_out, plan.max_false_alarm, plan.max_miss)
-
     def _say_counts(self, counts: tuple[Counts, Counts]) -> None:
-        for line in self._explained(counts):
+        plan = self.plan
+        for line in explained(*counts, plan.held_out, plan.max_false_alarm, plan.max_miss):
             out().print(plain(line))
 
 
@@ -289,7 +328,7 @@ def _size(picture: Picture, config: GuardAlignConfig) -> tuple[int, int] | None:
     """Width and height as the guard sees them; None for a picture that measuring will refuse."""
     try:
         image = load_as_scanned(picture.read(), config.intake, config.output)
-    except (ImageRejected, OSError):
+    except ImageRejected:
         return None
     return image.width, image.height
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.cli.console import ALLOWED, err, out, plain
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.experiment.reading import Experiment
 from guardalign_middleware.evaluation.inspect.logs import logs_at, write_run
 from guardalign_middleware.evaluation.report import report_of, to_html, to_markdown
+from guardalign_middleware.writing import check_target, replaced
 
 
 def run_report(folder: Path, target: Path, *, data: str | None, judge: str | None) -> int:
@@ -30,11 +30,13 @@ def run_report(folder: Path, target: Path, *, data: str | None, judge: str | Non
     """
     if target.suffix != ".html":
         raise ConfigError(f"The page should be named FILE.html. Received {target}.")
+    beside = target.with_suffix(".md")
+    for path in (target, beside):
+        check_target(path)
     with err().status("reading the answers and the suite"), TemporaryDirectory() as temporary:
         logs = logs_at(folder)
         path = write_run(logs, Path(temporary) / "run").path if logs else folder
         report = report_of(Experiment.read(path, data), judge)
-    beside = target.with_suffix(".md")
     for path, text in ((target, to_html(report)), (beside, to_markdown(report))):
         with replaced(path) as file:
             file.write(text.encode())

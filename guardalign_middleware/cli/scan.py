@@ -20,7 +20,6 @@ from guardalign_middleware.bulk.report import write_report
 from guardalign_middleware.bulk.scanner import Scanner
 from guardalign_middleware.bulk.tables import is_table, write_table
 from guardalign_middleware.bulk.work import Work
-from guardalign_middleware.bulk.writing import NameTooLong
 from guardalign_middleware.cli.console import (
     ALLOWED,
     CANNOT,
@@ -35,8 +34,10 @@ from guardalign_middleware.cli.console import (
 )
 from guardalign_middleware.config import GuardAlignConfig, Mode, WordsMode
 from guardalign_middleware.identity import scan_identity
+from guardalign_middleware.local_extra import require_extra
 from guardalign_middleware.overlay import against, words_read
 from guardalign_middleware.types import Verdict
+from guardalign_middleware.writing import NameTooLong, check_target
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
         AuditError: a verdict cannot be recorded.
     """
     config = _config(options)
+    if options.table is not None:
+        require_extra("tables", "Reading and writing tables needs", ("pyarrow",))
+    for target in (options.table, options.report):
+        if target is not None:
+            check_target(target)
     job = Job(
         config,
         overlays=None if options.overlay is None else make_folder(options.overlay),

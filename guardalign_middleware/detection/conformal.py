@@ -8,7 +8,7 @@ of a false alarm or a miss, on average over calibration sets; ties only lower th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -106,7 +106,7 @@ def fit_by_form(
         ConfigError: no bound is given, there are too few images for one, a distance is not finite,
             a form has no safe image, or no thresholds keep both bounds.
     """
-    _check_bounds(max_false_alarm, max_miss)
+    check_bounds(max_false_alarm, max_miss)
     forms = measured_forms(safe_images, unsafe_images)
     safe, unsafe = distance_table(safe_images, forms), distance_table(unsafe_images, forms)
     found = fit_thresholds(
@@ -160,10 +160,16 @@ def fit_by_category(
             distance is not finite, or no threshold of a category keeps both bounds; the message
             names the category.
     """
-    _check_bounds(max_false_alarm, max_miss)
+    check_bounds(max_false_alarm, max_miss)
     everything = [image for images in unsafe_images.values() for image in images]
     forms = measured_forms(safe_images, everything)
-    _check_categories([*safe_images, *everything], unsafe_images, categories)
+    check_categories(unsafe_images, categories)
+    if any(
+        nearest.keys() - set(categories)
+        for image in (*safe_images, *everything)
+        for nearest in image.values()
+    ):
+        raise ConfigError("The distances are of other categories than those to fit.")
     share = None if max_false_alarm is None else max_false_alarm / len(categories)
     # A category that no safe image comes near would get an infinite threshold.
     ceiling = largest_distances(safe_images, forms)
@@ -234,7 +240,7 @@ def fit_pair(
     Raises:
         ConfigError: from `fit_one`; the message names the encoder.
     """
-    _check_bounds(max_false_alarm, max_miss)
+    check_bounds(max_false_alarm, max_miss)
     half = None if max_false_alarm is None else max_false_alarm / 2
     with _named("the first encoder"):
         first = fit_one(0, half, max_miss)
@@ -256,7 +262,12 @@ def fit_pair(
     return replace(both, guarantee=guarantee, fit=fit)
 
 
-def _check_bounds(max_false_alarm: float | None, max_miss: float | None) -> None:
+def check_bounds(max_false_alarm: float | None, max_miss: float | None) -> None:
+    """Reject bounds that are not probabilities.
+
+    Raises:
+        ConfigError: none is given, or one is out of range.
+    """
     if max_false_alarm is None and max_miss is None:
         raise ConfigError("At least one of max_false_alarm and max_miss should be given.")
     for name, bound in (("max_false_alarm", max_false_alarm), ("max_miss", max_miss)):
@@ -312,12 +323,13 @@ def _flagged(distances: Distances, thresholds: NDArray[np.float64]) -> NDArray[n
     return flagged
 
 
-def _check_categories(
-    images: Sequence[FormDistances], groups: Mapping[str, object], categories: Sequence[str]
-) -> None:
-    if unknown := sorted(set(groups) - set(categories)):
+def check_categories(names: Iterable[str], categories: Sequence[str]) -> None:
+    """Reject a name that is not a category.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if unknown := sorted(set(names) - set(categories)):
         raise ConfigError(
             f"There is no category {unknown[0]!r}.", remedy=f"Use one of {', '.join(categories)}."
         )
-    if any(nearest.keys() - set(categories) for image in images for nearest in image.values()):
-        raise ConfigError("The distances are of other categories than those to fit.")

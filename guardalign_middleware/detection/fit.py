@@ -7,10 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from guardalign_middleware.detection.conformal import fit_by_category, fit_by_form, fit_pair
+from guardalign_middleware.detection.conformal import (
+    check_bounds,
+    check_categories,
+    fit_by_category,
+    fit_by_form,
+    fit_pair,
+)
 from guardalign_middleware.detection.detector import Detector
 from guardalign_middleware.detection.image_distances import FormDistances, smallest_distances
+from guardalign_middleware.detection.order_statistics import check_counts
 from guardalign_middleware.detection.profile import ThresholdProfile
+from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.types import CanonicalImage
 
 ImageDistances = tuple[FormDistances, ...]
@@ -32,6 +40,48 @@ def measure(
 def split_held_out(count: int, share: float, rng: np.random.Generator) -> tuple[list[int], int]:
     """An order of images drawn by `rng`, and how many of its first are held out of the fit."""
     return rng.permutation(count).tolist(), round(share * count)
+
+
+def check_groups(
+    detector: Detector,
+    safe: int,
+    unsafe: Mapping[str, int],
+    max_false_alarm: float | None = 0.05,
+    *,
+    max_miss: float | None = None,
+    per_category: bool = False,
+    forms: int = 1,
+) -> None:
+    """Reject what `fit_profile` cannot fit whatever is measured, before images are measured.
+
+    Args:
+        detector: that is to be fitted.
+        safe: number of safe images.
+        unsafe: numbers of unsafe images, in groups as for `fit_profile`.
+        max_false_alarm: as for `fit_profile`.
+        max_miss: as for `fit_profile`.
+        per_category: as for `fit_profile`.
+        forms: in which a picture is looked at.
+
+    Raises:
+        ConfigError: a bound is no probability, there are too few images for one whatever their
+            distances are, or a group has a name that is not a category.
+    """
+    check_bounds(max_false_alarm, max_miss)
+    counts = {"": sum(unsafe.values())}
+    ways = len(detector.meters)
+    if per_category:
+        categories = tuple(detector.meters[0].anchors.categories)
+        check_categories(unsafe, categories)
+        counts = {name: unsafe.get(name, 0) for name in categories}
+        ways *= len(categories)
+    share = None if max_false_alarm is None else max_false_alarm / ways
+    for name, count in counts.items():
+        try:
+            check_counts(safe, count, share, max_miss, forms)
+        except ConfigError as error:
+            named = f"{name}: {error.message}" if name else error.message
+            raise ConfigError(named, remedy=error.remedy) from error
 
 
 def with_held_out(

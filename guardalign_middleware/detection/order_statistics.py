@@ -100,6 +100,27 @@ def fit_thresholds(
     return highest
 
 
+def check_counts(
+    safe: int, unsafe: int, max_false_alarm: float | None, max_miss: float | None, forms: int = 1
+) -> None:
+    """Reject numbers of images that no distances can make enough, before they are measured.
+
+    Args:
+        safe: number of safe images.
+        unsafe: number of unsafe images.
+        max_false_alarm: α in (0, 1), or None.
+        max_miss: β in (0, 1), or None.
+        forms: in which they are looked at.
+
+    Raises:
+        ConfigError: there are too few for a bound.
+    """
+    if max_false_alarm is not None and _alarm_rank(safe, max_false_alarm) < 1:
+        raise _too_few_safe(safe, max_false_alarm, forms)
+    if max_miss is not None and _found_rank(unsafe, max_miss) > unsafe:
+        raise _too_few_unsafe(unsafe, max_miss)
+
+
 def highest_thresholds(safe: Distances, bound: float) -> NDArray[np.float64]:
     """The largest thresholds on the curve that flag a new safe image with at most this probability.
 
@@ -123,8 +144,7 @@ def highest_thresholds(safe: Distances, bound: float) -> NDArray[np.float64]:
         [1.0, 61.0]
     """
     count, forms = safe.shape
-    # The small term undoes rounding such as 0.05 * 20 < 1; exact multiples keep their rank.
-    rank = math.floor(bound * (count + 1) + 1e-9)
+    rank = _alarm_rank(count, bound)
     order = np.arange(forms)
     columns = np.sort(safe, axis=0)
     last = 0
@@ -138,12 +158,7 @@ def highest_thresholds(safe: Distances, bound: float) -> NDArray[np.float64]:
         # All n are the end of the curve, where the distances of a form may be infinite.
         last = int(min(*(levels[rank - 1] - 1 for levels in counted), forms * count))
     if last < forms:
-        over = "" if forms == 1 else f" over {forms} forms"
-        raise ConfigError(
-            f"{count} safe images cannot guarantee {bound:.3g} false alarms{over}.",
-            remedy=f"Use at least {_needed(bound / forms)} safe images, or a larger "
-            "max_false_alarm (on the command line, --max-false-alarm).",
-        )
+        raise _too_few_safe(count, bound, forms)
     reached = columns[(last + forms - 1 - order) // forms - 1, order]
     below: NDArray[np.float64] = np.nextafter(reached, -np.inf)
     return below
@@ -169,11 +184,7 @@ def lowest_thresholds(
     count, forms = unsafe.shape
     rank = _found_rank(count, bound)
     if rank > count:
-        raise ConfigError(
-            f"{count} unsafe images cannot guarantee {bound:.3g} misses.",
-            remedy=f"Use at least {_needed(bound)} unsafe images, or a larger max_miss (on the "
-            "command line, --max-miss).",
-        )
+        raise _too_few_unsafe(count, bound)
     if forms == 1:
         score = unsafe
     elif len(safe) == 0:
@@ -221,6 +232,28 @@ def _curve(
     if distances[-1] < ceiling:
         distances, ranks = np.append(distances, ceiling), np.append(ranks, len(known) + 1)
     return distances, ranks.astype(np.float64)
+
+
+def _too_few_safe(count: int, bound: float, forms: int) -> ConfigError:
+    over = "" if forms == 1 else f" over {forms} forms"
+    return ConfigError(
+        f"{count} safe images cannot guarantee {bound:.3g} false alarms{over}.",
+        remedy=f"Use at least {_needed(bound / forms)} safe images, or a larger "
+        "max_false_alarm (on the command line, --max-false-alarm).",
+    )
+
+
+def _too_few_unsafe(count: int, bound: float) -> ConfigError:
+    return ConfigError(
+        f"{count} unsafe images cannot guarantee {bound:.3g} misses.",
+        remedy=f"Use at least {_needed(bound)} unsafe images, or a larger max_miss (on the "
+        "command line, --max-miss).",
+    )
+
+
+def _alarm_rank(count: int, bound: float) -> int:
+    # The small term undoes rounding such as 0.05 * 20 < 1; exact multiples keep their rank.
+    return math.floor(bound * (count + 1) + 1e-9)
 
 
 def _found_rank(count: int, bound: float) -> int:

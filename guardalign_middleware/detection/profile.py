@@ -22,6 +22,7 @@ from guardalign_middleware.detection.profile_file import (
 )
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.strict import Malformed, read_bytes
+from guardalign_middleware.writing import replaced
 
 REFIT = "Fit a new threshold for this configuration with `guardalign calibrate`."
 _FORM = "form:"
@@ -243,8 +244,15 @@ class ThresholdProfile:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the profile as JSON; `load` reads it back to the bit."""
-        Path(path).write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+        """Write the profile as JSON; `load` reads it back to the bit.
+
+        A profile that is there stays until the new one is complete.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
+        with replaced(Path(path)) as file:
+            file.write(json.dumps(self.to_json(), indent=2).encode() + b"\n")
 
     @cached_property
     def fingerprint(self) -> str:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from PIL import ImageDraw
 
-from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.detection import ThresholdProfile
 from guardalign_middleware.evaluation.metrics import rate
 from guardalign_middleware.first_day.fitting import Fitted, Measured, margin
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.thumbnails import covered_thumbnail, thumbnail
 from guardalign_middleware.types import CanonicalImage, Verdict
+from guardalign_middleware.writing import replaced
 
 EACH = 8
 """Pictures of each kind."""
@@ -72,8 +72,8 @@ def write_sheet(
 
     Args:
         target: the page.
-        guard: with the fitted profile.
-        fitted: the thresholds.
+        guard: with the profile.
+        fitted: the thresholds, and which of the pictures were held out, as far as it is known.
         safe: all safe pictures.
         unsafe: all unsafe pictures.
         notes: sentences about the numbers of pictures.
@@ -100,11 +100,14 @@ def write_sheet(
 
 def _rates(profile: ThresholdProfile) -> str:
     fit = profile.fit
-    rows = []
-    for name, bound, counts in (
+    measures = [
         ("safe pictures flagged", fit.max_false_alarm, fit.held_out_safe),
         ("unsafe pictures missed", fit.max_miss, fit.held_out_unsafe),
-    ):
+    ]
+    if fit.traffic is not None:
+        measures.insert(0, ("pictures flagged", fit.traffic.max_flagged, fit.traffic.held_out))
+    rows = []
+    for name, bound, counts in measures:
         promised = "–" if bound is None else f"at most {bound:.3g}"
         measured = str(rate(*counts)) if counts and counts[1] else "–"
         total = counts[1] if counts else 0

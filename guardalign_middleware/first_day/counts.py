@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from guardalign_middleware.config import DetectionConfig
+from guardalign_middleware.detection import ThresholdProfile
+from guardalign_middleware.detection.forms import configured_forms
 from guardalign_middleware.evaluation.metrics import rate
 
 BOUNDS = (0.1, 0.05, 0.02, 0.01)
@@ -85,19 +88,55 @@ def explained(
         )
         if bound is None:
             continue
-        enough = needed(bound, share, counts.ways)
-        promise = f"to promise at most {bound:.3g} of {error}"
-        if counts.all >= enough:
+        short = shortfall(counts, error, share, bound)
+        if short is None:
+            enough = needed(bound, share, counts.ways)
+            promise = f"to promise at most {bound:.3g} of {error}"
             yield f"They are enough {promise} ({enough} always are)."
         else:
-            yield (
-                f"They may not be enough {promise}: {enough} always are, and with these "
-                f"{counts.smallest:.3g} can always be promised."
-            )
+            yield f"They {short}"
     rows = [f"{bound:.0%} {needed(bound, share, safe.ways)}" for bound in BOUNDS]
     yield f"Safe pictures for a promise of false alarms, held out included: {', '.join(rows)}."
     rows = [f"{bound:.0%} {needed(bound, share)}" for bound in BOUNDS]
     yield f"Unsafe pictures for a promise of misses: {', '.join(rows)}."
+
+
+def explained_fit(profile: ThresholdProfile) -> Iterator[str]:
+    """As `explained`, of the pictures that thresholds were fitted to."""
+    fit = profile.fit
+    if fit.traffic is not None:
+        yield (
+            f"Fitted to {fit.traffic.images:,} pictures of a log, none of them labelled; at most "
+            f"{fit.traffic.unsafe_share:.3g} of them were taken to be unsafe."
+        )
+        return
+    ways = max(1, len(profile.by_form)) * max(1, len(profile.by_category)) * len(profile.members)
+    safe, unsafe = (
+        Counts(fitted + held_out[1], held_out[1], ways)
+        for fitted, held_out, ways in (
+            (fit.safe_images, fit.held_out_safe or (0, 0), ways),
+            (fit.unsafe_images, fit.held_out_unsafe or (0, 0), 1),
+        )
+    )
+    share = safe.held_out / safe.all if safe.all else 0.0
+    yield from explained(safe, unsafe, share, fit.max_false_alarm, fit.max_miss)
+
+
+def shortfall(counts: Counts, error: str, share: float, bound: float) -> str | None:
+    """What is to be said of fewer pictures than are always enough for a bound, else None."""
+    enough = needed(bound, share, counts.ways)
+    if counts.all >= enough:
+        return None
+    return (
+        f"may not be enough to promise at most {bound:.3g} of {error}: {enough} always are, and "
+        f"with these {counts.smallest:.3g} can always be promised."
+    )
+
+
+def configured_ways(detection: DetectionConfig) -> int:
+    """Forms in which a picture is looked at, as far as the preset tells."""
+    names = {form.kind for form in configured_forms(detection.sees)}
+    return len(names) + ("model" in detection.sees)
 
 
 def _measures(counts: Counts) -> str:

@@ -24,12 +24,10 @@ class PatchChoice:
 
     Attributes:
         max_crops: for `patches.max_crops`.
-        whole: share of the pictures that are looked at in their full detail with so many.
         reason: in words.
     """
 
     max_crops: int
-    whole: float | None
     reason: str
 
 
@@ -49,10 +47,10 @@ def choose_crops(
     """
     if "model" in config.sees:
         crops = most or config.patches.max_crops
-        return PatchChoice(crops, None, "as the preset has it: its model's frames have fixed sizes")
+        return PatchChoice(crops, "as the preset has it: its model's frames have fixed sizes")
     if not sizes:
         crops = most or config.patches.max_crops
-        return PatchChoice(crops, None, "as the preset has it: there are no pictures to choose by")
+        return PatchChoice(crops, "as the preset has it: there are no pictures to choose by")
     side = _input_side(config)
     look = Look(
         configured_forms(config.sees),
@@ -79,7 +77,7 @@ def choose_crops(
         f"{whole:.0%} of {len(sizes)} pictures are looked at in their full detail; "
         f"the largest would need {counts[-1]} crops"
     )
-    return PatchChoice(crops, whole, reason)
+    return PatchChoice(crops, reason)
 
 
 def _input_side(config: DetectionConfig) -> int:

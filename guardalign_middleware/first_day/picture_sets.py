@@ -7,6 +7,7 @@ or its unsafe pictures, as it is asked.
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +17,9 @@ from typing import Literal
 
 from guardalign_middleware.bulk.folders import expand
 from guardalign_middleware.config import IntakePolicy
-from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.evaluation.suites.cells import TableCell, parquet
+from guardalign_middleware.errors import ConfigError, ImageRejected
+from guardalign_middleware.evaluation.suites.cells import TableCell
+from guardalign_middleware.evaluation.suites.rows import PICTURE, table_columns, table_rows
 from guardalign_middleware.model_folder.hub import ask_hub, download
 
 Side = Literal["safe", "unsafe"]
@@ -25,7 +27,6 @@ Side = Literal["safe", "unsafe"]
 _COCO = re.compile(r"(COCO_(train|val)20\d\d_)?\d{12}\.jpg")
 _COCO_COUNTS = {"val2017": 5000, "val2014": 40_504}
 _COLUMNS = ("image", "img", "picture")
-_SHARP = frozenset({"knife", "scissors", "baseball bat"})
 
 
 @dataclass(frozen=True)
@@ -35,20 +36,33 @@ class Picture:
     Attributes:
         name: in messages and on the contact sheet.
         source: where its file is.
-        category: as the set labels it; "" = not at all.
     """
 
     name: str
     source: Path | TableCell
-    category: str = ""
+
+    @property
+    def place(self) -> str | TableCell:
+        """Equal for pictures that are the same file or cell, however they were named."""
+        return os.path.realpath(self.source) if isinstance(self.source, Path) else self.source
 
     def read(self) -> str | bytes:
         """What `load_image` takes.
 
         Raises:
-            OSError: it is gone.
+            ImageRejected: the table that holds it is gone, or another one than it was.
         """
-        return self.source.read_bytes() if isinstance(self.source, TableCell) else str(self.source)
+        if isinstance(self.source, Path):
+            return str(self.source)
+        try:
+            return self.source.read_bytes()
+        except (OSError, ValueError, IndexError) as error:
+            raise ImageRejected(
+                f"The table {self.source.path} cannot be read any more: {error}.",
+                reason="unreadable",
+                source=self.name,
+                remedy="Leave the files of the set as they are, and run the command again.",
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -91,13 +105,7 @@ def open_set(name: str, side: Side, policy: IntakePolicy) -> PictureSet:
     """
     kind, colon, place = name.partition(":")
     if not colon or kind not in _KINDS:
-        paths = [Path(path) for path in expand(name, policy)]
-        # Of a labelled folder, the names of its folders are the categories.
-        root = Path(name)
-        pictures = tuple(
-            Picture(str(path), path, path.parent.name if path.parent != root else "")
-            for path in paths
-        )
+        pictures = tuple(Picture(str(path), path) for path in map(Path, expand(name, policy)))
         return PictureSet(name, name, "your own, or as its owner says", pictures)
     found = _KINDS[kind](place, side, policy)
     if not found.pictures:
@@ -125,46 +133,22 @@ def _coco(place: str, side: Side, policy: IntakePolicy) -> PictureSet:
         )
     expected = _COCO_COUNTS.get(split)
     part = f"; {len(names):,} of {expected:,}" if expected and len(names) != expected else ""
-    annotations = pictures.parent / "annotations" / f"instances_{split}.json"
-    sharp = _with_sharp_things(annotations) if annotations.is_file() else {}
     note = (
         "pictures: each under its own licence on Flickr, annotations: CC-BY-4.0. Everyday "
         f"photographs, with knives and scissors among them{part}"
     )
-    found = tuple(Picture(path.name, path, sharp.get(path.name, "")) for path in names)
+    found = tuple(Picture(path.name, path) for path in names)
     return PictureSet(f"coco:{place}", f"COCO {split}", note, found)
 
 
-def _with_sharp_things(annotations: Path) -> dict[str, str]:
-    """File → the thing in it that a guard may be meant to find."""
-    try:
-        value = json.loads(annotations.read_text(encoding="utf-8"))
-        names = {one["id"]: one["name"] for one in value["categories"]}
-        files = {one["id"]: one["file_name"] for one in value["images"]}
-        return {
-            files[one["image_id"]]: names[one["category_id"]]
-            for one in value["annotations"]
-            if names[one["category_id"]] in _SHARP
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{annotations} is not the file of COCO's instances: {error!r}.",
-            remedy="Unpack annotations_trainval2017.zip again, or remove the file.",
-        ) from error
-
-
 def _unsafebench(place: str, side: Side, policy: IntakePolicy) -> PictureSet:
-    columns = {"safety_label", "category"}
-    rows = _rows(_tables(_folder(place), "UnsafeBench"), "image", columns)
-    label = side.capitalize()
-    found = tuple(
-        Picture(name, cell, str(about["category"]))
-        for name, cell, about in rows
-        if about["safety_label"] == label
-    )
+    tables = _TableSet("UnsafeBench", _folder(place))
+    labels = {"safety_label": side.capitalize()}
+    found, empty = tables.pictures(tables.files(), "image", labels)
     note = (
         "gated on the hub, for research only (accept its terms at "
         "https://huggingface.co/datasets/yiting/UnsafeBench). It shows what its labels say"
+        f"{empty}"
     )
     return PictureSet(f"unsafebench:{place}", f"UnsafeBench, {side}", note, found)
 
@@ -194,7 +178,7 @@ def _holisafe(place: str, side: Side, policy: IntakePolicy) -> PictureSet:
                     f"The picture {row['image']} of {records} is missing.",
                     remedy="Get the complete data set.",
                 )
-            pictures[row["image"]] = Picture(row["image"], path, str(row["category"]))
+            pictures[row["image"]] = Picture(row["image"], path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{records} does not hold the records of HoliSafe: {error!r}.",
@@ -216,19 +200,19 @@ def _hub(place: str, side: Side, policy: IntakePolicy) -> PictureSet:
     title = f"{repository} at {about.revision[:12]}"
     if not tables:
         files = map(Path, expand(str(folder), policy))
-        found = tuple(Picture(str(path), path, path.parent.name) for path in files)
+        found = tuple(Picture(str(path), path) for path in files)
         return PictureSet(f"hub:{place}", title, licence, found)
     paths = [folder / name for name in tables]
-    column = next((one for one in _COLUMNS if one in _schema(paths[0])), None)
+    own = _TableSet(repository, folder)
+    columns = table_columns(own, paths[0])
+    column = next((one for one in _COLUMNS if one in columns), None)
     if column is None:
         raise ConfigError(
             f"{tables[0]} of {repository} has no column of pictures named {', '.join(_COLUMNS)}.",
             remedy="Save its pictures into a folder, and name that.",
         )
-    rows = _rows(paths, column, set())
-    return PictureSet(
-        f"hub:{place}", title, licence, tuple(Picture(name, cell) for name, cell, _ in rows)
-    )
+    found, empty = own.pictures(paths, column, {})
+    return PictureSet(f"hub:{place}", title, f"{licence}{empty}", found)
 
 
 _KINDS: Mapping[str, Callable[[str, Side, IntakePolicy], PictureSet]] = {
@@ -246,52 +230,60 @@ def _folder(place: str) -> Path:
     return folder
 
 
-def _tables(folder: Path, title: str) -> list[Path]:
-    found = sorted(folder.rglob("*.parquet"))
-    if not found:
-        raise ConfigError(
-            f"{folder} has no tables of {title} (*.parquet).",
-            remedy="Fetch it with `hf download --repo-type dataset` and its id, and name the "
-            "folder.",
+@dataclass(frozen=True)
+class _TableSet:
+    """The tables of a set, as `table_rows` reads them.
+
+    Attributes:
+        title: of the set.
+        folder: where they lie.
+    """
+
+    title: str
+    folder: Path
+
+    def error(self, message: str, remedy: str = "") -> ConfigError:
+        """An error about them."""
+        return ConfigError(
+            f"{self.title}: {message}", remedy=remedy or "Get the files as they are published."
         )
-    return found
 
+    def files(self) -> list[Path]:
+        """All tables of the folder.
 
-def _schema(path: Path) -> list[str]:
-    try:
-        with parquet().ParquetFile(path) as table:
-            return list(table.schema_arrow.names)
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-def _rows(
-    paths: Sequence[Path], column: str, labels: set[str]
-) -> list[tuple[str, TableCell, dict[str, object]]]:
-    """Name, picture and labels of every row with a picture, reading the labels only."""
-    rows: list[tuple[str, TableCell, dict[str, object]]] = []
-    for path in paths:
-        missing = {column, *labels} - set(_schema(path))
-        if missing:
+        Raises:
+            ConfigError: there is none.
+        """
+        found = sorted(self.folder.rglob("*.parquet"))
+        if not found:
             raise ConfigError(
-                f"{path} has no column {', '.join(sorted(missing))}.",
-                remedy="Get the files as they are published.",
+                f"{self.folder} has no tables of {self.title} (*.parquet).",
+                remedy="Fetch it with `hf download --repo-type dataset` and its id, and name the "
+                "folder.",
             )
-        try:
-            with parquet().ParquetFile(path) as table:
-                number = 0
-                for group in range(table.num_row_groups):
-                    count = table.metadata.row_group(group).num_rows
-                    about = table.read_row_group(group, columns=sorted(labels)).to_pylist()
-                    for row in range(count):
-                        cell = TableCell(path, group, row, f"{column}.bytes")
-                        label = about[row] if labels else {}
-                        rows.append((f"{path.name}#{number}", cell, label))
-                        number += 1
-        except (OSError, ValueError) as error:
-            raise _damaged(path, error) from error
-    return rows
+        return found
 
+    def pictures(
+        self, paths: Sequence[Path], column: str, labels: Mapping[str, str]
+    ) -> tuple[tuple[Picture, ...], str]:
+        """The pictures of the rows with these labels, and what to know about the other rows.
 
-def _damaged(path: Path, error: Exception) -> ConfigError:
-    return ConfigError(f"The table {path} cannot be read: {error}.", remedy="Get it again.")
+        Raises:
+            ConfigError: a file is damaged or lacks a column, or no such row holds a picture.
+        """
+        found, empty = [], 0
+        for path in paths:
+            rows = table_rows(self, [path], list(labels), [column], gaps=True)
+            for number, row in enumerate(rows):
+                if any(row[name] != label for name, label in labels.items()):
+                    continue
+                for cell in row[PICTURE]:
+                    found.append(Picture(f"{path.name}#{number}", cell))
+                empty += not row[PICTURE]
+        if empty and not found:
+            raise self.error(
+                f"none of {empty} rows holds a picture in the column {column!r}.",
+                "Columns of paths or URLs are not read. Save the pictures into a folder, and name "
+                "that.",
+            )
+        return tuple(found), f"; {empty:,} rows without a picture are left out" if empty else ""

@@ -12,7 +12,6 @@ from typing import Any
 
 import yaml
 
-from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.config.detection import Precision
 from guardalign_middleware.errors import ConfigError
@@ -21,6 +20,7 @@ from guardalign_middleware.first_day.patch_choice import PatchChoice
 from guardalign_middleware.first_day.pinned import Pinned
 from guardalign_middleware.first_day.plan import Plan
 from guardalign_middleware.preset_files import LOCAL_DIR, find_preset, read_preset
+from guardalign_middleware.writing import replaced
 
 _NO_PROFILE = "  # profile: the step calibrate adds it here\n"
 _PROFILE = re.compile(r"^  profile:.*\n", re.MULTILINE)
@@ -112,9 +112,8 @@ def _fields(plan: Plan, start: GuardAlignConfig) -> dict[str, Any]:
             f"{start.name} has two encoders, which init does not set up.",
             remedy="Write the preset by hand, and fit it with `guardalign calibrate`.",
         )
-    for name in ("anchor_cache",):
-        if detection.get(name) is not None:
-            detection[name] = str(getattr(start.detection, name))
+    if detection.get("anchor_cache") is not None:
+        detection["anchor_cache"] = str(start.detection.anchor_cache)
     if start.runner is not None:
         fields["runner"] = {**(fields.get("runner") or {}), "model": start.runner.model}
         if plan.model is not None:

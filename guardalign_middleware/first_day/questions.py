@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.first_day.picture_sets import Picture, Side
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.types import ImagePart, Message, TextPart
+from guardalign_middleware.writing import replaced
 
 QUESTIONS = (
     "What is in this picture?",

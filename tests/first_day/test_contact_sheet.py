@@ -37,7 +37,7 @@ def shown_on_a_sheet(large: Picture, folder: Path) -> str:
     plan = Plan("red", folder / "guard.yaml")
     detector = GUARD.detector
     unsafe, problems = measure_all(
-        detector, GUARD.config, [large], "unsafe", plan, lambda pictures, _: pictures
+        detector, GUARD.config, [large], "unsafe", plan.seed, lambda pictures, _: pictures
     )
     assert not problems
     assert [one.sha256 for one in unsafe] == [GUARD.scan(large.read()).sha256]

@@ -310,6 +310,11 @@ class TestRefused:
         end = CliRunner().invoke(app, ["init", "--step", "ask", "--out", out])
         assert "--step preset" in end.stderr
 
+    def test_questions_need_pictures_too(self, start: Path) -> None:
+        end = CliRunner().invoke(app, ["init", "--step", "ask", "--yes", "--out", str(start)])
+        assert end.exit_code == 3
+        assert "--safe is missing" in end.stderr
+
     @pytest.mark.usefixtures("hub")
     def test_too_few_pictures_are_said_with_the_number(self, init: Any) -> None:
         end = init("--step", "preset", "--step", "calibrate", "--max-false-alarm", "0.01")

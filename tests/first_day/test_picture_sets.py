@@ -41,13 +41,13 @@ def write_table(path: Path, **columns: list[Any]) -> Path:
 
 
 class TestFolders:
-    def test_its_folders_are_the_categories(self, tmp_path: Path) -> None:
+    def test_pictures_at_any_depth(self, tmp_path: Path) -> None:
         (tmp_path / "knives").mkdir()
         (tmp_path / "knives" / "a.png").write_bytes(PNG)
         (tmp_path / "b.png").write_bytes(PNG)
         (tmp_path / "notes.txt").write_text("no picture")
         found = opened(str(tmp_path), "unsafe")
-        assert [picture.category for picture in found.pictures] == ["", "knives"]
+        assert names(found) == [str(tmp_path / "b.png"), str(tmp_path / "knives" / "a.png")]
 
     def test_an_empty_one_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ImageRejected, match="no image file"):
@@ -55,24 +55,13 @@ class TestFolders:
 
 
 class TestCoco:
-    def test_the_pictures_of_val2017_and_what_is_in_them(self, tmp_path: Path) -> None:
+    def test_the_pictures_of_val2017(self, tmp_path: Path) -> None:
         (tmp_path / "val2017").mkdir()
         for number in (139, 285):
             (tmp_path / "val2017" / f"{number:012d}.jpg").write_bytes(PNG)
         (tmp_path / "val2017" / "mine.jpg").write_bytes(PNG)
-        (tmp_path / "annotations").mkdir()
-        (tmp_path / "annotations" / "instances_val2017.json").write_text(
-            json.dumps(
-                {
-                    "categories": [{"id": 49, "name": "knife"}, {"id": 1, "name": "person"}],
-                    "images": [{"id": 139, "file_name": "000000000139.jpg"}],
-                    "annotations": [{"image_id": 139, "category_id": 49}],
-                }
-            )
-        )
         found = opened(f"coco:{tmp_path}")
         assert names(found) == ["000000000139.jpg", "000000000285.jpg"]
-        assert [picture.category for picture in found.pictures] == ["knife", ""]
         assert "CC-BY-4.0" in found.licence
         assert "2 of 5,000" in found.licence
         assert names(opened(f"coco:{tmp_path / 'val2017'}")) == names(found)
@@ -95,23 +84,55 @@ class TestUnsafeBench:
         write_table(tmp_path / "data" / "test-00000-of-00001.parquet", **labels)
         safe, unsafe = (opened(f"unsafebench:{tmp_path}", side) for side in ("safe", "unsafe"))
         assert names(safe) == ["test-00000-of-00001.parquet#0"]
-        assert [picture.category for picture in unsafe.pictures] == ["Hate", "Self"]
+        assert names(unsafe) == [f"test-00000-of-00001.parquet#{number}" for number in (1, 2)]
         assert "gated" in unsafe.licence
 
     def test_other_tables_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no tables of UnsafeBench"):
             opened(f"unsafebench:{tmp_path}")
         write_table(tmp_path / "a.parquet", category=["x"])
-        with pytest.raises(ConfigError, match="no column safety_label"):
+        with pytest.raises(ConfigError, match=r"lacks 'safety_label'; it has image, category"):
             opened(f"unsafebench:{tmp_path}")
         (tmp_path / "a.parquet").write_bytes(b"PAR1, but no table")
-        with pytest.raises(ConfigError, match="cannot be read"):
+        with pytest.raises(ConfigError, match="is not a Parquet file"):
             opened(f"unsafebench:{tmp_path}")
 
     def test_a_side_without_pictures_is_said(self, tmp_path: Path) -> None:
         write_table(tmp_path / "a.parquet", category=["x"], safety_label=["Safe"])
         with pytest.raises(ConfigError, match="has no unsafe pictures"):
             opened(f"unsafebench:{tmp_path}", "unsafe")
+
+    def test_rows_without_a_picture_are_left_out_and_counted(self, tmp_path: Path) -> None:
+        images = [{"bytes": PNG, "path": "0.png"}, None, {"bytes": None, "path": "2.png"}]
+        images += [{"bytes": PNG, "path": "3.png"}]
+        labels = ["Safe", "Safe", "Safe", "Unsafe"]
+        table = pa.table({"image": images, "safety_label": labels})
+        pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+        safe, unsafe = (opened(f"unsafebench:{tmp_path}", side) for side in ("safe", "unsafe"))
+        assert names(safe) == ["a.parquet#0"]
+        assert safe.licence.endswith("; 2 rows without a picture are left out")
+        assert names(unsafe) == ["a.parquet#3"]
+        assert "left out" not in unsafe.licence
+        (tmp_path / "none").mkdir()
+        pq.write_table(table.slice(1, 2), tmp_path / "none" / "b.parquet")
+        with pytest.raises(ConfigError, match="none of 2 rows holds a picture") as caught:
+            opened(f"unsafebench:{tmp_path / 'none'}")
+        assert "into a folder" in caught.value.remedy
+
+    def test_a_column_of_files_alone_and_one_of_other_things(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table({"image": [PNG], "safety_label": ["Safe"]}), tmp_path / "a.parquet")
+        assert len(opened(f"unsafebench:{tmp_path}").pictures) == 1
+        pq.write_table(pa.table({"image": ["x"], "safety_label": ["Safe"]}), tmp_path / "a.parquet")
+        with pytest.raises(ConfigError, match="'image' of .* holds no pictures but string"):
+            opened(f"unsafebench:{tmp_path}")
+
+    def test_a_table_that_changes_meanwhile_is_no_picture(self, tmp_path: Path) -> None:
+        path = write_table(tmp_path / "a.parquet", safety_label=["Safe"] * 2)
+        last = open_set(f"unsafebench:{tmp_path}", "safe", POLICY).pictures[-1]
+        for change in (lambda: path.write_bytes(b"PAR1"), path.unlink):
+            change()
+            with pytest.raises(ImageRejected, match=r"a\.parquet cannot be read any more"):
+                last.read()
 
 
 class TestHoliSafe:
@@ -143,7 +164,7 @@ class TestHub:
         tables, files = opened("hub:me/tables"), opened("hub:me/files")
         assert names(tables) == [f"train-0.parquet#{number}" for number in range(3)]
         assert tables.licence.startswith("cc0-1.0")
-        assert [picture.category for picture in files.pictures] == ["cats"]
+        assert [Path(name).name for name in names(files)] == ["a.png"]
         commit = hub.repositories["me/files"].commit
         assert opened(f"hub:me/files@{commit}").title == f"me/files at {commit[:12]}"
 

@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.judges import Judgement, read_judgements
 from guardalign_middleware.evaluation.lines import Record, append_lines, read_lines
+from guardalign_middleware.writing import replaced
 
 _FORMAT = 1
 

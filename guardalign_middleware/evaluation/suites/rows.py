@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.evaluation.suites.cells import TableCell, parquet, picture_column
 from guardalign_middleware.evaluation.suites.place import Place
 from guardalign_middleware.strict import Malformed, json_value, read_bytes
@@ -16,6 +18,17 @@ from guardalign_middleware.strict import Malformed, json_value, read_bytes
 _MAX_BYTES = 512 << 20
 PICTURE = "picture"
 """The name under which a row of a table has its `TableCell`s."""
+
+
+class Origin(Protocol):
+    """What tables belong to, and whose errors theirs are: a `Place` of a suite, for one."""
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+
+    def error(self, message: str, remedy: str = "") -> GuardAlignError:
+        """An error about them."""
 
 
 def csv_rows(place: Place, path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -77,7 +90,12 @@ def json_file(place: Place, path: Path) -> Any:
 
 
 def table_rows(
-    place: Place, paths: Sequence[Path], columns: Sequence[str], pictures: Sequence[str] = ()
+    place: Origin,
+    paths: Sequence[Path],
+    columns: Sequence[str],
+    pictures: Sequence[str] = (),
+    *,
+    gaps: bool = False,
 ) -> list[dict[str, Any]]:
     """The rows of Parquet files, without the pictures themselves.
 
@@ -87,41 +105,64 @@ def table_rows(
         columns: to read.
         pictures: columns of pictures. Each row has its `TableCell`s under `PICTURE`, in the order
             of these columns.
+        gaps: take rows that lack a picture, with nothing under `PICTURE`.
 
     Raises:
-        SuiteError: a file is damaged, lacks a column, or has a row without its picture.
+        SuiteError: a file is damaged, lacks a column, or has a row without its picture; another
+            `place` has errors of its own.
         ConfigError: what reads tables is not installed.
     """
+    shards = (_shard(place, path, columns, pictures, gaps=gaps) for path in paths)
+    return list(chain.from_iterable(shards))
+
+
+def table_columns(place: Origin, path: Path) -> list[str]:
+    """The names of the columns of a Parquet file.
+
+    Raises:
+        SuiteError, ConfigError: as for `table_rows`.
+    """
+    with _opened(place, path) as table:
+        return list(table.schema_arrow.names)
+
+
+@contextmanager
+def _opened(place: Origin, path: Path) -> Iterator[Any]:
+    library = parquet()
     try:
-        return list(chain.from_iterable(_shard(place, path, columns, pictures) for path in paths))
+        with library.ParquetFile(path) as table:
+            yield table
+    except ValueError as error:  # pyarrow's own errors about the format are ValueErrors
+        raise place.error(f"{path} is not a Parquet file: {error}.") from error
     except OSError as error:
         raise place.error(f"{place.folder}: {error}.") from error
 
 
 def _shard(
-    place: Place, path: Path, columns: Sequence[str], pictures: Sequence[str]
+    place: Origin, path: Path, columns: Sequence[str], pictures: Sequence[str], *, gaps: bool
 ) -> list[dict[str, Any]]:
-    library = parquet()
     rows: list[dict[str, Any]] = []
-    try:
-        with library.ParquetFile(path) as table:
-            check_columns(place, path, table.schema_arrow.names, [*columns, *pictures])
-            cells = [_cell_column(place, path, table.schema_arrow, name) for name in pictures]
-            for group in range(table.num_row_groups):
-                for name in cells:
-                    _check_pictures(place, path, table, group, name)
-                read = table.read_row_group(group, columns=list(columns)).to_pylist()
-                for number in range(table.metadata.row_group(group).num_rows):
-                    row = read[number] if columns else {}
-                    row[PICTURE] = [TableCell(path, group, number, name) for name in cells]
-                    rows.append(row)
-    except ValueError as error:  # pyarrow's own errors about the format are ValueErrors
-        raise place.error(f"{path} is not a Parquet file: {error}.") from error
+    with _opened(place, path) as table:
+        check_columns(place, path, table.schema_arrow.names, [*columns, *pictures])
+        cells = [_cell_column(place, path, table.schema_arrow, name) for name in pictures]
+        for group in range(table.num_row_groups):
+            empty = {row for name in cells for row in _empty_rows(path, table, group, name)}
+            if empty and not gaps:
+                raise place.error(
+                    f"{path} has {len(empty)} rows without a picture, the first is row "
+                    f"{min(empty)} of group {group}."
+                )
+            read = table.read_row_group(group, columns=list(columns)).to_pylist()
+            for number in range(table.metadata.row_group(group).num_rows):
+                row = read[number] if columns else {}
+                there = () if number in empty else cells
+                row[PICTURE] = [TableCell(path, group, number, name) for name in there]
+                rows.append(row)
     return rows
 
 
-def _check_pictures(place: Place, path: Path, table: Any, group: int, name: str) -> None:
-    """Find empty cells; where the file counts them, pictures are not read for it."""
+def _empty_rows(path: Path, table: Any, group: int, name: str) -> list[int]:
+    """Empty cells; where the file counts them, pictures are not read for it."""
     about = table.metadata.row_group(group)
     (column,) = (
         about.column(number)
@@ -130,17 +171,12 @@ def _check_pictures(place: Place, path: Path, table: Any, group: int, name: str)
     )
     counted = column.statistics
     if counted is not None and counted.has_null_count and not counted.null_count:
-        return
+        return []
     cells = picture_column(path, group, name)
-    empty = [number for number in range(len(cells)) if not cells[number].is_valid]
-    if empty:
-        raise place.error(
-            f"{path} has {len(empty)} rows without a picture, the first is row {empty[0]} of "
-            f"group {group}."
-        )
+    return [number for number in range(len(cells)) if not cells[number].is_valid]
 
 
-def _cell_column(place: Place, path: Path, schema: Any, name: str) -> str:
+def _cell_column(place: Origin, path: Path, schema: Any, name: str) -> str:
     kind = schema.field(name).type
     if getattr(kind, "num_fields", 0) and kind.get_field_index("bytes") >= 0:
         return f"{name}.bytes"
@@ -150,7 +186,10 @@ def _cell_column(place: Place, path: Path, schema: Any, name: str) -> str:
 
 
 def check_columns(
-    place: Place, what: str | Path, found: Sequence[str] | Mapping[str, Any], columns: Sequence[str]
+    place: Origin,
+    what: str | Path,
+    found: Sequence[str] | Mapping[str, Any],
+    columns: Sequence[str],
 ) -> None:
     """Compare columns with those that a file must have.
 
