@@ -33,7 +33,8 @@ class Frame:
         messages: what they say: one message, or those of a batch; empty if they are no JSON.
         batch: whether the messages came as a list.
         unclear: whether readers could take it for different things, because a name appears twice in
-            an object, or because it is not quite UTF-8. It goes on as it was read here.
+            an object, or because it is not UTF-8: some readers of JSON take UTF-16 and UTF-32, too.
+            It goes on as it was read here.
     """
 
     raw: bytes
@@ -44,8 +45,9 @@ class Frame:
     @classmethod
     def read(cls, raw: bytes) -> Frame:
         """Parse bytes as leniently as any client; what is no JSON is a frame without messages."""
-        text = raw.decode(errors="replace")
-        unclear = "\ufffd" in text or text.startswith("\ufeff")
+        encoding = json.detect_encoding(raw)
+        text = raw.decode(encoding, errors="replace")
+        unclear = encoding != "utf-8" or "\ufffd" in text
 
         def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             nonlocal unclear
@@ -68,7 +70,7 @@ class Frame:
     @property
     def is_plain(self) -> bool:
         """Whether bytes that are no message cannot be a picture, nor a part of a message."""
-        if self.messages or self.batch or starts_like_picture(self.raw):
+        if self.messages or self.batch or b"\0" in self.raw or starts_like_picture(self.raw):
             return False
         text = self.raw.decode("latin-1")
         return _BEGINS.match(text) is None and next(hidden_images(text), None) is None

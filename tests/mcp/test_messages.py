@@ -55,6 +55,34 @@ def test_what_lenient_readers_accept_is_cleaned(raw: bytes, guard: MessageGuard)
 
 
 @pytest.mark.parametrize(
+    "encoding",
+    ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "utf-8-sig"],
+)
+def test_what_python_reads_in_another_encoding_is_cleaned(
+    encoding: str, guard: MessageGuard
+) -> None:
+    raw = TEXT.encode(encoding)
+    assert list(pictures_in(json.loads(raw)))
+    forward = passed(guard, raw).forward or b""
+    assert forward.isascii()
+    assert not any(map(has_red, pictures_in(json.loads(forward))))
+    assert passed(guard, raw + "\n".encode(encoding)).forward != raw
+    assert passed(guard, raw[:-4] + b"\n").forward is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be"])
+def test_a_message_in_another_encoding_goes_on_in_utf_8(encoding: str, guard: MessageGuard) -> None:
+    message = {"jsonrpc": "2.0", "id": 7, "result": {"a": "\u00fc"}}
+    raw = json.dumps(message, ensure_ascii=False).encode(encoding)
+    assert json.loads((passed(guard, raw).forward or b"").decode()) == message
+
+
+def test_a_picture_in_another_encoding_is_no_plain_line(guard: MessageGuard) -> None:
+    for encoding in ("utf-16", "utf-16-be", "utf-32"):
+        assert passed(guard, f"log: {b64(UNSAFE)}".encode(encoding)).forward is None
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         TEXT[:-1],
