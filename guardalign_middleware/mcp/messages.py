@@ -100,6 +100,15 @@ def to_bytes(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
+def has_json(value: object) -> bool:
+    """Whether a value that was read can be written again."""
+    try:
+        to_bytes(value)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def kind_of(message: object) -> Kind:
     """What a message is; `other` for what JSON-RPC does not know."""
     if not isinstance(message, Mapping):
@@ -125,7 +134,8 @@ def cancelled_id(message: object) -> str | None:
 def error_for(message: Message, code: int, text: str, data: object) -> dict[str, Any]:
     """The answer to a request that cannot be passed on, or in the place of a response."""
     error = {"code": code, "message": text, "data": {"guardalign": data}}
-    return {"jsonrpc": "2.0", "id": message.get("id"), "error": error}
+    given = message.get("id")
+    return {"jsonrpc": "2.0", "id": given if has_json(given) else None, "error": error}
 
 
 def fault_data(error: GuardAlignError) -> dict[str, Any]:
