@@ -21,6 +21,7 @@ from guardalign_middleware.intake.hidden_images import (
     may_hide_image,
     replace_hidden,
 )
+from guardalign_middleware.intake.text_bytes import read_text
 from guardalign_middleware.intake.walk_modes import Mode
 
 
@@ -82,12 +83,12 @@ class ImageValues:
             if new.file is not None:
                 return data if data == new.file else _same_bytes(data, new.file)
             return data if new.note is None else _same_bytes(data, new.note.encode())
-        try:
-            text = data.decode()
-        except UnicodeDecodeError:
+        written = read_text(data)
+        if written is None:
             return data
+        text, encoding = written
         walked = self._text(text, place, mode)
-        return data if walked is text else _same_bytes(data, walked.encode())
+        return data if walked is text else _same_bytes(data, walked.encode(encoding))
 
     def _arrayed(self, value: Any, found: ArrayPictures, place: str, shown: bool) -> Any:
         """An array of one picture or more."""

@@ -22,6 +22,7 @@ from guardalign_middleware.mcp.upstream import (
     Headers,
     Upstream,
     UpstreamFailed,
+    is_readable,
     passing,
     reply_headers,
     request_headers,
@@ -50,6 +51,8 @@ class HttpProxy:
         """Answer a request to the endpoint."""
         if not _is_allowed(request, local=self._local):
             return _failure(403, "This proxy answers programs of its own machine only.")
+        if not is_readable(", ".join(request.headers.getlist("content-type"))):
+            return _failure(415, "This proxy reads messages in UTF-8 only.")
         try:
             content = await self._content(request)
             headers = request_headers(request.headers.raw)
@@ -61,7 +64,11 @@ class HttpProxy:
         except MessageError as error:
             return _failure(413, str(error))
         sent = passing(response.headers.raw)
-        if response.headers.get("content-type", "").lower().startswith(_EVENTS):
+        kind = response.headers.get("content-type", "")
+        if not is_readable(kind):
+            await response.aclose()
+            return _failure(502, "The MCP server answers in another charset than UTF-8.")
+        if kind.lower().startswith(_EVENTS):
             events = self._events(response, headers)
             return _with_headers(StreamingResponse(events, response.status_code), sent)
         try:

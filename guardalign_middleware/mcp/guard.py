@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from guardalign_middleware.cleaning.outcomes import Cleaned
-from guardalign_middleware.errors import GuardAlignError, GuardError
+from guardalign_middleware.errors import GuardAlignError, GuardError, MessageError
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.mcp.cleaner import Handling, McpCleaner, found_in
 from guardalign_middleware.mcp.messages import (
@@ -19,6 +19,7 @@ from guardalign_middleware.mcp.messages import (
     Frame,
     error_for,
     fault_data,
+    has_json,
     kind_of,
     to_bytes,
 )
@@ -194,10 +195,26 @@ def _written(frame: Frame, result: _Result) -> Passed:
         return Passed(None, replies)
     try:
         return Passed(frame.written(tuple(result.messages)), replies)
-    except ValueError:
-        # A number that Python cannot write.
-        _LOGGER.error("A message with a picture was left out: it holds no JSON.")
-        return Passed(None, replies)
+    except (ValueError, RecursionError):
+        return _without_wrong_numbers(frame, result)
+
+
+def _without_wrong_numbers(frame: Frame, result: _Result) -> Passed:
+    """An error in the place of each message with a number that Python cannot write."""
+    error = MessageError(
+        "The message has to be written anew, and holds a number that is no JSON.",
+        remedy="Let the server send no NaN, no infinity and no number of thousands of digits.",
+    )
+    text = f"GuardAlign passed nothing on: {error.message}"
+    kept = _Result(replies=result.replies)
+    for message in result.messages:
+        if has_json(message):
+            kept.messages.append(message)
+        else:
+            _LOGGER.error("A message was not passed on: it holds a number that is no JSON.")
+            _instead(message, error_for(message, WITHHELD, text, fault_data(error)), kept)
+    forward = frame.written(tuple(kept.messages)) if kept.messages else None
+    return Passed(forward, tuple(kept.replies))
 
 
 def _report(cleaned: Cleaned) -> None:

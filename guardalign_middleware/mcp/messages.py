@@ -33,7 +33,8 @@ class Frame:
         messages: what they say: one message, or those of a batch; empty if they are no JSON.
         batch: whether the messages came as a list.
         unclear: whether readers could take it for different things, because a name appears twice in
-            an object, or because it is not quite UTF-8. It goes on as it was read here.
+            an object, or because it is not UTF-8: some readers of JSON take UTF-16 and UTF-32, too.
+            It goes on as it was read here.
     """
 
     raw: bytes
@@ -44,8 +45,9 @@ class Frame:
     @classmethod
     def read(cls, raw: bytes) -> Frame:
         """Parse bytes as leniently as any client; what is no JSON is a frame without messages."""
-        text = raw.decode(errors="replace")
-        unclear = "\ufffd" in text or text.startswith("\ufeff")
+        encoding = json.detect_encoding(raw)
+        text = raw.decode(encoding, errors="replace")
+        unclear = encoding != "utf-8" or "\ufffd" in text
 
         def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             nonlocal unclear
@@ -68,7 +70,7 @@ class Frame:
     @property
     def is_plain(self) -> bool:
         """Whether bytes that are no message cannot be a picture, nor a part of a message."""
-        if self.messages or self.batch or starts_like_picture(self.raw):
+        if self.messages or self.batch or b"\0" in self.raw or starts_like_picture(self.raw):
             return False
         text = self.raw.decode("latin-1")
         return _BEGINS.match(text) is None and next(hidden_images(text), None) is None
@@ -98,6 +100,15 @@ def to_bytes(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
+def has_json(value: object) -> bool:
+    """Whether a value that was read can be written again."""
+    try:
+        to_bytes(value)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def kind_of(message: object) -> Kind:
     """What a message is; `other` for what JSON-RPC does not know."""
     if not isinstance(message, Mapping):
@@ -123,7 +134,8 @@ def cancelled_id(message: object) -> str | None:
 def error_for(message: Message, code: int, text: str, data: object) -> dict[str, Any]:
     """The answer to a request that cannot be passed on, or in the place of a response."""
     error = {"code": code, "message": text, "data": {"guardalign": data}}
-    return {"jsonrpc": "2.0", "id": message.get("id"), "error": error}
+    given = message.get("id")
+    return {"jsonrpc": "2.0", "id": given if has_json(given) else None, "error": error}
 
 
 def fault_data(error: GuardAlignError) -> dict[str, Any]:

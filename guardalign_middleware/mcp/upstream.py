@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -20,6 +22,9 @@ _OWN = frozenset(
 )
 # What a request of our own takes from the client's one.
 _SESSION = frozenset({"authorization", "cookie", "mcp-session-id", "mcp-protocol-version"})
+_CHARSET = re.compile(r"charset([^=;,]*)=[\s\"']*([^\s;,\"']*)", re.IGNORECASE)
+# Each byte below 128 means the same in these, so that none hides a picture in base64.
+_LIKE_ASCII = frozenset({"ascii", "utf-8", "utf-8-sig", "iso8859-1", "iso8859-15", "cp1252"})
 
 
 class UpstreamFailed(GuardAlignError):
@@ -120,6 +125,21 @@ def passing(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
         for each in value.split(",")
     }
     return [(name, value) for name, value in given if name not in _OWN | named]
+
+
+def is_readable(content_type: str) -> bool:
+    """Whether a body of this type is read here as any reader who goes by its charset reads it."""
+    return all(
+        not form.strip() and _codec(name) in _LIKE_ASCII
+        for form, name in _CHARSET.findall(content_type)
+    )
+
+
+def _codec(charset: str) -> str | None:
+    try:
+        return codecs.lookup(charset).name
+    except (LookupError, ValueError):
+        return None
 
 
 def request_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:

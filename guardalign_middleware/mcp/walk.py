@@ -22,6 +22,7 @@ from guardalign_middleware.intake.dialects import encode
 from guardalign_middleware.intake.extent import picture_format
 from guardalign_middleware.intake.hidden_images import may_hide_image
 from guardalign_middleware.intake.part import block_type
+from guardalign_middleware.intake.text_bytes import read_text
 from guardalign_middleware.intake.type_fields import file_type
 from guardalign_middleware.intake.value_walk import Walk
 from guardalign_middleware.intake.walk_modes import Mode
@@ -166,14 +167,14 @@ class McpWalk(Walk):
 
     def _text_file(self, block: Mapping[Any, Any], resource: Fields, place: str) -> Fields:
         """A text in base64, such as a page with pictures in it."""
-        try:
-            text = (file_bytes(resource.get("blob")) or b"").decode()
-        except UnicodeDecodeError:
+        written = read_text(file_bytes(resource.get("blob")) or b"")
+        if written is None:
             return block
+        text, encoding = written
         new = self._text(text, f"{place}.resource.blob", "words")
         if new is text:
             return block
-        blob = base64.b64encode(new.encode()).decode("ascii")
+        blob = base64.b64encode(new.encode(encoding)).decode("ascii")
         return {**block, "resource": {**resource, "blob": blob}}
 
 

@@ -157,6 +157,52 @@ async def test_the_older_transport_leads_past_the_guard() -> None:
     assert b"mcp.example" not in response.content
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32-be"])
+async def test_pictures_in_another_encoding_are_cleaned(encoding: str) -> None:
+    body = json.dumps(tool(image(UNSAFE))).encode(encoding)
+    response = await Behind(says(body)).ask(content=PING)
+    assert response.status_code == 200
+    assert not any(map(has_red, pictures_in(json.loads(response.content))))
+    said = json.dumps(FROM_CLIENTS["CreateMessageResult: ImageContent"](UNSAFE)).encode(encoding)
+    behind = Behind(lambda _: httpx.Response(202))
+    await behind.ask(content=said)
+    assert not any(map(has_red, pictures_in(json.loads(behind.asked[0].content))))
+
+
+@pytest.mark.parametrize(
+    "charset",
+    [
+        "charset=utf-7",
+        "charset=UTF-16",
+        "charset = 'cp037'",
+        'charset="utf-8"; charset=utf-7',
+        "charset*=utf-8''utf-7",
+        "charset=no-such",
+        "charset=",
+    ],
+)
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream", "text/plain"])
+async def test_an_answer_in_a_charset_that_is_read_otherwise_is_refused(
+    kind: str, charset: str
+) -> None:
+    behind = Behind(says(b"+AHs-canary", f"{kind}; {charset}"))
+    response = await behind.ask(content=PING)
+    assert response.status_code == 502
+    assert b"canary" not in response.content
+    headers = {"content-type": f"{kind}; {charset}"}
+    assert (await behind.ask(content=PING, headers=headers)).status_code == 415
+    assert len(behind.asked) == 1
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF8", '"utf-8"', "us-ascii", "ISO-8859-1"])
+async def test_charsets_in_which_base64_is_the_same_pass(charset: str) -> None:
+    kind = f"application/json;charset={charset}"
+    behind = Behind(says(b'{"id": 1}', kind))
+    response = await behind.ask(content=PING, headers={"content-type": kind})
+    assert (response.status_code, response.content) == (200, b'{"id": 1}')
+    assert response.headers["content-type"] == kind
+
+
 @pytest.mark.parametrize("body", [UNSAFE, b64(UNSAFE).encode(), b'{"id": 1'])
 async def test_what_is_no_message_is_refused_if_it_could_be_a_picture(body: bytes) -> None:
     response = await Behind(says(body, "text/plain")).ask(content=PING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -118,6 +119,19 @@ def test_a_message_with_an_unsafe_picture_can_be_an_error() -> None:
     assert out["error"]["data"] == {"guardalign": {"verdicts": verdicts}}
     out = json.loads(passed(guard, line(tool(image(SAFE)))).forward or b"")
     assert "error" not in out
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_page_as_a_blob_may_be_in_another_encoding(encoding: str, guard: MessageGuard) -> None:
+    file = f"\u00fc{page(UNSAFE)}\u00fc".encode(encoding)
+    message = result(contents=[blob(file, mimeType="text/html")])
+    out = json.loads(passed(guard, line(message)).forward or b"")
+    new = base64.b64decode(out["result"]["contents"][0]["blob"]).decode(encoding)
+    assert new.startswith("\u00fc<h1>")
+    assert new.endswith("\u00fc")
+    found = list(pictures_in(new))
+    assert found
+    assert not any(map(has_red, found))
 
 
 class TestPdf:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from guardalign_middleware.mcp import MessageGuard
-from guardalign_middleware.mcp.messages import Frame, cancelled_id, id_of, kind_of
+from guardalign_middleware.mcp import Handling, MessageGuard
+from guardalign_middleware.mcp.messages import WITHHELD, Frame, cancelled_id, id_of, kind_of
 from guardalign_middleware.testing import has_red, picture, png, red_guard
-from tests.mcp.positions import b64, image, tool
+from tests.mcp.positions import asked, b64, image, notified, tool
 from tests.support.mcp_frames import passed, pictures_in
 
 UNSAFE = png(picture(red=True))
@@ -55,6 +55,34 @@ def test_what_lenient_readers_accept_is_cleaned(raw: bytes, guard: MessageGuard)
 
 
 @pytest.mark.parametrize(
+    "encoding",
+    ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "utf-8-sig"],
+)
+def test_what_python_reads_in_another_encoding_is_cleaned(
+    encoding: str, guard: MessageGuard
+) -> None:
+    raw = TEXT.encode(encoding)
+    assert list(pictures_in(json.loads(raw)))
+    forward = passed(guard, raw).forward or b""
+    assert forward.isascii()
+    assert not any(map(has_red, pictures_in(json.loads(forward))))
+    assert passed(guard, raw + "\n".encode(encoding)).forward != raw
+    assert passed(guard, raw[:-4] + b"\n").forward is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be"])
+def test_a_message_in_another_encoding_goes_on_in_utf_8(encoding: str, guard: MessageGuard) -> None:
+    message = {"jsonrpc": "2.0", "id": 7, "result": {"a": "\u00fc"}}
+    raw = json.dumps(message, ensure_ascii=False).encode(encoding)
+    assert json.loads((passed(guard, raw).forward or b"").decode()) == message
+
+
+def test_a_picture_in_another_encoding_is_no_plain_line(guard: MessageGuard) -> None:
+    for encoding in ("utf-16", "utf-16-be", "utf-32"):
+        assert passed(guard, f"log: {b64(UNSAFE)}".encode(encoding)).forward is None
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         TEXT[:-1],
@@ -72,11 +100,53 @@ def test_parts_of_messages_are_left_out(raw: str, guard: MessageGuard) -> None:
     assert passed(guard, raw.encode() + b"\n").forward is None
 
 
-def test_a_number_that_has_no_form_in_json_stops_only_what_is_written_anew(
-    guard: MessageGuard,
+NUMBERS = ["1e400", "NaN", "-Infinity", "1" * 4000]
+
+
+def with_number(message: Any, number: str, key: str = "n") -> bytes:
+    return json.dumps({key: 0.25, **message}).replace("0.25", number).encode()
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_number_that_cannot_be_written_makes_a_response_an_error(
+    number: str, guard: MessageGuard
 ) -> None:
-    raw = TEXT.replace('"id": 7', '"id": 7, "n": 1e400').encode()
-    assert passed(guard, raw).forward is None
+    out = passed(guard, with_number(tool(image(UNSAFE)), number) + b"\n")
+    said = json.loads(out.forward or b"")
+    assert (out.forward or b"").endswith(b"\n")
+    assert (said["id"], said["error"]["code"]) == (7, WITHHELD)
+    assert said["error"]["data"] == {"guardalign": {"error": "MessageError"}}
+    assert "number" in said["error"]["message"]
+    assert out.replies == ()
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_it_answers_a_request_and_leaves_a_notification_out(
+    number: str, guard: MessageGuard
+) -> None:
+    out = passed(guard, with_number(asked(image(UNSAFE)), number))
+    assert out.forward is None
+    (reply,) = map(json.loads, out.replies)
+    assert (reply["id"], reply["error"]["code"]) == (8, WITHHELD)
+    out = passed(guard, with_number(notified("message", data=b64(UNSAFE)), number))
+    assert (out.forward, out.replies) == (None, ())
+
+
+def test_the_others_of_a_batch_go_on(guard: MessageGuard) -> None:
+    wrong = with_number(tool(image(UNSAFE)), "NaN")
+    out = json.loads(passed(guard, b"[%b,%b]" % (wrong, TEXT.encode())).forward or b"")
+    assert ["error" in each for each in out] == [True, False]
+    assert not any(map(has_red, pictures_in(out)))
+
+
+def test_an_id_that_cannot_be_written_is_none(guard: MessageGuard) -> None:
+    raw = TEXT.replace('"id": 7', '"id": NaN').encode()
+    assert json.loads(passed(guard, raw).forward or b"")["id"] is None
+    broken = image(UNSAFE[:-40])
+    guard = MessageGuard.of(red_guard(), Handling(on_refused="raise"))
+    raw = json.dumps(asked(broken)).replace('"id": 8', '"id": 1e999').encode()
+    (reply,) = map(json.loads, passed(guard, raw).replies)
+    assert reply["id"] is None
 
 
 @pytest.mark.parametrize(
