@@ -16,6 +16,7 @@ from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.writing import replaced
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.local_extra import install
 
 _ROWS = 64
 _LINES = 10_000
@@ -161,7 +162,7 @@ def _parquet() -> Any:
     except ImportError as error:
         raise ConfigError(
             "Reading and writing tables needs pyarrow.",
-            remedy="Install it with: pip install 'guardalign-middleware[tables]'",
+            remedy=f"Install it with: {install('tables')}",
         ) from error
 
 
