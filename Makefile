@@ -21,15 +21,25 @@ help:  ## list the targets
 
 setup: .venv/.installed  ## make .venv with the pinned versions
 
-.venv/.installed: constraints.txt $(PROJECTS)
+define environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+endef
+
+.venv/.installed: constraints.txt $(PROJECTS)
+	$(environment)
 	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --group dev $(EDITABLE)
+	@touch .venv/.models $@
+
+# What runs models, without the tools of development; `setup` brings it too.
+.venv/.models: constraints.txt pyproject.toml
+	$(environment)
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[local]'
 	@touch $@
 
-demo: setup  ## answer the shipped scenes three ways and write overlays to guardalign-demo/
+demo: .venv/.models  ## answer the shipped scenes three ways and write overlays to guardalign-demo/
 	$(BIN)/guardalign demo
 
 # Side by side: the check of types runs on one core.

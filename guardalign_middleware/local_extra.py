@@ -15,6 +15,15 @@ LIBRARIES = ("open_clip", "ot", "safetensors", "scipy", "tokenizers", "torch", "
 """What is imported of the extra `local`."""
 
 
+def install(extra: str) -> str:
+    """The command that installs an extra, in a clone and from an index.
+
+    It names the installed distribution, so pip reads what the extra needs from its metadata and
+    asks no index for the package itself.
+    """
+    return f"pip install 'guardalign-core[{extra}]'"
+
+
 def require_extra(extra: str, what: str, libraries: Iterable[str]) -> None:
     """Check that what an extra of the distributions brings is installed.
 
@@ -30,7 +39,7 @@ def require_extra(extra: str, what: str, libraries: Iterable[str]) -> None:
     if missing:
         raise ConfigError(
             f"{what} {missing}.",
-            remedy=f"Install it with: pip install 'guardalign-middleware[{extra}]'",
+            remedy=f"Install it with: {install(extra)}",
         )
 
 
@@ -49,7 +58,6 @@ def require_local() -> None:
         raise ConfigError(
             f"Models in this process need {missing}, which this installation of "
             "guardalign-core does not have.",
-            remedy="Run `pip install guardalign-middleware`, or in a clone of the repository "
-            "`pip install -e '.[local]'`. A guard in another process needs none of them: use "
-            "RemoteImageGuard.",
+            remedy=f"Run `{install('local')}`. A guard in another process needs none of them: "
+            "use RemoteImageGuard.",
         )

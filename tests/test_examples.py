@@ -5,6 +5,7 @@ torch and the frameworks are already imported.
 """
 
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -39,6 +40,13 @@ PROGRAMS = [
     pytest.param(path, marks=() if path.stem in QUICK else pytest.mark.evidence, id=path.stem)
     for path in EXAMPLES
 ]
+
+
+def test_each_is_in_the_index() -> None:
+    index = (EXAMPLES[0].parent / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[`(\w+\.py)`\]\((\w+\.py)\) \|", index, flags=re.MULTILINE)
+    assert sorted(rows) == [(path.name, path.name) for path in EXAMPLES]
+
 
 Run = Callable[[Path], str]
 

@@ -1,8 +1,10 @@
 """Without torch, whatever would run a model says so in one typed error that names the remedy."""
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,7 @@ def without() -> dict[str, dict[str, str]]:
 
 
 def is_clear(text: str) -> bool:
-    return "need open_clip, ot," in text and "Run `pip install guardalign-middleware`" in text
+    return "need open_clip, ot," in text and "Run `pip install 'guardalign-core[local]'`" in text
 
 
 def test_a_name_works_or_says_what_it_needs(without: dict[str, dict[str, str]]) -> None:
@@ -51,7 +53,7 @@ def test_every_command_says_what_it_needs(without: dict[str, dict[str, str]]) ->
     ends = dict(without["ends"])
     assert set(without["commands"]) == {*ends, "audit", "doctor", "report"}
     for name in ("serve", "playground"):
-        assert f"pip install 'guardalign-middleware[{name}]'" in str(ends.pop(name))
+        assert local_extra.install(name) in str(ends.pop(name))
     for name, (status, text) in ends.items():
         assert status == 3, name
         assert is_clear(text), text
@@ -60,5 +62,20 @@ def test_every_command_says_what_it_needs(without: dict[str, dict[str, str]]) ->
 def test_a_local_chat_model_is_refused_when_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_extra, "find_spec", lambda name: None if name == "torch" else name)
     for handle in (handles.LazyChain, handles.LazyGuard):
-        with pytest.raises(ConfigError, match=r"need torch, which .* guardalign-middleware`"):
+        with pytest.raises(ConfigError, match=r"need torch, which .* 'guardalign-core\[local\]'`"):
             handle("mini")
+
+
+def test_every_command_names_an_extra_of_the_distribution_that_is_installed() -> None:
+    root = Path(__file__).parents[1]
+    core = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = set()
+    for file in (root / "guardalign_middleware").rglob("*.py"):
+        code = file.read_text(encoding="utf-8")
+        asked |= set(re.findall(r"\b(?:install|require_extra)\([\"']([a-z-]+)[\"']", code))
+        # Only one place spells the command, and no index has the whole before its release.
+        assert "guardalign-middleware[" not in code, file
+        assert "guardalign-core[" not in code or file.name == "local_extra.py", file
+    assert {"fast", "local", "pdf", "report", "serve", "tables", "words"} <= asked
+    assert asked <= set(core["optional-dependencies"])
+    assert local_extra.install("serve") == f"pip install '{core['name']}[serve]'"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -85,3 +87,31 @@ def test_each_extra_is_named_where_people_read_what_to_install(page: str) -> Non
     text = (ROOT / page).read_text(encoding="utf-8")
     extras = set(CORE["optional-dependencies"]) - {"local"}
     assert {name for name in extras if f"`{name}`" not in text} == set()
+
+
+def made(folder: Path, target: str) -> list[str]:
+    """What make would run."""
+    told = subprocess.run(
+        ["make", "--dry-run", target], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return told.stdout.splitlines()
+
+
+def test_the_demo_installs_what_runs_models_and_no_tools_of_development(tmp_path: Path) -> None:
+    for name in ("Makefile", "constraints.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "packaging" / "guardalign-middleware").mkdir(parents=True)
+    shutil.copy(
+        ROOT / "packaging/guardalign-middleware/pyproject.toml",
+        tmp_path / "packaging/guardalign-middleware",
+    )
+    first = made(tmp_path, "demo")
+    assert any(line.endswith("--editable '.[local]'") for line in first)
+    assert not any("--group dev" in line for line in first)
+    # Whatever develops here has all of it already.
+    marks = made(tmp_path, "setup")[-1].split()
+    assert marks[0] == "touch"
+    (tmp_path / ".venv").mkdir()
+    for mark in marks[1:]:
+        (tmp_path / mark).touch()
+    assert made(tmp_path, "demo") == [".venv/bin/guardalign demo"]

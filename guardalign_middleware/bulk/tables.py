@@ -16,6 +16,7 @@ from typing import Any
 from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.local_extra import install
 from guardalign_middleware.writing import replaced
 
 ROWS = 64
@@ -124,7 +125,7 @@ def parquet_library() -> Any:
     except ImportError as error:
         raise ConfigError(
             "Reading and writing tables needs pyarrow.",
-            remedy="Install it with: pip install 'guardalign-middleware[tables]'",
+            remedy=f"Install it with: {install('tables')}",
         ) from error
 
 

@@ -33,9 +33,10 @@ _CAPTION = (
 def run_demo(folder: Path) -> int:
     """Answer every scene in three ways, print a table, and write the pictures.
 
-    For each scene: `NN-NAME.png` as drawn, `NN-NAME-overlay.png` with the findings, and
-    `NN-NAME-clean.png` as shown to the model (absent if blocked). `masked-scene.png` shows these
-    three side by side for the first masked scene.
+    For each scene: `NN-NAME.png` as drawn, `overlays/NN-NAME.png` with the findings, and
+    `clean/NN-NAME.png` as shown to the model (absent if blocked). `overlays/masked-scene.png`
+    shows these three side by side for the first masked scene. What is drawn over stands apart, so
+    that a scan of `*.png` is one of the scenes.
 
     Returns:
         The exit status 0.
@@ -44,7 +45,7 @@ def run_demo(folder: Path) -> int:
         ConfigError: the folder cannot be created.
         ModelLoadError: the shipped models are missing or damaged.
     """
-    make_folder(folder)
+    overlays, clean = make_folder(folder / "overlays"), make_folder(folder / "clean")
     without_loading_bars()
     with err().status("loading the miniature models") as status:
         chain = GuardAlign.from_preset("mini")
@@ -66,29 +67,25 @@ def run_demo(folder: Path) -> int:
         cleaned = chain.guard.sanitize_many(images)
         status.update("writing the pictures")
         for item in cleaned:
-            _write(folder, item)
+            name = f"{item.original.source}.png"
+            item.original.to_pil().save(folder / name)
+            item.overlay().save(overlays / name)
+            # A file from an earlier run must not suggest that a blocked image was forwarded.
+            (clean / name).unlink(missing_ok=True)
+            if item.image is not None:
+                item.image.to_pil().save(clean / name)
         masked = next((item for item in cleaned if item.verdict.decision == "mask"), None)
         if masked is not None:
-            _side_by_side(masked).save(folder / "masked-scene.png")
+            _side_by_side(masked).save(overlays / "masked-scene.png")
     answers = [
         tuple(answer.text for answer in row) for row in zip(bare, prefixed, guarded, strict=True)
     ]
     console = out(soft_wrap=False)
     console.print(_table(scenes, answers, cleaned))
     console.print(f"[dim]{_CAPTION}[/]")
-    console.print(f"Pictures: {plain(str(folder))}/")
+    place = plain(str(folder))
+    console.print(f"Scenes: {place}/, findings: {place}/overlays/, cleaned: {place}/clean/")
     return ALLOWED
-
-
-def _write(folder: Path, item: SanitizedImage) -> None:
-    name = item.original.source
-    item.original.to_pil().save(folder / f"{name}.png")
-    item.overlay().save(folder / f"{name}-overlay.png")
-    # A file from an earlier run must not suggest that a blocked image was forwarded.
-    clean = folder / f"{name}-clean.png"
-    clean.unlink(missing_ok=True)
-    if item.image is not None:
-        item.image.to_pil().save(clean)
 
 
 def _side_by_side(item: SanitizedImage) -> Image.Image:

@@ -264,9 +264,12 @@ def describe(verdict: Verdict) -> str:
     if verdict.fault is not None:
         return f"[bold red]fault[/] {plain(verdict.source)}  not scanned: {plain(verdict.fault)}"
     observed = "" if verdict.would_be is None else f" ({verdict.would_be})"
+    # Of an allowed picture the nearest category is no finding.
+    allowed = "allow" in {verdict.decision, verdict.would_be}
     line = (
         f"[{style}]{verdict.decision + observed:5}[/] {plain(verdict.source)}  "
-        f"{plain(verdict.category)} {verdict.distance:.3f} {against(verdict)}"
+        f"{'distance' if allowed else plain(verdict.category)} "
+        f"{verdict.distance:.3f} {against(verdict)}"
     )
     boxes = ", ".join(
         f"{plain(region.category)} at {region.box}"

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from guardalign_middleware.errors import ConfigError, ModelLoadError
+from guardalign_middleware.local_extra import install
 
 RECIPE = "dynamic int8, 7-bit weights by channel in MatMul, one picture at a time, 1"
 """Part of the encoder's fingerprint: change it whenever embeddings change."""
@@ -103,7 +104,7 @@ def require_packages() -> None:
     if missing:
         raise ConfigError(
             f"encoder.precision int8 needs {', '.join(missing)}.",
-            remedy="pip install 'guardalign-middleware[fast]'",
+            remedy=install("fast"),
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.first_day.checks import Check
+from guardalign_middleware.local_extra import install
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 CORE = "guardalign-core"
 OLDEST = (3, 11)
 _Requirement = tuple[str, str, Callable[[str], bool]]
-_REPAIR = "pip install --upgrade 'guardalign-middleware'"
+_REPAIR = install("local")
 
 
 def check_python() -> Check:
@@ -43,7 +44,7 @@ def check_packages(of: Distribution | None = None) -> Check:
             "packages",
             "unknown",
             "the package runs from a folder and is not installed, so nothing says what it needs",
-            _REPAIR,
+            "In that folder: pip install -e '.[local]'",
         )
     wrong, seen = [], {}
     for name, wanted, needed in _requirements(_parsed(core), "local"):
@@ -101,11 +102,6 @@ def needed_extras(config: GuardAlignConfig) -> dict[str, str]:
         and "runner.device_map is set",
     }
     return {name: why for name, why in reasons.items() if why}
-
-
-def install(extra: str) -> str:
-    """The command that installs an extra."""
-    return f"pip install 'guardalign-middleware[{extra}]'"
 
 
 def _parsed(core: Distribution) -> list[Requirement]:

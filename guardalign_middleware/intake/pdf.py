@@ -20,6 +20,7 @@ from guardalign_middleware.intake.budget import (
     spend,
 )
 from guardalign_middleware.intake.pdf_process import open_process
+from guardalign_middleware.local_extra import install
 from guardalign_middleware.types import CanonicalImage
 
 _HEADER = b"%PDF-"
@@ -120,7 +121,7 @@ def pdf_not_allowed(source: str, *, otherwise: str = "pass its pages as images")
         f"{source} is a PDF file.",
         reason="pdf_not_allowed",
         source=source,
-        remedy=f'Set intake.pdf to pages (pip install "guardalign-core[pdf]"), or {otherwise}.',
+        remedy=f"Set intake.pdf to pages ({install('pdf')}), or {otherwise}.",
     )
 
 

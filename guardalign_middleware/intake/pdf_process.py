@@ -24,6 +24,7 @@ from guardalign_middleware.bare_python import (
 )
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.errors import GuardError, ImageRejected
+from guardalign_middleware.local_extra import install
 
 PROCESSES = 2
 """How many files are drawn at the same time; further ones wait."""
@@ -161,7 +162,7 @@ def not_installed(source: str, detail: str = "") -> ImageRejected:
         f"{f' ({detail})' if detail else ''}.",
         reason="format_not_installed",
         source=source,
-        remedy='Run pip install "guardalign-core[pdf]".',
+        remedy=f"Run {install('pdf')}.",
     )
 
 

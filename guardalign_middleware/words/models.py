@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guardalign_middleware.errors import ConfigError, ModelLoadError
+from guardalign_middleware.local_extra import install
 from guardalign_middleware.provenance import Provenance, check_pins, note_files
 from guardalign_middleware.words.sessions import cpu_session
 
@@ -33,7 +34,7 @@ DIGESTS = {
 }
 """SHA-256 of the weight files of RapidOCR 3.10."""
 
-_REMEDY = "pip install 'guardalign-middleware[words]'"
+_REMEDY = install("words")
 
 
 @dataclass(eq=False)

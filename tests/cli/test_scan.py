@@ -39,6 +39,17 @@ def test_a_line_marks_what_is_only_reported() -> None:
     )
 
 
+@pytest.mark.parametrize("observing", [False, True])
+def test_the_nearest_category_is_no_finding_in_an_allowed_picture(observing: bool) -> None:
+    verdict = make_verdict(plain_image(), [])
+    assert verdict.decision == "allow"
+    if observing:
+        verdict = replace(verdict, decision="observe", would_be="allow")
+    line = Text.from_markup(describe(verdict)).plain
+    assert f"test.png  distance {verdict.distance:.3f} > 0.400" in line
+    assert verdict.category not in line
+
+
 def run(
     monkeypatch: pytest.MonkeyPatch,
     *arguments: object,

@@ -10,7 +10,13 @@ ROOT = Path(__file__).parents[2]
 PAGES = tuple(
     sorted(
         path.relative_to(ROOT).as_posix()
-        for pattern in ("*.md", "docs/**/*.md", "integrations/*/*.md", "packaging/*/*.md")
+        for pattern in (
+            "*.md",
+            "docs/**/*.md",
+            "examples/*.md",
+            "integrations/*/*.md",
+            "packaging/*/*.md",
+        )
         for path in ROOT.glob(pattern)
     )
 )

@@ -14,6 +14,7 @@ from tests.promises.test_promises_page import names_in
 RUN_BY = {
     "README.md": "tests/test_readme.py::test_the_python",
     "docs/adding-a-model-family.md": "tests/docs/test_python.py::test_the_page_about_families",
+    "docs/agents.md": "tests/docs/test_python.py::test_a_page_of_two_frameworks_runs_as_written",
     "docs/concepts.md": "tests/docs/test_concepts.py::test_the_page_runs_as_written",
     "docs/evaluate.md": "tests/evaluation/report/test_report.py::test_the_page_runs_as_written",
     "docs/failures.md": "tests/test_conversations_go_on.py::test_the_page_runs_as_written",
@@ -33,6 +34,7 @@ RUN_BY = {
     "docs/output.md": "tests/test_docs.py::test_the_python_of_the_page_about_output",
     # Compiled only: it mounts the page, which tests/playground does in a browser.
     "docs/playground.md": "tests/playground/test_page.py::test_links_commands_and_code_exist",
+    "docs/rag.md": "tests/docs/test_python.py::test_a_page_of_two_frameworks_runs_as_written",
     "docs/remote-guard.md": "tests/remote/test_page.py::test_the_code",
     "docs/scale.md": "tests/scale/cluster/test_dataset.py::test_the_code_of_the_page_runs",
     "docs/serve.md": "tests/serving/test_page.py::test_the_code_of_clients",

@@ -99,10 +99,14 @@ def test_a_command_is_spelled_right(words: list[str]) -> None:
     program, arguments = words[0].rsplit("/", 1)[-1], words[1:]
     if program == "guardalign":
         parse(arguments)
+    elif program == ".":
+        assert arguments == [".venv/bin/activate"]
     elif program == "make":
         assert {word for word in arguments if "=" not in word} <= targets()
     elif program in {"python", "python3"} and arguments[:1] == ["-m"]:
         assert find_spec(arguments[1]), arguments
+    elif program == "python":
+        assert (ROOT / arguments[0]).is_file(), words
     elif program == "pip":
         assert arguments[0] == "install"
         for word in arguments[1:]:

@@ -45,6 +45,19 @@ def folder(after_the_demo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return after_the_demo
 
 
+def run_page(page: str) -> list[str]:
+    """Runs all Python of a page in one namespace; what its comments say is printed."""
+    names: dict[str, Any] = {}
+    promised = []
+    for block in blocks_of(f"docs/{page}.md"):
+        if block.language != "python":
+            continue
+        exec(compile(block.code, f"{page}.md", "exec"), names)
+        prints = [line for line in block.code.splitlines() if "print(" in line and "  # " in line]
+        promised += [line.split("  # ")[1].split(":")[0].split(",")[0] for line in prints]
+    return promised
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
@@ -56,20 +69,27 @@ def folder(after_the_demo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_a_page_runs_as_written(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each line that a comment says is printed, is."""
-    names: dict[str, Any] = {}
-    promised = []
-    for block in blocks_of(f"docs/{page}.md"):
-        if block.language != "python":
-            continue
-        exec(compile(block.code, f"{page}.md", "exec"), names)
-        prints = [line for line in block.code.splitlines() if "print(" in line and "  # " in line]
-        promised += [line.split("  # ")[1].split(":")[0].split(",")[0] for line in prints]
+    promised = run_page(page)
     said = capsys.readouterr().out
     if page == "troubleshooting":
         promised = ["unknown_format"]
     for words in promised:
         assert words in said
     assert said
+
+
+# As in a program, where the deprecations of the frameworks' own code are no errors.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("page", ["agents", "rag"])
+def test_a_page_of_two_frameworks_runs_as_written(
+    page: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_page(page)
+    said = capsys.readouterr().out
+    expected = {"agents": ["['mask']", "True"], "rag": ["mask", "mask", "0 left"]}
+    assert said.splitlines() == expected[page]
 
 
 @pytest.mark.evidence

@@ -89,7 +89,7 @@ class TestBroken:
         status, checks = examined("mini")
         assert status == 1
         assert "torch" in failed(checks)["models"]["found"]
-        assert "pip install 'guardalign-middleware[local]'" in failed(checks)["models"]["remedy"]
+        assert "pip install 'guardalign-core[local]'" in failed(checks)["models"]["remedy"]
 
     def test_a_hub_that_does_not_answer(self, hub: Hub, preset: Any) -> None:
         hub.faults.refused = 503
@@ -202,7 +202,7 @@ class TestPackages:
         words = config.words.model_copy(update={"mode": "guard"})
         needs, rest = check_extras(config.model_copy(update={"words": words}), core)
         assert (needs.name, needs.result) == ("extra words", "failed")
-        assert needs.remedy == "pip install 'guardalign-middleware[words]'"
+        assert needs.remedy == "pip install 'guardalign-core[words]'"
         assert (rest.result, rest.details["missing"]["pdf"]) == ("ok", installation.install("pdf"))
         assert "pdf" in rest.found
         assert "words" not in rest.found

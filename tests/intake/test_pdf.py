@@ -360,7 +360,7 @@ class TestTheProcess:
         monkeypatch.setattr(bare_python, "find_spec", lambda name: None)
         error = rejected(drawn_pdf(BLUE_PAGE))
         assert error.reason == "format_not_installed"
-        assert 'pip install "guardalign-core[pdf]"' in error.remedy
+        assert "pip install 'guardalign-core[pdf]'" in error.remedy
 
     def test_a_library_that_does_not_load_is_named(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -97,7 +97,7 @@ def test_verdicts_and_cleaned_pictures_are_those_of_a_local_guard(
 def test_what_needs_models_names_the_remedy(tmp_path: Path) -> None:
     done = light(tmp_path, PYTHON.parent / "guardalign", "demo")
     assert done.returncode == 3
-    assert "pip install guardalign-middleware" in done.stderr
+    assert "pip install 'guardalign-core[local]'" in done.stderr
     script = "from langchain_guardalign import ChatGuardAlign; ChatGuardAlign(preset='mini')"
     assert (
         "ConfigError: Models in this process need" in light(tmp_path, PYTHON, "-c", script).stderr

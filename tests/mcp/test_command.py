@@ -78,7 +78,7 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_extra, "find_spec", lambda name: None if name == "uvicorn" else name)
     result = invoke("--url", "http://127.0.0.1:1/mcp")
     assert result.exit_code == 3
-    assert "guardalign-middleware[mcp]" in " ".join(result.output.split())
+    assert "guardalign-core[mcp]" in " ".join(result.output.split())
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def test_a_missing_extra_is_an_error_that_names_it(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == missing else find(name)
     )
-    with pytest.raises(ConfigError, match=r"pip install 'guardalign-middleware\[words\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'guardalign-core\[words\]'"):
         ReadingModels.load(1)
 
 

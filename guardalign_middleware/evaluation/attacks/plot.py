@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.attacks.report import AttackReport, AttackRow
 from guardalign_middleware.evaluation.metrics import Estimate
+from guardalign_middleware.local_extra import install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,9 +31,7 @@ def save_plot(report: AttackReport, path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError(
-            "Plots need matplotlib.", remedy="pip install 'guardalign-middleware[report]'"
-        ) from error
+        raise ConfigError("Plots need matplotlib.", remedy=install("report")) from error
     families = len({row.family for row in report.attacks})
     height = 1.2 + _ROW_INCHES * (len(report.attacks) + families)
     figure = Figure(figsize=(11, height), dpi=100, layout="constrained")

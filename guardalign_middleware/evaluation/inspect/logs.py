@@ -18,6 +18,7 @@ from guardalign_middleware.evaluation.choices import SUITE_NAMES, manifest_of
 from guardalign_middleware.evaluation.experiment import RunFolder
 from guardalign_middleware.evaluation.judges import BLOCKED, Judgement, Label, add_judgements
 from guardalign_middleware.evaluation.lines import Record
+from guardalign_middleware.local_extra import install
 from guardalign_middleware.replies import FinishReason
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def _log(path: Path) -> EvalLog:
     except ImportError as error:
         raise ConfigError(
             f"Reading {path} needs Inspect.",
-            remedy="Install it with: pip install 'guardalign-middleware[eval]'",
+            remedy=f"Install it with: {install('eval')}",
         ) from error
     try:
         return read_eval_log(str(path), exclude_fields=set(_UNREAD))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.local_extra import install
 from guardalign_middleware.replies import CalibrationReport
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ def plot_prefix_attention(
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator, PercentFormatter
     except ImportError as error:
-        raise ConfigError(
-            "Drawing needs matplotlib.", remedy="pip install 'guardalign-middleware[report]'"
-        ) from error
+        raise ConfigError("Drawing needs matplotlib.", remedy=install("report")) from error
     layers = [layer for layer, _ in plain.prefix_attention]
     if not layers or layers != [layer for layer, _ in calibrated.prefix_attention]:
         raise ConfigError(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load
 
 from guardalign_middleware.errors import ConfigError, ModelLoadError
+from guardalign_middleware.local_extra import install
 from guardalign_middleware.words.plain import plain
 from guardalign_middleware.words.sessions import cpu_session
 
@@ -69,7 +70,7 @@ class OrderNetwork:
         except ImportError as error:
             raise ConfigError(
                 "The classifier of orders needs the extra `words`.",
-                remedy="pip install 'guardalign-middleware[words]'",
+                remedy=install("words"),
             ) from error
         try:
             files = [(folder / name).read_bytes() for name in (NETWORK, PIECES, ROWS)]

@@ -32,7 +32,7 @@ def test_what_is_a_log(tmp_path: Path) -> None:
 def test_reading_one_needs_inspect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "inspect_ai.log", None)
     (tmp_path / "a.eval").touch()
-    with pytest.raises(ConfigError, match=r"pip install 'guardalign-middleware\[eval\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'guardalign-core\[eval\]'"):
         run_report(tmp_path, tmp_path / "page.html", data=None, judge=None)
 
 
