@@ -154,7 +154,7 @@ class GuardedSequence(_Composed, RunnableSequence[Any, Any]):
         first, second, *rest = self.steps
         if not keywords or not isinstance(first, Guarding) or first._image_guard() is not first:
             return None
-        return type(self)(first, second.bind(**keywords), *rest, name=self.name)
+        return _sequence(first, second.bind(**keywords), *rest, name=self.name)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """As LangChain's."""
