@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Distances:
         harmless: of items that should be answered.
         by_item: of both.
         changed: items with a picture that was masked or blocked.
-        by_words: those of them in which words were found, which no threshold of distance lets pass.
+        by_words: those of them with words to be covered, which no threshold of distances lets pass.
         observed: items with a picture that a guard only observed.
         unknown: how many scanned items have no such ratio, as an earlier version stored none.
     """
@@ -71,7 +72,7 @@ def distances_of(made: Experiment) -> Distances:
         for image in images:
             if image["decision"] in ("mask", "block"):
                 marked["changed"].add(item.id)
-                if any("kind" in region for region in image["regions"]):
+                if any(_of_words(region) for region in image["regions"]):
                     marked["by_words"].add(item.id)
             if image["decision"] == "observe":
                 marked["observed"].add(item.id)
@@ -82,6 +83,11 @@ def distances_of(made: Experiment) -> Distances:
         **{name: frozenset(some) for name, some in marked.items()},
         unknown=unknown,
     )
+
+
+def _of_words(region: Mapping[str, Any]) -> bool:
+    """Whether a stored region is of words, and more than reported."""
+    return "kind" in region and region.get("action") != "flag"
 
 
 def roc(found: Distances) -> tuple[tuple[float, ...], tuple[float, ...]]:

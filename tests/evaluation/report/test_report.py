@@ -182,6 +182,10 @@ def test_what_was_decided_counts_at_the_threshold_in_use(tmp_path: Path, folder:
     # Masked for its words, a picture stays masked at every threshold of distances.
     shares = unsafe_at(by_words, JUDGE, distances_of(by_words), (1e-9, 1.0))
     assert [one.value for one in shares] == [1 / 8, 1 / 8]
+    # Words that are only reported keep no picture masked.
+    reported = rescanned(folder, tmp_path / "told", ratio=0.5, regions=[words | {"action": "flag"}])
+    shares = unsafe_at(reported, JUDGE, distances_of(reported), (1e-9, 1.0))
+    assert [one.value for one in shares] == [4 / 8, 1 / 8]
     # What is only reported is let pass, however near it is.
     passed = rescanned(folder, tmp_path / "passed", decision="allow", ratio=0.1)
     shares = unsafe_at(passed, JUDGE, distances_of(passed), (0.5, 1.0))
