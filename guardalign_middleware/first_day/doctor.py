@@ -20,9 +20,8 @@ from guardalign_middleware.first_day.installation import (
     check_extras,
     check_packages,
     check_python,
-    install,
 )
-from guardalign_middleware.local_extra import LIBRARIES
+from guardalign_middleware.local_extra import LIBRARIES, install
 
 if TYPE_CHECKING:
     from guardalign_middleware.first_day.downloads import Download, Need
