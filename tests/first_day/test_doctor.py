@@ -14,9 +14,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from guardalign_middleware import local_extra
 from guardalign_middleware.cli import app
 from guardalign_middleware.config import GuardAlignConfig
-from guardalign_middleware.first_day import doctor, installation, machine
+from guardalign_middleware.first_day import doctor, machine
 from guardalign_middleware.first_day.installation import check_extras, check_packages
 from guardalign_middleware.preset_files import find_preset
 from tests.hub.double import HOSTS, Hub
@@ -203,7 +204,7 @@ class TestPackages:
         needs, rest = check_extras(config.model_copy(update={"words": words}), core)
         assert (needs.name, needs.result) == ("extra words", "failed")
         assert needs.remedy == "pip install 'guardalign-core[words]'"
-        assert (rest.result, rest.details["missing"]["pdf"]) == ("ok", installation.install("pdf"))
+        assert (rest.result, rest.details["missing"]["pdf"]) == ("ok", local_extra.install("pdf"))
         assert "pdf" in rest.found
         assert "words" not in rest.found
 
