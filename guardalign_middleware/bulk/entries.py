@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from guardalign_middleware.bulk.copies import PARTS
 from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.folders import Kind, look
-from guardalign_middleware.bulk.names import as_path, has_name
+from guardalign_middleware.bulk.names import STDIN, as_path, has_name
 from guardalign_middleware.bulk.tables import is_table, table_entries
 from guardalign_middleware.bulk.tars import is_tar, tar_entries
 from guardalign_middleware.config import IntakePolicy
@@ -110,7 +110,9 @@ def from_stdin(entry: Entry, policy: IntakePolicy) -> Entry:
 
 def _expanded(path: str) -> list[str]:
     """The files of a pattern, in order; a path that exists is no pattern."""
-    if not has_name(path) or not glob.has_magic(path) or os.path.lexists(path):
+    if path != STDIN and os.path.lexists(path):
+        return [as_path(path)]
+    if not has_name(path) or not glob.has_magic(path):
         return [path]
     return sorted(map(as_path, glob.glob(path, recursive=True))) or [path]
 
@@ -122,7 +124,8 @@ def _lines(file: Path) -> list[str]:
         raise ConfigError(
             f"Cannot read the list {file}: {error.strerror}.", remedy="Check its path."
         ) from error
-    return [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip()]
+    return [as_path(line) if os.path.lexists(line) else line for line in lines]
 
 
 def place_of(source: str, folder: str = "") -> str:

@@ -167,7 +167,7 @@ class TestNames:
         outer = tar(tmp_path / "s.tar", [("b.tar!c.png", PLAIN), ("a.png#1", PLAIN), ("", PLAIN)])
         inner = tar(tmp_path / "s.tar!b.tar", [("c.png", UNSAFE)])
         assert scan(outer)[0] == 0
-        status, found = scan(outer, inner, copies=None)
+        status, found = scan(outer, inner)
         assert (status, len(found)) == (1, 4)
         assert {row["source"] for row in found[:3]} == {
             f"{outer}!b.tar!c.png",
@@ -175,7 +175,7 @@ class TestNames:
             f"{outer}!#2",
         }
 
-    @pytest.mark.parametrize("pattern", [".", "*", "./*"])
+    @pytest.mark.parametrize("pattern", [".", "*", "./*", "by list", "by name"])
     def test_a_file_may_be_called_like_an_input_that_is_no_file(
         self, scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
     ) -> None:
@@ -186,8 +186,15 @@ class TestNames:
         assert scan(url)[0] == 0
         for name in names:
             (folder / name).write_bytes(UNSAFE)
+        names_file = tmp_path / "names.txt"
+        names_file.write_text("\n".join(names))
         for _ in range(2):
-            status, found = scan(pattern, copies=None)
+            if pattern == "by list":
+                status, found = scan(lists=[names_file])
+            elif pattern == "by name":  # "-" alone is standard input there
+                status, found = scan("./-", *names[1:])
+            else:
+                status, found = scan(pattern)
             assert status == 1
             assert told(found[1:]) == dict.fromkeys(names, "mask")
 
