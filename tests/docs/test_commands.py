@@ -35,6 +35,7 @@ FOREIGN = {
     "python3",
     "systemctl",
 }
+FOREIGN_PACKAGES = {"litellm"}
 ALONE = {"pytest"}
 
 
@@ -84,6 +85,8 @@ def check_requirement(word: str) -> None:
     match = re.fullmatch(r"([a-z.][a-z./-]*)(?:\[([a-z,-]+)\])?", word)
     assert match, word
     name, asked = match[1], set(filter(None, (match[2] or "").split(",")))
+    if name in FOREIGN_PACKAGES:
+        return
     if name.startswith("."):
         assert (ROOT / name / "pyproject.toml").exists(), word
         name = tomllib.loads((ROOT / name / "pyproject.toml").read_text())["project"]["name"]
