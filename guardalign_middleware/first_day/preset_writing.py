@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,9 @@ def write_preset(
     detection["anchors"] = plan.concepts.name
     detection["patches"] = {**detection.get("patches", {}), "max_crops": crops.max_crops}
     if not plan.concepts.exists():
-        _copy(start.detection.anchors, plan.concepts)
+        concepts = start.detection.anchors.read_bytes()
+        with replaced(plan.concepts) as file:
+            file.write(concepts)
     text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100)
     text = text.replace("detection:\n", f"detection:\n{_NO_PROFILE}", 1)
     _write(plan.out, f"{_heading(plan, pinned, crops)}{text}")
@@ -128,16 +129,6 @@ def _heading(plan: Plan, pinned: Sequence[Pinned], crops: PatchChoice) -> str:
         lines.append(f"# {one.need.use}: {one.need.repository}, licence {licence}")
     lines.append(f"# patches: {crops.reason}")
     return "\n".join(lines) + "\n"
-
-
-def _copy(source: Path, target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot write {target}: {error.strerror}.", remedy="Name another file with --out."
-        ) from error
 
 
 def _write(target: Path, text: str) -> None:
