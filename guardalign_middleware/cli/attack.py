@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import count, groupby, islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ from guardalign_middleware.types import CanonicalImage, Verdict
 from guardalign_middleware.writing import check_target, replaced
 
 _SEED = 4_711
+_TRIES = 50
+"""Scenes that are drawn at most for each that is attacked."""
 
 
 def run_attack(
@@ -122,9 +124,12 @@ def _targets(detector: Detector, images: Sequence[CanonicalImage], seed: int) ->
 
 
 def _drawn_targets(detector: Detector, n: int, seed: int) -> list[Target]:
-    drawn = (_scene(number, seed, unsafe=True) for number in count())
+    drawn = (_scene(number, seed, unsafe=True) for number in range(_TRIES * n))
     seen = (one for one in drawn if _scanned(detector, one.image, seed).flagged)
-    return list(islice(seen, n))
+    targets = list(islice(seen, n))
+    if not targets:
+        raise ConfigError("Nothing is found in any of the drawn scenes, so nothing is attacked.")
+    return targets
 
 
 def _drawn_safe(n: int, seed: int) -> list[CanonicalImage]:

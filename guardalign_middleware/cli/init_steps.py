@@ -185,8 +185,8 @@ class FirstDay:
         notes = list(explained_fit(profile))
         if held_out is None:
             notes.append(
-                "Which pictures were held out is not known: the profile was not fitted by the "
-                "step calibrate of this preset."
+                "Which pictures were held out is not known: no step calibrate has kept it for this "
+                "profile."
             )
         fitted = Fitted(profile, held_out or frozenset())
         with err().status("writing the contact sheet"):

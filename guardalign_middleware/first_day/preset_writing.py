@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from guardalign_middleware.first_day.patch_choice import PatchChoice
 from guardalign_middleware.first_day.pinned import Pinned
 from guardalign_middleware.first_day.plan import Plan
 from guardalign_middleware.preset_files import LOCAL_DIR, find_preset, read_preset
-from guardalign_middleware.writing import replaced
+from guardalign_middleware.writing import replaced, unwritable
 
 _NO_PROFILE = "  # profile: the step calibrate adds it here\n"
 _PROFILE = re.compile(r"^  profile:.*\n", re.MULTILINE)
@@ -66,7 +66,9 @@ def write_preset(
     detection["anchors"] = plan.concepts.name
     detection["patches"] = {**detection.get("patches", {}), "max_crops": crops.max_crops}
     if not plan.concepts.exists():
-        _copy(start.detection.anchors, plan.concepts)
+        concepts = start.detection.anchors.read_bytes()
+        with replaced(plan.concepts) as file:
+            file.write(concepts)
     if plan.observe:
         fields |= {"mode": "observe", "audit": {"log": plan.log.name, "key_file": plan.key.name}}
         _write_key(plan.key)
@@ -144,30 +146,14 @@ def _heading(plan: Plan, pinned: Sequence[Pinned], crops: PatchChoice) -> str:
 
 
 def _write_key(target: Path) -> None:
-    try:
+    with unwritable(target), suppress(FileExistsError):
         target.parent.mkdir(parents=True, exist_ok=True)
         with open(target, "x", encoding="ascii", opener=_for_its_owner) as file:
             file.write(f"{secrets.token_hex(32)}\n")
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot write {target}: {error.strerror}.", remedy="Name another file with --out."
-        ) from error
 
 
 def _for_its_owner(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _copy(source: Path, target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot write {target}: {error.strerror}.", remedy="Name another file with --out."
-        ) from error
 
 
 def _write(target: Path, text: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from guardalign_middleware.cli import attack
 from guardalign_middleware.cli.attack import run_attack
+from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.testing import picture, png, red_detector
 from guardalign_middleware.types import CanonicalImage
 
@@ -27,7 +28,7 @@ def harmless(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         raise _Stop
 
     monkeypatch.setattr(attack, "load_detector", lambda config: red_detector())
-    monkeypatch.setattr(attack, "_drawn_targets", lambda detector, n, seed: [])
+    monkeypatch.setattr(attack, "_drawn_targets", lambda *_: [])
     monkeypatch.setattr(attack, "run_attacks", stop)
     return names
 
@@ -61,3 +62,12 @@ def test_safe_pictures_that_are_given_are_those_measured(
     harmless.clear()
     attacked()
     assert harmless == ["scene-0", "scene-1"]
+
+
+def test_a_guard_that_finds_nothing_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = red_detector().scan(CanonicalImage(picture().pixels))
+    assert not found.flagged
+    monkeypatch.setattr(attack, "_scanned", lambda *_: found)
+    monkeypatch.setattr(attack, "_TRIES", 2)
+    with pytest.raises(ConfigError, match="nothing is attacked"):
+        attack._drawn_targets(red_detector(), 1, 0)

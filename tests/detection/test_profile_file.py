@@ -34,6 +34,21 @@ def test_the_fields_are_a_profile() -> None:
     assert second == profile
 
 
+def test_a_full_disk_leaves_the_profile_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "profile.json"
+    parse(fields()).save(path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("guardalign_middleware.writing.os.replace", full)
+    with pytest.raises(ConfigError, match="No space left"):
+        parse({**fields(), "guarantee": "another"}).save(path)
+    assert ThresholdProfile.load(path) == parse(fields())
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
