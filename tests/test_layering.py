@@ -45,6 +45,7 @@ STAGES = (
     "cache",
     "own_loop",
     "listening",
+    "error_kinds",
     "connections",
     "provenance",
     "model_folder",

@@ -10,6 +10,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from guardalign_middleware.error_kinds import anthropic_kind, is_anthropic, openai_kind
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,13 +19,15 @@ CALLBACK = f"{__name__}:middlewares"
 """The value of the variable."""
 _VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 _CODES = {
-    404: ("invalid_request_error", "not_found", "There is no such endpoint."),
-    408: ("invalid_request_error", "timeout", "The request took too long."),
-    429: ("rate_limit_error", "overloaded", "Too many requests are waiting. Ask again later."),
-    503: ("server_error", "unavailable", "No server is ready. Ask again later."),
+    404: ("not_found", "There is no such endpoint."),
+    408: ("timeout", "The request took too long."),
+    413: ("body_too_large", "The request is too large."),
+    429: ("overloaded", "Too many requests are waiting. Ask again later."),
+    503: ("unavailable", "No server is ready. Ask again later."),
+    504: ("timeout", "The server that had the request took too long."),
 }
-_OTHER = ("server_error", "internal_error", "The server that had the request failed.")
-_ANTHROPIC = {404: "not_found_error", 429: "rate_limit_error", 503: "overloaded_error"}
+_REFUSED = ("invalid_value", "The request cannot be taken.")
+_FAILED = ("internal_error", "The server that had the request failed.")
 
 
 def set_up_proxies() -> None:
@@ -97,9 +101,11 @@ def error_body(status: int, path: str) -> bytes:
         status: of HTTP.
         path: of the request.
     """
-    kind, code, message = _CODES.get(status, _OTHER)
-    error = {"message": message, "type": kind, "param": None, "code": code}
-    if not path.startswith("/v1/messages"):
-        return json.dumps({"error": error}).encode()
-    kind = _ANTHROPIC.get(status, "invalid_request_error" if status < 500 else "api_error")
-    return json.dumps({"type": "error", "error": {**error, "type": kind}}).encode()
+    code, message = _CODES.get(status, _REFUSED if status < 500 else _FAILED)
+    kind = anthropic_kind(status) if is_anthropic(path) else openai_kind(status)
+    body: dict[str, Any] = {
+        "error": {"message": message, "type": kind, "param": None, "code": code}
+    }
+    if is_anthropic(path):
+        body = {"type": "error", **body}
+    return json.dumps(body).encode()

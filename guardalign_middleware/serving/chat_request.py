@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.errors import MessageError
 from guardalign_middleware.generation.options import GenerationOptions, Tools
 from guardalign_middleware.serving.called_tools import calls_as_text
 from guardalign_middleware.serving.errors import ApiError
+from guardalign_middleware.serving.routes import StrictBody
 
 Zero = Annotated[float, Field(ge=0, le=0)]
 One = Annotated[float, Field(ge=1, le=1)]
@@ -21,18 +22,14 @@ Stop = (
 )
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class StreamOptions(_Strict):
+class StreamOptions(StrictBody):
     """What a stream holds beside the answer."""
 
     include_usage: bool | None = None
     include_obfuscation: Literal[False] | None = None
 
 
-class ToolFunction(_Strict):
+class ToolFunction(StrictBody):
     """A function that the model may call."""
 
     name: str = Field(min_length=1, max_length=256)
@@ -41,7 +38,7 @@ class ToolFunction(_Strict):
     strict: Literal[False] | None = None
 
 
-class Tool(_Strict):
+class Tool(StrictBody):
     """A tool that the model may call; only functions are supported."""
 
     type: Literal["function"]
@@ -53,13 +50,13 @@ class Tool(_Strict):
         return self.model_dump(exclude_none=True)
 
 
-class TextFormat(_Strict):
+class TextFormat(StrictBody):
     """The only supported format of an answer."""
 
     type: Literal["text"]
 
 
-class ChatRequest(_Strict):
+class ChatRequest(StrictBody):
     """OpenAI's request. Fields with a single accepted value are there for clients that send it.
 
     `user`, `metadata`, `safety_identifier` and `prompt_cache_key` name the caller's own things and

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from guardalign_middleware.error_kinds import anthropic_kind, is_anthropic, openai_kind
 from guardalign_middleware.errors import (
     AuditError,
     BudgetExceeded,
@@ -74,7 +75,7 @@ class ApiError(HTTPException):
         self.message = message
         self.code = code
         self.param = param
-        self.kind = kind or _kind_of(status)
+        self.kind = kind or openai_kind(status)
         self.failure: Failure | None = None
 
     @property
@@ -95,14 +96,12 @@ class ApiError(HTTPException):
     @property
     def anthropic_body(self) -> dict[str, Any]:
         """The error as JSON values in Anthropic's shape, with OpenAI's fields beside."""
-        kind = _ANTHROPIC_KINDS.get(self.status_code)
-        kind = kind or ("invalid_request_error" if self.status_code < 500 else "api_error")
+        kind = anthropic_kind(self.status_code)
         return {"type": "error", "error": {**self.body["error"], "type": kind}}
 
     def response_at(self, path: str) -> JSONResponse:
         """The error as a response of the endpoint at a path, in the shape of its clients."""
-        anthropic = path.startswith("/v1/messages")
-        body = self.anthropic_body if anthropic else self.body
+        body = self.anthropic_body if is_anthropic(path) else self.body
         return JSONResponse(body, self.status_code, self.headers)
 
 
@@ -201,22 +200,6 @@ _MEANING = {
 }
 WORK_ERRORS = (400, 401, 403, 408, 413, 415, 429, 500, 503)
 """What every route that does work can answer."""
-
-
-_ANTHROPIC_KINDS = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-}
-
-
-def _kind_of(status: int) -> str:
-    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-    return kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
 
 
 def _invalid(error: RequestValidationError) -> ApiError:

@@ -20,22 +20,25 @@ class EventStream(Response):
     Args:
         events: encoded events.
         headers: more headers.
+        status: of HTTP.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], headers: Mapping[str, str], status: int = 200
+    ) -> None:
         self._events = events
         # Proxies would otherwise collect the pieces of an answer.
-        super().__init__(
-            headers={**headers, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        )
+        always = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        super().__init__(status_code=status, headers={**headers, **always})
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events as they come."""
         async with aclosing(self._events) as events:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            start = {"status": self.status_code, "headers": self.raw_headers}
+            await send({"type": "http.response.start", **start})
             async for event in events:
                 await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b""})

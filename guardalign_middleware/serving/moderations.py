@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from guardalign_middleware.intake.part import load_part
 from guardalign_middleware.scan_threads import in_scan_thread
 from guardalign_middleware.serving.errors import WORK_ERRORS, ApiError, error_responses
-from guardalign_middleware.serving.routes import strict_router
+from guardalign_middleware.serving.routes import StrictBody, strict_router
 from guardalign_middleware.serving.service import Service
 from guardalign_middleware.turns import Turn
 from guardalign_middleware.types import Verdict
@@ -20,24 +20,20 @@ from guardalign_middleware.types import Verdict
 _NAMES = "omni-moderation-"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class ImageUrl(_Strict):
+class ImageUrl(StrictBody):
     """A `data:` URL, or one whose host the intake policy allows."""
 
     url: str
 
 
-class ImageInput(_Strict):
+class ImageInput(StrictBody):
     """A picture."""
 
     type: Literal["image_url"]
     image_url: ImageUrl
 
 
-class TextInput(_Strict):
+class TextInput(StrictBody):
     """A text, which is refused: the guard judges pictures."""
 
     type: Literal["text"]
@@ -47,7 +43,7 @@ class TextInput(_Strict):
 Part = Annotated[ImageInput | TextInput, Field(discriminator="type")]
 
 
-class ModerationRequest(_Strict):
+class ModerationRequest(StrictBody):
     """OpenAI's request, with pictures as its input.
 
     `model` is that of this server, or the name of OpenAI's own moderation, which its clients send.
@@ -57,7 +53,7 @@ class ModerationRequest(_Strict):
     model: str | None = None
 
 
-class ModerationResult(_Strict):
+class ModerationResult(StrictBody):
     """What was found in all pictures together.
 
     `category_scores` are 1 − the distance of the nearest patch, cut to 0 to 1. They are no
@@ -70,7 +66,7 @@ class ModerationResult(_Strict):
     category_applied_input_types: dict[str, list[Literal["image"]]]
 
 
-class ModerationResponse(_Strict):
+class ModerationResponse(StrictBody):
     """OpenAI's answer, with the guard's verdicts in the order of the pictures."""
 
     id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from guardalign_middleware.config import ServeConfig
 from guardalign_middleware.errors import MessageError
@@ -13,13 +13,10 @@ from guardalign_middleware.generation.options import GenerationOptions, Tools
 from guardalign_middleware.serving.called_tools import calls_as_text
 from guardalign_middleware.serving.chat_request import One, TextFormat, options_of
 from guardalign_middleware.serving.errors import ApiError
+from guardalign_middleware.serving.routes import StrictBody
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class FunctionTool(_Strict):
+class FunctionTool(StrictBody):
     """A function that the model may call; other tools are not supported."""
 
     type: Literal["function"]
@@ -35,19 +32,19 @@ class FunctionTool(_Strict):
         return {"type": "function", "function": fields}
 
 
-class TextOptions(_Strict):
+class TextOptions(StrictBody):
     """The form of an answer."""
 
     format: TextFormat | None = None
 
 
-class ResponsesStreamOptions(_Strict):
+class ResponsesStreamOptions(StrictBody):
     """What a stream holds beside the answer."""
 
     include_obfuscation: Literal[False] | None = None
 
 
-class ResponsesRequest(_Strict):
+class ResponsesRequest(StrictBody):
     """OpenAI's request. Fields with a single accepted value are there for clients that send it.
 
     Nothing is kept, so `previous_response_id`, `conversation` and `store: true` are refused.

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict
 
 from guardalign_middleware.serving.errors import ApiError
 from guardalign_middleware.strict import Malformed, json_value
@@ -16,6 +17,12 @@ from guardalign_middleware.strict import Malformed, json_value
 MAX_DEPTH = 64
 """How deep lists and objects of a request may be nested."""
 _SMALL = 262_144
+
+
+class StrictBody(BaseModel):
+    """A JSON object without unknown fields, whose values are converted to no other type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class StrictRequest(Request):

@@ -42,7 +42,7 @@ async def test_a_full_queue_is_a_429_that_clients_try_again() -> None:
     assert "backpressure" not in answer.text
 
 
-@pytest.mark.parametrize("status", [404, 408, 429, 500, 503])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 413, 418, 429, 500, 502, 503, 504])
 async def test_errors_are_those_of_the_server(status: int) -> None:
     ours = ApiError(status, "text", code="code")
     body = (await ask(proxy(status, b"text/plain", b"Traceback: a secret"))).json()
@@ -50,9 +50,9 @@ async def test_errors_are_those_of_the_server(status: int) -> None:
     assert body["error"].keys() == ours.body["error"].keys()
     anthropic = json.loads(error_body(status, "/v1/messages"))
     assert anthropic.keys() == ours.anthropic_body.keys()
-    if status != 408:
-        assert body["error"]["type"] == ours.kind
-        assert anthropic["error"]["type"] == ours.anthropic_body["error"]["type"]
+    assert body["error"]["type"] == ours.kind
+    assert anthropic["error"]["type"] == ours.anthropic_body["error"]["type"]
+    assert (body["error"]["code"] == "internal_error") == (status in {500, 502})
 
 
 async def test_all_else_passes_as_it_is() -> None:

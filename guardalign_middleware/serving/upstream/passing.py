@@ -166,7 +166,7 @@ class PassedJSON(JSONResponse):
         return text.encode(errors="backslashreplace")
 
 
-class PassedStream(Response):
+class PassedStream(EventStream):
     """The upstream's events, to the byte and as they come.
 
     Args:
@@ -191,37 +191,26 @@ class PassedStream(Response):
             for name in ("content-type", "content-encoding")
             if name in upstream.headers
         }
-        # Proxies would otherwise collect the pieces of an answer.
-        always = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        super().__init__(status_code=upstream.status_code, headers={**headers, **kept, **always})
-        del self.headers["content-length"]
+        super().__init__(self._pieces(), {**headers, **kept}, upstream.status_code)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the pieces."""
-        start = {
-            "type": "http.response.start",
-            "status": self.status_code,
-            "headers": self.raw_headers,
-        }
         with self._observed:
             try:
-                await send(start)
-                await self._send_pieces(send)
+                await super().__call__(scope, receive, send)
             finally:
                 await self._upstream.aclose()
-        await send({"type": "http.response.body", "body": b""})
 
-    async def _send_pieces(self, send: Send) -> None:
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
         try:
             async for piece in self._upstream.aiter_raw():
                 self._observed.spoke()
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                yield piece
         except FAILURES as error:
             self._observed.failed(error)
             # Without the last event, so that no client takes it for a complete answer.
             # The piece before may have been cut anywhere.
-            broken = [b"\n\n", *writer_of(self._dialect, "").error(failure(error))]
-            await send({"type": "http.response.body", "body": b"".join(broken), "more_body": True})
+            yield b"".join([b"\n\n", *writer_of(self._dialect, "").error(failure(error))])
 
 
 _ENDPOINTS = {"chat": "chat/completions", "responses": "responses", "messages": "messages"}
