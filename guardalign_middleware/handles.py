@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 from guardalign_middleware.config import GuardAlignConfig, Mode, RunnerConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.identity import (
-    chain_identity,
+    cache_identity,
     detector_key,
     guard_identity,
     guard_key,
@@ -176,7 +176,7 @@ class LazyChain(_Lazy["GuardAlign"]):
 
     def __init__(self, preset: str | Path | None = None, chain: GuardAlign | None = None) -> None:
         super().__init__(preset, chain, "chain")
-        self._identity = chain_identity(self._config, chain)
+        self._identity = cache_identity(self._config, chain)
         model = None if self.runner_config is None else self.runner_config.model
         if is_miniature(self._config) and model is not None and not is_its_own_model(model):
             self._warn(f"the model {model}", type(self).__name__)
@@ -190,8 +190,9 @@ class LazyChain(_Lazy["GuardAlign"]):
     def identity(self) -> dict[str, Any]:
         """What an answer depends on, as plain JSON values; the same before and after loading.
 
-        `fingerprint` covers the whole config and the contents of the anchor and profile files. Two
-        chains that could answer differently have different fingerprints.
+        `fingerprint` covers the whole config, the contents of the anchor and profile files, names,
+        sizes and times of the weight files in a local folder, and a hook for answers. Two chains
+        that could answer differently have different fingerprints.
         """
         return dict(self._identity)
 

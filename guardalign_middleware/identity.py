@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware import __version__
 from guardalign_middleware.config import DetectionConfig, GuardAlignConfig, RunnerConfig
-from guardalign_middleware.output import NO_INFLUENCE
+from guardalign_middleware.output import NO_INFLUENCE, identity_of
 from guardalign_middleware.preset_files import LOCAL_DIR
+from guardalign_middleware.provenance import Provenance
 from guardalign_middleware.remote import RemoteImageGuard
 from guardalign_middleware.strict import Malformed, is_folder, is_regular, read_bytes
 
@@ -45,7 +46,9 @@ def chain_identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[s
     record = _record(config)
     record["runner"] = None if runner is None else runner.model_dump(mode="json")
     if chain is not None:
-        record["chain"] = [chain.runner.name, *_judged_by(chain.guard)]
+        record["chain"] = [chain.runner.name, _judged_by(chain.guard)]
+        # Answers that a hook has not seen are other ones.
+        record["answered by"] = getattr(chain.runner, "fingerprint", None)
     identity: dict[str, Any] = {"guard": config.name, "fingerprint": _fingerprint(record)}
     if runner is not None:
         identity |= {
@@ -56,6 +59,17 @@ def chain_identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[s
             "calibration_band": list(runner.calibration.band),
         }
     return identity
+
+
+def cache_identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[str, Any]:
+    """`chain_identity`, which here differs also where weights were changed in their folder.
+
+    For caches of answers, for which the digests of gigabytes are too slow. Times of files differ
+    between machines, so nothing that is compared between machines may depend on this.
+    """
+    identity = chain_identity(config, chain)
+    weights = _weights(config, chain)
+    return {**identity, "fingerprint": _fingerprint({**identity, "weights": weights})}
 
 
 def guard_identity(
@@ -154,15 +168,20 @@ def _record(config: GuardAlignConfig) -> dict[str, Any]:
     }
 
 
-def _judged_by(guard: ImageGuard | RemoteImageGuard) -> list[str | None]:
+def _judged_by(guard: ImageGuard | RemoteImageGuard) -> str:
     """What a loaded guard may have been given instead of what its config names."""
     if isinstance(guard, RemoteImageGuard):
-        return [guard.identity["fingerprint"]]
-    profile, words = guard.detector.profile, guard.words
-    return [
-        None if profile is None else profile.fingerprint,
-        None if words is None else words.fingerprint,
-    ]
+        return str(guard.identity["fingerprint"])
+    return identity_of(guard.config, guard.detector, guard.words)
+
+
+def _weights(config: GuardAlignConfig, chain: GuardAlign | None) -> list[Any]:
+    """The runner's weight files: those that were loaded, or those that will be."""
+    loaded: Provenance | None = getattr(chain and chain.runner, "provenance", None)
+    if loaded is not None:
+        files = [[file.path.name, *file.state[2:]] for file in loaded.weights]
+        return [loaded.revision, files]
+    return [] if config.runner is None else _stamps(config.runner.model)
 
 
 def _seen_by(config: GuardAlignConfig) -> list[Any]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,21 @@ from typing import Any
 import pytest
 import yaml
 
-from guardalign_middleware import CalibratedRunner, ConfigError, GuardAlign
-from guardalign_middleware.config import CalibrationConfig, PrefixConfig, RunnerConfig
-from guardalign_middleware.detection import Detector
+from guardalign_middleware import CalibratedRunner, ConfigError, GuardAlign, ImageGuard
+from guardalign_middleware.config import (
+    CalibrationConfig,
+    GuardAlignConfig,
+    PrefixConfig,
+    RunnerConfig,
+)
+from guardalign_middleware.detection import AnchorBank, Detector
 from guardalign_middleware.handles import LazyChain, LazyGuard
-from guardalign_middleware.testing import EchoRunner, red_chain, red_config
+from guardalign_middleware.identity import chain_identity
+from guardalign_middleware.provenance import Provenance, note_files
+from guardalign_middleware.replies import Generated
+from guardalign_middleware.testing import EchoRunner, red_chain, red_config, red_guard
 from guardalign_middleware.testing.guards import red_detector
+from guardalign_middleware.types import Action, Message
 
 
 def preset(tmp_path: Path, **changes: Any) -> Path:
@@ -145,6 +155,62 @@ def test_identity_changes_with_whatever_could_change_an_answer(tmp_path: Path) -
     (tmp_path / "anchors.yaml").write_text("categories: {a: [b]}", encoding="utf-8")
     seen.append(LazyChain(preset=path).identity["fingerprint"])
     assert len(set(seen)) == len(seen)
+
+
+def test_identity_changes_with_the_weights_in_a_folder(tmp_path: Path) -> None:
+    weights = tmp_path / "llava" / "model.safetensors"
+    weights.parent.mkdir()
+    path = preset(tmp_path, runner={"model": str(weights.parent)})
+    seen, compared = [], set()
+    for content in (b"one", b"three"):
+        weights.write_bytes(content)
+        compared.add(chain_identity(GuardAlignConfig.load(path), None)["fingerprint"])
+        seen.append(LazyChain(preset=path).identity)
+        # Of what was loaded, too, whatever became of the folder since.
+        runner: Any = EchoRunner()
+        runner.provenance = Provenance("llava", None, note_files([weights]))
+        seen.append(LazyChain(chain=red_chain(runner=runner)).identity)
+    assert len({one["fingerprint"] for one in seen}) == 4
+    # What is compared between machines knows no times of files.
+    assert len(compared) == 1
+
+
+def test_identity_changes_with_a_hook_for_answers() -> None:
+    class Hook:
+        def __init__(self, fingerprint: object = None) -> None:
+            self.fingerprint = fingerprint
+
+        def __call__(self, messages: Sequence[Message], answer: Generated) -> Generated:
+            return answer
+
+    def identity(hook: Hook | None) -> str:
+        chain = GuardAlign(red_guard(), EchoRunner(), on_output=hook)
+        assert chain_identity(chain.config, chain) == chain_identity(chain.config, chain)
+        return str(LazyChain(chain=chain).identity["fingerprint"])
+
+    own = Hook()
+    hooks = [None, own, own, Hook(), Hook("one"), Hook("two")]
+    # Those of one hook, too: it does not say that it always decides alike.
+    assert len({identity(hook) for hook in hooks}) == len(hooks)
+    assert identity(Hook("one")) == identity(Hook("one"))
+    assert identity(None) == identity(None)
+
+
+def test_identity_changes_with_the_action_of_a_category() -> None:
+    def identities(action: Action) -> tuple[str, str]:
+        plain = red_detector()
+        meter = plain.meters[0]
+        bank = AnchorBank(meter.anchors.categories, meter.anchors.neutral, {"weapon": action})
+        acting = Detector.from_parts(meter.encoder, bank, plain.config, plain.profile)
+        guard = ImageGuard(red_config(), acting)
+        chain = GuardAlign(guard, EchoRunner())
+        return (
+            str(LazyChain(chain=chain).identity["fingerprint"]),
+            str(LazyGuard(guard=guard).identity["fingerprint"]),
+        )
+
+    for flagged, masked in zip(identities("flag"), identities("mask"), strict=True):
+        assert flagged != masked
 
 
 def test_identity_of_a_given_chain_knows_its_runner() -> None:

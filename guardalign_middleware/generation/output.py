@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from typing import Any, Protocol, Unpack, runtime_checkable
+from uuid import uuid4
 
 from guardalign_middleware.config import RunnerConfig
 from guardalign_middleware.errors import GuardError
@@ -22,6 +23,10 @@ OnOutput = Callable[[Sequence[Message], Generated], Generated]
 It may return the answer unchanged or with another text (`dataclasses.replace(answer, text=…)`), or
 raise, which makes the call fail. It is called from several threads, of streams and batches from at
 most `HOOK_THREADS`.
+
+It may have an attribute `fingerprint`, a string that says what it depends on, such as its version.
+Caches share answers between hooks of one fingerprint; a hook without one shares its answers with no
+other hook and no other process.
 """
 
 HOOK_THREADS = 32
@@ -51,6 +56,8 @@ class OutputRunner:
     def __init__(self, runner: Runner, on_output: OnOutput) -> None:
         self.inner = runner
         self._on_output = on_output
+        told: object = getattr(on_output, "fingerprint", None)
+        self._hook = told if isinstance(told, str) else uuid4().hex
         # Threads start when answers are ready, not when requests are: requests that wait have none.
         self._hooks = ThreadPoolExecutor(HOOK_THREADS, thread_name_prefix="guardalign-output")
 
@@ -69,6 +76,11 @@ class OutputRunner:
         """How the model writes tool calls; None if it cannot call any, or in an unknown format."""
         template: Mapping[str, Any] | None = getattr(self.inner, "tool_template", None)
         return template
+
+    @property
+    def fingerprint(self) -> list[Any]:
+        """That of the inner runner, if it has one, and that of the hook."""
+        return [getattr(self.inner, "fingerprint", None), self._hook]
 
     def __getattr__(self, name: str) -> Any:
         """What the inner runner tells of its model, if it does."""

@@ -4,6 +4,8 @@ import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +14,20 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.load import dumpd, load
 from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 
+from guardalign_middleware import GuardAlign
 from guardalign_middleware.config import SanitizeConfig
 from guardalign_middleware.errors import ConfigError, DetectionError, ImageRejected
 from guardalign_middleware.replies import Generated
-from guardalign_middleware.testing import BOX, EchoRunner, all_red, picture, red_chain, red_config
-from guardalign_middleware.types import CanonicalImage
+from guardalign_middleware.testing import (
+    BOX,
+    EchoRunner,
+    all_red,
+    picture,
+    red_chain,
+    red_config,
+    red_guard,
+)
+from guardalign_middleware.types import CanonicalImage, Message
 from langchain_guardalign import ChatGuardAlign
 from langchain_support.agents import ask as question
 from langchain_support.agents import block
@@ -190,6 +201,20 @@ def test_another_guard_is_another_cache_key(runner: EchoRunner) -> None:
     assert masking.invoke(question).text.startswith("echo")
     assert len(runner.calls) == 1
     assert blocking.invoke(question).text == strict.blocked_reply
+
+
+def test_no_answer_from_the_cache_passes_a_hook_by(runner: EchoRunner) -> None:
+    cache, guard = InMemoryCache(), red_guard()
+
+    def withheld(messages: Sequence[Message], answer: Generated) -> Generated:
+        return replace(answer, text="[withheld]")
+
+    plain = ChatGuardAlign(chain=GuardAlign(guard, runner), cache=cache)
+    safe = ChatGuardAlign(chain=GuardAlign(guard, runner, on_output=withheld), cache=cache)
+    assert plain._get_llm_string() != safe._get_llm_string()
+    assert plain.invoke("Hello").text == "echo: Hello"
+    assert safe.invoke("Hello").text == safe.invoke("Hello").text == "[withheld]"
+    assert len(runner.calls) == 2
 
 
 @pytest.mark.filterwarnings("ignore:The function `load` is in beta")
