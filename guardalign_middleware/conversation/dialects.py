@@ -17,6 +17,12 @@ from guardalign_middleware.intake.said import said_in
 DialectName = Literal["chat", "responses", "messages"]
 
 
+def _said(turn: Any) -> str:
+    if isinstance(turn, Mapping) and block_type(turn) is None:
+        return said_in(turn.get("content"))
+    return said_in(turn)
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How requests are written.
@@ -25,11 +31,13 @@ class Dialect:
         name: that of the endpoint, as in `/v1/responses`.
         walk: finds and replaces pictures.
         sender: the core's role of one turn; "" for an unknown one.
+        said: what one turn says, in the words that a model reads.
     """
 
     name: DialectName
     walk: type[ConversationWalk]
     sender: Callable[[Any], str]
+    said: Callable[[Any], str] = _said
 
     def turns(self, body: Body) -> Sequence[Any]:
         """The turns of the conversation; a text by itself is one."""
@@ -41,13 +49,6 @@ class Dialect:
     def senders(self, body: Body) -> list[str]:
         """The core's role of each turn."""
         return [self.sender(turn) for turn in self.turns(body)]
-
-    @staticmethod
-    def said(turn: Any) -> str:
-        """What a turn says, in the words that a model reads."""
-        if isinstance(turn, Mapping) and block_type(turn) is None:
-            return said_in(turn.get("content"))
-        return said_in(turn)
 
 
 def _role(turn: Any) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
-
-from PIL import Image
 
 from guardalign_middleware.conversation.tools import CALLED, Kinds, keys
 from guardalign_middleware.conversation.walk import SEND_IT, ConversationWalk, fields
 from guardalign_middleware.errors import MessageError
+from guardalign_middleware.intake.blank_picture import blank_png
 from guardalign_middleware.intake.dialects import data_url
 from guardalign_middleware.intake.part import block_type
 
@@ -43,7 +41,6 @@ _TOOLS: Kinds = {
     ),
     "tool_search": keys("description execution parameters"),
 }
-_BLANK_SIDE = 64
 
 
 class ResponsesWalk(ConversationWalk):
@@ -103,15 +100,9 @@ class ResponsesWalk(ConversationWalk):
             return {"role": "assistant", "content": note}
         if block_type(block) == "computer_screenshot":
             # Nothing but a picture can stand here.
-            return {"type": "computer_screenshot", "image_url": data_url(_blank())}
+            return {"type": "computer_screenshot", "image_url": data_url(blank_png())}
         if block_type(self._item) == "code_interpreter_call":
             return {"type": "logs", "logs": note}
         if self._item.get("role") == "assistant":
             return {"type": "output_text", "text": note, "annotations": []}
         return {"type": "input_text", "text": note}
-
-
-def _blank() -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (_BLANK_SIDE, _BLANK_SIDE), (128, 128, 128)).save(file, "PNG")
-    return file.getvalue()

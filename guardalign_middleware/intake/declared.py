@@ -183,6 +183,11 @@ def file_bytes(payload: object, count: int | None = None) -> bytes | None:
         return None
 
 
+def begins_like_picture(payload: object) -> bool:
+    """Whether bytes, base64 or a data URL begin like a picture, a film or a PDF file."""
+    return _begin((payload,), starts_like_picture)
+
+
 def _lenient_bytes(payload: object, count: int | None = None) -> bytes | None:
     """The bytes as Python's decoder reads base64: it leaves out characters of other alphabets."""
     if not isinstance(payload, str):

@@ -137,6 +137,24 @@ class Walk(ImageValues):
         """What stands in the place of a block that may not be shown."""
         return note_block(note, block)
 
+    def _instead(
+        self, note: str, block: Mapping[Any, Any], cleaned: Mapping[Any, Any], place: str
+    ) -> Any:
+        """What stands in the place of a refused block, of which everything else was cleaned."""
+        return self._noted(note, block, place)
+
+    def _unshown(self, note: str, slot: ImageSlot, block: Mapping[Any, Any], place: str) -> Any:
+        """What stands in the place of an image block whose picture may not be shown."""
+        return self._noted(note, block, place)
+
+    def _declared(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Declared | None:
+        return declared(block)
+
+    def _judged(
+        self, block: Mapping[Any, Any], found: Declared | None, place: str, mode: Mode
+    ) -> ImageSlot | Refusal | None:
+        return judge(block, found, place, mode)
+
     def _opened(self, value: Any, box: Opened, place: str, mode: Mode) -> Any:
         if isinstance(value, list | tuple) and (data := as_file(value)) is not None:
             cleaned = self._bytes(data, place, mode)
@@ -183,8 +201,8 @@ class Walk(ImageValues):
         return self._withheld(error, value, place, mode)
 
     def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
-        found = None if mode == "words" else declared(block)
-        verdict = judge(block, found, place, mode)
+        found = None if mode == "words" else self._declared(block, place, mode)
+        verdict = self._judged(block, found, place, mode)
         if isinstance(verdict, ImageSlot) and mode != "quoted":
             verdict = self._beside(verdict, found, place, mode)
         if isinstance(verdict, ImageSlot):
@@ -242,9 +260,8 @@ class Walk(ImageValues):
         new = self._replace(dataclasses.replace(found, media=refusal.media, block=block))
         if new.blocks is not None:
             return _Blocks(new.blocks)
-        if new.note is not None:
-            return self._noted(new.note, block, place)
-        return with_items(block, changed) if changed else block
+        cleaned = with_items(block, changed) if changed else block
+        return cleaned if new.note is None else self._instead(new.note, block, cleaned, place)
 
     def _withheld(self, error: MessageError, value: Any, place: str, mode: Mode) -> Any:
         """What cannot be searched: it takes the block around it along, if a model sees that."""
@@ -281,7 +298,7 @@ class Walk(ImageValues):
     def _image(self, slot: ImageSlot, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
         new = self._replace(FoundImage(slot.part, place, mode != "quoted"))
         if new.file is None:
-            return block if new.note is None else self._noted(new.note, block, place)
+            return block if new.note is None else self._unshown(new.note, slot, block, place)
         put = slot.put(new.file)
         return block if put == block else put
 

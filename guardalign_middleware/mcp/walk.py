@@ -9,16 +9,13 @@ like one, is cleaned or taken out; a link to one stays a link.
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
-from PIL import Image
-
+from guardalign_middleware.intake.blank_picture import blank_png
 from guardalign_middleware.intake.block_rules import Refusal
-from guardalign_middleware.intake.declared import declared, file_bytes
-from guardalign_middleware.intake.dialects import encode
+from guardalign_middleware.intake.declared import Declared, declared, file_bytes
+from guardalign_middleware.intake.dialects import ImageSlot, encode
 from guardalign_middleware.intake.extent import picture_format
 from guardalign_middleware.intake.hidden_images import may_hide_image
 from guardalign_middleware.intake.part import block_type
@@ -26,6 +23,13 @@ from guardalign_middleware.intake.text_bytes import read_text
 from guardalign_middleware.intake.type_fields import file_type
 from guardalign_middleware.intake.value_walk import Walk
 from guardalign_middleware.intake.walk_modes import Mode
+from guardalign_middleware.mcp.structures import (
+    are_read,
+    holds_file,
+    is_structure,
+    may_show,
+    without_files,
+)
 
 Fields = Mapping[str, Any]
 
@@ -43,11 +47,13 @@ _WORDS_OF_PARAMS = _WORDS | {"data", "metadata"}
 _VAGUE = frozenset({None, "", "application/octet-stream", "binary/octet-stream"})
 _WITHHELD = "withheld:guardalign"
 _PAGES = "[PDF file: its pages are in the content]"
-_BLANK_SIDE = 64
 
 
 class McpWalk(Walk):
     """One pass over a message; for the arguments, see `ImageValues`."""
+
+    # How the mapping is read that is looked at.
+    _mode: Mode = "block"
 
     def message(self, message: Any) -> Any:
         """A copy of the message with the replacements; the same object if nothing changes."""
@@ -112,7 +118,9 @@ class McpWalk(Walk):
         return [_as_contents(each, _uri_of(item)) for each in blocks]
 
     def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
+        around, self._mode = self._mode, mode
         new = self._walked(block, place, mode)
+        self._mode = around
         if new is not block and isinstance(new, Mapping) and new.get("uri") != block.get("uri"):
             if not str(new.get("uri", "data:")).startswith("data:"):
                 # Clients refuse a result in which a notice stands for an address.
@@ -128,26 +136,73 @@ class McpWalk(Walk):
         if mode == "block" and kind is None and "src" in block:
             # An icon, which clients show to people.
             return self._with_fields(block, place, "words")
-        found = declared(block) if mode == "block" else None
-        if found is not None and found.linked and not found.payloads:
-            return self._with_fields(block, place, "block")
         return super()._mapping(block, place, mode)
+
+    def _declared(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Declared | None:
+        found = super()._declared(block, place, mode)
+        if found is None or mode != "block":
+            return found
+        if is_structure(place):
+            return found if holds_file(found) else None
+        return None if found.linked and not found.payloads else found
+
+    def _judged(
+        self, block: Mapping[Any, Any], found: Declared | None, place: str, mode: Mode
+    ) -> ImageSlot | Refusal | None:
+        verdict = super()._judged(block, found, place, mode)
+        return self._unless_read(verdict, found, place, mode)
+
+    def _beside(
+        self, slot: ImageSlot, found: Declared | None, place: str, mode: Mode
+    ) -> ImageSlot | Refusal | None:
+        verdict = super()._beside(slot, found, place, mode)
+        return self._unless_read(verdict, found, place, mode)
+
+    def _unless_read(
+        self, verdict: ImageSlot | Refusal | None, found: Declared | None, place: str, mode: Mode
+    ) -> ImageSlot | Refusal | None:
+        """None for an object whose pictures are each read as a value by itself."""
+        if not isinstance(verdict, Refusal) or mode != "block" or not is_structure(place):
+            return verdict
+        return None if found is not None and are_read(found) else verdict
+
+    def _address(self, url: str, place: str) -> str:
+        if is_structure(place) and not may_show(url):
+            return self._text(url, place, "words")
+        return super()._address(url, place)
 
     def _refused(
         self, refusal: Refusal, block: Mapping[Any, Any], changed: Mapping[Any, Any], place: str
     ) -> Any:
         new = super()._refused(refusal, block, changed, place)
-        several = isinstance(new, list) and _in_structure(place)
-        return self._noted(_PAGES, block, place) if several else new
+        several = isinstance(new, list) and is_structure(place)
+        return self._instead(_PAGES, block, {**block, **changed}, place) if several else new
+
+    def _instead(
+        self, note: str, block: Mapping[Any, Any], cleaned: Mapping[Any, Any], place: str
+    ) -> Any:
+        found = declared(block) if self._is_own(block, place) else None
+        if found is None or any(map(self._hides_picture, block)):
+            return self._noted(note, block, place)
+        new = without_files(block, cleaned, found, blank_png(), note)
+        return self._noted(note, block, place) if new is cleaned else new
+
+    def _unshown(self, note: str, slot: ImageSlot, block: Mapping[Any, Any], place: str) -> Any:
+        if self._is_own(block, place):
+            return slot.put(blank_png())
+        return super()._unshown(note, slot, block, place)
+
+    def _is_own(self, block: Mapping[Any, Any], place: str) -> bool:
+        """Whether a mapping is an object of a structure, of which only a file has to give way."""
+        return self._mode == "block" and is_structure(place) and not _is_resource(block)
 
     def _noted(self, note: str, block: Mapping[Any, Any], place: str) -> Any:
         """Where a schema says what stands here, something of the same shape."""
-        kind, resource = block_type(block), block.get("resource")
-        if _in_structure(place) and kind == "resource" and isinstance(resource, Mapping):
-            text = {"uri": _uri_of(resource), "mimeType": "text/plain", "text": note}
+        if is_structure(place) and _is_resource(block):
+            text = {"uri": _uri_of(block["resource"]), "mimeType": "text/plain", "text": note}
             return {"type": "resource", "resource": text}
-        if _in_structure(place) and kind == "image":
-            return {"type": "image", "data": encode(_blank()), "mimeType": "image/png"}
+        if is_structure(place) and block_type(block) == "image":
+            return {"type": "image", "data": encode(blank_png()), "mimeType": "image/png"}
         return super()._noted(note, block, place)
 
     def _with_fields(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
@@ -189,21 +244,13 @@ def _with_type(resource: Fields) -> Fields:
     return {**resource, "mimeType": "application/pdf"} if head.startswith(b"%PDF") else resource
 
 
-def _in_structure(place: str) -> bool:
-    """Whether the schema of a tool's output can say what stands here."""
-    return ".structuredContent" in place
+def _is_resource(block: Fields) -> bool:
+    return block_type(block) == "resource" and isinstance(block.get("resource"), Mapping)
 
 
 def _uri_of(resource: Fields) -> str:
     uri = resource.get("uri")
     return uri if isinstance(uri, str) and not may_hide_image(uri) else _WITHHELD
-
-
-@cache
-def _blank() -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (_BLANK_SIDE, _BLANK_SIDE), (128, 128, 128)).save(file, "PNG")
-    return file.getvalue()
 
 
 def _as_contents(block: Fields, uri: str) -> Fields:

@@ -20,7 +20,7 @@ from haystack.dataclasses import (
 from haystack.tools import Tool
 from haystack.utils import Secret
 
-from guardalign_agents import ImageBlocked
+from guardalign_agents import ImageBlocked, haystack
 from guardalign_agents.haystack import GuardAlignImageGuard, GuardedChatGenerator
 from guardalign_middleware import RemoteImageGuard
 from guardalign_middleware.errors import ConfigError, GuardAlignError, Unreachable
@@ -157,6 +157,15 @@ def test_a_safe_picture_stays(guard: RemoteImageGuard) -> None:
     assert [new is old for new, old in zip(cleaned, messages, strict=True)] == [
         *(True, True, False, True)
     ]
+
+
+def test_the_words_of_a_turn_are_those_that_a_model_reads() -> None:
+    """They are judged together with those in its pictures."""
+    said = haystack._DIALECT.said
+    assert said(asked("Fill in", image(SAFE), TextContent("the list."))) == "Fill in\nthe list."
+    assert said(ChatMessage.from_tool("Shot.", CALL)) == "Shot."
+    assert said(PLACES["tool result in the history"](SAFE)[2]) == "Shot."
+    assert said(ANSWER) == "A thing."
 
 
 def test_a_blocked_picture_ends_the_run_before_the_model(guard: RemoteImageGuard) -> None:

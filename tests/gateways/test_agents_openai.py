@@ -206,6 +206,16 @@ async def test_a_tools_unsafe_picture_stays_out_of_the_run(guard: RemoteImageGua
     assert arrived(service.bodies) == [False]
 
 
+async def test_of_a_tools_result_that_cannot_be_looked_at_the_model_reads_why(
+    guard: RemoteImageGuard,
+) -> None:
+    service = Service()
+    tool = shooting(SAFE[:-40], tool_output_guardrails=[image_tool_guardrail(guard)])
+    result = await run(service, "Look.", None, kind="responses", stream=False, tools=[tool])
+    assert "[image not shown: the file is damaged]" in str(result.to_input_list())
+    assert "unsafe" not in str(result.to_input_list())
+
+
 def test_a_tools_guard_takes_only_what_acts(guard: RemoteImageGuard) -> None:
     for option in ("on_unsafe", "on_refused", "on_blocked"):
         with pytest.raises(TypeError, match=option):

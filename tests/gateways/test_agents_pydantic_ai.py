@@ -7,18 +7,23 @@ from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
-from pydantic_ai import Agent
+from pydantic import BaseModel
+from pydantic_ai import Agent, ToolOutput
 from pydantic_ai.messages import (
     AudioUrl,
     BinaryContent,
+    BinaryImage,
     DocumentUrl,
     FilePart,
     ImageUrl,
     ModelMessage,
     ModelRequest,
     ModelResponse,
+    SystemPromptPart,
+    TextContent,
     TextPart,
     ToolCallPart,
+    ToolReturn,
     ToolReturnPart,
     UploadedFile,
     UserPromptPart,
@@ -29,7 +34,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from guardalign_agents import ImageBlocked
+from guardalign_agents import ImageBlocked, pydantic_ai
 from guardalign_agents.pydantic_ai import GuardedModel, ImageGuardCapability
 from guardalign_middleware import RemoteImageGuard
 from guardalign_middleware.errors import GuardAlignError, Unreachable
@@ -154,6 +159,27 @@ async def test_a_cleaned_picture_keeps_its_class_and_detail(guard: RemoteImageGu
     assert messages[0].parts[0].content[1] is picture  # type: ignore[union-attr]
 
 
+async def test_a_picture_keeps_its_name_and_a_class_of_ones_own(guard: RemoteImageGuard) -> None:
+    """Words may name it."""
+
+    class Shot(BinaryContent):
+        pass
+
+    for raw in (SAFE, UNSAFE):
+        pictures = [
+            BinaryContent(raw, media_type="image/png", identifier="photo-1"),
+            BinaryImage(raw, media_type="image/png"),
+            Shot(raw, media_type="image/png", identifier="photo-3"),
+            ImageUrl(url(raw), identifier="photo-4"),
+        ]
+        messages = [asked("Look at photo-1.", *pictures), answered()]
+        seen = await seen_by(lambda model: GuardedModel(model, guard), messages)
+        _, *shown = seen[0].parts[0].content
+        assert [each.identifier for each in shown] == [each.identifier for each in pictures]
+        assert [type(each) for each in shown][:3] == [BinaryContent, BinaryImage, Shot]
+        assert arrived([each.base64 for each in shown]) == [False] * 4
+
+
 async def test_a_picture_of_another_model_is_cleaned(guard: RemoteImageGuard) -> None:
     messages = [asked("Draw."), answered(FilePart(binary(UNSAFE)), TextPart("There."))]
     seen = await seen_by(lambda model: GuardedModel(model, guard), messages)
@@ -173,6 +199,63 @@ async def test_a_blocked_picture_ends_the_run_before_the_model(guard: RemoteImag
         async with agent.run_stream(["Look.", binary(HOPELESS)]):
             pass
     assert service.bodies == []
+
+
+class Thing(BaseModel):
+    """A structured answer."""
+
+    name: str
+
+
+@pytest.mark.parametrize("output", [Thing, ToolOutput(Thing, name="thing")], ids=["usual", "named"])
+async def test_a_blocked_picture_ends_the_run_after_a_structured_answer(
+    guard: RemoteImageGuard, output: Any
+) -> None:
+    """The result of the last run and the new prompt are one request."""
+    seen: list[list[ModelMessage]] = []
+
+    def answer(given: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        seen.append(given)
+        return answered(ToolCallPart(info.output_tools[0].name, {"name": "x"}))
+
+    agent = Agent(GuardedModel(FunctionModel(answer), guard), output_type=output)
+    history = (await agent.run("Look.")).all_messages()
+    with pytest.raises(ImageBlocked):
+        await agent.run(["Look.", binary(HOPELESS)], message_history=history)
+    assert len(seen) == 1
+    await agent.run(["Look.", binary(UNSAFE)], message_history=history)
+    last = seen[-1][-1]
+    assert [type(part) for part in last.parts] == [ToolReturnPart, UserPromptPart]
+    assert arrived(last.parts[1].content[1].base64) == [False]  # type: ignore[union-attr]
+
+
+async def test_a_blocked_picture_of_a_tool_ends_nothing(guard: RemoteImageGuard) -> None:
+    seen: list[ModelMessage] = []
+
+    def answer(given: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        seen[:] = given
+        return answered(*([ToolCallPart("shoot", {}, "c1")] if len(given) == 1 else []))
+
+    agent = Agent(GuardedModel(FunctionModel(answer), guard))
+    agent.tool_plain(
+        lambda: ToolReturn("Shot.", content=["It shows:", binary(HOPELESS)]),
+        name="shoot",
+        description="Shoot.",
+    )
+    await agent.run("Look.")
+    words, shown = seen[-1].parts[1].content
+    assert words == "It shows:"
+    assert "found unsafe" in shown
+
+
+def test_the_words_of_a_turn_are_those_that_a_model_reads() -> None:
+    """They are judged together with those in its pictures."""
+    said = pydantic_ai._DIALECT.said
+    assert said(asked("Fill in", TextContent("the list."), binary(SAFE))) == "Fill in\nthe list."
+    assert said(ModelRequest([SystemPromptPart("Be kind."), UserPromptPart("Look.")])) == "Look."
+    assert said(tool_turns(["Shot.", binary(SAFE)])[2]) == "Shot."
+    assert said(tool_turns("Shot.")[2]) == "Shot."
+    assert said(answered()) == "A thing."
 
 
 @pytest.mark.parametrize("name", ["history", "tool result in the history"])

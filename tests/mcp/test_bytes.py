@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from guardalign_middleware.handles import LazyGuard
 from guardalign_middleware.mcp import MessageGuard
 from guardalign_middleware.testing.harmless import snippets
-from tests.mcp.positions import embedded, prompt, result, tool
+from tests.mcp.harmless_objects import HARMLESS
+from tests.mcp.positions import embedded, notified, prompt, result, tool
 from tests.support.mcp_frames import passed
 
 
@@ -93,6 +94,19 @@ KEPT: dict[str, Any] = {
 def test_what_servers_send_every_day(name: str) -> None:
     raw = json.dumps(KEPT[name], ensure_ascii=False).encode()
     assert passed(GUARD, raw).forward == raw
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_objects_that_sound_like_files(name: str) -> None:
+    """A client checks them against the schema of the tool."""
+    for message in (
+        tool(structuredContent={"x": HARMLESS[name]}),
+        tool(structuredContent={"files": [HARMLESS[name]], "total": 1}),
+        result(x=HARMLESS[name]),
+        notified("example/x", file=HARMLESS[name]),
+    ):
+        raw = json.dumps(message).encode()
+        assert passed(GUARD, raw).forward == raw
 
 
 @pytest.mark.parametrize("name", snippets())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from haystack import component, default_from_dict, default_to_dict
@@ -83,7 +83,21 @@ def _sender(message: Any) -> str:
     return message.role.value if isinstance(message, ChatMessage) else ""
 
 
-_DIALECT = Dialect("chat", _Walk, _sender)
+def _said(message: Any) -> str:
+    if not isinstance(message, ChatMessage):
+        return ""
+    return "\n".join(filter(None, _texts(message._content)))
+
+
+def _texts(contents: Sequence[Any]) -> Iterator[str]:
+    for each in contents:
+        if isinstance(each, TextContent):
+            yield each.text
+        elif isinstance(each, ToolCallResult):
+            yield from [each.result] if isinstance(each.result, str) else _texts(each.result)
+
+
+_DIALECT = Dialect("chat", _Walk, _sender, _said)
 
 
 class _Guarding:

@@ -16,7 +16,7 @@ from openai.types.responses import ResponseFunctionToolCall
 
 from guardalign_agents.guarding import AgentGuard
 from guardalign_middleware import notices
-from guardalign_middleware.conversation import RESPONSES
+from guardalign_middleware.conversation import RESPONSES, CleanedConversation
 from guardalign_middleware.types import PASSES
 
 if TYPE_CHECKING:
@@ -95,6 +95,13 @@ def image_tool_guardrail(
         passes = cleaned.decision is None or cleaned.decision in PASSES
         if passes and "refused" not in found:
             return ToolGuardrailFunctionOutput.allow(found)
-        return ToolGuardrailFunctionOutput.reject_content(notices.UNSAFE, found)
+        return ToolGuardrailFunctionOutput.reject_content(_notice(cleaned), found)
 
     return ToolOutputGuardrail(guardrail_function=check, name=name)
+
+
+def _notice(cleaned: CleanedConversation) -> str:
+    """What the model reads: that a picture is unsafe, or else what could not be looked at."""
+    refused = [each.refused for each in cleaned.outcomes if each.refused is not None]
+    unsafe = any(verdict.flagged for verdict in cleaned.verdicts)
+    return notices.UNSAFE if unsafe or not refused else notices.refused(refused[0])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pydantic_ai.capabilities import AbstractCapability
@@ -48,6 +49,9 @@ from guardalign_middleware.intake.walk_modes import Mode
 
 if TYPE_CHECKING:
     from guardalign_middleware.handles import AnyGuard
+
+# What output tools are called unless they are named.
+_OUTPUT = "final_result"
 
 
 class _Walk(TypedWalk):
@@ -110,8 +114,17 @@ class _Walk(TypedWalk):
         file = file_of(block)
         if file is None:
             return block["text"]
-        metadata = item.vendor_metadata if isinstance(item, BinaryContent | FileUrl) else None
-        return BinaryContent(file[0], media_type=file[1], vendor_metadata=metadata)
+        data, media_type = file
+        if isinstance(item, BinaryContent):
+            # Words may name the picture, also by the name that it had from its bytes.
+            named = {"identifier": item.identifier}  # pydantic's own name of the field
+            return dataclasses.replace(item, data=data, media_type=media_type, **named)
+        return BinaryContent(
+            data,
+            media_type=media_type,
+            identifier=item.identifier,
+            vendor_metadata=item.vendor_metadata,
+        )
 
 
 def _media_type(item: FileUrl) -> str | None:
@@ -131,7 +144,25 @@ def _sender(message: Any) -> str:
     return "tool" if results else "user"
 
 
-_DIALECT = Dialect("chat", _Walk, _sender)
+def _said(message: Any) -> str:
+    """The words of a request or an answer; those of the system are no turn's."""
+    if not isinstance(message, ModelRequest | ModelResponse):
+        return ""
+    return "\n".join(filter(None, (text for part in message.parts for text in _texts(part))))
+
+
+def _texts(part: Any) -> Iterator[str]:
+    if isinstance(part, BaseToolReturnPart):
+        yield part.model_response_str()
+    elif isinstance(part, TextPart):
+        yield part.content
+    elif isinstance(part, UserPromptPart):
+        for item in [part.content] if isinstance(part.content, str) else part.content:
+            if isinstance(item, str | TextContent):
+                yield item if isinstance(item, str) else item.content
+
+
+_DIALECT = Dialect("chat", _Walk, _sender, _said)
 
 
 class GuardedModel(WrapperModel):
@@ -173,7 +204,7 @@ class GuardedModel(WrapperModel):
             ImageRejected, MessageError: something in the newest turns cannot be looked at.
             GuardError: a fault of the guard; the model is not asked.
         """
-        cleaned = await self._cleaned(messages)
+        cleaned = await self._cleaned(messages, model_request_parameters)
         return await super().request(cleaned, model_settings, model_request_parameters)
 
     @asynccontextmanager
@@ -185,7 +216,7 @@ class GuardedModel(WrapperModel):
         run_context: RunContext[Any] | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
         """`request`, piece by piece."""
-        cleaned = await self._cleaned(messages)
+        cleaned = await self._cleaned(messages, model_request_parameters)
         async with super().request_stream(
             cleaned, model_settings, model_request_parameters, run_context
         ) as stream:
@@ -198,26 +229,76 @@ class GuardedModel(WrapperModel):
         model_request_parameters: ModelRequestParameters,
     ) -> RequestUsage:
         """Count cleaned messages: the service is sent them, too."""
-        cleaned = await self._cleaned(messages)
+        cleaned = await self._cleaned(messages, model_request_parameters)
         return await super().count_tokens(cleaned, model_settings, model_request_parameters)
 
     async def compact_messages(
         self, request_context: ModelRequestContext, *, instructions: str | None = None
     ) -> ModelResponse:
         """Have cleaned messages compacted."""
-        cleaned = await self._cleaned(request_context.messages)
+        parameters = request_context.model_request_parameters
+        cleaned = await self._cleaned(request_context.messages, parameters)
         return await super().compact_messages(
             dataclasses.replace(request_context, messages=cleaned), instructions=instructions
         )
 
     async def batch_encode(self, request: Any) -> Any:
         """Encode a request of a batch, cleaned."""
-        cleaned = await self._cleaned(request.messages)
+        parameters = getattr(request, "model_request_parameters", None)
+        cleaned = await self._cleaned(request.messages, parameters)
         return await super().batch_encode(dataclasses.replace(request, messages=cleaned))
 
-    async def _cleaned(self, messages: list[ModelMessage]) -> list[ModelMessage]:
-        cleaned = await self._guard.aclean({"messages": messages}, _DIALECT)
-        return list(cleaned.body["messages"])
+    async def _cleaned(
+        self, messages: list[ModelMessage], parameters: ModelRequestParameters | None
+    ) -> list[ModelMessage]:
+        outputs = [tool.name for tool in parameters.output_tools] if parameters else []
+        split = [_split(message, outputs) for message in messages]
+        turns = [turn for each in split for turn in each]
+        cleaned = await self._guard.aclean({"messages": turns}, _DIALECT)
+        rest = iter(cleaned.body["messages"])
+        return [
+            _joined(message, each, list(islice(rest, len(each))))
+            for message, each in zip(messages, split, strict=True)
+        ]
+
+
+def _split(message: ModelMessage, outputs: Collection[str]) -> Sequence[ModelMessage]:
+    """A request as the turns of a tool and of the user, if a run had ended before the user spoke.
+
+    The result of an output tool ends a run. The next prompt stands in the same request, behind it.
+
+    Args:
+        message: any message.
+        outputs: names of output tools; those of earlier runs are known by the usual name.
+    """
+    if not isinstance(message, ModelRequest):
+        return [message]
+    results = [
+        index for index, part in enumerate(message.parts) if isinstance(part, BaseToolReturnPart)
+    ]
+    ended = any(
+        message.parts[index].tool_name in outputs  # type: ignore[union-attr]
+        or message.parts[index].tool_name.startswith(_OUTPUT)  # type: ignore[union-attr]
+        for index in results
+    )
+    rest = message.parts[results[-1] + 1 :] if ended else []
+    if not any(isinstance(part, UserPromptPart) for part in rest):
+        return [message]
+    return [
+        dataclasses.replace(message, parts=message.parts[: results[-1] + 1]),
+        dataclasses.replace(message, parts=rest, instructions=None),
+    ]
+
+
+def _joined(
+    message: ModelMessage, turns: Sequence[ModelMessage], cleaned: Sequence[ModelMessage]
+) -> ModelMessage:
+    """One message again; the same object if nothing in it has changed."""
+    if all(new is old for new, old in zip(cleaned, turns, strict=True)):
+        return message
+    if len(cleaned) == 1:
+        return cleaned[0]
+    return dataclasses.replace(cleaned[0], parts=[part for each in cleaned for part in each.parts])
 
 
 class ImageGuardCapability(AbstractCapability[Any]):
