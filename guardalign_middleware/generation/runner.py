@@ -285,6 +285,7 @@ class CalibratedRunner:
                 max_new_tokens=settings.options.max_new_tokens,
                 emit=emit,
                 cancelled=cancelled,
+                single_bytes=self._text_of.single_bytes,
             ),
         )
 

@@ -359,6 +359,15 @@ def test_bad_fields_are_a_config_error(model_directory: Callable[[str], Path]) -
         CalibratedRunner.from_pretrained(directory, device="cpu", prefix={"text": "  "})
 
 
+def test_answers_know_the_tokens_of_single_bytes(
+    runner: CalibratedRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner._text_of, "single_bytes", frozenset({5}))
+    options = runner._requests.resolve({})
+    job = runner._job([user("hi")], options, prefix=False, calibrate=False)
+    assert job.decoder._single_bytes == {5}
+
+
 def test_only_the_strength_changes_without_a_new_runner(runner: CalibratedRunner) -> None:
     before = runner.config
     with pytest.raises(AttributeError):

@@ -77,11 +77,17 @@ class TokenText:
     """Turns generated tokens into text; safe to call from several threads.
 
     It copies the tokenizer, so no stream waits for another caller's pictures or text.
+
+    Attributes:
+        single_bytes: tokens of one byte, as in Llama's tokenizer. A row of them is decoded as a
+            whole: if its end is no character, none of it is.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = copy.deepcopy(tokenizer)
         self._lock = threading.Lock()
+        found: Any = tokenizer.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in range(256)])
+        self.single_bytes: frozenset[int] = frozenset(found) - {tokenizer.unk_token_id, None}
 
     def __call__(self, ids: Sequence[int]) -> str:
         """The text of token ids, without special tokens."""
@@ -99,6 +105,7 @@ class RowDecoder:
         max_new_tokens: maximum length of the answer.
         emit: called with every settled piece of text; joined, the pieces equal the final text.
         cancelled: called at each token; True ends the answer.
+        single_bytes: see `TokenText`; text of theirs is settled when another token follows.
     """
 
     def __init__(
@@ -110,6 +117,7 @@ class RowDecoder:
         max_new_tokens: int,
         emit: Callable[[str], None] | None = None,
         cancelled: Callable[[], bool] = lambda: False,
+        single_bytes: Collection[int] = frozenset(),
     ) -> None:
         self.ids: list[int] = []
         self.reason: FinishReason | None = None
@@ -119,6 +127,7 @@ class RowDecoder:
         self._limit = max_new_tokens
         self._emit = emit
         self._cancelled = cancelled
+        self._single_bytes = single_bytes
         # Text that may be the beginning of a stop string is not settled.
         self._reserve = max((len(item) - 1 for item in self._stop), default=0)
         self._sent = ""
@@ -149,7 +158,7 @@ class RowDecoder:
             text = self._grown()
             if find_stop(text, self._stop, start) >= 0:
                 self.reason = "stop"
-            else:
+            elif token not in self._single_bytes:
                 self._send_settled(text)
         if self.reason is None and len(self.ids) >= self._limit:
             self.reason = "length"
@@ -180,7 +189,7 @@ class RowDecoder:
         before = self._decode(self.ids[self._window : self._read])
         after = self._decode(self.ids[self._window :])
         text = self._text + after[len(before) :]
-        if not after.endswith("\ufffd"):
+        if not after.endswith("\ufffd") and self.ids[-1] not in self._single_bytes:
             self._text, self._window, self._read = text, self._read, len(self.ids)
         return text
 

@@ -10,7 +10,9 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from guardalign_middleware.errors import GuardError
 from guardalign_middleware.generation.engine import decoding
@@ -18,6 +20,7 @@ from guardalign_middleware.generation.engine.decoding import (
     BatchWatch,
     NextTokens,
     RowDecoder,
+    TokenText,
     final_text,
 )
 
@@ -173,6 +176,39 @@ def test_no_part_of_a_long_stop_string_is_sent(text: str, stop: str) -> None:
     row = decoder(emit=pieces.append, stop=[stop])
     feed(row, text.encode())
     assert row.finish() == final_text(text, [stop]) == "".join(pieces)
+
+
+def byte_fallback() -> TokenText:
+    """A tokenizer like Llama's: a token for each byte, and words."""
+    vocabulary = {f"<0x{byte:02X}>": byte for byte in range(256)}
+    vocabulary |= {"<unk>": 256, "▁hi": 257}
+    model = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True, unk_token="<unk>"))
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    model.decoder = decoders.Sequence(steps)
+    return TokenText(PreTrainedTokenizerFast(tokenizer_object=model, unk_token="<unk>"))
+
+
+ROWS = st.lists(st.sampled_from([*"👍犬é".encode(), 257, 257]), max_size=24)
+
+
+@given(ROWS)
+@example([*"👍👍".encode()[:6]])
+@example([257, *"犬👍".encode(), 257, *"犬".encode(), 0x80])
+def test_a_character_cut_in_a_row_of_bytes_takes_back_nothing_sent(ids: list[int]) -> None:
+    text = byte_fallback()
+    assert text.single_bytes == frozenset(range(256))
+    pieces: list[str] = []
+    row = RowDecoder(
+        text,
+        eos=[],
+        stop=(),
+        max_new_tokens=99,
+        emit=pieces.append,
+        single_bytes=text.single_bytes,
+    )
+    for token in ids:
+        row.put(token)
+    assert row.finish() == "".join(pieces) == text(ids).strip()
 
 
 def test_words_arrive_before_the_end() -> None:
