@@ -407,3 +407,14 @@ def test_a_guarded_local_model_behind_the_guard_tells_each_verdict_once() -> Non
     told = streamed.response_metadata["guardalign"]
     assert told["verdicts"] == model.invoke(PROMPT).response_metadata["guardalign"]["verdicts"]
     assert (told["masked"], told["calibration"]["state"]) == (1, "off")
+
+
+async def test_the_first_event_of_a_guarded_model_holds_what_the_caller_sent() -> None:
+    guard = red_runnable()
+    model = guard | Provider(answers=[AIMessage("a"), AIMessage("a")])
+    sent = [each async for each in model.astream_events(PROMPT, version="v2")]
+    assert sent[0]["event"] == "on_chat_model_start"
+    assert raw(sent[0]["data"])
+    assert not any(raw(each["data"]) for each in sent[1:])
+    before = await guard.ainvoke(PROMPT)
+    assert not any([raw(each["data"]) async for each in model.astream_events(before, version="v2")])
