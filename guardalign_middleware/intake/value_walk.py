@@ -316,10 +316,10 @@ class Walk(ImageValues):
         self, block: Mapping[Any, Any], found: Declared | None, place: str
     ) -> Refusal | None:
         """Why a mapping cannot be read of which a key is a picture, as is one of its file."""
-        if any(map(self._hides_picture, _keys(block, found))):
-            error = MessageError(f"{place} has an image in a key.", remedy="Put it into a value.")
-            return Refusal(error)
-        return None
+        if not any(map(self._hides_picture, _keys(block, found))):
+            return None
+        hidden = f"{place} has an image in a key."
+        return Refusal(MessageError(hidden, remedy="Put it into a value."))
 
     def _hides_picture(self, key: object) -> bool:
         """Whether a key of a mapping is or holds a picture."""
@@ -334,13 +334,14 @@ class _Blocks(list[Any]):
 
 def _keys(block: Mapping[Any, Any], found: Declared | None) -> Iterator[object]:
     """The keys of a block, and of the mappings in it that say more about its file."""
-    layers = [block]
+    layers, seen = [block], set[int]()
     while layers:
         layer = layers.pop()
+        seen.add(id(layer))
         yield from layer
         if found is not None:
             inner = (layer.get(key) for key in WRAPPER_KEYS)
-            layers += [each for each in inner if type(each) is dict]
+            layers += [each for each in inner if type(each) is dict and id(each) not in seen]
 
 
 def _is_instead(value: object) -> bool:
