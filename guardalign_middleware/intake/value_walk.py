@@ -203,8 +203,9 @@ class Walk(ImageValues):
     def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
         found = None if mode == "words" else self._declared(block, place, mode)
         verdict = self._judged(block, found, place, mode)
+        hidden = self._in_key(block, found, place)
         if isinstance(verdict, ImageSlot) and mode != "quoted":
-            verdict = self._beside(verdict, found, place, mode)
+            verdict = hidden or self._beside(verdict, found, place, mode)
         if isinstance(verdict, ImageSlot):
             return self._image(verdict, block, place, mode)
         noted, closed = self._notes, len(self._closed)
@@ -212,9 +213,7 @@ class Walk(ImageValues):
         self._blocks += shown
         changed = self._fields(block, found, place, mode)
         self._blocks -= shown
-        if any(self._hides_picture(key) for key in block):
-            hidden = MessageError(f"{place} has an image in a key.", remedy="Put it into a value.")
-            verdict = verdict or Refusal(hidden)
+        verdict = verdict or hidden
         if shown and len(self._closed) > closed:
             verdict = verdict or Refusal(self._closed[closed])
             del self._closed[closed:]
@@ -241,15 +240,21 @@ class Walk(ImageValues):
             if type(item) in _NUMBERS:
                 continue
             spot, inner = f"{place}.{key}", mode_of(key, item)
-            if found is not None and key in WRAPPER_KEYS and type(item) is dict:
+            if found is not None and key in WRAPPER_KEYS and self._may_enter(item):
                 # Says more about the same file, which is judged already.
+                self._path.add(id(item))
                 more = self._fields(item, found, spot, inner)
+                self._path.discard(id(item))
                 new = {**item, **more} if more else item
             else:
                 new = self.value(item, spot, inner)
             if new is not item:
                 changed[key] = new
         return changed
+
+    def _may_enter(self, item: object) -> bool:
+        """Whether a wrapper is neither too deep nor around itself, which `value` refuses."""
+        return type(item) is dict and id(item) not in self._path and len(self._path) < _MAX_DEPTH
 
     def _refused(
         self, refusal: Refusal, block: Mapping[Any, Any], changed: Mapping[Any, Any], place: str
@@ -307,6 +312,15 @@ class Walk(ImageValues):
         type(self)(listing(found)).value(value, place, "loose")
         return any(image.complete for image in found)
 
+    def _in_key(
+        self, block: Mapping[Any, Any], found: Declared | None, place: str
+    ) -> Refusal | None:
+        """Why a mapping cannot be read of which a key is a picture, as is one of its file."""
+        if not any(map(self._hides_picture, _keys(block, found))):
+            return None
+        hidden = f"{place} has an image in a key."
+        return Refusal(MessageError(hidden, remedy="Put it into a value."))
+
     def _hides_picture(self, key: object) -> bool:
         """Whether a key of a mapping is or holds a picture."""
         if isinstance(key, str):
@@ -316,6 +330,18 @@ class Walk(ImageValues):
 
 class _Blocks(list[Any]):
     """Several blocks in the place of one."""
+
+
+def _keys(block: Mapping[Any, Any], found: Declared | None) -> Iterator[object]:
+    """The keys of a block, and of the mappings in it that say more about its file."""
+    layers, seen = [block], set[int]()
+    while layers:
+        layer = layers.pop()
+        seen.add(id(layer))
+        yield from layer
+        if found is not None:
+            inner = (layer.get(key) for key in WRAPPER_KEYS)
+            layers += [each for each in inner if type(each) is dict and id(each) not in seen]
 
 
 def _is_instead(value: object) -> bool:

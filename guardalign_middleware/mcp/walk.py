@@ -12,6 +12,7 @@ import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from guardalign_middleware.errors import MessageError
 from guardalign_middleware.intake.blank_picture import blank_png
 from guardalign_middleware.intake.block_rules import Refusal
 from guardalign_middleware.intake.declared import Declared, declared, file_bytes
@@ -59,7 +60,7 @@ class McpWalk(Walk):
         """A copy of the message with the replacements; the same object if nothing changes."""
         if not isinstance(message, Mapping):
             return self.value(message, "message", "block")
-        return _each(message, "", self._message_field)
+        return self._each(message, "", self._message_field)
 
     def _message_field(self, key: str, item: Any, place: str) -> Any:
         if key in _ENVELOPE:
@@ -67,7 +68,7 @@ class McpWalk(Walk):
         if key == "error":
             return self.value(item, place, "words")
         if key in {"result", "params"} and isinstance(item, Mapping):
-            return _each(item, f"{place}.", self._payload_field)
+            return self._each(item, f"{place}.", self._payload_field)
         return self.value(item, place, "block")
 
     def _payload_field(self, key: str, item: Any, place: str) -> Any:
@@ -79,6 +80,18 @@ class McpWalk(Walk):
             return self._list(item, place, self._contents)
         words = _WORDS_OF_PARAMS if place.startswith("params.") else _WORDS
         return self.value(item, place, "words" if key in words else "block")
+
+    def _each(self, values: Fields, prefix: str, read: Callable[[str, Any, str], Any]) -> Fields:
+        kept: dict[str, Any] = {}
+        for key, item in values.items():
+            new = read(key, item, f"{prefix}{key}")
+            if self._hides_picture(key):
+                error = MessageError(f"{prefix} has an image in a key.", remedy="Use a value.")
+                if self._refuse(error, prefix) is not None:
+                    continue
+            kept[key] = new
+        same = len(kept) == len(values) and all(new is values[key] for key, new in kept.items())
+        return values if same else kept
 
     def _list(self, items: Any, place: str, read: Callable[[Fields, str], Any]) -> Any:
         """A list of mappings, of which one can become several."""
@@ -101,7 +114,7 @@ class McpWalk(Walk):
                 return self.value(item, spot, "strict")
             return self.value(item, spot, "words" if key in _WORDS else "block")
 
-        new = _each(turn, f"{place}.", field)
+        new = self._each(turn, f"{place}.", field)
         content = new.get("content")
         if isinstance(content, list) and not isinstance(turn.get("content"), list):
             # A prompt's message holds one block: the pages of a PDF file get one message each.
@@ -135,7 +148,7 @@ class McpWalk(Walk):
             return self._resource(block, place, mode)
         if mode == "block" and kind is None and "src" in block:
             # An icon, which clients show to people.
-            return self._with_fields(block, place, "words")
+            return super()._mapping(block, place, "words")
         return super()._mapping(block, place, mode)
 
     def _declared(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Declared | None:
@@ -182,7 +195,7 @@ class McpWalk(Walk):
         self, note: str, block: Mapping[Any, Any], cleaned: Mapping[Any, Any], place: str
     ) -> Any:
         found = declared(block) if self._is_own(block, place) else None
-        if found is None or any(map(self._hides_picture, block)):
+        if found is None or self._in_key(block, found, place) is not None:
             return self._noted(note, block, place)
         new = without_files(block, cleaned, found, blank_png(), note)
         return self._noted(note, block, place) if new is cleaned else new
@@ -204,10 +217,6 @@ class McpWalk(Walk):
         if is_structure(place) and block_type(block) == "image":
             return {"type": "image", "data": encode(blank_png()), "mimeType": "image/png"}
         return super()._noted(note, block, place)
-
-    def _with_fields(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
-        changed = self._fields(block, None, place, mode)
-        return {**block, **changed} if changed else block
 
     def _resource(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
         resource: Fields = block["resource"]
@@ -261,12 +270,3 @@ def _as_contents(block: Fields, uri: str) -> Fields:
     if block_type(block) == "image":
         return {"uri": uri, "mimeType": block.get("mimeType"), "blob": block.get("data")}
     return {"uri": uri, "mimeType": "text/plain", "text": block.get("text", "")}
-
-
-def _each(values: Fields, prefix: str, read: Callable[[str, Any, str], Any]) -> Fields:
-    changed: dict[str, Any] = {}
-    for key, item in values.items():
-        new = read(key, item, f"{prefix}{key}")
-        if new is not item:
-            changed[key] = new
-    return {**values, **changed} if changed else values

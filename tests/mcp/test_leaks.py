@@ -186,6 +186,42 @@ def test_a_batch_is_cleaned_message_by_message(guard: MessageGuard) -> None:
     assert b64(BROKEN)[:60] not in json.dumps(out)
 
 
+def _around(inner: dict[str, Any], times: int) -> dict[str, Any]:
+    for _ in range(times):
+        inner = {"image": inner}
+    return inner
+
+
+IN_KEYS: dict[str, Any] = {
+    "of a result": result(**{url(UNSAFE): 1}),
+    "of a turn": result(messages=[{"role": "user", "content": image(SAFE), url(UNSAFE): 1}]),
+    "of a block": tool({**image(SAFE), url(UNSAFE): 1}),
+    "of a source": tool({"type": "image", "source": {"data": b64(SAFE), url(UNSAFE): 1}}),
+    "of a resource": tool(embedded(blob(SAFE, mimeType="image/png", **{url(UNSAFE): 1}))),
+    "of an icon": tool({**link(SAFE), "icons": [{"src": "a://b", url(UNSAFE): 1}]}),
+    "of a structure": tool(structuredContent={"x": {**image(SAFE), url(UNSAFE): 1}}),
+    "of a file in one": tool(
+        structuredContent={"type": "image", "image": {"file": {url(UNSAFE): 1}, "data": b64(SAFE)}}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_KEYS)
+def test_no_key_is_a_picture(name: str, guard: MessageGuard) -> None:
+    forward = passed(guard, line(IN_KEYS[name])).forward
+    assert forward is not None
+    assert b64(UNSAFE) not in forward.decode()
+
+
+@pytest.mark.parametrize("depth", [70, 300])
+def test_wrappers_may_be_nested_however_deep(depth: int, guard: MessageGuard) -> None:
+    block = {**image(SAFE), **_around({"x": b64(UNSAFE)}, depth)}
+    for message in (tool(block), tool(structuredContent={"x": block})):
+        forward = passed(guard, line(message)).forward
+        assert forward is not None
+        assert b64(UNSAFE) not in forward.decode()
+
+
 KEYS = (
     *(
         "content",

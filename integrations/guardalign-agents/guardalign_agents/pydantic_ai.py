@@ -277,8 +277,8 @@ def _split(message: ModelMessage, outputs: Collection[str]) -> Sequence[ModelMes
         index for index, part in enumerate(message.parts) if isinstance(part, BaseToolReturnPart)
     ]
     ended = any(
-        message.parts[index].tool_name in outputs  # type: ignore[union-attr]
-        or message.parts[index].tool_name.startswith(_OUTPUT)  # type: ignore[union-attr]
+        message.parts[index].tool_name in outputs
+        or message.parts[index].tool_name.startswith(_OUTPUT)
         for index in results
     )
     rest = message.parts[results[-1] + 1 :] if ended else []
