@@ -58,6 +58,14 @@ def test_no_second_picture_hides_behind_an_image_block(field: str, more: dict[st
     assert UNSAFE not in str(getattr(shown, field))
 
 
+@pytest.mark.parametrize("key", ["source", "file"])
+def test_a_record_about_a_file_that_holds_itself_is_refused(key: str) -> None:
+    block: dict[str, Any] = {"type": "file", "mime_type": "application/pdf"}
+    block[key] = block
+    (found,) = find_images([HumanMessage([block])])
+    assert found.refused is not None
+
+
 @pytest.mark.parametrize("key", ["image", "images"])
 def test_a_list_of_images_that_holds_itself_is_refused(key: str) -> None:
     circle: list[Any] = []
