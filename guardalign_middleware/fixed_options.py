@@ -39,11 +39,21 @@ class FixedOptions:
         copy: Self = super().model_copy(update=update, deep=deep)  # type: ignore[misc]
         return copy
 
+    def copy(self, **options: Any) -> Self:
+        """As pydantic's older method.
+
+        Raises:
+            ConfigError: as for `model_copy`.
+        """
+        self._check_changes(options.get("update") or {})
+        copy: Self = super().copy(**options)  # type: ignore[misc]
+        return copy
+
     def _check_changes(self, changes: Mapping[str, Any]) -> None:
         for name, value in changes.items():
             if name in self.FIXED:
                 raise ConfigError(
-                    f"{name} of {type(self).__name__} is read when it is made.",
+                    f"{name} of {type(self).__name__} is read only when it is made.",
                     remedy=f"Make another {type(self).__name__} with this {name}.",
                 )
             if name in self.ACCEPTED:

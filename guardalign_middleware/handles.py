@@ -227,7 +227,7 @@ class LazyGuard(_Lazy["AnyGuard"]):
 
     Raises:
         ConfigError: neither or both are given, a loaded guard has a `mode` beside it, the preset
-            cannot be read, or what loads it is missing: a threshold profile, a file, an extra.
+            cannot be read, or something it needs is missing: a threshold profile, a file, an extra.
         AuditError: the key of the audit log is missing or weak.
     """
 

@@ -162,9 +162,9 @@ class GuardOutput:
         return [self._as_decided(self._passed(image)) for image in images]
 
     def _as_decided(self, verdict: Verdict | None) -> Verdict | None:
-        """A verdict that was only observed as it was decided, since its turn is judged with it.
+        """Turn an observed verdict back into its decision, because the turn is judged as a whole.
 
-        None if something was found: then it is scanned anew.
+        None if something was found: then the picture is scanned anew.
         """
         judged = self._config.words.mode == "guard"
         if verdict is None or verdict.decision != "observe" or not judged:

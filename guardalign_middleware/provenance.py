@@ -106,14 +106,14 @@ def digests(files: Iterable[WeightFile]) -> dict[str, str]:
     """SHA-256 of files by their names.
 
     Raises:
-        ModelLoadError: as `WeightFile.sha256`, or two files have one name.
+        ModelLoadError: as `WeightFile.sha256`, or two files share a name.
     """
     by_name: dict[str, WeightFile] = {}
     for file in files:
         other = by_name.setdefault(file.path.name, file)
         if other.path != file.path:
             raise ModelLoadError(
-                f"{other.path} and {file.path} have one name, so a digest would be of either.",
+                f"{other.path} and {file.path} share a name, so a digest would be ambiguous.",
                 remedy="Pin files that lie in the model's folder itself.",
             )
     return {name: file.sha256 for name, file in by_name.items()}
@@ -123,7 +123,7 @@ def digest_files(paths: Iterable[Path]) -> dict[str, str]:
     """SHA-256 of files, hexadecimal, by their names in order.
 
     Raises:
-        ModelLoadError: a file cannot be read, or two have one name.
+        ModelLoadError: a file cannot be read, or two share a name.
     """
     return digests(note_files(paths))
 

@@ -137,7 +137,7 @@ class ScanThreads(Executor):
                     pass  # at the limit, or while the program ends: in this one
 
     def _next(self) -> Callable[[], None] | None:
-        """The call that waits longest; None = none, and there is a thread less."""
+        """The call that waits longest; None if none waits, and the calling thread ends."""
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()

@@ -20,10 +20,12 @@ class Adapter(FixedOptions, BaseModel):
 
 def test_what_was_read_when_it_was_made_cannot_be_assigned() -> None:
     adapter = Adapter()
-    with pytest.raises(ConfigError, match="preset of Adapter is read when it is made"):
+    with pytest.raises(ConfigError, match="preset of Adapter is read only when it is made"):
         adapter.preset = "other"
     with pytest.raises(ConfigError, match="preset"):
         adapter.model_copy(update={"preset": "other"})
+    with pytest.raises(ConfigError, match="preset"):
+        adapter.copy(update={"preset": "other"})
     assert adapter.preset == "mini"
 
 

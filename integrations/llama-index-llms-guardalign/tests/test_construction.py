@@ -245,7 +245,7 @@ def test_a_preset_is_read_once_and_options_are_checked(
     make: Callable[..., Any], loaded: dict[str, Any]
 ) -> None:
     made = make(**loaded)
-    with pytest.raises(ConfigError, match="is read when it is made"):
+    with pytest.raises(ConfigError, match="is read only when it is made"):
         made.preset = "other"
     with pytest.raises(ConfigError, match="on_refused should be one of"):
         made.on_refused = "nonsense"

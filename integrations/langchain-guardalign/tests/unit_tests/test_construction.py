@@ -167,11 +167,11 @@ def test_configurable_fields_load_the_weights_once_and_warn_once(
 def test_what_is_read_once_cannot_be_changed_and_the_rest_is_checked() -> None:
     guard = ImageGuardRunnable(guard=red_guard())
     for name in ("preset", "guard", "on_unsafe", "allow_unscanned", "notice", "cache_size"):
-        with pytest.raises(ConfigError, match=f"{name} of ImageGuardRunnable is read when"):
+        with pytest.raises(ConfigError, match=f"{name} of ImageGuardRunnable is read only when"):
             setattr(guard, name, None)
     model = ChatGuardAlign(chain=red_chain())
     for name in ("preset", "chain"):
-        with pytest.raises(ConfigError, match=f"{name} of ChatGuardAlign is read when"):
+        with pytest.raises(ConfigError, match=f"{name} of ChatGuardAlign is read only when"):
             model.model_copy(update={name: None})
     for made in (guard, model):
         with pytest.raises(ConfigError, match="on_blocked should be one of"):

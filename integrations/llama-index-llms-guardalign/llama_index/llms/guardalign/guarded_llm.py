@@ -94,7 +94,7 @@ class GuardAlignGuardedLLM(AroundLLM):
         ```python
         from llama_index.llms.guardalign import GuardAlignGuardedLLM
 
-        llm = GuardAlignGuardedLLM(llm=OpenAI(model="gpt-4o"), preset="clip-vit-l-14-336")
+        llm = GuardAlignGuardedLLM(llm=OpenAI(model="gpt-4o"), preset="guard.yaml")
         agent = FunctionAgent(llm=llm, tools=[screenshot])
         ```
     """

@@ -59,7 +59,7 @@ class GuardAlignMemory(FixedOptions, BaseMemory):
 
     Example:
         ```python
-        memory = GuardAlignMemory(memory=Memory.from_defaults(), preset="clip-vit-l-14-336")
+        memory = GuardAlignMemory(memory=Memory.from_defaults(), preset="guard.yaml")
         await agent.run(user_msg=message, memory=memory)
         ```
     """

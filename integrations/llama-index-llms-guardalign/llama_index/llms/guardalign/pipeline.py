@@ -34,7 +34,7 @@ class GuardAlignIngestionPipeline(IngestionPipeline):
     Example:
         ```python
         pipeline = GuardAlignIngestionPipeline(
-            guard=GuardAlignImageTransform(preset="clip-vit-l-14-336"),
+            guard=GuardAlignImageTransform(preset="guard.yaml"),
             transformations=[embed_model],
             docstore=SimpleDocumentStore(),
         )
