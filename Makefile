@@ -39,7 +39,7 @@ endef
 	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[local]'
 	@touch $@
 
-demo: .venv/.models  ## answer the shipped scenes three ways and write overlays to guardalign-demo/
+demo: .venv/.models  ## answer the shipped scenes three ways and write pictures to guardalign-demo/
 	$(BIN)/guardalign demo
 
 # Side by side: the check of types runs on one core.

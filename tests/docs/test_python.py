@@ -45,14 +45,19 @@ def folder(after_the_demo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return after_the_demo
 
 
-def run_page(page: str) -> list[str]:
-    """Runs all Python of a page in one namespace; what its comments say is printed."""
+def run_page(page: str, *, together: bool = True) -> list[str]:
+    """Runs all Python of a page; what its comments say is printed.
+
+    Args:
+        page: its name.
+        together: whether a block goes on with the names of those before it.
+    """
     names: dict[str, Any] = {}
     promised = []
     for block in blocks_of(f"docs/{page}.md"):
         if block.language != "python":
             continue
-        exec(compile(block.code, f"{page}.md", "exec"), names)
+        exec(compile(block.code, f"{page}.md", "exec"), names if together else {})
         prints = [line for line in block.code.splitlines() if "print(" in line and "  # " in line]
         promised += [line.split("  # ")[1].split(":")[0].split(",")[0] for line in prints]
     return promised
@@ -86,7 +91,7 @@ def test_a_page_runs_as_written(page: str, capsys: pytest.CaptureFixture[str]) -
 def test_a_page_of_two_frameworks_runs_as_written(
     page: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_page(page)
+    run_page(page, together=False)
     said = capsys.readouterr().out
     expected = {"agents": ["['mask']", "True"], "rag": ["mask", "mask", "0 left"]}
     assert said.splitlines() == expected[page]
