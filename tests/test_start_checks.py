@@ -134,7 +134,7 @@ def test_a_missing_extra_is_an_error_at_the_start(
         "guardalign_middleware.local_extra.find_spec", lambda name: name != library or None
     )
     assert _missing([library]) == library
-    with pytest.raises(ConfigError, match=rf"{library}.*guardalign-middleware\[{extra}\]"):
+    with pytest.raises(ConfigError, match=rf"{library}.*guardalign-core\[{extra}\]"):
         LazyChain(preset=path)
 
 

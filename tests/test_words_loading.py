@@ -51,7 +51,7 @@ def test_a_missing_extra_is_an_error_when_the_guard_is_made(
 
     models.shared_models.cache_clear()
     config = red_config(words={"mode": mode})
-    with pytest.raises(ConfigError, match=r"guardalign-middleware\[words\]"):
+    with pytest.raises(ConfigError, match=r"guardalign-core\[words\]"):
         ImageGuard(config, red_detector(config))
 
 

@@ -171,7 +171,7 @@ def test_a_missing_extra_is_named_before_anything_is_loaded(
     package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match=rf"needs {package}\..*guardalign-middleware\[fast\]"):
+    with pytest.raises(ConfigError, match=rf"needs {package}\..*guardalign-core\[fast\]"):
         OpenClipEncoder.load(EncoderConfig(model=f"local-dir:{tmp_path}/none", precision="int8"))
 
 

@@ -170,9 +170,8 @@ async def test_a_cancelled_task_stops_within_two_tokens(
     stopped, cancel = threading.Event(), own_runner._service.cancel
     monkeypatch.setattr(own_runner._service, "cancel", stop)
     monkeypatch.setattr(inference_module, "NextTokens", Slow)
-    monkeypatch.setattr(
-        own_runner, "config", own_runner.config.model_copy(update={"max_new_tokens": 200})
-    )
+    longer = own_runner.config.model_copy(update={"max_new_tokens": 200})
+    monkeypatch.setattr(own_runner._requests, "config", longer)
     task = asyncio.ensure_future(ask(GuardAlign(red_guard(), own_runner), [user("go")]))
     tokens.release(5)
     await until(lambda: len(steps) == 5)

@@ -50,7 +50,7 @@ def test_a_refused_token_and_a_missing_cluster_are_told_apart() -> None:
 
 def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guardalign_middleware.local_extra.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"guardalign-middleware\[ray\]"):
+    with pytest.raises(ConfigError, match=r"guardalign-core\[ray\]"):
         require_ray()
     monkeypatch.setattr(cluster, "require_ray", lambda: require_ray(serving=True))
     with pytest.raises(ConfigError, match="watchfiles"), joined("auto"):

@@ -35,5 +35,5 @@ def test_words_that_the_servers_could_not_read_are_refused(monkeypatch: pytest.M
         importlib.util, "find_spec", lambda name: None if name == "rapidocr" else find(name)
     )
     models.shared_models.cache_clear()
-    with pytest.raises(ConfigError, match=r"guardalign-middleware\[words\]"):
+    with pytest.raises(ConfigError, match=r"guardalign-core\[words\]"):
         try_preset("red", "observe", answers=False)

@@ -45,7 +45,7 @@ def test_reports_without_attention_are_refused() -> None:
 
 def test_without_matplotlib_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ConfigError, match=r"guardalign-middleware\[report\]"):
+    with pytest.raises(ConfigError, match=r"guardalign-core\[report\]"):
         plot_prefix_attention(PLAIN, CALIBRATED, title="")
 
 
