@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from guardalign_middleware.config import GuardAlignConfig
+from guardalign_middleware.config import GuardAlignConfig, RunnerConfig
 from guardalign_middleware.detection import Detector
 from guardalign_middleware.detection.forms import ModelForms
-from guardalign_middleware.start_checks import require_runner, require_seen_model
+from guardalign_middleware.start_checks import require_seen_model
 
 
 def load_detector(config: GuardAlignConfig) -> Detector:
@@ -15,14 +15,13 @@ def load_detector(config: GuardAlignConfig) -> Detector:
         ConfigError: anchors, profile or forms are wrong or do not belong together.
         ModelLoadError: an encoder or the processor cannot be loaded.
     """
-    if "model" not in config.detection.sees:
+    runner = require_seen_model(config)
+    if runner is None:
         return Detector.from_config(config.detection)
-    return Detector.from_config(config.detection, model_forms=_model_forms(config))
+    return Detector.from_config(config.detection, model_forms=_model_forms(runner))
 
 
-def _model_forms(config: GuardAlignConfig) -> ModelForms:
-    require_seen_model(config)
-    runner = require_runner(config)
+def _model_forms(runner: RunnerConfig) -> ModelForms:
     # Imported on use: other detectors need no transformers.
     from guardalign_middleware.generation.frames import ProcessorForms
 

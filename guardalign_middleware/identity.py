@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardalign_middleware import __version__
 from guardalign_middleware.config import DetectionConfig, GuardAlignConfig, RunnerConfig
+from guardalign_middleware.errors import ModelLoadError
 from guardalign_middleware.output import NO_INFLUENCE, identity_of
-from guardalign_middleware.preset_files import LOCAL_DIR
-from guardalign_middleware.provenance import Provenance
+from guardalign_middleware.preset_files import LOCAL_DIR, is_file_name
+from guardalign_middleware.provenance import Provenance, WeightFile
 from guardalign_middleware.remote import RemoteImageGuard
 from guardalign_middleware.strict import Malformed, is_folder, is_regular, read_bytes
 
@@ -48,7 +50,8 @@ def chain_identity(config: GuardAlignConfig, chain: GuardAlign | None) -> dict[s
     if chain is not None:
         record["chain"] = [chain.runner.name, _judged_by(chain.guard)]
         # Answers that a hook has not seen are other ones.
-        record["answered by"] = getattr(chain.runner, "fingerprint", None)
+        told: object = getattr(chain.runner, "fingerprint", None)
+        record["answered by"] = told if isinstance(told, str) else None
     identity: dict[str, Any] = {"guard": config.name, "fingerprint": _fingerprint(record)}
     if runner is not None:
         identity |= {
@@ -195,7 +198,23 @@ def _seen_by(config: GuardAlignConfig) -> list[Any]:
 def _file_digests(detection: DetectionConfig) -> list[str]:
     second = detection.defence.second
     own = [detection.anchors, detection.profile]
-    return [_digest(path) for path in (own if second is None else [*own, second.anchors])]
+    found = [_digest(path) for path in (own if second is None else [*own, second.anchors])]
+    encoders = [detection.encoder, *([] if second is None else [second.encoder])]
+    names = [each.pretrained for each in encoders if each.pretrained is not None]
+    return [*found, *(_weights_digest(Path(name)) for name in names if is_file_name(name))]
+
+
+def _weights_digest(path: Path) -> str:
+    """SHA-256 of a file of weights, read once; "" for one that loading will complain about."""
+    try:
+        return _digest_once(WeightFile.note(path))
+    except ModelLoadError:
+        return ""
+
+
+@lru_cache(maxsize=64)
+def _digest_once(file: WeightFile) -> str:
+    return file.sha256
 
 
 def _stamps(model: str) -> list[Any]:

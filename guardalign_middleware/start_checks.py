@@ -84,17 +84,18 @@ def require_runner(config: GuardAlignConfig) -> RunnerConfig:
     return config.runner
 
 
-def require_seen_model(config: GuardAlignConfig) -> None:
-    """Reject a config that looks at what its model sees, and has no model.
+def require_seen_model(config: GuardAlignConfig) -> RunnerConfig | None:
+    """The runner section whose model is looked through, if there is one.
 
     Raises:
-        ConfigError: it has none.
+        ConfigError: the config looks at what its model sees, and has no model.
     """
     if "model" in config.detection.sees and config.runner is None:
         raise ConfigError(
             f"The preset {config.name!r} looks at what its model sees, but has no runner.",
             remedy='Add a runner, or set detection.sees to "any".',
         )
+    return config.runner if "model" in config.detection.sees else None
 
 
 def _check_readable(what: str, path: Path, remedy: str) -> None:

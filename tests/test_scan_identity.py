@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from guardalign_middleware.config import GuardAlignConfig
-from guardalign_middleware.identity import scan_identity
+from guardalign_middleware.guard import GuardAlign
+from guardalign_middleware.identity import (
+    chain_identity,
+    detector_key,
+    meters_key,
+    preset_key,
+    scan_identity,
+)
+from guardalign_middleware.testing import EchoRunner, red_guard
 
 MINI = GuardAlignConfig.load("mini")
 
@@ -56,3 +64,23 @@ def test_files_count_by_their_contents(tmp_path: Path) -> None:
     assert scan_identity(there) == scan_identity(MINI)
     moved["anchors"].write_bytes(moved["anchors"].read_bytes() + b"\n")
     assert scan_identity(there) != scan_identity(MINI)
+
+
+@pytest.mark.parametrize("key", [detector_key, meters_key, preset_key, scan_identity])
+def test_weights_that_are_named_as_a_file_count(tmp_path: Path, key: Any) -> None:
+    file = tmp_path / "w.safetensors"
+    encoder = MINI.detection.encoder.model_copy(update={"pretrained": str(file)})
+    config = with_detection(encoder=encoder)
+    missing = key(config)
+    file.write_bytes(b"one")
+    before = key(config)
+    file.write_bytes(b"other")
+    assert len({missing, before, key(config)}) == 3
+
+
+@pytest.mark.parametrize("told", [b"x", lambda self: "x", ["x"]])
+@pytest.mark.parametrize("hook", [None, lambda messages, answer: answer])
+def test_a_fingerprint_that_is_no_text_does_not_count(told: Any, hook: Any) -> None:
+    runner = type("Foreign", (EchoRunner,), {"fingerprint": told})()
+    chain = GuardAlign(red_guard(), runner, on_output=hook)
+    assert chain_identity(MINI, chain)["fingerprint"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -78,9 +79,10 @@ class OutputRunner:
         return template
 
     @property
-    def fingerprint(self) -> list[Any]:
-        """That of the inner runner, if it has one, and that of the hook."""
-        return [getattr(self.inner, "fingerprint", None), self._hook]
+    def fingerprint(self) -> str:
+        """That of the inner runner, if it has one that is a text, and that of the hook."""
+        told: object = getattr(self.inner, "fingerprint", None)
+        return json.dumps([told if isinstance(told, str) else None, self._hook])
 
     def __getattr__(self, name: str) -> Any:
         """What the inner runner tells of its model, if it does."""

@@ -84,7 +84,8 @@ def load_served(
     if models is None:
         loaded = GuardAlign if read.config.upstream is None else ImageGuard
         models = loaded.from_config(config)
-        warm_up(models)
+    # Also of models that are kept: what reads words may be new.
+    warm_up(models)
     return Served(config, models, create_app(models, read), keys)
 
 

@@ -248,6 +248,65 @@ async def test_a_blocked_picture_of_a_tool_ends_nothing(guard: RemoteImageGuard)
     assert "found unsafe" in shown
 
 
+@pytest.mark.parametrize("prompt", ["And now?", None])
+async def test_a_blocked_picture_of_a_tool_ends_nothing_after_a_structured_answer(
+    guard: RemoteImageGuard, prompt: str | None
+) -> None:
+    """It stands behind the result that ended the run, like the next prompt."""
+    seen: list[list[ModelMessage]] = []
+
+    def answer(given: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        seen.append(given)
+        output = ToolCallPart(info.output_tools[0].name, {"name": "x"}, "c1")
+        return answered(*([ToolCallPart("shoot", {}, "c0")] if len(seen) == 1 else []), output)
+
+    agent = Agent(
+        GuardedModel(FunctionModel(answer), guard), output_type=Thing, end_strategy="exhaustive"
+    )
+    agent.tool_plain(
+        lambda: ToolReturn("Shot.", content=["It shows:", binary(HOPELESS)]),
+        name="shoot",
+        description="Shoot.",
+    )
+    history = (await agent.run("Look.")).all_messages()
+    for _ in range(2):
+        await agent.run(prompt, message_history=history)
+        assert "found unsafe" in str(seen[-1][-1].parts)
+        assert arrived(str(seen[-1])) == []
+    with pytest.raises(ImageBlocked):
+        await agent.run(["Look.", binary(HOPELESS)], message_history=history)
+
+
+async def test_a_tool_whose_name_begins_like_an_output_ends_nothing(
+    guard: RemoteImageGuard,
+) -> None:
+    seen: list[ModelMessage] = []
+
+    def answer(given: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        seen[:] = given
+        name = "final_result_of_search"
+        return answered(*([ToolCallPart(name, {}, "c1")] if len(given) == 1 else []))
+
+    agent = Agent(GuardedModel(FunctionModel(answer), guard))
+    agent.tool_plain(
+        lambda: ToolReturn("Found.", content=[binary(HOPELESS)]),
+        name="final_result_of_search",
+        description="Search.",
+    )
+    await agent.run("Look.")
+    assert "found unsafe" in str(seen[-1].parts)
+
+
+def test_files_are_no_words_of_a_turn() -> None:
+    said = pydantic_ai._DIALECT.said
+    assert said(tool_turns({"title": "Shot.", "shot": binary(SAFE)})[2]) == "Shot."
+    assert said(tool_turns([{"shots": (binary(SAFE), "Shot.", 3, None)}])[2]) == "Shot."
+    assert said(tool_turns(Thing(name="Shot."))[2]) == "Shot."
+    data = b64(SAFE * 9)
+    assert said(tool_turns({"shot": data, "title": "Shot."})[2]).strip() == "Shot."
+    assert said(asked(f"See data:image/png;base64,{data} there.")) == "See  there."
+
+
 def test_the_words_of_a_turn_are_those_that_a_model_reads() -> None:
     """They are judged together with those in its pictures."""
     said = pydantic_ai._DIALECT.said

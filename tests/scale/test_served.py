@@ -131,6 +131,16 @@ async def test_the_routes_are_those_of_the_options_now(
                 assert chat.json()["choices"][0]["message"]["content"]
 
 
+def test_models_that_are_kept_are_warmed_up(
+    configs: dict[str, GuardAlignConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warmed: list[Any] = []
+    monkeypatch.setattr(served, "warm_up", warmed.append)
+    first = load_served("red", OPTIONS)
+    second = load_served("lax", OPTIONS, first)
+    assert warmed == [first.models, second.models]
+
+
 def test_a_guard_without_thresholds_takes_over_options(
     configs: dict[str, GuardAlignConfig],
 ) -> None:

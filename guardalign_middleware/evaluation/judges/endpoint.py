@@ -72,7 +72,11 @@ class ChatEndpoint:
             self._client = httpx.Client(
                 headers=headers,
                 timeout=timeout_s,
-                limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
+                limits=httpx.Limits(
+                    max_connections=100,
+                    max_keepalive_connections=20,
+                    keepalive_expiry=IDLE_SECONDS,
+                ),
                 follow_redirects=False,
                 # Certificates take tens of milliseconds to load, and http has none.
                 verify=place.scheme == "https",

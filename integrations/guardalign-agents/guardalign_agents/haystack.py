@@ -34,6 +34,7 @@ from guardalign_middleware import RemoteImageGuard
 from guardalign_middleware.conversation import CleanedConversation, Dialect
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.intake.dialects import encode
+from guardalign_middleware.intake.said import words_of
 
 if TYPE_CHECKING:
     from guardalign_middleware.handles import AnyGuard
@@ -86,7 +87,7 @@ def _sender(message: Any) -> str:
 def _said(message: Any) -> str:
     if not isinstance(message, ChatMessage):
         return ""
-    return "\n".join(filter(None, _texts(message._content)))
+    return words_of("\n".join(filter(None, _texts(message._content))))
 
 
 def _texts(contents: Sequence[Any]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -43,15 +43,14 @@ from pydantic_ai.tools import RunContext
 from pydantic_ai.usage import RequestUsage
 
 from guardalign_agents.guarding import AgentGuard
+from guardalign_agents.request_turns import Tools, is_of_a_run, joined, split_request
 from guardalign_agents.typed_walk import TypedWalk, block_of, file_of
 from guardalign_middleware.conversation import Dialect
+from guardalign_middleware.intake.said import words_of
 from guardalign_middleware.intake.walk_modes import Mode
 
 if TYPE_CHECKING:
     from guardalign_middleware.handles import AnyGuard
-
-# What output tools are called unless they are named.
-_OUTPUT = "final_result"
 
 
 class _Walk(TypedWalk):
@@ -148,18 +147,34 @@ def _said(message: Any) -> str:
     """The words of a request or an answer; those of the system are no turn's."""
     if not isinstance(message, ModelRequest | ModelResponse):
         return ""
-    return "\n".join(filter(None, (text for part in message.parts for text in _texts(part))))
+    said = "\n".join(filter(None, (text for part in message.parts for text in _texts(part))))
+    return words_of(said)
 
 
 def _texts(part: Any) -> Iterator[str]:
     if isinstance(part, BaseToolReturnPart):
-        yield part.model_response_str()
+        yield from _strings(part.content, part)
     elif isinstance(part, TextPart):
         yield part.content
     elif isinstance(part, UserPromptPart):
         for item in [part.content] if isinstance(part.content, str) else part.content:
             if isinstance(item, str | TextContent):
                 yield item if isinstance(item, str) else item.content
+
+
+def _strings(value: Any, part: BaseToolReturnPart) -> Iterator[str]:
+    """The texts in a tool's result; files are no words, and come as base64 in its JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings(item, part)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item, part)
+    elif not isinstance(value, (*MULTI_MODAL_CONTENT_TYPES, int, float, bytes, type(None))):
+        # An object of a class of one's own: what a model reads of it is plain JSON.
+        yield from _strings(dataclasses.replace(part, content=value).model_response_object(), part)
 
 
 _DIALECT = Dialect("chat", _Walk, _sender, _said)
@@ -251,54 +266,18 @@ class GuardedModel(WrapperModel):
     async def _cleaned(
         self, messages: list[ModelMessage], parameters: ModelRequestParameters | None
     ) -> list[ModelMessage]:
-        outputs = [tool.name for tool in parameters.output_tools] if parameters else []
-        split = [_split(message, outputs) for message in messages]
+        tools = Tools.of(parameters)
+        split: list[Sequence[ModelMessage]] = [
+            [message] if is_of_a_run(messages, index) else split_request(message, tools)
+            for index, message in enumerate(messages)
+        ]
         turns = [turn for each in split for turn in each]
         cleaned = await self._guard.aclean({"messages": turns}, _DIALECT)
         rest = iter(cleaned.body["messages"])
         return [
-            _joined(message, each, list(islice(rest, len(each))))
+            joined(message, each, list(islice(rest, len(each))))
             for message, each in zip(messages, split, strict=True)
         ]
-
-
-def _split(message: ModelMessage, outputs: Collection[str]) -> Sequence[ModelMessage]:
-    """A request as the turns of a tool and of the user, if a run had ended before the user spoke.
-
-    The result of an output tool ends a run. The next prompt stands in the same request, behind it.
-
-    Args:
-        message: any message.
-        outputs: names of output tools; those of earlier runs are known by the usual name.
-    """
-    if not isinstance(message, ModelRequest):
-        return [message]
-    results = [
-        index for index, part in enumerate(message.parts) if isinstance(part, BaseToolReturnPart)
-    ]
-    ended = any(
-        message.parts[index].tool_name in outputs
-        or message.parts[index].tool_name.startswith(_OUTPUT)
-        for index in results
-    )
-    rest = message.parts[results[-1] + 1 :] if ended else []
-    if not any(isinstance(part, UserPromptPart) for part in rest):
-        return [message]
-    return [
-        dataclasses.replace(message, parts=message.parts[: results[-1] + 1]),
-        dataclasses.replace(message, parts=rest, instructions=None),
-    ]
-
-
-def _joined(
-    message: ModelMessage, turns: Sequence[ModelMessage], cleaned: Sequence[ModelMessage]
-) -> ModelMessage:
-    """One message again; the same object if nothing in it has changed."""
-    if all(new is old for new, old in zip(cleaned, turns, strict=True)):
-        return message
-    if len(cleaned) == 1:
-        return cleaned[0]
-    return dataclasses.replace(cleaned[0], parts=[part for each in cleaned for part in each.parts])
 
 
 class ImageGuardCapability(AbstractCapability[Any]):
