@@ -12,7 +12,7 @@ from guardalign_middleware.bulk.copies import assemble
 from guardalign_middleware.bulk.entries import find_inputs
 from guardalign_middleware.bulk.folders import Skipped
 from guardalign_middleware.bulk.job import Job, Outcome
-from guardalign_middleware.bulk.names import label
+from guardalign_middleware.bulk.names import copy_too_long, label
 from guardalign_middleware.bulk.old_copies import old_copies
 from guardalign_middleware.bulk.places import Copies, distinct
 from guardalign_middleware.bulk.pool import WorkerPool
@@ -228,7 +228,7 @@ def _assembly_faults(work: Work, copies: Copies, skipped: Skipped) -> Iterator[s
         try:
             fault = assemble(path, folder / place, work.column, policy, parts, skipped.add)
         except NameTooLong as error:
-            fault = str(error)
+            fault = str(copy_too_long(error))
         if fault is not None:
             yield fault
 
