@@ -9,7 +9,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
@@ -83,6 +83,55 @@ def check_target(target: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+
+
+def check_apart(
+    outputs: Mapping[str, Path | None], inputs: Mapping[str, Iterable[str | Path]]
+) -> None:
+    """Refuse an output that would be written over another one, or over an input.
+
+    Args:
+        outputs: by their options; None = not asked for.
+        inputs: by what they are; only read if an output is there.
+
+    Raises:
+        ConfigError: two of them are the same file.
+    """
+    files = {
+        option: path
+        for option, path in outputs.items()
+        if path is not None and not _is_special(path) and not _is_open(path)
+    }
+    options: dict[str | tuple[int, int], str] = {}
+    for option, path in files.items():
+        known = [os.path.realpath(path), *_identity(path)]
+        for key in known:
+            if key in options:
+                raise _same(option, path, options[key])
+        options |= dict.fromkeys(known, option)
+    if not any(isinstance(key, tuple) for key in options):
+        return
+    for what, paths in inputs.items():
+        for one in paths:
+            for identity in _identity(one):
+                if identity in options:
+                    raise _same(options[identity], files[options[identity]], what)
+
+
+def _identity(path: str | Path) -> list[tuple[int, int]]:
+    """What tells a file whatever it is called; nothing if there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # an input may be a data URL
+        return []
+    return [(found.st_dev, found.st_ino)]
+
+
+def _same(option: str, path: Path, other: str) -> ConfigError:
+    return ConfigError(
+        f"{option} names {path}, which is the file of {other} and would be lost.",
+        remedy=f"Name another file with {option}.",
+    )
 
 
 def _is_special(target: Path) -> bool:

@@ -36,8 +36,9 @@ from guardalign_middleware.config import GuardAlignConfig, Mode, WordsMode
 from guardalign_middleware.identity import scan_identity
 from guardalign_middleware.local_extra import require_extra
 from guardalign_middleware.overlay import against, words_read
+from guardalign_middleware.preset_files import find_preset
 from guardalign_middleware.types import Verdict
-from guardalign_middleware.writing import NameTooLong, check_target
+from guardalign_middleware.writing import NameTooLong, check_apart, check_target
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,14 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
     )
     made_by = scan_identity(config)
     inputs = find_inputs(paths, lists, config.intake)
+    check_apart(
+        {"--resume": options.resume, "--table": options.table, "--report": options.report},
+        {
+            "--preset": [find_preset(options.preset)],
+            "--list": lists,
+            "an input": (path for path, _ in inputs.files),
+        },
+    )
     _print_skipped(Skipped(inputs.skipped))
     statuses = {ALLOWED} | _print_faults(inputs.errors)
     with ExitStack() as stack:
