@@ -323,7 +323,7 @@ class TestCopies:
         assert (row["thumb"], row["caption"]) == (None, "a")
         said = " ".join(capsys.readouterr().err.split())
         assert "scan them with --column): " in said
-        assert "t.parquet, column thumb" in said
+        assert "t.parquet, column thumb: 2 emptied" in said
 
     def test_resumed_copies_are_complete_and_nothing_is_scanned_twice(
         self, monkeypatch: pytest.MonkeyPatch, scan: Scan, tmp_path: Path, shard: Path
