@@ -85,7 +85,7 @@ def check_target(target: Path) -> None:
             pass
 
 
-def check_apart(
+def check_outputs(
     outputs: Mapping[str, Path | None], inputs: Mapping[str, Iterable[str | Path]]
 ) -> None:
     """Refuse an output that would be written over another one, or over an input.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.writing import DRAFT, NameTooLong, check_apart, check_target, replaced
+from guardalign_middleware.writing import DRAFT, NameTooLong, check_outputs, check_target, replaced
 
 
 def test_what_was_there_stays_until_the_new_file_is_complete(tmp_path: Path) -> None:
@@ -154,12 +154,12 @@ def test_outputs_and_inputs_are_apart_whatever_they_are_called(tmp_path: Path) -
     there, link, new = tmp_path / "a", tmp_path / "link", tmp_path / "new"
     there.write_text("old")
     link.symlink_to("a")
-    check_apart({"--out": new, "--json": None}, {"an input": [there, "data:,", "a\0b"]})
-    check_apart({"--out": Path(os.devnull), "--json": Path(os.devnull)}, {})
+    check_outputs({"--out": new, "--json": None}, {"an input": [there, "data:,", "a\0b"]})
+    check_outputs({"--out": Path(os.devnull), "--json": Path(os.devnull)}, {})
     for outputs, inputs in (
         ({"--out": new, "--json": tmp_path / "b" / ".." / "new"}, []),
         ({"--out": there, "--json": link}, []),
         ({"--json": link}, [there]),
     ):
         with pytest.raises(ConfigError, match="--json names .* would be lost"):
-            check_apart(outputs, {"an input": inputs})
+            check_outputs(outputs, {"an input": inputs})

@@ -26,7 +26,7 @@ from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.output import load_as_scanned
 from guardalign_middleware.preset_files import find_preset
 from guardalign_middleware.types import CanonicalImage, Verdict
-from guardalign_middleware.writing import check_apart, check_target, replaced
+from guardalign_middleware.writing import check_outputs, check_target, replaced
 
 _SEED = 4_711
 _TRIES = 50
@@ -71,7 +71,7 @@ def run_attack(
         check_plot(plot)
     config = GuardAlignConfig.load(preset)
     pictures = (file for path in (*unsafe, *safe) for file in expand(path, config.intake))
-    check_apart(
+    check_outputs(
         {"--json": results, "--plot": plot},
         {"--preset": [find_preset(preset)], "a picture": pictures},
     )

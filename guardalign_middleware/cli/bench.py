@@ -22,7 +22,7 @@ from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.preset_files import find_preset
 from guardalign_middleware.types import CanonicalImage
-from guardalign_middleware.writing import check_apart, check_target, replaced
+from guardalign_middleware.writing import check_outputs, check_target, replaced
 
 MOST_PICTURES = 50
 
@@ -54,7 +54,7 @@ def run_bench(
     without_loading_bars()
     config = GuardAlignConfig.load(preset)
     pictures = (file for path in images for file in expand(path, config.intake))
-    check_apart(
+    check_outputs(
         {"--out": target, "--json": results},
         {"--preset": [find_preset(preset)], "--images": pictures},
     )

@@ -35,7 +35,7 @@ from guardalign_middleware.first_day.fitting import (
 )
 from guardalign_middleware.first_day.picture_sets import Picture, Side, open_set
 from guardalign_middleware.preset_files import find_preset
-from guardalign_middleware.writing import check_apart, check_target
+from guardalign_middleware.writing import check_outputs, check_target
 
 
 def run_calibrate(
@@ -75,7 +75,7 @@ def run_calibrate(
     groups = {name: _opened(name, sets, config) for name, sets in names.items()}
     check_sources_apart(groups)
     pictures = (picture.file for pictures in groups.values() for picture in pictures)
-    check_apart({"--out": target}, {"--preset": [find_preset(preset)], "a picture": pictures})
+    check_outputs({"--out": target}, {"--preset": [find_preset(preset)], "a picture": pictures})
     detector = load_unfitted(config)
     forms = configured_ways(config.detection)
     counts = {name: Counts.of(len(pictures), held_out) for name, pictures in groups.items()}

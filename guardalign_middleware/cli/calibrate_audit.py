@@ -21,7 +21,7 @@ from guardalign_middleware.detection.fit import ImageDistances, split_held_out
 from guardalign_middleware.detection.traffic import fit_traffic
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.preset_files import find_preset
-from guardalign_middleware.writing import check_apart, check_target
+from guardalign_middleware.writing import check_outputs, check_target
 
 _CHANGED = 0.01
 """Below this p-value, the difference between the earlier and the later half is reported."""
@@ -96,7 +96,7 @@ def run_calibrate_audit(
     if not 0.0 < held_out < 1.0:
         raise ConfigError(f"--held-out should be in (0, 1). Received {held_out}.")
     check_target(target)
-    check_apart(
+    check_outputs(
         {"--out": target},
         {
             "--preset": [find_preset(preset)],

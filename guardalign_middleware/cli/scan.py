@@ -38,7 +38,7 @@ from guardalign_middleware.local_extra import require_extra
 from guardalign_middleware.overlay import against, words_read
 from guardalign_middleware.preset_files import find_preset
 from guardalign_middleware.types import Verdict
-from guardalign_middleware.writing import NameTooLong, check_apart, check_target
+from guardalign_middleware.writing import NameTooLong, check_outputs, check_target
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
     )
     made_by = scan_identity(config)
     inputs = find_inputs(paths, lists, config.intake)
-    check_apart(
+    check_outputs(
         {"--resume": options.resume, "--table": options.table, "--report": options.report},
         {
             "--preset": [find_preset(options.preset)],
