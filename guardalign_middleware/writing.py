@@ -104,7 +104,7 @@ def check_outputs(
     }
     options: dict[str | tuple[int, int], str] = {}
     for option, path in files.items():
-        known = [os.path.realpath(path), *_identity(path)]
+        known: list[str | tuple[int, int]] = [os.path.realpath(path), *_identity(path)]
         for key in known:
             if key in options:
                 raise _same(option, path, options[key])

@@ -18,6 +18,7 @@ from guardalign_middleware.cli.console import ALLOWED, err
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import ThresholdProfile
 from guardalign_middleware.detection.fit import ImageDistances, split_held_out
+from guardalign_middleware.detection.order_statistics import TooFewImages, retold
 from guardalign_middleware.detection.traffic import fit_traffic
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.preset_files import find_preset
@@ -109,7 +110,12 @@ def run_calibrate_audit(
     order, first = split_held_out(len(found.images), held_out, np.random.default_rng(seed))
     rest = [found.images[index] for index in order[:first]]
     kept = [found.images[index] for index in order[first:]]
-    profile = fit_traffic(detector, kept, unsafe_share, max_false_alarm, per_category=per_category)
+    try:
+        profile = fit_traffic(
+            detector, kept, unsafe_share, max_false_alarm, per_category=per_category
+        )
+    except TooFewImages as error:
+        raise retold(error, error.message, held_out) from error
     profile = _with_held_out(profile, rest)
     change = change_over_time(found.images)
     if not as_json:
