@@ -183,8 +183,9 @@ def _values(column: Any) -> Any:
 
 def _replaced(old: Any, new: list[Any], kind: Any) -> Any:
     """A column in which some cells are emptied; the others stay to the byte."""
-    arrow = import_module("pyarrow")
-    if kind.num_fields:
+    arrow, types = import_module("pyarrow"), import_module("pyarrow.types")
+    # Arrow takes no rows of a view.
+    if kind.num_fields or types.is_binary_view(kind) or types.is_string_view(kind):
         return _array(new, kind)
     rows = [None if value is None else row for row, value in enumerate(new)]
     return old.take(arrow.array(rows, arrow.int64()))
@@ -226,4 +227,10 @@ def _optional(field: Any) -> Any:
         field = field.with_type(arrow.list_(_optional(kind.value_field)))
     elif types.is_large_list(kind):
         field = field.with_type(arrow.large_list(_optional(kind.value_field)))
+    elif types.is_fixed_size_list(kind):
+        field = field.with_type(arrow.list_(_optional(kind.value_field), kind.list_size))
+    elif types.is_map(kind):
+        field = field.with_type(
+            arrow.map_(kind.key_field, _optional(kind.item_field), kind.keys_sorted)
+        )
     return field.with_nullable(True)

@@ -63,6 +63,15 @@ def copied(
         (pyarrow.map_(pyarrow.string(), pyarrow.binary()), [("a", UNSAFE)], [("a", None)]),
         (pyarrow.struct([("a", HF), ("b", pyarrow.int8())]), {"a": {"bytes": UNSAFE}, "b": 1},
          {"a": None, "b": 1}),
+        (pyarrow.binary_view(), UNSAFE, None),
+        (pyarrow.string_view(), BASE64, None),
+        (pyarrow.list_(pyarrow.field("a", pyarrow.binary(), nullable=False), 2), [UNSAFE, b"a"],
+         [None, b"a"]),
+        (
+            pyarrow.map_(pyarrow.string(), pyarrow.field("a", pyarrow.binary(), nullable=False)),
+            [("a", UNSAFE)],
+            [("a", None)],
+        ),
         (
             pyarrow.struct([pyarrow.field("a", pyarrow.binary(), nullable=False)]),
             {"a": UNSAFE},
