@@ -241,7 +241,7 @@ def test_calibrate_writes_nothing_when_it_cannot_promise(labelled: Path, tmp_pat
     profile = tmp_path / "profile.json"
     few = run("calibrate", "--safe", labelled / "safe" / "1.png", "--out", profile)
     assert few.exit_code == 3
-    assert "over 2 forms. Use at least 39" in few.stderr
+    assert "over 2 forms. Use at least 55 safe images (16 of them are held out)" in few.stderr
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "bad.png").write_bytes(b"no")
     enough = ("--max-false-alarm", 0.9)

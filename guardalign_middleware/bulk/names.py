@@ -6,6 +6,7 @@ import os
 from typing import Final
 
 from guardalign_middleware.intake.data_url import is_data_url
+from guardalign_middleware.writing import NameTooLong
 
 STDIN: Final = "-"
 DATA_URL: Final = "<data URL>"
@@ -28,3 +29,8 @@ def label(source: str) -> str:
 def as_path(file: str) -> str:
     """The path of a file that was found, even if it is called like an input that is no file."""
     return file if has_name(file) else os.path.join(os.curdir, file)
+
+
+def copy_too_long(error: NameTooLong) -> NameTooLong:
+    """The error about a cleaned copy, which is named after its original."""
+    return NameTooLong(error.message, remedy="Give its original a shorter name.")

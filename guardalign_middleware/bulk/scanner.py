@@ -11,7 +11,7 @@ from typing import Literal
 
 from guardalign_middleware.bulk.entry import Entry
 from guardalign_middleware.bulk.job import DeviceLost, Job, Outcome
-from guardalign_middleware.bulk.names import STDIN, label
+from guardalign_middleware.bulk.names import STDIN, copy_too_long, label
 from guardalign_middleware.bulk.places import with_ending
 from guardalign_middleware.bulk.records import to_record
 from guardalign_middleware.errors import ConfigError, GuardAlignError, GuardError, ImageRejected
@@ -68,7 +68,8 @@ class Scanner:
         except (ImageRejected, GuardError, NameTooLong) as error:
             if is_lost_device(error):
                 raise DeviceLost(entry) from error
-            return Outcome.of_error(entry, _located(entry, error))
+            named = copy_too_long(error) if isinstance(error, NameTooLong) else error
+            return Outcome.of_error(entry, _located(entry, named))
         told = entry.lies_in | {"seconds": round(time.perf_counter() - began, 4)}
         records = tuple(
             to_record(verdict, label(entry.source), number, len(frames), _unit(frame)) | told | copy

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from guardalign_middleware.bulk.folders import HEAD, UNSCANNED, Kind, kind_of
+from guardalign_middleware.bulk.folders import Kind, kind_of
 from guardalign_middleware.bulk.tables import ROWS, damage, parquet_library
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.intake.hidden_images import hidden_images
+from guardalign_middleware.intake.other_pictures import is_picture_file
 from guardalign_middleware.writing import replaced
 
-_LEFT_OUT = UNSCANNED | {"picture"}
 _OF_BYTES = (
     *("binary", "large_binary", "binary_view", "fixed_size_binary"),
     *("string", "large_string", "string_view"),
@@ -40,7 +41,7 @@ def assemble_table(
         target: the table to write; it appears when it is complete.
         column: with the pictures.
         policy: what counts as a picture.
-        skip: called with the name of each other column that loses pictures.
+        skip: called with each other column that loses pictures, and how many.
 
     Returns:
         Why the copy is short or missing, if the original is damaged; None = it is whole.
@@ -72,8 +73,8 @@ def assemble_table(
                     writer.write_batch(arrow.record_batch(columns, schema=copy.schema))
     except arrow.ArrowException as error:
         return f"There is no copy of {path}, whose cells cannot be emptied: {error}."
-    for name in copy.emptied:
-        skip(f"{path}, column {name}", "column")
+    for name, count in copy.emptied.items():
+        skip(f"{path}, column {name}: {count:,} emptied", "column")
     return end
 
 
@@ -88,7 +89,7 @@ class _Copy:
 
     Attributes:
         schema: of the copy.
-        emptied: names of what has lost pictures that were not scanned, in order.
+        emptied: how many pictures that were not scanned each column has lost, in order.
     """
 
     def __init__(
@@ -98,8 +99,8 @@ class _Copy:
         self._scanned = schema.get_field_index(column)
         self._open = [_may_hold_pictures(field.type) for field in schema]
         self._row = 0
-        self._found = False
-        self.emptied: dict[str, None] = {}
+        self._emptied = 0
+        self.emptied: Counter[str] = Counter()
 
     def cells(self, batch: Any) -> list[list[Any] | None]:
         """The values of the next rows, column by column; None for one that holds no pictures."""
@@ -114,7 +115,7 @@ class _Copy:
         for at, (field, old, values) in enumerate(
             zip(self.schema, batch.columns, cells, strict=True)
         ):
-            self._found = False
+            self._emptied = 0
             if values is None:
                 columns.append(old)
                 continue
@@ -123,9 +124,9 @@ class _Copy:
                 columns.append(_array(new, field.type))
             else:
                 new = [self._without_pictures(value) for value in values]
-                columns.append(_replaced(old, new, field.type) if self._found else old)
-            if self._found:
-                self.emptied[field.name] = None
+                columns.append(_replaced(old, new, field.type) if self._emptied else old)
+            if self._emptied:
+                self.emptied[field.name] += self._emptied
         return columns
 
     def _cleaned(self, cell: Any) -> Any:
@@ -159,14 +160,14 @@ class _Copy:
         return value
 
     def _is_picture(self, data: bytes, name: object = None) -> bool:
-        kind = kind_of(name if isinstance(name, str) else "", lambda: data[:HEAD], self._policy)
-        found = kind in _LEFT_OUT
-        self._found = self._found or found
-        return found
+        claims = kind_of(name if isinstance(name, str) else "", lambda: b"", self._policy)
+        return self._note(claims == "picture" or is_picture_file(data, self._policy))
 
     def _is_base64(self, text: str) -> bool:
-        found = any(one.complete or one.whole for one in hidden_images(text))
-        self._found = self._found or found
+        return self._note(any(one.complete or one.whole for one in hidden_images(text)))
+
+    def _note(self, found: bool) -> bool:
+        self._emptied += found
         return found
 
 
@@ -182,8 +183,9 @@ def _values(column: Any) -> Any:
 
 def _replaced(old: Any, new: list[Any], kind: Any) -> Any:
     """A column in which some cells are emptied; the others stay to the byte."""
-    arrow = import_module("pyarrow")
-    if kind.num_fields:
+    arrow, types = import_module("pyarrow"), import_module("pyarrow.types")
+    # Arrow takes no rows of a view.
+    if kind.num_fields or types.is_binary_view(kind) or types.is_string_view(kind):
         return _array(new, kind)
     rows = [None if value is None else row for row, value in enumerate(new)]
     return old.take(arrow.array(rows, arrow.int64()))
@@ -225,4 +227,10 @@ def _optional(field: Any) -> Any:
         field = field.with_type(arrow.list_(_optional(kind.value_field)))
     elif types.is_large_list(kind):
         field = field.with_type(arrow.large_list(_optional(kind.value_field)))
+    elif types.is_fixed_size_list(kind):
+        field = field.with_type(arrow.list_(_optional(kind.value_field), kind.list_size))
+    elif types.is_map(kind):
+        field = field.with_type(
+            arrow.map_(kind.key_field, _optional(kind.item_field), kind.keys_sorted)
+        )
     return field.with_nullable(True)

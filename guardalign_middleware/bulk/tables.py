@@ -111,7 +111,13 @@ def _row(line: str) -> dict[str, Any]:
     record = json.loads(line)
     regions = record.get("regions")
     told = {"regions": None if regions is None else json.dumps(regions), "record": line}
-    return {name: record.get(name) for name in _COLUMNS} | told
+    cells = {name: record.get(name) for name in _COLUMNS} | told
+    return {name: _text(cell) if isinstance(cell, str) else cell for name, cell in cells.items()}
+
+
+def _text(cell: str) -> str:
+    """Bytes of a file name that are no UTF-8 as escapes: Parquet has no other texts."""
+    return cell.encode("utf-8", "backslashreplace").decode()
 
 
 def parquet_library() -> Any:

@@ -20,8 +20,9 @@ from guardalign_middleware.cli.console import (
 )
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
+from guardalign_middleware.preset_files import find_preset
 from guardalign_middleware.types import CanonicalImage
-from guardalign_middleware.writing import check_target, replaced
+from guardalign_middleware.writing import check_outputs, check_target, replaced
 
 MOST_PICTURES = 50
 
@@ -52,6 +53,11 @@ def run_bench(
             check_target(file_to_write)
     without_loading_bars()
     config = GuardAlignConfig.load(preset)
+    pictures = (file for path in images for file in expand(path, config.intake))
+    check_outputs(
+        {"--out": target, "--json": results},
+        {"--preset": [find_preset(preset)], "--images": pictures},
+    )
     with err().status("loading the models") as status:
         subject = Subject.load(config, tokens=tokens, scan_only=scan_only, device=device)
         plan = Plan(pairs=pairs, own=_own(subject, images))

@@ -34,7 +34,8 @@ from guardalign_middleware.first_day.fitting import (
     measure_all,
 )
 from guardalign_middleware.first_day.picture_sets import Picture, Side, open_set
-from guardalign_middleware.writing import check_target
+from guardalign_middleware.preset_files import find_preset
+from guardalign_middleware.writing import check_outputs, check_target
 
 
 def run_calibrate(
@@ -73,6 +74,8 @@ def run_calibrate(
     names = {"safe": safe, **(_by_folder(unsafe) if per_category else {"unsafe": unsafe})}
     groups = {name: _opened(name, sets, config) for name, sets in names.items()}
     check_sources_apart(groups)
+    files = (one.file for opened in groups.values() for one in opened)
+    check_outputs({"--out": target}, {"--preset": [find_preset(preset)], "a picture": files})
     detector = load_unfitted(config)
     forms = configured_ways(config.detection)
     counts = {name: Counts.of(len(pictures), held_out) for name, pictures in groups.items()}
@@ -84,6 +87,7 @@ def run_calibrate(
         max_miss=max_miss,
         per_category=per_category,
         forms=forms,
+        held_out=held_out,
     )
     ways = forms * len(detector.meters)
     ways *= len(detector.meters[0].anchors.categories) if per_category else 1

@@ -18,9 +18,11 @@ from guardalign_middleware.cli.console import ALLOWED, err
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.detection import ThresholdProfile
 from guardalign_middleware.detection.fit import ImageDistances, split_held_out
+from guardalign_middleware.detection.order_statistics import TooFewImages, retold
 from guardalign_middleware.detection.traffic import fit_traffic
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.writing import check_target
+from guardalign_middleware.preset_files import find_preset
+from guardalign_middleware.writing import check_outputs, check_target
 
 _CHANGED = 0.01
 """Below this p-value, the difference between the earlier and the later half is reported."""
@@ -95,12 +97,25 @@ def run_calibrate_audit(
     if not 0.0 < held_out < 1.0:
         raise ConfigError(f"--held-out should be in (0, 1). Received {held_out}.")
     check_target(target)
+    check_outputs(
+        {"--out": target},
+        {
+            "--preset": [find_preset(preset)],
+            "--from-audit": [source.log],
+            "--key-file": [] if source.key_file is None else [source.key_file],
+        },
+    )
     detector = load_unfitted(GuardAlignConfig.load(preset))
     found = source.read(encoder=detector.encoder, binding=detector.binding)
     order, first = split_held_out(len(found.images), held_out, np.random.default_rng(seed))
     rest = [found.images[index] for index in order[:first]]
     kept = [found.images[index] for index in order[first:]]
-    profile = fit_traffic(detector, kept, unsafe_share, max_false_alarm, per_category=per_category)
+    try:
+        profile = fit_traffic(
+            detector, kept, unsafe_share, max_false_alarm, per_category=per_category
+        )
+    except TooFewImages as error:
+        raise retold(error, error.message, held_out) from error
     profile = _with_held_out(profile, rest)
     change = change_over_time(found.images)
     if not as_json:

@@ -80,9 +80,9 @@ def run_init(
         seed=seed,
         observe=observe,
     )
-    if observe and not steps and plan.out.exists() and plan.written().mode != "observe":
+    if not steps and plan.out.exists() and (plan.written().mode == "observe") != observe:
         raise ConfigError(
-            f"{plan.out} is there, and does not observe.",
+            f"{plan.out} is there, and {'does not observe' if observe else 'only observes'}.",
             remedy="Name another file with --out, or write it anew with --step preset.",
         )
     check_target(plan.out)

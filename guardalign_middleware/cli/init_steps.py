@@ -148,6 +148,7 @@ class FirstDay:
             plan.max_false_alarm,
             max_miss=plan.max_miss,
             forms=expected[0].ways,
+            held_out=plan.held_out,
         )
         safe, unsafe = self._measure("safe", config), self._measure("unsafe", config)
         if self._found() != expected:

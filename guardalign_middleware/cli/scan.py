@@ -12,7 +12,7 @@ from guardalign_middleware.bulk.copies import assemble
 from guardalign_middleware.bulk.entries import find_inputs
 from guardalign_middleware.bulk.folders import Skipped
 from guardalign_middleware.bulk.job import Job, Outcome
-from guardalign_middleware.bulk.names import label
+from guardalign_middleware.bulk.names import copy_too_long, label
 from guardalign_middleware.bulk.old_copies import old_copies
 from guardalign_middleware.bulk.places import Copies, distinct
 from guardalign_middleware.bulk.pool import WorkerPool
@@ -36,8 +36,9 @@ from guardalign_middleware.config import GuardAlignConfig, Mode, WordsMode
 from guardalign_middleware.identity import scan_identity
 from guardalign_middleware.local_extra import require_extra
 from guardalign_middleware.overlay import against, words_read
+from guardalign_middleware.preset_files import find_preset
 from guardalign_middleware.types import Verdict
-from guardalign_middleware.writing import NameTooLong, check_target
+from guardalign_middleware.writing import NameTooLong, check_outputs, check_target
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,14 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
     )
     made_by = scan_identity(config)
     inputs = find_inputs(paths, lists, config.intake)
+    check_outputs(
+        {"--resume": options.resume, "--table": options.table, "--report": options.report},
+        {
+            "--preset": [find_preset(options.preset)],
+            "--list": lists,
+            "an input": (path for path, _ in inputs.files),
+        },
+    )
     _print_skipped(Skipped(inputs.skipped))
     statuses = {ALLOWED} | _print_faults(inputs.errors)
     with ExitStack() as stack:
@@ -228,7 +237,7 @@ def _assembly_faults(work: Work, copies: Copies, skipped: Skipped) -> Iterator[s
         try:
             fault = assemble(path, folder / place, work.column, policy, parts, skipped.add)
         except NameTooLong as error:
-            fault = str(error)
+            fault = str(copy_too_long(error))
         if fault is not None:
             yield fault
 

@@ -22,7 +22,7 @@ from guardalign_middleware.detection.image_distances import (
     largest_distances,
     measured_forms,
 )
-from guardalign_middleware.detection.order_statistics import Distances, fit_thresholds
+from guardalign_middleware.detection.order_statistics import Distances, fit_thresholds, retold
 from guardalign_middleware.detection.profile import (
     CategoryThreshold,
     FormThreshold,
@@ -311,7 +311,7 @@ def _named(name: str) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(f"{name}: {error.message}", remedy=error.remedy) from error
+        raise retold(error, f"{name}: {error.message}") from error
 
 
 def _flagged_in(forms: Sequence[str]) -> str:

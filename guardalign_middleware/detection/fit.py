@@ -16,7 +16,7 @@ from guardalign_middleware.detection.conformal import (
 )
 from guardalign_middleware.detection.detector import Detector
 from guardalign_middleware.detection.image_distances import FormDistances, smallest_distances
-from guardalign_middleware.detection.order_statistics import check_counts
+from guardalign_middleware.detection.order_statistics import check_counts, retold
 from guardalign_middleware.detection.profile import ThresholdProfile
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.types import CanonicalImage
@@ -51,6 +51,7 @@ def check_groups(
     max_miss: float | None = None,
     per_category: bool = False,
     forms: int = 1,
+    held_out: float = 0.0,
 ) -> None:
     """Reject what `fit_profile` cannot fit whatever is measured, before images are measured.
 
@@ -62,6 +63,7 @@ def check_groups(
         max_miss: as for `fit_profile`.
         per_category: as for `fit_profile`.
         forms: in which a picture is looked at.
+        held_out: share of all images that these are left over from.
 
     Raises:
         ConfigError: a bound is no probability, there are too few images for one whatever their
@@ -81,7 +83,7 @@ def check_groups(
             check_counts(safe, count, share, max_miss, forms)
         except ConfigError as error:
             named = f"{name}: {error.message}" if name else error.message
-            raise ConfigError(named, remedy=error.remedy) from error
+            raise retold(error, named, held_out) from error
 
 
 def with_held_out(

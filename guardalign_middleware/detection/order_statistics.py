@@ -47,6 +47,7 @@ score. One form needs no curve: the score is the distance.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,44 @@ from guardalign_middleware.errors import ConfigError
 
 Distances = NDArray[np.float64]
 """`[images, forms]`; infinite where an image has none."""
+
+
+class TooFewImages(ConfigError):
+    """There are too few images for a bound.
+
+    Args:
+        message: what is wrong.
+        kind: of the images.
+        needed: images that are enough, all of which set the threshold.
+        held_out: share of the images that is left out of the fit.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: Literal["safe", "unsafe"],
+        needed: int,
+        held_out: float = 0.0,
+    ) -> None:
+        self.kind, self.needed = kind, needed
+        count = needed
+        while count - round(held_out * count) < needed:
+            count += 1
+        fitted = f" ({count - needed} of them are held out)" if count > needed else ""
+        option = "max_false_alarm" if kind == "safe" else "max_miss"
+        super().__init__(
+            message,
+            remedy=f"Use at least {count} {kind} images{fitted}, or a larger {option} (on the "
+            f"command line, --{option.replace('_', '-')}).",
+        )
+
+
+def retold(error: ConfigError, message: str, held_out: float = 0.0) -> ConfigError:
+    """An error of a fit in other words, and about all images if a share of them is held out."""
+    if isinstance(error, TooFewImages):
+        return TooFewImages(message, kind=error.kind, needed=error.needed, held_out=held_out)
+    return ConfigError(message, remedy=error.remedy)
 
 
 def fit_thresholds(
@@ -234,20 +273,20 @@ def _curve(
     return distances, ranks.astype(np.float64)
 
 
-def _too_few_safe(count: int, bound: float, forms: int) -> ConfigError:
+def _too_few_safe(count: int, bound: float, forms: int) -> TooFewImages:
     over = "" if forms == 1 else f" over {forms} forms"
-    return ConfigError(
+    return TooFewImages(
         f"{count} safe images cannot guarantee {bound:.3g} false alarms{over}.",
-        remedy=f"Use at least {_needed(bound / forms)} safe images, or a larger "
-        "max_false_alarm (on the command line, --max-false-alarm).",
+        kind="safe",
+        needed=_needed(bound / forms),
     )
 
 
-def _too_few_unsafe(count: int, bound: float) -> ConfigError:
-    return ConfigError(
+def _too_few_unsafe(count: int, bound: float) -> TooFewImages:
+    return TooFewImages(
         f"{count} unsafe images cannot guarantee {bound:.3g} misses.",
-        remedy=f"Use at least {_needed(bound)} unsafe images, or a larger max_miss (on the "
-        "command line, --max-miss).",
+        kind="unsafe",
+        needed=_needed(bound),
     )
 
 

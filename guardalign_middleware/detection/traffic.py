@@ -19,6 +19,7 @@ import numpy as np
 
 from guardalign_middleware.detection.detector import Detector
 from guardalign_middleware.detection.fit import ImageDistances, fit_profile
+from guardalign_middleware.detection.order_statistics import retold
 from guardalign_middleware.detection.profile import ThresholdFit, ThresholdProfile, TrafficFit
 from guardalign_middleware.errors import ConfigError
 
@@ -51,9 +52,8 @@ def fit_traffic(
     try:
         fitted = fit_profile(detector, images, {}, bound, per_category=per_category)
     except ConfigError as error:
-        raise ConfigError(
-            f"To flag at most {bound:.2%} of all images: {error.message}", remedy=error.remedy
-        ) from error
+        told = f"To flag at most {bound:.2%} of all images: {error.message}"
+        raise retold(error, told) from error
     flagged = float(np.mean([fitted.flags(*image) for image in images]))
     traffic = TrafficFit(len(images), unsafe_share, bound, flagged)
     fit = ThresholdFit(max_false_alarm, safe_images=0, false_alarm=0.0, traffic=traffic)

@@ -23,6 +23,7 @@ from guardalign_middleware.detection.fit import (
     split_held_out,
     with_held_out,
 )
+from guardalign_middleware.detection.order_statistics import TooFewImages, retold
 from guardalign_middleware.detection.view_seed import seed_for
 from guardalign_middleware.errors import ConfigError, GuardAlignError
 from guardalign_middleware.first_day.picture_sets import Picture, Side
@@ -228,9 +229,12 @@ def fit(
         rest[name] = [images[number] for number in order[:held]]
     digests = frozenset(one.sha256 for some in rest.values() for one in some)
     safe, safe_rest = kept.pop("safe"), [one.distances for one in rest.pop("safe")]
-    profile = fit_profile(
-        detector, safe, kept, max_false_alarm, max_miss=max_miss, per_category=per_category
-    )
+    try:
+        profile = fit_profile(
+            detector, safe, kept, max_false_alarm, max_miss=max_miss, per_category=per_category
+        )
+    except TooFewImages as error:
+        raise retold(error, error.message, held_out) from error
     unsafe_rest = [one.distances for some in rest.values() for one in some]
     return Fitted(with_held_out(profile, safe_rest, unsafe_rest), digests)
 

@@ -46,6 +46,11 @@ class Picture:
         """Equal for pictures that are the same file or cell, however they were named."""
         return os.path.realpath(self.source) if isinstance(self.source, Path) else self.source
 
+    @property
+    def file(self) -> Path:
+        """Where its bytes are: its own file, or the table that holds it."""
+        return self.source if isinstance(self.source, Path) else Path(self.source.path)
+
     def read(self) -> str | bytes:
         """What `load_image` takes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from guardalign_middleware.config import GuardAlignConfig
@@ -88,15 +89,16 @@ def _llama_index_in_front(name: str) -> tuple[str, ...]:
 
 def _client(name: str, config: GuardAlignConfig) -> tuple[str, ...]:
     local = config.runner is not None
+    preset = shlex.quote(name)
     model = (config.serve.model_name or config.name) if local else _MODEL
     return (
         # Before another service, the server holds its key: the client's stays here.
-        f"# while this runs: guardalign serve --preset {name}{'' if local else _UPSTREAM}",
+        f"# while this runs: guardalign serve --preset {preset}{'' if local else _UPSTREAM}",
         "import base64",
         "from pathlib import Path",
         "import openai",
         *_PARTS,
         'client = openai.OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="unused")',
-        f'answer = client.chat.completions.create(model="{model}", messages=[question])',
+        f"answer = client.chat.completions.create(model={model!r}, messages=[question])",
         "print(answer.choices[0].message.content)",
     )

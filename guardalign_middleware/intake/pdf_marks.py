@@ -32,8 +32,13 @@ def may_be_pdf(head: bytes) -> bool:
 
 def is_pdf(data: bytes) -> bool:
     """Whether readers would take a whole file for a PDF file."""
+    return begins_like_pdf(data) or holds_objects(data)
+
+
+def holds_objects(data: bytes) -> bool:
+    """Whether a file has the header of a PDF file and something behind it that a reader shows."""
     at = data.find(_HEADER, 0, REACH)
-    return begins_like_pdf(data) or (at >= 0 and _has_object(data, at))
+    return at >= 0 and _has_object(data, at)
 
 
 def _has_object(data: bytes, start: int) -> bool:

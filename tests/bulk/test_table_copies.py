@@ -63,6 +63,15 @@ def copied(
         (pyarrow.map_(pyarrow.string(), pyarrow.binary()), [("a", UNSAFE)], [("a", None)]),
         (pyarrow.struct([("a", HF), ("b", pyarrow.int8())]), {"a": {"bytes": UNSAFE}, "b": 1},
          {"a": None, "b": 1}),
+        (pyarrow.binary_view(), UNSAFE, None),
+        (pyarrow.string_view(), BASE64, None),
+        (pyarrow.list_(pyarrow.field("a", pyarrow.binary(), nullable=False), 2), [UNSAFE, b"a"],
+         [None, b"a"]),
+        (
+            pyarrow.map_(pyarrow.string(), pyarrow.field("a", pyarrow.binary(), nullable=False)),
+            [("a", UNSAFE)],
+            [("a", None)],
+        ),
         (
             pyarrow.struct([pyarrow.field("a", pyarrow.binary(), nullable=False)]),
             {"a": UNSAFE},
@@ -77,7 +86,7 @@ def test_pictures_of_other_columns_are_empty_and_named(
     schema = pyarrow.schema([pyarrow.field("other", kind, nullable=nullable)])
     copy, said = copied(tmp_path, schema, {"other": [cell] * 2})
     assert copy["other"].to_pylist() == [left] * 2
-    assert said == ["other"]
+    assert said == ["other: 2 emptied"]
 
 
 def test_everything_else_stays_as_it_is(tmp_path: Path) -> None:
@@ -102,6 +111,16 @@ def test_everything_else_stays_as_it_is(tmp_path: Path) -> None:
     copy, said = copied(tmp_path, schema, columns)
     assert copy.select(list(columns)).to_pydict() == columns
     assert copy.select(list(columns)).schema == schema.with_metadata(copy.schema.metadata)
+    assert said == []
+
+
+def test_bytes_that_only_begin_as_pictures_stay(tmp_path: Path) -> None:
+    vectors = [b"\xff\x0a" + bytes(range(14)), b"\0\0\1\0" + bytes(range(1, 13))]
+    notes = [b"%PDF-1.7 is how it begins", b"P5 10 20 30 units", b"DDS is a dentist", b"icns, qoif"]
+    schema = pyarrow.schema([("other", pyarrow.binary())])
+    cells = [*vectors, *notes]
+    copy, said = copied(tmp_path, schema, {"other": cells}, rows=len(cells))
+    assert copy["other"].to_pylist() == cells
     assert said == []
 
 
@@ -134,4 +153,4 @@ def test_the_scanned_records_lose_what_else_they_hold(tmp_path: Path) -> None:
     )
     copy = pyarrow.parquet.read_table(target)["image"].to_pylist()
     assert copy == [{"bytes": PLAIN, "path": "a.png", "thumb": None}]
-    assert said == [f"{path}, column image", "column"]
+    assert said == [f"{path}, column image: 1 emptied", "column"]

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from guardalign_middleware import ConfigError, GuardAlignConfig, ImageGuard
+from guardalign_middleware.bulk.tables import write_table
 from guardalign_middleware.cli.scan import ScanOptions, run_scan
 from guardalign_middleware.config import IntakePolicy
 from guardalign_middleware.testing import picture, red_config, red_guard
@@ -323,7 +324,7 @@ class TestCopies:
         assert (row["thumb"], row["caption"]) == (None, "a")
         said = " ".join(capsys.readouterr().err.split())
         assert "scan them with --column): " in said
-        assert "t.parquet, column thumb" in said
+        assert "t.parquet, column thumb: 2 emptied" in said
 
     def test_resumed_copies_are_complete_and_nothing_is_scanned_twice(
         self, monkeypatch: pytest.MonkeyPatch, scan: Scan, tmp_path: Path, shard: Path
@@ -557,6 +558,16 @@ def test_the_results_as_a_table(scan: Scan, tmp_path: Path, shard: Path) -> None
     assert [row["decision"] for row in written] == [row.get("decision") for row in found]
     (masked,) = [row for row in written if row["decision"] == "mask"]
     assert json.loads(masked["regions"])[0]["category"] == "weapon"
+
+
+def test_a_name_that_is_no_text_has_its_row(tmp_path: Path) -> None:
+    lines = tmp_path / "results.jsonl"
+    record = {"source": "caf\udce9.png", "decision": "allow"}
+    lines.write_text(json.dumps(record) + "\n")
+    write_table(lines, tmp_path / "results.parquet")
+    (row,) = pyarrow.parquet.read_table(tmp_path / "results.parquet").to_pylist()
+    assert (row["source"], row["decision"]) == (r"caf\udce9.png", "allow")
+    assert json.loads(row["record"]) == record
 
 
 def test_a_scan_that_observes_succeeds_and_is_not_mixed_with_another(

@@ -32,6 +32,15 @@ def test_it_is_refused_as_the_fit_does(
         fit_profile(DETECTOR, [image] * safe, groups, **{"max_false_alarm": 0.5, **bounds})  # type: ignore[arg-type]
 
 
+def test_the_number_that_is_enough_counts_those_held_out() -> None:
+    with pytest.raises(ConfigError, match="Use at least 13 safe images .4 of them are held out"):
+        check_groups(DETECTOR, 6, {}, 0.1, held_out=0.3)
+    with pytest.raises(ConfigError, match="Use at least 13 unsafe images") as caught:
+        check_groups(DETECTOR, 9, {"unsafe": 6}, 0.1, max_miss=0.1, held_out=0.3)
+    assert "--max-miss" in caught.value.remedy
+    assert 13 - round(0.3 * 13) == 9
+
+
 def test_numbers_that_can_be_enough_pass() -> None:
     check_groups(DETECTOR, 9, {"weapon": 9}, 0.1, max_miss=0.1, per_category=True)
     images = [({"native": {"weapon": 0.1 * n}},) for n in range(1, 10)]

@@ -238,6 +238,18 @@ class TestToObserve:
         assert end.exit_code == 3
         assert "does not observe" in end.stderr
 
+    def test_a_preset_that_observes_is_not_taken_for_one_that_enforces(
+        self, tmp_path: Path
+    ) -> None:
+        self.run(tmp_path)
+        written = (tmp_path / "guard.yaml").read_bytes()
+        given = ["--preset", "mini", "--safe", str(tmp_path), "--out", str(tmp_path / "guard.yaml")]
+        end = CliRunner().invoke(app, ["init", "--yes", *given])
+        assert end.exit_code == 3
+        assert "only observes" in end.stderr
+        assert "--step preset" in end.stderr
+        assert (tmp_path / "guard.yaml").read_bytes() == written
+
     def test_a_profile_takes_the_place_that_was_left_for_it(self, tmp_path: Path) -> None:
         self.run(tmp_path)
         text = (tmp_path / "guard.yaml").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,16 @@ def test_the_page_shows_them_as_they_are_printed() -> None:
     for what, lines in programs(preset, config):
         shown = lines.replace(preset.resolve().as_posix(), str(preset))
         assert f"\n{what}\n{shown}\n" in page
+
+
+def test_names_of_files_and_models_are_quoted() -> None:
+    preset, served = Path("/home/you/odd dir #1/guard.yaml"), {"model_name": 'the "best" one'}
+    config = MINI.model_copy(update={"serve": MINI.serve.model_copy(update=served)})
+    lines = dict(programs(preset, config))[CLIENT]
+    command = shlex.split(lines.splitlines()[0].removeprefix("# "))
+    assert command[-2:] == ["--preset", preset.resolve().as_posix()]
+    compile(lines, CLIENT, "exec")
+    assert repr('the "best" one') in lines
 
 
 @contextmanager
