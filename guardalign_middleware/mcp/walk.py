@@ -20,7 +20,7 @@ from guardalign_middleware.intake.dialects import ImageSlot, encode
 from guardalign_middleware.intake.extent import picture_format
 from guardalign_middleware.intake.hidden_images import may_hide_image
 from guardalign_middleware.intake.part import block_type
-from guardalign_middleware.intake.text_bytes import read_text
+from guardalign_middleware.intake.text_bytes import read_text, write_text
 from guardalign_middleware.intake.type_fields import file_type
 from guardalign_middleware.intake.value_walk import Walk
 from guardalign_middleware.intake.walk_modes import Mode
@@ -238,7 +238,7 @@ class McpWalk(Walk):
         new = self._text(text, f"{place}.resource.blob", "words")
         if new is text:
             return block
-        blob = base64.b64encode(new.encode(encoding)).decode("ascii")
+        blob = base64.b64encode(write_text(new, encoding)).decode("ascii")
         return {**block, "resource": {**resource, "blob": blob}}
 
 
