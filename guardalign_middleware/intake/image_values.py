@@ -21,7 +21,7 @@ from guardalign_middleware.intake.hidden_images import (
     may_hide_image,
     replace_hidden,
 )
-from guardalign_middleware.intake.text_bytes import read_text
+from guardalign_middleware.intake.text_bytes import read_text, write_text
 from guardalign_middleware.intake.walk_modes import Mode
 
 
@@ -88,7 +88,7 @@ class ImageValues:
             return data
         text, encoding = written
         walked = self._text(text, place, mode)
-        return data if walked is text else _same_bytes(data, walked.encode(encoding))
+        return data if walked is text else _same_bytes(data, write_text(walked, encoding))
 
     def _arrayed(self, value: Any, found: ArrayPictures, place: str, shown: bool) -> Any:
         """An array of one picture or more."""

@@ -20,16 +20,17 @@ from guardalign_middleware.intake.dialects import ImageSlot, encode
 from guardalign_middleware.intake.extent import picture_format
 from guardalign_middleware.intake.hidden_images import may_hide_image
 from guardalign_middleware.intake.part import block_type
-from guardalign_middleware.intake.text_bytes import read_text
+from guardalign_middleware.intake.text_bytes import read_text, write_text
 from guardalign_middleware.intake.type_fields import file_type
 from guardalign_middleware.intake.value_walk import Walk
 from guardalign_middleware.intake.walk_modes import Mode
+from guardalign_middleware.mcp.payloads import may_show
 from guardalign_middleware.mcp.structures import (
     are_read,
     holds_file,
     is_structure,
-    may_show,
     without_files,
+    without_notes,
 )
 
 Fields = Mapping[str, Any]
@@ -133,6 +134,9 @@ class McpWalk(Walk):
     def _mapping(self, block: Mapping[Any, Any], place: str, mode: Mode) -> Any:
         around, self._mode = self._mode, mode
         new = self._walked(block, place, mode)
+        if new is not block and isinstance(new, Mapping) and self._is_own(block, place):
+            found = declared(block)
+            new = new if found is None else without_notes(block, new, found, blank_png())
         self._mode = around
         if new is not block and isinstance(new, Mapping) and new.get("uri") != block.get("uri"):
             if not str(new.get("uri", "data:")).startswith("data:"):
@@ -202,7 +206,9 @@ class McpWalk(Walk):
 
     def _unshown(self, note: str, slot: ImageSlot, block: Mapping[Any, Any], place: str) -> Any:
         if self._is_own(block, place):
-            return slot.put(blank_png())
+            found = declared(block)
+            new = block if found is None else without_files(block, block, found, blank_png(), note)
+            return slot.put(blank_png()) if new is block else new
         return super()._unshown(note, slot, block, place)
 
     def _is_own(self, block: Mapping[Any, Any], place: str) -> bool:
@@ -238,7 +244,7 @@ class McpWalk(Walk):
         new = self._text(text, f"{place}.resource.blob", "words")
         if new is text:
             return block
-        blob = base64.b64encode(new.encode(encoding)).decode("ascii")
+        blob = base64.b64encode(write_text(new, encoding)).decode("ascii")
         return {**block, "resource": {**resource, "blob": blob}}
 
 

@@ -34,6 +34,10 @@ HARMLESS: dict[str, Any] = {
     | {"body": {"attachmentId": "x", "size": 4}},
     "a block of a page": {"object": "block", "type": "image"}
     | {"image": {"type": "file", "file": {"url": "https://e.org/x.png"}, "caption": []}},
+    "a long path of words": {"type": "image"}
+    | {"image": "assets/images/products/2024/catalogue/summer/blue-shirt"},
+    "a digest": {"type": "image", "mimeType": "image/png"}
+    | {"data": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
     "an icon in SVG": {"favicon": "data:image/svg+xml,<svg/>"},
     "an icon in escaped SVG": {
         "favicon": "data:image/svg+xml,%3Csvg%20viewBox%3D'0%200%209%209'/%3E"

@@ -123,11 +123,18 @@ def test_a_message_with_an_unsafe_picture_can_be_an_error() -> None:
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_a_page_as_a_blob_may_be_in_another_encoding(encoding: str, guard: MessageGuard) -> None:
-    file = f"\u00fc{page(UNSAFE)}\u00fc".encode(encoding)
-    message = result(contents=[blob(file, mimeType="text/html")])
-    out = json.loads(passed(guard, line(message)).forward or b"")
-    new = base64.b64decode(out["result"]["contents"][0]["blob"]).decode(encoding)
-    assert new.startswith("\u00fc<h1>")
+    for first in ("\u00fc", "\u4e2d"):
+        if first == "\u4e2d" and encoding == "latin-1":
+            continue
+        file = f"{first}{page(UNSAFE)}\u00fc".encode(encoding)
+        message = result(contents=[blob(file, mimeType="text/html")])
+        out = json.loads(passed(guard, line(message)).forward or b"")
+        new = base64.b64decode(out["result"]["contents"][0]["blob"]).decode(encoding)
+        check_page(new, first)
+
+
+def check_page(new: str, first: str) -> None:
+    assert new.startswith(f"{first}<h1>")
     assert new.endswith("\u00fc")
     found = list(pictures_in(new))
     assert found

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from PIL import Image
 
 from guardalign_middleware.intake.blank_picture import blank_png
 from guardalign_middleware.mcp import Handling, MessageGuard
@@ -151,6 +154,59 @@ def test_errors_take_the_place_of_the_message_if_they_should() -> None:
         assert passed(guard, raw).forward == raw, name
     raw = line(tool(structuredContent={"x": WITH_FILE["as a result"](b64(ICON))}))
     assert "error" in json.loads(passed(guard, raw).forward or b"")
+
+
+def wrapped(raw: bytes, length: int) -> str:
+    text = b64(raw)
+    return "\n".join(text[at : at + length] for at in range(0, len(text), length))
+
+
+WRITTEN: dict[str, Any] = {
+    "lines": lambda raw: wrapped(raw, 40),
+    "short lines": lambda raw: wrapped(raw, 4),
+    "behind other characters": lambda raw: "!!!" + b64(raw),
+    "spaced": lambda raw: " ".join(b64(raw)),
+    "numbers": lambda raw: [*raw],
+    "numbers by key": lambda raw: {str(at): each for at, each in enumerate(raw)},
+    "hex": lambda raw: raw.hex(),
+    "two": lambda raw: [wrapped(raw, 20), wrapped(raw, 20)],
+    "pieces": lambda raw: wrapped(raw, 30).split("\n"),
+    "percent": lambda raw: "data:image/png," + "".join(f"%{each:02X}" for each in raw),
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+@pytest.mark.parametrize("name", ["ICO", "PPM", "TGA", "PCX", "JPEG2000"])
+def test_a_declared_picture_does_not_stay_however_it_is_written(
+    guard: MessageGuard, name: str, written: str
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), (255, 0, 0)).save(file, name)
+    data = WRITTEN[written](file.getvalue())
+    new = cleaned(guard, {"type": "image", "mimeType": "image/png", "data": data})
+    assert new["data"] != data
+    assert new["type"] == "image"
+
+
+def test_a_picture_in_a_drawing_may_be_in_escapes(guard: MessageGuard) -> None:
+    escaped = "".join(f"%{each:02X}" for each in UNSAFE)
+    drawing = f"<svg><image href='data:image/png,{escaped}'/></svg>"
+    given = f"data:image/svg+xml,{quote(drawing)}"
+    assert cleaned(guard, {"icon": given}) != {"icon": given}
+
+
+def test_a_key_in_content_makes_no_structure(guard: MessageGuard) -> None:
+    video = {"type": "video", "mimeType": "video/mp4", "data": "abc"}
+    block = {"type": "text", "text": "a", "structuredContent": video}
+    assert passed(guard, line(tool(block))).forward != line(tool(block))
+
+
+def test_a_removed_picture_leaves_one_under_its_key(guard: MessageGuard) -> None:
+    red = b64(HOPELESS)
+    for given in ({"type": "image", "image": red}, {"type": "image", "data": red, "thumb": red}):
+        new = cleaned(guard, given)
+        assert shape(new) == shape(given)
+        assert new["image" if "image" in given else "data"] == b64(blank_png())
 
 
 def shape(value: Any) -> Any:
