@@ -24,7 +24,6 @@ from guardalign_middleware.evaluation.attacks.plot import save_plot
 from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.output import load_as_scanned
-from guardalign_middleware.preset_files import find_preset
 from guardalign_middleware.types import CanonicalImage, Verdict
 from guardalign_middleware.writing import check_outputs, check_target, replaced
 
@@ -73,7 +72,7 @@ def run_attack(
     pictures = (file for path in (*unsafe, *safe) for file in expand(path, config.intake))
     check_outputs(
         {"--json": results, "--plot": plot},
-        {"--preset": [find_preset(preset)], "a picture": pictures},
+        {"--preset": [preset], "a picture": pictures},
     )
     with err().status("loading the encoder"):
         detector = load_detector(config)

@@ -16,7 +16,6 @@ from guardalign_middleware.cli.console import ALLOWED, err, out, tracked
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.output import load_as_scanned
-from guardalign_middleware.preset_files import find_preset
 from guardalign_middleware.words_loading import load_words
 from guardalign_middleware.writing import check_outputs, check_target, replaced
 
@@ -50,7 +49,7 @@ def run_word_attack(
         check_target(results)
     config = GuardAlignConfig.load(preset)
     pictures = (file for path in unsafe for file in expand(path, config.intake))
-    check_outputs({"--json": results}, {"--preset": [find_preset(preset)], "a picture": pictures})
+    check_outputs({"--json": results}, {"--preset": [preset], "a picture": pictures})
     words = config.words.model_copy(update={"mode": "guard"})
     with err().status("loading the reader"):
         policy = load_words(config.model_copy(update={"words": words}))

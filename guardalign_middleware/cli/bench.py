@@ -20,7 +20,6 @@ from guardalign_middleware.cli.console import (
 )
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.preset_files import find_preset
 from guardalign_middleware.types import CanonicalImage
 from guardalign_middleware.writing import check_outputs, check_target, replaced
 
@@ -56,7 +55,7 @@ def run_bench(
     pictures = (file for path in images for file in expand(path, config.intake))
     check_outputs(
         {"--out": target, "--json": results},
-        {"--preset": [find_preset(preset)], "--images": pictures},
+        {"--preset": [preset], "--images": pictures},
     )
     with err().status("loading the models") as status:
         subject = Subject.load(config, tokens=tokens, scan_only=scan_only, device=device)

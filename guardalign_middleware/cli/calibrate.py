@@ -34,7 +34,6 @@ from guardalign_middleware.first_day.fitting import (
     measure_all,
 )
 from guardalign_middleware.first_day.picture_sets import Picture, Side, open_set
-from guardalign_middleware.preset_files import find_preset
 from guardalign_middleware.writing import check_outputs, check_target
 
 
@@ -75,7 +74,7 @@ def run_calibrate(
     groups = {name: _opened(name, sets, config) for name, sets in names.items()}
     check_sources_apart(groups)
     files = (one.file for opened in groups.values() for one in opened)
-    check_outputs({"--out": target}, {"--preset": [find_preset(preset)], "a picture": files})
+    check_outputs({"--out": target}, {"--preset": [preset], "a picture": files})
     detector = load_unfitted(config)
     forms = configured_ways(config.detection)
     counts = {name: Counts.of(len(pictures), held_out) for name, pictures in groups.items()}

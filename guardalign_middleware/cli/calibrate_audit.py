@@ -21,7 +21,6 @@ from guardalign_middleware.detection.fit import ImageDistances, split_held_out
 from guardalign_middleware.detection.order_statistics import TooFewImages, retold
 from guardalign_middleware.detection.traffic import fit_traffic
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.preset_files import find_preset
 from guardalign_middleware.writing import check_outputs, check_target
 
 _CHANGED = 0.01
@@ -100,7 +99,7 @@ def run_calibrate_audit(
     check_outputs(
         {"--out": target},
         {
-            "--preset": [find_preset(preset)],
+            "--preset": [preset],
             "--from-audit": [source.log],
             "--key-file": [] if source.key_file is None else [source.key_file],
         },

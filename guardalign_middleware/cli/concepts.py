@@ -15,7 +15,6 @@ from guardalign_middleware.detection.anchor_check import AnchorReport, check_anc
 from guardalign_middleware.detection.anchor_file import Entry, read_entries
 from guardalign_middleware.detection.encoder import OpenClipEncoder
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.preset_files import find_preset
 from guardalign_middleware.writing import check_outputs, check_target, replaced
 
 
@@ -36,9 +35,7 @@ def run_check(
         raise ConfigError(f"--overlap should be in (0, 1]. Received {overlap}.")
     if matrix is not None:
         check_target(matrix)
-        check_outputs(
-            {"--matrix": matrix}, {"--preset": [find_preset(preset)], "the words": [file]}
-        )
+        check_outputs({"--matrix": matrix}, {"--preset": [preset], "the words": [file]})
     entries = read_entries(file)
     config = GuardAlignConfig.load(preset)
     with err().status("loading the encoder"):

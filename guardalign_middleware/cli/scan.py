@@ -36,7 +36,6 @@ from guardalign_middleware.config import GuardAlignConfig, Mode, WordsMode
 from guardalign_middleware.identity import scan_identity
 from guardalign_middleware.local_extra import require_extra
 from guardalign_middleware.overlay import against, words_read
-from guardalign_middleware.preset_files import find_preset
 from guardalign_middleware.types import Verdict
 from guardalign_middleware.writing import NameTooLong, check_outputs, check_target
 
@@ -109,7 +108,7 @@ def run_scan(paths: Sequence[str], lists: Sequence[Path], options: ScanOptions) 
     check_outputs(
         {"--resume": options.resume, "--table": options.table, "--report": options.report},
         {
-            "--preset": [find_preset(options.preset)],
+            "--preset": [options.preset],
             "--list": lists,
             "an input": (path for path, _ in inputs.files),
         },
