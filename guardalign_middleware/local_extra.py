@@ -43,6 +43,15 @@ def require_extra(extra: str, what: str, libraries: Iterable[str]) -> None:
         )
 
 
+def require_int8() -> None:
+    """Check that what encoders in int8 need is installed, before anything is loaded.
+
+    Raises:
+        ConfigError: a library is missing.
+    """
+    require_extra("fast", "encoder.precision int8 needs", ("onnx", "onnxruntime", "onnxscript"))
+
+
 def _missing(libraries: Iterable[str]) -> str:
     return ", ".join(name for name in libraries if find_spec(name) is None)
 

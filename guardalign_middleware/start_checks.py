@@ -10,7 +10,7 @@ from pathlib import Path
 
 from guardalign_middleware.config import EncoderConfig, GuardAlignConfig, RunnerConfig
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.local_extra import require_extra
+from guardalign_middleware.local_extra import require_extra, require_int8
 from guardalign_middleware.strict import Malformed, read_bytes
 
 
@@ -110,7 +110,6 @@ def _check_extras(config: GuardAlignConfig) -> None:
     encoders: list[EncoderConfig] = [config.detection.encoder]
     encoders += [] if second is None else [second.encoder]
     if any(one.precision == "int8" for one in encoders):
-        libraries = ("onnx", "onnxruntime", "onnxscript")
-        require_extra("fast", "encoder.precision int8 needs", libraries)
+        require_int8()
     if config.words.mode != "off":
         require_extra("words", "Reading words in pictures needs", ("rapidocr", "onnxruntime"))

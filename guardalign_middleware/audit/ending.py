@@ -31,6 +31,7 @@ class Ending:
         day: of the last line in the present file, as in "2026-11-28"; empty without one.
         unfinished: bytes behind the last whole line, which a stopped writer left.
         behind: whether the head names the line before the last one.
+        head_written: whether the head was written on the way, so that it can be.
     """
 
     head: Head
@@ -38,6 +39,7 @@ class Ending:
     day: str
     unfinished: int
     behind: bool
+    head_written: bool = False
 
 
 def settle(log: Path, file: int, keys: Keys, *, fsync: bool) -> Ending:
@@ -50,7 +52,8 @@ def settle(log: Path, file: int, keys: Keys, *, fsync: bool) -> Ending:
         AuditError: the end is not one that a crash can leave.
         OSError: it cannot be completed.
     """
-    if os.fstat(file).st_size == 0 and read_head(log, keys) == "missing":
+    is_new = os.fstat(file).st_size == 0 and read_head(log, keys) == "missing"
+    if is_new:
         if closed_files(log):
             raise spoiled(log, f"{head_path(log)} is missing")
         # Written before the first line, so that a log without a head is always suspect.
@@ -66,7 +69,7 @@ def settle(log: Path, file: int, keys: Keys, *, fsync: bool) -> Ending:
     if end.behind:
         # First of all, so that the head is never more than one line behind.
         write_head(log, end.head, keys, fsync=fsync)
-    return Ending(end.head, end.size, end.day, 0, False)
+    return Ending(end.head, end.size, end.day, 0, False, is_new or end.behind)
 
 
 def find_ending(log: Path, file: int, keys: Keys) -> Ending:

@@ -90,7 +90,8 @@ class AuditLog:
         """
         with self._explained(), writing(self.path) as file:
             end = settle(self.path, file, self._keys, fsync=self.fsync)
-            write_head(self.path, end.head, self._keys, fsync=self.fsync)
+            if not end.head_written:
+                write_head(self.path, end.head, self._keys, fsync=self.fsync)
 
     def append(self, result: Result) -> AuditEntry:
         """Record the decision on one image; the line is in the file when this returns.

@@ -20,10 +20,10 @@ from guardalign_middleware.detection.quantized import (
     QuantizedTower,
     probe_pictures,
     quantized_tower,
-    require_packages,
 )
 from guardalign_middleware.detection.vocabulary import Vocabulary
 from guardalign_middleware.errors import ConfigError, DetectionError, ModelLoadError
+from guardalign_middleware.local_extra import require_int8
 from guardalign_middleware.model_folder import loading_faults
 
 # A single crop takes a CPU 1.4 times as long as one of eight; a GPU needs far more to be busy.
@@ -97,7 +97,7 @@ class OpenClipEncoder:
         self._std = torch.tensor(preprocess["std"], device=self._device).view(1, 3, 1, 1)
         self._quantized: QuantizedTower | None = None
         if config.precision == "int8":
-            require_packages()
+            require_int8()
             probes = self.normalised(probe_pictures(self.image_size))
             self._quantized = quantized_tower(self._model, probes, config.int8_cache, fingerprint)
 
@@ -113,7 +113,7 @@ class OpenClipEncoder:
                 not the CPU, or the folder cannot be written.
         """
         if config.precision == "int8":
-            require_packages()
+            require_int8()
         for template in config.templates:
             if "{}" not in template:
                 raise ConfigError(f"The template {template!r} should contain {{}} for the concept.")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from guardalign_middleware.errors import ConfigError, ModelLoadError
-from guardalign_middleware.local_extra import install
 
 RECIPE = "dynamic int8, 7-bit weights by channel in MatMul, one picture at a time, 1"
 """Part of the encoder's fingerprint: change it whenever embeddings change."""
 
-_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _INPUT = "pixels"
 # Well below the effect of quantization on a healthy tower, and well above a damaged tower.
 _LEAST_COSINE = 0.95
@@ -92,20 +89,6 @@ class QuantizedTower:
         embedded = torch.from_numpy(np.concatenate(rows))
         embedded[~torch.isfinite(pixels).flatten(1).all(dim=1)] = torch.nan
         return embedded
-
-
-def require_packages() -> None:
-    """Check that the extra is installed, before anything is loaded.
-
-    Raises:
-        ConfigError: a package is missing.
-    """
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"encoder.precision int8 needs {', '.join(missing)}.",
-            remedy=install("fast"),
-        )
 
 
 def probe_pictures(side: int) -> Tensor:

@@ -164,3 +164,17 @@ class TestManyWriters:
         write(log, 1)
         assert verify(log, KEY).entries == 7
         assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_the_head_is_written_once_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    log = AuditLog(tmp_path / "log", KEY)
+    if exists:
+        log.recover()
+    replaced: list[object] = []
+    real = os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: (replaced.append(new), real(old, new)))
+    log.recover()
+    assert len(replaced) == 1
