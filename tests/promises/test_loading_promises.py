@@ -294,6 +294,6 @@ def test_no_file_stands_in_for_another_of_its_name(tmp_path: Path) -> None:
     paths[1].parent.mkdir()
     for path in paths:
         path.write_text(str(path))
-    with pytest.raises(ModelLoadError, match="have one name"):
+    with pytest.raises(ModelLoadError, match="share a name"):
         digest_files(paths)
     assert set(digest_files([paths[0], paths[0]])) == {"tokenizer.json"}

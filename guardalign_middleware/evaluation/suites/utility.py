@@ -44,7 +44,8 @@ MME = TableSuite(
         metric="mme",
         judge='"yes" or "no" in the first four characters',
         comparable="Sums of points, not a percentage: perception to 2,000, cognition to 800. A "
-        "score of one run is a sum of whole counts; the paper's 363.65 for cognition is none.",
+        "score of one run is a sum of whole counts, so the paper's 363.65 for cognition cannot be "
+        "one.",
         paper="MME-P / MME-C",
     ),
     {"test": ("data/test-*.parquet", "test-*.parquet")},
