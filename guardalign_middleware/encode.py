@@ -37,6 +37,8 @@ _LARGEST_SIDE = 65_500
 _NOISE_BYTES = 3.3
 _MARGIN, _LEAST_SCALE = 0.9, 0.5
 _ROUNDS = 8
+# Of a product that is a whole number of pixels.
+_ROUNDING = 1e-6
 # How much larger a file may get that is written again.
 _SLACK, _LOSSLESS_SLACK = 1.1, 1.5
 # How much larger a WebP without loss may be than the best lossy one.
@@ -155,9 +157,9 @@ def scaled(image: CanonicalImage, scale: float) -> CanonicalImage:
         return image
     # The longer side is rounded down and the shorter one up, so that no picture gets thinner.
     sides = (image.width, image.height)
+    longest = math.floor(max(sides) * scale + _ROUNDING)
     width, height = (
-        max(1, math.floor(side * scale) if side == max(sides) else math.ceil(side * scale))
-        for side in sides
+        max(1, longest if side == max(sides) else math.ceil(side * scale)) for side in sides
     )
 
     def again() -> Pixels:
