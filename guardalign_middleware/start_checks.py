@@ -90,12 +90,14 @@ def require_seen_model(config: GuardAlignConfig) -> RunnerConfig | None:
     Raises:
         ConfigError: the config looks at what its model sees, and has no model.
     """
-    if "model" in config.detection.sees and config.runner is None:
+    if "model" not in config.detection.sees:
+        return None
+    if config.runner is None:
         raise ConfigError(
             f"The preset {config.name!r} looks at what its model sees, but has no runner.",
             remedy='Add a runner, or set detection.sees to "any".',
         )
-    return config.runner if "model" in config.detection.sees else None
+    return config.runner
 
 
 def _check_readable(what: str, path: Path, remedy: str) -> None:

@@ -65,6 +65,16 @@ def replaced(target: Path) -> Iterator[IO[bytes]]:
                 draft.unlink()
 
 
+def write_whole(target: Path, data: bytes) -> None:
+    """Write a file at once, as `replaced` does.
+
+    Raises:
+        NameTooLong, ConfigError: as `replaced`.
+    """
+    with replaced(target) as file:
+        file.write(data)
+
+
 def check_target(target: Path) -> None:
     """Find out before long work whether a file can be written, and make its folder.
 

@@ -21,7 +21,7 @@ from guardalign_middleware.config import IntakePolicy, OutputConfig
 from guardalign_middleware.errors import GuardAlignError
 from guardalign_middleware.output import load_as_scanned
 from guardalign_middleware.thumbnails import covered_thumbnail
-from guardalign_middleware.writing import replaced
+from guardalign_middleware.writing import write_whole
 
 _THUMBNAILS = 60
 _BINS = 40
@@ -89,8 +89,7 @@ def write_report(lines: Path, target: Path, intake: IntakePolicy, output: Output
     page = files(__package__).joinpath("report.html").read_text(encoding="utf-8")
     # Nothing in a name of a file may end the element that holds the data.
     text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
-    with replaced(target) as out:
-        out.write(page.replace("__DATA__", text, 1).encode())
+    write_whole(target, page.replace("__DATA__", text, 1).encode())
 
 
 def _name(record: Mapping[str, Any]) -> str:

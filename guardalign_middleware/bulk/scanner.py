@@ -21,7 +21,7 @@ from guardalign_middleware.intake.data_url import is_data_url
 from guardalign_middleware.overlay import draw_overlay
 from guardalign_middleware.sanitize import SanitizedImage
 from guardalign_middleware.types import CanonicalImage, Verdict
-from guardalign_middleware.writing import NameTooLong, replaced
+from guardalign_middleware.writing import NameTooLong, write_whole
 
 _LONGEST_STEM = 60
 _BYTES = "<bytes>"
@@ -105,8 +105,7 @@ class Scanner:
             place = f"{entry.place}/{number}" if len(cleaned) > 1 else entry.place
             if entry.shard is None:
                 place = with_ending(place, self._job.stems.get(place, place), file.mime_type)
-            with replaced(self._job.copies / place) as target:
-                target.write(file.data)
+            write_whole(self._job.copies / place, file.data)
             made.append({"copy": place})
         return made
 

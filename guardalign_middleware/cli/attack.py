@@ -25,7 +25,7 @@ from guardalign_middleware.mini.clutter import draw_cluttered_scene
 from guardalign_middleware.mini.world import HELD_OUT_BACKGROUNDS
 from guardalign_middleware.output import load_as_scanned
 from guardalign_middleware.types import CanonicalImage, Verdict
-from guardalign_middleware.writing import check_outputs, check_target, replaced
+from guardalign_middleware.writing import check_outputs, check_target, write_whole
 
 _SEED = 4_711
 _TRIES = 50
@@ -172,5 +172,4 @@ def _show(report: AttackReport) -> None:
 
 def _write(path: Path, report: AttackReport) -> None:
     text = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
-    with replaced(path) as file:
-        file.write(text.encode())
+    write_whole(path, text.encode())

@@ -17,7 +17,7 @@ from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.output import load_as_scanned
 from guardalign_middleware.words_loading import load_words
-from guardalign_middleware.writing import check_outputs, check_target, replaced
+from guardalign_middleware.writing import check_outputs, check_target, write_whole
 
 if TYPE_CHECKING:
     from guardalign_middleware.evaluation.word_attacks import WordAttackReport, WordTarget
@@ -105,6 +105,5 @@ def _show(report: WordAttackReport) -> None:
 
 
 def _write(path: Path, report: WordAttackReport) -> None:
-    with replaced(path) as file:
-        text = json.dumps(asdict(report), indent=1, ensure_ascii=False)
-        file.write(text.encode() + b"\n")
+    text = json.dumps(asdict(report), indent=1, ensure_ascii=False)
+    write_whole(path, text.encode() + b"\n")

@@ -21,7 +21,7 @@ from guardalign_middleware.cli.console import (
 from guardalign_middleware.config import GuardAlignConfig
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.types import CanonicalImage
-from guardalign_middleware.writing import check_outputs, check_target, replaced
+from guardalign_middleware.writing import check_outputs, check_target, write_whole
 
 MOST_PICTURES = 50
 
@@ -63,11 +63,9 @@ def run_bench(
         found = measure(subject, plan, status.update)
     about = machine(subject)
     page = page_of(subject, plan, found, about)
-    with replaced(target) as file:
-        file.write(page.encode())
+    write_whole(target, page.encode())
     if results is not None:
-        with replaced(results) as file:
-            file.write(json.dumps(to_json(plan, found, about), indent=1).encode() + b"\n")
+        write_whole(results, json.dumps(to_json(plan, found, about), indent=1).encode() + b"\n")
     out().print(plain(page, lines=True))
     err().print(f"written to {plain(str(target))}; paste it into an issue")
     return UNSAFE if found.faults else ALLOWED

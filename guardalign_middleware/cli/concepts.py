@@ -15,7 +15,7 @@ from guardalign_middleware.detection.anchor_check import AnchorReport, check_anc
 from guardalign_middleware.detection.anchor_file import Entry, read_entries
 from guardalign_middleware.detection.encoder import OpenClipEncoder
 from guardalign_middleware.errors import ConfigError
-from guardalign_middleware.writing import check_outputs, check_target, replaced
+from guardalign_middleware.writing import check_outputs, check_target, write_whole
 
 
 def run_check(
@@ -104,5 +104,4 @@ def _write(path: Path, report: AnchorReport) -> None:
     rows.writerow(["concept", "word", *(word.text for word in report.words)])
     for word, values in zip(report.words, report.similarity.tolist(), strict=True):
         rows.writerow([word.concept, word.text, *(f"{value:.4f}" for value in values)])
-    with replaced(path) as file:
-        file.write(text.getvalue().encode())
+    write_whole(path, text.getvalue().encode())

@@ -10,7 +10,7 @@ from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.experiment.reading import Experiment
 from guardalign_middleware.evaluation.inspect.logs import logs_at, write_run
 from guardalign_middleware.evaluation.report import report_of, to_html, to_markdown
-from guardalign_middleware.writing import check_target, replaced
+from guardalign_middleware.writing import check_target, write_whole
 
 
 def run_report(folder: Path, target: Path, *, data: str | None, judge: str | None) -> int:
@@ -38,7 +38,6 @@ def run_report(folder: Path, target: Path, *, data: str | None, judge: str | Non
         path = write_run(logs, Path(temporary) / "run").path if logs else folder
         report = report_of(Experiment.read(path, data), judge)
     for path, text in ((target, to_html(report)), (beside, to_markdown(report))):
-        with replaced(path) as file:
-            file.write(text.encode())
+        write_whole(path, text.encode())
     out().print(plain(f"written: {target}, {beside}"))
     return ALLOWED

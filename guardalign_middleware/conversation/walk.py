@@ -176,9 +176,8 @@ class ConversationWalk(Walk):
         return self._each(message, f"{place}.", self._message_field)
 
     def _message_field(self, key: str, item: Any, place: str) -> Any:
-        if str(key).lower() in _TOOL_FIELDS and not _is_words(
-            item
-        ):  # some templates read them there
+        # Some templates read them there.
+        if str(key).lower() in _TOOL_FIELDS and not _is_words(item):
             return self._tools(item, place, self.tools)
         return self._read(item, self.message_fields.get(key), key, place)
 

@@ -22,7 +22,7 @@ from guardalign_middleware.detection.profile_file import (
 )
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.strict import Malformed, read_bytes
-from guardalign_middleware.writing import replaced
+from guardalign_middleware.writing import write_whole
 
 REFIT = "Fit a new threshold for this configuration with `guardalign calibrate`."
 _FORM = "form:"
@@ -251,8 +251,7 @@ class ThresholdProfile:
         Raises:
             ConfigError: it cannot be written.
         """
-        with replaced(Path(path)) as file:
-            file.write(json.dumps(self.to_json(), indent=2).encode() + b"\n")
+        write_whole(Path(path), json.dumps(self.to_json(), indent=2).encode() + b"\n")
 
     @cached_property
     def fingerprint(self) -> str:

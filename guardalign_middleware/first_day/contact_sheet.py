@@ -20,7 +20,7 @@ from guardalign_middleware.first_day.fitting import Fitted, Measured, margin
 from guardalign_middleware.image_guard import ImageGuard
 from guardalign_middleware.thumbnails import covered_thumbnail, thumbnail
 from guardalign_middleware.types import CanonicalImage, Verdict
-from guardalign_middleware.writing import replaced
+from guardalign_middleware.writing import write_whole
 
 EACH = 8
 """Pictures of each kind."""
@@ -94,8 +94,7 @@ def write_sheet(
     text = page.replace("__TITLE__", escape(guard.config.name)).replace(
         "__BODY__", "\n".join(parts)
     )
-    with replaced(target) as out:
-        out.write(text.encode("utf-8", "backslashreplace"))
+    write_whole(target, text.encode("utf-8", "backslashreplace"))
 
 
 def _rates(profile: ThresholdProfile) -> str:

@@ -20,7 +20,7 @@ from guardalign_middleware.first_day.patch_choice import PatchChoice
 from guardalign_middleware.first_day.pinned import Pinned
 from guardalign_middleware.first_day.plan import Plan
 from guardalign_middleware.preset_files import LOCAL_DIR, find_preset, read_preset
-from guardalign_middleware.writing import replaced, unwritable
+from guardalign_middleware.writing import unwritable, write_whole
 
 _NO_PROFILE = "  # profile: the step calibrate adds it here\n"
 _PROFILE = re.compile(r"^  profile:.*\n", re.MULTILINE)
@@ -66,16 +66,14 @@ def write_preset(
     detection["anchors"] = plan.concepts.name
     detection["patches"] = {**detection.get("patches", {}), "max_crops": crops.max_crops}
     if not plan.concepts.exists():
-        concepts = start.detection.anchors.read_bytes()
-        with replaced(plan.concepts) as file:
-            file.write(concepts)
+        write_whole(plan.concepts, start.detection.anchors.read_bytes())
     if plan.observe:
         fields |= {"mode": "observe", "audit": {"log": plan.log.name, "key_file": plan.key.name}}
         _write_key(plan.key)
     text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100)
     later = f"  # profile: {plan.profile.name}\n" if plan.observe else _NO_PROFILE
     text = text.replace("detection:\n", f"detection:\n{later}", 1)
-    _write(plan.out, f"{_heading(plan, pinned, crops)}{text}")
+    write_whole(plan.out, f"{_heading(plan, pinned, crops)}{text}".encode())
     GuardAlignConfig.load(plan.out)  # what was written is read as any other preset
 
 
@@ -91,7 +89,7 @@ def name_profile(plan: Plan) -> None:
         text = f"{text[: place.start()]}{line}{text[place.end() :]}"
     else:
         text = text.replace("detection:\n", f"detection:\n{line}", 1)
-    _write(plan.out, text)
+    write_whole(plan.out, text.encode())
     if plan.written().detection.profile is None:
         raise ConfigError(
             f"The profile could not be named in {plan.out}.",
@@ -154,8 +152,3 @@ def _write_key(target: Path) -> None:
 
 def _for_its_owner(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _write(target: Path, text: str) -> None:
-    with replaced(target) as file:
-        file.write(text.encode())

@@ -11,7 +11,7 @@ from pathlib import Path
 from guardalign_middleware.first_day.picture_sets import Picture, Side
 from guardalign_middleware.guard import GuardAlign
 from guardalign_middleware.types import ImagePart, Message, TextPart
-from guardalign_middleware.writing import replaced
+from guardalign_middleware.writing import write_whole
 
 QUESTIONS = (
     "What is in this picture?",
@@ -97,6 +97,5 @@ def save(target: Path, answers: Sequence[Answered]) -> None:
     Raises:
         ConfigError: it cannot be written.
     """
-    with replaced(target) as file:
-        text = json.dumps([asdict(one) for one in answers], indent=2, ensure_ascii=False)
-        file.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    text = json.dumps([asdict(one) for one in answers], indent=2, ensure_ascii=False)
+    write_whole(target, text.encode("utf-8", "backslashreplace") + b"\n")

@@ -26,6 +26,7 @@ LEAST = 44
 
 _LAYERS = 32
 _FOREIGN = re.compile(r"[^A-Za-z0-9+/_-]+")
+_FOREIGN_OR_URL = re.compile(r"[^A-Za-z0-9+/]+")
 _ADDRESS = re.compile(r"\s*https?://", re.IGNORECASE)
 _DIGEST = re.compile(r"\s*(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\s*")
 _BETWEEN = re.compile(r"[^A-Za-z0-9+]+|_")
@@ -130,7 +131,7 @@ def _is_worded(text: str) -> bool:
 
 def _heads(text: str) -> Iterable[bytes]:
     """The first bytes of a text by each way to decode it."""
-    for skipped in (_FOREIGN, re.compile(r"[^A-Za-z0-9+/]+")):
+    for skipped in (_FOREIGN, _FOREIGN_OR_URL):
         part = skipped.sub("", text[: 8 * _FIRST])[:_FIRST]
         yield file_bytes(part[: len(part) // 4 * 4]) or b""
     digits = _FOREIGN.sub("", text[: 8 * _FIRST])[:_FIRST]

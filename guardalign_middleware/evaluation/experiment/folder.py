@@ -23,7 +23,7 @@ from typing import Any, Self
 from guardalign_middleware.errors import ConfigError
 from guardalign_middleware.evaluation.judges import Judgement, read_judgements
 from guardalign_middleware.evaluation.lines import Record, append_lines, read_lines
-from guardalign_middleware.writing import replaced
+from guardalign_middleware.writing import write_whole
 
 _FORMAT = 1
 
@@ -170,9 +170,8 @@ class RunFolder:
         self._write("run.json", {"format": _FORMAT, **record})
 
     def _write(self, name: str, record: Mapping[str, Any]) -> None:
-        with replaced(self.path / name) as file:
-            text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-            file.write(f"{text}\n".encode())
+        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+        write_whole(self.path / name, f"{text}\n".encode())
 
     def _answers(self, arm: str) -> Path:
         return self.path / "answers" / f"{arm}.jsonl"
